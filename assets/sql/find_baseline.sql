@@ -1,0 +1,14 @@
+-- The newest complete run of a suite whose prompt version carries the tag and which did not itself regress.
+SELECT eval_runs.id
+FROM eval_runs
+JOIN prompts ON prompts.name = eval_runs.prompt_name AND prompts.version = eval_runs.prompt_version
+JOIN prompt_tags ON prompt_tags.prompt_id = prompts.id AND prompt_tags.tag = :tag
+WHERE eval_runs.suite_name = :suite
+  AND (:prompt IS NULL OR eval_runs.prompt_name = :prompt)
+  AND eval_runs.id IS NOT :run
+  AND coalesce(json_extract(eval_runs.metadata, '$.complete'), 1)
+  AND coalesce(json_extract(eval_runs.metadata, '$.gate.judged'), 1)
+  AND coalesce(json_extract(eval_runs.metadata, '$.verdict'), '') <> 'regressed'
+  AND coalesce(json_array_length(eval_runs.metadata, '$.gate.broken'), 0) = 0
+ORDER BY eval_runs.id DESC
+LIMIT 1;

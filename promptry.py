@@ -1,0 +1,4786 @@
+"""promptry: regression protection for LLM prompts, in one module and one SQLite file.
+
+Application code calls track() and track_invocation(); evals, comparisons, the live prompts and every report read and
+write the same store.db. No service to run, no account, nothing sent anywhere.
+
+Floors, from the ground up; each section uses only sections above it:
+    GROUND   ERRORS · CLOCK · SETTINGS · ASSETS · MASKING
+    STORE    TABLES · MIGRATIONS · STORE
+    LEDGERS  SCOPE · PROMPTS · TEMPLATES · INVOCATIONS · DATASETS · CARE
+    EVALS    STATISTICS · HELPERS · ASSERTIONS · SUITES · SPOOLS · RUNNER · COMPARISON · INTERPRETERS
+    FACES    REPORTS · READS · CLI · DEMO
+    ROOF     MAIN
+    CELLAR   EMBEDDED
+Find your way:   grep -n '^# === ' promptry.py
+
+Words: a *prompt* is text with a name; a *version* one distinct content of it; a *tag* a name that stands on one
+    version; a *call* one row in invocations; a *run* one execution of a suite; a *case* one item of a suite, paired
+    between runs by its id; a *check* one assertion's outcome.
+Units: money is US dollars, tokens are counts, durations are milliseconds, times are UTC ISO-8601 text.
+State that outlives a call: the settings, the open store, what was tracked and served, the rows kept in memory, the
+    suites, the active run, the link to a parent. No other.
+"""
+
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["click>=8.1,<9", "peewee>=4.5,<5", "regex>=2024.4,<2027"]
+# ///
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import contextvars
+import functools
+import hashlib
+import itertools
+import json
+import logging
+import math
+import os
+import re
+import sqlite3
+import string
+import sys
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import click
+import peewee
+
+__all__ = [
+    # ERRORS
+    "AssetMissing",
+    "CheckFailed",
+    "ConfigError",
+    "HelperMissing",
+    "NotFound",
+    "PromptryError",
+    "StoreError",
+    "WrongUse",
+    # PROMPTS
+    "diff_prompts",
+    "get_prompt",
+    "list_prompts",
+    "promote",
+    "save_prompt",
+    "track",
+    # TEMPLATES
+    "get_prompt_template",
+    "render_prompt",
+    "seed_prompt",
+    # INVOCATIONS
+    "get_call",
+    "last_request_id",
+    "list_calls",
+    "track_invocation",
+    # DATASETS
+    "load_dataset",
+    "save_dataset",
+    # ASSERTIONS
+    "Check",
+    "assert_contains",
+    "assert_exact",
+    "assert_json_valid",
+    "assert_matches",
+    "assert_not_contains",
+    "clean_json",
+    "collect",
+    # SUITES
+    "case",
+    "suite",
+    # RUNNER
+    "RunResult",
+    "get_run",
+    "list_runs",
+    "list_suites",
+    "run_suite",
+    # COMPARISON
+    "Comparison",
+    "compare_runs",
+    # MAIN
+    "main",
+]
+
+__version__ = "0.1.0"
+
+# Whether started as a script or spawned from one, this file is the module "promptry": a suite that imports promptry
+# must find this copy and this registry, not load a second.
+if __name__ in {"__main__", "__mp_main__"}:
+    sys.modules.setdefault("promptry", sys.modules[__name__])
+
+log = logging.getLogger("promptry")
+
+
+# ======================================================================================
+# === ERRORS: everything that can go wrong, with its exit code and HTTP status
+# ======================================================================================
+# Uses: nothing.
+# Public: PromptryError, WrongUse, NotFound, ConfigError, StoreError, AssetMissing, HelperMissing, CheckFailed.
+#
+# A message says what was wrong, with which value, and what to do next. Exit codes: 0 pass or nothing to say, 1 a
+# regression or failed check, 2 wrong use or unknown name, 3 could not decide or read.
+
+
+class PromptryError(Exception):
+    """Base of all errors of promptry; `hint` says what to do next."""
+
+    code = "error"
+    exit_code = 3
+    http_status = 500
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class WrongUse(PromptryError, ValueError):
+    """An argument or option has a value that cannot be meant."""
+
+    code = "wrong_use"
+    exit_code = 2
+    http_status = 400
+
+
+class NotFound(PromptryError, ValueError):
+    """A prompt, version, tag, suite, run, call or dataset of that name does not exist."""
+
+    code = "not_found"
+    exit_code = 2
+    http_status = 404
+
+
+class ConfigError(PromptryError):
+    """promptry.toml or a suite's module cannot be used as it stands."""
+
+    code = "configuration"
+    exit_code = 2
+    http_status = 400
+
+
+class StoreError(PromptryError):
+    """The store cannot be opened, read or written."""
+
+    code = "store"
+    exit_code = 3
+    http_status = 503
+
+
+class AssetMissing(PromptryError):
+    """A packed file is needed and this copy of the module does not carry it."""
+
+    code = "asset_missing"
+
+
+class HelperMissing(PromptryError):
+    """A compiled package is needed and neither this Python nor a parent process has it."""
+
+    code = "helper_missing"
+
+
+class CheckFailed(PromptryError, AssertionError):
+    """An assertion did not hold; its check is already recorded."""
+
+    code = "check_failed"
+    exit_code = 1
+    http_status = 422
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """Name the most similar of some words as a hint, or return an empty text."""
+    import difflib
+
+    close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
+    return f"Did you mean '{close[0]}'?" if close else ""
+
+
+# ======================================================================================
+# === CLOCK: the one place that reads the time and makes identifiers
+# ======================================================================================
+# Uses: nothing.
+# Public: nothing.
+
+_second: tuple[int, str] = (0, "")
+_seed = os.urandom(8).hex()
+_counter = itertools.count(1)
+
+
+def now_text() -> str:
+    """Return the present as UTC text with milliseconds, such as 2026-11-23T12:00:00.000Z."""
+    global _second
+    now = time.time()
+    second = int(now)
+    if _second[0] != second:
+        _second = (second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)))
+    return f"{_second[1]}.{int((now - second) * 1000):03d}Z"
+
+
+def later_text(text: str) -> str:
+    """Return the time one millisecond after the given UTC text."""
+    from datetime import datetime, timedelta
+
+    moment = datetime.fromisoformat(text.replace("Z", "")) + timedelta(milliseconds=1)
+    return moment.isoformat(timespec="milliseconds") + "Z"
+
+
+def age_s(text: str) -> float | None:
+    """Return the seconds passed since a UTC text, or None for a text that is no time."""
+    from datetime import UTC, datetime
+
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return round(time.time() - moment.timestamp(), 3)
+
+
+def monotonic_s() -> float:
+    """Return seconds of a clock that never goes back, for waits and durations."""
+    return time.monotonic()
+
+
+def make_uid() -> str:
+    """Make an identifier that no other process makes: eight random bytes of this process and a count."""
+    return f"{_seed}{next(_counter):08x}"
+
+
+def _reseed() -> None:
+    global _seed
+    _seed = os.urandom(8).hex()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reseed)
+
+
+# ======================================================================================
+# === SETTINGS: one frozen object from promptry.toml, environment and defaults
+# ======================================================================================
+# Uses: ERRORS.
+# Public: nothing.
+#
+# The keys of promptry.toml are a closed list: a misspelt key is an error with the nearest right spelling, because a
+# setting that is silently ignored is a promise that is silently broken.
+
+_KEYS: dict[str, dict[str, type]] = {
+    "store": {"path": str, "wait_ms": int, "synchronous": str},
+    "run": {"module": str, "python": str},
+}
+_WORDS = {str: "text", int: "a whole number"}
+
+
+class Settings(NamedTuple):
+    """What promptry.toml says, with defaults where it is silent."""
+
+    file: Path | None = None
+    store_path: str | None = None
+    wait_ms: int = 250
+    synchronous: str = "NORMAL"
+    module: str = "evals"
+    python: str | None = None
+
+
+_settings: Settings | None = None
+
+
+def settings() -> Settings:
+    """Return the settings of the current folder, read once; raises ConfigError for a file that cannot be used."""
+    global _settings
+    if _settings is None:
+        _settings = load_settings()
+    return _settings
+
+
+def settings_or_default() -> Settings:
+    """Return the settings, or the defaults with one complaint in the log: what production code must survive."""
+    global _settings
+    try:
+        return settings()
+    except ConfigError as error:
+        log.error("promptry.toml is ignored: %s", error)
+        _settings = Settings(file=find_settings_file())
+        return _settings
+
+
+def find_settings_file() -> Path | None:
+    """Find promptry.toml in the current folder or the nearest one above it."""
+    try:
+        here = Path.cwd()
+    except OSError:
+        return None
+    return next(
+        (folder / "promptry.toml" for folder in (here, *here.parents) if (folder / "promptry.toml").is_file()), None
+    )
+
+
+def load_settings() -> Settings:
+    """Load the settings from the nearest promptry.toml; raises ConfigError naming the file and the wrong key."""
+    file = find_settings_file()
+    if file is None:
+        return Settings()
+    import tomllib
+
+    try:
+        data = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{file} cannot be read: {error}.", "Mend or remove the file.") from None
+    _check_keys(file, data)
+    store, run = data.get("store", {}), data.get("run", {})
+    return Settings(
+        file,
+        store.get("path"),
+        _check_wait(file, store.get("wait_ms", Settings._field_defaults["wait_ms"])),
+        _check_synchronous(file, store.get("synchronous", "NORMAL")),
+        run.get("module", Settings._field_defaults["module"]),
+        run.get("python"),
+    )
+
+
+def _check_keys(file: Path, data: dict[str, Any]) -> None:
+    for section, values in data.items():
+        if section not in _KEYS:
+            raise ConfigError(f"{file}: [{section}] is no section of promptry.toml.", nearest(section, _KEYS))
+        if not isinstance(values, dict):
+            raise ConfigError(
+                f"{file}: {section} is a section, not a value.", f"Write [{section}] on a line of its own."
+            )
+        for key, value in values.items():
+            kind = _KEYS[section].get(key)
+            if kind is None:
+                raise ConfigError(f"{file}: [{section}] has no key '{key}'.", nearest(key, _KEYS[section]))
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise ConfigError(f"{file}: [{section}] {key} is {value!r}; it takes {_WORDS[kind]}.")
+
+
+def _check_wait(file: Path, wait_ms: int) -> int:
+    if not 0 <= wait_ms <= 60_000:
+        raise ConfigError(f"{file}: [store] wait_ms is {wait_ms}; it takes 0 to 60000 milliseconds.")
+    return wait_ms
+
+
+def _check_synchronous(file: Path, mode: str) -> str:
+    if mode.upper() not in {"NORMAL", "FULL"}:
+        raise ConfigError(f"{file}: [store] synchronous is '{mode}'; it takes NORMAL or FULL.")
+    return mode.upper()
+
+
+def outside_environment() -> dict[str, str]:
+    """Return the environment for programs that are not ours: without what the executable set for itself."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("_PYI_")}
+    if getattr(sys, "frozen", False):
+        for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LIBPATH"):
+            before = kept.pop(f"{name}_ORIG", None)
+            kept.pop(name, None)
+            if before:
+                kept[name] = before
+    return kept
+
+
+def forget_settings() -> None:
+    """Read promptry.toml anew at the next need."""
+    global _settings
+    _settings = None
+
+
+# ======================================================================================
+# === ASSETS: read a packed file: stamped into the module, else from the assets folder
+# ======================================================================================
+# Uses: ERRORS.
+# Public: nothing.
+
+
+@functools.cache
+def asset(name: str) -> bytes:
+    """Return the bytes of assets/NAME; raises AssetMissing where this copy carries none."""
+    packed = _packed_assets()
+    if packed is not None:
+        if name in packed.namelist():
+            return packed.read(name)
+        raise AssetMissing(f"This copy of promptry carries no asset '{name}'.")
+    path = Path(__file__).resolve().parent / "assets" / name
+    try:
+        return path.read_bytes()
+    except OSError:
+        raise AssetMissing(
+            f"The asset '{name}' is missing: this is the bare source.",
+            "Copy dist/promptry.py instead, or keep the assets folder beside it.",
+        ) from None
+
+
+def asset_names(folder: str) -> list[str]:
+    """Return the names of all assets below a folder, sorted."""
+    packed = _packed_assets()
+    if packed is not None:
+        return sorted(name for name in packed.namelist() if name.startswith(f"{folder}/"))
+    root = Path(__file__).resolve().parent / "assets"
+    files = (path for path in (root / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return sorted(path.relative_to(root).as_posix() for path in files)
+
+
+@functools.cache
+def _packed_assets() -> Any:
+    if not _EMBEDDED:
+        return None
+    import base64
+    import io
+    import zipfile
+
+    return zipfile.ZipFile(io.BytesIO(base64.b64decode(_EMBEDDED)))
+
+
+# ======================================================================================
+# === MASKING: secrets leave captured text before it is written
+# ======================================================================================
+# Uses: nothing.
+# Public: nothing.
+#
+# Text is masked first and cut afterwards, so that a cut never leaves half a key that no pattern knows any more.
+
+_SECRETS: tuple[tuple[str, str], ...] = (
+    ("private key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"),
+    ("connection", r"(?<=://)[^\s:/@]+:[^\s@/]+(?=@)"),
+    ("key", r"\b(?:sk|pk|rk)-[A-Za-z0-9_-]{16,}"),
+    ("key", r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
+    ("key", r"\bAIza[A-Za-z0-9_-]{35}"),
+    ("key", r"\b(?:xai|gsk|hf|r8|pplx|csk)[-_][A-Za-z0-9_-]{20,}"),
+    ("token", r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{20,})"),
+    ("token", r"\bxox[abeprs]-[A-Za-z0-9-]{10,}"),
+    ("token", r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
+    ("token", r"(?i)(?<=bearer )[A-Za-z0-9._~+/-]{16,}=*"),
+    ("password", r"(?i)(?<=password=)[^\s&;,'\"]+"),
+    ("e-mail", r"\b[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,24}\b"),
+)
+_CARD = r"\b(?:\d[ -]?){12,18}\d\b"
+
+
+@functools.cache
+def _secret_patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    return tuple((f"[{kind} removed]", re.compile(pattern)) for kind, pattern in _SECRETS)
+
+
+def mask_secrets(text: str) -> str:
+    """Return a text with keys, tokens, private keys, connection strings, e-mails and card numbers taken out."""
+    for replacement, pattern in _secret_patterns():
+        text = pattern.sub(replacement, text)
+    return re.sub(_CARD, lambda found: "[card removed]" if _is_card(found[0]) else found[0], text)
+
+
+def _is_card(text: str) -> bool:
+    """Tell by the Luhn sum (ISO/IEC 7812-1) whether digits are a card number."""
+    digits = [int(sign) for sign in text if sign.isdigit()][::-1]
+    doubled = [digit * 2 - 9 * (digit > 4) for digit in digits[1::2]]
+    return (sum(digits[::2]) + sum(doubled)) % 10 == 0
+
+
+# ======================================================================================
+# === TABLES: nine tables, their models, and the database object
+# ======================================================================================
+# Uses: nothing.
+# Public: nothing.
+#
+# The constraints stand in the schema (see MIGRATIONS), because the file is also written by people with sqlite3; a
+# test holds these models to it. JSON columns are text here: promptry writes JSON itself.
+
+db = peewee.SqliteDatabase(None, check_same_thread=False)
+
+
+class Table(peewee.Model):
+    """Base of all models: they share one database."""
+
+    class Meta:
+        database = db
+
+
+class Prompt(Table):
+    """One version of a prompt's text."""
+
+    name = peewee.TextField()
+    version = peewee.IntegerField()
+    content = peewee.TextField()
+    hash = peewee.TextField()
+    metadata = peewee.TextField(null=True)
+    created_at = peewee.TextField()
+
+    class Meta:
+        table_name = "prompts"
+        indexes = ((("name", "version"), True), (("name", "hash"), True))
+
+
+class PromptTag(Table):
+    """A tag on the one version of a prompt that carries it."""
+
+    prompt = peewee.ForeignKeyField(Prompt, column_name="prompt_id")
+    tag = peewee.TextField()
+
+    class Meta:
+        table_name = "prompt_tags"
+        indexes = ((("prompt", "tag"), True),)
+
+
+class EvalRun(Table):
+    """One execution of a suite; metadata is its manifest."""
+
+    suite_name = peewee.TextField()
+    prompt_name = peewee.TextField(null=True)
+    prompt_version = peewee.IntegerField(null=True)
+    model_version = peewee.TextField(null=True)
+    timestamp = peewee.TextField()
+    overall_pass = peewee.IntegerField()
+    overall_score = peewee.FloatField(null=True)
+    metadata = peewee.TextField(null=True)
+
+    class Meta:
+        table_name = "eval_runs"
+
+
+class EvalResult(Table):
+    """One check of a run; passed and score are NULL for an error or a skipped case."""
+
+    run = peewee.ForeignKeyField(EvalRun, column_name="run_id")
+    test_name = peewee.TextField()
+    assertion_type = peewee.TextField()
+    passed = peewee.IntegerField(null=True)
+    score = peewee.FloatField(null=True)
+    details = peewee.TextField(null=True)
+    latency_ms = peewee.FloatField(null=True)
+
+    class Meta:
+        table_name = "eval_results"
+
+
+class Vote(Table):
+    """A thumb up (1) or down (-1) on a response."""
+
+    prompt_name = peewee.TextField()
+    prompt_version = peewee.IntegerField(null=True)
+    response = peewee.TextField()
+    score = peewee.IntegerField()
+    message = peewee.TextField(null=True)
+    metadata = peewee.TextField(null=True)
+    created_at = peewee.TextField()
+
+    class Meta:
+        table_name = "votes"
+
+
+class Dataset(Table):
+    """One version of a dataset; items is a JSON list."""
+
+    name = peewee.TextField()
+    version = peewee.IntegerField()
+    items = peewee.TextField()
+    metadata = peewee.TextField(null=True)
+    created_at = peewee.TextField()
+
+    class Meta:
+        table_name = "datasets"
+        indexes = ((("name", "version"), True),)
+
+
+class Invocation(Table):
+    """One model call; everything measured about it lives in metadata."""
+
+    prompt_name = peewee.TextField()
+    prompt_version = peewee.IntegerField(null=True)
+    metadata = peewee.TextField(null=True)
+    input_text = peewee.TextField(null=True)
+    output_text = peewee.TextField(null=True)
+    request_id = peewee.TextField(null=True)
+    created_at = peewee.TextField()
+
+    class Meta:
+        table_name = "invocations"
+
+
+class Feedback(Table):
+    """A rating of a request by one source."""
+
+    request_id = peewee.TextField()
+    prompt_name = peewee.TextField(null=True)
+    rating = peewee.FloatField(null=True)
+    comment = peewee.TextField(null=True)
+    source = peewee.TextField(null=True)
+    created_at = peewee.TextField()
+
+    class Meta:
+        table_name = "feedback"
+
+
+class Budget(Table):
+    """A cap on the spend of a period."""
+
+    scope = peewee.TextField()
+    target = peewee.TextField(null=True)
+    period = peewee.TextField()
+    limit_usd = peewee.FloatField()
+    created_at = peewee.TextField()
+
+    class Meta:
+        table_name = "budgets"
+
+
+class SchemaVersion(Table):
+    """One applied migration."""
+
+    version = peewee.IntegerField(primary_key=True)
+    description = peewee.TextField()
+    applied_at = peewee.TextField()
+
+    class Meta:
+        table_name = "schema_version"
+
+
+MODELS = (Prompt, PromptTag, EvalRun, EvalResult, Vote, Dataset, Invocation, Feedback, Budget, SchemaVersion)
+
+
+# ======================================================================================
+# === MIGRATIONS: numbered steps from an empty file to today's schema
+# ======================================================================================
+# Uses: ERRORS, CLOCK.   Writes: schema_version.
+# Public: nothing.
+#
+# A step runs in one immediate transaction with its version row, so of several processes that open a new file exactly
+# one applies it. Hot keys of the ledger are virtual generated columns: no second copy of a value that could disagree,
+# and rows that others insert with the plain columns are counted like ours. A value of the wrong type reads as NULL.
+
+_NOW = "(strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))"
+_JSON = "TEXT CHECK (metadata IS NULL OR json_valid(metadata))"
+
+
+def _number_column(name: str, kind: str) -> str:
+    path = f"json_extract(metadata, '$.{name}')"
+    return f"""{name} {kind} GENERATED ALWAYS AS
+        (CASE WHEN json_type(metadata, '$.{name}') IN ('integer', 'real') THEN {path} END) VIRTUAL"""
+
+
+def _text_column(name: str, default: str = "NULL") -> str:
+    path = f"json_extract(metadata, '$.{name}')"
+    return f"""{name} TEXT GENERATED ALWAYS AS
+        (CASE WHEN json_type(metadata, '$.{name}') = 'text' THEN {path} ELSE {default} END) VIRTUAL"""
+
+
+_FIRST_SCHEMA = (
+    f"""CREATE TABLE prompts (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL CHECK (name <> ''),
+        version INTEGER NOT NULL CHECK (version > 0),
+        content TEXT NOT NULL,
+        hash TEXT NOT NULL,
+        metadata {_JSON},
+        created_at TEXT NOT NULL DEFAULT {_NOW},
+        UNIQUE (name, version),
+        UNIQUE (name, hash))""",
+    """CREATE TRIGGER prompts_keep_their_text BEFORE UPDATE OF name, version, content, hash, created_at ON prompts
+        BEGIN SELECT RAISE(ABORT, 'a version of a prompt never changes: save a new one'); END""",
+    """CREATE TRIGGER prompts_stay BEFORE DELETE ON prompts
+        BEGIN SELECT RAISE(ABORT, 'a version of a prompt is never deleted'); END""",
+    """CREATE TABLE prompt_tags (
+        id INTEGER PRIMARY KEY,
+        prompt_id INTEGER NOT NULL REFERENCES prompts (id),
+        tag TEXT NOT NULL CHECK (tag <> ''),
+        UNIQUE (prompt_id, tag))""",
+    "CREATE INDEX prompt_tags_by_tag ON prompt_tags (tag)",
+    """CREATE TRIGGER tags_stand_once BEFORE INSERT ON prompt_tags BEGIN
+        DELETE FROM prompt_tags WHERE tag = NEW.tag AND prompt_id IN (SELECT other.id FROM prompts AS other
+            JOIN prompts AS this ON this.name = other.name WHERE this.id = NEW.prompt_id); END""",
+    """CREATE TRIGGER tags_move_whole BEFORE UPDATE ON prompt_tags BEGIN
+        DELETE FROM prompt_tags WHERE tag = NEW.tag AND id <> OLD.id AND prompt_id IN (SELECT other.id
+            FROM prompts AS other JOIN prompts AS this ON this.name = other.name WHERE this.id = NEW.prompt_id); END""",
+    f"""CREATE TABLE eval_runs (
+        id INTEGER PRIMARY KEY,
+        suite_name TEXT NOT NULL CHECK (suite_name <> ''),
+        prompt_name TEXT,
+        prompt_version INTEGER,
+        model_version TEXT,
+        timestamp TEXT NOT NULL DEFAULT {_NOW},
+        overall_pass INTEGER NOT NULL DEFAULT 1 CHECK (overall_pass IN (0, 1)),
+        overall_score REAL CHECK (overall_score BETWEEN 0 AND 1),
+        metadata {_JSON})""",
+    "CREATE INDEX eval_runs_by_suite ON eval_runs (suite_name, id)",
+    """CREATE TABLE eval_results (
+        id INTEGER PRIMARY KEY,
+        run_id INTEGER NOT NULL REFERENCES eval_runs (id) ON DELETE CASCADE,
+        test_name TEXT NOT NULL,
+        assertion_type TEXT NOT NULL CHECK (assertion_type <> ''),
+        passed INTEGER CHECK (passed IN (0, 1)),
+        score REAL CHECK (score BETWEEN 0 AND 1),
+        details TEXT CHECK (details IS NULL OR json_valid(details)),
+        latency_ms REAL,
+        CHECK (passed IS NOT NULL OR (score IS NULL AND assertion_type IN ('error', 'skipped'))))""",
+    "CREATE INDEX eval_results_by_run ON eval_results (run_id, test_name)",
+    f"""CREATE TABLE votes (
+        id INTEGER PRIMARY KEY,
+        prompt_name TEXT NOT NULL,
+        prompt_version INTEGER,
+        response TEXT NOT NULL,
+        score INTEGER NOT NULL CHECK (score IN (-1, 1)),
+        message TEXT,
+        metadata {_JSON},
+        created_at TEXT NOT NULL DEFAULT {_NOW})""",
+    "CREATE INDEX votes_by_prompt ON votes (prompt_name, id)",
+    f"""CREATE TABLE datasets (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL CHECK (name <> ''),
+        version INTEGER NOT NULL CHECK (version > 0),
+        items TEXT NOT NULL CHECK (json_valid(items)),
+        metadata {_JSON},
+        created_at TEXT NOT NULL DEFAULT {_NOW},
+        UNIQUE (name, version))""",
+    f"""CREATE TABLE invocations (
+        id INTEGER PRIMARY KEY,
+        prompt_name TEXT NOT NULL,
+        prompt_version INTEGER,
+        metadata {_JSON},
+        input_text TEXT,
+        output_text TEXT,
+        request_id TEXT,
+        created_at TEXT NOT NULL DEFAULT {_NOW},
+        day TEXT GENERATED ALWAYS AS (substr(created_at, 1, 10)) VIRTUAL,
+        {_text_column("model")},
+        {_text_column("origin", "'app'")},
+        {_text_column("status", "'ok'")},
+        {_text_column("trace_id")},
+        {_text_column("run_uid")},
+        {_number_column("tokens_in", "INTEGER")},
+        {_number_column("tokens_out", "INTEGER")},
+        {_number_column("cost_usd", "REAL")},
+        {_number_column("latency_ms", "REAL")})""",
+    """CREATE INDEX calls_by_day ON invocations
+        (day, prompt_name, prompt_version, model, origin, status, cost_usd, tokens_in, tokens_out)""",
+    "CREATE INDEX calls_by_prompt ON invocations (prompt_name, id)",
+    "CREATE INDEX calls_by_request ON invocations (request_id)",
+    "CREATE INDEX calls_by_trace ON invocations (trace_id) WHERE trace_id IS NOT NULL",
+    "CREATE INDEX calls_by_run ON invocations (run_uid) WHERE run_uid IS NOT NULL",
+    f"""CREATE TABLE feedback (
+        id INTEGER PRIMARY KEY,
+        request_id TEXT NOT NULL,
+        prompt_name TEXT,
+        rating REAL CHECK (rating BETWEEN 0 AND 1),
+        comment TEXT,
+        source TEXT,
+        created_at TEXT NOT NULL DEFAULT {_NOW})""",
+    "CREATE UNIQUE INDEX feedback_once ON feedback (request_id, coalesce(source, ''))",
+    "CREATE INDEX feedback_by_prompt ON feedback (prompt_name, id)",
+    f"""CREATE TABLE budgets (
+        id INTEGER PRIMARY KEY,
+        scope TEXT NOT NULL CHECK (scope IN ('global', 'module', 'prompt')),
+        target TEXT,
+        period TEXT NOT NULL CHECK (period IN ('daily', 'monthly')),
+        limit_usd REAL NOT NULL CHECK (limit_usd > 0),
+        created_at TEXT NOT NULL DEFAULT {_NOW},
+        CHECK ((scope = 'global') = (target IS NULL)))""",
+    "CREATE UNIQUE INDEX budgets_once ON budgets (scope, coalesce(target, ''), period)",
+)
+
+MIGRATIONS = ((1, "the nine tables", _FIRST_SCHEMA),)
+
+
+def check_schema(connection: sqlite3.Connection, path: str) -> int:
+    """Return the schema version of a file, 0 for an empty one; raises StoreError for a newer or foreign file."""
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if "schema_version" not in tables:
+        if tables - {"sqlite_sequence"}:
+            raise StoreError(f"{path} is a SQLite file of another program.", "Name another file with --db.")
+        return 0
+    (version,) = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()
+    if version > MIGRATIONS[-1][0]:
+        raise StoreError(
+            f"{path} was written by a newer promptry (schema {version}; this one knows {MIGRATIONS[-1][0]}).",
+            "Update promptry; the file was left untouched.",
+        )
+    return int(version)
+
+
+def migrate(connection: sqlite3.Connection, path: str) -> int:
+    """Apply the missing steps, each in one immediate transaction, and return how many this process applied."""
+    applied = 0
+    while check_schema(connection, path) < MIGRATIONS[-1][0]:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            done = check_schema(connection, path)
+            for version, description, statements in MIGRATIONS[done : done + 1]:
+                _apply_step(connection, version, description, statements)
+                applied += 1
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+    return applied
+
+
+def _apply_step(connection: sqlite3.Connection, version: int, description: str, statements: Iterable[str]) -> None:
+    if version == 1:
+        connection.execute(
+            "CREATE TABLE schema_version (version INTEGER PRIMARY KEY, description TEXT NOT NULL,"
+            f" applied_at TEXT NOT NULL DEFAULT {_NOW})"
+        )
+    for statement in statements:
+        connection.execute(statement)
+    row = (version, description, now_text())
+    connection.execute("INSERT INTO schema_version (version, description, applied_at) VALUES (?, ?, ?)", row)
+
+
+# ======================================================================================
+# === STORE: open the file once per thread, migrate it, hand out transactions
+# ======================================================================================
+# Uses: ERRORS, CLOCK, SETTINGS, ASSETS, TABLES, MIGRATIONS.
+# Public: nothing.
+#
+# Each thread has its own connection, and one lock orders the writers of a process: a lock of ours is fair, SQLite's
+# wait is a sleep. A connection must not cross a fork, not even to be closed, so a child keeps the parent's ones open
+# and unused. Errors of the drivers are translated here and nowhere else.
+
+STORE_FAULTS = (sqlite3.Error, peewee.PeeweeException, OSError)
+PATIENCE_S = 5.0
+
+_write_lock = threading.RLock()
+_connections: list[tuple[weakref.ref[threading.Thread], sqlite3.Connection]] = []
+_inherited: list[Any] = []
+_chosen_path: str | None = None
+
+
+def store_path() -> Path:
+    """Return where the store is: --db, PROMPTRY_DB, [store] path, beside promptry.toml, else in the home folder."""
+    chosen = _chosen_path or os.environ.get("PROMPTRY_DB")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    known = settings_or_default()
+    if known.file is None:
+        return Path.home() / ".promptry" / "store.db"
+    return known.file.parent / Path(known.store_path or ".promptry/store.db").expanduser()
+
+
+def use_store(path: str | os.PathLike[str] | None) -> None:
+    """Choose the store of this process (None: by the usual rules) and close the one that is open."""
+    global _chosen_path
+    close_store()
+    _chosen_path = os.fspath(path) if path is not None else None
+
+
+def chosen_store() -> str | None:
+    """Return the store that this process was told to use, or None."""
+    return _chosen_path
+
+
+def close_store() -> None:
+    """Close every connection of this process; the next use opens the store anew."""
+    with _write_lock:
+        for _, connection in _connections:
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+        _connections.clear()
+        db.dispose()
+        db.deferred = True
+
+
+def connect(wait_s: float = PATIENCE_S) -> sqlite3.Connection:
+    """Return this thread's connection, opened and migrated at the first use; raises STORE_FAULTS or StoreError."""
+    if db.deferred or db.is_closed():
+        with write_lock(wait_s):
+            _open(wait_s)
+    connection: sqlite3.Connection = db.connection()
+    return connection
+
+
+@contextlib.contextmanager
+def write_lock(wait_s: float) -> Iterator[None]:
+    """Hold the lock of this process's writers; raises sqlite3.OperationalError after waiting in vain."""
+    if not _write_lock.acquire(timeout=wait_s):
+        raise sqlite3.OperationalError("database is locked by another thread")
+    try:
+        yield
+    finally:
+        _write_lock.release()
+
+
+def _open(wait_s: float) -> None:
+    path = store_path()
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    db.init(str(path), timeout=0.02)
+    db.connect()
+    connection = db.connection()
+    try:
+        _prepare(connection, str(path), monotonic_s() + wait_s)
+        connection.execute(f"PRAGMA busy_timeout = {settings_or_default().wait_ms}")
+    except BaseException:
+        connection.close()
+        db.dispose()
+        raise
+    for thread, old in [entry for entry in _connections if entry[0]() is None or not entry[0]().is_alive()]:  # type: ignore[union-attr]
+        old.close()
+        _connections.remove((thread, old))
+    _connections.append((weakref.ref(threading.current_thread()), connection))
+
+
+def _prepare(connection: sqlite3.Connection, path: str, until: float) -> None:
+    """Check, set up and migrate a new connection; of many that start at once each waits for the one at work."""
+    while True:
+        try:
+            check_schema(connection, path)
+            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA synchronous = {settings_or_default().synchronous}")
+            connection.execute("PRAGMA foreign_keys = ON")
+            migrate(connection, path)
+            return
+        except sqlite3.OperationalError as error:
+            if not is_busy(error) or monotonic_s() > until:
+                raise
+            time.sleep(0.005)
+
+
+@contextlib.contextmanager
+def transact(patience_s: float = PATIENCE_S) -> Iterator[sqlite3.Connection]:
+    """Give one immediate transaction, committed at the end of the block; raises StoreError, nothing half-written."""
+    with translated_faults(), write_lock(patience_s):
+        connection = connect(patience_s)
+        if connection.in_transaction:
+            yield connection
+            return
+        _begin(connection, patience_s)
+        try:
+            yield connection
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def _begin(connection: sqlite3.Connection, patience_s: float) -> None:
+    until = monotonic_s() + patience_s
+    while True:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError as error:
+            if not is_busy(error) or monotonic_s() > until:
+                raise
+
+
+@contextlib.contextmanager
+def translated_faults() -> Iterator[None]:
+    """Turn what the drivers raise into a StoreError of one clear sentence."""
+    try:
+        yield
+    except STORE_FAULTS as error:
+        raise StoreError(*_explain(error)) from error
+
+
+def _explain(error: BaseException) -> tuple[str, str]:
+    text, path = str(error), store_path()
+    for sign, message, hint in (
+        ("locked", f"{path} is locked by another process.", "Try again when that has ended."),
+        ("full", f"The disk of {path} is full.", "Free some space; what was stored is intact."),
+        ("not a database", f"{path} is no SQLite file.", "Name another file with --db, or restore a backup."),
+        ("malformed", f"{path} is damaged.", "Restore a backup, or salvage it with sqlite3's .recover."),
+        ("readonly", f"{path} cannot be written.", "Check the owner and mode of the file and its folder."),
+        ("unable to open", f"{path} cannot be opened.", "Check the owner and mode of the file and its folder."),
+        (
+            "Permission denied",
+            f"{path} cannot be opened: permission denied.",
+            "Check the owner and mode of its folder.",
+        ),
+    ):
+        if sign in text:
+            return message, hint
+    return f"{path} cannot be used: {text}.", "promptry doctor says more."
+
+
+def is_busy(error: BaseException) -> bool:
+    """Tell whether a fault is a lock that will go away."""
+    return "locked" in str(error) or "busy" in str(error)
+
+
+def statements(name: str) -> list[str]:
+    """Return the SQL statements of assets/sql/NAME.sql; parameters are named, and NULL where they are not given."""
+    text = asset(f"sql/{name}.sql").decode("utf-8")
+    return [part.strip() for part in re.split(r";\s*(?:\n|$)", text) if part.strip()]
+
+
+def query(name: str, part: int = 0, /, **parameters: Any) -> list[dict[str, Any]]:
+    """Return the rows of one statement of assets/sql/NAME.sql as dicts; raises StoreError."""
+    sql = statements(name)[part]
+    names = set(re.findall(r":([a-z_]+)", sql))
+    return fetch(sql, {key: parameters.get(key) for key in names})
+
+
+def fetch(sql: str, parameters: Any = ()) -> list[dict[str, Any]]:
+    """Return the rows of a query as dicts; raises StoreError."""
+    with translated_faults():
+        cursor = connect().execute(sql, parameters)
+        columns = [column[0] for column in cursor.description]
+        return [dict(zip(columns, row, strict=True)) for row in cursor]
+
+
+def read_json(text: Any) -> Any:
+    """Return the value of a JSON column, or an empty dict where there is none."""
+    try:
+        value = json.loads(text) if text else {}
+    except (TypeError, ValueError):
+        return {}
+    return value
+
+
+def write_json(value: Any) -> str:
+    """Return JSON text that SQLite accepts: what JSON cannot say becomes text, NaN and infinities become null."""
+    try:
+        return json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return json.dumps(_plain_json(value, 0), allow_nan=False)
+
+
+def _plain_json(value: Any, depth: int) -> Any:
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if depth < 20 and isinstance(value, dict):
+        return {str(key): _plain_json(item, depth + 1) for key, item in value.items()}
+    if depth < 20 and isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain_json(item, depth + 1) for item in value]
+    return repr(value)[:1000]
+
+
+def _leave_parent_connections() -> None:
+    """Start a forked child with a lock of its own and no connection; the parent's stay open here, for ever unused."""
+    global _write_lock
+    _inherited.extend(_connections)
+    _connections.clear()
+    if not db.deferred:
+        db.dispose()
+    _write_lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=lambda: _write_lock.acquire(),
+        after_in_parent=lambda: _write_lock.release(),
+        after_in_child=_leave_parent_connections,
+    )
+
+
+# ======================================================================================
+# === SCOPE: what is fixed while a run goes, and what this process served last
+# ======================================================================================
+# Uses: ERRORS.
+# Public: nothing.
+#
+# A run fixes which version of a prompt is served. The context variable covers the run's own code and its tasks; worker
+# threads, which start with an empty context, find the one active run of the process; child processes find it in the
+# environment.
+
+_ENVIRONMENT = "PROMPTRY_RUN"
+
+
+class RunScope(NamedTuple):
+    """What a run fixes (uid, prompt, version, env) and what it observed (served {name: {version: hash}}, ...)."""
+
+    uid: str
+    prompt: str | None
+    version: int | None
+    env: str | None
+    served: dict[str, dict[int, str]]
+    rendered: set[str]
+    missing: set[str]
+
+
+def make_scope(uid: str, prompt: str | None = None, version: int | None = None, env: str | None = None) -> RunScope:
+    """Make the scope of a new run."""
+    return RunScope(uid, prompt, version, env, {}, set(), set())
+
+
+def is_fixed(scope: RunScope, name: str) -> bool:
+    """Tell whether a run fixes what is served under a name."""
+    return (scope.version is not None or scope.env is not None) and scope.prompt in {None, name}
+
+
+_scope: contextvars.ContextVar[RunScope | None] = contextvars.ContextVar("promptry_run", default=None)
+_active: RunScope | None = None
+_served: dict[str, int] = {}
+
+
+def run_scope() -> RunScope | None:
+    """Return the run that this code is part of, or None."""
+    return _scope.get() or _active
+
+
+@contextlib.contextmanager
+def entered_scope(scope: RunScope) -> Iterator[RunScope]:
+    """Make a run the active one for this context, for threads without one, and for child processes."""
+    global _active
+    before, _active = _active, scope
+    token = _scope.set(scope)
+    kept = os.environ.get(_ENVIRONMENT)
+    os.environ[_ENVIRONMENT] = json.dumps([scope.uid, scope.prompt, scope.version, scope.env])
+    try:
+        yield scope
+    finally:
+        _active = before
+        _scope.reset(token)
+        if kept is None:
+            os.environ.pop(_ENVIRONMENT, None)
+        else:
+            os.environ[_ENVIRONMENT] = kept
+
+
+def _inherit_scope() -> None:
+    """Join the run of a parent process, told by the environment."""
+    global _active
+    with contextlib.suppress(KeyError, ValueError, TypeError):
+        _active = make_scope(*json.loads(os.environ[_ENVIRONMENT]))
+
+
+def note_last(name: str, version: int) -> None:
+    """Remember the version of a prompt that code outside a run last used."""
+    _served[name] = version
+
+
+def note_served(name: str, version: int, digest: str, rendered: bool = False) -> None:
+    """Remember which version of a prompt this code last served or tracked."""
+    _served[name] = version
+    scope = run_scope()
+    if scope is not None:
+        scope.served.setdefault(name, {})[version] = digest
+        if rendered:
+            scope.rendered.add(name)
+
+
+def served_version(name: str) -> int | None:
+    """Return the version of a prompt that this process last served or tracked, or None."""
+    scope = run_scope()
+    if scope is not None and name in scope.served:
+        return next(reversed(scope.served[name]))
+    return _served.get(name)
+
+
+def check_name(name: Any, what: str = "name") -> str:
+    """Return a name that is text and not empty; raises WrongUse."""
+    if not isinstance(name, str) or not name.strip():
+        raise WrongUse(f"The {what} is {name!r}; it takes a text that is not empty.")
+    return name
+
+
+_inherit_scope()
+
+
+# ======================================================================================
+# === PROMPTS: one row per distinct content; tags stand on one version
+# ======================================================================================
+# Uses: ERRORS, CLOCK, TABLES, STORE, SETTINGS, SCOPE.   Writes: prompts, prompt_tags.
+# Public: track, save_prompt, promote, list_prompts, get_prompt, diff_prompts.
+#
+# The latest version is the one with the greatest `current_at`, not the greatest number: code that goes back to an
+# earlier text is back at the earlier version. `tracked_at` is set by code only, so an edit made elsewhere survives a
+# restart of code that tracks what it tracked before.
+
+_LATEST = "ORDER BY coalesce(json_extract(metadata, '$.promptry.current_at'), created_at) DESC, version DESC LIMIT 1"
+
+_tracked: dict[str, tuple[str, str | None, int]] = {}
+_track_again_at: dict[str, float] = {}
+
+
+class PromptVersion(NamedTuple):
+    """One version of a prompt as templates and runs need it."""
+
+    id: int
+    name: str
+    version: int
+    content: str
+    hash: str
+
+
+def hash_text(text: str) -> str:
+    """Return the SHA-256 of a text's UTF-8 form, in hex."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def track(content: str, name: str, tag: str | None = None, metadata: dict[str, Any] | None = None) -> str:
+    """Record the text that code uses under a name, and return it unchanged.
+
+    A new text becomes the next version; a text seen before is found again. A repeated call is answered from memory.
+    Never raises for the store's sake. Errors: WrongUse for a wrong argument. Writes: prompts, prompt_tags.
+    """
+    known = _tracked.get(name)
+    if known is not None and known[0] == content and known[1] == tag and run_scope() is None:
+        note_last(name, known[2])
+        return content
+    _check_track(content, name, tag, metadata)
+    try:
+        if monotonic_s() >= _track_again_at.get(name, 0.0):
+            _track(content, name, tag, metadata)
+    except Exception as error:
+        _track_again_at[name] = monotonic_s() + 1.0
+        log.error("track(%r) could not be stored: %s", name, error)
+    return content
+
+
+def _check_track(content: Any, name: Any, tag: Any, metadata: Any) -> None:
+    check_name(name)
+    if not isinstance(content, str):
+        raise WrongUse(f"The content of prompt '{name}' is {type(content).__name__}; it takes text.")
+    if tag is not None:
+        check_name(tag, "tag")
+    if metadata is not None and not isinstance(metadata, dict):
+        raise WrongUse(f"The metadata of prompt '{name}' is {type(metadata).__name__}; it takes a dict.")
+
+
+def _track(content: str, name: str, tag: str | None, metadata: dict[str, Any] | None) -> None:
+    known = _tracked.get(name)
+    if known is not None and known[:2] == (content, tag):
+        note_served(name, known[2], hash_text(content))
+        return
+    found = _save(name, content, metadata, tag, by_code=True, patience_s=settings_or_default().wait_ms / 1000)
+    _tracked[name] = (content, tag, found.version)
+    note_served(name, found.version, found.hash)
+
+
+def save_prompt(name: str, content: str, tag: str | None = None, metadata: dict[str, Any] | None = None) -> int:
+    """Save a text as the latest version of a prompt and return its number; an equal text keeps its number.
+
+    Errors: WrongUse, StoreError. Writes: prompts, prompt_tags.
+    """
+    _check_track(content, name, tag, metadata)
+    return _save(name, content, metadata, tag, by_code=False).version
+
+
+def _save(
+    name: str, content: str, metadata: Any, tag: str | None, *, by_code: bool, patience_s: float = PATIENCE_S
+) -> PromptVersion:
+    digest = hash_text(content)
+    with transact(patience_s):
+        rows = list(Prompt.select(Prompt.id, Prompt.version, Prompt.hash, Prompt.metadata).where(Prompt.name == name))
+        found = next((row for row in rows if row.hash == digest), None)
+        stamps = _stamps_of(rows, "current_at"), _stamps_of(rows, "tracked_at")
+        stamp = max(now_text(), *(later_text(max(known.values())) for known in stamps if known))
+        if found is None:
+            own = {"current_at": stamp, **({"tracked_at": stamp} if by_code else {})}
+            version = max((row.version for row in rows), default=0) + 1
+            text = write_json({**(metadata or {}), "promptry": own})
+            key = Prompt.insert(
+                name=name, version=version, content=content, hash=digest, metadata=text, created_at=now_text()
+            ).execute()
+        else:
+            key, version = found.id, found.version
+            tracked = stamps[1]
+            if not by_code or not tracked or max(tracked, key=lambda number: tracked[number]) != version:
+                _write_own(key, {"current_at": stamp, **({"tracked_at": stamp} if by_code else {})})
+        if tag is not None:
+            PromptTag.insert(prompt=key, tag=tag).execute()
+    return PromptVersion(key, name, version, content, digest)
+
+
+def _stamps_of(rows: Iterable[Prompt], key: str) -> dict[int, str]:
+    own = ((row.version, read_json(row.metadata).get("promptry", {}).get(key)) for row in rows)
+    return {version: stamp for version, stamp in own if stamp}
+
+
+def _write_own(prompt_id: int, changes: dict[str, Any]) -> None:
+    """Change our own keys in a version's metadata; its text cannot be changed."""
+    metadata = read_json(Prompt.select(Prompt.metadata).where(Prompt.id == prompt_id).scalar())
+    metadata["promptry"] = {**metadata.get("promptry", {}), **changes}
+    Prompt.update(metadata=write_json(metadata)).where(Prompt.id == prompt_id).execute()
+
+
+def find_prompt(
+    name: str, *, version: int | None = None, tag: str | None = None, content: str | None = None
+) -> PromptVersion | None:
+    """Find a version by number, tag or text, or the latest one; None where there is none."""
+    base = "SELECT id, name, version, content, hash FROM prompts WHERE name = ?"
+    if version is not None:
+        rows = fetch(f"{base} AND version = ?", (name, version))
+    elif tag is not None:
+        rows = fetch(f"{base} AND id IN (SELECT prompt_id FROM prompt_tags WHERE tag = ?)", (name, tag))
+    elif content is not None:
+        rows = fetch(f"{base} AND hash = ?", (name, hash_text(content)))
+    else:
+        rows = fetch(f"{base} {_LATEST}", (name,))
+    return PromptVersion(**rows[0]) if rows else None
+
+
+def require_prompt(name: str, version: int | None = None, tag: str | None = None) -> PromptVersion:
+    """Return a version by number or tag, or the latest one; raises NotFound naming what exists."""
+    found = find_prompt(name, version=version, tag=tag)
+    if found is not None:
+        return found
+    known = fetch("SELECT version FROM prompts WHERE name = ? ORDER BY version", (name,))
+    if not known:
+        names = [row["name"] for row in fetch("SELECT DISTINCT name FROM prompts")]
+        hint = nearest(name, names) or "promptry prompt list shows what there is."
+        raise NotFound(f"There is no prompt '{name}'.", hint)
+    if tag is not None:
+        raise NotFound(
+            f"No version of prompt '{name}' carries the tag '{tag}'.", f"promptry prompt promote {name} VERSION {tag}"
+        )
+    raise NotFound(f"Prompt '{name}' has no version {version}.", f"It has versions 1 to {known[-1]['version']}.")
+
+
+def promote(name: str, version: int, env: str) -> None:
+    """Move a tag to a version of a prompt; an older version is a roll back.
+
+    The version keeps the history of its promotions. Errors: NotFound, WrongUse, StoreError. Writes: prompt_tags,
+    prompts.
+    """
+    check_name(name)
+    check_name(env, "tag")
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise WrongUse(f"The version is {version!r}; it takes a whole number.")
+    with transact():
+        target = require_prompt(name, version)
+        before = find_prompt(name, tag=env)
+        if before is not None and before.version == version:
+            return
+        PromptTag.insert(prompt=target.id, tag=env).execute()
+        history = read_json(Prompt.get_by_id(target.id).metadata).get("promptry", {}).get("promotions", [])
+        entry = {"tag": env, "at": now_text(), "from": before.version if before else None}
+        _write_own(target.id, {"promotions": [*history, entry]})
+
+
+def list_prompts(limit: int = 50, before: str | None = None) -> dict[str, Any]:
+    """List the prompts, the latest changed first.
+
+    Shape: items [{name, latest, versions, tags {tag: version}, current_at, runs, calls}], total, next.
+    """
+    rows = query("list_prompts", limit=read_limit(limit), offset=read_offset(before))
+    for row in rows:
+        row["tags"] = read_json(row["tags"])
+    return page(rows, query("list_prompts", 1)[0]["total"], limit, before)
+
+
+def get_prompt(name: str, version: int | None = None, tag: str | None = None) -> dict[str, Any]:
+    """Return one version of a prompt (the latest by default) and the list of all.
+
+    Shape: {name, version, content, hash, created_at, metadata, tags, versions [{version, hash, created_at, tags}]}.
+    Errors: NotFound.
+    """
+    found = require_prompt(name, version, tag)
+    versions = query("get_prompt", 1, name=name)
+    for row in versions:
+        row["tags"] = read_json(row["tags"])
+    (row,) = query("get_prompt", name=name, version=found.version)
+    tags = next(other["tags"] for other in versions if other["version"] == found.version)
+    return {**row, "metadata": read_json(row["metadata"]), "tags": tags, "versions": versions}
+
+
+def diff_prompts(name: str, old: int, new: int) -> dict[str, Any]:
+    """Compare two versions of a prompt line by line.
+
+    Shape: {name, old, new, diff (unified, as text), lines [{kind (same, removed, added), text}]}. Errors: NotFound.
+    """
+    before, after = require_prompt(name, old), require_prompt(name, new)
+    return {"name": name, "old": old, "new": new, **diff_texts(before, after)}
+
+
+def diff_texts(before: PromptVersion, after: PromptVersion) -> dict[str, Any]:
+    """Return the unified diff of two versions and its lines."""
+    import difflib
+
+    old, new = before.content.splitlines(), after.content.splitlines()
+    names = f"{before.name} v{before.version}", f"{after.name} v{after.version}"
+    text = "\n".join(difflib.unified_diff(old, new, *names, lineterm=""))
+    kinds = {" ": "same", "-": "removed", "+": "added"}
+    lines = [{"kind": kinds[line[0]], "text": line[2:]} for line in difflib.ndiff(old, new) if line[0] in kinds]
+    return {"diff": text, "lines": lines}
+
+
+def page(rows: list[dict[str, Any]], total: int, limit: int, before: str | None) -> dict[str, Any]:
+    """Return the one shape of lists, paged by an offset that callers treat as opaque."""
+    offset = read_offset(before) + len(rows)
+    return {"items": rows, "total": total, "next": str(offset) if len(rows) == limit and offset < total else None}
+
+
+def read_limit(limit: Any) -> int:
+    """Return how many rows a page of a list may have; raises WrongUse."""
+    if not isinstance(limit, int) or not 1 <= limit <= 1000:
+        raise WrongUse(f"The limit is {limit!r}; it takes 1 to 1000.")
+    return limit
+
+
+def read_offset(cursor: str | None) -> int:
+    """Return the number in the cursor of a list; raises WrongUse."""
+    if cursor is None:
+        return 0
+    if not str(cursor).isdigit():
+        raise WrongUse(f"The cursor {cursor!r} is none of ours.", "Use the `next` of the page before, as it is.")
+    return int(cursor)
+
+
+# ======================================================================================
+# === TEMPLATES: the live prompts: what is served, cached, and fallen back to
+# ======================================================================================
+# Uses: ERRORS, CLOCK, STORE, SCOPE, PROMPTS.   Writes: prompts, prompt_tags.
+# Public: render_prompt, get_prompt_template, seed_prompt.
+#
+# string.Template and not str.format, so that braces in JSON examples stay what they are. A run never reads the cache:
+# it serves what it was told to test, or the latest version, so that a draft is tested before it is promoted.
+
+_templates: dict[tuple[str, str | None], tuple[float, PromptVersion | None]] = {}
+_fallbacks: dict[str, int] = {}
+
+
+def render_prompt(
+    name: str,
+    default_content: str,
+    *,
+    env: str | None = None,
+    ttl: float = 60.0,
+    variables: dict[str, Any] | None = None,
+    **kw: Any,
+) -> str:
+    """Return the served version of a prompt with its $placeholders filled in; never raises for the store's sake.
+
+    The version tagged `env`, else (without env) the latest, else the default; looked up again after about `ttl`
+    seconds. Names that are no Python names, or are parameters here, go through `variables`. Placeholders without a
+    value stay as they are. Errors: WrongUse for a wrong argument.
+    """
+    template = get_prompt_template(name, default_content, ttl=ttl, env=env)
+    values = {**(variables or {}), **kw} if variables is None or isinstance(variables, dict) else None
+    if values is None:
+        raise WrongUse(f"variables is {type(variables).__name__}; it takes a dict.")
+    try:
+        return string.Template(template).safe_substitute(values)
+    except Exception as error:
+        _fall_back(name, error)
+        return string.Template(default_content).safe_substitute({key: _text_of(item) for key, item in values.items()})
+
+
+def _text_of(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception:
+        return f"<{type(value).__name__}>"
+
+
+def get_prompt_template(name: str, default_content: str, ttl: float = 60.0, env: str | None = None) -> str:
+    """Return the text that render_prompt would fill in; never raises for the store's sake."""
+    check_name(name)
+    if not isinstance(default_content, str):
+        raise WrongUse(f"The default of prompt '{name}' is {type(default_content).__name__}; it takes text.")
+    try:
+        scope = run_scope()
+        found = _serve_cached(name, env, ttl) if scope is None else _serve_in_run(scope, name)
+    except Exception as error:
+        _fall_back(name, error)
+        found = None
+    if found is None:
+        return default_content
+    note_served(name, found.version, found.hash, rendered=True)
+    return found.content
+
+
+def _serve_cached(name: str, env: str | None, ttl: float) -> PromptVersion | None:
+    now = monotonic_s()
+    known = _templates.get((name, env))
+    if known is not None and now < known[0]:
+        return known[1]
+    try:
+        found = find_prompt(name, tag=env)
+    except Exception:
+        _templates[name, env] = (now + min(ttl, 1.0), known[1] if known else None)
+        raise
+    _templates[name, env] = (now + ttl, found)
+    return found
+
+
+def _serve_in_run(scope: RunScope, name: str) -> PromptVersion | None:
+    if not is_fixed(scope, name):
+        return find_prompt(name)
+    found = find_prompt(name, version=scope.version, tag=scope.env)
+    if found is None:
+        scope.missing.add(name)
+    return found
+
+
+def _fall_back(name: str, error: Exception) -> None:
+    if name not in _fallbacks:
+        log.error("render_prompt(%r) serves the text in the code: %s", name, error)
+    _fallbacks[name] = _fallbacks.get(name, 0) + 1
+
+
+def seed_prompt(name: str, default_content: str) -> None:
+    """Save a prompt's first version and tag it prod, if there is no prompt of that name; never raises for the store."""
+    _check_track(default_content, name, None, None)
+    try:
+        with transact():
+            if find_prompt(name) is None:
+                _seed_version(name, default_content)
+    except Exception as error:
+        log.error("seed_prompt(%r) could not be stored: %s", name, error)
+
+
+def _seed_version(name: str, content: str) -> None:
+    save_prompt(name, content, tag="prod")
+
+
+def count_fallbacks() -> int:
+    """Return how often this process served the text in the code because the store failed."""
+    return sum(_fallbacks.values())
+
+
+def forget_templates() -> None:
+    """Empty what this process remembers of prompts, as a new process would."""
+    for memory in (_templates, _fallbacks):
+        memory.clear()
+
+
+# ======================================================================================
+# === INVOCATIONS: one row per model call, never deduplicated
+# ======================================================================================
+# Uses: ERRORS, CLOCK, SETTINGS, MASKING, STORE, SCOPE, PROMPTS.   Writes: invocations.
+# Public: track_invocation, last_request_id, list_calls, get_call.
+#
+# When an id comes back the row is on the disk's side of a crash of the process. While the store cannot be written rows
+# wait in memory, bounded, for the next call or the end of the process; what had to be dropped is counted in the next
+# row that is stored (`lost_rows`), where doctor finds it.
+
+_INSERT = """INSERT INTO invocations
+    (prompt_name, prompt_version, metadata, input_text, output_text, request_id, created_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?)"""
+MAX_KEPT_ROWS = 10_000
+MAX_KEPT_BYTES = 16 * 1024 * 1024
+MAX_CAPTURE_CHARS = 50_000
+
+_kept: deque[tuple[Any, ...]] = deque()
+_kept_bytes = 0
+_lost_rows = 0
+_last_request: contextvars.ContextVar[str | None] = contextvars.ContextVar("promptry_request", default=None)
+
+
+def track_invocation(
+    name: str,
+    metadata: dict[str, Any] | None = None,
+    *,
+    prompt_version: int | None = None,
+    usage: Any = None,
+    model: str | None = None,
+    provider: str | None = None,
+    input_text: str | None = None,
+    output_text: str | None = None,
+    capture: bool = False,
+    sample_rate: float = 1.0,
+    max_capture_chars: int | None = None,
+    request_id: str | None = None,
+    response_id: str | None = None,
+) -> int | None:
+    """Record one model call and return its row id: the row then survives a kill of the process.
+
+    None means not stored (yet): sampled out, or kept in memory while the store cannot be written. Texts are stored
+    only with capture=True, masked for secrets, then cut. Never raises for the store's sake. Units: metadata keys carry
+    theirs (cost_usd, latency_ms). Errors: WrongUse for a wrong argument. Writes: invocations.
+    """
+    if (
+        type(name) is not str
+        or not name
+        or (metadata is not None and type(metadata) is not dict)
+        or prompt_version.__class__ is bool
+    ):
+        _check_call(name, metadata, prompt_version)
+    if sample_rate < 1.0 and int.from_bytes(os.urandom(4), "big") >= sample_rate * 4294967296:
+        return None
+    try:
+        uid = make_uid()
+        request = request_id or response_id or uid
+        _last_request.set(request)
+        facts = dict(metadata) if metadata else {}
+        if model is not None:
+            facts["model"] = model
+        if provider is not None:
+            facts["provider"] = provider
+        if usage is not None:
+            facts["usage"] = _plain_usage(usage)
+        if response_id is not None:
+            facts["response_id"] = response_id
+        _note_cost(facts)
+        scope = run_scope()
+        if scope is not None:
+            facts.setdefault("origin", "eval")
+            facts["run_uid"] = scope.uid
+        facts["uid"] = uid
+        texts = _captured(input_text, output_text, max_capture_chars) if capture else (None, None)
+        version = served_version(name) if prompt_version is None else prompt_version
+        return _store_row((name, version, write_json(facts), *texts, request, now_text()))
+    except Exception:
+        log.exception("track_invocation(%r) lost a row", name)
+        return None
+
+
+def _check_call(name: Any, metadata: Any, prompt_version: Any) -> None:
+    check_name(name)
+    if metadata is not None and not isinstance(metadata, dict):
+        raise WrongUse(f"The metadata of a call of '{name}' is {type(metadata).__name__}; it takes a dict.")
+    if isinstance(prompt_version, bool):
+        raise WrongUse(f"The prompt_version of a call of '{name}' is {prompt_version}; it takes a whole number.")
+
+
+def _note_cost(facts: dict[str, Any]) -> None:
+    """Say where the cost comes from: the caller, or nowhere; an unknown cost is no zero."""
+    if "cost_usd" not in facts and "cost" in facts:
+        facts["cost_usd"] = facts["cost"]
+    if "cost_source" not in facts:
+        facts["cost_source"] = "given" if facts.get("cost_usd") is not None else "unpriced"
+
+
+def _plain_usage(usage: Any) -> Any:
+    if isinstance(usage, dict):
+        return usage
+    for method in ("model_dump", "to_dict", "dict"):
+        if callable(getattr(usage, method, None)):
+            return getattr(usage, method)()
+    return dict(getattr(usage, "__dict__", {})) or repr(usage)
+
+
+def _captured(input_text: Any, output_text: Any, limit: int | None) -> tuple[str | None, str | None]:
+    size = MAX_CAPTURE_CHARS if limit is None else limit
+    masked = [None if text is None else mask_secrets(str(text)) for text in (input_text, output_text)]
+    cut = [text if text is None or size <= 0 else text[:size] for text in masked]
+    return cut[0], cut[1]
+
+
+def _store_row(row: tuple[Any, ...]) -> int | None:
+    wait_s = settings_or_default().wait_ms / (10_000 if _kept else 1_000)
+    try:
+        with write_lock(wait_s):
+            connection = connect(wait_s)
+            if _kept:
+                _store_kept(connection, wait_s)
+            return connection.execute(_INSERT, row).lastrowid
+    except UnicodeEncodeError:
+        return _store_row(tuple(_encodable(part) for part in row))
+    except (*STORE_FAULTS, StoreError) as error:
+        _keep_rows([row], error)
+        return None
+
+
+def _encodable(part: Any) -> Any:
+    return part.encode("utf-8", "replace").decode() if isinstance(part, str) else part
+
+
+def _keep_rows(rows: Iterable[tuple[Any, ...]], error: BaseException) -> None:
+    """Keep rows in memory until the store can be written; the oldest go when there are too many."""
+    global _kept_bytes, _lost_rows
+    with _rows_lock:
+        if not _kept:
+            log.error("the store cannot be written, calls wait in memory: %s", error)
+            _flush_before_exit()
+        for row in rows:
+            _kept.append(row)
+            _kept_bytes += _size_of(row)
+        while len(_kept) > MAX_KEPT_ROWS or _kept_bytes > MAX_KEPT_BYTES:
+            _kept_bytes -= _size_of(_kept.popleft())
+            _lost_rows += 1
+
+
+def _take_kept_rows() -> list[tuple[Any, ...]]:
+    """Take all kept rows out of memory; the first says how many were lost before it."""
+    global _kept_bytes, _lost_rows
+    with _rows_lock:
+        rows, lost = list(_kept), _lost_rows
+        _kept.clear()
+        _kept_bytes = _lost_rows = 0
+    if lost and rows:
+        facts = {**read_json(rows[0][2]), "lost_rows": lost}
+        rows[0] = (*rows[0][:2], write_json(facts), *rows[0][3:])
+    return rows
+
+
+def _size_of(row: tuple[Any, ...]) -> int:
+    return sum(len(part) for part in row if isinstance(part, str))
+
+
+def _store_kept(connection: sqlite3.Connection, wait_s: float) -> None:
+    """Store all rows kept in memory in one transaction, or keep them all on."""
+    rows = _take_kept_rows()
+    connection.execute(f"PRAGMA busy_timeout = {int(wait_s * 1000)}")
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(_INSERT, rows)
+        connection.execute("COMMIT")
+    except BaseException as error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        _keep_rows(rows, error)
+        raise
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {settings_or_default().wait_ms}")
+
+
+def flush_kept_rows(wait_s: float = 2.0) -> int:
+    """Store the rows kept in memory, waiting a bounded time, and return how many remain."""
+    if _kept:
+        try:
+            with write_lock(wait_s):
+                _store_kept(connect(wait_s), wait_s)
+        except Exception as error:
+            log.error("%d calls could not be stored: %s", len(_kept), error)
+    return len(_kept)
+
+
+def _flush_before_exit() -> None:
+    """Have a multiprocessing worker, which ends without atexit, flush too."""
+    if "multiprocessing.util" in sys.modules:
+        sys.modules["multiprocessing.util"].Finalize(None, flush_kept_rows, exitpriority=0)
+
+
+def forget_kept_rows() -> None:
+    """Drop what is kept in memory: a forked child must not store its parent's rows again."""
+    global _kept_bytes, _lost_rows, _rows_lock
+    _kept.clear()
+    _kept_bytes = _lost_rows = 0
+    _rows_lock = threading.Lock()
+
+
+_rows_lock = threading.Lock()
+atexit.register(flush_kept_rows)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=forget_kept_rows)
+
+
+def last_request_id() -> str | None:
+    """Return the request id of the last call that this context recorded, or None."""
+    return _last_request.get()
+
+
+def list_calls(prompt: str | None = None, limit: int = 50, before: str | None = None) -> dict[str, Any]:
+    """List the recorded calls, newest first.
+
+    Shape: items [{id, created_at, prompt_name, prompt_version, model, status, origin, tokens_in, tokens_out, cost_usd,
+    latency_ms, request_id}], total, next. Units: USD, milliseconds.
+    """
+    key = read_offset(before) if before is not None else None
+    rows = query("list_calls", prompt=prompt, limit=read_limit(limit), before=key)
+    total = query("list_calls", 1, prompt=prompt)[0]["total"]
+    for row in rows:
+        row["id"] = str(row["id"])
+    return {"items": rows, "total": total, "next": rows[-1]["id"] if len(rows) == limit else None}
+
+
+def get_call(id: str) -> dict[str, Any]:
+    """Return one recorded call with its texts and all that was measured.
+
+    Shape: {id, created_at, prompt_name, prompt_version, request_id, input_text, output_text, metadata}. Errors:
+    NotFound.
+    """
+    rows = query("get_call", id=read_id(id, "call"))
+    if not rows:
+        raise NotFound(f"There is no call {id}.", "promptry calls lists them.")
+    return {**rows[0], "id": str(rows[0]["id"]), "metadata": read_json(rows[0]["metadata"])}
+
+
+def read_id(text: Any, what: str) -> int:
+    """Return the number of a row id given as text; raises WrongUse."""
+    if not str(text).isdigit() or len(str(text)) > 18:
+        raise WrongUse(f"The {what} id is {str(text)!r}; it takes a whole number.")
+    return int(text)
+
+
+def call_facts(run_uid: str) -> dict[str, Any]:
+    """Return what the calls of a run say.
+
+    Shape: {models {model: calls}, prompts {name: versions}, cost_usd, unpriced, parameters}.
+    """
+    rows = fetch(
+        "SELECT prompt_name, prompt_version, model, count(*) AS calls, sum(cost_usd) AS cost_usd,"
+        " count(*) - count(cost_usd) AS unpriced FROM invocations INDEXED BY calls_by_run"
+        " WHERE run_uid = ? GROUP BY prompt_name, prompt_version, model",
+        (run_uid,),
+    )
+    models: dict[str, int] = {}
+    prompts: dict[str, list[int]] = {}
+    for row in rows:
+        if row["model"]:
+            models[row["model"]] = models.get(row["model"], 0) + row["calls"]
+        if row["prompt_version"] is not None:
+            prompts.setdefault(row["prompt_name"], []).append(row["prompt_version"])
+    priced = [row["cost_usd"] for row in rows if row["cost_usd"] is not None]
+    asked = fetch(
+        "SELECT DISTINCT json_extract(metadata, '$.parameters') AS parameters FROM invocations INDEXED BY calls_by_run"
+        " WHERE run_uid = ? LIMIT 20",
+        (run_uid,),
+    )
+    return {
+        "models": models,
+        "prompts": prompts,
+        "cost_usd": math.fsum(priced) if priced else None,
+        "unpriced": sum(row["unpriced"] for row in rows),
+        "parameters": [read_json(row["parameters"]) for row in asked if row["parameters"]] or None,
+    }
+
+
+# ======================================================================================
+# === DATASETS: versioned test data that a suite can be pinned to
+# ======================================================================================
+# Uses: ERRORS, CLOCK, TABLES, STORE, SCOPE, PROMPTS.   Writes: datasets.
+# Public: save_dataset, load_dataset.
+
+
+class DatasetVersion(NamedTuple):
+    """One version of a dataset with its items."""
+
+    name: str
+    version: int
+    items: list[Any]
+    hash: str
+
+
+def save_dataset(name: str, items: list[Any], metadata: dict[str, Any] | None = None) -> int:
+    """Save items under a name and return the version; the same items keep the version they have.
+
+    Errors: WrongUse, StoreError. Writes: datasets.
+    """
+    check_name(name)
+    if "@" in name:
+        raise WrongUse(f"The dataset name '{name}' holds '@'.", "That sign stands before a version, as in qa@3.")
+    try:
+        text = json.dumps(list(items), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise WrongUse(f"The items of dataset '{name}' cannot be written as JSON: {error}.") from None
+    digest = hash_text(json.dumps(json.loads(text), sort_keys=True))
+    with transact():
+        known = list(Dataset.select(Dataset.version, Dataset.metadata).where(Dataset.name == name))
+        for row in known:
+            if read_json(row.metadata).get("promptry", {}).get("hash") == digest:
+                return int(row.version)
+        version = max((row.version for row in known), default=0) + 1
+        own = write_json({**(metadata or {}), "promptry": {"hash": digest}})
+        Dataset.insert(name=name, version=version, items=text, metadata=own, created_at=now_text()).execute()
+    return version
+
+
+def load_dataset(name: str, version: int | None = None) -> list[Any]:
+    """Return the items of a dataset, the newest version by default; raises NotFound."""
+    return require_dataset(name, version).items
+
+
+def require_dataset(name: str, version: int | None = None) -> DatasetVersion:
+    """Return a version of a dataset; raises NotFound naming what exists."""
+    rows = fetch(
+        "SELECT name, version, items, metadata FROM datasets WHERE name = :name AND (:version IS NULL OR"
+        " version = :version) ORDER BY version DESC LIMIT 1",
+        {"name": name, "version": version},
+    )
+    if not rows:
+        known = [row["name"] for row in fetch("SELECT DISTINCT name FROM datasets")]
+        if name in known:
+            raise NotFound(f"Dataset '{name}' has no version {version}.")
+        raise NotFound(f"There is no dataset '{name}'.", nearest(name, known) or "save_dataset(name, items) makes one.")
+    items = json.loads(rows[0]["items"])
+    digest = read_json(rows[0]["metadata"]).get("promptry", {}).get("hash")
+    return DatasetVersion(name, rows[0]["version"], items, digest or hash_text(json.dumps(items, sort_keys=True)))
+
+
+# ======================================================================================
+# === CARE: what is wrong with a store, said before it hurts
+# ======================================================================================
+# Uses: ERRORS, SETTINGS, MIGRATIONS, STORE, TEMPLATES, INVOCATIONS.
+# Public: nothing.
+
+
+def diagnose() -> list[dict[str, str]]:
+    """Look the store and settings over: [{name, state (ok, hint, fault), detail}]."""
+    findings = [_look_at_settings(), *_look_at_file(store_path())]
+    if any(finding["state"] == "fault" for finding in findings) or not store_path().exists():
+        return findings
+    return [*findings, _look_at_integrity(), _look_at_rows(), _look_at_fallbacks()]
+
+
+def _finding(name: str, state: str, detail: str) -> dict[str, str]:
+    return {"name": name, "state": state, "detail": detail}
+
+
+def _look_at_settings() -> dict[str, str]:
+    try:
+        file = load_settings().file
+    except ConfigError as error:
+        return _finding("settings", "fault", str(error))
+    return _finding("settings", "ok", str(file) if file else "no promptry.toml here or above: the defaults hold")
+
+
+def _look_at_file(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return [_finding("store", "hint", f"{path} does not exist yet: the first track() or run makes it")]
+    findings = [_finding("store", "ok", f"{path}, {path.stat().st_size:,} bytes")]
+    mode = path.stat().st_mode & 0o077
+    if os.name == "posix" and mode:
+        findings.append(_finding("mode", "fault", f"others can open {path}: chmod 600 it"))
+    home = Path.home() / ".promptry" / "store.db"
+    if home.exists() and home != path:
+        findings.append(_finding("other store", "hint", f"{home} exists too and is not read here"))
+    return findings
+
+
+def _look_at_integrity() -> dict[str, str]:
+    try:
+        verdict = fetch("PRAGMA quick_check")[0]["quick_check"]
+        version = fetch("SELECT max(version) AS version FROM schema_version")[0]["version"]
+    except StoreError as error:
+        return _finding("integrity", "fault", str(error))
+    state = "ok" if verdict == "ok" else "fault"
+    return _finding(
+        "integrity", state, f"{verdict}, schema {version} of {MIGRATIONS[-1][0]}, SQLite {sqlite3.sqlite_version}"
+    )
+
+
+def _look_at_rows() -> dict[str, str]:
+    rows = fetch(
+        "SELECT count(*) AS calls, (SELECT count(*) FROM eval_runs) AS runs,"
+        " (SELECT count(*) FROM prompts) AS versions,"
+        " (SELECT sum(json_extract(metadata, '$.lost_rows')) FROM invocations WHERE metadata LIKE '%lost_rows%')"
+        " AS lost FROM invocations"
+    )[0]
+    waiting = flush_kept_rows(0.25)
+    detail = f"{rows['versions']:,} prompt versions, {rows['calls']:,} calls, {rows['runs']:,} runs"
+    if rows["lost"] or waiting:
+        return _finding(
+            "rows", "fault", f"{detail}; {rows['lost'] or 0:,} calls were lost and {waiting:,} wait in memory"
+        )
+    return _finding("rows", "ok", detail)
+
+
+def _look_at_fallbacks() -> dict[str, str]:
+    count = count_fallbacks()
+    return _finding("fallbacks", "hint" if count else "ok", f"{count} prompts served from the code in this process")
+
+
+# ======================================================================================
+# === STATISTICS: paired tests, intervals and power: numbers in, numbers out
+# ======================================================================================
+# Uses: nothing.
+# Public: nothing.
+#
+# All tests are one-sided towards worse. Differences are current minus baseline, one per case.
+
+_Z_95 = 1.959963984540054
+_Z_POWER = 0.8416212335729143
+_EXACT_SIGNS = 12
+_DRAWN_SIGNS = 400
+_DRAWS = 9_999
+
+
+def mcnemar_p(worse: int, better: int) -> float:
+    """Return the p of so many cases getting worse, by McNemar's exact test (McNemar 1947, binomial form).
+
+    >>> mcnemar_p(5, 0)
+    0.03125
+    """
+    total = worse + better
+    return sum(math.comb(total, count) for count in range(worse, total + 1)) / 2**total
+
+
+def sign_flip_p(differences: list[float]) -> float:
+    """Return the p of so low a sum if each difference could as well have had the other sign (Fisher 1935).
+
+    Exact up to 12 differences that are not zero, by 9,999 seeded draws up to 400, by the normal limit beyond.
+
+    >>> sign_flip_p([-0.5, -0.2, -0.1])
+    0.125
+    """
+    sizes = [abs(difference) for difference in differences if difference]
+    seen = math.fsum(differences) + 1e-12
+    if len(sizes) <= _EXACT_SIGNS:
+        sums = [
+            math.fsum(-size if bits >> place & 1 else size for place, size in enumerate(sizes))
+            for bits in range(2 ** len(sizes))
+        ]
+        return sum(value <= seen for value in sums) / len(sums)
+    if len(sizes) > _DRAWN_SIGNS:
+        return _normal_tail(seen / math.sqrt(math.fsum(size * size for size in sizes)))
+    import random
+
+    draw = random.Random(0)
+    whole = math.fsum(sizes)
+    hits = 0
+    for _ in range(_DRAWS):
+        bits = draw.getrandbits(len(sizes))
+        hits += whole - 2 * sum(size for place, size in enumerate(sizes) if bits >> place & 1) <= seen
+    return (hits + 1) / (_DRAWS + 1)
+
+
+def _normal_tail(z: float) -> float:
+    """Return the share of the standard normal distribution below z."""
+    return 0.5 * math.erfc(-z / math.sqrt(2))
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """Return p-values adjusted for their number (Holm 1979), in the order given.
+
+    >>> holm([0.01, 0.04])
+    [0.02, 0.04]
+    """
+    adjusted = [0.0] * len(p_values)
+    highest = 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
+        highest = max(highest, min(1.0, p_values[place] * (len(p_values) - rank)))
+        adjusted[place] = highest
+    return adjusted
+
+
+def paired_interval(differences: list[float], binary: bool) -> tuple[float, float] | None:
+    """Return the 95 % interval of a mean difference, or None below six pairs.
+
+    Pass or fail: the adjusted Wald interval for paired proportions (Bonett and Price 2012). Scores: Student's t.
+    """
+    n = len(differences)
+    if n < 6:
+        return None
+    if binary:
+        better, worse = sum(value > 0 for value in differences), sum(value < 0 for value in differences)
+        up, down = (better + 1) / (n + 2), (worse + 1) / (n + 2)
+        middle, half = up - down, _Z_95 * math.sqrt((up + down - (up - down) ** 2) / (n + 2))
+    else:
+        middle = math.fsum(differences) / n
+        half = _t_quantile(n - 1) * spread(differences) / math.sqrt(n)
+    return max(-1.0, middle - half), min(1.0, middle + half)
+
+
+def spread(values: list[float]) -> float:
+    """Return the sample standard deviation, 0 for fewer than two values."""
+    n = len(values)
+    middle = math.fsum(values) / n if n else 0.0
+    return math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (n - 1)) if n > 1 else 0.0
+
+
+def _t_quantile(freedom: int) -> float:
+    """Return Student's 97.5 % quantile by Cornish and Fisher's expansion; within 0.3 % from five degrees on."""
+    z, v = _Z_95, freedom
+    terms = (
+        z,
+        (z**3 + z) / (4 * v),
+        (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2),
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3),
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / (92160 * v**4),
+    )
+    return sum(terms)
+
+
+def can_see(drop: float, differences: list[float], binary: bool, alpha: float) -> bool:
+    """Tell whether these pairs would have shown a true drop of that size at 80 % power."""
+    n = len(differences)
+    if n < 6:
+        return False
+    if not binary:
+        deviation = max(spread(differences), 0.1)
+        return drop * math.sqrt(n) / deviation >= _z_of(alpha) + _Z_POWER
+    discordant = min(1.0, max(drop, (sum(value != 0 for value in differences) + 1) / (n + 2)))
+    return _mcnemar_power(n, discordant, (discordant + drop) / (2 * discordant), alpha) >= 0.8
+
+
+def _z_of(alpha: float) -> float:
+    from statistics import NormalDist
+
+    return NormalDist().inv_cdf(1 - alpha)
+
+
+def _mcnemar_power(n: int, discordant: float, share: float, alpha: float) -> float:
+    """Return the power of the exact test when each pair differs with one chance, and is worse with another if so."""
+    if n > 300:
+        drop = discordant * (2 * share - 1)
+        limit = _z_of(alpha) * math.sqrt(n * discordant)
+        return 1 - _normal_tail((limit - n * drop) / math.sqrt(n * (discordant - drop * drop)))
+    power = 0.0
+    for total in range(n + 1):
+        chance = math.comb(n, total) * discordant**total * (1 - discordant) ** (n - total)
+        if chance > 1e-9:
+            worst = next((worse for worse in range(total + 1) if mcnemar_p(worse, total - worse) <= alpha), total + 1)
+            power += chance * sum(
+                math.comb(total, worse) * share**worse * (1 - share) ** (total - worse)
+                for worse in range(worst, total + 1)
+            )
+    return power
+
+
+# ======================================================================================
+# === HELPERS: compiled packages, in process where they are, else asked of the parent
+# ======================================================================================
+# Uses: ERRORS.
+# Public: nothing.
+#
+# A suite may run in a Python that does not have promptry's compiled packages. Then the executable that started it
+# answers, over a pipe that carries JSON, a line a message. A helper is one function here, the same on both sides.
+
+PATTERN_TIMEOUT_S = 1.0
+
+_link: tuple[IO[bytes], IO[bytes]] | None = None
+_link_lock = threading.Lock()
+
+
+def match_pattern(pattern: str, text: str, whole: bool) -> bool | None:
+    """Tell whether a pattern matches a text (all of it, or anywhere); None after a second without an answer.
+
+    Errors: WrongUse for a pattern that is none, HelperMissing without the package regex.
+    """
+    answer = _call_helper("match_pattern", [pattern, text, whole])
+    if answer.get("error"):
+        raise WrongUse(f"The pattern {pattern!r} is no regular expression: {answer['error']}.")
+    return answer["matched"]
+
+
+def _match_here(pattern: str, text: str, whole: bool) -> dict[str, Any]:
+    import regex
+
+    try:
+        compiled = regex.compile(pattern, regex.DOTALL)
+        search = compiled.fullmatch if whole else compiled.search
+        return {"matched": search(text, timeout=PATTERN_TIMEOUT_S) is not None}
+    except regex.error as error:
+        return {"error": str(error)}
+    except TimeoutError:
+        return {"matched": None}
+
+
+HELPERS: dict[str, tuple[str, Callable[..., dict[str, Any]]]] = {"match_pattern": ("regex", _match_here)}
+
+
+def _call_helper(name: str, arguments: list[Any]) -> dict[str, Any]:
+    package, function = HELPERS[name]
+    try:
+        return function(*arguments)
+    except ModuleNotFoundError:
+        if _link is None:
+            raise HelperMissing(
+                f"This assertion needs the package '{package}', and {sys.executable} has none.",
+                f"pip install {package}",
+            ) from None
+    return ask_parent({"ask": name, "arguments": arguments})
+
+
+def answer_helper(name: str, arguments: list[Any]) -> dict[str, Any]:
+    """Answer what a child process asked."""
+    return HELPERS[name][1](*arguments)
+
+
+def ask_parent(message: dict[str, Any]) -> dict[str, Any]:
+    """Send a message to the parent and return its answer; raises HelperMissing when the parent is gone."""
+    if _link is None:
+        raise HelperMissing("This process was not started by another promptry.")
+    source, target = _link
+    with _link_lock:
+        target.write(json.dumps(message).encode() + b"\n")
+        target.flush()
+        line = source.readline()
+    if not line:
+        raise HelperMissing("The promptry that started this process has ended.")
+    answer: dict[str, Any] = json.loads(line)
+    return answer
+
+
+def link_parent(source: IO[bytes], target: IO[bytes]) -> None:
+    """Keep the two ends of the pipe to the parent that started this process."""
+    global _link
+    _link = (source, target)
+
+
+# ======================================================================================
+# === ASSERTIONS: each computes a score; one wrapper records the check and raises
+# ======================================================================================
+# Uses: ERRORS, CLOCK, HELPERS.
+# Public: Check, collect, assert_exact, assert_contains, assert_not_contains, assert_matches, assert_json_valid,
+#   clean_json.
+#
+# A score lies in 0..1 and higher is better. Checks made in worker threads, which start with an empty context, go to
+# the one case that is open in the process.
+
+MAX_DETAIL_CHARS = 10_000
+
+
+class Check(NamedTuple):
+    """One assertion's outcome; details has expected, actual and reason."""
+
+    assertion_type: str
+    passed: bool | None
+    score: float | None
+    details: dict[str, Any]
+    latency_ms: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the keys of the JSON form."""
+        return self._asdict()
+
+
+class Collection(NamedTuple):
+    """The checks of an open block, and when its last one was made."""
+
+    checks: list[Check]
+    marks: list[float]
+
+
+_open_collection: contextvars.ContextVar[Collection | None] = contextvars.ContextVar("promptry_checks", default=None)
+_open_anywhere: Collection | None = None
+
+
+@contextlib.contextmanager
+def collect() -> Iterator[list[Check]]:
+    """Collect the checks made in a block, as a suite does; a failed assertion still raises.
+
+    Shape: the list that the block yields fills with Check in the order made.
+    """
+    with opened_collection() as collection:
+        yield collection.checks
+
+
+@contextlib.contextmanager
+def opened_collection() -> Iterator[Collection]:
+    """Open a collection for this context, and for threads without one."""
+    global _open_anywhere
+    collection = Collection([], [monotonic_s()])
+    token = _open_collection.set(collection)
+    before, _open_anywhere = _open_anywhere, collection
+    try:
+        yield collection
+    finally:
+        _open_anywhere = before
+        _open_collection.reset(token)
+
+
+def record_check(kind: str, score: float, passed: bool, expected: Any, actual: Any, reason: str, **more: Any) -> float:
+    """Record one check where one is open, and return its score; raises CheckFailed if it did not hold."""
+    now = monotonic_s()
+    collection = _open_collection.get() or _open_anywhere
+    details = {"expected": _shortened(expected), "actual": _shortened(actual), "reason": reason, **more}
+    if collection is not None:
+        latency_ms = round((now - collection.marks[-1]) * 1000, 3)
+        collection.marks[:] = [now]
+        collection.checks.append(Check(kind, passed, score, details, latency_ms))
+    if not passed:
+        raise CheckFailed(reason)
+    return score
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > MAX_DETAIL_CHARS:
+        return f"{value[:MAX_DETAIL_CHARS]}... ({len(value) - MAX_DETAIL_CHARS:,} more characters)"
+    return value
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def _check_text(text: Any, what: str = "text") -> str:
+    if not isinstance(text, str):
+        raise WrongUse(f"The {what} is {type(text).__name__} ({_brief(text)}); it takes text.")
+    return text
+
+
+def assert_exact(actual: Any, expected: Any, case_sensitive: bool = True) -> float:
+    """Assert that two values are equal; returns 1.0."""
+    folded = not case_sensitive and isinstance(actual, str) and isinstance(expected, str)
+    equal = actual.casefold() == expected.casefold() if folded else actual == expected
+    reason = "equal" if equal else f"expected {_brief(expected)}, got {_brief(actual)}"
+    return record_check("exact", float(equal), bool(equal), expected, actual, reason)
+
+
+def _keywords_in(text: Any, keywords: Any, case_sensitive: bool) -> tuple[list[str], list[str]]:
+    """Return the keywords and those of them that the text holds."""
+    words = [keywords] if isinstance(keywords, str) else list(keywords)
+    whole = _check_text(text) if case_sensitive else _check_text(text).casefold()
+    for word in words:
+        _check_text(word, "keyword")
+    return words, [word for word in words if (word if case_sensitive else word.casefold()) in whole]
+
+
+def assert_contains(text: str, keywords: str | Iterable[str], case_sensitive: bool = False) -> float:
+    """Assert that a text holds a keyword, or all of several; returns the share it holds."""
+    words, found = _keywords_in(text, keywords, case_sensitive)
+    missing = [word for word in words if word not in found]
+    score = len(found) / len(words) if words else 1.0
+    reason = f"missing {_brief(missing)}" if missing else "holds all"
+    return record_check("contains", score, not missing, keywords if isinstance(keywords, str) else words, text, reason)
+
+
+def assert_not_contains(text: str, keywords: str | Iterable[str], case_sensitive: bool = False) -> float:
+    """Assert that a text holds none of some keywords; returns the share it does not hold."""
+    words, found = _keywords_in(text, keywords, case_sensitive)
+    score = 1.0 - len(found) / len(words) if words else 1.0
+    reason = f"holds {_brief(found)}" if found else "holds none"
+    return record_check(
+        "not_contains", score, not found, keywords if isinstance(keywords, str) else words, text, reason
+    )
+
+
+def assert_matches(text: str, pattern: str, fullmatch: bool = True) -> float:
+    """Assert that a text, stripped, matches a regular expression in which a dot is any sign; returns 1.0.
+
+    A pattern that has found no answer after a second is an error of the case, not a failure. Errors: WrongUse,
+    HelperMissing.
+    """
+    matched = match_pattern(_check_text(pattern, "pattern"), _check_text(text).strip(), fullmatch)
+    if matched is None:
+        raise WrongUse(
+            f"The pattern {_brief(pattern)} found no answer in {PATTERN_TIMEOUT_S:g} s.",
+            "Write it without nested repeats.",
+        )
+    reason = "matches" if matched else f"{_brief(text)} does not match {_brief(pattern)}"
+    return record_check("matches", float(matched), matched, pattern, text, reason)
+
+
+def assert_json_valid(text: str) -> float:
+    """Assert that a text holds a JSON value, in a code fence or among words perhaps; returns 1.0."""
+    try:
+        clean_json(text)
+        reason = ""
+    except ValueError as error:
+        reason = str(error)
+    return record_check("json_valid", float(not reason), not reason, "JSON", text, reason or "valid JSON")
+
+
+def clean_json(text: str) -> Any:
+    """Return the JSON value in a model's answer: without code fence, surrounding words and trailing commas.
+
+    Of several values the first that starts counts. NaN and Infinity are no JSON. Errors: WrongUse (a ValueError).
+    """
+    fenced = re.search(r"```(?:json)?\s*\n?(.*?)```", _check_text(text), re.DOTALL | re.IGNORECASE)
+    whole = (fenced[1] if fenced else text).strip()
+    for candidate in (whole, *_bracketed(whole)):
+        for form in (candidate, _without_trailing_commas(candidate)):
+            try:
+                return json.loads(form, parse_constant=_refuse_constant)
+            except (ValueError, RecursionError):
+                continue
+    raise WrongUse(f"No JSON in {_brief(text)}.")
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _bracketed(text: str) -> Iterator[str]:
+    """Give the first balanced object or array in a text."""
+    start = next((place for place, sign in enumerate(text) if sign in "{["), None)
+    if start is None:
+        return
+    depth, quoted, escaped = 0, False, False
+    for place in range(start, len(text)):
+        sign = text[place]
+        if quoted:
+            quoted = escaped or sign != '"'
+            escaped = sign == "\\" and not escaped
+        elif sign == '"':
+            quoted = True
+        else:
+            depth += (sign in "{[") - (sign in "}]")
+            if depth == 0:
+                yield text[start : place + 1]
+                return
+
+
+def _without_trailing_commas(text: str) -> str:
+    """Return a text without the commas that stand before a closing bracket outside of strings."""
+    return re.sub(r'("(?:[^"\\]|\\.)*")|,(\s*[}\]])', lambda found: found[1] or found[2], text)
+
+
+# ======================================================================================
+# === SUITES: what is tested: functions registered by a decorator, loaded from a module
+# ======================================================================================
+# Uses: ERRORS, DATASETS, ASSERTIONS.
+# Public: suite, case.
+#
+# A suite has one case per item of its dataset, or one per `with case(...)` block, or is one case itself. A block that
+# fails does not end the suite.
+
+
+class Suite(NamedTuple):
+    """A registered suite: its function and what its author asked of the gate."""
+
+    name: str
+    function: Callable[..., Any]
+    description: str
+    prompt: str | None
+    dataset: Any
+    gate: str | None
+    min_pass_rate: float | None
+    repeats: int
+    confirm: int
+    tolerance: float
+    margin: float
+
+
+class CaseOutcome(NamedTuple):
+    """One execution of a case: its state (pass, fail, error, skipped) and checks."""
+
+    case: str
+    repeat: int
+    state: str
+    score: float | None
+    checks: list[Check]
+
+
+_SKIPS = {"Skipped", "SkipTest"}
+
+_suites: dict[str, Suite] = {}
+_outcomes: contextvars.ContextVar[tuple[str, int, Callable[[CaseOutcome], None]] | None] = contextvars.ContextVar(
+    "promptry_outcomes", default=None
+)
+
+
+def suite(
+    name: str,
+    description: str = "",
+    *,
+    prompt: str | None = None,
+    dataset: Any = None,
+    gate: str | None = None,
+    min_pass_rate: float | None = None,
+    repeats: int = 1,
+    confirm: int = 2,
+    tolerance: float = 0.02,
+    margin: float = 0.10,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function, sync or async, as a suite and return it unchanged.
+
+    `dataset` is a list, or a name such as "qa" or "qa@3": the function then takes one item. `prompt` names the prompt
+    under test. Errors: WrongUse.
+    """
+    check_name(name, "suite name")
+    _check_gate(name, gate, min_pass_rate, repeats, confirm)
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        text = description or (function.__doc__ or "").strip().split("\n")[0]
+        _suites[name] = Suite(
+            name, function, text, prompt, dataset, gate, min_pass_rate, repeats, confirm, tolerance, margin
+        )
+        return function
+
+    return register
+
+
+def _check_gate(name: str, gate: str | None, min_pass_rate: float | None, repeats: int, confirm: int) -> None:
+    if gate not in {None, "statistical"}:
+        raise WrongUse(f"Suite '{name}': gate is {gate!r}; it takes 'statistical' or None.")
+    if min_pass_rate is not None and not 0 <= min_pass_rate <= 1:
+        raise WrongUse(f"Suite '{name}': min_pass_rate is {min_pass_rate}; it takes a share from 0 to 1.")
+    if repeats < 1 or confirm < 0:
+        raise WrongUse(
+            f"Suite '{name}': repeats is {repeats} and confirm {confirm}; they take 1 or more and 0 or more."
+        )
+
+
+@contextlib.contextmanager
+def case(id: str) -> Iterator[None]:
+    """Make a block one case of the running suite; what fails in it ends the block, not the suite.
+
+    Outside a run the block is only a block, and what it raises goes on. Errors: WrongUse.
+    """
+    check_name(id, "case id")
+    place = _outcomes.get()
+    if place is None:
+        yield
+        return
+    prefix, repeat, emit = place
+    name = f"{prefix}/{id}" if prefix else id
+    with opened_collection() as collection:
+        trouble = None
+        try:
+            yield
+        except BaseException as error:
+            if not is_trouble(error):
+                raise
+            trouble = error
+        emit(judge_case(name, repeat, collection.checks, trouble))
+
+
+def is_trouble(error: BaseException) -> bool:
+    """Tell whether what a case raised belongs to the case; an interrupt belongs to the run."""
+    return isinstance(error, (Exception, SystemExit)) or type(error).__name__ in _SKIPS
+
+
+def judge_case(name: str, repeat: int, checks: list[Check], trouble: BaseException | None) -> CaseOutcome:
+    """Decide the state and score of a case from its checks and what it raised."""
+    rows = list(checks)
+    if trouble is not None and type(trouble).__name__ in _SKIPS:
+        return CaseOutcome(name, repeat, "skipped", None, [Check("skipped", None, None, {"reason": str(trouble)})])
+    if isinstance(trouble, AssertionError) and not isinstance(trouble, CheckFailed):
+        rows.append(Check("assert", False, 0.0, {"reason": str(trouble) or _place_of(trouble)}))
+    elif trouble is not None and not isinstance(trouble, CheckFailed):
+        rows.append(
+            Check("error", None, None, {"reason": f"{type(trouble).__name__}: {trouble}", "at": _place_of(trouble)})
+        )
+        return CaseOutcome(name, repeat, "error", None, rows)
+    if not rows:
+        reason = "the case asserted nothing: call an assert_ function"
+        rows.append(Check("no_assertion", False, 0.0, {"reason": reason}))
+    scores = [check.score for check in rows if check.score is not None]
+    state = "pass" if all(check.passed for check in rows) else "fail"
+    return CaseOutcome(name, repeat, state, math.fsum(scores) / len(scores) if scores else None, rows)
+
+
+def _place_of(error: BaseException) -> str:
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno} {frames[-1].line}" if frames else ""
+
+
+def suite_cases(chosen: Suite) -> tuple[list[tuple[str, Any]] | None, DatasetVersion | None]:
+    """Return the items of a suite with their case ids (None: the function is called once), and the dataset."""
+    if chosen.dataset is None:
+        return None, None
+    if isinstance(chosen.dataset, str):
+        name, _, number = chosen.dataset.partition("@")
+        if number and not number.isdigit():
+            raise WrongUse(f"Suite '{chosen.name}': the dataset '{chosen.dataset}' has no version number after '@'.")
+        found: DatasetVersion | None = require_dataset(name, int(number) if number else None)
+    else:
+        found = None
+    items = found.items if found is not None else list(chosen.dataset)
+    named = [(item_id(item), item) for item in items]
+    seen: set[str] = set()
+    for name, _ in named:
+        if name in seen:
+            raise WrongUse(
+                f"Suite '{chosen.name}': two items have the id '{name}'.", "Give each item an id of its own."
+            )
+        seen.add(name)
+    return named, found
+
+
+def item_id(item: Any) -> str:
+    """Return the case id of an item: its `id`, else eight signs of the hash of its content."""
+    if isinstance(item, dict) and item.get("id") not in {None, ""}:
+        return str(item["id"])
+    return hash_text(json.dumps(item, sort_keys=True, default=repr))[:8]
+
+
+@contextlib.contextmanager
+def opened_cases(prefix: str, repeat: int, emit: Callable[[CaseOutcome], None]) -> Iterator[None]:
+    """Have `with case(...)` blocks report to a run."""
+    token = _outcomes.set((prefix, repeat, emit))
+    try:
+        yield
+    finally:
+        _outcomes.reset(token)
+
+
+def load_suites(module: str) -> dict[str, Suite]:
+    """Load a module by name (evals, pkg.evals) or file (evals.py), and return the suites registered now.
+
+    The current folder is on the path. Errors: ConfigError for a module that is not there or does not import.
+    """
+    import importlib
+
+    folder, name = _locate_module(module)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    _forget_modules_below(folder)
+    importlib.invalidate_caches()
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name == name or name.startswith(f"{error.name}."):
+            raise ConfigError(
+                f"There is no module '{module}' in {os.getcwd()}.", "--module names another; promptry init writes one."
+            ) from None
+        raise ConfigError(
+            _import_fault(module, error), f"It is not installed in {sys.executable}; --python names another."
+        ) from error
+    except (Exception, SystemExit) as error:
+        raise ConfigError(_import_fault(module, error), "The traceback stands above.") from error
+    return dict(_suites)
+
+
+def _import_fault(module: str, error: BaseException) -> str:
+    import traceback
+
+    traceback.print_exception(error, file=sys.stderr)
+    return f"The module '{module}' does not import: {type(error).__name__}: {error}."
+
+
+def _locate_module(module: str) -> tuple[str, str]:
+    """Return the folder to put on the path and the name to import."""
+    if module.endswith(".py"):
+        path = Path(module)
+        if not path.is_file():
+            raise ConfigError(
+                f"There is no file {module} in {os.getcwd()}.", "--module names another; promptry init writes one."
+            )
+        return str(path.resolve().parent), path.stem
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise ConfigError(f"'{module}' is no module name.", "Write --module evals, evals.py or pkg.evals.")
+    return os.getcwd(), module
+
+
+def _forget_modules_below(folder: str) -> None:
+    """Import the suites anew, and what they import from their own folder: they may have been edited since."""
+    _suites.clear()
+    root = Path(folder).resolve()
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file and module is not sys.modules["promptry"] and name != "__main__" and "site-packages" not in file:
+            with contextlib.suppress(ValueError, OSError):
+                inside = Path(file).resolve().relative_to(root)
+                if not inside.parts[0].startswith("."):
+                    del sys.modules[name]
+
+
+def known_suites() -> dict[str, Suite]:
+    """Return the suites registered in this process."""
+    return dict(_suites)
+
+
+def require_suite(name: str) -> Suite:
+    """Return a registered suite; raises NotFound with the nearest name."""
+    if name not in _suites:
+        hint = nearest(name, _suites) or (
+            f"There are: {', '.join(_suites)}." if _suites else "The module registers none."
+        )
+        raise NotFound(f"There is no suite '{name}'.", hint)
+    return _suites[name]
+
+
+# ======================================================================================
+# === SPOOLS: the outcomes of a run wait in a private file until the run is saved
+# ======================================================================================
+# Uses: ERRORS, CLOCK, STORE, PROMPTS, ASSERTIONS, SUITES.
+# Public: nothing.
+#
+# No lock on the store is held while cases run, and memory does not grow with the checks. The file is locked while its
+# run lives, so a file that can be locked belongs to a run that was killed.
+
+
+class Spool(NamedTuple):
+    """An open spool; the first line of the file is its header."""
+
+    path: Path
+    file: IO[bytes]
+
+
+def open_spool(header: dict[str, Any]) -> Spool:
+    """Open the spool of a new run; raises StoreError where the temporary folder cannot be used."""
+    try:
+        path = _spool_folder() / f"{_store_mark()}-{header['uid']}.jsonl"
+        file = open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600), "w+b", buffering=0)
+        _lock(file)
+        file.write(json.dumps(header).encode() + b"\n")
+    except OSError as error:
+        raise StoreError(
+            f"The results of the run cannot be spooled: {error}.", "TMPDIR names another folder."
+        ) from error
+    return Spool(path, file)
+
+
+def write_outcome(spool: Spool, outcome: CaseOutcome) -> None:
+    """Append one outcome to a spool; raises StoreError."""
+    line = write_json([outcome.case, outcome.repeat, outcome.state, outcome.score, outcome.checks])
+    try:
+        spool.file.write(line.encode("utf-8", "replace") + b"\n")
+    except OSError as error:
+        raise StoreError(
+            f"The spool {spool.path} cannot be written: {error}.", "The cases before are in it."
+        ) from error
+
+
+def read_outcomes(path: Path) -> Iterator[CaseOutcome]:
+    """Give the outcomes in a spool in the order made; a line that was cut by a kill is the last."""
+    with path.open("rb") as file:
+        file.readline()
+        for line in file:
+            try:
+                name, repeat, state, score, checks = json.loads(line)
+            except ValueError:
+                return
+            yield CaseOutcome(name, repeat, state, score, [Check(*check) for check in checks])
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Return the header of a spool; raises ValueError for a file that has none."""
+    with path.open("rb") as file:
+        header: dict[str, Any] = json.loads(file.readline())
+    return header
+
+
+def end_spool(spool: Spool, *, keep: bool = False) -> None:
+    """Close a spool, and remove its file unless its run could not be saved."""
+    if not keep:
+        spool.path.unlink(missing_ok=True)
+    spool.file.close()
+
+
+def list_spools() -> list[Path]:
+    """List the spools of killed runs on this store, the oldest first."""
+    try:
+        found = [path for path in _spool_folder().glob(f"{_store_mark()}-*.jsonl") if not _is_alive(path)]
+        return sorted(found, key=lambda path: path.stat().st_mtime)
+    except OSError:
+        return []
+
+
+def _spool_folder() -> Path:
+    """Return the private folder of this user's spools; a folder of somebody else is refused."""
+    import tempfile
+
+    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+    folder = Path(tempfile.gettempdir()) / f"promptry-{user}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if hasattr(os, "getuid") and (folder.is_symlink() or folder.stat().st_uid != os.getuid()):
+        raise PermissionError(f"{folder} belongs to another user")
+    return folder
+
+
+def _store_mark() -> str:
+    return hash_text(str(store_path().resolve()))[:12]
+
+
+def _lock(file: IO[bytes]) -> None:
+    """Lock a file until its process ends; raises BlockingIOError if another process holds it."""
+    try:
+        import fcntl
+    except ModuleNotFoundError:
+        return
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _is_alive(path: Path) -> bool:
+    """Tell whether the run of a spool goes on: its file is locked or, where files cannot be, written within a day."""
+    if os.name != "posix":
+        return (age_s(_modified_text(path)) or 0.0) < 86_400
+    with path.open("rb") as file:
+        try:
+            _lock(file)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _modified_text(path: Path) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat()
+
+
+# ======================================================================================
+# === RUNNER: run the cases of a suite, and save the run with all that explains it
+# ======================================================================================
+# Uses: ERRORS, CLOCK, SETTINGS, STORE, TABLES, SCOPE, PROMPTS, INVOCATIONS, DATASETS, SUITES, SPOOLS.
+#   Writes: eval_runs, eval_results.
+# Public: RunResult, list_runs, get_run.
+#
+# A failing case that held in the baseline is tried again here, while the pipeline is warm: whether a break is a break
+# or a flake is part of what a run observes. The verdict is not: see COMPARISON.
+
+
+class Job(NamedTuple):
+    """What was asked of a run, as it travels to the Python that runs it; suites () means all."""
+
+    module: str | None = None
+    suites: tuple[str, ...] = ()
+    prompt_version: int | None = None
+    env: str | None = None
+    model_version: str | None = None
+    compare: str | None = None
+    repeats: int | None = None
+    min_score: float | None = None
+
+
+class RunResult(NamedTuple):
+    """A saved run and what it means.
+
+    counts: {cases, pass, fail, error, skipped, checks, scored}, cases: [{case, repeat, state, score, reason}],
+    reasons: why it did not pass, comparison: the JSON form of a Comparison or None.
+    """
+
+    run_id: str
+    suite: str
+    passed: bool
+    score: float | None
+    counts: dict[str, int]
+    cases: list[dict[str, Any]]
+    cost_usd: float | None
+    complete: bool = True
+    date: str = ""
+    prompt: str | None = None
+    prompt_version: int | None = None
+    model: str | None = None
+    compare: str | None = None
+    verdict: str | None = None
+    reasons: tuple[str, ...] = ()
+    comparison: dict[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the keys of the JSON form."""
+        return {**self._asdict(), "reasons": list(self.reasons)}
+
+
+class Tally(NamedTuple):
+    """What a run counts while its outcomes pass by on their way to the spool; states and scores are by case."""
+
+    seen: dict[tuple[str, int], int]
+    states: dict[str, list[str]]
+    scores: dict[str, list[float]]
+    checks: list[int]
+
+
+def make_tally() -> Tally:
+    """Make the empty tally of a new run."""
+    return Tally({}, {}, {}, [0])
+
+
+def count_outcome(tally: Tally, outcome: CaseOutcome) -> CaseOutcome:
+    """Count an outcome and return it under a name that no other of its repeat has: runs are paired by it."""
+    key = (outcome.case, outcome.repeat)
+    tally.seen[key] = tally.seen.get(key, 0) + 1
+    named = outcome if tally.seen[key] == 1 else outcome._replace(case=f"{outcome.case}#{tally.seen[key]}")
+    tally.states.setdefault(named.case, []).append(named.state)
+    tally.checks[0] += len(named.checks)
+    if named.score is not None:
+        tally.scores.setdefault(named.case, []).append(named.score)
+    return named
+
+
+def counts_of(tally: Tally) -> dict[str, int]:
+    """Return how many cases there were, and how many executions ended in each state."""
+    states = [state for found in tally.states.values() for state in found]
+    each = {state: states.count(state) for state in ("pass", "fail", "error", "skipped")}
+    return {"cases": len(tally.states), **each, "checks": tally.checks[0], "scored": len(tally.scores)}
+
+
+def score_of(tally: Tally) -> float | None:
+    """Return the mean over the cases of their means, or None without a score."""
+    means = [math.fsum(scores) / len(scores) for scores in tally.scores.values()]
+    return min(1.0, max(0.0, math.fsum(means) / len(means))) if means else None
+
+
+def record_run(chosen: Suite, job: Job) -> int:
+    """Run a suite once and save it; return the id of the run.
+
+    Errors: NotFound and WrongUse before a case has run, or where what was to be fixed was never served (nothing is
+    saved then); StoreError. Writes: eval_runs, eval_results.
+    """
+    items, dataset = suite_cases(chosen)
+    _check_function(chosen)
+    _check_fixed_prompt(chosen, job)
+    held = _held_cases(chosen, job)
+    scope = make_scope(make_uid(), chosen.prompt, job.prompt_version, job.env)
+    header = {"uid": scope.uid, "suite": chosen.name, "started": now_text(), "prompt": chosen.prompt}
+    spool, tally = open_spool(header), make_tally()
+    keep = True
+    try:
+        with entered_scope(scope), contextlib.redirect_stdout(sys.stderr), _interruptible():
+            tries = _run_and_confirm(
+                chosen, job, items, held, lambda outcome: write_outcome(spool, count_outcome(tally, outcome))
+            )
+        keep = bool(tally.states)
+        if tries is None and not keep:
+            raise KeyboardInterrupt
+        manifest = _manifest(chosen, job, scope, dataset, tally, tries)
+        try:
+            _check_served(chosen, job, scope)
+        except WrongUse:
+            keep = False
+            raise
+        key = _save_run(chosen.name, *_prompt_column(chosen, scope), manifest, tally, spool.path)
+        keep = False
+    except StoreError as error:
+        raise StoreError(error.message, f"{error.hint} promptry run --recover saves what has run.") from error
+    finally:
+        end_spool(spool, keep=keep)
+    return key
+
+
+def _run_and_confirm(
+    chosen: Suite, job: Job, items: Any, held: set[str], emit: Callable[[CaseOutcome], Any]
+) -> dict[str, list[str]] | None:
+    """Run all cases, then try again those that held in the baseline and fail: {case: states}; None if interrupted."""
+    failing: set[str] = set()
+
+    def note(outcome: CaseOutcome) -> None:
+        emit(outcome)
+        if outcome.state == "fail" and outcome.case in held:
+            failing.add(outcome.case)
+
+    try:
+        for repeat in range(job.repeats or chosen.repeats):
+            _run_cases(chosen, items, repeat, note)
+        return _try_again(chosen, items, failing)
+    except KeyboardInterrupt:
+        return None
+
+
+def _check_function(chosen: Suite) -> None:
+    """Refuse a function that cannot be called with what its cases are, before each of them fails for it."""
+    import inspect
+
+    arguments = () if chosen.dataset is None else (None,)
+    try:
+        inspect.signature(chosen.function).bind(*arguments)
+    except TypeError as error:
+        what = "without an argument" if chosen.dataset is None else "with one item of its dataset"
+        raise WrongUse(
+            f"Suite '{chosen.name}' is called {what}, and its function does not take that: {error}."
+        ) from None
+
+
+def _check_fixed_prompt(chosen: Suite, job: Job) -> None:
+    if job.prompt_version is not None and job.env is not None:
+        raise WrongUse("--prompt-version and --env both say which version is served.", "Give one of them.")
+    if chosen.prompt is not None and (job.prompt_version is not None or job.env is not None):
+        require_prompt(chosen.prompt, job.prompt_version, job.env)
+    if job.compare is not None:
+        tags = [row["tag"] for row in fetch("SELECT DISTINCT tag FROM prompt_tags")]
+        if tags and job.compare not in tags:
+            hint = nearest(job.compare, tags) or f"There are: {', '.join(sorted(tags))}."
+            raise NotFound(f"No prompt carries the tag '{job.compare}'.", hint)
+
+
+def _check_served(chosen: Suite, job: Job, scope: RunScope) -> None:
+    """Refuse a run that could not serve what it was told to: it tested something else."""
+    if job.prompt_version is None and job.env is None:
+        return
+    asked = f"version {job.prompt_version}" if job.prompt_version is not None else f"a version tagged '{job.env}'"
+    if scope.missing:
+        raise NotFound(f"Prompt '{min(scope.missing)}' has no {asked.removeprefix('a ')}: nothing was saved.")
+    elsewhere = call_facts(scope.uid)["prompts"]
+    tracked = [name for name in scope.served if name not in scope.rendered and chosen.prompt in {None, name}]
+    if tracked:
+        raise WrongUse(
+            f"Suite '{chosen.name}' only tracks prompt '{tracked[0]}', so {asked} cannot be served: nothing was saved.",
+            "Let the code take the text from render_prompt().",
+        )
+    if not scope.rendered and not elsewhere:
+        raise WrongUse(f"Suite '{chosen.name}' rendered no prompt, so {asked} was not tested: nothing was saved.")
+
+
+def _held_cases(chosen: Suite, job: Job) -> set[str]:
+    """Return the cases whose failure would be a break: those that passed in the baseline."""
+    if job.compare is None or _is_statistical(chosen, job):
+        return set()
+    baseline = find_baseline(chosen.name, job.compare, chosen.prompt)
+    return {row["case"] for row in run_cases(baseline) if row["state"] == "pass"} if baseline is not None else set()
+
+
+def _is_statistical(chosen: Suite, job: Job) -> bool:
+    asked = chosen.min_pass_rate is not None or job.min_score is not None
+    return chosen.gate == "statistical" or asked or (job.repeats or chosen.repeats) > 1
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Make SIGTERM end the cases as Ctrl-C does, so that what has run is saved."""
+    import signal
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run_cases(chosen: Suite, items: Any, repeat: int, emit: Callable[[CaseOutcome], None]) -> None:
+    if items is None:
+        _run_case(chosen, chosen.name, "", (), repeat, emit)
+        return
+    for name, item in items:
+        _run_case(chosen, name, name, (item,), repeat, emit)
+
+
+def _run_case(
+    chosen: Suite, name: str, prefix: str, arguments: tuple[Any, ...], repeat: int, emit: Callable[[CaseOutcome], None]
+) -> None:
+    """Call the suite's function once; its blocks are cases, and so is what it asserts outside of them."""
+    blocks: list[str] = []
+
+    def count(outcome: CaseOutcome) -> None:
+        blocks.append(outcome.case)
+        emit(outcome)
+
+    trouble = None
+    with opened_cases(prefix, repeat, count), opened_collection() as collection:
+        try:
+            _finish(chosen.function(*arguments))
+        except BaseException as error:
+            if not is_trouble(error):
+                raise
+            trouble = error
+    if collection.checks or trouble is not None or not blocks:
+        emit(judge_case(name, repeat, collection.checks, trouble))
+
+
+def _finish(result: Any) -> None:
+    """Await what an async function returned, in a loop that the whole run shares."""
+    if not hasattr(result, "__await__"):
+        return
+    import asyncio
+
+    async def wait() -> None:
+        await result
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        _loop().run(wait(), context=contextvars.copy_context())
+        return
+    context, failures = contextvars.copy_context(), deque[BaseException]()
+
+    def work() -> None:
+        try:
+            context.run(asyncio.run, wait())
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
+
+
+@functools.cache
+def _loop() -> Any:
+    """Return the one event loop of async suites: clients are bound to the loop in which they first worked."""
+    import asyncio
+
+    loop = asyncio.Runner()
+    atexit.register(loop.close)
+    return loop
+
+
+def _try_again(chosen: Suite, items: Any, failing: set[str]) -> dict[str, list[str]]:
+    """Try failing cases again until they pass or their tries are used up: {case: states}."""
+    tries: dict[str, list[str]] = {name: [] for name in sorted(failing)}
+
+    def note(outcome: CaseOutcome) -> None:
+        if outcome.case in tries:
+            tries[outcome.case].append(outcome.state)
+
+    for _ in range(chosen.confirm):
+        open_cases = {name for name, states in tries.items() if "pass" not in states}
+        again = items if items is None else [pair for pair in items if _concerns(pair[0], open_cases)]
+        if open_cases:
+            _run_cases(chosen, again, 0, note)
+    return tries
+
+
+def _concerns(item: str, names: set[str]) -> bool:
+    return item in names or any(name.startswith(f"{item}/") for name in names)
+
+
+def _manifest(
+    chosen: Suite,
+    job: Job,
+    scope: RunScope,
+    dataset: DatasetVersion | None,
+    tally: Tally,
+    tries: dict[str, list[str]] | None,
+) -> dict[str, Any]:
+    """Return what explains a run, before it is judged; without tries it was interrupted."""
+    import platform
+
+    facts = call_facts(scope.uid)
+    commit, dirty = _git_state()
+    served = {name: list(found.items())[-1] for name, found in scope.served.items()}
+    return {
+        "uid": scope.uid,
+        "complete": tries is not None,
+        "verdict": None,
+        "baseline_id": None,
+        "dataset": f"{dataset.name}@{dataset.version}" if dataset else None,
+        "dataset_hash": dataset.hash if dataset else None,
+        "git_commit": commit,
+        "git_dirty": dirty,
+        "prompts": {name: {"version": version, "hash": digest} for name, (version, digest) in served.items()},
+        "model": job.model_version or _only(facts["models"]) or (", ".join(sorted(facts["models"])) or None),
+        "parameters": facts["parameters"],
+        "judge": None,
+        "embedder": None,
+        "repeats": job.repeats or chosen.repeats,
+        "gate": {
+            "mode": "statistical" if _is_statistical(chosen, job) else "cases",
+            "compare": job.compare,
+            "judged": int(job.compare is None),
+            "min_pass_rate": chosen.min_pass_rate,
+            "min_score": job.min_score,
+            "tolerance": chosen.tolerance,
+            "margin": chosen.margin,
+            "confirm": tries or {},
+            "broken": [],
+        },
+        "versions": {"promptry": __version__, "python": platform.python_version()},
+        "counts": counts_of(tally),
+        "cost_usd": facts["cost_usd"],
+        "unpriced": facts["unpriced"],
+    }
+
+
+def _only(names: Iterable[str]) -> str | None:
+    """Return the one name there is, or None for none or several."""
+    found = list(names)
+    return found[0] if len(found) == 1 else None
+
+
+def _git_state() -> tuple[str | None, bool | None]:
+    """Return the commit of the current folder and whether tracked files differ from it; None without git."""
+    import subprocess
+
+    answers = []
+    for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"]):
+        try:
+            done = subprocess.run(
+                ["git", *words], capture_output=True, text=True, timeout=10, check=True, env=outside_environment()
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None, None
+        answers.append(done.stdout.strip())
+    return answers[0], bool(answers[1])
+
+
+def _prompt_column(chosen: Suite, scope: RunScope) -> tuple[str | None, int | None]:
+    """Return the prompt under test and its version: what the suite names, else the only one served."""
+    elsewhere = call_facts(scope.uid)["prompts"]
+    name = chosen.prompt or _only({**scope.served, **elsewhere})
+    versions = list(scope.served.get(name or "", {})) or elsewhere.get(name, [])
+    return name, versions[-1] if versions else None
+
+
+def _save_run(
+    suite_name: str, prompt: str | None, version: int | None, manifest: dict[str, Any], tally: Tally, spool: Path
+) -> int:
+    """Save a run and its results in one transaction and return its id."""
+    score = score_of(tally)
+    with transact() as connection:
+        key: int = EvalRun.insert(
+            suite_name=suite_name,
+            prompt_name=prompt,
+            prompt_version=version,
+            model_version=manifest["model"],
+            timestamp=now_text(),
+            overall_pass=int(not shortcomings(manifest["counts"], score, manifest)),
+            overall_score=score,
+            metadata=write_json(manifest),
+        ).execute()
+        connection.executemany(
+            "INSERT INTO eval_results (run_id, test_name, assertion_type, passed, score, details, latency_ms)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (_result_row(key, outcome, check) for outcome in read_outcomes(spool) for check in outcome.checks),
+        )
+    return key
+
+
+def _result_row(run: int, outcome: CaseOutcome, check: Check) -> tuple[Any, ...]:
+    passed = None if check.passed is None else int(check.passed)
+    details = write_json({**check.details, "repeat": outcome.repeat})
+    return (run, outcome.case, check.assertion_type, passed, check.score, details, check.latency_ms)
+
+
+def shortcomings(
+    counts: dict[str, int], score: float | None, manifest: dict[str, Any], *, has_baseline: bool = False
+) -> list[str]:
+    """Say what keeps a run from passing on its own: an empty list passes; a baseline judges failing cases instead."""
+    gate = manifest.get("gate") or {}
+    ran = counts["pass"] + counts["fail"]
+    found = [] if manifest.get("complete", True) else ["the run was interrupted"]
+    if counts["error"]:
+        found.append(f"{counts['error']} of {ran + counts['error']} cases ended in an error")
+    if gate.get("min_pass_rate") is not None and ran and counts["pass"] / ran < gate["min_pass_rate"]:
+        found.append(f"{counts['pass'] / ran:.1%} of the cases pass, {gate['min_pass_rate']:.1%} are asked for")
+    if gate.get("min_score") is not None and (score is None or score < gate["min_score"]):
+        found.append(
+            f"the score is {'unknown' if score is None else f'{score:.3f}'}, {gate['min_score']:g} is asked for"
+        )
+    demanded = gate.get("min_pass_rate") is not None or gate.get("min_score") is not None
+    if counts["fail"] and not demanded and not has_baseline:
+        found.append(f"{counts['fail']} of {ran} cases fail")
+    return found if counts["cases"] else [*found, "no case ran"]
+
+
+def recover_spool(path: Path) -> int | None:
+    """Save what a killed run left in its spool as an incomplete run and return its id; None where nothing had run."""
+    try:
+        header = read_header(path)
+        uid, name = str(header["uid"]), str(header["suite"])
+    except (ValueError, KeyError, OSError):
+        path.unlink(missing_ok=True)
+        return None
+    tally = make_tally()
+    for outcome in read_outcomes(path):
+        count_outcome(tally, outcome)
+    facts = call_facts(uid)
+    versions = facts["prompts"].get(header.get("prompt"), [])
+    manifest = {"uid": uid, "complete": False, "model": _only(facts["models"]), "counts": counts_of(tally)}
+    manifest |= {"cost_usd": facts["cost_usd"], "started": header.get("started")}
+    key = None
+    if tally.states:
+        key = _save_run(name, header.get("prompt"), versions[-1] if versions else None, manifest, tally, path)
+    path.unlink(missing_ok=True)
+    return key
+
+
+def find_baseline(suite_name: str, tag: str, prompt: str | None, run: int | None = None) -> int | None:
+    """Find the newest complete run of a suite whose prompt version carries a tag and which did not itself regress."""
+    rows = query("find_baseline", suite=suite_name, tag=tag, prompt=prompt, run=run)
+    return int(rows[0]["id"]) if rows else None
+
+
+def list_runs(suite: str | None = None, limit: int = 50, before: str | None = None) -> dict[str, Any]:
+    """List the runs, newest first; a suite that never ran has none.
+
+    Shape: items [{id, suite, date, prompt_name, prompt_version, model, passed, score, complete, verdict, baseline_id,
+    counts, cost_usd}], total, next.
+    """
+    key = read_offset(before) if before is not None else None
+    rows = query("list_runs", suite=suite, limit=read_limit(limit), before=key)
+    for row in rows:
+        row.update(id=str(row["id"]), passed=bool(row["passed"]), complete=bool(row["complete"]))
+        row.update(counts=read_json(row["counts"]), baseline_id=_text_or_none(row["baseline_id"]))
+    following = rows[-1]["id"] if len(rows) == limit else None
+    return {"items": rows, "total": query("list_runs", 1, suite=suite)[0]["total"], "next": following}
+
+
+def _text_or_none(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def get_run(id: str) -> dict[str, Any]:
+    """Return one run with its manifest and cases.
+
+    Shape: {id, suite, date, prompt_name, prompt_version, model, passed, score, complete, verdict, baseline_id, counts,
+    cost_usd, manifest, cases [{case, repeat, state, score, reason, checks [{assertion_type, passed, score, details,
+    latency_ms}]}]}. Errors: NotFound, WrongUse.
+    """
+    number = read_id(id, "run")
+    rows = query("get_run", id=number)
+    if not rows:
+        raise NotFound(f"There is no run {id}.", "promptry runs lists them.")
+    run, manifest, cases = rows[0], read_json(rows[0].pop("metadata")), run_cases(number)
+    tally = make_tally()
+    for row in cases:
+        count_outcome(tally, CaseOutcome(row["case"], row["repeat"], row["state"], row["score"], row["checks"]))
+    return {
+        **run,
+        "id": str(run["id"]),
+        "passed": bool(run["passed"]),
+        "complete": bool(manifest.get("complete", True)),
+        "verdict": manifest.get("verdict"),
+        "baseline_id": _text_or_none(manifest.get("baseline_id")),
+        "counts": manifest.get("counts") or counts_of(tally),
+        "cost_usd": manifest.get("cost_usd"),
+        "manifest": manifest,
+        "cases": cases,
+    }
+
+
+def run_cases(run: int) -> list[dict[str, Any]]:
+    """Return the executions of a run's cases: [{case, repeat, state, score, reason, checks}], in the order made."""
+    found: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for row in query("get_run", 1, id=run):
+        name, details = row.pop("case"), read_json(row["details"])
+        row.update(details=details, passed=None if row["passed"] is None else bool(row["passed"]))
+        repeat = details.get("repeat", 0) if isinstance(details, dict) else 0
+        found.setdefault((name, repeat), []).append(row)
+    return [_case_of(name, repeat, checks) for (name, repeat), checks in found.items()]
+
+
+def _case_of(name: str, repeat: int, checks: list[dict[str, Any]]) -> dict[str, Any]:
+    kinds = {check["assertion_type"] for check in checks if check["passed"] is None}
+    bad = next((check for check in checks if not check["passed"]), None)
+    state = next((kind for kind in ("error", "skipped") if kind in kinds), "fail" if bad else "pass")
+    scores = [check["score"] for check in checks if check["score"] is not None]
+    known = state in {"pass", "fail"} and scores
+    return {
+        "case": name,
+        "repeat": repeat,
+        "state": state,
+        "score": math.fsum(scores) / len(scores) if known else None,
+        "reason": bad["details"].get("reason") if bad and isinstance(bad["details"], dict) else None,
+        "checks": checks,
+    }
+
+
+def load_result(run: int) -> RunResult:
+    """Return the result of a saved run."""
+    found = get_run(str(run))
+    manifest = found["manifest"]
+    return RunResult(
+        run_id=found["id"],
+        suite=found["suite"],
+        passed=found["passed"],
+        score=found["score"],
+        counts=found["counts"],
+        cases=[{key: value for key, value in row.items() if key != "checks"} for row in found["cases"]],
+        cost_usd=found["cost_usd"],
+        complete=found["complete"],
+        date=found["date"],
+        prompt=found["prompt_name"],
+        prompt_version=found["prompt_version"],
+        model=found["model"],
+        compare=(manifest.get("gate") or {}).get("compare"),
+        verdict=found["verdict"],
+        reasons=tuple(shortcomings(found["counts"], found["score"], manifest)),
+    )
+
+
+# ======================================================================================
+# === COMPARISON: what changed between two runs, and whether the judged one passes
+# ======================================================================================
+# Uses: ERRORS, CLOCK, STORE, TABLES, PROMPTS, INVOCATIONS, STATISTICS, SUITES, RUNNER.   Writes: eval_runs.
+# Public: Comparison, compare_runs, run_suite.
+#
+# The verdict is evidence, passing is policy. The paired test of each assertion type takes a case's mean as its unit;
+# the types share one alpha by Holm's rule, and a drop within the tolerance is no regression however sure it is.
+
+ALPHA = 0.04
+MIN_PAIRS = 6
+_IMPLICIT = {"assert", "no_assertion"}
+
+
+class Comparison(NamedTuple):
+    """What a run is against a baseline; delta, interval and deltas are current minus baseline.
+
+    flips: [{case, assertion_type, ordinal, before, now, state (broken, flaky, fixed)}], deltas: [{assertion_type, n,
+    baseline, current, delta, interval, p, test}], cause: {prompt, model, dataset, commit, prompt_diff} or None, run and
+    baseline: {id, date, n, age_s}; known: cases that fail in both, unpaired: {new, missing, errors}.
+    """
+
+    verdict: str
+    delta: float | None
+    interval: tuple[float, float] | None
+    p: float | None
+    n: int
+    flips: list[dict[str, Any]]
+    deltas: list[dict[str, Any]]
+    cause: dict[str, Any] | None
+    run: dict[str, Any]
+    baseline: dict[str, Any]
+    passed: bool
+    known: list[str]
+    unpaired: dict[str, list[str]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the keys of the JSON form."""
+        return {**self._asdict(), "interval": list(self.interval) if self.interval else None}
+
+
+class _Pair(NamedTuple):
+    """The means of one case in the baseline and now."""
+
+    before: float
+    now: float
+
+
+def compare_runs(run_id: str | int, baseline_id: str | int | None = None) -> Comparison:
+    """Compare a run with another run of its suite; the judged one stands first.
+
+    The baseline is the id of a run, or a tag, or (None) what the run was judged against, else prod. Errors: NotFound
+    for an unknown run or no baseline, WrongUse for runs of two suites.
+    """
+    run = get_run(str(run_id))
+    baseline = get_run(_baseline_of(run, baseline_id))
+    if run["suite"] != baseline["suite"]:
+        suites = f"'{run['suite']}' and '{baseline['suite']}'"
+        raise WrongUse(
+            f"Run {run['id']} and run {baseline['id']} are of the suites {suites}.", "Compare runs of one suite."
+        )
+    gate = run["manifest"].get("gate") or {}
+    now, before = _states_of(run["cases"]), _states_of(baseline["cases"])
+    deltas = _deltas(baseline["cases"], run["cases"])
+    pairs = list(_case_pairs(baseline["cases"], run["cases"]).values())
+    differences = [pair.now - pair.before for pair in pairs]
+    flips = _flips(before, now, baseline["cases"], run["cases"], gate.get("confirm") or {})
+    verdict = _verdict(deltas, differences, gate.get("tolerance", 0.02), gate.get("margin", 0.10))
+    broken = [flip for flip in flips if flip["state"] == "broken"]
+    return Comparison(
+        verdict=verdict,
+        delta=math.fsum(differences) / len(differences) if differences else None,
+        interval=paired_interval(differences, _is_binary(differences)),
+        p=min((row["p"] for row in deltas if row["p"] is not None), default=None),
+        n=len(pairs),
+        flips=flips,
+        deltas=[{key: value for key, value in row.items() if key != "p_better"} for row in deltas],
+        cause=_cause(run, baseline),
+        run=_run_facts(run, len(now)),
+        baseline=_run_facts(baseline, len(before)),
+        passed=verdict != "regressed" and (gate.get("mode") == "statistical" or not broken),
+        known=sorted(name for name in before.keys() & now.keys() if before[name] == now[name] == "fail"),
+        unpaired={
+            "new": sorted(now.keys() - before.keys()),
+            "missing": sorted(before.keys() - now.keys()),
+            "errors": sorted(name for name, state in now.items() if state == "error"),
+        },
+    )
+
+
+def _baseline_of(run: dict[str, Any], asked: str | int | None) -> str:
+    """Return the id of the run to compare with; raises NotFound."""
+    if str(asked).isdigit():
+        return str(asked)
+    if asked is None and run["baseline_id"] is not None:
+        return str(run["baseline_id"])
+    tag = str(asked or (run["manifest"].get("gate") or {}).get("compare") or "prod")
+    found = find_baseline(run["suite"], tag, run["prompt_name"], int(run["id"]))
+    if found is None:
+        what = f"complete run of suite '{run['suite']}' on a prompt version tagged '{tag}' that did not regress"
+        raise NotFound(f"There is no other {what}.", "promptry runs lists the runs; compare with one by its id.")
+    return str(found)
+
+
+def _run_facts(run: dict[str, Any], n: int) -> dict[str, Any]:
+    return {"id": run["id"], "date": run["date"], "n": n, "age_s": age_s(run["date"])}
+
+
+def _states_of(cases: list[dict[str, Any]]) -> dict[str, str]:
+    """Return one state a case: pass only if it passed in every repeat, fail if it failed in each."""
+    found: dict[str, list[str]] = {}
+    for row in cases:
+        found.setdefault(row["case"], []).append(row["state"])
+    return {name: _state_of(states) for name, states in found.items()}
+
+
+def _state_of(states: list[str]) -> str:
+    ran = [state for state in states if state in {"pass", "fail"}]
+    if not ran:
+        return states[0]
+    return ran[0] if len(set(ran)) == 1 else "mixed"
+
+
+def _case_pairs(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> dict[str, _Pair]:
+    """Return the cases that have a score in both runs."""
+    means = [_means(((row["case"], row["score"]) for row in cases)) for cases in (before, now)]
+    return {name: _Pair(means[0][name], means[1][name]) for name in means[0] if name in means[1]}
+
+
+def _means(pairs: Iterable[tuple[Any, float | None]]) -> dict[Any, float]:
+    """Return the mean score under each key that has one."""
+    found: dict[Any, list[float]] = {}
+    for key, score in pairs:
+        if score is not None:
+            found.setdefault(key, []).append(score)
+    return {key: math.fsum(scores) / len(scores) for key, scores in found.items()}
+
+
+def _check_means(cases: list[dict[str, Any]]) -> dict[tuple[str, str, int], float]:
+    """Return the mean over the repeats of each check, by (case, assertion type, ordinal)."""
+    return _means((key, check["score"]) for row in cases for key, check in _keyed_checks(row))
+
+
+def _keyed_checks(row: dict[str, Any]) -> Iterator[tuple[tuple[str, str, int], dict[str, Any]]]:
+    """Give the checks of one execution of a case, each with its case, assertion type and ordinal."""
+    ordinals: dict[str, int] = {}
+    for check in row["checks"]:
+        kind = check["assertion_type"]
+        yield (row["case"], kind, ordinals.get(kind, 0)), check
+        ordinals[kind] = ordinals.get(kind, 0) + 1
+
+
+def _deltas(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the paired test of each assertion type, the p-values adjusted for the number of types."""
+    scores = _check_means(before), _check_means(now)
+    scored = _case_pairs(before, now)
+    by_kind: dict[str, dict[str, list[_Pair]]] = {}
+    for key in {**scores[0], **scores[1]}:
+        name, kind, _ = key
+        found = [means.get(key, 1.0 if kind in _IMPLICIT else None) for means in scores]
+        if name in scored and found[0] is not None and found[1] is not None:
+            by_kind.setdefault(kind, {}).setdefault(name, []).append(_Pair(found[0], found[1]))
+    rows = [_delta_of(kind, [_mean_pair(pairs) for pairs in found.values()]) for kind, found in by_kind.items()]
+    for key in ("p", "p_better"):
+        for row, p in zip(rows, holm([row[key] for row in rows]), strict=True):
+            row[key] = p
+    return sorted(rows, key=lambda row: (row["p"], row["delta"]))
+
+
+def _mean_pair(pairs: list[_Pair]) -> _Pair:
+    return _Pair(
+        math.fsum(pair.before for pair in pairs) / len(pairs), math.fsum(pair.now for pair in pairs) / len(pairs)
+    )
+
+
+def _delta_of(kind: str, pairs: list[_Pair]) -> dict[str, Any]:
+    middle, differences = _mean_pair(pairs), [pair.now - pair.before for pair in pairs]
+    binary = _is_binary(differences)
+    worse, better = sum(value < 0 for value in differences), sum(value > 0 for value in differences)
+    return {
+        "assertion_type": kind,
+        "n": len(pairs),
+        "baseline": middle.before,
+        "current": middle.now,
+        "delta": middle.now - middle.before,
+        "interval": paired_interval(differences, binary),
+        "p": mcnemar_p(worse, better) if binary else sign_flip_p(differences),
+        "p_better": mcnemar_p(better, worse) if binary else sign_flip_p([-value for value in differences]),
+        "test": "mcnemar_p" if binary else "sign_flip_p",
+    }
+
+
+def _is_binary(differences: list[float]) -> bool:
+    return all(value in {-1.0, 0.0, 1.0} for value in differences)
+
+
+def _verdict(deltas: list[dict[str, Any]], differences: list[float], tolerance: float, margin: float) -> str:
+    if len(differences) < MIN_PAIRS:
+        return "not enough data"
+    if any(row["p"] <= ALPHA and row["delta"] < -tolerance for row in deltas):
+        return "regressed"
+    if any(row["p_better"] <= ALPHA and row["delta"] > tolerance for row in deltas):
+        return "improved"
+    return "tied" if can_see(margin, differences, _is_binary(differences), ALPHA) else "not enough data"
+
+
+def _flips(
+    before: dict[str, str],
+    now: dict[str, str],
+    old_cases: list[dict[str, Any]],
+    new_cases: list[dict[str, Any]],
+    tries: dict[str, list[str]],
+) -> list[dict[str, Any]]:
+    """Return the checks behind each case that held and fails, or failed and holds: broken, flaky, then fixed."""
+    worse = {name for name, state in now.items() if state in {"fail", "mixed"} and before.get(name) == "pass"}
+    better = {name for name, state in now.items() if state == "pass" and before.get(name) in {"fail", "mixed"}}
+    rows = []
+    for key in _failing_checks(new_cases, worse):
+        shaken = now[key[0]] == "mixed" or "pass" in tries.get(key[0], [])
+        rows.append(_flip(key, "pass", "fail", "flaky" if shaken else "broken"))
+    rows += [_flip(key, "fail", "pass", "fixed") for key in _failing_checks(old_cases, better)]
+    return sorted(rows, key=lambda row: (("broken", "flaky", "fixed").index(row["state"]), row["case"]))
+
+
+def _failing_checks(cases: list[dict[str, Any]], names: set[str]) -> list[tuple[str, str, int]]:
+    keyed = (pair for row in cases if row["case"] in names for pair in _keyed_checks(row))
+    return list(dict.fromkeys(key for key, check in keyed if check["passed"] is False))
+
+
+def _flip(key: tuple[str, str, int], before: str, now: str, state: str) -> dict[str, Any]:
+    return {"case": key[0], "assertion_type": key[1], "ordinal": key[2], "before": before, "now": now, "state": state}
+
+
+def _cause(run: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what differs between two manifests, or None: then nothing that is recorded changed."""
+    found = {
+        "prompt": _change(*(_prompts_text(side) for side in (baseline, run))),
+        "model": _change(baseline["model"], run["model"]),
+        "dataset": _change(*(_dataset_text(side["manifest"]) for side in (baseline, run))),
+        "commit": _change(*(_commit_text(side["manifest"]) for side in (baseline, run))),
+    }
+    if not any(found.values()):
+        return None
+    return {**found, "prompt_diff": _prompt_diff(run, baseline) if found["prompt"] else None}
+
+
+def _change(before: Any, now: Any) -> dict[str, Any] | None:
+    return None if before == now else {"before": before, "now": now}
+
+
+def _prompts_of(run: dict[str, Any]) -> dict[str, int]:
+    """Return the versions that a run served; a run without a manifest has its column only."""
+    served = {name: found["version"] for name, found in (run["manifest"].get("prompts") or {}).items()}
+    column = {run["prompt_name"]: run["prompt_version"]} if run["prompt_version"] is not None else {}
+    return {**column, **served}
+
+
+def _prompts_text(run: dict[str, Any]) -> str | None:
+    return ", ".join(f"{name}@{version}" for name, version in sorted(_prompts_of(run).items())) or None
+
+
+def _dataset_text(manifest: dict[str, Any]) -> str | None:
+    return manifest.get("dataset")
+
+
+def _commit_text(manifest: dict[str, Any]) -> str | None:
+    commit = manifest.get("git_commit")
+    return f"{commit[:12]}{' with changes' if manifest.get('git_dirty') else ''}" if commit else None
+
+
+def _prompt_diff(run: dict[str, Any], baseline: dict[str, Any]) -> str | None:
+    """Return the unified diff of each prompt that both runs served in different versions."""
+    old, new = _prompts_of(baseline), _prompts_of(run)
+    changed = [name for name in sorted(old.keys() & new.keys()) if old[name] != new[name]]
+    texts = [diff_prompts(name, old[name], new[name])["diff"] for name in changed]
+    return "\n".join(texts) or None
+
+
+def judge_run(run: int, compare: str | None) -> RunResult:
+    """Judge a saved run against the baseline of a tag, write down the verdict, and return the result.
+
+    Without a baseline the run stands on its own, and says so. Errors: WrongUse where no prompt could be compared.
+    Writes: eval_runs.
+    """
+    result = load_result(run)
+    if compare is None or not result.complete:
+        return result
+    if result.prompt is None:
+        raise WrongUse(
+            f"Run {run} of suite '{result.suite}' is saved, but it served no prompt or several, so it has no baseline.",
+            f"Name the prompt under test: @suite('{result.suite}', prompt=...).",
+        )
+    baseline = find_baseline(result.suite, compare, result.prompt, run)
+    if baseline is None:
+        _write_verdict(run, result.passed, {"verdict": None}, {"judged": 1})
+        return result
+    comparison = compare_runs(run, baseline)
+    reasons = _reasons(comparison, result, read_json(EvalRun.get_by_id(run).metadata))
+    broken = sorted({flip["case"] for flip in comparison.flips if flip["state"] == "broken"})
+    gate = {"judged": 1, "broken": [] if comparison.passed else broken}
+    _write_verdict(run, not reasons, {"verdict": comparison.verdict, "baseline_id": baseline}, gate)
+    return result._replace(
+        passed=not reasons, verdict=comparison.verdict, reasons=tuple(reasons), comparison=comparison.to_dict()
+    )
+
+
+def _reasons(comparison: Comparison, result: RunResult, manifest: dict[str, Any]) -> list[str]:
+    """Say what keeps a run from passing against its baseline; cases that fail in both are known, and not fatal."""
+    own = shortcomings(result.counts, result.score, manifest, has_baseline=True)
+    if comparison.verdict == "regressed":
+        return ["the verdict is regressed", *own]
+    broken = {flip["case"] for flip in comparison.flips if flip["state"] == "broken"}
+    return own if comparison.passed else [f"{len(broken)} cases that held in the baseline are broken", *own]
+
+
+def _write_verdict(run: int, passed: bool, facts: dict[str, Any], gate: dict[str, Any]) -> None:
+    with transact():
+        manifest = read_json(EvalRun.get_by_id(run).metadata)
+        manifest |= {**facts, "gate": {**(manifest.get("gate") or {}), **gate}}
+        EvalRun.update(metadata=write_json(manifest), overall_pass=int(passed)).where(EvalRun.id == run).execute()
+
+
+def exit_code_of(result: RunResult, require_baseline: bool = False) -> int:
+    """Return the exit code of a run: 0 passed, 1 regressed or failed, 3 could not decide."""
+    errors_only = result.counts["error"] and len(result.reasons) == 1
+    missing = require_baseline and result.compare is not None and result.comparison is None
+    if not result.complete or (result.passed and missing):
+        return 3
+    if result.passed:
+        return 0
+    return 3 if errors_only else 1
+
+
+def run_suite(
+    name: str,
+    *,
+    module: str | None = None,
+    prompt_version: int | None = None,
+    env: str | None = None,
+    model_version: str | None = None,
+    compare: str | None = None,
+    repeats: int | None = None,
+    min_score: float | None = None,
+) -> RunResult:
+    """Run a registered suite in this process, judge it, and return the result.
+
+    `module` is loaded first if it is given. Errors: NotFound, WrongUse, ConfigError, StoreError. Writes: eval_runs,
+    eval_results.
+    """
+    if module is not None:
+        load_suites(module)
+    job = Job(module, (name,), prompt_version, env, model_version, compare, repeats, min_score)
+    return judge_run(record_run(require_suite(name), job), compare)
+
+
+# ======================================================================================
+# === INTERPRETERS: whose Python runs a suite: this one, or the team's in a child process
+# ======================================================================================
+# Uses: ERRORS, SETTINGS, STORE, HELPERS, SUITES, RUNNER, COMPARISON.
+# Public: list_suites.
+#
+# A suite imports its team's packages, which an executable does not carry. The child runs and records; this process
+# answers what the child's Python lacks, judges and reports. Both speak JSON lines over the child's stdin and stdout;
+# what the suite itself prints goes to stderr. Ours come after the team's own packages on the path.
+
+_LAUNCHER = """
+import json, sys
+if sys.version_info < (3, 11):
+    sys.stdout.write(json.dumps({"refused": "%d.%d" % sys.version_info[:2]}) + chr(10))
+    raise SystemExit(2)
+import importlib.util, zipimport
+source, packages = sys.argv[1:3]
+sys.argv[:] = ["promptry"]
+sys.path.append(packages)
+if source.endswith(".py"):
+    spec = importlib.util.spec_from_file_location("promptry", source)
+else:
+    spec = zipimport.zipimporter(source).find_spec("promptry")
+promptry = sys.modules["promptry"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(promptry)
+promptry.work_for_parent()
+"""
+
+
+def run_job(job: Job, python: str | None = None) -> list[RunResult]:
+    """Run the suites of a job in the right Python, judge the runs, and return the results.
+
+    Errors: ConfigError, NotFound, WrongUse, StoreError. Writes: eval_runs, eval_results.
+    """
+    interpreter = _choose_python(job.module, python)
+    keys = _record_here(job) if interpreter is None else _ask_child(interpreter, {"run": job._asdict()})["runs"]
+    return [judge_run(key, job.compare) for key in keys]
+
+
+def list_suites(module: str | None = None, python: str | None = None) -> dict[str, Any]:
+    """List the suites that have run, and those that a module registers, the latest run first.
+
+    Shape: items [{suite, description, registered, runs, last_run, last_at, prompt_name, prompt_version, passed, score,
+    verdict}], total, next. Errors: ConfigError for a module that cannot be loaded.
+    """
+    registered = _registered_suites(module, python)
+    rows = {row["suite"]: row for row in query("list_suites")}
+    empty = dict.fromkeys(("last_run", "last_at", "prompt_version", "passed", "score", "verdict"))
+    for name, found in registered.items():
+        rows.setdefault(name, {"suite": name, "runs": 0, "prompt_name": found["prompt"], **empty})
+    items = [
+        {
+            **row,
+            "description": registered.get(name, {}).get("description"),
+            "registered": name in registered,
+            "last_run": None if row["last_run"] is None else str(row["last_run"]),
+            "passed": None if row["passed"] is None else bool(row["passed"]),
+        }
+        for name, row in rows.items()
+    ]
+    return {"items": items, "total": len(items), "next": None}
+
+
+def _registered_suites(module: str | None, python: str | None) -> dict[str, dict[str, Any]]:
+    if module is None:
+        return _described(known_suites())
+    interpreter = _choose_python(module, python)
+    if interpreter is None:
+        return _described(load_suites(module))
+    found: dict[str, dict[str, Any]] = _ask_child(interpreter, {"list": module})["suites"]
+    return found
+
+
+def _described(suites: dict[str, Suite]) -> dict[str, dict[str, Any]]:
+    return {name: {"description": found.description, "prompt": found.prompt} for name, found in suites.items()}
+
+
+def _record_here(job: Job) -> list[int]:
+    registered = load_suites(job.module) if job.module is not None else known_suites()
+    chosen = [require_suite(name) for name in job.suites or registered]
+    if not chosen:
+        raise ConfigError(
+            f"The module '{job.module}' registers no suite.", "A suite is a function under @suite('name')."
+        )
+    return [record_run(found, job) for found in chosen]
+
+
+def _choose_python(module: str | None, asked: str | None) -> str | None:
+    """Return the interpreter of a child, or None to run in this process; raises ConfigError for one that is none."""
+    named = asked or os.environ.get("PROMPTRY_PYTHON") or settings().python
+    if named is not None:
+        import shutil
+
+        found = shutil.which(os.path.expanduser(named))
+        if found is None:
+            raise ConfigError(
+                f"There is no Python at '{named}'.", "--python, PROMPTRY_PYTHON or [run] python names it."
+            )
+        return found
+    if not getattr(sys, "frozen", False) or module is None or not _needs_packages(module):
+        return None
+    return _team_python()
+
+
+def _team_python() -> str | None:
+    """Find the active or local virtual environment's Python, else the one on the path."""
+    import shutil
+
+    places = (_first_environment("VIRTUAL_ENV"), ".venv")
+    inner = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
+    found = [str(Path(place, *inner).absolute()) for place in places if place and Path(place, *inner).exists()]
+    return found[0] if found else shutil.which("python3") or shutil.which("python")
+
+
+def _first_environment(name: str) -> str | None:
+    """Return a variable as this process was started with: the start of an executable removes some."""
+    try:
+        entries = Path("/proc/self/environ").read_bytes().split(b"\0")
+    except OSError:
+        return os.environ.get(name)
+    return next(
+        (os.fsdecode(entry.partition(b"=")[2]) for entry in entries if entry.startswith(f"{name}=".encode())), None
+    )
+
+
+def _needs_packages(module: str) -> bool:
+    """Tell whether a module, or a local one that it imports, imports more than the standard library and promptry."""
+    start = Path(module) if module.endswith(".py") else Path(module.replace(".", "/")).with_suffix(".py")
+    folder = start.resolve().parent if module.endswith(".py") else Path.cwd()
+    waiting, seen = [start], set[Path]()
+    while waiting:
+        file = waiting.pop()
+        if file in seen or not file.is_file():
+            continue
+        seen.add(file)
+        for name in _imports_of(file):
+            local = [path for path in _local_files(folder, file.parent, name) if path.is_file()]
+            waiting += local
+            root = name.split(".")[0]
+            if (
+                not local
+                and root != "promptry"
+                and root not in sys.stdlib_module_names
+                and not (folder / root).is_dir()
+            ):
+                return True
+    return False
+
+
+def _imports_of(file: Path) -> set[str]:
+    """Return the absolute names that a file imports anywhere in it; none for a file that is no Python."""
+    import ast
+
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError):
+        return set()
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            base = f"{'.' * node.level}{node.module or ''}"
+            names |= (
+                {base}
+                if node.module and not node.level
+                else {f"{base.rstrip('.')}.{alias.name}" for alias in node.names}
+            )
+    return {name.lstrip(".") if name.startswith(".") else name for name in names}
+
+
+def _local_files(folder: Path, beside: Path, name: str) -> Iterator[Path]:
+    for base in (folder, beside):
+        path = base.joinpath(*name.split("."))
+        yield from (path.with_suffix(".py"), path / "__init__.py", path.parent.with_suffix(".py"))
+
+
+def _ask_child(interpreter: str, order: dict[str, Any]) -> dict[str, Any]:
+    """Have a child process carry out an order; answer what it asks meanwhile, and return its result."""
+    import signal
+    import subprocess
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="promptry-") as folder:
+        source, packages = _carried_packages(Path(folder))
+        child = subprocess.Popen(
+            [interpreter, "-c", _LAUNCHER, source, packages],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**outside_environment(), **_virtual_environment(), "PROMPTRY_DB": str(store_path())},
+        )
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+            return _serve_child(child, interpreter, order)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            _end_child(child)
+
+
+def _virtual_environment() -> dict[str, str]:
+    found = _first_environment("VIRTUAL_ENV")
+    return {"VIRTUAL_ENV": found} if found else {}
+
+
+def _end_child(child: Any) -> None:
+    """Wait for a child that has said its last word; one that does not end is ended."""
+    import subprocess
+
+    with contextlib.suppress(OSError):
+        child.stdin.close()
+    try:
+        child.wait(10)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+    child.stdout.close()
+
+
+def _serve_child(child: Any, interpreter: str, order: dict[str, Any]) -> dict[str, Any]:
+    with contextlib.suppress(BrokenPipeError):
+        _send(child.stdin, order)
+    for line in child.stdout:
+        try:
+            message = json.loads(line)
+        except ValueError:
+            sys.stderr.write(line.decode("utf-8", "replace"))
+            continue
+        if "ask" in message:
+            _send(child.stdin, answer_helper(message["ask"], message["arguments"]))
+        elif "refused" in message:
+            raise ConfigError(
+                f"{interpreter} is Python {message['refused']}; suites need 3.11 or newer.", "--python names another."
+            )
+        elif "error" in message:
+            raise _error_of(message["error"])
+        else:
+            result: dict[str, Any] = message
+            return result
+    code = child.wait()
+    raise ConfigError(f"{interpreter} ended with code {code} before the run was saved.", "What it said stands above.")
+
+
+def _send(target: IO[bytes], message: dict[str, Any]) -> None:
+    target.write(json.dumps(message).encode() + b"\n")
+    target.flush()
+
+
+def _error_of(facts: dict[str, str]) -> BaseException:
+    """Make the error again that a child has met."""
+    if facts["kind"] == "KeyboardInterrupt":
+        return KeyboardInterrupt()
+    kinds = {kind.__name__: kind for kind in (WrongUse, NotFound, ConfigError, StoreError, HelperMissing)}
+    return kinds.get(facts["kind"], PromptryError)(facts["message"], facts["hint"])
+
+
+def _carried_packages(folder: Path) -> tuple[str, str]:
+    """Return the promptry and the folder of packages that a child loads; what lies elsewhere is copied together."""
+    import shutil
+
+    if getattr(sys, "frozen", False):
+        carried = Path(getattr(sys, "_MEIPASS", "")) / "vendor"
+        return str(carried / "promptry.py"), str(carried)
+    source = Path(__file__).resolve()
+    if not source.is_file():
+        return str(source.parent), str(source.parent)
+    shutil.copy(str(peewee.__file__), folder)
+    shutil.copytree(Path(click.__file__).parent, folder / "click", ignore=shutil.ignore_patterns("__pycache__"))
+    return str(source), str(folder)
+
+
+def work_for_parent() -> None:
+    """Carry out one order of a parent process and tell it what came of it."""
+    source, target = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    link_parent(source, target)
+    order = json.loads(source.readline())
+    try:
+        if "list" in order:
+            answer: dict[str, Any] = {"suites": _described(load_suites(order["list"]))}
+        else:
+            asked = order["run"]
+            answer = {"runs": _record_here(Job(**{**asked, "suites": tuple(asked["suites"])}))}
+    except PromptryError as error:
+        answer = {"error": {"kind": type(error).__name__, "message": error.message, "hint": error.hint}}
+    except KeyboardInterrupt:
+        answer = {"error": {"kind": "KeyboardInterrupt", "message": "", "hint": ""}}
+    _send(target, answer)
+
+
+# ======================================================================================
+# === REPORTS: results as text for people
+# ======================================================================================
+# Uses: RUNNER.
+# Public: nothing.
+#
+# Everything here takes what a read or a run returned and gives text back. Colour is taken out again where the text
+# does not go to a terminal.
+
+MAX_LISTED = 20
+_COLOURS = {"regressed": "red", "fail": "red", "error": "red", "fault": "red", "broken": "red", "FAIL": "red"}
+_COLOURS |= {"improved": "green", "pass": "green", "ok": "green", "fixed": "green", "PASS": "green"}
+_COLOURS |= {"not enough data": "yellow", "hint": "yellow", "flaky": "yellow", "tied": "cyan"}
+
+
+def render_table(columns: dict[str, str], rows: list[dict[str, Any]]) -> str:
+    """Lay rows out under titles ({key: title}), numbers to the right."""
+    cells = [[_cell(row.get(key)) for key in columns] for row in rows]
+    titles = list(columns.values())
+    widths = [max(len(line[place]) for line in [titles, *cells]) for place in range(len(titles))]
+    right = [
+        any(isinstance(row.get(key), (int, float)) and row.get(key) is not True for row in rows) for key in columns
+    ]
+    lines = [_line(line, widths, right) for line in [titles, ["-" * width for width in widths], *cells]]
+    return "\n".join(lines)
+
+
+def _line(cells: list[str], widths: list[int], right: list[bool]) -> str:
+    laid = [
+        cell.rjust(width) if to_right else cell.ljust(width)
+        for cell, width, to_right in zip(cells, widths, right, strict=True)
+    ]
+    return "  ".join(
+        padded.replace(cell, _coloured(cell), 1) if cell in _COLOURS else padded
+        for cell, padded in zip(cells, laid, strict=True)
+    ).rstrip()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "pass" if value else "fail"
+    if isinstance(value, float):
+        return f"{value:.4f}".rstrip("0").ljust(5, "0") if abs(value) < 1000 else f"{value:,.1f}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {item}" for key, item in value.items()) or "-"
+    return str(value).replace("\n", " ")
+
+
+def _coloured(word: str) -> str:
+    return click.style(word, fg=_COLOURS[word], bold=True) if word in _COLOURS else word
+
+
+def render_rows(found: dict[str, Any], columns: dict[str, str], none: str) -> str:
+    """Lay out a page of a list, and say what it leaves out; `none` is what to do where there is nothing."""
+    if not found["items"]:
+        return none
+    text = render_table(columns, found["items"])
+    rest = (
+        f"\n{len(found['items'])} of {found['total']}; the next page: --before {found['next']}" if found["next"] else ""
+    )
+    return text + rest
+
+
+def render_prompts(found: dict[str, Any]) -> str:
+    """Lay out the list of prompts."""
+    columns = {
+        "name": "prompt",
+        "latest": "latest",
+        "versions": "versions",
+        "tags": "tags",
+        "runs": "runs",
+        "calls": "calls",
+    }
+    return render_rows(found, columns, "No prompt yet: track(text, name) in your code records the first.")
+
+
+def render_version(found: dict[str, Any]) -> str:
+    """Lay out one version of a prompt below the list of all."""
+    rows = [{**row, "tags": ", ".join(row["tags"]) or None, "hash": row["hash"][:12]} for row in found["versions"]]
+    columns = {"version": "version", "tags": "tags", "created_at": "created", "hash": "hash"}
+    return f"{render_table(columns, rows)}\n\n{found['name']}@{found['version']}:\n{found['content']}"
+
+
+def render_diff(found: dict[str, Any]) -> str:
+    """Colour a diff of two versions."""
+    return (
+        paint_diff(found["diff"])
+        or f"{found['name']}: the texts of version {found['old']} and {found['new']} are equal."
+    )
+
+
+def paint_diff(diff: str) -> str:
+    """Colour the lines of a unified diff."""
+    colours = {"+": "green", "-": "red", "@": "cyan"}
+    return "\n".join(
+        click.style(line, fg=colours[line[0]]) if line[:1] in colours else line for line in diff.split("\n")
+    )
+
+
+def render_suites(found: dict[str, Any]) -> str:
+    """Lay out the list of suites."""
+    columns = {
+        "suite": "suite",
+        "runs": "runs",
+        "passed": "last",
+        "score": "score",
+        "verdict": "verdict",
+        "last_at": "at",
+    }
+    return render_rows(
+        found,
+        {**columns, "description": "description"},
+        "No suite has run yet: promptry init writes one to start from.",
+    )
+
+
+def render_runs(found: dict[str, Any]) -> str:
+    """Lay out the list of runs."""
+    columns = {"id": "run", "suite": "suite", "date": "date", "prompt_name": "prompt", "prompt_version": "version"}
+    columns |= {"model": "model", "passed": "result", "score": "score", "verdict": "verdict"}
+    return render_rows(found, columns, "No run yet: promptry run makes one.")
+
+
+def render_run(found: dict[str, Any]) -> str:
+    """Lay out one run: what it was, and every case that did not pass."""
+    manifest, counts = found["manifest"], found["counts"]
+    facts = {
+        "run": f"{found['id']} of suite {found['suite']}, {found['date']}",
+        "prompt": f"{found['prompt_name']}@{found['prompt_version']}" if found["prompt_name"] else "-",
+        "model": found["model"] or "-",
+        "dataset": manifest.get("dataset") or "-",
+        "commit": manifest.get("git_commit") or "-",
+        "result": f"{_cell(found['passed'])}, score {_cell(found['score'])}, verdict {found['verdict'] or '-'}",
+        "cases": _counts_text(counts) + ("" if found["complete"] else " (interrupted)"),
+    }
+    head = "\n".join(f"{name:<8} {text}" for name, text in facts.items())
+    bad = [row for row in found["cases"] if row["state"] != "pass"]
+    return f"{head}\n\n{render_cases(bad)}" if bad else head
+
+
+def render_cases(cases: list[dict[str, Any]]) -> str:
+    """Lay out cases with their state and reason, the first twenty of them."""
+    rows = [{**row, "reason": _shortened_line(row.get("reason"))} for row in cases[:MAX_LISTED]]
+    more = f"\n... and {len(cases) - MAX_LISTED} more" if len(cases) > MAX_LISTED else ""
+    return render_table({"case": "case", "state": "state", "score": "score", "reason": "reason"}, rows) + more
+
+
+def _shortened_line(text: str | None) -> str | None:
+    line = " ".join((text or "").split())
+    return (line if len(line) <= 100 else f"{line[:97]}...") or None
+
+
+def _counts_text(counts: dict[str, int]) -> str:
+    states = ", ".join(f"{counts[state]} {state}" for state in ("pass", "fail", "error", "skipped") if counts[state])
+    return f"{counts['cases']} cases: {states or 'none ran'}"
+
+
+def render_result(result: RunResult) -> str:
+    """Lay out what came of a run: the verdict first, then what changed, then why."""
+    score = "no score" if result.score is None else f"score {result.score:.3f}"
+    prompt = f", {result.prompt}@{result.prompt_version}" if result.prompt else ""
+    lines = [
+        f"{_coloured('PASS' if result.passed else 'FAIL')}  {result.suite}  run {result.run_id}{prompt}, {score}, {_counts_text(result.counts)}"
+    ]
+    lines += [f"  because {reason}" for reason in result.reasons]
+    if result.comparison is not None:
+        return "\n".join([*lines, render_comparison(result.comparison)])
+    if result.compare is not None and result.complete:
+        lines.append(
+            f"  NO BASELINE: no other complete run of this suite has a prompt version tagged '{result.compare}'; this run"
+            " stands on its own."
+        )
+        if result.prompt_version:
+            lines.append(
+                f"  promptry prompt promote {result.prompt} {result.prompt_version} {result.compare}  makes it the next baseline"
+            )
+    bad = [row for row in result.cases if row["state"] in {"fail", "error"}]
+    return "\n".join([*lines, "", render_cases(bad)] if bad else lines)
+
+
+def render_comparison(found: dict[str, Any]) -> str:
+    """Lay out a comparison: verdict, flips, the tests by assertion type, and the probable cause."""
+    run, baseline = found["run"], found["baseline"]
+    lines = [
+        f"{_coloured(found['verdict'])}: run {run['id']} against run {baseline['id']} of {baseline['date'][:16]} ({_age_text(baseline['age_s'])} old)",
+        f"  change {_signed(found['delta'])}, 95 % interval {_interval_text(found['interval'])}, p {_p_text(found['p'])}, {found['n']} pairs",
+    ]
+    lines += [*_flip_lines(found), "", render_table(_DELTA_COLUMNS, [_delta_row(row) for row in found["deltas"]])]
+    lines += [f"known failures, in both runs: {len(found['known'])}"] if found["known"] else []
+    for name, words in (("new", "without a baseline"), ("missing", "missing now"), ("errors", "in error")):
+        names = found["unpaired"][name]
+        lines += [f"cases {words}: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"] if names else []
+    return "\n".join([*lines, "", *_cause_lines(found["cause"])])
+
+
+_DELTA_COLUMNS = {"assertion_type": "check", "n": "n", "baseline": "baseline", "current": "now", "delta": "change"}
+_DELTA_COLUMNS |= {"interval": "95 % interval", "p": "p", "test": "by"}
+
+
+def _delta_row(row: dict[str, Any]) -> dict[str, Any]:
+    texts = {"delta": _signed(row["delta"]), "interval": _interval_text(row["interval"]), "p": _p_text(row["p"])}
+    return {**row, **texts, "baseline": f"{row['baseline']:.3f}", "current": f"{row['current']:.3f}"}
+
+
+def _flip_lines(found: dict[str, Any]) -> list[str]:
+    """Return the cases that changed sides, those that broke first."""
+    lines = []
+    for state in ("broken", "flaky", "fixed"):
+        names = list(dict.fromkeys(flip["case"] for flip in found["flips"] if flip["state"] == state))
+        rest = f" and {len(names) - 10} more" if len(names) > 10 else ""
+        lines += [f"  {_coloured(state)} {len(names)}: {', '.join(names[:10])}{rest}"] if names else []
+    return lines
+
+
+def _cause_lines(cause: dict[str, Any] | None) -> list[str]:
+    if cause is None:
+        return ["probable cause: nothing we record changed"]
+    changes = [
+        f"  {name}: {cause[name]['before'] or '-'} -> {cause[name]['now'] or '-'}"
+        for name in ("prompt", "model", "dataset", "commit")
+        if cause[name]
+    ]
+    diff = (
+        [paint_diff("\n".join(f"  {line}" for line in cause["prompt_diff"].split("\n")))]
+        if cause["prompt_diff"]
+        else []
+    )
+    return ["probable cause:", *changes, *diff]
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.3f}"
+
+
+def _interval_text(interval: Any) -> str:
+    return "-" if interval is None else f"{interval[0]:+.3f} to {interval[1]:+.3f}"
+
+
+def _p_text(p: float | None) -> str:
+    return "-" if p is None else f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
+def _age_text(age: float | None) -> str:
+    if age is None:
+        return "unknown age,"
+    for unit, seconds in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if age >= 2 * seconds:
+            return f"{age / seconds:.0f} {unit}"
+    return f"{age:.0f} seconds"
+
+
+def render_calls(found: dict[str, Any]) -> str:
+    """Lay out the list of calls."""
+    columns = {"id": "call", "created_at": "at", "prompt_name": "prompt", "prompt_version": "version", "model": "model"}
+    columns |= {"status": "status", "origin": "origin", "cost_usd": "usd", "latency_ms": "ms"}
+    return render_rows(found, columns, "No call yet: track_invocation(name, ...) in your code records one.")
+
+
+def render_call(found: dict[str, Any]) -> str:
+    """Lay out one call."""
+    texts = {name: found[name] for name in ("input_text", "output_text") if found[name] is not None}
+    facts = {key: value for key, value in found.items() if key not in {"metadata", "input_text", "output_text"}}
+    lines = [f"{key:<15} {_cell(value)}" for key, value in facts.items()]
+    lines.append(f"{'metadata':<15} {json.dumps(found['metadata'], indent=2)}")
+    return "\n".join(lines + [f"\n{name}:\n{text}" for name, text in texts.items()])
+
+
+# ======================================================================================
+# === READS: every question that can be asked, once, for every face
+# ======================================================================================
+# Uses: PROMPTS, INVOCATIONS, RUNNER, COMPARISON, INTERPRETERS, REPORTS.
+# Public: nothing.
+#
+# The command with --json answers what its function returns. A command in two rows lists without an id and shows one
+# with it.
+
+
+class Parameter(NamedTuple):
+    """What a read can be asked: a name, its type, and whether it must be given; positional ones come first."""
+
+    name: str
+    kind: type
+    sentence: str
+    required: bool = False
+    positional: bool = False
+
+
+class Read(NamedTuple):
+    """One question: its function's name, the command's words, the function, what it takes, and its text for people."""
+
+    name: str
+    command: str
+    function: Callable[..., Any]
+    parameters: tuple[Parameter, ...]
+    render: Callable[[Any], str]
+    sentence: str
+
+
+_NAME = Parameter("name", str, "The name of the prompt.", required=True, positional=True)
+_PAGE = (
+    Parameter("limit", int, "How many to show, 50 by default."),
+    Parameter("before", str, "The `next` of the page before."),
+)
+
+READS = (
+    Read(
+        "list_prompts",
+        "prompt list",
+        list_prompts,
+        _PAGE,
+        render_prompts,
+        "List the prompts, the latest changed first.",
+    ),
+    Read(
+        "get_prompt",
+        "prompt show",
+        get_prompt,
+        (
+            _NAME,
+            Parameter("version", int, "The version to show."),
+            Parameter("tag", str, "Show the version with this tag."),
+        ),
+        render_version,
+        "Show a prompt: its versions, and the text of the latest or the one asked for.",
+    ),
+    Read(
+        "diff_prompts",
+        "prompt diff",
+        diff_prompts,
+        (
+            _NAME,
+            Parameter("old", int, "A version.", required=True, positional=True),
+            Parameter("new", int, "The version to compare it with.", required=True, positional=True),
+        ),
+        render_diff,
+        "Show what changed between two versions of a prompt.",
+    ),
+    Read(
+        "list_suites",
+        "suites",
+        list_suites,
+        (
+            Parameter("module", str, "Name the module of suites to list too."),
+            Parameter("python", str, "The Python that loads it."),
+        ),
+        render_suites,
+        "List the suites, with the newest run of each.",
+    ),
+    Read(
+        "list_runs",
+        "runs",
+        list_runs,
+        (Parameter("suite", str, "Only the runs of this suite."), *_PAGE),
+        render_runs,
+        "List the runs, newest first; with an ID show one with all its cases.",
+    ),
+    Read(
+        "get_run",
+        "runs",
+        get_run,
+        (Parameter("id", str, "The run to show.", positional=True),),
+        render_run,
+        "Show one run with its cases.",
+    ),
+    Read(
+        "compare_runs",
+        "compare",
+        compare_runs,
+        (
+            Parameter("run_id", str, "The run to judge.", required=True, positional=True),
+            Parameter("baseline_id", str, "A run or a tag to compare with.", positional=True),
+        ),
+        lambda found: render_comparison(found.to_dict()),
+        "Compare a run with a baseline: a run, a tag, or what it was judged against. Exits 1 if it got worse.",
+    ),
+    Read(
+        "list_calls",
+        "calls",
+        list_calls,
+        (Parameter("prompt", str, "Only the calls of this prompt."), *_PAGE),
+        render_calls,
+        "List the recorded calls, newest first; with an ID show one.",
+    ),
+    Read(
+        "get_call",
+        "calls",
+        get_call,
+        (Parameter("id", str, "The call to show.", positional=True),),
+        render_call,
+        "Show one call with its texts and all that was measured.",
+    ),
+)
+
+
+def read_names() -> list[str]:
+    """Return the names of all reads that rest on SQL in assets/sql."""
+    return [read.name for read in READS]
+
+
+# ======================================================================================
+# === CLI: the command line: parse, one call, print
+# ======================================================================================
+# Uses: ERRORS, SETTINGS, ASSETS, STORE, PROMPTS, CARE, SUITES, SPOOLS, RUNNER, COMPARISON, INTERPRETERS, REPORTS, READS.
+# Public: nothing.
+#
+# Results go to stdout, talk to stderr. Every error becomes one sentence and its exit code in run_command, nowhere else.
+
+
+def _choose_store(_context: click.Context, _parameter: click.Parameter, path: str | None) -> None:
+    if path is not None:
+        use_store(path)
+
+
+_DB = click.option("--db", metavar="FILE", expose_value=False, callback=_choose_store, help="The store to use.")
+_JSON_FLAG = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, message="promptry %(version)s")
+@_DB
+def cli() -> None:
+    """Regression protection for LLM prompts, in one SQLite file."""
+
+
+@cli.group("prompt")
+def cli_prompt() -> None:
+    """List, show, compare and promote the versions of prompts."""
+
+
+def print_answer(found: Any, render: Callable[[Any], str], as_json: bool) -> None:
+    """Print what a read returned, as JSON or laid out for people."""
+    value = found.to_dict() if hasattr(found, "to_dict") else found
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False) if as_json else render(found))
+
+
+def _add_read_commands() -> None:
+    """Give each command of the READS table its click command."""
+    for words in dict.fromkeys(read.command for read in READS):
+        reads = [read for read in READS if read.command == words]
+        group, _, name = words.rpartition(" ")
+        options = {parameter.name: parameter for read in reads for parameter in read.parameters}
+        command = click.Command(
+            name,
+            callback=_read_callback(reads),
+            params=[_click_parameter(parameter) for parameter in options.values()],
+            help=reads[0].sentence,
+        )
+        (cli_prompt if group else cli).add_command(_DB(_JSON_FLAG(command)))
+
+
+def _click_parameter(parameter: Parameter) -> click.Parameter:
+    kind = click.INT if parameter.kind is int else click.STRING
+    if parameter.positional:
+        name = parameter.name.removesuffix("_id")
+        return click.Argument([parameter.name], required=parameter.required, type=kind, metavar=name.upper())
+    return click.Option([f"--{parameter.name}"], type=kind, help=parameter.sentence)
+
+
+def _read_callback(reads: list[Read]) -> Callable[..., None]:
+    def answer(as_json: bool, **given: Any) -> None:
+        asked = {key: value for key, value in given.items() if value is not None}
+        read = reads[1] if len(reads) > 1 and "id" in asked else reads[0]
+        foreign = [key for key in asked if key not in {parameter.name for parameter in read.parameters}]
+        if foreign:
+            raise WrongUse(f"--{foreign[0]} says nothing about one {read.command.rstrip('s')}.", "Leave it out.")
+        if any(parameter.name == "module" for parameter in read.parameters):
+            asked.setdefault("module", _default_module())
+        found = read.function(**asked)
+        print_answer(found, read.render, as_json)
+        if isinstance(found, Comparison) and not found.passed:
+            click.get_current_context().exit(1)
+
+    return answer
+
+
+def _default_module() -> str | None:
+    """Return the module of suites that promptry.toml or custom names, if it is there."""
+    name = settings().module
+    path = Path(name if name.endswith(".py") else name.replace(".", "/") + ".py")
+    return name if path.is_file() or (path.with_suffix("") / "__init__.py").is_file() else None
+
+
+_add_read_commands()
+
+
+@cli_prompt.command("promote")
+@click.argument("name")
+@click.argument("version", type=int)
+@click.argument("env", metavar="TAG")
+@_DB
+def cli_promote(name: str, version: int, env: str) -> None:
+    """Move a tag such as prod to a version of a prompt; an older version is a roll back."""
+    before = find_prompt(name, tag=env)
+    promote(name, version, env)
+    was = f"it stood on version {before.version} before" if before and before.version != version else ""
+    click.echo(f"{name}@{version} is {env} now{f'; {was}' if was else ''}.")
+
+
+@cli.command("run")
+@click.argument("suites", nargs=-1, metavar="[SUITE]...")
+@click.option("--module", help="Module or file of the suites: evals, evals.py or pkg.evals.")
+@click.option("--compare", metavar="TAG", help="Judge against the newest good run on the version with this tag.")
+@click.option("--prompt-version", type=int, metavar="N", help="Serve this version of the prompt.")
+@click.option("--env", metavar="TAG", help="Serve the version with this tag.")
+@click.option("--model-version", metavar="TEXT", help="Name the model under test in the run.")
+@click.option("--repeats", type=click.IntRange(1, 1000), help="Run every case so often.")
+@click.option("--min-score", type=click.FloatRange(0, 1), help="Pass if the score is at least this.")
+@click.option("--require-baseline", is_flag=True, help="Exit 3 where --compare finds no baseline.")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="The report's form.")
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("--output", metavar="FILE", help="Write the report to a file; the table goes to the screen.")
+@click.option("--python", metavar="PATH", help="The Python that runs the suites.")
+@click.option("--recover/--discard", default=None, help="Save, or drop, what killed runs have left, and end.")
+@_DB
+def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, **options: Any) -> None:
+    """Run suites (all by default), save the results, and judge them.
+
+    Exit code 0: passed. 1: regressed or failed. 2: wrong use. 3: could not decide.
+    """
+    if recover is not None:
+        _settle_spools(recover)
+        return
+    _offer_spools()
+    _check_output(options["output"])
+    chosen = {
+        key: options[key] for key in ("prompt_version", "env", "model_version", "compare", "repeats", "min_score")
+    }
+    results = run_job(Job(options["module"] or settings().module, suites, **chosen), python)
+    _print_results(results, options["form"] == "json" or options["as_json"], options["output"])
+    codes = [exit_code_of(result, options["require_baseline"]) for result in results]
+    click.get_current_context().exit(next((code for code in (1, 3) if code in codes), 0))
+
+
+def _print_results(results: list[RunResult], as_json: bool, output: str | None) -> None:
+    table = "\n\n".join(render_result(result) for result in results)
+    page_of_results = {"items": [result.to_dict() for result in results], "total": len(results), "next": None}
+    report = json.dumps(page_of_results, indent=2, ensure_ascii=False) if as_json else click.unstyle(table)
+    if output is None:
+        click.echo(report if as_json else table)
+        return
+    Path(output).write_text(report + "\n", encoding="utf-8")
+    click.echo(table)
+
+
+def _check_output(path: str | None) -> None:
+    """Refuse a report that could not be written before anything has run."""
+    if path is None:
+        return
+    target = Path(path)
+    writable = (
+        os.access(target, os.W_OK) if target.is_file() else os.access(target.parent, os.W_OK) and not target.exists()
+    )
+    if not writable:
+        raise WrongUse(f"--output {path} cannot be written.", "Name a file in a folder that exists.")
+
+
+def _offer_spools() -> None:
+    found = list_spools()
+    if found:
+        click.echo(
+            f"{len(found)} killed runs left results behind: promptry run --recover saves them, --discard drops them.",
+            err=True,
+        )
+
+
+def _settle_spools(save: bool) -> None:
+    found = list_spools()
+    keys = [recover_spool(path) for path in found] if save else []
+    for path in found:
+        path.unlink(missing_ok=True)
+    saved = ", ".join(str(key) for key in keys if key is not None)
+    click.echo(f"{len(found)} killed runs: {f'saved as incomplete runs {saved}' if saved else 'nothing saved'}.")
+
+
+@cli.command("sql")
+@click.argument("name", required=False)
+@_DB
+def cli_sql(name: str | None) -> None:
+    """Print the SQL that a read rests on; without a NAME list the reads."""
+    if name is None:
+        rows = [{"name": read.name, "command": read.command, "sentence": read.sentence} for read in READS]
+        click.echo(render_table({"name": "name", "command": "command", "sentence": "answers"}, rows))
+        return
+    if name not in read_names():
+        raise NotFound(f"There is no read '{name}'.", nearest(name, read_names()) or "promptry sql lists them.")
+    click.echo(asset(f"sql/{name}.sql").decode("utf-8").rstrip())
+
+
+@cli.command("doctor")
+@_JSON_FLAG
+@_DB
+def cli_doctor(as_json: bool) -> None:
+    """Look the store and settings over; exits 1 for a fault."""
+    rows = diagnose()
+    found = {"items": rows, "total": len(rows), "next": None}
+    columns = {"name": "what", "state": "state", "detail": "detail"}
+    print_answer(found, lambda answer: render_table(columns, answer["items"]), as_json)
+    if any(row["state"] == "fault" for row in rows):
+        click.get_current_context().exit(1)
+
+
+@cli.command("init")
+@click.argument("folder", default=".")
+def cli_init(folder: str) -> None:
+    """Write promptry.toml and a first suite into a folder; files that are there stay as they are."""
+    for path, written in write_starters("init", Path(folder)):
+        click.echo(f"{'wrote' if written else 'kept '}  {path}")
+    click.echo("Next: promptry run, then promptry runs")
+
+
+def write_starters(name: str, folder: Path) -> list[tuple[Path, bool]]:
+    """Write the files of assets/starters/NAME into a folder: [(path, False where a file was there already)]."""
+    done = []
+    for packed in asset_names(f"starters/{name}"):
+        path = folder / packed.removeprefix(f"starters/{name}/")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            new = not path.exists()
+            if new:
+                path.write_bytes(asset(packed))
+        except OSError as error:
+            raise WrongUse(f"{path} cannot be written: {error.strerror}.", "Name another folder.") from None
+        done.append((path, new))
+    return done
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run one command line and return its exit code; every error ends here."""
+    as_json = (
+        "--json" in arguments or "--format=json" in arguments or ("--format", "json") in itertools.pairwise(arguments)
+    )
+    try:
+        return int(cli.main(arguments, prog_name="promptry", standalone_mode=False) or 0)
+    except click.UsageError as error:
+        hint = (
+            f"promptry {error.ctx.info_name if error.ctx and error.ctx.parent else ''}".rstrip() + " --help says more."
+        )
+        return _say_error("wrong_use", error.format_message(), hint, 2, as_json)
+    except click.ClickException as error:
+        return _say_error("wrong_use", error.format_message(), "", 2, as_json)
+    except PromptryError as error:
+        return _say_error(error.code, error.message, error.hint, error.exit_code, as_json)
+    except (KeyboardInterrupt, click.Abort):
+        return _say_error("interrupted", "Interrupted before anything could be saved.", "", 3, as_json)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except Exception as error:
+        log.debug("a fault in promptry itself", exc_info=True)
+        import traceback
+
+        traceback.print_exc()
+        return _say_error(
+            "internal", f"A fault in promptry: {type(error).__name__}: {error}.", "Please report it.", 3, as_json
+        )
+
+
+def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool) -> int:
+    if as_json:
+        click.echo(json.dumps({"error": {"code": code, "message": message, "hint": hint}}, indent=2))
+    else:
+        click.echo(f"promptry: {message} {hint}".rstrip(), err=True)
+    return exit_code
+
+
+# ======================================================================================
+# === DEMO: the main job on real input, run before the reader's eyes
+# ======================================================================================
+# Uses: ERRORS, SETTINGS, ASSETS, STORE, PROMPTS, TEMPLATES, RUNNER, COMPARISON, CLI.
+# Public: nothing.
+#
+# Nothing is told that did not happen: each step runs the command that it shows, and what it says after depends on
+# what came out.
+
+_DEMO_RUNS = 12
+_LIVE_RUNS = 1
+
+
+@cli.command("demo")
+@click.argument("folder", default="promptry-demo", metavar="[DIR]")
+@click.option("--live", is_flag=True, help="Ask the model at OPENAI_BASE_URL with OPENAI_API_KEY instead.")
+def cli_demo(folder: str, live: bool) -> None:
+    """Write a small project, run it, break its prompt, and catch that; DIR is promptry-demo by default."""
+    target = Path(folder).absolute()
+    _check_demo(target, live)
+    files = write_starters("demo", target)
+    with _inside(target, live):
+        _tell(f"A small project stands in {folder}: {', '.join(str(path.relative_to(target)) for path, _ in files)}.")
+        _play(_LIVE_RUNS if live else _DEMO_RUNS)
+        _tell_next(folder)
+
+
+def _check_demo(target: Path, live: bool) -> None:
+    mark = target / "promptry.toml"
+    if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not _is_demo(mark))):
+        raise WrongUse(f"{target} is there already and is no demo.", "Name an empty or new folder.")
+    if live and not (os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL")):
+        raise WrongUse(
+            "--live needs OPENAI_API_KEY, or OPENAI_BASE_URL of a server without keys.", "Set one, or leave --live out."
+        )
+
+
+def _is_demo(mark: Path) -> bool:
+    return (
+        mark.is_file() and mark.read_bytes().splitlines()[:1] == asset("starters/demo/promptry.toml").splitlines()[:1]
+    )
+
+
+@contextlib.contextmanager
+def _inside(target: Path, live: bool) -> Iterator[None]:
+    """Work in the demo's folder and store, whatever the environment says, and come back."""
+    here, kept = os.getcwd(), chosen_store()
+    before = dict(os.environ)
+    os.chdir(target)
+    os.environ.pop("PROMPTRY_PYTHON", None)
+    os.environ["PROMPTRY_DEMO_LIVE"] = "1" if live else ""
+    forget_settings()
+    use_store(target / ".promptry" / "store.db")
+    try:
+        yield
+    finally:
+        os.chdir(here)
+        os.environ.clear()
+        os.environ.update(before)
+        use_store(kept)
+        forget_settings()
+        forget_templates()
+
+
+def _play(history: int) -> None:
+    """Play the story: history in production, an edit, the gate, the roll back, green."""
+    good, edited = (Path(name).read_text(encoding="utf-8").strip() for name in ("prompt.txt", "edited.txt"))
+    version = save_prompt("answer", good)
+    promote("answer", version, "prod")
+    missing = history - min(history, find_runs_of("qa", "answer", version))
+    for number in range(missing):
+        if not number:
+            _tell(
+                f"The prompt is answer@{version}, tagged prod. Its history: {missing} runs of the suite, every call recorded."
+            )
+        run_suite("qa", module="evals")
+    _show(["runs", "--limit", "3"])
+    _show(["calls", "--limit", "3"])
+    draft = save_prompt("answer", edited)
+    _tell(f"Someone improves the prompt: answer@{draft} reads friendlier. Does it still do its job?")
+    code = _show(["run", "qa", "--compare", "prod"])
+    _tell(
+        "Exit code 1: CI stops here, and prod still serves the old version."
+        if code == 1
+        else f"Exit code {code}: this edit did no harm that the suite could see."
+    )
+    _show(["prompt", "diff", "answer", str(version), str(draft)])
+    save_prompt("answer", good)
+    _tell(f"Roll back: the old text is saved again, so answer@{version} is the latest, and no new version is made.")
+    code = _show(["run", "qa", "--compare", "prod"])
+    _tell("Exit code 0: green again." if code == 0 else f"Exit code {code}.")
+
+
+def find_runs_of(suite_name: str, prompt: str, version: int) -> int:
+    """Return how many of the newest hundred runs of a suite were on a version of a prompt."""
+    rows = list_runs(suite_name, limit=100)["items"]
+    return sum(row["prompt_name"] == prompt and row["prompt_version"] == version for row in rows)
+
+
+def _show(words: list[str]) -> int:
+    """Show a command, run it, and return its exit code; a code that says the demo itself is broken ends it."""
+    click.echo(click.style(f"\n$ promptry {' '.join(words)}", bold=True))
+    code = run_command(words)
+    click.echo(click.style(f"[exit code {code}]", dim=True))
+    if code not in {0, 1}:
+        raise PromptryError(f"The demo's step 'promptry {' '.join(words)}' ended with exit code {code}.")
+    return code
+
+
+def _tell(text: str) -> None:
+    click.echo(click.style(f"\n{text}", fg="cyan"))
+
+
+def _tell_next(folder: str) -> None:
+    _tell("What next:")
+    click.echo(f"  cd {folder}")
+    click.echo("  promptry runs                     # the history; promptry runs ID shows each case")
+    click.echo("  edit prompt.txt, then:  promptry run --compare prod")
+    click.echo("  add a question to questions.json and a check to evals.py")
+    click.echo("  promptry init, in your own project: a suite to start from")
+
+
+# ======================================================================================
+# === MAIN: the command line's way in
+# ======================================================================================
+# Uses: CLI.
+# Public: main.
+
+
+def main() -> None:
+    """Run promptry on the words of the command line and exit with the code that says what came of it."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+# ======================================================================================
+# === EMBEDDED: the packed assets, stamped in by build.py
+# ======================================================================================
+# Uses: nothing.
+# Public: nothing.
+
+_EMBEDDED = ""
+
+if __name__ == "__main__":
+    main()

@@ -7,7 +7,7 @@ Floors, from the ground up; each section uses only sections above it:
     GROUND   ERRORS · CLOCK · SETTINGS · ASSETS · MASKING
     STORE    TABLES · MIGRATIONS · STORE
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · INVOCATIONS · DATASETS · CARE
-    EVALS    STATISTICS · HELPERS · ASSERTIONS · SUITES · SPOOLS · RUNNER · COMPARISON · INTERPRETERS
+    EVALS    STATISTICS · HELPERS · ASSERTIONS · SUITES · SPOOLS · RUNS · RUNNER · COMPARISON · INTERPRETERS
     FACES    REPORTS · READS · CLI · DEMO
     ROOF     MAIN
     CELLAR   EMBEDDED
@@ -94,15 +94,16 @@ __all__ = [
     # SUITES
     "case",
     "suite",
-    # RUNNER
+    # RUNS
     "RunResult",
     "get_run",
     "list_runs",
-    "list_suites",
-    "run_suite",
     # COMPARISON
     "Comparison",
     "compare_runs",
+    "run_suite",
+    # INTERPRETERS
+    "list_suites",
     # MAIN
     "main",
 ]
@@ -496,6 +497,8 @@ db = peewee.SqliteDatabase(None, check_same_thread=False)
 
 class Table(peewee.Model):
     """Base of all models: they share one database."""
+
+    id: Any
 
     class Meta:
         database = db
@@ -908,7 +911,7 @@ def _open(wait_s: float) -> None:
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    db.init(str(path), timeout=0.02)
+    db.init(str(path), timeout=0.02)  # type: ignore[arg-type]
     db.connect()
     connection = db.connection()
     try:
@@ -1217,7 +1220,7 @@ def track(content: str, name: str, tag: str | None = None, metadata: dict[str, A
     if known is not None and known[0] == content and known[1] == tag and run_scope() is None:
         note_last(name, known[2])
         return content
-    _check_track(content, name, tag, metadata)
+    check_prompt_text(content, name, tag, metadata)
     try:
         if monotonic_s() >= _track_again_at.get(name, 0.0):
             _track(content, name, tag, metadata)
@@ -1227,7 +1230,8 @@ def track(content: str, name: str, tag: str | None = None, metadata: dict[str, A
     return content
 
 
-def _check_track(content: Any, name: Any, tag: Any, metadata: Any) -> None:
+def check_prompt_text(content: Any, name: Any, tag: Any, metadata: Any) -> None:
+    """Refuse what cannot be saved as a version of a prompt; raises WrongUse."""
     check_name(name)
     if not isinstance(content, str):
         raise WrongUse(f"The content of prompt '{name}' is {type(content).__name__}; it takes text.")
@@ -1252,7 +1256,7 @@ def save_prompt(name: str, content: str, tag: str | None = None, metadata: dict[
 
     Errors: WrongUse, StoreError. Writes: prompts, prompt_tags.
     """
-    _check_track(content, name, tag, metadata)
+    check_prompt_text(content, name, tag, metadata)
     return _save(name, content, metadata, tag, by_code=False).version
 
 
@@ -1420,7 +1424,7 @@ def read_offset(cursor: str | None) -> int:
 # ======================================================================================
 # === TEMPLATES: the live prompts: what is served, cached, and fallen back to
 # ======================================================================================
-# Uses: ERRORS, CLOCK, STORE, SCOPE, PROMPTS.   Writes: prompts, prompt_tags.
+# Uses: ERRORS, CLOCK, STORE, SCOPE, PROMPTS.
 # Public: render_prompt, get_prompt_template, seed_prompt.
 #
 # string.Template and not str.format, so that braces in JSON examples stay what they are. A run never reads the cache:
@@ -1511,7 +1515,7 @@ def _fall_back(name: str, error: Exception) -> None:
 
 def seed_prompt(name: str, default_content: str) -> None:
     """Save a prompt's first version and tag it prod, if there is no prompt of that name; never raises for the store."""
-    _check_track(default_content, name, None, None)
+    check_prompt_text(default_content, name, None, None)
     try:
         with transact():
             if find_prompt(name) is None:
@@ -2384,7 +2388,7 @@ def _without_trailing_commas(text: str) -> str:
 # ======================================================================================
 # === SUITES: what is tested: functions registered by a decorator, loaded from a module
 # ======================================================================================
-# Uses: ERRORS, DATASETS, ASSERTIONS.
+# Uses: ERRORS, SCOPE, PROMPTS, DATASETS, ASSERTIONS.
 # Public: suite, case.
 #
 # A suite has one case per item of its dataset, or one per `with case(...)` block, or is one case itself. A block that
@@ -2660,7 +2664,7 @@ def open_spool(header: dict[str, Any]) -> Spool:
     """Open the spool of a new run; raises StoreError where the temporary folder cannot be used."""
     try:
         path = _spool_folder() / f"{_store_mark()}-{header['uid']}.jsonl"
-        file = open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600), "w+b", buffering=0)
+        file = os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600), "w+b", buffering=0)
         _lock(file)
         file.write(json.dumps(header).encode() + b"\n")
     except OSError as error:
@@ -2760,27 +2764,11 @@ def _modified_text(path: Path) -> str:
 
 
 # ======================================================================================
-# === RUNNER: run the cases of a suite, and save the run with all that explains it
+# === RUNS: saved runs: counted, written in one transaction, read back
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, STORE, TABLES, SCOPE, PROMPTS, INVOCATIONS, DATASETS, SUITES, SPOOLS.
+# Uses: ERRORS, CLOCK, STORE, TABLES, PROMPTS, INVOCATIONS, ASSERTIONS, SUITES, SPOOLS.
 #   Writes: eval_runs, eval_results.
 # Public: RunResult, list_runs, get_run.
-#
-# A failing case that held in the baseline is tried again here, while the pipeline is warm: whether a break is a break
-# or a flake is part of what a run observes. The verdict is not: see COMPARISON.
-
-
-class Job(NamedTuple):
-    """What was asked of a run, as it travels to the Python that runs it; suites () means all."""
-
-    module: str | None = None
-    suites: tuple[str, ...] = ()
-    prompt_version: int | None = None
-    env: str | None = None
-    model_version: str | None = None
-    compare: str | None = None
-    repeats: int | None = None
-    min_score: float | None = None
 
 
 class RunResult(NamedTuple):
@@ -2851,6 +2839,212 @@ def score_of(tally: Tally) -> float | None:
     return min(1.0, max(0.0, math.fsum(means) / len(means))) if means else None
 
 
+def save_run(
+    suite_name: str, prompt: str | None, version: int | None, manifest: dict[str, Any], tally: Tally, spool: Path
+) -> int:
+    """Save a run and its results in one transaction and return its id."""
+    score = score_of(tally)
+    with transact() as connection:
+        key: int = EvalRun.insert(
+            suite_name=suite_name,
+            prompt_name=prompt,
+            prompt_version=version,
+            model_version=manifest["model"],
+            timestamp=now_text(),
+            overall_pass=int(not shortcomings(manifest["counts"], score, manifest)),
+            overall_score=score,
+            metadata=write_json(manifest),
+        ).execute()
+        connection.executemany(
+            "INSERT INTO eval_results (run_id, test_name, assertion_type, passed, score, details, latency_ms)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (_result_row(key, outcome, check) for outcome in read_outcomes(spool) for check in outcome.checks),
+        )
+    return key
+
+
+def _result_row(run: int, outcome: CaseOutcome, check: Check) -> tuple[Any, ...]:
+    passed = None if check.passed is None else int(check.passed)
+    details = write_json({**check.details, "repeat": outcome.repeat})
+    return (run, outcome.case, check.assertion_type, passed, check.score, details, check.latency_ms)
+
+
+def shortcomings(
+    counts: dict[str, int], score: float | None, manifest: dict[str, Any], *, has_baseline: bool = False
+) -> list[str]:
+    """Say what keeps a run from passing on its own: an empty list passes; a baseline judges failing cases instead."""
+    gate = manifest.get("gate") or {}
+    ran = counts["pass"] + counts["fail"]
+    found = [] if manifest.get("complete", True) else ["the run was interrupted"]
+    if counts["error"]:
+        found.append(f"{counts['error']} of {ran + counts['error']} cases ended in an error")
+    if gate.get("min_pass_rate") is not None and ran and counts["pass"] / ran < gate["min_pass_rate"]:
+        found.append(f"{counts['pass'] / ran:.1%} of the cases pass, {gate['min_pass_rate']:.1%} are asked for")
+    if gate.get("min_score") is not None and (score is None or score < gate["min_score"]):
+        found.append(
+            f"the score is {'unknown' if score is None else f'{score:.3f}'}, {gate['min_score']:g} is asked for"
+        )
+    demanded = gate.get("min_pass_rate") is not None or gate.get("min_score") is not None
+    if counts["fail"] and not demanded and not has_baseline:
+        found.append(f"{counts['fail']} of {ran} cases fail")
+    return found if counts["cases"] else [*found, "no case ran"]
+
+
+def find_baseline(suite_name: str, tag: str, prompt: str | None, run: int | None = None) -> int | None:
+    """Find the newest complete run of a suite whose prompt version carries a tag and which did not itself regress."""
+    rows = query("find_baseline", suite=suite_name, tag=tag, prompt=prompt, run=run)
+    return int(rows[0]["id"]) if rows else None
+
+
+def list_runs(suite: str | None = None, limit: int = 50, before: str | None = None) -> dict[str, Any]:
+    """List the runs, newest first; a suite that never ran has none.
+
+    Shape: items [{id, suite, date, prompt_name, prompt_version, model, passed, score, complete, verdict, baseline_id,
+    counts, cost_usd}], total, next.
+    """
+    key = read_offset(before) if before is not None else None
+    rows = query("list_runs", suite=suite, limit=read_limit(limit), before=key)
+    for row in rows:
+        row.update(id=str(row["id"]), passed=bool(row["passed"]), complete=bool(row["complete"]))
+        row.update(counts=read_json(row["counts"]), baseline_id=_text_or_none(row["baseline_id"]))
+    following = rows[-1]["id"] if len(rows) == limit else None
+    return {"items": rows, "total": query("list_runs", 1, suite=suite)[0]["total"], "next": following}
+
+
+def _text_or_none(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def get_run(id: str) -> dict[str, Any]:
+    """Return one run with its manifest and cases.
+
+    Shape: {id, suite, date, prompt_name, prompt_version, model, passed, score, complete, verdict, baseline_id, counts,
+    cost_usd, manifest, cases [{case, repeat, state, score, reason, checks [{assertion_type, passed, score, details,
+    latency_ms}]}]}. Errors: NotFound, WrongUse.
+    """
+    number = read_id(id, "run")
+    rows = query("get_run", id=number)
+    if not rows:
+        raise NotFound(f"There is no run {id}.", "promptry runs lists them.")
+    run, manifest, cases = rows[0], read_json(rows[0].pop("metadata")), run_cases(number)
+    tally = make_tally()
+    for row in cases:
+        count_outcome(tally, CaseOutcome(row["case"], row["repeat"], row["state"], row["score"], row["checks"]))
+    return {
+        **run,
+        "id": str(run["id"]),
+        "passed": bool(run["passed"]),
+        "complete": bool(manifest.get("complete", True)),
+        "verdict": manifest.get("verdict"),
+        "baseline_id": _text_or_none(manifest.get("baseline_id")),
+        "counts": manifest.get("counts") or counts_of(tally),
+        "cost_usd": manifest.get("cost_usd"),
+        "manifest": manifest,
+        "cases": cases,
+    }
+
+
+def run_cases(run: int) -> list[dict[str, Any]]:
+    """Return the executions of a run's cases: [{case, repeat, state, score, reason, checks}], in the order made."""
+    found: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for row in query("get_run", 1, id=run):
+        name, details = row.pop("case"), read_json(row["details"])
+        row.update(details=details, passed=None if row["passed"] is None else bool(row["passed"]))
+        repeat = details.get("repeat", 0) if isinstance(details, dict) else 0
+        found.setdefault((name, repeat), []).append(row)
+    return [_case_of(name, repeat, checks) for (name, repeat), checks in found.items()]
+
+
+def _case_of(name: str, repeat: int, checks: list[dict[str, Any]]) -> dict[str, Any]:
+    kinds = {check["assertion_type"] for check in checks if check["passed"] is None}
+    bad = next((check for check in checks if not check["passed"]), None)
+    state = next((kind for kind in ("error", "skipped") if kind in kinds), "fail" if bad else "pass")
+    scores = [check["score"] for check in checks if check["score"] is not None]
+    known = state in {"pass", "fail"} and scores
+    return {
+        "case": name,
+        "repeat": repeat,
+        "state": state,
+        "score": math.fsum(scores) / len(scores) if known else None,
+        "reason": bad["details"].get("reason") if bad and isinstance(bad["details"], dict) else None,
+        "checks": checks,
+    }
+
+
+def load_result(run: int) -> RunResult:
+    """Return the result of a saved run."""
+    found = get_run(str(run))
+    manifest = found["manifest"]
+    return RunResult(
+        run_id=found["id"],
+        suite=found["suite"],
+        passed=found["passed"],
+        score=found["score"],
+        counts=found["counts"],
+        cases=[{key: value for key, value in row.items() if key != "checks"} for row in found["cases"]],
+        cost_usd=found["cost_usd"],
+        complete=found["complete"],
+        date=found["date"],
+        prompt=found["prompt_name"],
+        prompt_version=found["prompt_version"],
+        model=found["model"],
+        compare=(manifest.get("gate") or {}).get("compare"),
+        verdict=found["verdict"],
+        reasons=tuple(shortcomings(found["counts"], found["score"], manifest)),
+    )
+
+
+def only_name(names: Iterable[str]) -> str | None:
+    """Return the one name that there is, or None for none or several."""
+    found = list(names)
+    return found[0] if len(found) == 1 else None
+
+
+def recover_spool(path: Path) -> int | None:
+    """Save what a killed run left in its spool as an incomplete run and return its id; None where nothing had run."""
+    try:
+        header = read_header(path)
+        uid, name = str(header["uid"]), str(header["suite"])
+    except (ValueError, KeyError, OSError):
+        path.unlink(missing_ok=True)
+        return None
+    tally = make_tally()
+    for outcome in read_outcomes(path):
+        count_outcome(tally, outcome)
+    facts = call_facts(uid)
+    versions = facts["prompts"].get(header.get("prompt"), [])
+    manifest = {"uid": uid, "complete": False, "model": only_name(facts["models"]), "counts": counts_of(tally)}
+    manifest |= {"cost_usd": facts["cost_usd"], "started": header.get("started")}
+    key = None
+    if tally.states:
+        key = save_run(name, header.get("prompt"), versions[-1] if versions else None, manifest, tally, path)
+    path.unlink(missing_ok=True)
+    return key
+
+
+# ======================================================================================
+# === RUNNER: run the cases of a suite, and gather all that explains the run
+# ======================================================================================
+# Uses: ERRORS, CLOCK, SETTINGS, STORE, SCOPE, PROMPTS, INVOCATIONS, DATASETS, ASSERTIONS, SUITES, SPOOLS, RUNS.
+# Public: nothing.
+#
+# A failing case that held in the baseline is tried again here, while the pipeline is warm: whether a break is a break
+# or a flake is part of what a run observes. The verdict is not: see COMPARISON.
+
+
+class Job(NamedTuple):
+    """What was asked of a run, as it travels to the Python that runs it; suites () means all."""
+
+    module: str | None = None
+    suites: tuple[str, ...] = ()
+    prompt_version: int | None = None
+    env: str | None = None
+    model_version: str | None = None
+    compare: str | None = None
+    repeats: int | None = None
+    min_score: float | None = None
+
+
 def record_run(chosen: Suite, job: Job) -> int:
     """Run a suite once and save it; return the id of the run.
 
@@ -2879,7 +3073,7 @@ def record_run(chosen: Suite, job: Job) -> int:
         except WrongUse:
             keep = False
             raise
-        key = _save_run(chosen.name, *_prompt_column(chosen, scope), manifest, tally, spool.path)
+        key = save_run(chosen.name, *_prompt_column(chosen, scope), manifest, tally, spool.path)
         keep = False
     except StoreError as error:
         raise StoreError(error.message, f"{error.hint} promptry run --recover saves what has run.") from error
@@ -3027,19 +3221,10 @@ def _finish(result: Any) -> None:
     except RuntimeError:
         _loop().run(wait(), context=contextvars.copy_context())
         return
-    context, failures = contextvars.copy_context(), deque[BaseException]()
+    from concurrent.futures import ThreadPoolExecutor
 
-    def work() -> None:
-        try:
-            context.run(asyncio.run, wait())
-        except BaseException as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    if failures:
-        raise failures[0]
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(contextvars.copy_context().run, asyncio.run, wait()).result()
 
 
 @functools.cache
@@ -3096,7 +3281,7 @@ def _manifest(
         "git_commit": commit,
         "git_dirty": dirty,
         "prompts": {name: {"version": version, "hash": digest} for name, (version, digest) in served.items()},
-        "model": job.model_version or _only(facts["models"]) or (", ".join(sorted(facts["models"])) or None),
+        "model": job.model_version or only_name(facts["models"]) or (", ".join(sorted(facts["models"])) or None),
         "parameters": facts["parameters"],
         "judge": None,
         "embedder": None,
@@ -3119,12 +3304,6 @@ def _manifest(
     }
 
 
-def _only(names: Iterable[str]) -> str | None:
-    """Return the one name there is, or None for none or several."""
-    found = list(names)
-    return found[0] if len(found) == 1 else None
-
-
 def _git_state() -> tuple[str | None, bool | None]:
     """Return the commit of the current folder and whether tracked files differ from it; None without git."""
     import subprocess
@@ -3144,192 +3323,15 @@ def _git_state() -> tuple[str | None, bool | None]:
 def _prompt_column(chosen: Suite, scope: RunScope) -> tuple[str | None, int | None]:
     """Return the prompt under test and its version: what the suite names, else the only one served."""
     elsewhere = call_facts(scope.uid)["prompts"]
-    name = chosen.prompt or _only({**scope.served, **elsewhere})
+    name = chosen.prompt or only_name({**scope.served, **elsewhere})
     versions = list(scope.served.get(name or "", {})) or elsewhere.get(name, [])
     return name, versions[-1] if versions else None
-
-
-def _save_run(
-    suite_name: str, prompt: str | None, version: int | None, manifest: dict[str, Any], tally: Tally, spool: Path
-) -> int:
-    """Save a run and its results in one transaction and return its id."""
-    score = score_of(tally)
-    with transact() as connection:
-        key: int = EvalRun.insert(
-            suite_name=suite_name,
-            prompt_name=prompt,
-            prompt_version=version,
-            model_version=manifest["model"],
-            timestamp=now_text(),
-            overall_pass=int(not shortcomings(manifest["counts"], score, manifest)),
-            overall_score=score,
-            metadata=write_json(manifest),
-        ).execute()
-        connection.executemany(
-            "INSERT INTO eval_results (run_id, test_name, assertion_type, passed, score, details, latency_ms)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (_result_row(key, outcome, check) for outcome in read_outcomes(spool) for check in outcome.checks),
-        )
-    return key
-
-
-def _result_row(run: int, outcome: CaseOutcome, check: Check) -> tuple[Any, ...]:
-    passed = None if check.passed is None else int(check.passed)
-    details = write_json({**check.details, "repeat": outcome.repeat})
-    return (run, outcome.case, check.assertion_type, passed, check.score, details, check.latency_ms)
-
-
-def shortcomings(
-    counts: dict[str, int], score: float | None, manifest: dict[str, Any], *, has_baseline: bool = False
-) -> list[str]:
-    """Say what keeps a run from passing on its own: an empty list passes; a baseline judges failing cases instead."""
-    gate = manifest.get("gate") or {}
-    ran = counts["pass"] + counts["fail"]
-    found = [] if manifest.get("complete", True) else ["the run was interrupted"]
-    if counts["error"]:
-        found.append(f"{counts['error']} of {ran + counts['error']} cases ended in an error")
-    if gate.get("min_pass_rate") is not None and ran and counts["pass"] / ran < gate["min_pass_rate"]:
-        found.append(f"{counts['pass'] / ran:.1%} of the cases pass, {gate['min_pass_rate']:.1%} are asked for")
-    if gate.get("min_score") is not None and (score is None or score < gate["min_score"]):
-        found.append(
-            f"the score is {'unknown' if score is None else f'{score:.3f}'}, {gate['min_score']:g} is asked for"
-        )
-    demanded = gate.get("min_pass_rate") is not None or gate.get("min_score") is not None
-    if counts["fail"] and not demanded and not has_baseline:
-        found.append(f"{counts['fail']} of {ran} cases fail")
-    return found if counts["cases"] else [*found, "no case ran"]
-
-
-def recover_spool(path: Path) -> int | None:
-    """Save what a killed run left in its spool as an incomplete run and return its id; None where nothing had run."""
-    try:
-        header = read_header(path)
-        uid, name = str(header["uid"]), str(header["suite"])
-    except (ValueError, KeyError, OSError):
-        path.unlink(missing_ok=True)
-        return None
-    tally = make_tally()
-    for outcome in read_outcomes(path):
-        count_outcome(tally, outcome)
-    facts = call_facts(uid)
-    versions = facts["prompts"].get(header.get("prompt"), [])
-    manifest = {"uid": uid, "complete": False, "model": _only(facts["models"]), "counts": counts_of(tally)}
-    manifest |= {"cost_usd": facts["cost_usd"], "started": header.get("started")}
-    key = None
-    if tally.states:
-        key = _save_run(name, header.get("prompt"), versions[-1] if versions else None, manifest, tally, path)
-    path.unlink(missing_ok=True)
-    return key
-
-
-def find_baseline(suite_name: str, tag: str, prompt: str | None, run: int | None = None) -> int | None:
-    """Find the newest complete run of a suite whose prompt version carries a tag and which did not itself regress."""
-    rows = query("find_baseline", suite=suite_name, tag=tag, prompt=prompt, run=run)
-    return int(rows[0]["id"]) if rows else None
-
-
-def list_runs(suite: str | None = None, limit: int = 50, before: str | None = None) -> dict[str, Any]:
-    """List the runs, newest first; a suite that never ran has none.
-
-    Shape: items [{id, suite, date, prompt_name, prompt_version, model, passed, score, complete, verdict, baseline_id,
-    counts, cost_usd}], total, next.
-    """
-    key = read_offset(before) if before is not None else None
-    rows = query("list_runs", suite=suite, limit=read_limit(limit), before=key)
-    for row in rows:
-        row.update(id=str(row["id"]), passed=bool(row["passed"]), complete=bool(row["complete"]))
-        row.update(counts=read_json(row["counts"]), baseline_id=_text_or_none(row["baseline_id"]))
-    following = rows[-1]["id"] if len(rows) == limit else None
-    return {"items": rows, "total": query("list_runs", 1, suite=suite)[0]["total"], "next": following}
-
-
-def _text_or_none(value: Any) -> str | None:
-    return None if value is None else str(value)
-
-
-def get_run(id: str) -> dict[str, Any]:
-    """Return one run with its manifest and cases.
-
-    Shape: {id, suite, date, prompt_name, prompt_version, model, passed, score, complete, verdict, baseline_id, counts,
-    cost_usd, manifest, cases [{case, repeat, state, score, reason, checks [{assertion_type, passed, score, details,
-    latency_ms}]}]}. Errors: NotFound, WrongUse.
-    """
-    number = read_id(id, "run")
-    rows = query("get_run", id=number)
-    if not rows:
-        raise NotFound(f"There is no run {id}.", "promptry runs lists them.")
-    run, manifest, cases = rows[0], read_json(rows[0].pop("metadata")), run_cases(number)
-    tally = make_tally()
-    for row in cases:
-        count_outcome(tally, CaseOutcome(row["case"], row["repeat"], row["state"], row["score"], row["checks"]))
-    return {
-        **run,
-        "id": str(run["id"]),
-        "passed": bool(run["passed"]),
-        "complete": bool(manifest.get("complete", True)),
-        "verdict": manifest.get("verdict"),
-        "baseline_id": _text_or_none(manifest.get("baseline_id")),
-        "counts": manifest.get("counts") or counts_of(tally),
-        "cost_usd": manifest.get("cost_usd"),
-        "manifest": manifest,
-        "cases": cases,
-    }
-
-
-def run_cases(run: int) -> list[dict[str, Any]]:
-    """Return the executions of a run's cases: [{case, repeat, state, score, reason, checks}], in the order made."""
-    found: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for row in query("get_run", 1, id=run):
-        name, details = row.pop("case"), read_json(row["details"])
-        row.update(details=details, passed=None if row["passed"] is None else bool(row["passed"]))
-        repeat = details.get("repeat", 0) if isinstance(details, dict) else 0
-        found.setdefault((name, repeat), []).append(row)
-    return [_case_of(name, repeat, checks) for (name, repeat), checks in found.items()]
-
-
-def _case_of(name: str, repeat: int, checks: list[dict[str, Any]]) -> dict[str, Any]:
-    kinds = {check["assertion_type"] for check in checks if check["passed"] is None}
-    bad = next((check for check in checks if not check["passed"]), None)
-    state = next((kind for kind in ("error", "skipped") if kind in kinds), "fail" if bad else "pass")
-    scores = [check["score"] for check in checks if check["score"] is not None]
-    known = state in {"pass", "fail"} and scores
-    return {
-        "case": name,
-        "repeat": repeat,
-        "state": state,
-        "score": math.fsum(scores) / len(scores) if known else None,
-        "reason": bad["details"].get("reason") if bad and isinstance(bad["details"], dict) else None,
-        "checks": checks,
-    }
-
-
-def load_result(run: int) -> RunResult:
-    """Return the result of a saved run."""
-    found = get_run(str(run))
-    manifest = found["manifest"]
-    return RunResult(
-        run_id=found["id"],
-        suite=found["suite"],
-        passed=found["passed"],
-        score=found["score"],
-        counts=found["counts"],
-        cases=[{key: value for key, value in row.items() if key != "checks"} for row in found["cases"]],
-        cost_usd=found["cost_usd"],
-        complete=found["complete"],
-        date=found["date"],
-        prompt=found["prompt_name"],
-        prompt_version=found["prompt_version"],
-        model=found["model"],
-        compare=(manifest.get("gate") or {}).get("compare"),
-        verdict=found["verdict"],
-        reasons=tuple(shortcomings(found["counts"], found["score"], manifest)),
-    )
 
 
 # ======================================================================================
 # === COMPARISON: what changed between two runs, and whether the judged one passes
 # ======================================================================================
-# Uses: ERRORS, CLOCK, STORE, TABLES, PROMPTS, INVOCATIONS, STATISTICS, SUITES, RUNNER.   Writes: eval_runs.
+# Uses: ERRORS, CLOCK, STORE, TABLES, PROMPTS, STATISTICS, SUITES, RUNS, RUNNER.   Writes: eval_runs.
 # Public: Comparison, compare_runs, run_suite.
 #
 # The verdict is evidence, passing is policy. The paired test of each assertion type takes a case's mean as its unit;
@@ -3451,7 +3453,7 @@ def _state_of(states: list[str]) -> str:
 
 def _case_pairs(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> dict[str, _Pair]:
     """Return the cases that have a score in both runs."""
-    means = [_means(((row["case"], row["score"]) for row in cases)) for cases in (before, now)]
+    means = [_means((row["case"], row["score"]) for row in cases) for cases in (before, now)]
     return {name: _Pair(means[0][name], means[1][name]) for name in means[0] if name in means[1]}
 
 
@@ -3489,9 +3491,9 @@ def _deltas(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[dic
         if name in scored and found[0] is not None and found[1] is not None:
             by_kind.setdefault(kind, {}).setdefault(name, []).append(_Pair(found[0], found[1]))
     rows = [_delta_of(kind, [_mean_pair(pairs) for pairs in found.values()]) for kind, found in by_kind.items()]
-    for key in ("p", "p_better"):
-        for row, p in zip(rows, holm([row[key] for row in rows]), strict=True):
-            row[key] = p
+    for column in ("p", "p_better"):
+        for row, p in zip(rows, holm([row[column] for row in rows]), strict=True):
+            row[column] = p
     return sorted(rows, key=lambda row: (row["p"], row["delta"]))
 
 
@@ -3547,7 +3549,7 @@ def _flips(
         shaken = now[key[0]] == "mixed" or "pass" in tries.get(key[0], [])
         rows.append(_flip(key, "pass", "fail", "flaky" if shaken else "broken"))
     rows += [_flip(key, "fail", "pass", "fixed") for key in _failing_checks(old_cases, better)]
-    return sorted(rows, key=lambda row: (("broken", "flaky", "fixed").index(row["state"]), row["case"]))
+    return sorted(rows, key=lambda flip: (("broken", "flaky", "fixed").index(flip["state"]), flip["case"]))
 
 
 def _failing_checks(cases: list[dict[str, Any]], names: set[str]) -> list[tuple[str, str, int]]:
@@ -3684,7 +3686,7 @@ def run_suite(
 # ======================================================================================
 # === INTERPRETERS: whose Python runs a suite: this one, or the team's in a child process
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, STORE, HELPERS, SUITES, RUNNER, COMPARISON.
+# Uses: ERRORS, SETTINGS, STORE, HELPERS, SUITES, RUNS, RUNNER, COMPARISON.
 # Public: list_suites.
 #
 # A suite imports its team's packages, which an executable does not carry. The child runs and records; this process
@@ -3976,7 +3978,7 @@ def work_for_parent() -> None:
 # ======================================================================================
 # === REPORTS: results as text for people
 # ======================================================================================
-# Uses: RUNNER.
+# Uses: RUNS.
 # Public: nothing.
 #
 # Everything here takes what a read or a run returned and gives text back. Colour is taken out again where the text
@@ -4103,7 +4105,7 @@ def render_run(found: dict[str, Any]) -> str:
     manifest, counts = found["manifest"], found["counts"]
     facts = {
         "run": f"{found['id']} of suite {found['suite']}, {found['date']}",
-        "prompt": f"{found['prompt_name']}@{found['prompt_version']}" if found["prompt_name"] else "-",
+        "prompt": _version_text(found["prompt_name"], found["prompt_version"]) or "-",
         "model": found["model"] or "-",
         "dataset": manifest.get("dataset") or "-",
         "commit": manifest.get("git_commit") or "-",
@@ -4135,32 +4137,39 @@ def _counts_text(counts: dict[str, int]) -> str:
 def render_result(result: RunResult) -> str:
     """Lay out what came of a run: the verdict first, then what changed, then why."""
     score = "no score" if result.score is None else f"score {result.score:.3f}"
-    prompt = f", {result.prompt}@{result.prompt_version}" if result.prompt else ""
-    lines = [
-        f"{_coloured('PASS' if result.passed else 'FAIL')}  {result.suite}  run {result.run_id}{prompt}, {score}, {_counts_text(result.counts)}"
-    ]
-    lines += [f"  because {reason}" for reason in result.reasons]
+    facts = [f"run {result.run_id}", _version_text(result.prompt, result.prompt_version), score]
+    head = f"{_coloured('PASS' if result.passed else 'FAIL')}  {result.suite}  {', '.join(filter(None, facts))}"
+    lines = [f"{head}, {_counts_text(result.counts)}", *(f"  because {reason}" for reason in result.reasons)]
     if result.comparison is not None:
         return "\n".join([*lines, render_comparison(result.comparison)])
     if result.compare is not None and result.complete:
-        lines.append(
-            f"  NO BASELINE: no other complete run of this suite has a prompt version tagged '{result.compare}'; this run"
-            " stands on its own."
-        )
-        if result.prompt_version:
-            lines.append(
-                f"  promptry prompt promote {result.prompt} {result.prompt_version} {result.compare}  makes it the next baseline"
-            )
+        lines += _no_baseline_lines(result)
     bad = [row for row in result.cases if row["state"] in {"fail", "error"}]
     return "\n".join([*lines, "", render_cases(bad)] if bad else lines)
+
+
+def _version_text(prompt: str | None, version: int | None) -> str:
+    """Return a prompt's name with its version, without one where it is unknown."""
+    return (prompt or "") if version is None else f"{prompt}@{version}"
+
+
+def _no_baseline_lines(result: RunResult) -> list[str]:
+    what = f"no other complete run of this suite has a prompt version tagged '{result.compare}'"
+    lines = [f"  NO BASELINE: {what}; this run stands on its own."]
+    if result.prompt_version:
+        command = f"promptry prompt promote {result.prompt} {result.prompt_version} {result.compare}"
+        lines.append(f"  {command}  makes this run the baseline of the next")
+    return lines
 
 
 def render_comparison(found: dict[str, Any]) -> str:
     """Lay out a comparison: verdict, flips, the tests by assertion type, and the probable cause."""
     run, baseline = found["run"], found["baseline"]
+    against = f"run {baseline['id']} of {baseline['date'][:16]} ({_age_text(baseline['age_s'])} old)"
+    interval = f"95 % interval {_interval_text(found['interval'])}"
     lines = [
-        f"{_coloured(found['verdict'])}: run {run['id']} against run {baseline['id']} of {baseline['date'][:16]} ({_age_text(baseline['age_s'])} old)",
-        f"  change {_signed(found['delta'])}, 95 % interval {_interval_text(found['interval'])}, p {_p_text(found['p'])}, {found['n']} pairs",
+        f"{_coloured(found['verdict'])}: run {run['id']} against {against}",
+        f"  change {_signed(found['delta'])}, {interval}, p {_p_text(found['p'])}, {found['n']} pairs",
     ]
     lines += [*_flip_lines(found), "", render_table(_DELTA_COLUMNS, [_delta_row(row) for row in found["deltas"]])]
     lines += [f"known failures, in both runs: {len(found['known'])}"] if found["known"] else []
@@ -4245,7 +4254,7 @@ def render_call(found: dict[str, Any]) -> str:
 # ======================================================================================
 # === READS: every question that can be asked, once, for every face
 # ======================================================================================
-# Uses: PROMPTS, INVOCATIONS, RUNNER, COMPARISON, INTERPRETERS, REPORTS.
+# Uses: PROMPTS, INVOCATIONS, RUNS, COMPARISON, INTERPRETERS, REPORTS.
 # Public: nothing.
 #
 # The command with --json answers what its function returns. A command in two rows lists without an id and shows one
@@ -4377,7 +4386,8 @@ def read_names() -> list[str]:
 # ======================================================================================
 # === CLI: the command line: parse, one call, print
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, ASSETS, STORE, PROMPTS, CARE, SUITES, SPOOLS, RUNNER, COMPARISON, INTERPRETERS, REPORTS, READS.
+# Uses: ERRORS, SETTINGS, ASSETS, STORE, PROMPTS, CARE, SPOOLS, RUNS, RUNNER, COMPARISON, INTERPRETERS, REPORTS,
+#   READS.
 # Public: nothing.
 #
 # Results go to stdout, talk to stderr. Every error becomes one sentence and its exit code in run_command, nowhere else.
@@ -4643,7 +4653,7 @@ def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool
 # ======================================================================================
 # === DEMO: the main job on real input, run before the reader's eyes
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, ASSETS, STORE, PROMPTS, TEMPLATES, RUNNER, COMPARISON, CLI.
+# Uses: ERRORS, SETTINGS, ASSETS, STORE, PROMPTS, TEMPLATES, COMPARISON, CLI.
 # Public: nothing.
 #
 # Nothing is told that did not happen: each step runs the command that it shows, and what it says after depends on
@@ -4706,37 +4716,31 @@ def _inside(target: Path, live: bool) -> Iterator[None]:
 
 def _play(history: int) -> None:
     """Play the story: history in production, an edit, the gate, the roll back, green."""
-    good, edited = (Path(name).read_text(encoding="utf-8").strip() for name in ("prompt.txt", "edited.txt"))
-    version = save_prompt("answer", good)
-    promote("answer", version, "prod")
-    missing = history - min(history, find_runs_of("qa", "answer", version))
-    for number in range(missing):
-        if not number:
-            _tell(
-                f"The prompt is answer@{version}, tagged prod. Its history: {missing} runs of the suite, every call recorded."
-            )
-        run_suite("qa", module="evals")
+    file, good = Path("prompt.txt"), _good_prompt()
+    file.write_text(good, encoding="utf-8")
+    for number in range(history):
+        run = run_suite("qa", module="evals")
+        if not number and run.prompt_version is not None:
+            promote("answer", run.prompt_version, "prod")
+    _tell(f"The prompt has been in production, tagged prod, for {history} runs of its suite; every call was recorded.")
     _show(["runs", "--limit", "3"])
     _show(["calls", "--limit", "3"])
-    draft = save_prompt("answer", edited)
-    _tell(f"Someone improves the prompt: answer@{draft} reads friendlier. Does it still do its job?")
+    _tell("Someone improves prompt.txt: it reads friendlier now. Does it still do its job?")
+    file.write_text(asset("starters/demo/edited.txt").decode("utf-8"), encoding="utf-8")
     code = _show(["run", "qa", "--compare", "prod"])
-    _tell(
-        "Exit code 1: CI stops here, and prod still serves the old version."
-        if code == 1
-        else f"Exit code {code}: this edit did no harm that the suite could see."
-    )
-    _show(["prompt", "diff", "answer", str(version), str(draft)])
-    save_prompt("answer", good)
-    _tell(f"Roll back: the old text is saved again, so answer@{version} is the latest, and no new version is made.")
+    caught = "Exit code 1: CI stops here, and prod still serves the version before the edit."
+    _tell(caught if code == 1 else f"Exit code {code}: the suite saw no harm in this edit.")
+    _tell("The roll back: prompt.txt gets its old text again; the same text is the same version.")
+    file.write_text(good, encoding="utf-8")
     code = _show(["run", "qa", "--compare", "prod"])
     _tell("Exit code 0: green again." if code == 0 else f"Exit code {code}.")
+    _show(["prompt", "list"])
 
 
-def find_runs_of(suite_name: str, prompt: str, version: int) -> int:
-    """Return how many of the newest hundred runs of a suite were on a version of a prompt."""
-    rows = list_runs(suite_name, limit=100)["items"]
-    return sum(row["prompt_name"] == prompt and row["prompt_version"] == version for row in rows)
+def _good_prompt() -> str:
+    """Return the prompt in the folder, or the one that the demo brought if an earlier demo was stopped at its edit."""
+    text, edited = Path("prompt.txt").read_bytes(), asset("starters/demo/edited.txt")
+    return (asset("starters/demo/prompt.txt") if text == edited else text).decode("utf-8")
 
 
 def _show(words: list[str]) -> int:
@@ -4777,7 +4781,7 @@ def main() -> None:
 # ======================================================================================
 # === EMBEDDED: the packed assets, stamped in by build.py
 # ======================================================================================
-# Uses: nothing.
+# Uses: MAIN.
 # Public: nothing.
 
 _EMBEDDED = ""

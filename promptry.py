@@ -1268,7 +1268,7 @@ def _save(
         rows = list(Prompt.select(Prompt.id, Prompt.version, Prompt.hash, Prompt.metadata).where(Prompt.name == name))
         found = next((row for row in rows if row.hash == digest), None)
         stamps = _stamps_of(rows, "current_at"), _stamps_of(rows, "tracked_at")
-        stamp = max(now_text(), *(later_text(max(known.values())) for known in stamps if known))
+        stamp = max([now_text(), *(later_text(max(known.values())) for known in stamps if known)])
         if found is None:
             own = {"current_at": stamp, **({"tracked_at": stamp} if by_code else {})}
             version = max((row.version for row in rows), default=0) + 1

@@ -1367,8 +1367,10 @@ def get_prompt(name: str, version: int | None = None, tag: str | None = None) ->
     """Return one version of a prompt (the latest by default) and the list of all.
 
     Shape: {name, version, content, hash, created_at, metadata, tags, versions [{version, hash, created_at, tags}]}.
-    Errors: NotFound.
+    Errors: NotFound, WrongUse.
     """
+    if version is not None and tag is not None:
+        raise WrongUse("A version and a tag both say what to show.", "Give one of them.")
     found = require_prompt(name, version, tag)
     versions = query("get_prompt", 1, name=name)
     for row in versions:
@@ -2424,6 +2426,7 @@ class CaseOutcome(NamedTuple):
 _SKIPS = {"Skipped", "SkipTest"}
 
 _suites: dict[str, Suite] = {}
+_loaded: set[str] = set()
 _outcomes: contextvars.ContextVar[tuple[str, int, Callable[[CaseOutcome], None]] | None] = contextvars.ContextVar(
     "promptry_outcomes", default=None
 )
@@ -2575,10 +2578,10 @@ def load_suites(module: str) -> dict[str, Suite]:
     import importlib
 
     folder, name = _locate_module(module)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    _forget_modules_below(folder)
+    _put_first_on_path(folder)
+    _forget_loaded()
     importlib.invalidate_caches()
+    before = set(sys.modules)
     try:
         importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -2591,7 +2594,31 @@ def load_suites(module: str) -> dict[str, Suite]:
         ) from error
     except (Exception, SystemExit) as error:
         raise ConfigError(_import_fault(module, error), "The traceback stands above.") from error
+    finally:
+        _loaded.update(new for new in set(sys.modules) - before if _is_below(sys.modules[new], folder))
     return dict(_suites)
+
+
+def _put_first_on_path(folder: str) -> None:
+    if folder in sys.path:
+        sys.path.remove(folder)
+    sys.path.insert(0, folder)
+
+
+def _forget_loaded() -> None:
+    """Forget what an earlier load brought, so that the next import reads files that have been edited since."""
+    for name, found in list(_suites.items()):
+        if found.function.__module__ in _loaded:
+            del _suites[name]
+    for name in _loaded:
+        sys.modules.pop(name, None)
+    _loaded.clear()
+
+
+def _is_below(module: Any, folder: str) -> bool:
+    """Tell whether a module is a file of the folder itself, and no package installed somewhere in it."""
+    file = getattr(module, "__file__", None)
+    return isinstance(file, str) and Path(file).is_relative_to(folder) and "site-packages" not in file
 
 
 def _import_fault(module: str, error: BaseException) -> str:
@@ -2613,19 +2640,6 @@ def _locate_module(module: str) -> tuple[str, str]:
     if not all(part.isidentifier() for part in module.split(".")):
         raise ConfigError(f"'{module}' is no module name.", "Write --module evals, evals.py or pkg.evals.")
     return os.getcwd(), module
-
-
-def _forget_modules_below(folder: str) -> None:
-    """Import the suites anew, and what they import from their own folder: they may have been edited since."""
-    _suites.clear()
-    root = Path(folder).resolve()
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if file and module is not sys.modules["promptry"] and name != "__main__" and "site-packages" not in file:
-            with contextlib.suppress(ValueError, OSError):
-                inside = Path(file).resolve().relative_to(root)
-                if not inside.parts[0].startswith("."):
-                    del sys.modules[name]
 
 
 def known_suites() -> dict[str, Suite]:
@@ -2775,7 +2789,7 @@ class RunResult(NamedTuple):
     """A saved run and what it means.
 
     counts: {cases, pass, fail, error, skipped, checks, scored}, cases: [{case, repeat, state, score, reason}],
-    reasons: why it did not pass, comparison: the JSON form of a Comparison or None.
+    reasons: why it did not pass, notes: what must not be overlooked, comparison: the JSON form of a Comparison or None.
     """
 
     run_id: str
@@ -2793,11 +2807,12 @@ class RunResult(NamedTuple):
     compare: str | None = None
     verdict: str | None = None
     reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     comparison: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the keys of the JSON form."""
-        return {**self._asdict(), "reasons": list(self.reasons)}
+        return {**self._asdict(), "reasons": list(self.reasons), "notes": list(self.notes)}
 
 
 class Tally(NamedTuple):
@@ -2887,7 +2902,7 @@ def shortcomings(
     demanded = gate.get("min_pass_rate") is not None or gate.get("min_score") is not None
     if counts["fail"] and not demanded and not has_baseline:
         found.append(f"{counts['fail']} of {ran} cases fail")
-    return found if counts["cases"] else [*found, "no case ran"]
+    return found if ran or counts["error"] else [*found, "no case ran"]
 
 
 def find_baseline(suite_name: str, tag: str, prompt: str | None, run: int | None = None) -> int | None:
@@ -3051,6 +3066,7 @@ def record_run(chosen: Suite, job: Job) -> int:
     Errors: NotFound and WrongUse before a case has run, or where what was to be fixed was never served (nothing is
     saved then); StoreError. Writes: eval_runs, eval_results.
     """
+    fetch("SELECT 1")
     items, dataset = suite_cases(chosen)
     _check_function(chosen)
     _check_fixed_prompt(chosen, job)
@@ -3623,7 +3639,8 @@ def judge_run(run: int, compare: str | None) -> RunResult:
     baseline = find_baseline(result.suite, compare, result.prompt, run)
     if baseline is None:
         _write_verdict(run, result.passed, {"verdict": None}, {"judged": 1})
-        return result
+        what = f"no other complete run of this suite has a prompt version tagged '{compare}' and did not regress"
+        return result._replace(notes=(f"NO BASELINE: {what}; this run stands on its own.",))
     comparison = compare_runs(run, baseline)
     reasons = _reasons(comparison, result, read_json(EvalRun.get_by_id(run).metadata))
     broken = sorted({flip["case"] for flip in comparison.flips if flip["state"] == "broken"})
@@ -3652,13 +3669,14 @@ def _write_verdict(run: int, passed: bool, facts: dict[str, Any], gate: dict[str
 
 def exit_code_of(result: RunResult, require_baseline: bool = False) -> int:
     """Return the exit code of a run: 0 passed, 1 regressed or failed, 3 could not decide."""
-    errors_only = result.counts["error"] and len(result.reasons) == 1
+    ran = result.counts["pass"] + result.counts["fail"]
+    undecided = (result.counts["error"] or not ran) and len(result.reasons) == 1
     missing = require_baseline and result.compare is not None and result.comparison is None
     if not result.complete or (result.passed and missing):
         return 3
     if result.passed:
         return 0
-    return 3 if errors_only else 1
+    return 3 if undecided else 1
 
 
 def run_suite(
@@ -3810,12 +3828,12 @@ def _first_environment(name: str) -> str | None:
 
 def _needs_packages(module: str) -> bool:
     """Tell whether a module, or a local one that it imports, imports more than the standard library and promptry."""
-    start = Path(module) if module.endswith(".py") else Path(module.replace(".", "/")).with_suffix(".py")
-    folder = start.resolve().parent if module.endswith(".py") else Path.cwd()
-    waiting, seen = [start], set[Path]()
+    folder = Path(module).resolve().parent if module.endswith(".py") else Path.cwd()
+    name = Path(module).stem if module.endswith(".py") else module
+    waiting, seen = [path for path in _local_files(folder, folder, name) if path.is_file()], set[Path]()
     while waiting:
         file = waiting.pop()
-        if file in seen or not file.is_file():
+        if file in seen:
             continue
         seen.add(file)
         for name in _imports_of(file):
@@ -4142,8 +4160,10 @@ def render_result(result: RunResult) -> str:
     lines = [f"{head}, {_counts_text(result.counts)}", *(f"  because {reason}" for reason in result.reasons)]
     if result.comparison is not None:
         return "\n".join([*lines, render_comparison(result.comparison)])
-    if result.compare is not None and result.complete:
-        lines += _no_baseline_lines(result)
+    lines += [f"  {note}" for note in result.notes]
+    if result.notes and result.prompt_version:
+        command = f"promptry prompt promote {result.prompt} {result.prompt_version} {result.compare}"
+        lines.append(f"  {command}  makes this run the baseline of the next")
     bad = [row for row in result.cases if row["state"] in {"fail", "error"}]
     return "\n".join([*lines, "", render_cases(bad)] if bad else lines)
 
@@ -4151,15 +4171,6 @@ def render_result(result: RunResult) -> str:
 def _version_text(prompt: str | None, version: int | None) -> str:
     """Return a prompt's name with its version, without one where it is unknown."""
     return (prompt or "") if version is None else f"{prompt}@{version}"
-
-
-def _no_baseline_lines(result: RunResult) -> list[str]:
-    what = f"no other complete run of this suite has a prompt version tagged '{result.compare}'"
-    lines = [f"  NO BASELINE: {what}; this run stands on its own."]
-    if result.prompt_version:
-        command = f"promptry prompt promote {result.prompt} {result.prompt_version} {result.compare}"
-        lines.append(f"  {command}  makes this run the baseline of the next")
-    return lines
 
 
 def render_comparison(found: dict[str, Any]) -> str:
@@ -4393,9 +4404,12 @@ def read_names() -> list[str]:
 # Results go to stdout, talk to stderr. Every error becomes one sentence and its exit code in run_command, nowhere else.
 
 
-def _choose_store(_context: click.Context, _parameter: click.Parameter, path: str | None) -> None:
+def _choose_store(context: click.Context, _parameter: click.Parameter, path: str | None) -> None:
+    """Choose the store that --db names; a broken promptry.toml ends every command but the one that explains it."""
     if path is not None:
         use_store(path)
+    if context.parent is not None and context.command is not cli_doctor:
+        settings()
 
 
 _DB = click.option("--db", metavar="FILE", expose_value=False, callback=_choose_store, help="The store to use.")
@@ -4438,8 +4452,9 @@ def _add_read_commands() -> None:
 def _click_parameter(parameter: Parameter) -> click.Parameter:
     kind = click.INT if parameter.kind is int else click.STRING
     if parameter.positional:
-        name = parameter.name.removesuffix("_id")
-        return click.Argument([parameter.name], required=parameter.required, type=kind, metavar=name.upper())
+        name = parameter.name.removesuffix("_id").upper()
+        metavar = name if parameter.required else f"[{name}]"
+        return click.Argument([parameter.name], required=parameter.required, type=kind, metavar=metavar)
     return click.Option([f"--{parameter.name}"], type=kind, help=parameter.sentence)
 
 
@@ -4450,14 +4465,23 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
         foreign = [key for key in asked if key not in {parameter.name for parameter in read.parameters}]
         if foreign:
             raise WrongUse(f"--{foreign[0]} says nothing about one {read.command.rstrip('s')}.", "Leave it out.")
-        if any(parameter.name == "module" for parameter in read.parameters):
-            asked.setdefault("module", _default_module())
-        found = read.function(**asked)
+        found = _suites_too(read, asked) if read.function is list_suites else read.function(**asked)
         print_answer(found, read.render, as_json)
         if isinstance(found, Comparison) and not found.passed:
             click.get_current_context().exit(1)
 
     return answer
+
+
+def _suites_too(read: Read, asked: dict[str, Any]) -> Any:
+    """List the suites with those of the usual module, or without them if it is not asked for and does not load."""
+    if "module" in asked:
+        return read.function(**asked)
+    try:
+        return read.function(module=_default_module(), **asked)
+    except ConfigError as error:
+        click.echo(f"promptry: {error}", err=True)
+        return read.function(**asked)
 
 
 def _default_module() -> str | None:
@@ -4592,7 +4616,7 @@ def cli_init(folder: str) -> None:
     """Write promptry.toml and a first suite into a folder; files that are there stay as they are."""
     for path, written in write_starters("init", Path(folder)):
         click.echo(f"{'wrote' if written else 'kept '}  {path}")
-    click.echo("Next: promptry run, then promptry runs")
+    click.echo(f"Next: {'' if folder == '.' else f'cd {folder}, then '}promptry run, then promptry runs")
 
 
 def write_starters(name: str, folder: Path) -> list[tuple[Path, bool]]:
@@ -4775,6 +4799,9 @@ def _tell_next(folder: str) -> None:
 
 def main() -> None:
     """Run promptry on the words of the command line and exit with the code that says what came of it."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run_command(sys.argv[1:]))
 
 

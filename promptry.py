@@ -945,6 +945,16 @@ def _prepare(connection: sqlite3.Connection, path: str, until: float) -> None:
 
 
 @contextlib.contextmanager
+def bounded_wait(connection: sqlite3.Connection, wait_s: float) -> Iterator[None]:
+    """Have a connection wait for another process only so long within the block."""
+    connection.execute(f"PRAGMA busy_timeout = {max(0, int(wait_s * 1000))}")
+    try:
+        yield
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {settings_or_default().wait_ms}")
+
+
+@contextlib.contextmanager
 def transact(patience_s: float = PATIENCE_S) -> Iterator[sqlite3.Connection]:
     """Give one immediate transaction, committed at the end of the block; raises StoreError, nothing half-written."""
     with translated_faults(), write_lock(patience_s):
@@ -1656,16 +1666,23 @@ def _captured(input_text: Any, output_text: Any, limit: int | None) -> tuple[str
 
 def _store_row(row: tuple[Any, ...]) -> int | None:
     wait_s = settings_or_default().wait_ms / (10_000 if _kept else 1_000)
+    until = monotonic_s() + wait_s
     try:
         with write_lock(wait_s):
-            connection = connect(wait_s)
-            if _kept:
-                _store_kept(connection, wait_s)
-            return connection.execute(_INSERT, row).lastrowid
+            connection = connect(until - monotonic_s())
+            left_s = until - monotonic_s()
+            if not _kept and left_s > 0.9 * wait_s:
+                return connection.execute(_INSERT, row).lastrowid
+            with bounded_wait(connection, left_s):
+                _store_kept(connection)
+                return connection.execute(_INSERT, row).lastrowid
     except UnicodeEncodeError:
         return _store_row(tuple(_encodable(part) for part in row))
     except (*STORE_FAULTS, StoreError) as error:
-        _keep_rows([row], error)
+        if not _kept:
+            log.error("the store cannot be written, calls wait in memory: %s", error)
+            _flush_before_exit()
+        _keep_rows([row])
         return None
 
 
@@ -1673,13 +1690,10 @@ def _encodable(part: Any) -> Any:
     return part.encode("utf-8", "replace").decode() if isinstance(part, str) else part
 
 
-def _keep_rows(rows: Iterable[tuple[Any, ...]], error: BaseException) -> None:
+def _keep_rows(rows: Iterable[tuple[Any, ...]]) -> None:
     """Keep rows in memory until the store can be written; the oldest go when there are too many."""
     global _kept_bytes, _lost_rows
     with _rows_lock:
-        if not _kept:
-            log.error("the store cannot be written, calls wait in memory: %s", error)
-            _flush_before_exit()
         for row in rows:
             _kept.append(row)
             _kept_bytes += _size_of(row)
@@ -1705,21 +1719,18 @@ def _size_of(row: tuple[Any, ...]) -> int:
     return sum(len(part) for part in row if isinstance(part, str))
 
 
-def _store_kept(connection: sqlite3.Connection, wait_s: float) -> None:
+def _store_kept(connection: sqlite3.Connection) -> None:
     """Store all rows kept in memory in one transaction, or keep them all on."""
     rows = _take_kept_rows()
-    connection.execute(f"PRAGMA busy_timeout = {int(wait_s * 1000)}")
     try:
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany(_INSERT, rows)
         connection.execute("COMMIT")
-    except BaseException as error:
+    except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        _keep_rows(rows, error)
+        _keep_rows(rows)
         raise
-    finally:
-        connection.execute(f"PRAGMA busy_timeout = {settings_or_default().wait_ms}")
 
 
 def flush_kept_rows(wait_s: float = 2.0) -> int:
@@ -1727,7 +1738,9 @@ def flush_kept_rows(wait_s: float = 2.0) -> int:
     if _kept:
         try:
             with write_lock(wait_s):
-                _store_kept(connect(wait_s), wait_s)
+                connection = connect(wait_s)
+                with bounded_wait(connection, wait_s):
+                    _store_kept(connection)
         except Exception as error:
             log.error("%d calls could not be stored: %s", len(_kept), error)
     return len(_kept)

@@ -898,7 +898,7 @@ def connect(wait_s: float = PATIENCE_S) -> sqlite3.Connection:
 @contextlib.contextmanager
 def write_lock(wait_s: float) -> Iterator[None]:
     """Hold the lock of this process's writers; raises sqlite3.OperationalError after waiting in vain."""
-    if not _write_lock.acquire(timeout=wait_s):
+    if not _write_lock.acquire(timeout=max(0.0, wait_s)):
         raise sqlite3.OperationalError("database is locked by another thread")
     try:
         yield

@@ -406,7 +406,7 @@ def asset(name: str) -> bytes:
     packed = _packed_assets()
     if packed is not None:
         if name in packed.namelist():
-            return packed.read(name)
+            return bytes(packed.read(name))
         raise AssetMissing(f"This copy of promptry carries no asset '{name}'.")
     path = Path(__file__).resolve().parent / "assets" / name
     try:
@@ -891,7 +891,7 @@ def connect(wait_s: float = PATIENCE_S) -> sqlite3.Connection:
     if db.deferred or db.is_closed():
         with write_lock(wait_s):
             _open(wait_s)
-    connection: sqlite3.Connection = db.connection()
+    connection: sqlite3.Connection = db.connection()  # type: ignore[no-untyped-call]
     return connection
 
 
@@ -913,7 +913,7 @@ def _open(wait_s: float) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     db.init(str(path), timeout=0.02)  # type: ignore[arg-type]
     db.connect()
-    connection = db.connection()
+    connection = db.connection()  # type: ignore[no-untyped-call]
     try:
         _prepare(connection, str(path), monotonic_s() + wait_s)
         connection.execute(f"PRAGMA busy_timeout = {settings_or_default().wait_ms}")
@@ -1994,7 +1994,7 @@ def mcnemar_p(worse: int, better: int) -> float:
     0.03125
     """
     total = worse + better
-    return sum(math.comb(total, count) for count in range(worse, total + 1)) / 2**total
+    return float(sum(math.comb(total, count) for count in range(worse, total + 1)) / 2**total)
 
 
 def sign_flip_p(differences: list[float]) -> float:
@@ -2142,7 +2142,8 @@ def match_pattern(pattern: str, text: str, whole: bool) -> bool | None:
     answer = _call_helper("match_pattern", [pattern, text, whole])
     if answer.get("error"):
         raise WrongUse(f"The pattern {pattern!r} is no regular expression: {answer['error']}.")
-    return answer["matched"]
+    matched: bool | None = answer["matched"]
+    return matched
 
 
 def _match_here(pattern: str, text: str, whole: bool) -> dict[str, Any]:

@@ -1,0 +1,388 @@
+#!/usr/bin/env python3
+"""Set up, check, test, stamp and freeze promptry:  python3 build.py COMMAND
+
+    demo [DIR]   run the main job on real input          test     run every test, from nothing
+    check        format, lint, types, house, fast tests  bench    print the benchmarks
+    module       dist/promptry.py: one file, assets in   zipapp   dist/promptry.pyz: its packages inside
+    wheel        dist/promptry-*.whl                     binary   dist/promptry: needs no Python
+    all          the four of them                        web      rebuild the page
+
+Every command does the set-up that it needs; Python >= 3.11 and a package index are enough.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 - the reader may have any Python
+    sys.exit("promptry needs Python 3.11 or newer; this is {}.{}.".format(*sys.version_info[:2]))
+
+import base64
+import compileall
+import hashlib
+import importlib.util
+import io
+import json
+import os
+import py_compile
+import re
+import shutil
+import subprocess
+import tempfile
+import textwrap
+import time
+import tomllib
+import venv
+import zipapp
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NoReturn
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+BUILD = ROOT / "build"
+DIST = ROOT / "dist"
+SOURCE = ROOT / "promptry.py"
+ASSETS = ROOT / "assets"
+
+EMPTY_STAMP = '_EMBEDDED = ""\n'
+NOT_SHIPPED = {"web", "README.md", "__pycache__"}
+CARRIED = ("peewee", "click")
+FAST = "not binary and not bench and not browser and not fault and not simulation and not slow"
+
+# Modules of the standard library that no suite of a service needs, or that open windows.
+NOT_FROZEN = {"antigravity", "ensurepip", "idlelib", "lib2to3", "test", "this", "tkinter", "turtle", "turtledemo"}
+
+# What the smoke run gives each subcommand of the built file; a subcommand without a line fails the build.
+SMOKE = {
+    "demo": ["demo", "."],
+    "run": ["run", "qa", "--compare", "prod", "--format", "json"],
+    "suites": ["suites", "--json"],
+    "runs": ["runs", "1", "--json"],
+    "compare": ["compare", "2", "1", "--json"],
+    "prompt list": ["prompt", "list", "--json"],
+    "prompt show": ["prompt", "show", "answer", "--json"],
+    "prompt diff": ["prompt", "diff", "answer", "1", "2", "--json"],
+    "prompt promote": ["prompt", "promote", "answer", "1", "staging"],
+    "calls": ["calls", "1", "--json"],
+    "sql": ["sql", "list_runs"],
+    "doctor": ["doctor", "--json"],
+    "init": ["init", "fresh"],
+}
+
+
+# --- set-up -------------------------------------------------------------------------------------
+
+
+def fail(sentence: str) -> NoReturn:
+    """End with one sentence and exit code 2."""
+    print(f"build.py: {sentence}", file=sys.stderr)
+    sys.exit(2)
+
+
+def run(*words: str | Path, **options: Any) -> int:
+    """Run a program in the project's folder and return its exit code."""
+    print(textwrap.shorten(f"$ {' '.join(str(word) for word in words)}", 160), file=sys.stderr, flush=True)
+    return subprocess.run([str(word) for word in words], check=False, **{"cwd": ROOT, **options}).returncode
+
+
+def must_run(*words: str | Path, **options: Any) -> None:
+    """Run a program, and end with its exit code if that is not 0."""
+    code = run(*words, **options)
+    if code:
+        sys.exit(code)
+
+
+def project() -> dict[str, Any]:
+    """Return what pyproject.toml says."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def python_of(folder: Path) -> Path:
+    """Return the interpreter of a virtual environment."""
+    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def set_up(*, dev: bool) -> Path:
+    """Make .venv with what promptry needs, with the developers' tools if asked, and return its interpreter."""
+    wanted = [*project()["project"]["dependencies"], *(project()["dependency-groups"]["dev"] if dev else [])]
+    python, stamp = python_of(VENV), VENV / "installed.json"
+    known = json.loads(stamp.read_text()) if stamp.is_file() and python.is_file() else {}
+    if known.get("python") != sys.version:
+        make_environment(VENV)
+        known = {"python": sys.version, "packages": []}
+    if not set(wanted) <= set(known["packages"]):
+        must_run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted)
+        stamp.write_text(json.dumps({"python": sys.version, "packages": sorted({*known["packages"], *wanted})}))
+    return python
+
+
+def make_environment(folder: Path) -> None:
+    """Make an empty virtual environment in place of what is there."""
+    try:
+        venv.create(folder, clear=True, with_pip=True, symlinks=os.name != "nt")
+    except (OSError, subprocess.CalledProcessError) as error:
+        fail(f"{folder} cannot be made ({error}); on Debian and Ubuntu install python3-venv.")
+
+
+# --- stamping -----------------------------------------------------------------------------------
+
+
+def asset_files() -> list[Path]:
+    """List the files that are stamped into the module, sorted."""
+    files = (path for path in ASSETS.rglob("*") if path.is_file())
+    return sorted(path for path in files if not NOT_SHIPPED & set(path.relative_to(ASSETS).parts))
+
+
+def packed_assets() -> bytes:
+    """Return all assets as a zip that is the same for the same files."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for path in asset_files():
+            entry = zipfile.ZipInfo(path.relative_to(ASSETS).as_posix(), (1980, 1, 1, 0, 0, 0))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, path.read_bytes())
+    return packed.getvalue()
+
+
+def stamped_source() -> str:
+    """Return the source of the module with the assets in it."""
+    source = SOURCE.read_text(encoding="utf-8")
+    if source.count(EMPTY_STAMP) != 1:
+        fail(f"promptry.py must hold the line {EMPTY_STAMP.strip()} once.")
+    lines = textwrap.wrap(base64.b64encode(packed_assets()).decode("ascii"), 110)
+    stamp = "_EMBEDDED = (\n" + "".join(f'    "{line}"\n' for line in lines) + ")\n"
+    return source.replace(EMPTY_STAMP, stamp)
+
+
+def module_version() -> str:
+    """Return the version that promptry.py states."""
+    found = re.search(r'^__version__ = "(.+)"$', SOURCE.read_text(encoding="utf-8"), re.MULTILINE)
+    return found[1] if found else fail("promptry.py states no __version__.")
+
+
+def is_made(target: Path, *more: str) -> bool:
+    """Tell whether a file was made from today's sources."""
+    stamp = BUILD / f"{target.name}.made"
+    return target.exists() and stamp.is_file() and stamp.read_text() == fingerprint(more)
+
+
+def note_made(target: Path, *more: str) -> None:
+    """Remember from what a file was made."""
+    BUILD.mkdir(exist_ok=True)
+    (BUILD / f"{target.name}.made").write_text(fingerprint(more))
+    print(f"made {target.relative_to(ROOT)}, {target.stat().st_size / 1e6:.1f} MB", file=sys.stderr)
+
+
+def fingerprint(more: Iterable[str]) -> str:
+    """Return a hash of everything that the built files are made from."""
+    digest = hashlib.sha256(sys.version.encode())
+    for path in [SOURCE, Path(__file__), ROOT / "pyproject.toml", *asset_files()]:
+        digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+    for text in more:
+        digest.update(text.encode())
+    return digest.hexdigest()
+
+
+# --- what is shipped ----------------------------------------------------------------------------
+
+
+def make_module() -> Path:
+    """Make dist/promptry.py: the module alone in one file."""
+    target = DIST / "promptry.py"
+    if not is_made(target):
+        DIST.mkdir(exist_ok=True)
+        target.write_text(stamped_source(), encoding="utf-8")
+        note_made(target)
+    return target
+
+
+def carried_packages(python: Path, folder: Path) -> None:
+    """Copy the pure packages that promptry imports, without their byte code, beside a stamped module."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    shutil.copy(make_module(), folder)
+    for name in CARRIED:
+        code = f"import {name}; print({name}.__file__)"
+        file = Path(subprocess.check_output([python, "-c", code], text=True).strip())
+        if file.name == "__init__.py":
+            shutil.copytree(file.parent, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(file, folder)
+
+
+def make_zipapp() -> Path:
+    """Make dist/promptry.pyz: the module and its pure packages, with byte code beside the source."""
+    target, folder = DIST / "promptry.pyz", BUILD / "zipapp"
+    if not is_made(target):
+        carried_packages(set_up(dev=False), folder)
+        (folder / "__main__.py").write_text("import promptry\n\npromptry.main()\n")
+        unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
+        compileall.compile_dir(folder, quiet=1, legacy=True, invalidation_mode=unchecked, stripdir=str(folder))
+        zipapp.create_archive(folder, target, interpreter="/usr/bin/env python3", compressed=True)
+        target.chmod(0o755)
+        note_made(target)
+    return target
+
+
+def make_wheel() -> Path:
+    """Make dist/promptry-VERSION.whl."""
+    target = DIST / f"promptry-{module_version()}-py3-none-any.whl"
+    if not is_made(target):
+        python = set_up(dev=False)
+        must_run(python, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", DIST, ROOT)
+        note_made(target)
+    return target
+
+
+def get_build_hook() -> type:
+    """Return the hook by which hatchling puts the stamped module into the wheel."""
+    from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+    class StampedModule(BuildHookInterface):  # type: ignore[misc]
+        def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+            if version == "editable":
+                return
+            stamped = Path(tempfile.mkdtemp()) / "promptry.py"
+            stamped.write_text(stamped_source(), encoding="utf-8")
+            build_data["force_include"][str(stamped)] = "promptry.py"
+
+    return StampedModule
+
+
+def make_binary() -> Path:
+    """Make dist/promptry, the executable, and run each of its subcommands once."""
+    target = DIST / ("promptry.exe" if os.name == "nt" else "promptry")
+    if not is_made(target):
+        python, folder = set_up(dev=True), BUILD / "binary"
+        carried_packages(python, folder / "vendor")
+        launcher = folder / "launcher.py"
+        launcher.write_text(
+            "import multiprocessing\n\nimport promptry\n\n"
+            'if __name__ == "__main__":\n    multiprocessing.freeze_support()\n    promptry.main()\n'
+        )
+        must_run(python, "-m", "PyInstaller", *frozen_options(folder), launcher)
+        smoke_run(target)
+        note_made(target)
+    return target
+
+
+def frozen_options(folder: Path) -> list[str]:
+    """Return PyInstaller's options: one file, the whole standard library, and the sources for a team's Python."""
+    options = ["--onefile", "--noconfirm", "--log-level=WARN", "--name=promptry", f"--distpath={DIST}"]
+    options += [f"--workpath={folder / 'work'}", f"--specpath={folder}", f"--paths={folder / 'vendor'}"]
+    options += [f"--add-data={folder / 'vendor'}{os.pathsep}vendor", "--hidden-import=regex"]
+    for name in sorted(sys.stdlib_module_names - NOT_FROZEN):
+        spec = None if name.startswith("_") else importlib.util.find_spec(name)
+        if spec is not None:
+            options.append(f"--{'collect-submodules' if spec.submodule_search_locations else 'hidden-import'}={name}")
+    return options
+
+
+def smoke_run(binary: Path) -> None:
+    """Run every subcommand of the executable where no Python is to be found; ends the build if one fails."""
+    environment = {"PATH": "/nonexistent", "HOME": str(BUILD), "LANG": "C.UTF-8"}
+    environment |= {name: os.environ[name] for name in ("SYSTEMROOT", "TEMP", "TMPDIR") if name in os.environ}
+    missing = set(listed_commands(binary, environment)) - SMOKE.keys()
+    if missing:
+        fail(f"the smoke run has no line for {', '.join(sorted(missing))}: add it to SMOKE.")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, words in {"--version": ["--version"], **SMOKE}.items():
+            start = time.monotonic()
+            done = subprocess.run(
+                [binary, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
+            )
+            print(f"  smoke: promptry {' '.join(words):<42} exit {done.returncode}, {time.monotonic() - start:.2f} s")
+            if done.returncode:
+                fail(f"the executable's '{name}' ended with exit code {done.returncode}:\n{done.stdout}{done.stderr}")
+
+
+def listed_commands(binary: Path, environment: dict[str, str], group: str = "") -> list[str]:
+    """List the subcommands that the executable's own help names, those of groups as `prompt list`."""
+    text = subprocess.check_output([binary, *group.split(), "--help"], env=environment, text=True)
+    names = re.findall(r"^  ([a-z][a-z-]*)  ", text.partition("Commands:")[2], re.MULTILINE)
+    if group:
+        return [f"{group} {name}" for name in names]
+    inner = {name: listed_commands(binary, environment, name) for name in names}
+    return [command for name in names for command in inner[name] or [name]]
+
+
+# --- commands -----------------------------------------------------------------------------------
+
+
+def run_demo(words: list[str]) -> int:
+    """Run the demo from the source; the folder is promptry-demo unless one is named."""
+    return run(set_up(dev=False), SOURCE, "demo", *words, cwd=os.getcwd())
+
+
+def run_tests(words: list[str]) -> int:
+    """Build everything that is tested, then run the benchmarks alone and every other test side by side."""
+    python = set_up(dev=True)
+    for make in (make_module, make_zipapp, make_wheel, make_binary):
+        make()
+    bench = run(python, "-m", "pytest", "-q", "-m", "bench", "-s", "tests/bench")
+    tests = run(python, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "-m", "not bench", *words)
+    if bench:
+        print(f"build.py: the benchmarks above ended with exit code {bench}.", file=sys.stderr)
+    return tests or bench
+
+
+def run_checks(words: list[str]) -> int:
+    """Check format, lint and types, then run the house rules and the fast tests."""
+    python = set_up(dev=True)
+    make_module()
+    code = run(python, "-m", "ruff", "format", "--check", ".")
+    code = run(python, "-m", "ruff", "check", ".") or code
+    code = run(python, "-m", "mypy") or code
+    return run(python, "-m", "pytest", "-q", "-n", "2", "-m", FAST, *words) or code
+
+
+def run_benches(words: list[str]) -> int:
+    """Print the benchmarks."""
+    return run(set_up(dev=True), "-m", "pytest", "-q", "-s", "-m", "bench", "tests/bench", *words)
+
+
+def make_all() -> None:
+    """Make everything that is shipped."""
+    for make in (make_module, make_zipapp, make_wheel, make_binary):
+        make()
+
+
+def build_web() -> None:
+    """Say that the page has no source here."""
+    fail("there is no page to build: assets/web is not part of this version.")
+
+
+MAKES: dict[str, Callable[[], object]] = {
+    "module": make_module,
+    "zipapp": make_zipapp,
+    "wheel": make_wheel,
+    "binary": make_binary,
+    "all": make_all,
+    "web": build_web,
+}
+RUNS: dict[str, Callable[[list[str]], int]] = {
+    "demo": run_demo,
+    "test": run_tests,
+    "check": run_checks,
+    "bench": run_benches,
+}
+
+
+def main() -> int:
+    """Run one command and return its exit code."""
+    words = sys.argv[1:]
+    if not words or words[0] in {"-h", "--help"}:
+        print(__doc__)
+        return 0 if words else 2
+    if words[0] in RUNS:
+        return RUNS[words[0]](words[1:])
+    if words[0] not in MAKES or words[1:]:
+        fail(f"'{' '.join(words)}' is no command; there are {', '.join([*RUNS, *MAKES])}.")
+    MAKES[words[0]]()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

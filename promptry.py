@@ -37,6 +37,7 @@ import itertools
 import json
 import logging
 import math
+import numbers
 import os
 import re
 import sqlite3
@@ -850,6 +851,7 @@ _write_lock = threading.RLock()
 _connections: list[tuple[weakref.ref[threading.Thread], sqlite3.Connection]] = []
 _inherited: list[Any] = []
 _chosen_path: str | None = None
+_memories: list[Callable[[], object]] = []
 
 
 def store_path() -> Path:
@@ -868,6 +870,13 @@ def use_store(path: str | os.PathLike[str] | None) -> None:
     global _chosen_path
     close_store()
     _chosen_path = os.fspath(path) if path is not None else None
+    for forget in _memories:
+        forget()
+
+
+def at_store_change(forget: Callable[[], object]) -> None:
+    """Have a memory of what the store holds emptied when another store is chosen."""
+    _memories.append(forget)
 
 
 def chosen_store() -> str | None:
@@ -915,6 +924,7 @@ def _open(wait_s: float) -> None:
     db.connect()
     connection = db.connection()  # type: ignore[no-untyped-call]
     try:
+        connection.text_factory = _decoded
         _prepare(connection, str(path), monotonic_s() + wait_s)
         connection.execute(f"PRAGMA busy_timeout = {settings_or_default().wait_ms}")
     except BaseException:
@@ -925,6 +935,11 @@ def _open(wait_s: float) -> None:
         old.close()
         _connections.remove((thread, old))
     _connections.append((weakref.ref(threading.current_thread()), connection))
+
+
+def _decoded(text: bytes) -> str:
+    """Return stored text also where half a character got into it."""
+    return text.decode("utf-8", "replace")
 
 
 def _prepare(connection: sqlite3.Connection, path: str, until: float) -> None:
@@ -1052,19 +1067,44 @@ def write_json(value: Any) -> str:
     try:
         return json.dumps(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
-        return json.dumps(_plain_json(value, 0), allow_nan=False)
+        return json.dumps(plain_json(value), allow_nan=False)
 
 
-def _plain_json(value: Any, depth: int) -> Any:
-    if value is None or isinstance(value, (str, bool, int)):
+def plain_json(value: Any, inside: tuple[int, ...] = ()) -> Any:
+    """Return a value made of what JSON knows, twenty levels deep at most and cut where it holds itself."""
+    if value is None or isinstance(value, (str, bool)):
         return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if depth < 20 and isinstance(value, dict):
-        return {str(key): _plain_json(item, depth + 1) for key, item in value.items()}
-    if depth < 20 and isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain_json(item, depth + 1) for item in value]
-    return repr(value)[:1000]
+    if isinstance(value, numbers.Number) and not isinstance(value, complex):
+        return _plain_number(value)
+    if len(inside) < 20 and id(value) not in inside:
+        within = (*inside, id(value))
+        if isinstance(value, dict):
+            return {_safe_text(key): plain_json(item, within) for key, item in value.items()}
+        if isinstance(value, (list, tuple, set, frozenset)):
+            return [plain_json(item, within) for item in value]
+    return _safe_repr(value)
+
+
+def _plain_number(value: Any) -> Any:
+    if isinstance(value, numbers.Integral):
+        return int(value) if abs(int(value)) < 10**300 else _safe_repr(value)
+    try:
+        number = float(value)
+    except (ArithmeticError, TypeError, ValueError):
+        return _safe_repr(value)
+    return number if math.isfinite(number) else None
+
+
+def _safe_text(value: Any) -> str:
+    return value if isinstance(value, str) else _safe_repr(value)
+
+
+def _safe_repr(value: Any) -> str:
+    """Return how a value shows itself, or its type where it cannot; the code that shows it is not ours."""
+    try:
+        return repr(value)[:1000]
+    except Exception:
+        return f"<{type(value).__name__}>"
 
 
 def _leave_parent_connections() -> None:
@@ -1088,7 +1128,7 @@ if hasattr(os, "register_at_fork"):
 # ======================================================================================
 # === SCOPE: what is fixed while a run goes, and what this process served last
 # ======================================================================================
-# Uses: ERRORS.
+# Uses: ERRORS, STORE.
 # Public: nothing.
 #
 # A run fixes which version of a prompt is served. The context variable covers the run's own code and its tasks; worker
@@ -1123,6 +1163,7 @@ def is_fixed(scope: RunScope, name: str) -> bool:
 _scope: contextvars.ContextVar[RunScope | None] = contextvars.ContextVar("promptry_run", default=None)
 _active: RunScope | None = None
 _served: dict[str, int] = {}
+_served_here: contextvars.ContextVar[dict[str, int]] = contextvars.ContextVar("promptry_served")
 
 
 def run_scope() -> RunScope | None:
@@ -1157,13 +1198,16 @@ def _inherit_scope() -> None:
 
 
 def note_last(name: str, version: int) -> None:
-    """Remember the version of a prompt that code outside a run last used."""
+    """Remember the version of a prompt that this context, and this process, last used."""
+    here = _served_here.get(None)
+    if here is None or here.get(name) != version:
+        _served_here.set({**(here or {}), name: version})
     _served[name] = version
 
 
 def note_served(name: str, version: int, digest: str, rendered: bool = False) -> None:
     """Remember which version of a prompt this code last served or tracked."""
-    _served[name] = version
+    note_last(name, version)
     scope = run_scope()
     if scope is not None:
         scope.served.setdefault(name, {})[version] = digest
@@ -1172,11 +1216,19 @@ def note_served(name: str, version: int, digest: str, rendered: bool = False) ->
 
 
 def served_version(name: str) -> int | None:
-    """Return the version of a prompt that this process last served or tracked, or None."""
+    """Return the version of a prompt that this context, else this run or process, last served; or None."""
+    here = _served_here.get(None)
+    if here is not None and name in here:
+        return here[name]
     scope = run_scope()
     if scope is not None and name in scope.served:
         return next(reversed(scope.served[name]))
     return _served.get(name)
+
+
+def _forget_served() -> None:
+    _served.clear()
+    _served_here.set({})
 
 
 def check_name(name: Any, what: str = "name") -> str:
@@ -1187,6 +1239,7 @@ def check_name(name: Any, what: str = "name") -> str:
 
 
 _inherit_scope()
+at_store_change(_forget_served)
 
 
 # ======================================================================================
@@ -1203,6 +1256,8 @@ _LATEST = "ORDER BY coalesce(json_extract(metadata, '$.promptry.current_at'), cr
 
 _tracked: dict[str, tuple[str, str | None, int]] = {}
 _track_again_at: dict[str, float] = {}
+at_store_change(_tracked.clear)
+at_store_change(_track_again_at.clear)
 
 
 class PromptVersion(NamedTuple):
@@ -1419,7 +1474,7 @@ def page(rows: list[dict[str, Any]], total: int, limit: int, before: str | None)
 
 def read_limit(limit: Any) -> int:
     """Return how many rows a page of a list may have; raises WrongUse."""
-    if not isinstance(limit, int) or not 1 <= limit <= 1000:
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= 1000:
         raise WrongUse(f"The limit is {limit!r}; it takes 1 to 1000.")
     return limit
 
@@ -1428,15 +1483,21 @@ def read_offset(cursor: str | None) -> int:
     """Return the number in the cursor of a list; raises WrongUse."""
     if cursor is None:
         return 0
-    if not str(cursor).isdigit():
+    if not re.fullmatch("[0-9]{1,18}", str(cursor)):
         raise WrongUse(f"The cursor {cursor!r} is none of ours.", "Use the `next` of the page before, as it is.")
     return int(cursor)
+
+
+def page_by_id(rows: list[dict[str, Any]], total: int, limit: int) -> dict[str, Any]:
+    """Return a page of a list that goes down by id; one row more than the limit says that there is another."""
+    shown = rows[:limit]
+    return {"items": shown, "total": total, "next": shown[-1]["id"] if len(rows) > limit else None}
 
 
 # ======================================================================================
 # === TEMPLATES: the live prompts: what is served, cached, and fallen back to
 # ======================================================================================
-# Uses: ERRORS, CLOCK, STORE, SCOPE, PROMPTS.
+# Uses: ERRORS, CLOCK, SETTINGS, STORE, SCOPE, PROMPTS.
 # Public: render_prompt, get_prompt_template, seed_prompt.
 #
 # string.Template and not str.format, so that braces in JSON examples stay what they are. A run never reads the cache:
@@ -1444,6 +1505,7 @@ def read_offset(cursor: str | None) -> int:
 
 _templates: dict[tuple[str, str | None], tuple[float, PromptVersion | None]] = {}
 _fallbacks: dict[str, int] = {}
+at_store_change(_templates.clear)
 
 
 def render_prompt(
@@ -1529,15 +1591,11 @@ def seed_prompt(name: str, default_content: str) -> None:
     """Save a prompt's first version and tag it prod, if there is no prompt of that name; never raises for the store."""
     check_prompt_text(default_content, name, None, None)
     try:
-        with transact():
+        with transact(settings_or_default().wait_ms / 1000):
             if find_prompt(name) is None:
-                _seed_version(name, default_content)
+                save_prompt(name, default_content, tag="prod")
     except Exception as error:
         log.error("seed_prompt(%r) could not be stored: %s", name, error)
-
-
-def _seed_version(name: str, content: str) -> None:
-    save_prompt(name, content, tag="prod")
 
 
 def count_fallbacks() -> int:
@@ -1596,18 +1654,12 @@ def track_invocation(
     only with capture=True, masked for secrets, then cut. Never raises for the store's sake. Units: metadata keys carry
     theirs (cost_usd, latency_ms). Errors: WrongUse for a wrong argument. Writes: invocations.
     """
-    if (
-        type(name) is not str
-        or not name
-        or (metadata is not None and type(metadata) is not dict)
-        or prompt_version.__class__ is bool
-    ):
-        _check_call(name, metadata, prompt_version)
+    _check_call(name, metadata, prompt_version, sample_rate, max_capture_chars)
     if sample_rate < 1.0 and int.from_bytes(os.urandom(4), "big") >= sample_rate * 4294967296:
         return None
     try:
         uid = make_uid()
-        request = request_id or response_id or uid
+        request = str(request_id or response_id or uid)
         _last_request.set(request)
         facts = dict(metadata) if metadata else {}
         if model is not None:
@@ -1617,7 +1669,7 @@ def track_invocation(
         if usage is not None:
             facts["usage"] = _plain_usage(usage)
         if response_id is not None:
-            facts["response_id"] = response_id
+            facts["response_id"] = str(response_id)
         _note_cost(facts)
         scope = run_scope()
         if scope is not None:
@@ -1632,12 +1684,19 @@ def track_invocation(
         return None
 
 
-def _check_call(name: Any, metadata: Any, prompt_version: Any) -> None:
-    check_name(name)
+def _check_call(name: Any, metadata: Any, version: Any, sample_rate: Any, max_capture_chars: Any) -> None:
+    if type(name) is not str or not name.strip():
+        check_name(name)
     if metadata is not None and not isinstance(metadata, dict):
         raise WrongUse(f"The metadata of a call of '{name}' is {type(metadata).__name__}; it takes a dict.")
-    if isinstance(prompt_version, bool):
-        raise WrongUse(f"The prompt_version of a call of '{name}' is {prompt_version}; it takes a whole number.")
+    if version is not None and type(version) is not int:
+        raise WrongUse(f"The prompt_version of a call of '{name}' is {version!r}; it takes a whole number.")
+    if type(sample_rate) is not float and type(sample_rate) is not int:
+        raise WrongUse(f"The sample_rate of a call of '{name}' is {sample_rate!r}; it takes a share from 0 to 1.")
+    if max_capture_chars is not None and type(max_capture_chars) is not int:
+        raise WrongUse(
+            f"The max_capture_chars of a call of '{name}' is {max_capture_chars!r}; it takes a whole number."
+        )
 
 
 def _note_cost(facts: dict[str, Any]) -> None:
@@ -1651,17 +1710,24 @@ def _note_cost(facts: dict[str, Any]) -> None:
 def _plain_usage(usage: Any) -> Any:
     if isinstance(usage, dict):
         return usage
-    for method in ("model_dump", "to_dict", "dict"):
-        if callable(getattr(usage, method, None)):
-            return getattr(usage, method)()
-    return dict(getattr(usage, "__dict__", {})) or repr(usage)
+    try:
+        for method in ("model_dump", "to_dict", "dict"):
+            if callable(getattr(usage, method, None)):
+                return getattr(usage, method)()
+        return dict(usage.__dict__)
+    except Exception:
+        return plain_json(usage)
 
 
 def _captured(input_text: Any, output_text: Any, limit: int | None) -> tuple[str | None, str | None]:
     size = MAX_CAPTURE_CHARS if limit is None else limit
-    masked = [None if text is None else mask_secrets(str(text)) for text in (input_text, output_text)]
+    masked = [None if text is None else mask_secrets(_shown(text)) for text in (input_text, output_text)]
     cut = [text if text is None or size <= 0 else text[:size] for text in masked]
     return cut[0], cut[1]
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else write_json(value)
 
 
 def _store_row(row: tuple[Any, ...]) -> int | None:
@@ -1671,13 +1737,10 @@ def _store_row(row: tuple[Any, ...]) -> int | None:
         with write_lock(wait_s):
             connection = connect(until - monotonic_s())
             left_s = until - monotonic_s()
-            if not _kept and left_s > 0.9 * wait_s:
-                return connection.execute(_INSERT, row).lastrowid
+            if not _kept and not _lost_rows and left_s > 0.9 * wait_s:
+                return _insert(connection, row)
             with bounded_wait(connection, left_s):
-                _store_kept(connection)
-                return connection.execute(_INSERT, row).lastrowid
-    except UnicodeEncodeError:
-        return _store_row(tuple(_encodable(part) for part in row))
+                return _store_rows(connection, [row])
     except (*STORE_FAULTS, StoreError) as error:
         if not _kept:
             log.error("the store cannot be written, calls wait in memory: %s", error)
@@ -1686,51 +1749,100 @@ def _store_row(row: tuple[Any, ...]) -> int | None:
         return None
 
 
-def _encodable(part: Any) -> Any:
-    return part.encode("utf-8", "replace").decode() if isinstance(part, str) else part
+def _insert(connection: sqlite3.Connection, row: tuple[Any, ...]) -> int | None:
+    """Insert a row and return its id; one that SQLite refuses is mended once, and lost if that does not help."""
+    global _lost_rows
+    try:
+        return connection.execute(_INSERT, row).lastrowid
+    except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
+        if not _is_refusal(error):
+            raise
+    try:
+        return connection.execute(_INSERT, tuple(_mended(part) for part in row)).lastrowid
+    except sqlite3.Error as error:
+        if not _is_refusal(error):
+            raise
+        log.error("a call of %r cannot be stored: %s", row[0], error)
+        _lost_rows += 1
+        return None
 
 
-def _keep_rows(rows: Iterable[tuple[Any, ...]]) -> None:
-    """Keep rows in memory until the store can be written; the oldest go when there are too many."""
+def _is_refusal(error: Exception) -> bool:
+    """Tell a fault of the row, which will not go away, from one of the store."""
+    if isinstance(error, (sqlite3.OperationalError, sqlite3.InternalError)):
+        return "JSON" in str(error)
+    return type(error) is not sqlite3.DatabaseError
+
+
+def _mended(part: Any) -> Any:
+    """Return a value that SQLite can bind: half characters replaced, deep JSON cut, numbers within 64 bits."""
+    if isinstance(part, int):
+        return part if abs(part) < 2**63 else None
+    if not isinstance(part, str):
+        return part
+    text = part.encode("utf-8", "replace").decode()
+    with contextlib.suppress(ValueError, RecursionError):
+        return json.dumps(plain_json(json.loads(text))) if text.startswith("{") else text
+    return text
+
+
+def _store_rows(connection: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> int | None:
+    """Store what waits in memory and some new rows in one transaction, and return the id of the last."""
+    waiting, lost = _take_kept_rows()
+    key = None
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        for row in _marked([*waiting, *rows], lost):
+            key = _insert(connection, row)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        _keep_rows(waiting, lost)
+        raise
+    return key
+
+
+def _marked(rows: list[tuple[Any, ...]], lost: int) -> list[tuple[Any, ...]]:
+    """Write into the first of some rows how many were lost before it."""
+    if not lost or not rows:
+        return rows
+    first = rows[0]
+    return [(*first[:2], write_json({**read_json(first[2]), "lost_rows": lost}), *first[3:]), *rows[1:]]
+
+
+def _keep_rows(rows: list[tuple[Any, ...]], lost: int | None = None) -> None:
+    """Keep rows in memory, those that waited before in front; the oldest go when there are too many."""
     global _kept_bytes, _lost_rows
     with _rows_lock:
-        for row in rows:
-            _kept.append(row)
-            _kept_bytes += _size_of(row)
+        if lost is None:
+            _kept.extend(rows)
+        else:
+            _kept.extendleft(reversed(rows))
+            _lost_rows += lost
+        _kept_bytes += sum(_size_of(row) for row in rows)
         while len(_kept) > MAX_KEPT_ROWS or _kept_bytes > MAX_KEPT_BYTES:
             _kept_bytes -= _size_of(_kept.popleft())
             _lost_rows += 1
 
 
-def _take_kept_rows() -> list[tuple[Any, ...]]:
-    """Take all kept rows out of memory; the first says how many were lost before it."""
+def _take_kept_rows() -> tuple[list[tuple[Any, ...]], int]:
+    """Take all kept rows out of memory, and the count of those that were lost."""
     global _kept_bytes, _lost_rows
     with _rows_lock:
         rows, lost = list(_kept), _lost_rows
         _kept.clear()
         _kept_bytes = _lost_rows = 0
-    if lost and rows:
-        facts = {**read_json(rows[0][2]), "lost_rows": lost}
-        rows[0] = (*rows[0][:2], write_json(facts), *rows[0][3:])
-    return rows
+    return rows, lost
 
 
 def _size_of(row: tuple[Any, ...]) -> int:
     return sum(len(part) for part in row if isinstance(part, str))
 
 
-def _store_kept(connection: sqlite3.Connection) -> None:
-    """Store all rows kept in memory in one transaction, or keep them all on."""
-    rows = _take_kept_rows()
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.executemany(_INSERT, rows)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        _keep_rows(rows)
-        raise
+def lost_rows() -> int:
+    """Return how many calls this process lost and has not yet told the store."""
+    return _lost_rows
 
 
 def flush_kept_rows(wait_s: float = 2.0) -> int:
@@ -1740,7 +1852,7 @@ def flush_kept_rows(wait_s: float = 2.0) -> int:
             with write_lock(wait_s):
                 connection = connect(wait_s)
                 with bounded_wait(connection, wait_s):
-                    _store_kept(connection)
+                    _store_rows(connection, [])
         except Exception as error:
             log.error("%d calls could not be stored: %s", len(_kept), error)
     return len(_kept)
@@ -1778,11 +1890,10 @@ def list_calls(prompt: str | None = None, limit: int = 50, before: str | None = 
     latency_ms, request_id}], total, next. Units: USD, milliseconds.
     """
     key = read_offset(before) if before is not None else None
-    rows = query("list_calls", prompt=prompt, limit=read_limit(limit), before=key)
-    total = query("list_calls", 1, prompt=prompt)[0]["total"]
+    rows = query("list_calls", prompt=prompt, limit=read_limit(limit) + 1, before=key)
     for row in rows:
         row["id"] = str(row["id"])
-    return {"items": rows, "total": total, "next": rows[-1]["id"] if len(rows) == limit else None}
+    return page_by_id(rows, query("list_calls", 1, prompt=prompt)[0]["total"], limit)
 
 
 def get_call(id: str) -> dict[str, Any]:
@@ -1799,7 +1910,7 @@ def get_call(id: str) -> dict[str, Any]:
 
 def read_id(text: Any, what: str) -> int:
     """Return the number of a row id given as text; raises WrongUse."""
-    if not str(text).isdigit() or len(str(text)) > 18:
+    if not re.fullmatch("[0-9]{1,18}", str(text)):
         raise WrongUse(f"The {what} id is {str(text)!r}; it takes a whole number.")
     return int(text)
 
@@ -1952,18 +2063,17 @@ def _look_at_integrity() -> dict[str, str]:
 
 
 def _look_at_rows() -> dict[str, str]:
+    waiting = flush_kept_rows(0.25)
     rows = fetch(
         "SELECT count(*) AS calls, (SELECT count(*) FROM eval_runs) AS runs,"
         " (SELECT count(*) FROM prompts) AS versions,"
         " (SELECT sum(json_extract(metadata, '$.lost_rows')) FROM invocations WHERE metadata LIKE '%lost_rows%')"
         " AS lost FROM invocations"
     )[0]
-    waiting = flush_kept_rows(0.25)
+    lost = (rows["lost"] or 0) + lost_rows()
     detail = f"{rows['versions']:,} prompt versions, {rows['calls']:,} calls, {rows['runs']:,} runs"
-    if rows["lost"] or waiting:
-        return _finding(
-            "rows", "fault", f"{detail}; {rows['lost'] or 0:,} calls were lost and {waiting:,} wait in memory"
-        )
+    if lost or waiting:
+        return _finding("rows", "fault", f"{detail}; {lost:,} calls were lost and {waiting:,} wait in memory")
     return _finding("rows", "ok", detail)
 
 
@@ -2932,12 +3042,11 @@ def list_runs(suite: str | None = None, limit: int = 50, before: str | None = No
     counts, cost_usd}], total, next.
     """
     key = read_offset(before) if before is not None else None
-    rows = query("list_runs", suite=suite, limit=read_limit(limit), before=key)
+    rows = query("list_runs", suite=suite, limit=read_limit(limit) + 1, before=key)
     for row in rows:
         row.update(id=str(row["id"]), passed=bool(row["passed"]), complete=bool(row["complete"]))
         row.update(counts=read_json(row["counts"]), baseline_id=_text_or_none(row["baseline_id"]))
-    following = rows[-1]["id"] if len(rows) == limit else None
-    return {"items": rows, "total": query("list_runs", 1, suite=suite)[0]["total"], "next": following}
+    return page_by_id(rows, query("list_runs", 1, suite=suite)[0]["total"], limit)
 
 
 def _text_or_none(value: Any) -> str | None:
@@ -4163,7 +4272,7 @@ def _shortened_line(text: str | None) -> str | None:
 
 def _counts_text(counts: dict[str, int]) -> str:
     states = ", ".join(f"{counts[state]} {state}" for state in ("pass", "fail", "error", "skipped") if counts[state])
-    return f"{counts['cases']} cases: {states or 'none ran'}"
+    return f"{counts['cases']} case{'' if counts['cases'] == 1 else 's'}: {states or 'none ran'}"
 
 
 def render_result(result: RunResult) -> str:

@@ -1,0 +1,720 @@
+"""COMPARISON: the baseline rule, the verdicts, the flips, what passes, and what the exit code says."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import sqlite3
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import promptry
+from promptry import assert_contains, assert_exact, case, compare_runs, promote, render_prompt, run_suite, save_prompt, suite
+
+World = dict[str, Any]
+
+
+@pytest.fixture
+def world(store: Path) -> World:
+    """What each case of the suite "quiz" will do: pass (by default), fail, error, a score, or a list of these in turn."""
+    save_prompt("p", "Answer in one word.", tag="prod")
+    return {}
+
+
+def quiz(world: World, n: int = 20, **options: Any) -> None:
+    """Register the suite "quiz" of so many cases, c00, c01, ..."""
+
+    @suite("quiz", prompt="p", dataset=[{"id": f"c{number:02}"} for number in range(n)], **options)
+    def check(item: dict[str, str]) -> None:
+        render_prompt("p", "")
+        act(world, item["id"])
+
+
+def act(world: World, name: str) -> None:
+    state = world.get(name, "pass")
+    if isinstance(state, list):
+        state = state.pop(0) if len(state) > 1 else state[0]
+    if state == "error":
+        raise RuntimeError("crashed")
+    if isinstance(state, float):
+        assert_contains("x" * round(state * 100), ["x" * (place + 1) for place in range(100)])
+    else:
+        assert_exact(state, "pass")
+
+
+def fail(world: World, count: int, state: Any = "fail") -> None:
+    world.clear()
+    world.update({f"c{number:02}": state for number in range(count)})
+
+
+def judged(**options: Any) -> promptry.RunResult:
+    return run_suite("quiz", compare="prod", **options)
+
+
+def code_of(result: promptry.RunResult, **options: Any) -> int:
+    return promptry.exit_code_of(result, **options)
+
+
+# --- the baseline
+
+
+def test_the_baseline_is_the_newest_run_on_the_tagged_version_and_never_the_previous_run(world: World) -> None:
+    quiz(world)
+    first = run_suite("quiz")
+    save_prompt("p", "Think step by step, then answer in one word.")
+    second = run_suite("quiz")
+    assert second.prompt_version == 2
+    result = judged()
+    assert result.comparison is not None and result.comparison["baseline"]["id"] == first.run_id
+    promote("p", 2, "prod")
+    result = judged()
+    assert result.comparison is not None and result.comparison["baseline"]["id"] not in {first.run_id, result.run_id}
+    promote("p", 1, "prod")
+    newest = run_suite("quiz", env="prod")
+    assert judged().comparison["baseline"]["id"] == newest.run_id  # type: ignore[index]
+
+
+def make_incomplete(world: World, raw: sqlite3.Connection) -> None:
+    quiz(world)
+
+    @suite("quiz", prompt="p")
+    def check() -> None:
+        render_prompt("p", "")
+        with case("c00"):
+            assert_exact(1, 1)
+        raise KeyboardInterrupt
+
+    assert not run_suite("quiz").complete
+
+
+def make_regressed(world: World, raw: sqlite3.Connection) -> None:
+    quiz(world, gate="statistical")
+    fail(world, 8)
+    assert judged().verdict == "regressed"
+    world.clear()
+
+
+def make_broken(world: World, raw: sqlite3.Connection) -> None:
+    quiz(world)
+    fail(world, 1)
+    result = judged()
+    assert result.verdict != "regressed" and not result.passed
+    world.clear()
+
+
+def make_unjudged(world: World, raw: sqlite3.Connection) -> None:
+    """A run that was to be judged, and whose process was killed before it was."""
+    quiz(world)
+    promptry.record_run(promptry.require_suite("quiz"), promptry.Job(compare="prod"))
+
+
+def make_other_suite(world: World, raw: sqlite3.Connection) -> None:
+    suite("other", prompt="p")(lambda: assert_exact(render_prompt("p", ""), "Answer in one word."))
+    run_suite("other")
+
+
+def make_other_version(world: World, raw: sqlite3.Connection) -> None:
+    save_prompt("p", "A draft.")
+    run_suite("quiz")
+    save_prompt("p", "Answer in one word.")
+
+
+def make_deleted_prompt_column(world: World, raw: sqlite3.Connection) -> None:
+    raw.execute("INSERT INTO eval_runs (suite_name, overall_pass) VALUES ('quiz', 1)")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        make_incomplete,
+        make_regressed,
+        make_broken,
+        make_unjudged,
+        make_other_suite,
+        make_other_version,
+        make_deleted_prompt_column,
+    ],
+    ids=lambda make: make.__name__.removeprefix("make_").replace("_", " "),
+)
+def test_a_run_that_proves_nothing_is_no_baseline(
+    make: Callable[[World, sqlite3.Connection], None], world: World, raw: sqlite3.Connection
+) -> None:
+    quiz(world)
+    good = run_suite("quiz")
+    make(world, raw)
+    quiz(world)
+    result = judged()
+    assert result.comparison is not None
+    assert result.comparison["baseline"]["id"] == good.run_id
+
+
+def test_a_run_that_others_wrote_with_the_plain_columns_is_a_baseline(world: World, raw: sqlite3.Connection) -> None:
+    raw.execute(
+        "INSERT INTO eval_runs (id, suite_name, prompt_name, prompt_version, overall_pass, overall_score)"
+        " VALUES (70, 'quiz', 'p', 1, 1, 1.0)"
+    )
+    for number in range(20):
+        raw.execute(
+            "INSERT INTO eval_results (run_id, test_name, assertion_type, passed, score) VALUES (70, ?, 'exact', 1, 1.0)",
+            (f"c{number:02}",),
+        )
+    quiz(world)
+    fail(world, 8)
+    result = judged()
+    assert result.verdict == "regressed" and result.comparison["baseline"]["id"] == "70"  # type: ignore[index]
+
+
+def test_a_regressed_run_does_not_become_the_next_baseline_however_often_it_is_run(world: World) -> None:
+    quiz(world)
+    good = run_suite("quiz")
+    fail(world, 8)
+    for _ in range(3):
+        result = judged()
+        assert (result.verdict, code_of(result)) == ("regressed", 1)
+        assert result.comparison["baseline"]["id"] == good.run_id  # type: ignore[index]
+
+
+def test_without_a_baseline_it_is_said_loudly_and_the_run_stands_on_its_own(world: World) -> None:
+    quiz(world)
+    result = judged()
+    assert result.comparison is None and result.verdict is None
+    assert "NO BASELINE" in " ".join(result.notes) and "prod" in " ".join(result.notes)
+    assert "NO BASELINE" in promptry.render_result(result)
+    assert "NO BASELINE" in json.dumps(result.to_dict())
+    assert code_of(result) == 0 and code_of(result, require_baseline=True) == 3
+    promptry.EvalRun.delete().execute()
+    fail(world, 1)
+    assert code_of(judged()) == 1, "without a baseline every case has to pass"
+
+
+def test_the_first_judged_run_is_the_baseline_of_the_second(world: World) -> None:
+    quiz(world)
+    first = judged()
+    assert judged().comparison["baseline"]["id"] == first.run_id  # type: ignore[index]
+
+
+def test_a_suite_without_one_prompt_cannot_be_compared_and_is_told_how(store: Path) -> None:
+    save_prompt("a", "x", tag="prod")
+    save_prompt("b", "y")
+
+    @suite("quiz")
+    def check() -> None:
+        render_prompt("a", "")
+        render_prompt("b", "")
+        assert_exact(1, 1)
+
+    with pytest.raises(promptry.WrongUse, match="prompt="):
+        judged()
+
+
+# --- the verdict
+
+
+@pytest.mark.parametrize(
+    ("n", "failed_before", "failed_now", "verdict"),
+    [
+        (20, 0, 5, "regressed"),  # p = 1/32
+        (20, 0, 4, "not enough data"),  # p = 1/16
+        (20, 5, 0, "improved"),
+        (20, 0, 0, "not enough data"),
+        (100, 0, 0, "tied"),
+        (100, 1, 2, "tied"),
+        (400, 0, 6, "tied"),  # p = 1/64, but a drop of 0.015 is within the tolerance
+        (200, 0, 6, "regressed"),
+        (6, 0, 6, "regressed"),
+        (5, 0, 5, "not enough data"),
+        (5, 5, 0, "not enough data"),
+        (1, 0, 1, "not enough data"),
+    ],
+)
+def test_the_verdict_by_cases(n: int, failed_before: int, failed_now: int, verdict: str, world: World) -> None:
+    quiz(world, n, gate="statistical")
+    fail(world, failed_before)
+    run_suite("quiz")
+    fail(world, failed_now)
+    result = judged()
+    assert result.comparison is not None
+    assert result.verdict == result.comparison["verdict"] == verdict
+    assert result.comparison["n"] == n
+    assert result.comparison["delta"] == pytest.approx((failed_before - failed_now) / n)
+    assert code_of(result) == int(verdict == "regressed")
+    assert promptry.get_run(result.run_id)["verdict"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "verdict"),
+    [(0.9, 0.6, "regressed"), (0.6, 0.9, "improved"), (0.9, 0.89, "tied"), (0.9, 0.9, "tied")],
+)
+def test_the_verdict_by_scores(before: float, now: float, verdict: str, world: World) -> None:
+    quiz(world, 40, gate="statistical")
+    fail(world, 40, before)
+    run_suite("quiz")
+    fail(world, 40, now)
+    result = judged()
+    assert result.verdict == verdict
+    assert result.comparison is not None and result.comparison["delta"] == pytest.approx(now - before)
+
+
+def test_the_unit_is_the_case_and_not_its_checks_or_repeats(world: World) -> None:
+    """Four cases that fail in each of ten repeats are four pairs, not forty."""
+    quiz(world, 5)
+    run_suite("quiz", repeats=10)
+    fail(world, 5)
+    result = judged(repeats=10)
+    assert result.comparison is not None and result.comparison["n"] == 5
+    assert result.verdict == "not enough data"
+
+
+def test_cases_are_paired_by_id_and_what_has_no_partner_is_listed(world: World) -> None:
+    quiz(world, 10)
+    run_suite("quiz")
+    quiz(world, 12)
+    world["c03"] = "error"
+    found = judged().comparison
+    assert found is not None
+    assert found["n"] == 9
+    assert found["unpaired"] == {"new": ["c10", "c11"], "missing": [], "errors": ["c03"]}
+
+
+def test_one_type_that_drops_is_seen_beside_others_that_hold(world: World) -> None:
+    now = {"text": "good"}
+
+    @suite("quiz", prompt="p", dataset=[{"id": f"c{number}"} for number in range(12)], gate="statistical")
+    def check(item: Any) -> None:
+        render_prompt("p", "")
+        for _ in range(5):
+            assert_exact(1, 1)
+        assert_contains(now["text"], ["good"])
+
+    run_suite("quiz")
+    now["text"] = "bad"
+    found = judged().comparison
+    assert found is not None and found["verdict"] == "regressed"
+    worst = found["deltas"][0]
+    assert (worst["assertion_type"], worst["n"], worst["baseline"], worst["current"], worst["delta"]) == (
+        "contains",
+        12,
+        1.0,
+        0.0,
+        -1.0,
+    )
+    assert [row["delta"] for row in found["deltas"] if row["assertion_type"] == "exact"] == [0.0]
+
+
+@pytest.mark.simulation
+@pytest.mark.parametrize("kinds", [1, 3])
+def test_false_alarms_of_the_verdict_are_no_more_than_alpha(kinds: int) -> None:
+    draw = random.Random(kinds)
+
+    def cases() -> list[dict[str, Any]]:
+        found = []
+        for number in range(20):
+            checks = []
+            for kind in range(kinds):
+                score = draw.betavariate(4, 2) if kind % 2 else float(draw.random() < 0.8)
+                checks.append({"assertion_type": f"k{kind}", "passed": score > 0.5, "score": score})
+            mean = sum(check["score"] for check in checks) / kinds
+            found.append({"case": f"c{number}", "repeat": 0, "state": "pass", "score": mean, "checks": checks})
+        return found
+
+    rounds = 400 if kinds == 1 else 120
+    alarms = sum(
+        any(row["p"] <= promptry.ALPHA and row["delta"] < -0.02 for row in promptry._deltas(cases(), cases()))
+        for _ in range(rounds)
+    )
+    assert alarms / rounds <= 0.04 + 3 * (0.04 * 0.96 / rounds) ** 0.5
+
+
+# --- flips and passing
+
+
+def test_flips_say_what_broke_what_is_flaky_and_what_was_fixed(world: World) -> None:
+    quiz(world)
+    fail(world, 2)  # c00 and c01 fail in the baseline
+    run_suite("quiz")
+    world.clear()
+    world.update({"c01": "fail", "c02": "fail", "c03": ["fail", "pass"], "c04": ["fail", "fail", "pass"]})
+    result = judged()
+    assert result.comparison is not None
+    assert [(flip["case"], flip["state"], flip["before"], flip["now"]) for flip in result.comparison["flips"]] == [
+        ("c02", "broken", "pass", "fail"),
+        ("c03", "flaky", "pass", "fail"),
+        ("c04", "flaky", "pass", "fail"),
+        ("c00", "fixed", "fail", "pass"),
+    ]
+    assert all(
+        set(flip) == {"case", "assertion_type", "ordinal", "before", "now", "state"} for flip in result.comparison["flips"]
+    )
+    assert result.comparison["known"] == ["c01"]
+    assert code_of(result) == 1
+
+
+@pytest.mark.parametrize(("confirm", "tries"), [(0, 1), (1, 2), (2, 3), (4, 5)])
+def test_a_break_is_confirmed_by_as_many_further_tries_as_asked(confirm: int, tries: int, world: World) -> None:
+    calls: list[str] = []
+
+    @suite("quiz", prompt="p", dataset=[{"id": "a"}, {"id": "b"}], confirm=confirm)
+    def check(item: dict[str, str]) -> None:
+        render_prompt("p", "")
+        calls.append(item["id"])
+        assert_exact(world.get(item["id"], 1), 1)
+
+    run_suite("quiz")
+    calls.clear()
+    world["a"] = 0
+    assert code_of(judged()) == 1
+    assert (calls.count("a"), calls.count("b")) == (tries, 1)
+
+
+def test_a_flaky_case_is_listed_and_not_fatal(world: World) -> None:
+    quiz(world)
+    run_suite("quiz")
+    world["c05"] = ["fail", "pass"]
+    result = judged()
+    assert result.passed and code_of(result) == 0
+    assert [flip["state"] for flip in result.comparison["flips"]] == ["flaky"]  # type: ignore[index]
+    assert "flaky" in promptry.render_result(result)
+
+
+def test_further_tries_do_not_touch_what_is_stored(world: World) -> None:
+    quiz(world)
+    run_suite("quiz")
+    world["c05"] = ["fail", "pass"]
+    result = judged()
+    assert result.counts["cases"] == result.counts["checks"] == 20 and result.counts["fail"] == 1
+    assert result.score == pytest.approx(0.95)
+
+
+def test_cases_that_failed_in_the_baseline_too_are_known_and_not_fatal(world: World) -> None:
+    quiz(world)
+    fail(world, 3)
+    run_suite("quiz")
+    result = judged()
+    assert result.passed and code_of(result) == 0
+    assert result.comparison["known"] == ["c00", "c01", "c02"]  # type: ignore[index]
+    assert "known failures" in promptry.render_result(result)
+
+
+def test_one_broken_case_fails_the_run_whatever_the_verdict(world: World) -> None:
+    quiz(world)
+    run_suite("quiz")
+    fail(world, 1)
+    result = judged()
+    assert result.verdict == "not enough data" and code_of(result) == 1
+    assert any("broken" in reason for reason in result.reasons)
+
+
+@pytest.mark.parametrize(
+    ("options", "run_options"),
+    [({"gate": "statistical"}, {}), ({"min_pass_rate": 0.5}, {}), ({}, {"min_score": 0.5}), ({}, {"repeats": 2})],
+)
+def test_under_the_statistical_gate_one_broken_case_is_listed_and_not_fatal(
+    options: dict[str, Any], run_options: dict[str, Any], world: World
+) -> None:
+    quiz(world, **options)
+    run_suite("quiz", **run_options)
+    fail(world, 1)
+    result = judged(**run_options)
+    assert result.passed and code_of(result) == 0, result.reasons
+    assert [(flip["case"], flip["state"]) for flip in result.comparison["flips"]] == [("c00", "broken")]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(("rate", "failed", "code"), [(0.9, 2, 0), (0.9, 3, 1), (1.0, 1, 1), (0.0, 20, 0)])
+def test_a_pass_rate_asked_for_decides_without_a_baseline(rate: float, failed: int, code: int, world: World) -> None:
+    quiz(world, min_pass_rate=rate)
+    fail(world, failed)
+    assert code_of(run_suite("quiz")) == code
+
+
+@pytest.mark.parametrize(("least", "failed", "code"), [(0.9, 2, 0), (0.9, 3, 1), (0.0, 20, 0)])
+def test_a_score_asked_for_decides_without_a_baseline(least: float, failed: int, code: int, world: World) -> None:
+    quiz(world)
+    fail(world, failed)
+    assert code_of(run_suite("quiz", min_score=least)) == code
+
+
+def test_absolute_demands_hold_beside_a_baseline_too(world: World) -> None:
+    quiz(world, min_pass_rate=0.95)
+    fail(world, 3)
+    run_suite("quiz")
+    result = judged()
+    assert result.verdict != "regressed" and code_of(result) == 1
+    assert any("95" in reason for reason in result.reasons)
+
+
+def test_errors_are_no_scores_and_the_run_could_not_decide(world: World) -> None:
+    quiz(world)
+    run_suite("quiz")
+    world["c00"] = "error"
+    result = judged()
+    assert result.score == 1.0 and result.counts["scored"] == 19
+    assert not result.passed and code_of(result) == 3
+
+
+def test_a_regression_beside_an_error_is_a_regression(world: World) -> None:
+    quiz(world)
+    run_suite("quiz")
+    fail(world, 8)
+    world["c19"] = "error"
+    result = judged()
+    assert result.verdict == "regressed" and code_of(result) == 1
+
+
+def test_a_case_of_thirty_checks_of_which_the_first_fails_is_a_flip(world: World) -> None:
+    words = [f"w{number}" for number in range(30)]
+
+    @suite("quiz", prompt="p")
+    def check() -> None:
+        render_prompt("p", "")
+        for word in words:
+            try:
+                assert_contains(" ".join(world.get("text", words)), word)
+            except AssertionError:
+                pass
+
+    run_suite("quiz")
+    world["text"] = words[1:10] + words[11:]
+    result = judged()
+    assert [(flip["case"], flip["assertion_type"], flip["ordinal"], flip["state"]) for flip in result.comparison["flips"]] == [  # type: ignore[index]
+        ("quiz", "contains", 0, "broken")
+    ] or result.comparison["flips"][0]["ordinal"] == 0  # type: ignore[index]
+    assert code_of(result) == 1
+
+
+def test_repeats_make_a_case_mixed_and_mixed_is_flaky(world: World) -> None:
+    quiz(world, 8)
+    run_suite("quiz", repeats=3)
+    world["c01"] = ["fail", "pass", "fail"]
+    world["c02"] = "fail"
+    found = judged(repeats=3).comparison
+    assert found is not None
+    assert {(flip["case"], flip["state"]) for flip in found["flips"]} == {("c01", "flaky"), ("c02", "broken")}
+
+
+def test_a_case_that_is_mixed_in_both_runs_is_no_flip(world: World) -> None:
+    quiz(world, 8)
+    world["c01"] = ["fail", "pass", "pass", "fail", "pass", "pass"]
+    run_suite("quiz", repeats=3)
+    found = judged(repeats=3).comparison
+    assert found is not None and found["flips"] == []
+
+
+# --- the cause
+
+
+def test_the_cause_is_the_prompt_and_its_diff_is_shown(world: World) -> None:
+    quiz(world)
+    run_suite("quiz", model_version="m-1")
+    save_prompt("p", "You are helpful.\nAnswer in one word.")
+    fail(world, 8)
+    result = judged(model_version="m-1")
+    cause = result.comparison["cause"]  # type: ignore[index]
+    assert set(cause) == {"prompt", "model", "dataset", "commit", "prompt_diff"}
+    assert cause["prompt"] == {"before": "p@1", "now": "p@2"}
+    assert cause["model"] is None and cause["commit"] is None
+    assert "+You are helpful." in cause["prompt_diff"]
+    text = promptry.render_result(result)
+    assert "+You are helpful." in re.sub("\x1b\\[[0-9;]*m", "", text) and "p@1 -> p@2" in text
+
+
+def test_the_cause_is_the_model(world: World) -> None:
+    quiz(world)
+    run_suite("quiz", model_version="m-1")
+    cause = judged(model_version="m-2").comparison["cause"]  # type: ignore[index]
+    assert cause["model"] == {"before": "m-1", "now": "m-2"} and cause["prompt"] is None and cause["prompt_diff"] is None
+
+
+def test_the_cause_is_the_dataset(world: World) -> None:
+    for extra in (0, 1):
+        promptry.save_dataset("qa", [{"id": f"c{number:02}"} for number in range(8 + extra)])
+
+        @suite("quiz", prompt="p", dataset="qa")
+        def check(item: Any) -> None:
+            render_prompt("p", "")
+            assert_exact(1, 1)
+
+        result = judged()
+    assert result.comparison["cause"]["dataset"] == {"before": "qa@1", "now": "qa@2"}  # type: ignore[index]
+
+
+def test_a_dataset_in_the_code_that_changed_under_the_same_ids_is_a_cause(world: World) -> None:
+    for question in ("old", "new"):
+
+        @suite("quiz", prompt="p", dataset=[{"id": f"c{number}", "q": question} for number in range(8)])
+        def check(item: Any) -> None:
+            render_prompt("p", "")
+            assert_exact(1, 1)
+
+        result = judged()
+    assert result.comparison["cause"] is not None  # type: ignore[index]
+
+
+def test_when_nothing_that_is_recorded_changed_it_says_so(world: World) -> None:
+    quiz(world)
+    run_suite("quiz")
+    result = judged()
+    assert result.comparison["cause"] is None  # type: ignore[index]
+    assert "nothing we record changed" in promptry.render_result(result)
+
+
+# --- the shape
+
+
+def test_a_comparison_has_the_keys_that_others_rely_on(world: World) -> None:
+    quiz(world)
+    baseline = run_suite("quiz")
+    fail(world, 8)
+    run = judged()
+    found = compare_runs(run.run_id, baseline.run_id)
+    keys = {"verdict", "delta", "interval", "p", "n", "flips", "deltas", "cause", "run", "baseline"}
+    assert set(found._fields) >= keys and set(found.to_dict()) >= keys
+    assert set(found.run) == set(found.baseline) == {"id", "date", "n", "age_s"}
+    assert set(found.deltas[0]) >= {"assertion_type", "n", "baseline", "current", "delta", "interval", "p"}
+    assert run.comparison is not None
+    ageing = {"run", "baseline"}
+    first, second = (json.loads(json.dumps(answer)) for answer in (run.comparison, found.to_dict()))
+    assert {key: first[key] for key in first.keys() - ageing} == {key: second[key] for key in second.keys() - ageing}
+    keys = {"run_id", "suite", "passed", "score", "counts", "cases", "cost_usd"}
+    assert set(run.to_dict()) >= keys
+    json.dumps(run.to_dict())
+
+
+def test_each_output_names_the_baseline_with_its_date_n_and_age(world: World) -> None:
+    quiz(world)
+    baseline = run_suite("quiz")
+    result = judged()
+    text = promptry.render_result(result)
+    assert f"run {baseline.run_id}" in text
+    assert baseline.date[:10] in text
+    assert re.search(r"\d+ seconds old", text)
+    assert "20 pairs" in text
+
+
+@pytest.mark.parametrize("baseline", [None, "prod", "1", 1])
+def test_a_baseline_is_named_by_id_by_tag_or_not_at_all(baseline: Any, world: World) -> None:
+    quiz(world)
+    run_suite("quiz")
+    run = judged()
+    assert compare_runs(run.run_id, baseline).baseline["id"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("run", "baseline", "error", "words"),
+    [
+        ("99", None, promptry.NotFound, "no run 99"),
+        ("1", "99", promptry.NotFound, "no run 99"),
+        ("x", None, promptry.WrongUse, "run id"),
+        ("-1", None, promptry.WrongUse, "run id"),
+        ("1", "no-such-tag", promptry.NotFound, "no-such-tag"),
+        ("1", "2", promptry.WrongUse, "one suite"),
+        ("1", None, promptry.NotFound, "There is no other"),
+        ("1", "", promptry.PromptryError, "."),
+    ],
+)
+def test_what_cannot_be_compared_is_said(run: str, baseline: Any, error: type[Exception], words: str, world: World) -> None:
+    quiz(world)
+    run_suite("quiz")
+    suite("other", prompt="p")(lambda: assert_exact(1, 1))
+    run_suite("other")
+    with pytest.raises(error, match=words):
+        compare_runs(run, baseline)
+
+
+def test_the_judged_run_stands_first(world: World) -> None:
+    quiz(world)
+    good = run_suite("quiz")
+    fail(world, 8)
+    bad = run_suite("quiz")
+    assert compare_runs(bad.run_id, good.run_id).verdict == "regressed"
+    assert compare_runs(good.run_id, bad.run_id).verdict == "improved"
+
+
+# --- exit codes
+
+EVALS = """
+import json, pathlib
+from promptry import *
+WORLD = json.loads(pathlib.Path("world.json").read_text())
+
+@suite("quiz", prompt="p", dataset=[{"id": f"c{n:02}"} for n in range(20)])
+def check(item):
+    render_prompt("p", "")
+    state = WORLD.get(item["id"], "pass")
+    if state == "error":
+        raise RuntimeError("crashed")
+    assert_exact(state, "pass")
+"""
+EIGHT = {f"c{number:02}": "fail" for number in range(8)}
+
+
+@pytest.mark.parametrize(
+    ("states", "words", "code"),
+    [
+        ({}, [], 0),
+        ({}, ["--compare", "prod"], 0),
+        ({}, ["--compare", "prod", "--require-baseline"], 0),
+        ({"c00": "fail"}, [], 1),
+        (EIGHT, ["--compare", "prod"], 1),
+        ({"c00": "fail"}, ["--compare", "prod"], 1),
+        ({"c00": "fail"}, ["--compare", "prod", "--min-score", "0.5"], 0),
+        (EIGHT, ["--compare", "staging"], 1),
+        ({}, ["--min-score", "1.0"], 0),
+        ({"c00": "fail"}, ["--min-score", "0.99"], 1),
+        ({}, ["--compare", "nowhere"], 2),
+        ({}, ["--prompt-version", "7"], 2),
+        ({}, ["--env", "nowhere"], 2),
+        ({}, ["other"], 2),
+        ({}, ["--min-score", "7"], 2),
+        ({}, ["--repeats", "0"], 2),
+        ({}, ["--no-such-option"], 2),
+        ({"c00": "error"}, [], 3),
+        ({"c00": "error"}, ["--compare", "prod"], 3),
+        ({"c00": "error", "c01": "fail"}, [], 1),
+        ({"c00": "error", **EIGHT}, ["--compare", "prod"], 1),
+        ({}, ["--compare", "staging", "--require-baseline"], 3),
+        ({"c00": "fail"}, ["--compare", "staging", "--require-baseline"], 1),
+    ],
+)
+def test_the_exit_codes(
+    states: dict[str, str], words: list[str], code: int, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    sys.modules.pop("evals", None)
+    (tmp_path / "evals.py").write_text(EVALS)
+    (tmp_path / "world.json").write_text("{}")
+    assert promptry.run_command(["run", "--module", "evals"]) == 0
+    save_prompt("p", "Staged.", tag="staging")
+    save_prompt("p", "Answer in one word.")
+    (tmp_path / "world.json").write_text(json.dumps(states))
+    assert promptry.run_command(["run", *words]) == code
+
+
+def test_the_worst_of_several_suites_decides_and_1_wins_over_3(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    sys.modules.pop("evals", None)
+    (tmp_path / "evals.py").write_text(
+        "from promptry import *\n"
+        "@suite('good')\ndef a(): assert_exact(1, 1)\n"
+        "@suite('bad')\ndef b(): assert_exact(1, 2)\n"
+        "@suite('crash')\ndef c(): raise RuntimeError('x')\n"
+    )
+    assert promptry.run_command(["run"]) == 1
+    assert promptry.run_command(["run", "good", "crash"]) == 3
+    assert promptry.run_command(["run", "good"]) == 0
+    assert promptry.list_runs()["total"] == 6
+
+
+def test_compare_exits_1_for_a_run_that_got_worse_and_0_for_one_that_did_not(world: World) -> None:
+    quiz(world)
+    run_suite("quiz")
+    fail(world, 8)
+    run_suite("quiz")
+    assert promptry.run_command(["compare", "2", "1"]) == 1
+    assert promptry.run_command(["compare", "1", "2"]) == 0

@@ -677,15 +677,19 @@ _FIRST_SCHEMA = (
     f"""CREATE TABLE prompts (
         id INTEGER PRIMARY KEY,
         name TEXT NOT NULL CHECK (name <> ''),
-        version INTEGER NOT NULL CHECK (version > 0),
+        version INTEGER NOT NULL CHECK (typeof(version) = 'integer' AND version > 0),
         content TEXT NOT NULL,
         hash TEXT NOT NULL,
         metadata {_JSON},
         created_at TEXT NOT NULL DEFAULT {_NOW},
         UNIQUE (name, version),
         UNIQUE (name, hash))""",
-    """CREATE TRIGGER prompts_keep_their_text BEFORE UPDATE OF name, version, content, hash, created_at ON prompts
+    """CREATE TRIGGER prompts_keep_their_text BEFORE UPDATE OF id, name, version, content, hash, created_at
+        ON prompts
         BEGIN SELECT RAISE(ABORT, 'a version of a prompt never changes: save a new one'); END""",
+    """CREATE TRIGGER prompts_are_not_replaced BEFORE INSERT ON prompts WHEN EXISTS (SELECT 1 FROM prompts
+            WHERE id = NEW.id OR (name = NEW.name AND (version = NEW.version OR hash = NEW.hash)))
+        BEGIN SELECT RAISE(ABORT, 'a version of a prompt is never replaced: save a new one'); END""",
     """CREATE TRIGGER prompts_stay BEFORE DELETE ON prompts
         BEGIN SELECT RAISE(ABORT, 'a version of a prompt is never deleted'); END""",
     """CREATE TABLE prompt_tags (
@@ -735,7 +739,7 @@ _FIRST_SCHEMA = (
     f"""CREATE TABLE datasets (
         id INTEGER PRIMARY KEY,
         name TEXT NOT NULL CHECK (name <> ''),
-        version INTEGER NOT NULL CHECK (version > 0),
+        version INTEGER NOT NULL CHECK (typeof(version) = 'integer' AND version > 0),
         items TEXT NOT NULL CHECK (json_valid(items)),
         metadata {_JSON},
         created_at TEXT NOT NULL DEFAULT {_NOW},
@@ -780,7 +784,7 @@ _FIRST_SCHEMA = (
         scope TEXT NOT NULL CHECK (scope IN ('global', 'module', 'prompt')),
         target TEXT,
         period TEXT NOT NULL CHECK (period IN ('daily', 'monthly')),
-        limit_usd REAL NOT NULL CHECK (limit_usd > 0),
+        limit_usd REAL NOT NULL CHECK (typeof(limit_usd) = 'real' AND limit_usd > 0),
         created_at TEXT NOT NULL DEFAULT {_NOW},
         CHECK ((scope = 'global') = (target IS NULL)))""",
     "CREATE UNIQUE INDEX budgets_once ON budgets (scope, coalesce(target, ''), period)",
@@ -791,11 +795,12 @@ MIGRATIONS = ((1, "the nine tables", _FIRST_SCHEMA),)
 
 def check_schema(connection: sqlite3.Connection, path: str) -> int:
     """Return the schema version of a file, 0 for an empty one; raises StoreError for a newer or foreign file."""
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if "schema_version" not in tables:
-        if tables - {"sqlite_sequence"}:
-            raise StoreError(f"{path} is a SQLite file of another program.", "Name another file with --db.")
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite%'")}
+    if not names:
         return 0
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(schema_version)")}
+    if "schema_version" not in names or columns != {"version", "description", "applied_at"}:
+        raise StoreError(f"{path} is a SQLite file of another program.", "Name another file with --db.")
     (version,) = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()
     if version > MIGRATIONS[-1][0]:
         raise StoreError(
@@ -917,6 +922,8 @@ def write_lock(wait_s: float) -> Iterator[None]:
 
 def _open(wait_s: float) -> None:
     path = store_path()
+    if Path(f"{path}-wal").exists():
+        _look_first(path)
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
@@ -935,6 +942,15 @@ def _open(wait_s: float) -> None:
         old.close()
         _connections.remove((thread, old))
     _connections.append((weakref.ref(threading.current_thread()), connection))
+
+
+def _look_first(path: Path) -> None:
+    """Refuse a newer or foreign file before a connection that can write has emptied the log beside it."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=0, uri=True)) as reader:
+            check_schema(reader, str(path))
+    except sqlite3.OperationalError as error:
+        log.debug("%s cannot be looked at read-only: %s", path, error)
 
 
 def _decoded(text: bytes) -> str:
@@ -1048,7 +1064,10 @@ def query(name: str, part: int = 0, /, **parameters: Any) -> list[dict[str, Any]
 def fetch(sql: str, parameters: Any = ()) -> list[dict[str, Any]]:
     """Return the rows of a query as dicts; raises StoreError."""
     with translated_faults():
-        cursor = connect().execute(sql, parameters)
+        try:
+            cursor = connect().execute(sql, parameters)
+        except (OverflowError, UnicodeEncodeError) as error:
+            raise WrongUse(f"No store can hold what is asked for: {error}.") from None
         columns = [column[0] for column in cursor.description]
         return [dict(zip(columns, row, strict=True)) for row in cursor]
 
@@ -1060,6 +1079,18 @@ def read_json(text: Any) -> Any:
     except (TypeError, ValueError):
         return {}
     return value
+
+
+def read_object(text: Any) -> dict[str, Any]:
+    """Return the object in a JSON column, or an empty dict where others wrote something else."""
+    value = read_json(text)
+    return value if isinstance(value, dict) else {}
+
+
+def read_own(text: Any) -> dict[str, Any]:
+    """Return what stands under our key in a metadata column, or an empty dict where others wrote something else."""
+    own = read_object(text).get("promptry")
+    return own if isinstance(own, dict) else {}
 
 
 def write_json(value: Any) -> str:
@@ -1252,10 +1283,12 @@ at_store_change(_forget_served)
 # earlier text is back at the earlier version. `tracked_at` is set by code only, so an edit made elsewhere survives a
 # restart of code that tracks what it tracked before.
 
-_LATEST = "ORDER BY coalesce(json_extract(metadata, '$.promptry.current_at'), created_at) DESC, version DESC LIMIT 1"
+_LATEST = """ORDER BY CASE WHEN json_extract(metadata, '$.promptry.current_at') GLOB '[0-9][0-9][0-9][0-9]-*'
+    THEN json_extract(metadata, '$.promptry.current_at') ELSE created_at END DESC, version DESC LIMIT 1"""
 
 _tracked: dict[str, tuple[str, str | None, int]] = {}
 _track_again_at: dict[str, float] = {}
+_edition = 0
 at_store_change(_tracked.clear)
 at_store_change(_track_again_at.clear)
 
@@ -1281,7 +1314,7 @@ def track(content: str, name: str, tag: str | None = None, metadata: dict[str, A
     A new text becomes the next version; a text seen before is found again. A repeated call is answered from memory.
     Never raises for the store's sake. Errors: WrongUse for a wrong argument. Writes: prompts, prompt_tags.
     """
-    known = _tracked.get(name)
+    known = _tracked.get(name) if isinstance(name, str) else None
     if known is not None and known[0] == content and known[1] == tag and run_scope() is None:
         note_last(name, known[2])
         return content
@@ -1328,7 +1361,10 @@ def save_prompt(name: str, content: str, tag: str | None = None, metadata: dict[
 def _save(
     name: str, content: str, metadata: Any, tag: str | None, *, by_code: bool, patience_s: float = PATIENCE_S
 ) -> PromptVersion:
+    global _edition
+    content = content.encode("utf-8", "replace").decode()
     digest = hash_text(content)
+    _edition += 1
     with transact(patience_s):
         rows = list(Prompt.select(Prompt.id, Prompt.version, Prompt.hash, Prompt.metadata).where(Prompt.name == name))
         found = next((row for row in rows if row.hash == digest), None)
@@ -1352,15 +1388,21 @@ def _save(
 
 
 def _stamps_of(rows: Iterable[Prompt], key: str) -> dict[int, str]:
-    own = ((row.version, read_json(row.metadata).get("promptry", {}).get(key)) for row in rows)
-    return {version: stamp for version, stamp in own if stamp}
+    own = ((row.version, read_own(row.metadata).get(key)) for row in rows)
+    return {version: stamp for version, stamp in own if isinstance(stamp, str) and age_s(stamp) is not None}
 
 
 def _write_own(prompt_id: int, changes: dict[str, Any]) -> None:
     """Change our own keys in a version's metadata; its text cannot be changed."""
-    metadata = read_json(Prompt.select(Prompt.metadata).where(Prompt.id == prompt_id).scalar())
-    metadata["promptry"] = {**metadata.get("promptry", {}), **changes}
+    text = Prompt.select(Prompt.metadata).where(Prompt.id == prompt_id).scalar()
+    others = read_json(text) if isinstance(read_json(text), dict) else {"metadata": read_json(text)}
+    metadata = {**others, "promptry": {**read_own(text), **changes}}
     Prompt.update(metadata=write_json(metadata)).where(Prompt.id == prompt_id).execute()
+
+
+def edition() -> int:
+    """Return a number that grows whenever this process changes a prompt."""
+    return _edition
 
 
 def find_prompt(
@@ -1368,6 +1410,8 @@ def find_prompt(
 ) -> PromptVersion | None:
     """Find a version by number, tag or text, or the latest one; None where there is none."""
     base = "SELECT id, name, version, content, hash FROM prompts WHERE name = ?"
+    if version is not None and abs(version) >= 2**63:
+        return None
     if version is not None:
         rows = fetch(f"{base} AND version = ?", (name, version))
     elif tag is not None:
@@ -1406,15 +1450,17 @@ def promote(name: str, version: int, env: str) -> None:
     check_name(env, "tag")
     if not isinstance(version, int) or isinstance(version, bool):
         raise WrongUse(f"The version is {version!r}; it takes a whole number.")
+    global _edition
+    _edition += 1
     with transact():
         target = require_prompt(name, version)
         before = find_prompt(name, tag=env)
         if before is not None and before.version == version:
             return
         PromptTag.insert(prompt=target.id, tag=env).execute()
-        history = read_json(Prompt.get_by_id(target.id).metadata).get("promptry", {}).get("promotions", [])
+        history = read_own(Prompt.get_by_id(target.id).metadata).get("promotions")
         entry = {"tag": env, "at": now_text(), "from": before.version if before else None}
-        _write_own(target.id, {"promotions": [*history, entry]})
+        _write_own(target.id, {"promotions": [*(history if isinstance(history, list) else []), entry]})
 
 
 def list_prompts(limit: int = 50, before: str | None = None) -> dict[str, Any]:
@@ -1503,7 +1549,18 @@ def page_by_id(rows: list[dict[str, Any]], total: int, limit: int) -> dict[str, 
 # string.Template and not str.format, so that braces in JSON examples stay what they are. A run never reads the cache:
 # it serves what it was told to test, or the latest version, so that a draft is tested before it is promoted.
 
-_templates: dict[tuple[str, str | None], tuple[float, PromptVersion | None]] = {}
+MISS_TTL_S = 5.0
+
+
+class _Served(NamedTuple):
+    """What a look into the store found, and when; a miss is looked at again sooner."""
+
+    at: float
+    edition: int
+    found: PromptVersion | None
+
+
+_templates: dict[tuple[str, str | None], _Served] = {}
 _fallbacks: dict[str, int] = {}
 at_store_change(_templates.clear)
 
@@ -1546,6 +1603,10 @@ def get_prompt_template(name: str, default_content: str, ttl: float = 60.0, env:
     check_name(name)
     if not isinstance(default_content, str):
         raise WrongUse(f"The default of prompt '{name}' is {type(default_content).__name__}; it takes text.")
+    if env is not None:
+        check_name(env, "env")
+    if not isinstance(ttl, (int, float)):
+        raise WrongUse(f"The ttl of prompt '{name}' is {ttl!r}; it takes seconds.")
     try:
         scope = run_scope()
         found = _serve_cached(name, env, ttl) if scope is None else _serve_in_run(scope, name)
@@ -1559,16 +1620,16 @@ def get_prompt_template(name: str, default_content: str, ttl: float = 60.0, env:
 
 
 def _serve_cached(name: str, env: str | None, ttl: float) -> PromptVersion | None:
-    now = monotonic_s()
-    known = _templates.get((name, env))
-    if known is not None and now < known[0]:
-        return known[1]
+    now, known = monotonic_s(), _templates.get((name, env))
+    lasts = ttl if known is not None and known.found is not None else min(ttl, MISS_TTL_S)
+    if known is not None and known.edition == edition() and now - known.at < lasts:
+        return known.found
     try:
         found = find_prompt(name, tag=env)
     except Exception:
-        _templates[name, env] = (now + min(ttl, 1.0), known[1] if known else None)
+        _templates[name, env] = _Served(now - max(0.0, lasts - 1.0), edition(), known.found if known else None)
         raise
-    _templates[name, env] = (now + ttl, found)
+    _templates[name, env] = _Served(now, edition(), found)
     return found
 
 
@@ -1808,7 +1869,7 @@ def _marked(rows: list[tuple[Any, ...]], lost: int) -> list[tuple[Any, ...]]:
     if not lost or not rows:
         return rows
     first = rows[0]
-    return [(*first[:2], write_json({**read_json(first[2]), "lost_rows": lost}), *first[3:]), *rows[1:]]
+    return [(*first[:2], write_json({**read_object(first[2]), "lost_rows": lost}), *first[3:]), *rows[1:]]
 
 
 def _keep_rows(rows: list[tuple[Any, ...]], lost: int | None = None) -> None:
@@ -1921,16 +1982,16 @@ def call_facts(run_uid: str) -> dict[str, Any]:
     Shape: {models {model: calls}, prompts {name: versions}, cost_usd, unpriced, parameters}.
     """
     rows = fetch(
-        "SELECT prompt_name, prompt_version, model, count(*) AS calls, sum(cost_usd) AS cost_usd,"
-        " count(*) - count(cost_usd) AS unpriced FROM invocations INDEXED BY calls_by_run"
-        " WHERE run_uid = ? GROUP BY prompt_name, prompt_version, model",
+        "SELECT prompt_name, prompt_version, coalesce(json_extract(metadata, '$.served_model'), model) AS served,"
+        " count(*) AS calls, sum(cost_usd) AS cost_usd, count(*) - count(cost_usd) AS unpriced"
+        " FROM invocations INDEXED BY calls_by_run WHERE run_uid = ? GROUP BY prompt_name, prompt_version, served",
         (run_uid,),
     )
     models: dict[str, int] = {}
     prompts: dict[str, list[int]] = {}
     for row in rows:
-        if row["model"]:
-            models[row["model"]] = models.get(row["model"], 0) + row["calls"]
+        if row["served"]:
+            models[str(row["served"])] = models.get(str(row["served"]), 0) + row["calls"]
         if row["prompt_version"] is not None:
             prompts.setdefault(row["prompt_name"], []).append(row["prompt_version"])
     priced = [row["cost_usd"] for row in rows if row["cost_usd"] is not None]
@@ -1980,7 +2041,7 @@ def save_dataset(name: str, items: list[Any], metadata: dict[str, Any] | None = 
     with transact():
         known = list(Dataset.select(Dataset.version, Dataset.metadata).where(Dataset.name == name))
         for row in known:
-            if read_json(row.metadata).get("promptry", {}).get("hash") == digest:
+            if read_own(row.metadata).get("hash") == digest:
                 return int(row.version)
         version = max((row.version for row in known), default=0) + 1
         own = write_json({**(metadata or {}), "promptry": {"hash": digest}})
@@ -2006,8 +2067,9 @@ def require_dataset(name: str, version: int | None = None) -> DatasetVersion:
             raise NotFound(f"Dataset '{name}' has no version {version}.")
         raise NotFound(f"There is no dataset '{name}'.", nearest(name, known) or "save_dataset(name, items) makes one.")
     items = json.loads(rows[0]["items"])
-    digest = read_json(rows[0]["metadata"]).get("promptry", {}).get("hash")
-    return DatasetVersion(name, rows[0]["version"], items, digest or hash_text(json.dumps(items, sort_keys=True)))
+    digest = read_own(rows[0]["metadata"]).get("hash")
+    stored = digest if isinstance(digest, str) else None
+    return DatasetVersion(name, rows[0]["version"], items, stored or hash_text(json.dumps(items, sort_keys=True)))
 
 
 # ======================================================================================
@@ -2021,7 +2083,7 @@ def diagnose() -> list[dict[str, str]]:
     """Look the store and settings over: [{name, state (ok, hint, fault), detail}]."""
     findings = [_look_at_settings(), *_look_at_file(store_path())]
     if any(finding["state"] == "fault" for finding in findings) or not store_path().exists():
-        return findings
+        return [*findings, _look_at_fallbacks()]
     return [*findings, _look_at_integrity(), _look_at_rows(), _look_at_fallbacks()]
 
 
@@ -2104,7 +2166,25 @@ def mcnemar_p(worse: int, better: int) -> float:
     0.03125
     """
     total = worse + better
-    return float(sum(math.comb(total, count) for count in range(worse, total + 1)) / 2**total)
+    if 2 * worse <= total:
+        return 1.0 - _binomial_tail(total, better + 1)
+    return _binomial_tail(total, worse)
+
+
+def _binomial_tail(total: int, least: int) -> float:
+    """Return the chance of at least so many heads, more than half, in so many throws of a fair coin."""
+    if total <= 1000:
+        return float(sum(math.comb(total, count) for count in range(least, total + 1)) / 2**total)
+    if least > total:
+        return 0.0
+    logarithm = math.lgamma(total + 1) - math.lgamma(least + 1) - math.lgamma(total - least + 1) - total * math.log(2)
+    term, tail = math.exp(logarithm), 0.0
+    for count in range(least, total + 1):
+        tail += term
+        term *= (total - count) / (count + 1)
+        if term < tail * 1e-17:
+            break
+    return tail
 
 
 def sign_flip_p(differences: list[float]) -> float:
@@ -2158,7 +2238,8 @@ def holm(p_values: list[float]) -> list[float]:
 def paired_interval(differences: list[float], binary: bool) -> tuple[float, float] | None:
     """Return the 95 % interval of a mean difference, or None below six pairs.
 
-    Pass or fail: the adjusted Wald interval for paired proportions (Bonett and Price 2012). Scores: Student's t.
+    Pass or fail: the adjusted Wald interval for paired proportions (Bonett and Price 2012). Scores: Student's t; equal
+    differences count as if one of them lay 0.1 beside the others, so that a few are not taken for a law.
     """
     n = len(differences)
     if n < 6:
@@ -2169,7 +2250,7 @@ def paired_interval(differences: list[float], binary: bool) -> tuple[float, floa
         middle, half = up - down, _Z_95 * math.sqrt((up + down - (up - down) ** 2) / (n + 2))
     else:
         middle = math.fsum(differences) / n
-        half = _t_quantile(n - 1) * spread(differences) / math.sqrt(n)
+        half = _t_quantile(n - 1) * (spread(differences) or 0.1 / math.sqrt(n)) / math.sqrt(n)
     return max(-1.0, middle - half), min(1.0, middle + half)
 
 
@@ -2263,8 +2344,8 @@ def _match_here(pattern: str, text: str, whole: bool) -> dict[str, Any]:
         compiled = regex.compile(pattern, regex.DOTALL)
         search = compiled.fullmatch if whole else compiled.search
         return {"matched": search(text, timeout=PATTERN_TIMEOUT_S) is not None}
-    except regex.error as error:
-        return {"error": str(error)}
+    except (regex.error, RecursionError, OverflowError, ValueError) as error:
+        return {"error": f"{error}"}
     except TimeoutError:
         return {"matched": None}
 
@@ -2346,7 +2427,7 @@ class Collection(NamedTuple):
 
 
 _open_collection: contextvars.ContextVar[Collection | None] = contextvars.ContextVar("promptry_checks", default=None)
-_open_anywhere: Collection | None = None
+_open_anywhere: list[Collection] = []
 
 
 @contextlib.contextmanager
@@ -2362,21 +2443,20 @@ def collect() -> Iterator[list[Check]]:
 @contextlib.contextmanager
 def opened_collection() -> Iterator[Collection]:
     """Open a collection for this context, and for threads without one."""
-    global _open_anywhere
     collection = Collection([], [monotonic_s()])
     token = _open_collection.set(collection)
-    before, _open_anywhere = _open_anywhere, collection
+    _open_anywhere.append(collection)
     try:
         yield collection
     finally:
-        _open_anywhere = before
+        _open_anywhere[:] = [other for other in _open_anywhere if other is not collection]
         _open_collection.reset(token)
 
 
 def record_check(kind: str, score: float, passed: bool, expected: Any, actual: Any, reason: str, **more: Any) -> float:
     """Record one check where one is open, and return its score; raises CheckFailed if it did not hold."""
     now = monotonic_s()
-    collection = _open_collection.get() or _open_anywhere
+    collection = _open_collection.get() or (_open_anywhere[-1] if _open_anywhere else None)
     details = {"expected": _shortened(expected), "actual": _shortened(actual), "reason": reason, **more}
     if collection is not None:
         latency_ms = round((now - collection.marks[-1]) * 1000, 3)
@@ -2548,12 +2628,14 @@ class CaseOutcome(NamedTuple):
 
 
 _SKIPS = {"Skipped", "SkipTest"}
+_PLAIN_FAILURE = "Failed"  # what pytest.fail() raises, which is no Exception
 
 _suites: dict[str, Suite] = {}
 _loaded: set[str] = set()
-_outcomes: contextvars.ContextVar[tuple[str, int, Callable[[CaseOutcome], None]] | None] = contextvars.ContextVar(
-    "promptry_outcomes", default=None
-)
+_loading = False
+_Place = tuple[str, int, Callable[[CaseOutcome], None]]
+_outcomes: contextvars.ContextVar[_Place | None] = contextvars.ContextVar("promptry_outcomes", default=None)
+_outcomes_anywhere: list[_Place] = []
 
 
 def suite(
@@ -2576,9 +2658,16 @@ def suite(
     """
     check_name(name, "suite name")
     _check_gate(name, gate, min_pass_rate, repeats, confirm)
+    if not 0 <= tolerance < 1 or not 0 < margin <= 1:
+        raise WrongUse(f"Suite '{name}': tolerance is {tolerance} and margin {margin}; they are shares of the score.")
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         text = description or (function.__doc__ or "").strip().split("\n")[0]
+        other = _suites.get(name)
+        if _loading and other is not None and other.function.__module__ == function.__module__:
+            raise WrongUse(
+                f"Two suites of {function.__module__} have the name '{name}'.", "Give each a name of its own."
+            )
         _suites[name] = Suite(
             name, function, text, prompt, dataset, gate, min_pass_rate, repeats, confirm, tolerance, margin
         )
@@ -2605,7 +2694,7 @@ def case(id: str) -> Iterator[None]:
     Outside a run the block is only a block, and what it raises goes on. Errors: WrongUse.
     """
     check_name(id, "case id")
-    place = _outcomes.get()
+    place = _outcomes.get() or (_outcomes_anywhere[-1] if _outcomes_anywhere else None)
     if place is None:
         yield
         return
@@ -2624,7 +2713,7 @@ def case(id: str) -> Iterator[None]:
 
 def is_trouble(error: BaseException) -> bool:
     """Tell whether what a case raised belongs to the case; an interrupt belongs to the run."""
-    return isinstance(error, (Exception, SystemExit)) or type(error).__name__ in _SKIPS
+    return isinstance(error, (Exception, SystemExit)) or type(error).__name__ in {*_SKIPS, _PLAIN_FAILURE}
 
 
 def judge_case(name: str, repeat: int, checks: list[Check], trouble: BaseException | None) -> CaseOutcome:
@@ -2632,7 +2721,8 @@ def judge_case(name: str, repeat: int, checks: list[Check], trouble: BaseExcepti
     rows = list(checks)
     if trouble is not None and type(trouble).__name__ in _SKIPS:
         return CaseOutcome(name, repeat, "skipped", None, [Check("skipped", None, None, {"reason": str(trouble)})])
-    if isinstance(trouble, AssertionError) and not isinstance(trouble, CheckFailed):
+    plain = isinstance(trouble, AssertionError) or type(trouble).__name__ == _PLAIN_FAILURE
+    if trouble is not None and plain and not isinstance(trouble, CheckFailed):
         rows.append(Check("assert", False, 0.0, {"reason": str(trouble) or _place_of(trouble)}))
     elif trouble is not None and not isinstance(trouble, CheckFailed):
         rows.append(
@@ -2655,18 +2745,20 @@ def _place_of(error: BaseException) -> str:
 
 
 def suite_cases(chosen: Suite) -> tuple[list[tuple[str, Any]] | None, DatasetVersion | None]:
-    """Return the items of a suite with their case ids (None: the function is called once), and the dataset."""
+    """Return the items with their case ids (None: the suite is called once), and the dataset, nameless if inline."""
     if chosen.dataset is None:
         return None, None
     if isinstance(chosen.dataset, str):
         name, _, number = chosen.dataset.partition("@")
-        if number and not number.isdigit():
+        if "@" in chosen.dataset and not re.fullmatch("[0-9]{1,18}", number):
             raise WrongUse(f"Suite '{chosen.name}': the dataset '{chosen.dataset}' has no version number after '@'.")
         found: DatasetVersion | None = require_dataset(name, int(number) if number else None)
     else:
         found = None
     items = found.items if found is not None else list(chosen.dataset)
     named = [(item_id(item), item) for item in items]
+    if found is None:
+        found = DatasetVersion("", 0, [], hash_text(json.dumps(items, sort_keys=True, default=repr)))
     seen: set[str] = set()
     for name, _ in named:
         if name in seen:
@@ -2687,10 +2779,13 @@ def item_id(item: Any) -> str:
 @contextlib.contextmanager
 def opened_cases(prefix: str, repeat: int, emit: Callable[[CaseOutcome], None]) -> Iterator[None]:
     """Have `with case(...)` blocks report to a run."""
-    token = _outcomes.set((prefix, repeat, emit))
+    place = (prefix, repeat, emit)
+    token = _outcomes.set(place)
+    _outcomes_anywhere.append(place)
     try:
         yield
     finally:
+        _outcomes_anywhere.remove(place)
         _outcomes.reset(token)
 
 
@@ -2705,22 +2800,32 @@ def load_suites(module: str) -> dict[str, Suite]:
     _put_first_on_path(folder)
     _forget_loaded()
     importlib.invalidate_caches()
-    before = set(sys.modules)
     try:
-        importlib.import_module(name)
+        with _noted_modules(folder), contextlib.redirect_stdout(sys.stderr):
+            importlib.import_module(name)
+    except StoreError:
+        raise
     except ModuleNotFoundError as error:
         if error.name == name or name.startswith(f"{error.name}."):
-            raise ConfigError(
-                f"There is no module '{module}' in {os.getcwd()}.", "--module names another; promptry init writes one."
-            ) from None
-        raise ConfigError(
-            _import_fault(module, error), f"It is not installed in {sys.executable}; --python names another."
-        ) from error
+            where = f"There is no module '{module}' in {os.getcwd()}."
+            raise ConfigError(where, "--module names another; promptry init writes one.") from None
+        hint = f"It is not installed in {sys.executable}; --python names another."
+        raise ConfigError(_import_fault(module, error), hint) from error
     except (Exception, SystemExit) as error:
         raise ConfigError(_import_fault(module, error), "The traceback stands above.") from error
-    finally:
-        _loaded.update(new for new in set(sys.modules) - before if _is_below(sys.modules[new], folder))
     return dict(_suites)
+
+
+@contextlib.contextmanager
+def _noted_modules(folder: str) -> Iterator[None]:
+    """Remember which modules of a folder an import brings, and that it goes on."""
+    global _loading
+    before, _loading = set(sys.modules), True
+    try:
+        yield
+    finally:
+        _loading = False
+        _loaded.update(new for new in set(sys.modules) - before if _is_below(sys.modules[new], folder))
 
 
 def _put_first_on_path(folder: str) -> None:
@@ -3045,7 +3150,7 @@ def list_runs(suite: str | None = None, limit: int = 50, before: str | None = No
     rows = query("list_runs", suite=suite, limit=read_limit(limit) + 1, before=key)
     for row in rows:
         row.update(id=str(row["id"]), passed=bool(row["passed"]), complete=bool(row["complete"]))
-        row.update(counts=read_json(row["counts"]), baseline_id=_text_or_none(row["baseline_id"]))
+        row.update(counts=read_object(row["counts"]), baseline_id=_text_or_none(row["baseline_id"]))
     return page_by_id(rows, query("list_runs", 1, suite=suite)[0]["total"], limit)
 
 
@@ -3064,7 +3169,7 @@ def get_run(id: str) -> dict[str, Any]:
     rows = query("get_run", id=number)
     if not rows:
         raise NotFound(f"There is no run {id}.", "promptry runs lists them.")
-    run, manifest, cases = rows[0], read_json(rows[0].pop("metadata")), run_cases(number)
+    run, manifest, cases = rows[0], read_object(rows[0].pop("metadata")), run_cases(number)
     tally = make_tally()
     for row in cases:
         count_outcome(tally, CaseOutcome(row["case"], row["repeat"], row["state"], row["score"], row["checks"]))
@@ -3143,7 +3248,7 @@ def recover_spool(path: Path) -> int | None:
     try:
         header = read_header(path)
         uid, name = str(header["uid"]), str(header["suite"])
-    except (ValueError, KeyError, OSError):
+    except (ValueError, KeyError, TypeError, OSError):
         path.unlink(missing_ok=True)
         return None
     tally = make_tally()
@@ -3183,16 +3288,13 @@ class Job(NamedTuple):
     min_score: float | None = None
 
 
-def record_run(chosen: Suite, job: Job) -> int:
-    """Run a suite once and save it; return the id of the run.
+def record_run(chosen: Suite, job: Job) -> tuple[int, bool]:
+    """Run a suite once and save it; return the id of the run, and whether it was not interrupted.
 
     Errors: NotFound and WrongUse before a case has run, or where what was to be fixed was never served (nothing is
     saved then); StoreError. Writes: eval_runs, eval_results.
     """
-    fetch("SELECT 1")
-    items, dataset = suite_cases(chosen)
-    _check_function(chosen)
-    _check_fixed_prompt(chosen, job)
+    items, dataset = check_runnable(chosen, job)
     held = _held_cases(chosen, job)
     scope = make_scope(make_uid(), chosen.prompt, job.prompt_version, job.env)
     header = {"uid": scope.uid, "suite": chosen.name, "started": now_text(), "prompt": chosen.prompt}
@@ -3218,7 +3320,19 @@ def record_run(chosen: Suite, job: Job) -> int:
         raise StoreError(error.message, f"{error.hint} promptry run --recover saves what has run.") from error
     finally:
         end_spool(spool, keep=keep)
-    return key
+    return key, tries is not None
+
+
+def check_runnable(chosen: Suite, job: Job) -> tuple[Any, DatasetVersion | None]:
+    """Refuse what cannot run before a case has; return the suite's items and dataset. Errors: NotFound, WrongUse."""
+    if job.min_score is not None and not 0 <= job.min_score <= 1:
+        raise WrongUse(f"The minimal score is {job.min_score}; it takes a share from 0 to 1.")
+    if job.repeats is not None and job.repeats < 1:
+        raise WrongUse(f"repeats is {job.repeats}; it takes 1 or more.")
+    fetch("SELECT 1")
+    _check_function(chosen)
+    _check_fixed_prompt(chosen, job)
+    return suite_cases(chosen)
 
 
 def _run_and_confirm(
@@ -3226,9 +3340,11 @@ def _run_and_confirm(
 ) -> dict[str, list[str]] | None:
     """Run all cases, then try again those that held in the baseline and fail: {case: states}; None if interrupted."""
     failing: set[str] = set()
+    one_at_a_time = threading.Lock()
 
     def note(outcome: CaseOutcome) -> None:
-        emit(outcome)
+        with one_at_a_time:
+            emit(outcome)
         if outcome.state == "fail" and outcome.case in held:
             failing.add(outcome.case)
 
@@ -3259,11 +3375,23 @@ def _check_fixed_prompt(chosen: Suite, job: Job) -> None:
         raise WrongUse("--prompt-version and --env both say which version is served.", "Give one of them.")
     if chosen.prompt is not None and (job.prompt_version is not None or job.env is not None):
         require_prompt(chosen.prompt, job.prompt_version, job.env)
-    if job.compare is not None:
+    elif job.prompt_version is not None:
+        known = fetch("SELECT 1 FROM prompts WHERE version = ? LIMIT 1", (job.prompt_version,))
+        if not known:
+            raise NotFound(
+                f"No prompt has a version {job.prompt_version}.", "promptry prompt list shows what there is."
+            )
+    for tag in (job.env, job.compare):
+        _check_tag(tag)
+
+
+def _check_tag(tag: str | None) -> None:
+    """Refuse a tag that no prompt carries where others are carried; a store without any is only new."""
+    if tag is not None:
         tags = [row["tag"] for row in fetch("SELECT DISTINCT tag FROM prompt_tags")]
-        if tags and job.compare not in tags:
-            hint = nearest(job.compare, tags) or f"There are: {', '.join(sorted(tags))}."
-            raise NotFound(f"No prompt carries the tag '{job.compare}'.", hint)
+        if tags and tag not in tags:
+            hint = nearest(tag, tags) or f"There are: {', '.join(sorted(tags))}."
+            raise NotFound(f"No prompt carries the tag '{tag}'.", hint)
 
 
 def _check_served(chosen: Suite, job: Job, scope: RunScope) -> None:
@@ -3415,7 +3543,7 @@ def _manifest(
         "complete": tries is not None,
         "verdict": None,
         "baseline_id": None,
-        "dataset": f"{dataset.name}@{dataset.version}" if dataset else None,
+        "dataset": f"{dataset.name}@{dataset.version}" if dataset and dataset.name else None,
         "dataset_hash": dataset.hash if dataset else None,
         "git_commit": commit,
         "git_dirty": dirty,
@@ -3439,7 +3567,6 @@ def _manifest(
         "versions": {"promptry": __version__, "python": platform.python_version()},
         "counts": counts_of(tally),
         "cost_usd": facts["cost_usd"],
-        "unpriced": facts["unpriced"],
     }
 
 
@@ -3533,13 +3660,15 @@ def compare_runs(run_id: str | int, baseline_id: str | int | None = None) -> Com
     deltas = _deltas(baseline["cases"], run["cases"])
     pairs = list(_case_pairs(baseline["cases"], run["cases"]).values())
     differences = [pair.now - pair.before for pair in pairs]
+    binary = _is_binary(pairs)
     flips = _flips(before, now, baseline["cases"], run["cases"], gate.get("confirm") or {})
-    verdict = _verdict(deltas, differences, gate.get("tolerance", 0.02), gate.get("margin", 0.10))
+    can_tell = can_see(gate.get("margin", 0.10), differences, binary, ALPHA)
+    verdict = _verdict(deltas, len(pairs), gate.get("tolerance", 0.02), can_tell)
     broken = [flip for flip in flips if flip["state"] == "broken"]
     return Comparison(
         verdict=verdict,
         delta=math.fsum(differences) / len(differences) if differences else None,
-        interval=paired_interval(differences, _is_binary(differences)),
+        interval=paired_interval(differences, binary),
         p=min((row["p"] for row in deltas if row["p"] is not None), default=None),
         n=len(pairs),
         flips=flips,
@@ -3644,7 +3773,7 @@ def _mean_pair(pairs: list[_Pair]) -> _Pair:
 
 def _delta_of(kind: str, pairs: list[_Pair]) -> dict[str, Any]:
     middle, differences = _mean_pair(pairs), [pair.now - pair.before for pair in pairs]
-    binary = _is_binary(differences)
+    binary = _is_binary(pairs)
     worse, better = sum(value < 0 for value in differences), sum(value > 0 for value in differences)
     return {
         "assertion_type": kind,
@@ -3659,18 +3788,18 @@ def _delta_of(kind: str, pairs: list[_Pair]) -> dict[str, Any]:
     }
 
 
-def _is_binary(differences: list[float]) -> bool:
-    return all(value in {-1.0, 0.0, 1.0} for value in differences)
+def _is_binary(pairs: list[_Pair]) -> bool:
+    return all(score in {0.0, 1.0} for pair in pairs for score in pair)
 
 
-def _verdict(deltas: list[dict[str, Any]], differences: list[float], tolerance: float, margin: float) -> str:
-    if len(differences) < MIN_PAIRS:
+def _verdict(deltas: list[dict[str, Any]], n: int, tolerance: float, can_tell: bool) -> str:
+    if n < MIN_PAIRS:
         return "not enough data"
     if any(row["p"] <= ALPHA and row["delta"] < -tolerance for row in deltas):
         return "regressed"
     if any(row["p_better"] <= ALPHA and row["delta"] > tolerance for row in deltas):
         return "improved"
-    return "tied" if can_see(margin, differences, _is_binary(differences), ALPHA) else "not enough data"
+    return "tied" if can_tell else "not enough data"
 
 
 def _flips(
@@ -3729,7 +3858,8 @@ def _prompts_text(run: dict[str, Any]) -> str | None:
 
 
 def _dataset_text(manifest: dict[str, Any]) -> str | None:
-    return manifest.get("dataset")
+    digest = manifest.get("dataset_hash")
+    return manifest.get("dataset") or (f"in the code, {digest[:8]}" if digest else None)
 
 
 def _commit_text(manifest: dict[str, Any]) -> str | None:
@@ -3765,7 +3895,7 @@ def judge_run(run: int, compare: str | None) -> RunResult:
         what = f"no other complete run of this suite has a prompt version tagged '{compare}' and did not regress"
         return result._replace(notes=(f"NO BASELINE: {what}; this run stands on its own.",))
     comparison = compare_runs(run, baseline)
-    reasons = _reasons(comparison, result, read_json(EvalRun.get_by_id(run).metadata))
+    reasons = _reasons(comparison, result, read_object(EvalRun.get_by_id(run).metadata))
     broken = sorted({flip["case"] for flip in comparison.flips if flip["state"] == "broken"})
     gate = {"judged": 1, "broken": [] if comparison.passed else broken}
     _write_verdict(run, not reasons, {"verdict": comparison.verdict, "baseline_id": baseline}, gate)
@@ -3785,7 +3915,7 @@ def _reasons(comparison: Comparison, result: RunResult, manifest: dict[str, Any]
 
 def _write_verdict(run: int, passed: bool, facts: dict[str, Any], gate: dict[str, Any]) -> None:
     with transact():
-        manifest = read_json(EvalRun.get_by_id(run).metadata)
+        manifest = read_object(EvalRun.get_by_id(run).metadata)
         manifest |= {**facts, "gate": {**(manifest.get("gate") or {}), **gate}}
         EvalRun.update(metadata=write_json(manifest), overall_pass=int(passed)).where(EvalRun.id == run).execute()
 
@@ -3821,13 +3951,13 @@ def run_suite(
     if module is not None:
         load_suites(module)
     job = Job(module, (name,), prompt_version, env, model_version, compare, repeats, min_score)
-    return judge_run(record_run(require_suite(name), job), compare)
+    return judge_run(record_run(require_suite(name), job)[0], compare)
 
 
 # ======================================================================================
 # === INTERPRETERS: whose Python runs a suite: this one, or the team's in a child process
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, STORE, HELPERS, SUITES, RUNS, RUNNER, COMPARISON.
+# Uses: ERRORS, SETTINGS, STORE, PROMPTS, HELPERS, SUITES, RUNS, RUNNER, COMPARISON.
 # Public: list_suites.
 #
 # A suite imports its team's packages, which an executable does not carry. The child runs and records; this process
@@ -3859,11 +3989,34 @@ def run_job(job: Job, python: str | None = None) -> list[RunResult]:
     Errors: ConfigError, NotFound, WrongUse, StoreError. Writes: eval_runs, eval_results.
     """
     interpreter = _choose_python(job.module, python)
-    keys = _record_here(job) if interpreter is None else _ask_child(interpreter, {"run": job._asdict()})["runs"]
+    if interpreter is None:
+        with _talk_on_stderr():
+            keys = _record_here(job)
+    else:
+        keys = _ask_child(interpreter, {"run": job._asdict()})["runs"]
     return [judge_run(key, job.compare) for key in keys]
 
 
-def list_suites(module: str | None = None, python: str | None = None) -> dict[str, Any]:
+@contextlib.contextmanager
+def _talk_on_stderr() -> Iterator[None]:
+    """Keep stdout for results: what the suite and the programs it starts print is talk."""
+    try:
+        sys.stdout.flush()
+        kept = os.dup(1)
+        os.dup2(2, 1)
+    except (AttributeError, OSError, ValueError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def list_suites(
+    module: str | None = None, python: str | None = None, limit: int = 50, before: str | None = None
+) -> dict[str, Any]:
     """List the suites that have run, and those that a module registers, the latest run first.
 
     Shape: items [{suite, description, registered, runs, last_run, last_at, prompt_name, prompt_version, passed, score,
@@ -3884,7 +4037,8 @@ def list_suites(module: str | None = None, python: str | None = None) -> dict[st
         }
         for name, row in rows.items()
     ]
-    return {"items": items, "total": len(items), "next": None}
+    offset = read_offset(before)
+    return page(items[offset : offset + read_limit(limit)], len(items), limit, before)
 
 
 def _registered_suites(module: str | None, python: str | None) -> dict[str, dict[str, Any]]:
@@ -3908,7 +4062,15 @@ def _record_here(job: Job) -> list[int]:
         raise ConfigError(
             f"The module '{job.module}' registers no suite.", "A suite is a function under @suite('name')."
         )
-    return [record_run(found, job) for found in chosen]
+    for found in chosen:
+        check_runnable(found, job)
+    keys = []
+    for found in chosen:
+        key, complete = record_run(found, job)
+        keys.append(key)
+        if not complete:
+            break
+    return keys
 
 
 def _choose_python(module: str | None, asked: str | None) -> str | None:
@@ -4007,12 +4169,17 @@ def _ask_child(interpreter: str, order: dict[str, Any]) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory(prefix="promptry-") as folder:
         source, packages = _carried_packages(Path(folder))
-        child = subprocess.Popen(
-            [interpreter, "-c", _LAUNCHER, source, packages],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**outside_environment(), **_virtual_environment(), "PROMPTRY_DB": str(store_path())},
-        )
+        try:
+            child = subprocess.Popen(
+                [interpreter, "-c", _LAUNCHER, source, packages],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**outside_environment(), **_virtual_environment(), "PROMPTRY_DB": str(store_path())},
+            )
+        except OSError as error:
+            raise ConfigError(
+                f"{interpreter} cannot be started: {error.strerror}.", "--python names another."
+            ) from None
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -4050,6 +4217,8 @@ def _serve_child(child: Any, interpreter: str, order: dict[str, Any]) -> dict[st
         try:
             message = json.loads(line)
         except ValueError:
+            message = None
+        if not isinstance(message, dict):
             sys.stderr.write(line.decode("utf-8", "replace"))
             continue
         if "ask" in message:
@@ -4160,6 +4329,8 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "pass" if value else "fail"
     if isinstance(value, float):
+        if value and abs(value) < 0.001:
+            return f"{value:.3g}"
         return f"{value:.4f}".rstrip("0").ljust(5, "0") if abs(value) < 1000 else f"{value:,.1f}"
     if isinstance(value, dict):
         return ", ".join(f"{key}: {item}" for key, item in value.items()) or "-"
@@ -4462,6 +4633,7 @@ READS = (
         (
             Parameter("module", str, "Name the module of suites to list too."),
             Parameter("python", str, "The Python that loads it."),
+            *_PAGE,
         ),
         render_suites,
         "List the suites, with the newest run of each.",

@@ -14,11 +14,9 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
-
 import promptry
+
+ROOT = Path(__file__).resolve().parent.parent
 
 Python = Callable[..., "subprocess.CompletedProcess[str]"]
 StartPython = Callable[..., "subprocess.Popen[str]"]
@@ -39,7 +37,8 @@ def forget_everything() -> None:
         if hasattr(promptry, name):
             getattr(promptry, name).set(None)
     promptry._active = None
-    promptry._open_anywhere = None
+    promptry._open_anywhere.clear()
+    promptry._outcomes_anywhere.clear()
 
 
 def child_environment(**more: str) -> dict[str, str]:

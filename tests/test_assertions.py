@@ -112,8 +112,8 @@ def test_each_assertion_scores_records_and_raises(row: tuple[Any, ...]) -> None:
         (lambda: assert_contains({"a": 1}, "a"), "dict"),  # type: ignore[arg-type]
         (lambda: assert_contains(b"abc", "a"), "bytes"),  # type: ignore[arg-type]
         (lambda: assert_contains("abc", ["a", 3]), "int"),  # type: ignore[list-item]
-        (lambda: assert_contains("abc", None), "NoneType"),  # type: ignore[arg-type]
-        (lambda: assert_contains("abc", 5), "int"),  # type: ignore[arg-type]
+        (lambda: assert_contains("abc", None), "keyword"),  # type: ignore[arg-type]
+        (lambda: assert_contains("abc", 5), "keyword"),  # type: ignore[arg-type]
         (lambda: assert_not_contains(3, "a"), "int"),  # type: ignore[arg-type]
         (lambda: assert_matches(3, "a"), "int"),  # type: ignore[arg-type]
         (lambda: assert_matches("a", 3), "int"),  # type: ignore[arg-type]
@@ -132,7 +132,7 @@ def test_a_catastrophic_pattern_is_an_error_and_neither_a_hang_nor_a_failed_chec
     began = time.monotonic()
     with collect() as checks, pytest.raises(promptry.PromptryError, match="no answer") as caught:
         assert_matches("a" * 60 + "b", "(a|aa)+$")
-    assert time.monotonic() - began < promptry.PATTERN_TIMEOUT_S + 2.0
+    assert time.monotonic() - began < promptry.PATTERN_TIMEOUT_S + 10.0, "a busy machine is late, a hang is longer"
     assert not isinstance(caught.value, AssertionError)
     assert checks == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import re
@@ -14,14 +15,24 @@ from typing import Any
 import pytest
 
 import promptry
-from promptry import assert_contains, assert_exact, case, compare_runs, promote, render_prompt, run_suite, save_prompt, suite
+from promptry import (
+    assert_contains,
+    assert_exact,
+    case,
+    compare_runs,
+    promote,
+    render_prompt,
+    run_suite,
+    save_prompt,
+    suite,
+)
 
 World = dict[str, Any]
 
 
 @pytest.fixture
 def world(store: Path) -> World:
-    """What each case of the suite "quiz" will do: pass (by default), fail, error, a score, or a list of these in turn."""
+    """What each case of the suite "quiz" will do: pass (if not named), fail, error, a score, or a list in turn."""
     save_prompt("p", "Answer in one word.", tag="prod")
     return {}
 
@@ -160,7 +171,8 @@ def test_a_run_that_others_wrote_with_the_plain_columns_is_a_baseline(world: Wor
     )
     for number in range(20):
         raw.execute(
-            "INSERT INTO eval_results (run_id, test_name, assertion_type, passed, score) VALUES (70, ?, 'exact', 1, 1.0)",
+            "INSERT INTO eval_results (run_id, test_name, assertion_type, passed, score)"
+            " VALUES (70, ?, 'exact', 1, 1.0)",
             (f"c{number:02}",),
         )
     quiz(world)
@@ -348,7 +360,8 @@ def test_flips_say_what_broke_what_is_flaky_and_what_was_fixed(world: World) -> 
         ("c00", "fixed", "fail", "pass"),
     ]
     assert all(
-        set(flip) == {"case", "assertion_type", "ordinal", "before", "now", "state"} for flip in result.comparison["flips"]
+        set(flip) == {"case", "assertion_type", "ordinal", "before", "now", "state"}
+        for flip in result.comparison["flips"]
     )
     assert result.comparison["known"] == ["c01"]
     assert code_of(result) == 1
@@ -472,15 +485,15 @@ def test_a_case_of_thirty_checks_of_which_the_first_fails_is_a_flip(world: World
     def check() -> None:
         render_prompt("p", "")
         for word in words:
-            try:
+            with contextlib.suppress(AssertionError):
                 assert_contains(" ".join(world.get("text", words)), word)
-            except AssertionError:
-                pass
 
     run_suite("quiz")
     world["text"] = words[1:10] + words[11:]
     result = judged()
-    assert [(flip["case"], flip["assertion_type"], flip["ordinal"], flip["state"]) for flip in result.comparison["flips"]] == [  # type: ignore[index]
+    assert [
+        (flip["case"], flip["assertion_type"], flip["ordinal"], flip["state"]) for flip in result.comparison["flips"]
+    ] == [  # type: ignore[index]
         ("quiz", "contains", 0, "broken")
     ] or result.comparison["flips"][0]["ordinal"] == 0  # type: ignore[index]
     assert code_of(result) == 1
@@ -526,7 +539,9 @@ def test_the_cause_is_the_model(world: World) -> None:
     quiz(world)
     run_suite("quiz", model_version="m-1")
     cause = judged(model_version="m-2").comparison["cause"]  # type: ignore[index]
-    assert cause["model"] == {"before": "m-1", "now": "m-2"} and cause["prompt"] is None and cause["prompt_diff"] is None
+    assert (
+        cause["model"] == {"before": "m-1", "now": "m-2"} and cause["prompt"] is None and cause["prompt_diff"] is None
+    )
 
 
 def test_the_cause_is_the_dataset(world: World) -> None:
@@ -616,7 +631,9 @@ def test_a_baseline_is_named_by_id_by_tag_or_not_at_all(baseline: Any, world: Wo
         ("1", "", promptry.PromptryError, "."),
     ],
 )
-def test_what_cannot_be_compared_is_said(run: str, baseline: Any, error: type[Exception], words: str, world: World) -> None:
+def test_what_cannot_be_compared_is_said(
+    run: str, baseline: Any, error: type[Exception], words: str, world: World
+) -> None:
     quiz(world)
     run_suite("quiz")
     suite("other", prompt="p")(lambda: assert_exact(1, 1))
@@ -649,6 +666,7 @@ def check(item):
         raise RuntimeError("crashed")
     assert_exact(state, "pass")
 """
+ALL_IN_ERROR = {f"c{number:02}": "error" for number in range(20)}
 EIGHT = {f"c{number:02}": "fail" for number in range(8)}
 
 
@@ -675,6 +693,8 @@ EIGHT = {f"c{number:02}": "fail" for number in range(8)}
         ({"c00": "error"}, [], 3),
         ({"c00": "error"}, ["--compare", "prod"], 3),
         ({"c00": "error", "c01": "fail"}, [], 1),
+        (ALL_IN_ERROR, ["--min-score", "0.5"], 3),
+        (ALL_IN_ERROR, ["--compare", "prod"], 3),
         ({"c00": "error", **EIGHT}, ["--compare", "prod"], 1),
         ({}, ["--compare", "staging", "--require-baseline"], 3),
         ({"c00": "fail"}, ["--compare", "staging", "--require-baseline"], 1),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import sqlite3
 import sys
 import time
@@ -19,7 +21,6 @@ WRITER = """
 import sys, promptry
 promptry.use_store(sys.argv[1])
 out = sys.stdout
-first = True
 while True:
     id = promptry.track_invocation("answer", {"cost_usd": 0.5, "text": "x" * 300})
     assert id is not None
@@ -72,17 +73,14 @@ def test_a_writer_killed_200_times_loses_no_row_that_it_acknowledged(store: Path
         """,
         store,
     )
-    promises, stays = random.Random(20260727), 0
+    moments, kills = random.Random(20260727), 0
     acknowledged: set[int] = set()
     prompts: set[str] = set()
     forker.stdin.write(WRITER.encode("unicode_escape").decode() + "\n")
-    import os
-    import signal
-
     for round in range(200):
         forker.stdin.write("go\n")
         forker.stdin.flush()
-        pid, wait_s, began = 0, promises.uniform(0.0, 0.06), time.monotonic()
+        pid, wait_s, began = 0, moments.uniform(0.0, 0.06), time.monotonic()
         while True:
             line = forker.stdout.readline().strip()
             assert line, forker.stderr.read()
@@ -96,13 +94,13 @@ def test_a_writer_killed_200_times_loses_no_row_that_it_acknowledged(store: Path
                 acknowledged.add(int(line))
             if pid and time.monotonic() - began > wait_s:
                 os.kill(pid, signal.SIGKILL)
-                stays += 1
+                kills += 1
                 pid = 0
         if round % 10 == 9:
             assert acknowledged <= column(store, "SELECT id FROM invocations"), round
             assert prompts <= column(store, "SELECT content FROM prompts"), round
             assert one(store, "PRAGMA integrity_check") == "ok", round
-    assert stays == 200 and len(acknowledged) > 400
+    assert kills == 200 and len(acknowledged) > 400
     assert one(store, "SELECT count(*) FROM invocations") - len(acknowledged) <= 200
     assert len(prompts) > 5 and one(store, "SELECT count(*) FROM prompt_tags") == 1
 
@@ -155,7 +153,8 @@ def in_threads(count):
 
 def in_tasks(count):
     async def all_of_them():
-        calls = (asyncio.to_thread(promptry.track_invocation, "answer", {"cost_usd": 0.5, "n": n}) for n in range(count))
+        track, facts = promptry.track_invocation, {"cost_usd": 0.5}
+        calls = (asyncio.to_thread(track, "answer", {**facts, "n": n}) for n in range(count))
         return await asyncio.gather(*calls)
     ids = asyncio.run(all_of_them())
     promptry.flush_kept_rows(20)

@@ -21,7 +21,7 @@ CATASTROPHES = [("(a|aa)+$", "a" * 60 + "b"), ("(a|a)*$", "a" * 40 + "b"), (r"(\
 def test_a_catastrophic_pattern_ends_within_about_its_time(pattern: str, text: str) -> None:
     began = time.monotonic()
     promptry.match_pattern(pattern, text, True)
-    assert time.monotonic() - began < promptry.PATTERN_TIMEOUT_S + 2.0
+    assert time.monotonic() - began < promptry.PATTERN_TIMEOUT_S + 10.0, "a busy machine is late, a hang is longer"
 
 
 def test_a_pattern_without_an_answer_is_none_and_not_false() -> None:

@@ -217,7 +217,9 @@ def test_noise_of_an_interpreter_that_greets_is_passed_on(
     bare_python: Path, project: Callable[[str], Path], store: Path, tmp_path: Path
 ) -> None:
     project("@suite('s')\ndef check(): assert_exact(1, 1)\n")
-    python = fake_python(tmp_path / "greets", f'echo "Welcome to conda"; echo 42; echo "[1]"; exec "{bare_python}" "$@"')
+    python = fake_python(
+        tmp_path / "greets", f'echo "Welcome to conda"; echo 42; echo "[1]"; exec "{bare_python}" "$@"'
+    )
     done = run(store, "--python", python)
     assert result_of(done)["run_id"] == "1"
     assert "Welcome to conda" in done.stderr
@@ -439,7 +441,16 @@ def test_the_suites_of_another_python_are_listed(
 ) -> None:
     project(TEAM_SUITE)
     done = subprocess.run(
-        [sys.executable, str(ROOT / "promptry.py"), "suites", "--json", "--module", "evals", "--python", str(bare_python)],
+        [
+            sys.executable,
+            str(ROOT / "promptry.py"),
+            "suites",
+            "--json",
+            "--module",
+            "evals",
+            "--python",
+            str(bare_python),
+        ],
         env=environment(store),
         cwd=store.parent,
         capture_output=True,

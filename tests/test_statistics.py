@@ -79,9 +79,9 @@ def enumerated_p(differences: list[float]) -> float:
     """The oracle: every choice of signs, none left out."""
     seen = math.fsum(differences) + 1e-12
     ways = list(itertools.product((-1, 1), repeat=len(differences)))
-    return sum(math.fsum(sign * abs(value) for sign, value in zip(way, differences)) <= seen for way in ways) / len(
-        ways
-    )
+    return sum(
+        math.fsum(sign * abs(value) for sign, value in zip(way, differences, strict=True)) <= seen for way in ways
+    ) / len(ways)
 
 
 @pytest.mark.parametrize(
@@ -140,12 +140,15 @@ def test_holm_of_nothing_is_nothing() -> None:
 
 
 @pytest.mark.parametrize(("n", "quantile"), [(6, 2.570582), (10, 2.262157), (31, 2.042272), (1001, 1.962339)])
-def test_the_interval_of_scores_is_students(n: int, quantile: float) -> None:
-    differences = [0.01 * (place % 2 * 2 - 1) + 0.001 * place / n for place in range(n)]
+def test_the_interval_of_scores_is_students_over_a_deviation_that_is_never_zero(n: int, quantile: float) -> None:
+    """As if one more pair, a whole tenth off, had been seen."""
+    differences = [0.1 * (place % 2 * 2 - 1) + 0.001 * place / n for place in range(n)]
     middle = sum(differences) / n
     deviation = math.sqrt(sum((value - middle) ** 2 for value in differences) / (n - 1))
     low, high = promptry.paired_interval(differences, binary=False) or (0, 0)
-    assert (high - low) / 2 == pytest.approx(quantile * deviation / math.sqrt(n), rel=0.004)
+    assert (high - low) / 2 == pytest.approx(
+        quantile * math.hypot(deviation, 0.1 / math.sqrt(n)) / math.sqrt(n), rel=0.004
+    )
     assert (high + low) / 2 == pytest.approx(middle)
 
 
@@ -183,9 +186,9 @@ def test_the_interval_of_scores_covers_the_truth(n: int) -> None:
     draw = random.Random(n)
     rounds, held = 1_000, 0
     for _ in range(rounds):
-        low, high = promptry.paired_interval([draw.gauss(-0.05, 0.1) for _ in range(n)], binary=False) or (0, 0)
+        low, high = promptry.paired_interval([draw.gauss(-0.05, 0.3) for _ in range(n)], binary=False) or (0, 0)
         held += low <= -0.05 <= high
-    assert 0.93 <= held / rounds <= 0.97
+    assert 0.93 <= held / rounds <= 0.975
 
 
 def binomial(n: int, share: float) -> list[float]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import threading
 import unittest
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,8 @@ def test_a_function_without_blocks_is_one_case_named_as_its_suite() -> None:
 
     result = run_suite("greet")
     assert states_of(result) == {"greet": "pass"}
-    assert result.counts == {"cases": 1, "pass": 1, "fail": 0, "error": 0, "skipped": 0, "checks": 2, "scored": 1}
+    counts = {"cases": 1, "pass": 1, "fail": 0, "error": 0, "skipped": 0, "checks": 2, "scored": 1}
+    assert result.counts.items() >= counts.items()
     assert result.passed and result.score == 1.0
 
 
@@ -238,6 +241,23 @@ def test_assertions_in_worker_threads_belong_to_their_case() -> None:
     assert result.counts["checks"] == 2
 
 
+def test_cases_in_worker_threads_are_cases_of_their_own() -> None:
+    """The usual way to ask a slow model many questions at once."""
+
+    @suite("pool")
+    def check() -> None:
+        def one(number: int) -> None:
+            with case(f"n{number}"):
+                assert_exact(number % 3 == 0, True)
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(one, range(60)))
+
+    result = run_suite("pool")
+    assert states_of(result) == {f"n{number}": "fail" if number % 3 else "pass" for number in range(60)}
+    assert result.counts["checks"] == 60
+
+
 def raise_it(error: BaseException) -> Callable[[], None]:
     def go() -> None:
         raise error
@@ -305,10 +325,8 @@ def test_each_way_a_case_ends_has_its_state_and_reason(row: tuple[Any, ...], for
 def test_a_failed_check_that_the_author_swallowed_still_fails_the_case() -> None:
     @suite("swallow")
     def check() -> None:
-        try:
+        with contextlib.suppress(AssertionError):
             assert_exact(1, 2)
-        except AssertionError:
-            pass
         assert_exact(1, 1)
 
     result = run_suite("swallow")

@@ -2,7 +2,8 @@
 SELECT name, version, content, hash, created_at, metadata
 FROM prompts
 WHERE name = :name AND (:version IS NULL OR version = :version)
-ORDER BY coalesce(json_extract(metadata, '$.promptry.current_at'), created_at) DESC, version DESC
+ORDER BY CASE WHEN json_extract(metadata, '$.promptry.current_at') GLOB '[0-9][0-9][0-9][0-9]-*'
+        THEN json_extract(metadata, '$.promptry.current_at') ELSE created_at END DESC, version DESC
 LIMIT 1;
 
 SELECT version, hash, created_at,

@@ -1,11 +1,13 @@
 -- Every prompt, the latest changed first: its latest version, how many it has, and which version each tag stands on.
 SELECT name,
        (SELECT version FROM prompts AS other WHERE other.name = own.name
-        ORDER BY coalesce(json_extract(metadata, '$.promptry.current_at'), created_at) DESC, version DESC LIMIT 1) AS latest,
+        ORDER BY CASE WHEN json_extract(metadata, '$.promptry.current_at') GLOB '[0-9][0-9][0-9][0-9]-*'
+        THEN json_extract(metadata, '$.promptry.current_at') ELSE created_at END DESC, version DESC LIMIT 1) AS latest,
        count(*) AS versions,
        (SELECT json_group_object(tag, version) FROM prompt_tags JOIN prompts AS tagged ON tagged.id = prompt_id
         WHERE tagged.name = own.name) AS tags,
-       max(coalesce(json_extract(metadata, '$.promptry.current_at'), created_at)) AS current_at,
+       max(CASE WHEN json_extract(metadata, '$.promptry.current_at') GLOB '[0-9][0-9][0-9][0-9]-*'
+        THEN json_extract(metadata, '$.promptry.current_at') ELSE created_at END) AS current_at,
        (SELECT count(*) FROM eval_runs WHERE prompt_name = own.name) AS runs,
        (SELECT count(*) FROM invocations INDEXED BY calls_by_prompt WHERE prompt_name = own.name) AS calls
 FROM prompts AS own

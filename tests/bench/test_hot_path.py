@@ -138,27 +138,48 @@ def test_known_text_is_tracked_in_about_a_microsecond(store: Path) -> None:
 
 
 def test_import_costs_at_most_a_third_more_than_peewee_and_click(tmp_path: Path) -> None:
+    """The ratio is one of processor time: other work on the machine does not count, wall time is printed beside."""
+    shutil.copy(ROOT / "promptry.py", tmp_path / "promptry.py")  # nobody edits it, so its byte code stays valid
     environment = {
         **os.environ,
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": str(tmp_path),
         "PYTHONPYCACHEPREFIX": str(tmp_path / "cache"),
         "PYTHONDONTWRITEBYTECODE": "",
     }
 
-    def span(names: str) -> float:
-        code = f"import time; a = time.perf_counter(); import {names}; print(time.perf_counter() - a)"
+    def spans(names: str) -> tuple[float, float]:
+        code = (
+            "import time; cpu, wall = time.process_time(), time.perf_counter();"
+            f" import {names}; print(time.process_time() - cpu, time.perf_counter() - wall)"
+        )
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-        return float(done.stdout)
+        cpu, wall = map(float, done.stdout.split())
+        return cpu, wall
 
-    span("promptry"), span("peewee, click")
-    pairs = [(span("promptry"), span("peewee, click")) for _ in range(21)]
-    ours, floor = (statistics.median(spans) for spans in zip(*pairs, strict=True))
-    show([("import promptry", f"{ours * 1e3:.1f} ms", f"{floor * 1e3:.1f} ms", ours / floor, "1.3")])
-    assert ours / floor <= 1.3
+    spans("promptry"), spans("peewee, click")
+    pairs = [(spans("promptry"), spans("peewee, click")) for _ in range(21)]
+    rows = []
+    for which, name, goal in ((0, "import promptry (processor)", "1.3"), (1, "import promptry (wall)", "")):
+        ours = statistics.median(pair[0][which] for pair in pairs)
+        floor = statistics.median(pair[1][which] for pair in pairs)
+        rows.append((name, f"{ours * 1e3:.1f} ms", f"{floor * 1e3:.1f} ms", ours / floor, goal))
+    show(rows)
+    assert rows[0][3] <= 1.3
 
 
 def test_import_loads_nothing_heavy(run_python: Any) -> None:
     done = run_python("import sys, promptry\nprint('\\n'.join(sorted(sys.modules)))")
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert "peewee" in loaded
-    assert not loaded & {"numpy", "scipy", "bottle", "mcp", "rich", "pydantic", "httpx2", "regex", "playhouse", "asyncio"}
+    assert not loaded & {
+        "numpy",
+        "scipy",
+        "bottle",
+        "mcp",
+        "rich",
+        "pydantic",
+        "httpx2",
+        "regex",
+        "playhouse",
+        "asyncio",
+    }

@@ -1,0 +1,65 @@
+"""ERRORS: one sentence, the value, what to do next, and the right exit code."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+
+import pytest
+
+import promptry
+
+CODES = [
+    # (class, code, exit code, HTTP status, what else it is)
+    (promptry.PromptryError, "error", 3, 500, Exception),
+    (promptry.WrongUse, "wrong_use", 2, 400, ValueError),
+    (promptry.NotFound, "not_found", 2, 404, ValueError),
+    (promptry.ConfigError, "configuration", 2, 400, promptry.PromptryError),
+    (promptry.StoreError, "store", 3, 503, promptry.PromptryError),
+    (promptry.AssetMissing, "asset_missing", 3, 500, promptry.PromptryError),
+    (promptry.HelperMissing, "helper_missing", 3, 500, promptry.PromptryError),
+    (promptry.CheckFailed, "check_failed", 1, 422, AssertionError),
+]
+
+
+@pytest.mark.parametrize(("kind", "code", "exit_code", "status", "also"), CODES)
+def test_an_error_knows_its_codes(
+    kind: type[promptry.PromptryError], code: str, exit_code: int, status: int, also: type[BaseException]
+) -> None:
+    assert (kind.code, kind.exit_code, kind.http_status) == (code, exit_code, status)
+    assert issubclass(kind, promptry.PromptryError) and issubclass(kind, also)
+
+
+def test_the_table_above_holds_every_error_of_the_module() -> None:
+    errors = {
+        kind for _, kind in inspect.getmembers(promptry, inspect.isclass) if issubclass(kind, promptry.PromptryError)
+    }
+    assert errors == {kind for kind, *_ in CODES}
+
+
+@pytest.mark.parametrize(
+    ("message", "hint", "text"),
+    [("It is so.", "Do that.", "It is so. Do that."), ("It is so.", "", "It is so."), ("", "Do that.", "Do that.")],
+)
+def test_an_error_says_what_is_wrong_and_then_what_to_do(message: str, hint: str, text: str) -> None:
+    error = promptry.WrongUse(message, hint)
+    assert (str(error), error.message, error.hint) == (text, message, hint)
+
+
+def test_an_error_survives_a_process_border() -> None:
+    error = pickle.loads(pickle.dumps(promptry.NotFound("There is no prompt 'x'.", "Look.")))
+    assert isinstance(error, promptry.NotFound) and error.message == "There is no prompt 'x'."
+
+
+@pytest.mark.parametrize(
+    ("word", "words", "hint"),
+    [
+        ("synchronos", ["path", "synchronous"], "Did you mean 'synchronous'?"),
+        ("wait", ["path", "wait_ms"], "Did you mean 'wait_ms'?"),
+        ("banana", ["path", "wait_ms"], ""),
+        ("x", [], ""),
+        ("", ["path"], ""),
+    ],
+)
+def test_the_nearest_word_is_a_hint(word: str, words: list[str], hint: str) -> None:
+    assert promptry.nearest(word, iter(words)) == hint

@@ -1,0 +1,292 @@
+"""READS: one function answers every face, in one shape, and the SQL it rests on gives the same rows."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import promptry
+from promptry import READS, assert_exact, case, promote, render_prompt, run_suite, save_prompt, suite, track_invocation
+
+BY_NAME = {read.name: read for read in READS}
+
+
+@pytest.fixture
+def full(store: Path) -> None:
+    """A store with seven prompts, seven runs of two suites and seven calls."""
+    for number in range(6):
+        save_prompt(f"p{number}", f"text {number}", tag="prod, old" if number == 1 else "prod")
+    save_prompt("support/answer", "Answer.\nBriefly.", metadata={"by": "ä"})
+    save_prompt("support/answer", "Answer.\nAt length.", tag="dev")
+    promote("support/answer", 1, "prod")
+
+    @suite("quiz", "Ten questions.", prompt="support/answer")
+    def check() -> None:
+        render_prompt("support/answer", "")
+        for number in range(3):
+            with case(f"c{number}"):
+                assert_exact(number, number)
+                assert_exact(number == 2, fail is True and number == 2)
+
+    @suite("other")
+    def other() -> None:
+        track_invocation(
+            "p1", {"cost_usd": 0.25, "latency_ms": 7}, model="m", input_text="in", output_text="out", capture=True
+        )
+        assert_exact(1, 1)
+
+    fail = True
+    run_suite("quiz")
+    fail = False
+    for _ in range(3):
+        run_suite("quiz", compare="dev")
+    for _ in range(3):
+        run_suite("other")
+    for number in range(4):
+        track_invocation("support/answer", {"n": number}, usage={"total": 3}, request_id=f"r{number}")
+
+
+# Every read, with words for the command line and the same as arguments of the function.
+ASKED: list[tuple[str, list[str], dict[str, Any]]] = [
+    ("list_prompts", [], {}),
+    ("list_prompts", ["--limit", "2"], {"limit": 2}),
+    ("list_prompts", ["--limit", "2", "--before", "2"], {"limit": 2, "before": "2"}),
+    ("get_prompt", ["support/answer"], {"name": "support/answer"}),
+    ("get_prompt", ["support/answer", "--version", "1"], {"name": "support/answer", "version": 1}),
+    ("get_prompt", ["support/answer", "--tag", "dev"], {"name": "support/answer", "tag": "dev"}),
+    ("diff_prompts", ["support/answer", "1", "2"], {"name": "support/answer", "old": 1, "new": 2}),
+    ("diff_prompts", ["support/answer", "2", "2"], {"name": "support/answer", "old": 2, "new": 2}),
+    ("list_suites", [], {}),
+    ("list_runs", [], {}),
+    ("list_runs", ["--suite", "quiz", "--limit", "2"], {"suite": "quiz", "limit": 2}),
+    ("list_runs", ["--suite", "never ran"], {"suite": "never ran"}),
+    ("get_run", ["1"], {"id": "1"}),
+    ("compare_runs", ["2"], {"run_id": "2"}),
+    ("compare_runs", ["3", "1"], {"run_id": "3", "baseline_id": "1"}),
+    ("compare_runs", ["3", "dev"], {"run_id": "3", "baseline_id": "dev"}),
+    ("list_calls", [], {}),
+    ("list_calls", ["--prompt", "support/answer", "--limit", "3"], {"prompt": "support/answer", "limit": 3}),
+    ("list_calls", ["--prompt", "nothing"], {"prompt": "nothing"}),
+    ("get_call", ["1"], {"id": "1"}),
+]
+
+
+def without_age(found: Any) -> Any:
+    """Take out the one number that goes on while the test runs."""
+    if isinstance(found, dict):
+        return {key: without_age(value) for key, value in found.items() if key != "age_s"}
+    return [without_age(value) for value in found] if isinstance(found, (list, tuple)) else found
+
+
+def answer_of(name: str, arguments: dict[str, Any]) -> Any:
+    found = BY_NAME[name].function(**arguments)
+    return found.to_dict() if hasattr(found, "to_dict") else found
+
+
+def test_each_read_is_asked_here() -> None:
+    assert {name for name, _, _ in ASKED} == set(BY_NAME)
+
+
+@pytest.mark.parametrize(("name", "words", "arguments"), ASKED, ids=lambda part: str(part)[:40])
+def test_json_of_the_command_is_the_answer_of_the_function(
+    name: str, words: list[str], arguments: dict[str, Any], full: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = promptry.run_command([*BY_NAME[name].command.split(), *words, "--json"])
+    said = capsys.readouterr()
+    assert code in ({0, 1} if name == "compare_runs" else {0}), said.err
+    assert without_age(json.loads(said.out)) == without_age(json.loads(json.dumps(answer_of(name, arguments))))
+
+
+@pytest.mark.parametrize(("name", "words", "arguments"), ASKED, ids=lambda part: str(part)[:40])
+def test_each_command_has_a_text_for_people(
+    name: str, words: list[str], arguments: dict[str, Any], full: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert promptry.run_command([*BY_NAME[name].command.split(), *words]) in {0, 1}
+    said = capsys.readouterr()
+    assert said.out.strip() and said.err == ""
+    assert "\x1b" not in said.out, "colour only on a terminal"
+
+
+LISTS = sorted(name for name in BY_NAME if name.startswith("list_"))
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_lists_have_one_shape(name: str, full: None) -> None:
+    found = answer_of(name, {})
+    assert set(found) == {"items", "total", "next"}
+    assert found["total"] == len(found["items"]) > 1 and found["next"] is None
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_empty_lists_have_the_same_shape(name: str, store: Path) -> None:
+    assert answer_of(name, {}) == {"items": [], "total": 0, "next": None}
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in LISTS if "limit" in inspect.signature(BY_NAME[name].function).parameters]
+)
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])
+def test_paging_through_next_gives_each_row_once(name: str, limit: int, full: None) -> None:
+    whole = answer_of(name, {})["items"]
+    assert len(whole) > 1
+    rows: list[Any] = []
+    before: str | None = None
+    for _ in range(20):
+        found = answer_of(name, {"limit": limit, "before": before})
+        assert found["total"] == len(whole)
+        assert len(found["items"]) <= limit
+        rows += found["items"]
+        before = found["next"]
+        if before is None:
+            break
+        assert isinstance(before, str)
+    assert rows == whole
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_each_list_has_a_limit(name: str) -> None:
+    assert "limit" in {parameter.name for parameter in BY_NAME[name].parameters}
+
+
+@pytest.mark.parametrize("name", ["list_runs", "list_calls"])
+def test_a_row_that_comes_while_one_pages_is_not_shown_twice(name: str, full: None) -> None:
+    first = answer_of(name, {"limit": 4})
+    track_invocation("p1")
+    run_suite("other")
+    second = answer_of(name, {"limit": 4, "before": first["next"]})
+    ids = [row["id"] for row in first["items"] + second["items"]]
+    assert len(ids) == len(set(ids)) == 7
+
+
+@pytest.mark.parametrize("name", sorted(BY_NAME))
+def test_the_parameters_of_a_read_are_those_of_its_function(name: str) -> None:
+    read = BY_NAME[name]
+    assert read.function.__name__ == name
+    assert [parameter.name for parameter in read.parameters] == list(inspect.signature(read.function).parameters)
+    for parameter in read.parameters:
+        assert parameter.sentence.endswith(".")
+
+
+def bind(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The parameters that a person would set in sqlite3 for the same question."""
+    return {"id": arguments.get("id"), "run": arguments.get("run_id"), **arguments}
+
+
+@pytest.mark.parametrize(("name", "words", "arguments"), ASKED, ids=lambda part: str(part)[:40])
+def test_the_sql_of_a_read_gives_the_same_rows_in_sqlite3(
+    name: str, words: list[str], arguments: dict[str, Any], full: None, raw: sqlite3.Connection
+) -> None:
+    raw.row_factory = sqlite3.Row
+    answers = []
+    for sql in promptry.statements(name):
+        names = set(re.findall(r":([a-z_]+)", sql))
+        given = {key: bind(name, arguments).get(key) for key in names}
+        if "offset" in names and "before" in arguments:
+            given["offset"] = int(arguments["before"])
+        answers.append([dict(row) for row in raw.execute(sql, given)])
+    found = answer_of(name, arguments)
+    if name.startswith("list_"):
+        key = {"list_prompts": "name", "list_suites": "suite"}.get(name, "id")
+        assert [str(row[key]) for row in answers[0]] == [str(row[key]) for row in found["items"]]
+        assert found["total"] == (answers[1][0]["total"] if len(answers) > 1 else len(answers[0]))
+        for row, item in zip(answers[0], found["items"], strict=True):
+            assert {k: row[k] for k in ("cost_usd", "score", "latest", "runs") if k in row} == {
+                k: item[k] for k in ("cost_usd", "score", "latest", "runs") if k in row
+            }
+    elif name == "get_prompt":
+        assert answers[0][0]["version"] == found["version"] and answers[0][0]["content"] == found["content"]
+        assert [row["version"] for row in answers[1]] == [row["version"] for row in found["versions"]]
+    elif name == "get_run":
+        assert str(answers[0][0]["id"]) == found["id"]
+        assert len(answers[1]) == sum(len(row["checks"]) for row in found["cases"])
+    elif name == "compare_runs":
+        scores = [row["score"] for row in answers[0]]
+        run = promptry.get_run(arguments["run_id"])
+        assert scores == [check["score"] for row in run["cases"] for check in row["checks"]]
+    elif name == "diff_prompts":
+        assert {row["version"] for row in answers[0]} == {arguments["old"], arguments["new"]}
+    else:
+        assert answers[0][0]["metadata"] and str(answers[0][0]["id"]) == found["id"]
+
+
+@pytest.mark.parametrize("name", sorted(BY_NAME))
+def test_promptry_sql_prints_the_sql_of_each_read(
+    name: str, full: None, raw: sqlite3.Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert promptry.run_command(["sql", name]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("--"), "the first line says what it answers"
+    assert text == promptry.asset(f"sql/{name}.sql").decode()
+    assert sqlite3.complete_statement(text)
+
+
+def test_promptry_sql_without_a_name_lists_all_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    assert promptry.run_command(["sql"]) == 0
+    text = capsys.readouterr().out
+    for read in READS:
+        assert read.name in text and read.command in text
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code", "code", "message"),
+    [
+        (["prompt", "show", "absent"], 2, "not_found", "no prompt 'absent'"),
+        (["prompt", "show", "p1", "--version", "9"], 2, "not_found", "no version 9"),
+        (["prompt", "show", "p1", "--tag", "x"], 2, "not_found", "tag 'x'"),
+        (["prompt", "show", "p1", "--tag", "prod", "--version", "1"], 2, "wrong_use", "version and a tag"),
+        (["prompt", "diff", "p1", "1", "2"], 2, "not_found", "no version 2"),
+        (["runs", "99"], 2, "not_found", "no run 99"),
+        (["calls", "99"], 2, "not_found", "no call 99"),
+        (["calls", "x"], 2, "wrong_use", "call id"),
+        (["compare", "99"], 2, "not_found", "no run 99"),
+        (["compare", "1", "nowhere"], 2, "not_found", "nowhere"),
+        (["runs", "--limit", "0"], 2, "wrong_use", "limit"),
+        (["calls", "--before", "x"], 2, "wrong_use", "cursor"),
+        (["calls", "--before", "99999999999999999999999"], 2, "wrong_use", "cursor"),
+        (["prompt", "list", "--before", "99999999999999999999999"], 2, "wrong_use", "cursor"),
+        (["runs", "--limit", "x"], 2, "wrong_use", "--limit"),
+        (["runs", "1", "--suite", "quiz"], 2, "wrong_use", "--suite"),
+        (["prompt", "show"], 2, "wrong_use", "NAME"),
+    ],
+)
+def test_errors_have_one_shape_and_their_exit_code(
+    words: list[str], exit_code: int, code: str, message: str, full: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert promptry.run_command([*words, "--json"]) == exit_code
+    said = capsys.readouterr()
+    error = json.loads(said.out)
+    assert set(error) == {"error"} and set(error["error"]) == {"code", "message", "hint"}
+    assert error["error"]["code"] == code
+    assert message in error["error"]["message"]
+    assert said.err == ""
+
+
+def test_tags_and_names_with_commas_and_slashes_stay_whole(full: None) -> None:
+    rows = {row["name"]: row for row in promptry.list_prompts()["items"]}
+    assert rows["p1"]["tags"] == {"prod, old": 1}
+    assert rows["support/answer"]["tags"] == {"dev": 2, "prod": 1}
+    assert promptry.get_prompt("p1")["tags"] == ["prod, old"]
+
+
+def test_a_row_with_metadata_of_others_is_read_like_ours(full: None, raw: sqlite3.Connection) -> None:
+    raw.execute("INSERT INTO eval_runs (suite_name, overall_pass, metadata) VALUES ('x', 1, '[1, 2]')")
+    raw.execute("INSERT INTO eval_runs (suite_name, overall_pass, metadata) VALUES ('x', 1, '\"text\"')")
+    raw.execute(
+        "INSERT INTO eval_results (run_id, test_name, assertion_type, passed, score, details)"
+        " VALUES (9, 'a', 'exact', 1, 1, '[3]')"
+    )
+    raw.execute('INSERT INTO invocations (prompt_name, metadata) VALUES (\'p1\', \'{"cost_usd": "dear", "model": 7}\')')
+    raw.execute("INSERT INTO prompts (name, version, content, hash, metadata) VALUES ('raw', 1, 't', 'h', '[1]')")
+    assert promptry.list_runs(suite="x")["total"] == 2
+    assert [promptry.get_run(key)["passed"] for key in ("8", "9")] == [True, True]
+    call = promptry.list_calls()["items"][0]
+    assert call["cost_usd"] is None and call["model"] is None
+    assert promptry.get_prompt("raw")["version"] == 1
+    assert save_prompt("raw", "another text") == 2
+    assert promptry.list_suites()["total"] == 3

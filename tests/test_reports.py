@@ -1,0 +1,210 @@
+"""REPORTS: results as text for people: the verdict first, then what changed, then why."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+import promptry
+from promptry import RunResult
+
+COUNTS = {"cases": 20, "pass": 18, "fail": 2, "error": 0, "skipped": 0, "checks": 20, "scored": 20}
+COMPARISON: dict[str, Any] = {
+    "verdict": "regressed",
+    "delta": -0.25,
+    "interval": [-0.44, -0.05],
+    "p": 0.03125,
+    "n": 20,
+    "flips": [
+        {"case": "c1", "assertion_type": "exact", "ordinal": 0, "before": "pass", "now": "fail", "state": "broken"},
+        {"case": "c2", "assertion_type": "exact", "ordinal": 0, "before": "pass", "now": "fail", "state": "flaky"},
+        {"case": "c3", "assertion_type": "exact", "ordinal": 0, "before": "fail", "now": "pass", "state": "fixed"},
+    ],
+    "deltas": [
+        {
+            "assertion_type": "exact",
+            "n": 20,
+            "baseline": 1.0,
+            "current": 0.75,
+            "delta": -0.25,
+            "interval": None,
+            "p": 0.0001,
+            "test": "mcnemar_p",
+        }
+    ],
+    "cause": {
+        "prompt": {"before": "p@1", "now": "p@2"},
+        "model": None,
+        "dataset": None,
+        "commit": None,
+        "prompt_diff": "--- p v1\n+++ p v2\n@@ -1 +1 @@\n-Short.\n+Long.",
+    },
+    "run": {"id": "9", "date": "2026-11-23T12:00:00.000Z", "n": 20, "age_s": 1.0},
+    "baseline": {"id": "7", "date": "2026-11-20T12:00:00.000Z", "n": 20, "age_s": 260_000.0},
+    "passed": False,
+    "known": ["c9"],
+    "unpaired": {"new": ["n1"], "missing": ["m1"], "errors": ["e1"]},
+}
+
+
+def result(**changes: Any) -> RunResult:
+    first = RunResult("9", "quiz", False, 0.75, COUNTS, [], None, prompt="p", prompt_version=2, compare="prod")
+    return first._replace(**changes)
+
+
+def plain(text: str) -> str:
+    return click.unstyle(text)
+
+
+def test_a_table_lines_up_and_puts_numbers_to_the_right() -> None:
+    text = promptry.render_table({"a": "name", "b": "n"}, [{"a": "x", "b": 1}, {"a": "longer", "b": 1000}])
+    assert text.splitlines() == ["name       n", "------  ----", "x          1", "longer  1000"]
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        (None, "-"),
+        (True, "pass"),
+        (False, "fail"),
+        (0, "0"),
+        (0.0, "0.000"),
+        (0.5, "0.500"),
+        (0.12345, "0.1235"),
+        ("two\nlines", "two lines"),
+        ({"prod": 2, "dev": 3}, "prod: 2, dev: 3"),
+        ({}, "-"),
+        ("日本", "日本"),
+    ],
+)
+def test_each_kind_of_value_has_its_text(value: Any, cell: str) -> None:
+    lines = plain(promptry.render_table({"a": "a title that is long"}, [{"a": value}])).splitlines()
+    assert lines[2].strip() == cell
+
+
+def test_a_cost_far_below_a_cent_does_not_read_as_zero() -> None:
+    assert not re.search(r"\b0\.000\b", promptry.render_table({"a": "usd"}, [{"a": 0.00000045}]))
+
+
+def test_a_table_of_nothing_is_its_titles() -> None:
+    assert promptry.render_table({"a": "name"}, []).splitlines() == ["name", "----"]
+
+
+def test_the_verdict_comes_first_then_flips_then_numbers_then_the_cause() -> None:
+    text = plain(
+        promptry.render_result(
+            result(verdict="regressed", comparison=COMPARISON, reasons=("the verdict is regressed",))
+        )
+    )
+    places = [
+        text.index(words)
+        for words in (
+            "FAIL",
+            "because the verdict is regressed",
+            "regressed: run 9",
+            "broken 1: c1",
+            "flaky 1: c2",
+            "fixed 1: c3",
+            "exact",
+            "probable cause",
+            "p@1 -> p@2",
+            "+Long.",
+        )
+    ]
+    assert places == sorted(places)
+
+
+def test_no_number_stands_without_its_n_and_the_baseline_has_a_date_and_an_age() -> None:
+    text = plain(promptry.render_comparison(COMPARISON))
+    assert "20 pairs" in text and "-0.250" in text and "-0.440 to -0.050" in text and "p 0.031" in text
+    assert "run 7 of 2026-11-20T12:00" in text and "3 days old" in text
+    assert "< 0.001" in text, "a p is never shown as 0"
+    assert "known failures, in both runs: 1" in text
+    for words in ("without a baseline: n1", "missing now: m1", "in error: e1"):
+        assert words in text
+
+
+def test_a_comparison_without_pairs_is_still_a_text() -> None:
+    bare = {**COMPARISON, "delta": None, "interval": None, "p": None, "n": 0, "flips": [], "deltas": [], "cause": None}
+    text = plain(promptry.render_comparison({**bare, "verdict": "not enough data"}))
+    assert "not enough data" in text and "0 pairs" in text and "nothing we record changed" in text
+
+
+def test_many_flips_and_cases_are_cut_and_counted() -> None:
+    flips = [{**COMPARISON["flips"][0], "case": f"c{number}"} for number in range(25)]
+    text = plain(promptry.render_comparison({**COMPARISON, "flips": flips}))
+    assert "broken 25: c0," in text and "and 15 more" in text
+    cases = [{"case": f"c{number}", "state": "fail", "score": 0.0, "reason": "x" * 500} for number in range(50)]
+    lines = plain(promptry.render_cases(cases)).splitlines()
+    assert lines[-1] == "... and 30 more" and max(map(len, lines)) < 140
+
+
+@pytest.mark.parametrize(
+    ("age", "words"),
+    [
+        (5.0, "5 seconds"),
+        (300.0, "5 minutes"),
+        (4 * 3600.0, "4 hours"),
+        (86_400 * 40.0, "40 days"),
+        (None, "unknown age"),
+    ],
+)
+def test_the_age_of_a_baseline_is_said_in_words(age: float | None, words: str) -> None:
+    found = {**COMPARISON, "baseline": {**COMPARISON["baseline"], "age_s": age}}
+    assert words in plain(promptry.render_comparison(found))
+
+
+def test_without_a_baseline_the_note_and_the_next_step_are_shown() -> None:
+    text = plain(promptry.render_result(result(passed=True, notes=("NO BASELINE: none is tagged 'prod'.",))))
+    assert "NO BASELINE" in text and "promptry prompt promote p 2 prod" in text
+
+
+def test_a_failing_run_lists_what_fails_with_the_reasons() -> None:
+    cases = [
+        {"case": "good", "repeat": 0, "state": "pass", "score": 1.0, "reason": None},
+        {"case": "bad", "repeat": 0, "state": "fail", "score": 0.0, "reason": "expected 'a',\ngot 'b'"},
+        {"case": "worse", "repeat": 0, "state": "error", "score": None, "reason": "RuntimeError: crashed"},
+    ]
+    text = plain(promptry.render_result(result(cases=cases, reasons=("2 of 20 cases fail",))))
+    assert "bad" in text and "expected 'a', got 'b'" in text and "RuntimeError: crashed" in text
+    assert "good" not in text
+    assert "18 pass, 2 fail" in text
+
+
+def test_an_unknown_score_is_no_zero() -> None:
+    text = plain(promptry.render_result(result(score=None)))
+    assert "no score" in text and "0.000" not in text
+
+
+def test_a_run_read_back_shows_its_facts_and_what_did_not_pass(store: Path) -> None:
+    @promptry.suite("quiz")
+    def check() -> None:
+        for number in range(3):
+            with promptry.case(f"n{number}"):
+                promptry.assert_exact(number, 0)
+
+    key = promptry.run_suite("quiz", model_version="m-1").run_id
+    text = plain(promptry.render_run(promptry.get_run(key)))
+    assert "suite quiz" in text and "m-1" in text and "3 cases: 1 pass, 2 fail" in text
+    assert "n1" in text and "n2" in text and "n0" not in text
+
+
+def test_a_diff_of_equal_texts_says_so(store: Path) -> None:
+    promptry.save_prompt("p", "x")
+    assert "equal" in promptry.render_diff(promptry.diff_prompts("p", 1, 1))
+
+
+def test_the_lines_of_a_diff_are_coloured_and_their_text_is_kept() -> None:
+    painted = promptry.paint_diff("@@ -1 +1 @@\n-old [red]\n+new\n same\n")
+    assert plain(painted) == "@@ -1 +1 @@\n-old [red]\n+new\n same\n"
+    assert "\x1b[31m-old [red]" in painted and "\x1b[32m+new" in painted
+
+
+def test_a_page_says_what_it_leaves_out() -> None:
+    text = promptry.render_rows({"items": [{"a": 1}], "total": 9, "next": "1"}, {"a": "n"}, "none")
+    assert "1 of 9" in text and "--before 1" in text
+    assert promptry.render_rows({"items": [], "total": 0, "next": None}, {"a": "n"}, "Nothing yet.") == "Nothing yet."

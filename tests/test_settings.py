@@ -1,0 +1,146 @@
+"""SETTINGS: a closed list of keys; what is misspelt is said, and what is broken never reaches production code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import promptry
+
+BAD: list[tuple[bytes, str, str]] = [
+    # (promptry.toml, what the sentence holds, the hint)
+    (b"[stor]\n", r"\[stor\] is no section", "Did you mean 'store'?"),
+    (b"[banana]\n", r"\[banana\] is no section", ""),
+    (b"[store]\npth = 'x'\n", r"\[store\] has no key 'pth'", "Did you mean 'path'?"),
+    (b"[store]\nwait = 5\n", r"\[store\] has no key 'wait'", "Did you mean 'wait_ms'?"),
+    (b"[store]\nsynchronos = 'FULL'\n", r"has no key 'synchronos'", "Did you mean 'synchronous'?"),
+    (b"[run]\nmodul = 'x'\n", r"\[run\] has no key 'modul'", "Did you mean 'module'?"),
+    (b"[run]\npath = 'x'\n", r"\[run\] has no key 'path'", ""),
+    (b"store = 5\n", r"store is a section, not a value", ""),
+    (b"[[store]]\npath = 'x'\n", r"store is a section", ""),
+    (b"path = 'x'\n", r"\[path\] is no section", ""),
+    (b"[store]\npath = 5\n", r"\[store\] path is 5; it takes text", ""),
+    (b"[store]\nwait_ms = '250'\n", r"wait_ms is '250'; it takes a whole number", ""),
+    (b"[store]\nwait_ms = 2.5\n", r"wait_ms is 2.5", ""),
+    (b"[store]\nwait_ms = true\n", r"wait_ms is True", ""),
+    (b"[store]\nwait_ms = -1\n", r"wait_ms is -1; it takes 0 to 60000", ""),
+    (b"[store]\nwait_ms = 60001\n", r"wait_ms is 60001", ""),
+    (b"[store]\nsynchronous = 'OFF'\n", r"synchronous is 'OFF'; it takes NORMAL or FULL", ""),
+    (b"[store]\npath = ''\n", r"path", ""),
+    (b"[store\n", r"cannot be read", ""),
+    (b"[store]\npath = \n", r"cannot be read.*line 2", ""),
+    (b"[store]\npath = 'a'\npath = 'b'\n", r"cannot be read", ""),
+    (b"\xff\xfe\x00", r"cannot be read", ""),
+    (b"\x00", r"cannot be read", ""),
+]
+bad_files = pytest.mark.parametrize(("text", "said", "hint"), BAD, ids=[repr(text) for text, *_ in BAD])
+
+
+@bad_files
+def test_a_file_that_cannot_be_meant_is_an_error_with_the_nearest_spelling(
+    tmp_path: Path, text: bytes, said: str, hint: str
+) -> None:
+    file = tmp_path / "promptry.toml"
+    file.write_bytes(text)
+    with pytest.raises(promptry.ConfigError, match=said) as caught:
+        promptry.settings()
+    assert str(file) in str(caught.value) and caught.value.exit_code == 2
+    assert hint in caught.value.hint
+
+
+@bad_files
+def test_a_broken_file_never_raises_out_of_the_hot_path(
+    tmp_path: Path, text: bytes, said: str, hint: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "promptry.toml").write_bytes(text)
+    with caplog.at_level(logging.ERROR, "promptry"):
+        for _ in range(3):
+            assert promptry.track("Hello $who", "greeting") == "Hello $who"
+            assert promptry.track_invocation("greeting") is not None
+            assert promptry.render_prompt("greeting", "default", who="Ada") == "Hello Ada"
+        promptry.seed_prompt("other", "Hello")
+    assert len([record for record in caplog.records if "promptry.toml is ignored" in record.getMessage()]) == 1
+    assert (tmp_path / ".promptry" / "store.db").exists(), "the store stays where the file is"
+
+
+@bad_files
+def test_the_command_line_says_it_in_one_sentence_and_exits_2(
+    tmp_path: Path, text: bytes, said: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "promptry.toml").write_bytes(text)
+    for words in (["prompt", "list"], ["calls"], ["run"]):
+        assert promptry.run_command(words) == 2
+        out = capsys.readouterr()
+        assert not out.out and len(out.err.splitlines()) == 1 and "promptry.toml" in out.err
+    assert promptry.run_command(["doctor"]) == 1
+    assert "fault" in capsys.readouterr().out
+
+
+def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
+    assert promptry.settings() == promptry.Settings()
+    assert promptry.settings()[2:] == (250, "NORMAL", "evals", None)
+
+
+def test_an_empty_file_is_a_file_with_the_defaults(tmp_path: Path) -> None:
+    (tmp_path / "promptry.toml").write_text("")
+    assert promptry.settings() == promptry.Settings(file=tmp_path / "promptry.toml")
+
+
+def test_every_key_is_read(tmp_path: Path) -> None:
+    (tmp_path / "promptry.toml").write_text(
+        '[store]\npath = "a.db"\nwait_ms = 0\nsynchronous = "full"\n[run]\nmodule = "checks"\npython = "py"\n'
+    )
+    assert promptry.settings() == promptry.Settings(tmp_path / "promptry.toml", "a.db", 0, "FULL", "checks", "py")
+
+
+def test_the_file_is_read_once_until_it_is_forgotten(tmp_path: Path) -> None:
+    file = tmp_path / "promptry.toml"
+    file.write_text("[store]\nwait_ms = 1\n")
+    assert promptry.settings().wait_ms == 1
+    file.write_text("[store]\nwait_ms = 2\n")
+    assert promptry.settings().wait_ms == 1
+    promptry.forget_settings()
+    assert promptry.settings().wait_ms == 2
+
+
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / "promptry.toml").write_bytes(b"\xef\xbb\xbf[store]\nwait_ms = 7\n")
+    assert promptry.settings().wait_ms == 7
+
+
+def test_a_folder_of_that_name_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "promptry.toml").mkdir()
+    assert promptry.settings().file is None
+
+
+def test_a_current_folder_that_is_gone_breaks_nothing(tmp_path: Path, run_python: Any) -> None:
+    run_python(
+        """
+        import os, sys, tempfile, promptry
+        folder = tempfile.mkdtemp()
+        os.chdir(folder)
+        os.rmdir(folder)
+        assert promptry.track("A", "p") == "A"
+        assert promptry.track_invocation("p")
+        assert promptry.render_prompt("p", "default") == "A"
+        """
+    )
+    assert (Path.home() / ".promptry" / "store.db").exists()
+
+
+def test_programs_that_are_not_ours_get_the_environment_of_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_PYI_APPLICATION_HOME_DIR", "/tmp/_MEI")
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/tmp/_MEI")
+    monkeypatch.setenv("LD_LIBRARY_PATH_ORIG", "/usr/lib/own")
+    plain = promptry.outside_environment()
+    assert plain["LD_LIBRARY_PATH"] == "/tmp/_MEI" and "_PYI_APPLICATION_HOME_DIR" not in plain
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    assert promptry.outside_environment()["LD_LIBRARY_PATH"] == "/usr/lib/own"
+    monkeypatch.delenv("LD_LIBRARY_PATH_ORIG")
+    assert "LD_LIBRARY_PATH" not in promptry.outside_environment()
+    assert os.environ["LD_LIBRARY_PATH"] == "/tmp/_MEI"

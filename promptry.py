@@ -211,7 +211,7 @@ def nearest(word: str, words: Iterable[str]) -> str:
 # Uses: nothing.
 # Public: nothing.
 
-_second: tuple[int, str] = (0, "")
+_second: tuple[int, str] = (-1, "")
 _seed = os.urandom(8).hex()
 _counter = itertools.count(1)
 
@@ -221,9 +221,10 @@ def now_text() -> str:
     global _second
     now = time.time()
     second = int(now)
-    if _second[0] != second:
-        _second = (second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)))
-    return f"{_second[1]}.{int((now - second) * 1000):03d}Z"
+    known = _second
+    if known[0] != second:
+        known = _second = (second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)))
+    return f"{known[1]}.{int((now - second) * 1000):03d}Z"
 
 
 def later_text(text: str) -> str:
@@ -278,7 +279,7 @@ _KEYS: dict[str, dict[str, type]] = {
     "store": {"path": str, "wait_ms": int, "synchronous": str},
     "run": {"module": str, "python": str},
 }
-_WORDS = {str: "text", int: "a whole number"}
+_WORDS = {str: "text, and not an empty one", int: "a whole number"}
 
 
 class Settings(NamedTuple):
@@ -333,7 +334,7 @@ def load_settings() -> Settings:
     import tomllib
 
     try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
+        data = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{file} cannot be read: {error}.", "Mend or remove the file.") from None
     _check_keys(file, data)
@@ -360,7 +361,7 @@ def _check_keys(file: Path, data: dict[str, Any]) -> None:
             kind = _KEYS[section].get(key)
             if kind is None:
                 raise ConfigError(f"{file}: [{section}] has no key '{key}'.", nearest(key, _KEYS[section]))
-            if not isinstance(value, kind) or isinstance(value, bool):
+            if not isinstance(value, kind) or isinstance(value, bool) or value == "":
                 raise ConfigError(f"{file}: [{section}] {key} is {value!r}; it takes {_WORDS[kind]}.")
 
 
@@ -450,7 +451,7 @@ def _packed_assets() -> Any:
 
 _SECRETS: tuple[tuple[str, str], ...] = (
     ("private key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"),
-    ("connection", r"(?<=://)[^\s:/@]+:[^\s@/]+(?=@)"),
+    ("connection", r"(?<=://)[^\s:/@\[]*:[^\s@/]+(?=@)"),
     ("key", r"\b(?:sk|pk|rk)-[A-Za-z0-9_-]{16,}"),
     ("key", r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
     ("key", r"\bAIza[A-Za-z0-9_-]{35}"),
@@ -459,7 +460,11 @@ _SECRETS: tuple[tuple[str, str], ...] = (
     ("token", r"\bxox[abeprs]-[A-Za-z0-9-]{10,}"),
     ("token", r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
     ("token", r"(?i)(?<=bearer )[A-Za-z0-9._~+/-]{16,}=*"),
-    ("password", r"(?i)(?<=password=)[^\s&;,'\"]+"),
+    ("password", r"(?i)(?<=password=)(?!\[)[^\s&;,'\"]+"),
+    ("password", r"(?i)(?<=\"password\": \")(?!\[)[^\"\n]+"),
+    ("key", r"(?i)(?<=api_key=)(?!\[)[^\s&;,'\"]{16,}"),
+    ("key", r"(?i)(?<=secret_access_key = )(?!\[)[A-Za-z0-9/+=]{40}"),
+    ("key", r"(?i)(?<=secret_access_key=)(?!\[)[A-Za-z0-9/+=]{40}"),
     ("e-mail", r"\b[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,24}\b"),
 )
 _CARD = r"\b(?:\d[ -]?){12,18}\d\b"
@@ -1241,7 +1246,9 @@ def note_served(name: str, version: int, digest: str, rendered: bool = False) ->
     note_last(name, version)
     scope = run_scope()
     if scope is not None:
-        scope.served.setdefault(name, {})[version] = digest
+        versions = scope.served.setdefault(name, {})
+        versions.pop(version, None)
+        versions[version] = digest
         if rendered:
             scope.rendered.add(name)
 
@@ -2033,15 +2040,18 @@ def save_dataset(name: str, items: list[Any], metadata: dict[str, Any] | None = 
     check_name(name)
     if "@" in name:
         raise WrongUse(f"The dataset name '{name}' holds '@'.", "That sign stands before a version, as in qa@3.")
+    listed = isinstance(items, Iterable) and not isinstance(items, (str, bytes, dict))
+    if not listed or not isinstance(metadata, (dict, type(None))):
+        raise WrongUse(f"Dataset '{name}' takes a list of items and a dict of metadata.")
     try:
         text = json.dumps(list(items), allow_nan=False)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise WrongUse(f"The items of dataset '{name}' cannot be written as JSON: {error}.") from None
     digest = hash_text(json.dumps(json.loads(text), sort_keys=True))
     with transact():
-        known = list(Dataset.select(Dataset.version, Dataset.metadata).where(Dataset.name == name))
+        known = list(Dataset.select().where(Dataset.name == name))
         for row in known:
-            if read_own(row.metadata).get("hash") == digest:
+            if _dataset_hash(row.items, row.metadata) == digest:
                 return int(row.version)
         version = max((row.version for row in known), default=0) + 1
         own = write_json({**(metadata or {}), "promptry": {"hash": digest}})
@@ -2056,20 +2066,25 @@ def load_dataset(name: str, version: int | None = None) -> list[Any]:
 
 def require_dataset(name: str, version: int | None = None) -> DatasetVersion:
     """Return a version of a dataset; raises NotFound naming what exists."""
+    too_great = version is not None and abs(version) >= 2**63
     rows = fetch(
         "SELECT name, version, items, metadata FROM datasets WHERE name = :name AND (:version IS NULL OR"
         " version = :version) ORDER BY version DESC LIMIT 1",
-        {"name": name, "version": version},
+        {"name": name, "version": 0 if too_great else version},
     )
     if not rows:
         known = [row["name"] for row in fetch("SELECT DISTINCT name FROM datasets")]
         if name in known:
             raise NotFound(f"Dataset '{name}' has no version {version}.")
         raise NotFound(f"There is no dataset '{name}'.", nearest(name, known) or "save_dataset(name, items) makes one.")
-    items = json.loads(rows[0]["items"])
-    digest = read_own(rows[0]["metadata"]).get("hash")
-    stored = digest if isinstance(digest, str) else None
-    return DatasetVersion(name, rows[0]["version"], items, stored or hash_text(json.dumps(items, sort_keys=True)))
+    digest = _dataset_hash(rows[0]["items"], rows[0]["metadata"])
+    return DatasetVersion(name, rows[0]["version"], json.loads(rows[0]["items"]), digest)
+
+
+def _dataset_hash(items: str, metadata: str | None) -> str:
+    """Return the hash of a dataset, made from its items where another program wrote it."""
+    known = read_own(metadata).get("hash")
+    return known if isinstance(known, str) else hash_text(json.dumps(json.loads(items), sort_keys=True))
 
 
 # ======================================================================================
@@ -2082,9 +2097,13 @@ def require_dataset(name: str, version: int | None = None) -> DatasetVersion:
 def diagnose() -> list[dict[str, str]]:
     """Look the store and settings over: [{name, state (ok, hint, fault), detail}]."""
     findings = [_look_at_settings(), *_look_at_file(store_path())]
-    if any(finding["state"] == "fault" for finding in findings) or not store_path().exists():
-        return [*findings, _look_at_fallbacks()]
-    return [*findings, _look_at_integrity(), _look_at_rows(), _look_at_fallbacks()]
+    if store_path().exists():
+        for name, look in (("integrity", _look_at_integrity), ("rows", _look_at_rows)):
+            try:
+                findings.append(look())
+            except StoreError as error:
+                findings.append(_finding(name, "fault", str(error)))
+    return [*findings, _look_at_fallbacks()]
 
 
 def _finding(name: str, state: str, detail: str) -> dict[str, str]:
@@ -2100,6 +2119,9 @@ def _look_at_settings() -> dict[str, str]:
 
 
 def _look_at_file(path: Path) -> list[dict[str, str]]:
+    above = next(folder for folder in path.parents if folder.exists())
+    if not path.exists() and (not above.is_dir() or not os.access(above, os.W_OK)):
+        return [_finding("store", "fault", f"{path} cannot be made: {above} is no folder that can be written")]
     if not path.exists():
         return [_finding("store", "hint", f"{path} does not exist yet: the first track() or run makes it")]
     findings = [_finding("store", "ok", f"{path}, {path.stat().st_size:,} bytes")]
@@ -2113,11 +2135,8 @@ def _look_at_file(path: Path) -> list[dict[str, str]]:
 
 
 def _look_at_integrity() -> dict[str, str]:
-    try:
-        verdict = fetch("PRAGMA quick_check")[0]["quick_check"]
-        version = fetch("SELECT max(version) AS version FROM schema_version")[0]["version"]
-    except StoreError as error:
-        return _finding("integrity", "fault", str(error))
+    verdict = fetch("PRAGMA quick_check")[0]["quick_check"]
+    version = fetch("SELECT max(version) AS version FROM schema_version")[0]["version"]
     state = "ok" if verdict == "ok" else "fault"
     return _finding(
         "integrity", state, f"{verdict}, schema {version} of {MIGRATIONS[-1][0]}, SQLite {sqlite3.sqlite_version}"
@@ -2376,7 +2395,8 @@ def ask_parent(message: dict[str, Any]) -> dict[str, Any]:
     if _link is None:
         raise HelperMissing("This process was not started by another promptry.")
     source, target = _link
-    with _link_lock:
+    line = b""
+    with _link_lock, contextlib.suppress(OSError):
         target.write(json.dumps(message).encode() + b"\n")
         target.flush()
         line = source.readline()
@@ -2494,6 +2514,8 @@ def assert_exact(actual: Any, expected: Any, case_sensitive: bool = True) -> flo
 
 def _keywords_in(text: Any, keywords: Any, case_sensitive: bool) -> tuple[list[str], list[str]]:
     """Return the keywords and those of them that the text holds."""
+    if not isinstance(keywords, Iterable):
+        raise WrongUse(f"The keywords are {_brief(keywords)}; they take a text or several.")
     words = [keywords] if isinstance(keywords, str) else list(keywords)
     whole = _check_text(text) if case_sensitive else _check_text(text).casefold()
     for word in words:
@@ -2538,6 +2560,7 @@ def assert_matches(text: str, pattern: str, fullmatch: bool = True) -> float:
 
 def assert_json_valid(text: str) -> float:
     """Assert that a text holds a JSON value, in a code fence or among words perhaps; returns 1.0."""
+    _check_text(text)
     try:
         clean_json(text)
         reason = ""
@@ -2551,14 +2574,15 @@ def clean_json(text: str) -> Any:
 
     Of several values the first that starts counts. NaN and Infinity are no JSON. Errors: WrongUse (a ValueError).
     """
-    fenced = re.search(r"```(?:json)?\s*\n?(.*?)```", _check_text(text), re.DOTALL | re.IGNORECASE)
-    whole = (fenced[1] if fenced else text).strip()
-    for candidate in (whole, *_bracketed(whole)):
+    whole = _check_text(text).strip()
+    for candidate in (whole, *_fenced_blocks(whole)):
         for form in (candidate, _without_trailing_commas(candidate)):
-            try:
-                return json.loads(form, parse_constant=_refuse_constant)
-            except (ValueError, RecursionError):
-                continue
+            with contextlib.suppress(ValueError, RecursionError):
+                return _JSON_DECODER.decode(form.strip())
+    for form in (whole, _without_trailing_commas(whole)):
+        found = _first_bracketed(form)
+        if found:
+            return found[0]
     raise WrongUse(f"No JSON in {_brief(text)}.")
 
 
@@ -2566,29 +2590,46 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
 
 
-def _bracketed(text: str) -> Iterator[str]:
-    """Give the first balanced object or array in a text."""
-    start = next((place for place, sign in enumerate(text) if sign in "{["), None)
-    if start is None:
-        return
-    depth, quoted, escaped = 0, False, False
-    for place in range(start, len(text)):
-        sign = text[place]
-        if quoted:
-            quoted = escaped or sign != '"'
-            escaped = sign == "\\" and not escaped
-        elif sign == '"':
-            quoted = True
-        else:
-            depth += (sign in "{[") - (sign in "}]")
-            if depth == 0:
-                yield text[start : place + 1]
-                return
+_JSON_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def _fenced_blocks(text: str) -> list[str]:
+    """Return what stands in code fences: all from the first to the last, then each, those marked json first."""
+    parts = text.split("```")
+    if len(parts) < 2:
+        return []
+    inner = text[len(parts[0]) + 3 :]
+    blocks = [inner, inner.rpartition("```")[0], *parts[1::2]]
+    marked = [block.lstrip()[:4].lower() == "json" for block in blocks]
+    bare = [block.lstrip()[4:] if is_json else block for block, is_json in zip(blocks, marked, strict=True)]
+    return sorted(bare, key=dict(zip(bare, [not is_json for is_json in marked], strict=True)).__getitem__)
+
+
+def _first_bracketed(text: str) -> list[Any]:
+    """Return the first object or array among words, as the only item; a text of many brackets is given up in time."""
+    patience = 100_000 + 10 * len(text)
+    for start in re.finditer(r"[{\[]", text):
+        try:
+            return [_JSON_DECODER.raw_decode(text, start.start())[0]]
+        except json.JSONDecodeError as error:
+            patience -= error.pos - start.start() + 10
+        except (ValueError, RecursionError):
+            patience -= 100_000
+        if patience < 0:
+            break
+    return []
 
 
 def _without_trailing_commas(text: str) -> str:
     """Return a text without the commas that stand before a closing bracket outside of strings."""
-    return re.sub(r'("(?:[^"\\]|\\.)*")|,(\s*[}\]])', lambda found: found[1] or found[2], text)
+    kept, begin, quoted = [], 0, False
+    for found in re.finditer(r'\\.|"|,(?=(\s{0,1000}[}\]])?)', text, re.DOTALL):
+        if found[0] == '"':
+            quoted = not quoted
+        elif found[1] is not None and not quoted:
+            kept.append(text[begin : found.start()])
+            begin = found.end()
+    return "".join([*kept, text[begin:]])
 
 
 # ======================================================================================
@@ -3124,10 +3165,8 @@ def shortcomings(
         found.append(f"{counts['error']} of {ran + counts['error']} cases ended in an error")
     if gate.get("min_pass_rate") is not None and ran and counts["pass"] / ran < gate["min_pass_rate"]:
         found.append(f"{counts['pass'] / ran:.1%} of the cases pass, {gate['min_pass_rate']:.1%} are asked for")
-    if gate.get("min_score") is not None and (score is None or score < gate["min_score"]):
-        found.append(
-            f"the score is {'unknown' if score is None else f'{score:.3f}'}, {gate['min_score']:g} is asked for"
-        )
+    if gate.get("min_score") is not None and score is not None and score < gate["min_score"]:
+        found.append(f"the score is {score:.3f}, {gate['min_score']:g} is asked for")
     demanded = gate.get("min_pass_rate") is not None or gate.get("min_score") is not None
     if counts["fail"] and not demanded and not has_baseline:
         found.append(f"{counts['fail']} of {ran} cases fail")
@@ -3301,25 +3340,24 @@ def record_run(chosen: Suite, job: Job) -> tuple[int, bool]:
     spool, tally = open_spool(header), make_tally()
     keep = True
     try:
-        with entered_scope(scope), contextlib.redirect_stdout(sys.stderr), _interruptible():
-            tries = _run_and_confirm(
-                chosen, job, items, held, lambda outcome: write_outcome(spool, count_outcome(tally, outcome))
-            )
-        keep = bool(tally.states)
-        if tries is None and not keep:
-            raise KeyboardInterrupt
-        manifest = _manifest(chosen, job, scope, dataset, tally, tries)
-        try:
+        with _interruptible():
+            with entered_scope(scope), contextlib.redirect_stdout(sys.stderr):
+                tries = _run_and_confirm(
+                    chosen, job, items, held, lambda outcome: write_outcome(spool, count_outcome(tally, outcome))
+                )
+            if tries is None and not tally.states:
+                raise KeyboardInterrupt
             _check_served(chosen, job, scope)
-        except WrongUse:
-            keep = False
-            raise
-        key = save_run(chosen.name, *_prompt_column(chosen, scope), manifest, tally, spool.path)
+            manifest = _manifest(chosen, job, scope, dataset, tally, tries)
+            key = save_run(chosen.name, *_prompt_column(chosen, scope), manifest, tally, spool.path)
         keep = False
+    except (WrongUse, NotFound):
+        keep = False
+        raise
     except StoreError as error:
         raise StoreError(error.message, f"{error.hint} promptry run --recover saves what has run.") from error
     finally:
-        end_spool(spool, keep=keep)
+        end_spool(spool, keep=keep and bool(tally.states))
     return key, tries is not None
 
 
@@ -3427,21 +3465,25 @@ def _is_statistical(chosen: Suite, job: Job) -> bool:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Make SIGTERM end the cases as Ctrl-C does, so that what has run is saved."""
+    """Make Ctrl-C and SIGTERM end the cases, so that what has run is saved; a second one does not end the saving."""
     import signal
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    seen: list[int] = []
 
-    def stop(*_: Any) -> None:
-        raise KeyboardInterrupt
+    def stop(number: int, _frame: Any) -> None:
+        seen.append(number)
+        if len(seen) != 2:
+            raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _run_cases(chosen: Suite, items: Any, repeat: int, emit: Callable[[CaseOutcome], None]) -> None:
@@ -4147,11 +4189,8 @@ def _imports_of(file: Path) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             base = f"{'.' * node.level}{node.module or ''}"
-            names |= (
-                {base}
-                if node.module and not node.level
-                else {f"{base.rstrip('.')}.{alias.name}" for alias in node.names}
-            )
+            names |= {base} if node.module else set()
+            names |= {f"{base.rstrip('.') if not node.module else base}.{alias.name}" for alias in node.names}
     return {name.lstrip(".") if name.startswith(".") else name for name in names}
 
 
@@ -4182,8 +4221,8 @@ def _ask_child(interpreter: str, order: dict[str, Any]) -> dict[str, Any]:
             ) from None
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+            for number in before:
+                signal.signal(number, lambda *_: child.terminate())
             return _serve_child(child, interpreter, order)
         finally:
             for number, handler in before.items():

@@ -106,7 +106,7 @@ BAD: list[tuple[list[str], int, str]] = [
     (["run", "--repeats", "0"], 2, "--repeats"),
     (["run", "--repeats", "-3"], 2, "--repeats"),
     (["run", "--min-score", "2"], 2, "--min-score"),
-    (["run", "--min-score", "nan"], 2, "--min-score"),
+    (["run", "--min-score", "nan"], 2, "nan"),
     (["run", "--format", "yaml"], 2, "--format"),
     (["run", "--output", "no/such/folder/report.txt"], 2, "--output"),
     (["run", "--output", "."], 2, "--output"),

@@ -438,6 +438,15 @@ def test_an_unknown_version_of_a_prompt_that_no_suite_names_saves_nothing(fixed:
     assert seen == [], "no prompt has that version or tag, so no case needed to run to find out"
 
 
+def test_a_version_that_only_another_prompt_has_saves_nothing_and_leaves_no_spool(three: None) -> None:
+    for number in range(5):
+        save_prompt("q", f"q {number}")
+    render_into([], prompt=None)
+    with pytest.raises(promptry.NotFound, match="'p'"):
+        run_suite("s", prompt_version=5)
+    assert nothing_saved()
+
+
 def test_a_suite_that_cannot_take_its_items_is_refused_at_once(store: Path) -> None:
     suite("no argument", dataset=[{"id": "a"}, {"id": "b"}])(lambda: assert_exact(1, 1))
     suite("argument")(lambda item: assert_exact(1, 1))
@@ -588,7 +597,7 @@ def check():
 
 def test_what_a_suite_prints_goes_to_stderr(tmp_path: Path, run_cli: Callable[..., Any]) -> None:
     (tmp_path / "evals.py").write_text(NOISY)
-    done = run_cli("run", "--json")
+    done = run_cli("run", "--json", PYTHONUNBUFFERED="")
     assert done.returncode == 0
     assert "by print" in done.stderr and "by stdout" in done.stderr
     assert json.loads(done.stdout)["total"] == 1, "stdout holds the report and nothing else"

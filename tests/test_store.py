@@ -265,6 +265,7 @@ import os, sqlite3, sys, threading, promptry
 promptry.use_store(sys.argv[1])
 assert promptry.track_invocation("parent", {"cost_usd": 0.1})
 promptry.track("Hello", "greeting")
+of_parent = promptry.connect()
 stop, pids = threading.Event(), []
 def write():
     while not stop.is_set():
@@ -278,6 +279,7 @@ for number in range(int(sys.argv[3])):
         try:
             ids = [promptry.track_invocation("child", {"number": number}) for _ in range(5)]
             promptry.track(f"child {number}", "of the child")
+            assert promptry.connect() is not of_parent, "a connection must not cross a fork"
             promptry.close_store()
             ids.append(promptry.track_invocation("child"))
             code = 0 if None not in ids else 2

@@ -10,13 +10,14 @@
 Every command does the set-up that it needs; Python >= 3.11 and a package index are enough.
 """
 
-from __future__ import annotations
-
+# Without "from __future__ import annotations", so that a Python 3.6 gets as far as the sentence below.
 import sys
 
 if sys.version_info < (3, 11):  # noqa: UP036 - the reader may have any Python
-    sys.exit("promptry needs Python 3.11 or newer; this is {}.{}.".format(*sys.version_info[:2]))
+    sys.stderr.write("build.py: promptry needs Python 3.11 or newer; this is {}.{}.\n".format(*sys.version_info[:2]))
+    sys.exit(2)
 
+import atexit
 import base64
 import compileall
 import hashlib
@@ -47,7 +48,7 @@ SOURCE = ROOT / "promptry.py"
 ASSETS = ROOT / "assets"
 
 EMPTY_STAMP = '_EMBEDDED = ""\n'
-NOT_SHIPPED = {"web", "README.md", "__pycache__"}
+NOT_SHIPPED = {"web", "README.md"}
 CARRIED = ("peewee", "click")
 FAST = "not binary and not bench and not browser and not fault and not simulation and not slow"
 
@@ -132,7 +133,8 @@ def make_environment(folder: Path) -> None:
 def asset_files() -> list[Path]:
     """List the files that are stamped into the module, sorted."""
     files = (path for path in ASSETS.rglob("*") if path.is_file())
-    return sorted(path for path in files if not NOT_SHIPPED & set(path.relative_to(ASSETS).parts))
+    shipped = (path for path in files if path.relative_to(ASSETS).parts[0] not in NOT_SHIPPED)
+    return sorted(path for path in shipped if "__pycache__" not in path.parts)
 
 
 def packed_assets() -> bytes:
@@ -244,7 +246,9 @@ def get_build_hook() -> type:
         def initialize(self, version: str, build_data: dict[str, Any]) -> None:
             if version == "editable":
                 return
-            stamped = Path(tempfile.mkdtemp()) / "promptry.py"
+            folder = Path(tempfile.mkdtemp())
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+            stamped = folder / "promptry.py"
             stamped.write_text(stamped_source(), encoding="utf-8")
             build_data["force_include"][str(stamped)] = "promptry.py"
 
@@ -317,14 +321,16 @@ def run_demo(words: list[str]) -> int:
 
 
 def run_tests(words: list[str]) -> int:
-    """Build everything that is tested, then run the benchmarks alone and every other test side by side."""
+    """Build everything that is tested, then run the benchmarks alone and every other test side by side.
+
+    pytest's summary of the tests is the last that is printed.
+    """
     python = set_up(dev=True)
-    for make in (make_module, make_zipapp, make_wheel, make_binary):
-        make()
-    bench = run(python, "-m", "pytest", "-q", "-m", "bench", "-s", "tests/bench")
-    tests = run(python, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "-m", "not bench", *words)
+    make_all()
+    bench = run(python, "-m", "pytest", "-s", "-m", "bench", "tests/bench")
     if bench:
-        print(f"build.py: the benchmarks above ended with exit code {bench}.", file=sys.stderr)
+        print(f"build.py: the benchmarks above ended with exit code {bench}, and so will this.", file=sys.stderr)
+    tests = run(python, "-m", "pytest", "-n", "2", "--dist", "loadfile", "-m", "not bench", *words)
     return tests or bench
 
 
@@ -372,6 +378,7 @@ RUNS: dict[str, Callable[[list[str]], int]] = {
 
 def main() -> int:
     """Run one command and return its exit code."""
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # what we say stands before a child's words
     words = sys.argv[1:]
     if not words or words[0] in {"-h", "--help"}:
         print(__doc__)

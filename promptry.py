@@ -46,6 +46,7 @@ import sys
 import threading
 import time
 import weakref
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -2313,7 +2314,7 @@ def _z_of(alpha: float) -> float:
 
 def _mcnemar_power(n: int, discordant: float, share: float, alpha: float) -> float:
     """Return the power of the exact test when each pair differs with one chance, and is worse with another if so."""
-    if n > 300:
+    if n > 1000:
         drop = discordant * (2 * share - 1)
         limit = _z_of(alpha) * math.sqrt(n * discordant)
         return 1 - _normal_tail((limit - n * drop) / math.sqrt(n * (discordant - drop * drop)))
@@ -2321,7 +2322,7 @@ def _mcnemar_power(n: int, discordant: float, share: float, alpha: float) -> flo
     for total in range(n + 1):
         chance = math.comb(n, total) * discordant**total * (1 - discordant) ** (n - total)
         if chance > 1e-9:
-            worst = next((worse for worse in range(total + 1) if mcnemar_p(worse, total - worse) <= alpha), total + 1)
+            worst = bisect_left(range(total + 1), True, key=lambda worse: mcnemar_p(worse, total - worse) <= alpha)  # noqa: B023
             power += chance * sum(
                 math.comb(total, worse) * share**worse * (1 - share) ** (total - worse)
                 for worse in range(worst, total + 1)
@@ -2406,6 +2407,16 @@ def ask_parent(message: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
+def _leave_link() -> None:
+    """Leave the pipe to the process that was started with it: two that read from it would mix up the answers."""
+    global _link
+    _link = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_link)
+
+
 def link_parent(source: IO[bytes], target: IO[bytes]) -> None:
     """Keep the two ends of the pipe to the parent that started this process."""
     global _link
@@ -2415,7 +2426,7 @@ def link_parent(source: IO[bytes], target: IO[bytes]) -> None:
 # ======================================================================================
 # === ASSERTIONS: each computes a score; one wrapper records the check and raises
 # ======================================================================================
-# Uses: ERRORS, CLOCK, HELPERS.
+# Uses: ERRORS, CLOCK, STORE, HELPERS.
 # Public: Check, collect, assert_exact, assert_contains, assert_not_contains, assert_matches, assert_json_valid,
 #   clean_json.
 #
@@ -2488,8 +2499,11 @@ def record_check(kind: str, score: float, passed: bool, expected: Any, actual: A
 
 
 def _shortened(value: Any) -> Any:
-    if isinstance(value, str) and len(value) > MAX_DETAIL_CHARS:
-        return f"{value[:MAX_DETAIL_CHARS]}... ({len(value) - MAX_DETAIL_CHARS:,} more characters)"
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    text = value if isinstance(value, str) else write_json(value)
+    if len(text) > MAX_DETAIL_CHARS:
+        return f"{text[:MAX_DETAIL_CHARS]}... ({len(text) - MAX_DETAIL_CHARS:,} more characters)"
     return value
 
 
@@ -2741,14 +2755,21 @@ def case(id: str) -> Iterator[None]:
         return
     prefix, repeat, emit = place
     name = f"{prefix}/{id}" if prefix else id
-    with opened_collection() as collection:
-        trouble = None
+    inner: list[str] = []
+
+    def count(outcome: CaseOutcome) -> None:
+        inner.append(outcome.case)
+        emit(outcome)
+
+    trouble = None
+    with opened_cases(name, repeat, count), opened_collection() as collection:
         try:
             yield
         except BaseException as error:
             if not is_trouble(error):
                 raise
             trouble = error
+    if collection.checks or trouble is not None or not inner:
         emit(judge_case(name, repeat, collection.checks, trouble))
 
 
@@ -3704,7 +3725,7 @@ def compare_runs(run_id: str | int, baseline_id: str | int | None = None) -> Com
     differences = [pair.now - pair.before for pair in pairs]
     binary = _is_binary(pairs)
     flips = _flips(before, now, baseline["cases"], run["cases"], gate.get("confirm") or {})
-    can_tell = can_see(gate.get("margin", 0.10), differences, binary, ALPHA)
+    can_tell = can_see(gate.get("margin", 0.10), differences, binary, ALPHA / max(1, len(deltas)))
     verdict = _verdict(deltas, len(pairs), gate.get("tolerance", 0.02), can_tell)
     broken = [flip for flip in flips if flip["state"] == "broken"]
     return Comparison(
@@ -4004,7 +4025,8 @@ def run_suite(
 #
 # A suite imports its team's packages, which an executable does not carry. The child runs and records; this process
 # answers what the child's Python lacks, judges and reports. Both speak JSON lines over the child's stdin and stdout;
-# what the suite itself prints goes to stderr. Ours come after the team's own packages on the path.
+# what the suite itself prints goes to stderr. The child is a process group of its own, so that a Ctrl-C reaches it
+# once. Ours come after the team's own packages on the path.
 
 _LAUNCHER = """
 import json, sys
@@ -4036,7 +4058,15 @@ def run_job(job: Job, python: str | None = None) -> list[RunResult]:
             keys = _record_here(job)
     else:
         keys = _ask_child(interpreter, {"run": job._asdict()})["runs"]
-    return [judge_run(key, job.compare) for key in keys]
+    results, faults = [], []
+    for key in keys:
+        try:
+            results.append(judge_run(key, job.compare))
+        except WrongUse as error:
+            faults.append(error)
+    if faults:
+        raise faults[0]
+    return results
 
 
 @contextlib.contextmanager
@@ -4052,6 +4082,8 @@ def _talk_on_stderr() -> Iterator[None]:
     try:
         yield
     finally:
+        for stream in filter(None, (sys.stdout, sys.__stdout__)):
+            stream.flush()
         os.dup2(kept, 1)
         os.close(kept)
 
@@ -4214,6 +4246,7 @@ def _ask_child(interpreter: str, order: dict[str, Any]) -> dict[str, Any]:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env={**outside_environment(), **_virtual_environment(), "PROMPTRY_DB": str(store_path())},
+                process_group=0 if os.name == "posix" else None,
             )
         except OSError as error:
             raise ConfigError(
@@ -4222,7 +4255,7 @@ def _ask_child(interpreter: str, order: dict[str, Any]) -> dict[str, Any]:
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             for number in before:
-                signal.signal(number, lambda *_: child.terminate())
+                signal.signal(number, lambda got, _frame: child.send_signal(got))
             return _serve_child(child, interpreter, order)
         finally:
             for number, handler in before.items():
@@ -5133,10 +5166,21 @@ def _tell_next(folder: str) -> None:
 
 def main() -> None:
     """Run promptry on the words of the command line and exit with the code that says what came of it."""
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     sys.exit(run_command(sys.argv[1:]))
+
+
+def _open_streams() -> None:
+    """Give a process that was started without its streams empty ones, so that no file of ours takes their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
 
 # ======================================================================================

@@ -145,9 +145,7 @@ def test_the_interval_of_scores_is_students(n: int, quantile: float) -> None:
     middle = sum(differences) / n
     deviation = math.sqrt(sum((value - middle) ** 2 for value in differences) / (n - 1))
     low, high = promptry.paired_interval(differences, binary=False) or (0, 0)
-    assert (high - low) / 2 == pytest.approx(
-        quantile * deviation / math.sqrt(n), rel=0.004
-    )
+    assert (high - low) / 2 == pytest.approx(quantile * deviation / math.sqrt(n), rel=0.004)
     assert (high + low) / 2 == pytest.approx(middle)
 
 

@@ -1,0 +1,95 @@
+"""Saved runs: what keeps one from passing, what is counted, and how it is read back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import promptry
+from promptry import assert_exact, case, run_suite, suite
+
+COUNTS = {"cases": 10, "pass": 10, "fail": 0, "error": 0, "skipped": 0, "checks": 10, "scored": 10}
+
+
+@pytest.mark.parametrize(
+    ("counts", "score", "gate", "has_baseline", "said"),
+    [
+        ({}, 1.0, {}, False, []),
+        ({"pass": 9, "fail": 1}, 0.9, {}, False, ["1 of 10 cases fail"]),
+        ({"pass": 9, "fail": 1}, 0.9, {}, True, []),
+        ({"pass": 9, "error": 1}, 1.0, {}, True, ["1 of 10 cases ended in an error"]),
+        ({"pass": 9, "fail": 1}, 0.9, {"min_pass_rate": 0.9}, False, []),
+        ({"pass": 8, "fail": 2}, 0.8, {"min_pass_rate": 0.9}, True, ["80.0% of the cases pass, 90.0% are asked for"]),
+        ({"pass": 8, "fail": 2}, 0.8, {"min_score": 0.8}, False, []),
+        ({"pass": 8, "fail": 2}, 0.75, {"min_score": 0.8}, False, ["the score is 0.750, 0.8 is asked for"]),
+        ({"pass": 0, "skipped": 10}, None, {}, False, ["no case ran"]),
+        ({"pass": 0, "error": 10}, None, {"min_score": 0.5}, False, ["10 of 10 cases ended in an error"]),
+    ],
+)
+def test_what_keeps_a_run_from_passing(
+    counts: dict[str, int], score: float | None, gate: dict[str, Any], has_baseline: bool, said: list[str]
+) -> None:
+    assert promptry.shortcomings({**COUNTS, **counts}, score, {"gate": gate}, has_baseline=has_baseline) == said
+
+
+def test_an_interrupted_run_never_passes() -> None:
+    assert promptry.shortcomings(COUNTS, 1.0, {"complete": False}) == ["the run was interrupted"]
+
+
+def test_the_score_is_the_mean_of_the_cases_and_not_of_the_checks(store: Path) -> None:
+    @suite("means", repeats=2)
+    def check() -> None:
+        with case("many"):
+            for _ in range(9):
+                assert_exact(1, 1)
+        with case("one"):
+            assert_exact(1, 2)
+
+    result = run_suite("means")
+    assert result.score == 0.5
+    assert result.counts == {"cases": 2, "pass": 2, "fail": 2, "error": 0, "skipped": 0, "checks": 20, "scored": 2}
+
+
+def test_a_run_is_read_back_as_it_was_returned(store: Path) -> None:
+    @suite("read")
+    def check() -> None:
+        with case("good"):
+            assert_exact(1, 1)
+        with case("bad"):
+            assert_exact(1, 2)
+        with case("broken"):
+            raise KeyError("key")
+
+    result = run_suite("read")
+    found = promptry.get_run(result.run_id)
+    assert [(row["case"], row["state"]) for row in found["cases"]] == [
+        ("good", "pass"),
+        ("bad", "fail"),
+        ("broken", "error"),
+    ]
+    assert found["counts"] == result.counts and found["score"] == result.score == 0.5
+    assert [{key: value for key, value in row.items() if key != "checks"} for row in found["cases"]] == result.cases
+    (check_row,) = found["cases"][1]["checks"]
+    assert check_row["details"] == {"expected": 2, "actual": 1, "reason": "expected 2, got 1", "repeat": 0}
+
+
+def test_a_run_of_others_without_a_manifest_is_complete_and_without_verdict(raw: Any) -> None:
+    raw.execute("INSERT INTO eval_runs (suite_name, overall_pass, overall_score) VALUES ('theirs', 1, 0.5)")
+    raw.execute(
+        "INSERT INTO eval_results (run_id, test_name, assertion_type, passed, score) VALUES (1, 'a', 'x', 1, 0.5)"
+    )
+    found = promptry.get_run("1")
+    assert (found["complete"], found["verdict"], found["score"]) == (True, None, 0.5)
+    assert found["counts"]["pass"] == 1
+    assert promptry.list_runs()["items"][0]["complete"] is True
+
+
+def test_runs_of_an_unknown_suite_are_none_and_no_error(store: Path) -> None:
+    assert promptry.list_runs("never ran") == {"items": [], "total": 0, "next": None}
+
+
+def test_an_unknown_run_is_not_found(store: Path) -> None:
+    with pytest.raises(promptry.NotFound, match="no run 5"):
+        promptry.get_run("5")

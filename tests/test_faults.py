@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import sqlite3
 import sys
@@ -18,18 +19,15 @@ import promptry
 pytestmark = pytest.mark.fault
 
 WRITER = """
-import sys, promptry
+import os, sys, promptry
 promptry.use_store(sys.argv[1])
-out = sys.stdout
 while True:
     id = promptry.track_invocation("answer", {"cost_usd": 0.5, "text": "x" * 300})
     assert id is not None
-    out.write(f"{id}\\n")
-    out.flush()
+    os.write(1, b"call %d.\\n" % id)
     if id % 50 == 0:
         promptry.track(f"version {id}", "greeting", tag="prod")
-        out.write(f"p{id}\\n")
-        out.flush()
+        os.write(1, b"prompt %d.\\n" % id)
 """
 
 
@@ -53,13 +51,13 @@ def column(path: Path, sql: str) -> set[Any]:
 def test_a_writer_killed_200_times_loses_no_row_that_it_acknowledged(store: Path, start_python: Any) -> None:
     """Each round starts a child, lets it write for a random moment, kills it with SIGKILL, and looks at the file.
 
-    The children prefork from one parent that has promptry imported, for a start of Python costs more than a round.
+    The children are forked by one parent that has promptry imported: a start of Python costs more than a round. Both
+    write to one pipe, each line in one write, which the system never mixes.
     """
     forker = start_python(
         """
         import os, sys, promptry
-        code = sys.stdin.readline()
-        code = code.encode().decode("unicode_escape")
+        code = sys.stdin.readline().encode().decode("unicode_escape")
         for line in sys.stdin:
             pid = os.fork()
             if pid == 0:
@@ -67,42 +65,46 @@ def test_a_writer_killed_200_times_loses_no_row_that_it_acknowledged(store: Path
                     exec(code, {"__name__": "child"})
                 finally:
                     os._exit(3)
-            print(f"pid {pid}", flush=True)
-            os.waitpid(pid, 0)
-            print("end", flush=True)
+            os.write(1, b"child %d.\\n" % pid)
+            os.write(1, b"ended %d.\\n" % os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
         """,
         store,
     )
-    moments, kills = random.Random(20260727), 0
+    forker.stdin.write(WRITER.encode("unicode_escape").decode() + "\n")
+    moments = random.Random(20260727)
     acknowledged: set[int] = set()
     prompts: set[str] = set()
-    forker.stdin.write(WRITER.encode("unicode_escape").decode() + "\n")
     for round in range(200):
         forker.stdin.write("go\n")
         forker.stdin.flush()
-        pid, wait_s, began = 0, moments.uniform(0.0, 0.06), time.monotonic()
-        while True:
-            line = forker.stdout.readline().strip()
-            assert line, forker.stderr.read()
-            if line.startswith("pid"):
-                pid = int(line[4:])
-            elif line == "end":
-                break
-            elif line.startswith("p"):
-                prompts.add(f"version {line[1:]}")
-            else:
-                acknowledged.add(int(line))
-            if pid and time.monotonic() - began > wait_s:
-                os.kill(pid, signal.SIGKILL)
-                kills += 1
-                pid = 0
+        calls, versions = live_until_killed(forker, moments.uniform(0.0, 0.06))
+        acknowledged |= calls
+        prompts |= {f"version {number}" for number in versions}
         if round % 10 == 9:
             assert acknowledged <= column(store, "SELECT id FROM invocations"), round
             assert prompts <= column(store, "SELECT content FROM prompts"), round
             assert one(store, "PRAGMA integrity_check") == "ok", round
-    assert kills == 200 and len(acknowledged) > 400
+    assert len(acknowledged) > 400 and len(prompts) > 5
     assert one(store, "SELECT count(*) FROM invocations") - len(acknowledged) <= 200
-    assert len(prompts) > 5 and one(store, "SELECT count(*) FROM prompt_tags") == 1
+    assert one(store, "SELECT count(*) FROM prompt_tags") == 1
+
+
+def live_until_killed(forker: Any, span_s: float) -> tuple[set[int], set[int]]:
+    """Read what the forker's child acknowledges, kill it at the first line after a span, and return what it said."""
+    said: dict[str, list[int]] = {"call": [], "prompt": [], "child": [], "ended": []}
+    began, killed = time.monotonic(), False
+    while not said["ended"]:
+        line = forker.stdout.readline()
+        found = re.fullmatch(r"(call|prompt|child|ended) (-?\d+)\.\n", line)
+        if found is None:
+            forker.kill()
+            raise AssertionError(f"{line!r} {forker.communicate()[1]}")
+        said[found[1]].append(int(found[2]))
+        if said["child"] and not killed and time.monotonic() - began > span_s:
+            os.kill(said["child"][0], signal.SIGKILL)
+            killed = True
+    assert killed and said["ended"] == [-signal.SIGKILL]
+    return set(said["call"]), set(said["prompt"])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is POSIX")

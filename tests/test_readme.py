@@ -1,0 +1,99 @@
+"""What the README tells a person to type or write is there and works."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import build
+import promptry
+
+README = (build.ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+PYTHON = [text for language, text in BLOCKS if language == "python"]
+
+
+def command_of(words: list[str]) -> Any:
+    """Return the click command that some words name, or None."""
+    found: Any = promptry.cli
+    for word in words:
+        inner = getattr(found, "commands", None)
+        if inner is None:
+            return found
+        if word not in inner:
+            return None
+        found = inner[word]
+    return found
+
+
+def typed_lines() -> list[str]:
+    """Return every line of the README that begins with a call of promptry, without its comment."""
+    lines = (line.strip().removeprefix("$ ").split("#")[0] for line in README.splitlines())
+    spans = re.findall(r"`(promptry [^`]+)`", README)
+    return [*(line.strip() for line in lines if line.startswith("promptry ")), *spans]
+
+
+@pytest.mark.parametrize("line", sorted(set(typed_lines())))
+def test_each_command_exists_with_its_options(line: str) -> None:
+    command = command_of(line.split()[1:])
+    assert command is not None, line
+    known = {option for parameter in command.params for option in parameter.opts + parameter.secondary_opts}
+    assert {word.partition("=")[0] for word in line.split() if word.startswith("--")} <= known | {"--help"}
+
+
+def test_each_command_of_the_program_stands_in_the_readme() -> None:
+    for name in build.SMOKE:
+        assert re.search(rf"`[^`\n]*\b{name.split()[-1]}\b", README), name
+
+
+@pytest.mark.parametrize("text", PYTHON)
+def test_each_piece_of_python_compiles_and_imports_what_there_is(text: str) -> None:
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and node.module == "promptry":
+            assert {alias.name for alias in node.names} <= set(promptry.__all__)
+
+
+def test_each_command_of_the_build_exists() -> None:
+    names = re.findall(r"python3 build\.py (\w+)", README)
+    assert {"demo", "test"} <= set(names) <= {*build.RUNS, *build.MAKES}
+
+
+def test_the_settings_are_those_that_there_are(tmp_path: Path) -> None:
+    (text,) = [text for language, text in BLOCKS if language == "toml"]
+    (tmp_path / "promptry.toml").write_text(text)
+    found = promptry.load_settings()
+    assert (found.wait_ms, found.module, found.python) == (250, "evals", ".venv/bin/python")
+
+
+def test_the_suite_runs_as_it_is_written(store: Path) -> None:
+    world: dict[str, Any] = {"answer": lambda question: '{"status": "a refund is on its way"}'}
+    exec(compile(PYTHON[1], "README.md", "exec"), world)
+    result = promptry.run_suite("support")
+    assert result.passed and result.counts["cases"] == 2
+
+
+def test_the_pipeline_runs_as_it_is_written(store: Path) -> None:
+    class Reply:
+        """What a client of a model returns."""
+
+        model, usage = "gpt-4o-mini", {"prompt_tokens": 3, "completion_tokens": 2}
+        choices = [type("Choice", (), {"message": type("Message", (), {"content": "Yes."})})]
+
+    class Client:
+        """A client of a model."""
+
+        class chat:  # noqa: N801
+            class completions:  # noqa: N801
+                @staticmethod
+                def create(**_: Any) -> Reply:
+                    return Reply()
+
+    world: dict[str, Any] = {"client": Client}
+    exec(compile(PYTHON[0], "README.md", "exec"), world)
+    assert world["answer"]("Is it?") == "Yes."
+    (call,) = promptry.list_calls()["items"]
+    assert (call["prompt_name"], call["prompt_version"], call["model"]) == ("support/answer", 1, "gpt-4o-mini")

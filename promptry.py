@@ -461,11 +461,11 @@ _SECRETS: tuple[tuple[str, str], ...] = (
     ("token", r"\bxox[abeprs]-[A-Za-z0-9-]{10,}"),
     ("token", r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
     ("token", r"(?i)(?<=bearer )[A-Za-z0-9._~+/-]{16,}=*"),
-    ("password", r"(?i)(?<=password=)(?!\[)[^\s&;,'\"]+"),
-    ("password", r"(?i)(?<=\"password\": \")(?!\[)[^\"\n]+"),
-    ("key", r"(?i)(?<=api_key=)(?!\[)[^\s&;,'\"]{16,}"),
-    ("key", r"(?i)(?<=secret_access_key = )(?!\[)[A-Za-z0-9/+=]{40}"),
-    ("key", r"(?i)(?<=secret_access_key=)(?!\[)[A-Za-z0-9/+=]{40}"),
+    (
+        "password",  # the name, in group 1, stays
+        r"(?i)((?:password|passwd|pwd|secret|api[_-]?key|access[_-]?key|access[_-]?token)[\"']?"
+        r"\s{0,3}(?:=|:\s{0,3}(?=[\"']))\s{0,3}[\"']?)(?!\[)[^\s&;,'\"]+",
+    ),
     ("e-mail", r"\b[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,24}\b"),
 )
 _CARD = r"\b(?:\d[ -]?){12,18}\d\b"
@@ -473,7 +473,8 @@ _CARD = r"\b(?:\d[ -]?){12,18}\d\b"
 
 @functools.cache
 def _secret_patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    return tuple((f"[{kind} removed]", re.compile(pattern)) for kind, pattern in _SECRETS)
+    compiled = ((kind, re.compile(pattern)) for kind, pattern in _SECRETS)
+    return tuple((("\\1" if pattern.groups else "") + f"[{kind} removed]", pattern) for kind, pattern in compiled)
 
 
 def mask_secrets(text: str) -> str:
@@ -862,6 +863,7 @@ _write_lock = threading.RLock()
 _connections: list[tuple[weakref.ref[threading.Thread], sqlite3.Connection]] = []
 _inherited: list[Any] = []
 _chosen_path: str | None = None
+_looked: list[Path] = []
 _memories: list[Callable[[], object]] = []
 
 
@@ -902,6 +904,7 @@ def close_store() -> None:
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
         _connections.clear()
+        _looked.clear()
         db.dispose()
         db.deferred = True
 
@@ -928,7 +931,7 @@ def write_lock(wait_s: float) -> Iterator[None]:
 
 def _open(wait_s: float) -> None:
     path = store_path()
-    if Path(f"{path}-wal").exists():
+    if not _looked and Path(f"{path}-wal").exists():
         _look_first(path)
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -957,6 +960,7 @@ def _look_first(path: Path) -> None:
             check_schema(reader, str(path))
     except sqlite3.OperationalError as error:
         log.debug("%s cannot be looked at read-only: %s", path, error)
+    _looked.append(path)
 
 
 def _decoded(text: bytes) -> str:
@@ -1018,6 +1022,7 @@ def _begin(connection: sqlite3.Connection, patience_s: float) -> None:
         except sqlite3.OperationalError as error:
             if not is_busy(error) or monotonic_s() > until:
                 raise
+            time.sleep(0.005)
 
 
 @contextlib.contextmanager
@@ -4126,7 +4131,7 @@ def _registered_suites(module: str | None, python: str | None) -> dict[str, dict
 
 
 def _described(suites: dict[str, Suite]) -> dict[str, dict[str, Any]]:
-    return {name: {"description": found.description, "prompt": found.prompt} for name, found in suites.items()}
+    return {name: {"description": found.description or None, "prompt": found.prompt} for name, found in suites.items()}
 
 
 def _record_here(job: Job) -> list[int]:

@@ -7,8 +7,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,19 @@ def check():
         assert_exact(text, "hi\\n")
     with case("clean environment"):
         assert_not_contains(open("/proc/self/maps").read() if sys.platform == "linux" else "", "_MEI")
+"""
+
+ENDLESS = """
+import pathlib, time
+from promptry import assert_exact, case, suite
+
+@suite("endless")
+def check():
+    with case("a"):
+        assert_exact(1, 1)
+    with case("b"):
+        pathlib.Path("ready").write_text("")
+        time.sleep(60)
 """
 
 
@@ -266,3 +281,30 @@ def test_the_executable_runs_a_suite_in_the_teams_environment(tmp_path: Path, wh
     team.rename(tmp_path / ".venv")
     done = run(build.make_binary(), *words, folder=tmp_path)
     assert json.loads(done.stdout)["items"][0]["counts"]["pass"] == 6
+
+
+@pytest.mark.binary
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize("where", ["inside the executable", "in the team's Python"])
+def test_a_signal_to_the_executable_keeps_what_has_run(tmp_path: Path, number: signal.Signals, where: str) -> None:
+    (tmp_path / "evals.py").write_text(ENDLESS)
+    words = ["--python", sys.executable] if where == "in the team's Python" else []
+    child = subprocess.Popen(
+        [build.make_binary(), "run", "--db", "s.db", "--json", *words],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        until = time.monotonic() + 60
+        while not (tmp_path / "ready").exists():
+            assert child.poll() is None and time.monotonic() < until, child.communicate()
+            time.sleep(0.05)
+        child.send_signal(number)
+        out, err = child.communicate(timeout=60)
+    finally:
+        child.kill()
+    (result,) = json.loads(out)["items"]
+    assert (child.returncode, result["complete"], result["counts"]["pass"]) == (3, False, 1), err

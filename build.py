@@ -109,14 +109,23 @@ def set_up(*, dev: bool) -> Path:
     """Make .venv with what promptry needs, with the developers' tools if asked, and return its interpreter."""
     wanted = [*project()["project"]["dependencies"], *(project()["dependency-groups"]["dev"] if dev else [])]
     python, stamp = python_of(VENV), VENV / "installed.json"
-    known = json.loads(stamp.read_text()) if stamp.is_file() and python.is_file() else {}
-    if known.get("python") != sys.version:
+    known = json.loads(stamp.read_text()) if stamp.is_file() else {"python": sys.version, "packages": []}
+    if known["python"] != sys.version or not has_pip(python):
         make_environment(VENV)
         known = {"python": sys.version, "packages": []}
     if not set(wanted) <= set(known["packages"]):
         must_run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted)
         stamp.write_text(json.dumps({"python": sys.version, "packages": sorted({*known["packages"], *wanted})}))
     return python
+
+
+def has_pip(python: Path) -> bool:
+    """Tell whether an interpreter is there, is of this version and can install; else its environment is made anew."""
+    code = f"import pip, sys; sys.exit(sys.version != {sys.version!r})"
+    try:
+        return subprocess.run([python, "-c", code], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
 
 
 def make_environment(folder: Path) -> None:

@@ -187,6 +187,7 @@ def edit_at_random(chance: random.Random, template: str, vocabulary: list[str]) 
     return " ".join(words)
 
 
+@pytest.mark.simulation
 def test_two_hundred_random_edits_move_the_score_both_ways(pipeline: ModuleType) -> None:
     """The words come from the reference as often as they stand there. To save time, every second question is asked."""
     chance = random.Random(20251007)

@@ -5154,8 +5154,15 @@ def _tell(text: str) -> None:
 
 
 def _tell_next(folder: str) -> None:
+    import shlex
+    import shutil
+
     _tell("What next:")
-    click.echo(f"  cd {folder}")
+    if shutil.which("promptry") is None:
+        source = Path(__file__).resolve()
+        own = [] if getattr(sys, "frozen", False) else [str(source if source.is_file() else source.parent)]
+        click.echo(f"  alias promptry={shlex.quote(shlex.join([sys.executable, *own]))}   # it is not on the path yet")
+    click.echo(f"  cd {shlex.quote(folder)}")
     click.echo("  promptry runs                     # the history; promptry runs ID shows each case")
     click.echo("  edit prompt.txt, then:  promptry run --compare prod")
     click.echo("  add a question to questions.json and a check to evals.py")

@@ -138,7 +138,7 @@ def test_known_text_is_tracked_in_about_a_microsecond(store: Path) -> None:
 
 
 def test_import_costs_at_most_a_third_more_than_peewee_and_click(tmp_path: Path) -> None:
-    """The ratio is one of processor time: other work on the machine does not count, wall time is printed beside."""
+    """The ratio is one of least processor times: other work on the machine can only add to them."""
     shutil.copy(ROOT / "promptry.py", tmp_path / "promptry.py")  # nobody edits it, so its byte code stays valid
     environment = {
         **os.environ,
@@ -160,8 +160,8 @@ def test_import_costs_at_most_a_third_more_than_peewee_and_click(tmp_path: Path)
     pairs = [(spans("promptry"), spans("peewee, click")) for _ in range(21)]
     rows = []
     for which, name, goal in ((0, "import promptry (processor)", "1.3"), (1, "import promptry (wall)", "")):
-        ours = statistics.median(pair[0][which] for pair in pairs)
-        floor = statistics.median(pair[1][which] for pair in pairs)
+        ours = min(pair[0][which] for pair in pairs)
+        floor = min(pair[1][which] for pair in pairs)
         rows.append((name, f"{ours * 1e3:.1f} ms", f"{floor * 1e3:.1f} ms", ours / floor, goal))
     show(rows)
     assert rows[0][3] <= 1.3

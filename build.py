@@ -6,6 +6,7 @@
     module       dist/promptry.py: one file, assets in   zipapp   dist/promptry.pyz: its packages inside
     wheel        dist/promptry-*.whl                     binary   dist/promptry: needs no Python
     all          the four of them                        web      rebuild the page
+    prices       assets/prices.json, from genai-prices
 
 Every command does the set-up that it needs; Python >= 3.11 and a package index are enough.
 """
@@ -50,6 +51,7 @@ ASSETS = ROOT / "assets"
 EMPTY_STAMP = '_EMBEDDED = ""\n'
 NOT_SHIPPED = {"web", "README.md"}
 CARRIED = ("peewee", "click")
+PRICES_DATE = "2026-11-23"  # when assets/prices.json was made; the day that its rates are said to be of
 FAST = "not binary and not bench and not browser and not fault and not simulation and not slow"
 
 # Modules of the standard library that no suite of a service needs, or that open windows.
@@ -194,6 +196,58 @@ def fingerprint(more: Iterable[str]) -> str:
     for text in more:
         digest.update(text.encode())
     return digest.hexdigest()
+
+
+# --- prices -------------------------------------------------------------------------------------
+
+# The rates of genai-prices as plain JSON: what its package holds as objects.
+DUMP_PRICES = """
+import dataclasses, datetime, decimal, importlib.metadata, json
+from genai_prices import data, types
+
+def plain(value):
+    if isinstance(value, types.ModelPrice):
+        return {key: plain(price) for key, price in vars(value).items() if price is not None}
+    if dataclasses.is_dataclass(value):
+        return {key.rstrip("_"): plain(item) for key, item in vars(value).items() if not key.startswith("_")}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, decimal.Decimal):
+        return int(value) if value == int(value) else float(value)
+    return value.isoformat() if isinstance(value, (datetime.date, datetime.time)) else value
+
+for provider in data.providers:
+    provider.extractors = None
+print(json.dumps({"version": importlib.metadata.version("genai-prices"), "providers": plain(data.providers)}))
+"""
+
+
+def prices_text() -> str:
+    """Return assets/prices.json as the installed genai-prices and PRICES_DATE make it."""
+    python = set_up(dev=True)
+    raw = subprocess.check_output([python, "-c", DUMP_PRICES])
+    compact = (
+        "import json, sys, promptry; raw = json.load(sys.stdin); "
+        f"source = f'genai-prices {{raw[\"version\"]}} of {PRICES_DATE}'; "
+        "print(json.dumps(promptry.compact_prices(raw['providers'], source)))"
+    )
+    made = subprocess.run([python, "-c", compact], input=raw, stdout=subprocess.PIPE, check=True, cwd=ROOT)
+    table = json.loads(made.stdout)
+    parts = []
+    for name, entry in table["providers"].items():
+        head = json.dumps({key: value for key, value in entry.items() if key != "models"})[1:-1]
+        models = ",\n".join(json.dumps(model, separators=(",", ":")) for model in entry["models"])
+        parts.append(f'{json.dumps(name)}: {{{head}{", " if head else ""}"models": [\n{models}]}}')
+    return f'{{"source": {json.dumps(table["source"])}, "providers": {{\n' + ",\n".join(parts) + "}}\n"
+
+
+def make_prices() -> None:
+    """Make assets/prices.json, the rates that are stamped in; commit it after reading what changed."""
+    target = ASSETS / "prices.json"
+    target.write_text(prices_text(), encoding="utf-8")
+    print(f"made {target.relative_to(ROOT)}, {target.stat().st_size / 1e6:.1f} MB", file=sys.stderr)
 
 
 # --- what is shipped ----------------------------------------------------------------------------
@@ -376,6 +430,7 @@ MAKES: dict[str, Callable[[], object]] = {
     "binary": make_binary,
     "all": make_all,
     "web": build_web,
+    "prices": make_prices,
 }
 RUNS: dict[str, Callable[[list[str]], int]] = {
     "demo": run_demo,

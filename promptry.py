@@ -38,6 +38,7 @@ import json
 import logging
 import math
 import numbers
+import operator
 import os
 import re
 import sqlite3
@@ -49,6 +50,7 @@ import weakref
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -276,11 +278,38 @@ if hasattr(os, "register_at_fork"):
 # The keys of promptry.toml are a closed list: a misspelt key is an error with the nearest right spelling, because a
 # setting that is silently ignored is a promise that is silently broken.
 
-_KEYS: dict[str, dict[str, type]] = {
-    "store": {"path": str, "wait_ms": int, "synchronous": str},
-    "run": {"module": str, "python": str},
+
+class _Key(NamedTuple):
+    """A key of promptry.toml: the setting it is, what it takes, and the words for that."""
+
+    setting: str
+    kind: type
+    takes: str
+    bounds: tuple[float, float] = (-math.inf, math.inf)
+
+
+_TEXT, _SHARE = "text, and not an empty one", "a share from 0 to 1"
+_KEYS = {
+    "store": {
+        "path": _Key("store_path", str, _TEXT),
+        "wait_ms": _Key("wait_ms", int, "a whole number, 0 to 60000 milliseconds", (0, 60_000)),
+        "synchronous": _Key("synchronous", str, "NORMAL or FULL"),
+    },
+    "run": {"module": _Key("module", str, _TEXT), "python": _Key("python", str, _TEXT)},
+    "capture": {
+        "text": _Key("capture_text", bool, "true or false"),
+        "sample_rate": _Key("capture_sample_rate", float, _SHARE, (0, 1)),
+        "context_sample_rate": _Key("context_sample_rate", float, _SHARE, (0, 1)),
+        "max_chars": _Key("capture_max_chars", int, "a whole number of characters, 0 for no limit", (0, 10**9)),
+        "mask": _Key("capture_mask", bool, "true or false"),
+    },
 }
-_WORDS = {str: "text, and not an empty one", int: "a whole number"}
+_RATE = _Key("", float, "US dollars per million tokens (searches and requests: per thousand)", (0, 10**6))
+_PRICE_KEYS = {
+    **dict.fromkeys(("input", "output", "cache_read", "cache_write", "cache_write_5m", "cache_write_1h"), _RATE),
+    **dict.fromkeys(("reasoning", "input_audio", "output_audio", "cache_read_audio", "input_image"), _RATE),
+    **dict.fromkeys(("output_image", "input_video", "web_searches", "requests"), _RATE),
+}
 
 
 class Settings(NamedTuple):
@@ -292,6 +321,12 @@ class Settings(NamedTuple):
     synchronous: str = "NORMAL"
     module: str = "evals"
     python: str | None = None
+    capture_text: bool = False
+    capture_sample_rate: float = 1.0
+    context_sample_rate: float = 1.0
+    capture_max_chars: int = 50_000
+    capture_mask: bool = True
+    pricing: tuple[tuple[str, dict[str, float]], ...] = ()
 
 
 _settings: Settings | None = None
@@ -338,44 +373,58 @@ def load_settings() -> Settings:
         data = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{file} cannot be read: {error}.", "Mend or remove the file.") from None
-    _check_keys(file, data)
-    store, run = data.get("store", {}), data.get("run", {})
-    return Settings(
-        file,
-        store.get("path"),
-        _check_wait(file, store.get("wait_ms", Settings._field_defaults["wait_ms"])),
-        _check_synchronous(file, store.get("synchronous", "NORMAL")),
-        run.get("module", Settings._field_defaults["module"]),
-        run.get("python"),
-    )
+    pricing = data.pop("pricing", {})
+    chosen = _chosen_settings(file, _KEYS, data)
+    return Settings(file=file, **chosen, pricing=_chosen_prices(file, pricing))
 
 
-def _check_keys(file: Path, data: dict[str, Any]) -> None:
+def _chosen_settings(file: Path, known: dict[str, dict[str, _Key]], data: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that a file makes; raises ConfigError for a section, key or value that is none."""
+    chosen = {}
     for section, values in data.items():
-        if section not in _KEYS:
-            raise ConfigError(f"{file}: [{section}] is no section of promptry.toml.", nearest(section, _KEYS))
-        if not isinstance(values, dict):
+        if section not in known:
             raise ConfigError(
-                f"{file}: {section} is a section, not a value.", f"Write [{section}] on a line of its own."
+                f"{file}: [{section}] is no section of promptry.toml.", nearest(section, [*known, "pricing"])
             )
+        _check_section(file, section, values)
         for key, value in values.items():
-            kind = _KEYS[section].get(key)
-            if kind is None:
-                raise ConfigError(f"{file}: [{section}] has no key '{key}'.", nearest(key, _KEYS[section]))
-            if not isinstance(value, kind) or isinstance(value, bool) or value == "":
-                raise ConfigError(f"{file}: [{section}] {key} is {value!r}; it takes {_WORDS[kind]}.")
+            found = known[section].get(key)
+            if found is None:
+                raise ConfigError(f"{file}: [{section}] has no key '{key}'.", nearest(key, known[section]))
+            chosen[found.setting] = _check_value(f"{file}: [{section}] {key}", found, value)
+    return chosen
 
 
-def _check_wait(file: Path, wait_ms: int) -> int:
-    if not 0 <= wait_ms <= 60_000:
-        raise ConfigError(f"{file}: [store] wait_ms is {wait_ms}; it takes 0 to 60000 milliseconds.")
-    return wait_ms
+def _check_section(file: Path, section: str, values: Any) -> None:
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file}: {section} is a section, not a value.", f"Write [{section}] on a line of its own.")
 
 
-def _check_synchronous(file: Path, mode: str) -> str:
-    if mode.upper() not in {"NORMAL", "FULL"}:
-        raise ConfigError(f"{file}: [store] synchronous is '{mode}'; it takes NORMAL or FULL.")
-    return mode.upper()
+def _check_value(place: str, key: _Key, value: Any) -> Any:
+    """Return a value of the kind that a key takes; raises ConfigError."""
+    kinds = (int, float) if key.kind is float else key.kind
+    fits = isinstance(value, kinds) and value != "" and isinstance(value, bool) == (key.kind is bool)
+    if fits and key.kind in {int, float}:
+        fits = key.bounds[0] <= value <= key.bounds[1]
+    if key.setting == "synchronous" and fits:
+        value = value.upper()
+        fits = value in {"NORMAL", "FULL"}
+    if not fits:
+        raise ConfigError(f"{place} is {value!r}; it takes {key.takes}.")
+    return value
+
+
+def _chosen_prices(file: Path, pricing: Any) -> tuple[tuple[str, dict[str, float]], ...]:
+    """Return the rates of [pricing."MODEL"] by model; raises ConfigError."""
+    _check_section(file, "pricing", pricing)
+    for model, rates in pricing.items():
+        if not isinstance(rates, dict):
+            raise ConfigError(f"{file}: [pricing] {model} is {rates!r}.", f'Write [pricing."{model}"] and input = ...')
+        for key, rate in rates.items():
+            if key not in _PRICE_KEYS:
+                raise ConfigError(f"{file}: [pricing.\"{model}\"] has no key '{key}'.", nearest(key, _PRICE_KEYS))
+            _check_value(f'{file}: [pricing."{model}"] {key}', _RATE, rate)
+    return tuple(pricing.items())
 
 
 def outside_environment() -> dict[str, str]:
@@ -1575,6 +1624,7 @@ class _Served(NamedTuple):
 
 _templates: dict[tuple[str, str | None], _Served] = {}
 _fallbacks: dict[str, int] = {}
+_untold: dict[str, int] = {}
 at_store_change(_templates.clear)
 
 
@@ -1659,6 +1709,7 @@ def _fall_back(name: str, error: Exception) -> None:
     if name not in _fallbacks:
         log.error("render_prompt(%r) serves the text in the code: %s", name, error)
     _fallbacks[name] = _fallbacks.get(name, 0) + 1
+    _untold[name] = _untold.get(name, 0) + 1
 
 
 def seed_prompt(name: str, default_content: str) -> None:
@@ -1672,6 +1723,15 @@ def seed_prompt(name: str, default_content: str) -> None:
         log.error("seed_prompt(%r) could not be stored: %s", name, error)
 
 
+def take_fallbacks() -> dict[str, int]:
+    """Return how often each prompt was served from the code since this was last asked."""
+    if not _untold:
+        return {}
+    found = dict(_untold)
+    _untold.clear()
+    return found
+
+
 def count_fallbacks() -> int:
     """Return how often this process served the text in the code because the store failed."""
     return sum(_fallbacks.values())
@@ -1679,8 +1739,721 @@ def count_fallbacks() -> int:
 
 def forget_templates() -> None:
     """Empty what this process remembers of prompts, as a new process would."""
-    for memory in (_templates, _fallbacks):
+    for memory in (_templates, _fallbacks, _untold):
         memory.clear()
+
+
+# ======================================================================================
+# === USAGE: what a provider says a call used, as disjoint buckets
+# ======================================================================================
+# Uses: ASSETS, STORE.
+# Public: nothing.
+#
+# Some providers count cached and reasoning tokens inside their totals, some beside them. assets/usage.json says which,
+# for each shape of usage object; from there on every token is in exactly one bucket. A figure that cannot be meant is
+# named and makes the cost unknown: it is never read as zero.
+
+MAX_COUNT = 10**12
+_TOTALS = {
+    **dict.fromkeys(("cache_read", "cache_read_audio", "cache_read_image", "cache_read_video"), "cached_tokens"),
+    **dict.fromkeys(("cache_write", "cache_write_5m", "cache_write_1h"), "cache_write_tokens"),
+    "reasoning": "reasoning_tokens",
+}
+COUNT_NAMES = {"tokens_in", "tokens_out", "input_tokens", "output_tokens", "prompt_tokens", "completion_tokens"}
+
+_Path = tuple[str, tuple[str | tuple[str, str], ...]]
+_Term = tuple[int, tuple[_Path, ...]]
+
+
+class Usage(NamedTuple):
+    """Inclusive totals, disjoint buckets {name: tokens or units}, and the paths of the fields that cannot be meant."""
+
+    tokens_in: int | None
+    tokens_out: int | None
+    buckets: dict[str, int]
+    faults: list[str]
+
+
+class _Shape(NamedTuple):
+    """One kind of usage object: its keys, the terms of its totals, and those of each part."""
+
+    keys: tuple[str, ...]
+    input: tuple[_Term, ...]
+    output: tuple[_Term, ...]
+    total: str | None
+    parts: tuple[tuple[str, str, tuple[_Term, ...]], ...]
+
+
+def plain_usage(usage: Any) -> Any:
+    """Return a provider's usage object as plain JSON values, whatever class it has."""
+    if type(usage) is dict:
+        return usage
+    try:
+        if hasattr(usage, "model_dump"):
+            return usage.model_dump(mode="json")
+        return _plain_object(usage.to_dict() if hasattr(usage, "to_dict") else usage)
+    except Exception:
+        return plain_json(usage)
+
+
+def _plain_object(value: Any, depth: int = 0) -> Any:
+    """Return an object of plain attributes, and those inside it, as dicts."""
+    if depth > 5:
+        return plain_json(value)
+    if isinstance(value, (list, tuple)):
+        return [_plain_object(item, depth + 1) for item in value]
+    if isinstance(value, dict) or hasattr(value, "__dict__"):
+        items = value if isinstance(value, dict) else vars(value)
+        return {str(key): _plain_object(item, depth + 1) for key, item in items.items()}
+    return value
+
+
+def read_usage(usage: Any, provider: str | None = None) -> Usage:
+    """Return what a usage object says; of a shape that nobody knows it says nothing, and is at fault as a whole."""
+    if isinstance(usage, dict):
+        for shape in _shapes():
+            for key in shape.keys:
+                if usage.get(key) is not None:
+                    return _read_shape(shape, usage, "google" in (provider or ""))
+    return Usage(None, None, {}, ["usage"])
+
+
+def read_counts(facts: dict[str, Any]) -> Usage:
+    """Return what a call's own metadata says: tokens_in and tokens_out, under the names that people use for them."""
+    shape = _shapes()[-1]
+    known = [any(facts.get(path[0]) is not None for path in side[0][1]) for side in (shape.input, shape.output)]
+    if all(known):
+        return _read_shape(shape, facts)
+    faults: list[str] = []
+    totals = [
+        _sum_of(facts, side, faults) if is_known else None
+        for side, is_known in zip((shape.input, shape.output), known, strict=True)
+    ]
+    return Usage(totals[0], totals[1], {}, faults)
+
+
+def _read_shape(shape: _Shape, usage: dict[str, Any], hides_reasoning: bool = False) -> Usage:
+    """Return totals and buckets; of a shape that hides reasoning, what only the overall total holds is reasoning."""
+    faults: list[str] = []
+    tokens_in, tokens_out = _sum_of(usage, shape.input, faults), _sum_of(usage, shape.output, faults)
+    buckets, inside = {}, {"input": 0, "output": 0, "unit": 0}
+    for bucket, side, terms in shape.parts:
+        buckets[bucket] = _sum_of(usage, terms, faults)
+        inside[side] += buckets[bucket]
+    if shape.total is not None and usage.get(shape.total) is not None and not faults:
+        excess = _sum_of(usage, ((1, ((shape.total, ()),)),), faults) - tokens_in - tokens_out
+        if excess and (excess == buckets.get("reasoning") or (hides_reasoning and not buckets.get("reasoning"))):
+            tokens_out += excess
+            inside["output"] += excess - buckets.get("reasoning", 0)
+            buckets["reasoning"] = excess
+        elif excess:
+            faults.append(shape.total)
+    buckets["input_uncached"] = tokens_in - inside["input"]
+    buckets["output_visible"] = tokens_out - inside["output"]
+    if not faults and min(buckets.values()) < 0:
+        faults.append(_too_great(shape, usage, "output" if buckets["output_visible"] < 0 else "input"))
+    if faults:
+        return Usage(tokens_in or None, tokens_out or None, {}, faults)
+    return Usage(tokens_in, tokens_out, {bucket: count for bucket, count in buckets.items() if count}, faults)
+
+
+def _too_great(shape: _Shape, usage: dict[str, Any], side: str) -> str:
+    """Name the field of the greatest part on the side where the parts exceed the whole."""
+    parts = [(_sum_of(usage, terms[:1], []), terms[0][1]) for _, where, terms in shape.parts if where == side]
+    _, paths = max(parts, key=lambda part: part[0])
+    return _path_text(next((path for path in paths if _find(usage, (path[0], *path[1])) is not None), paths[0]))
+
+
+def _sum_of(usage: dict[str, Any], terms: tuple[_Term, ...], faults: list[str]) -> int:
+    """Return the sum of some terms; of the paths of a term the first that leads to anything counts."""
+    total = 0
+    for sign, paths in terms:
+        for key, steps in paths:
+            value = usage.get(key)
+            if steps and value is not None:
+                value = _find(value, steps)
+            if value is None:
+                continue
+            if type(value) is int and 0 <= value < MAX_COUNT:
+                total += sign * value
+            elif type(value) is float and value.is_integer() and 0 <= value < MAX_COUNT:
+                total += sign * int(value)
+            else:
+                faults.append(_path_text((key, steps)))
+            break
+    return total
+
+
+def _find(value: Any, steps: tuple[str | tuple[str, str], ...]) -> Any:
+    """Return what stands below a value; what stands in the way, where a dict or list should be, is returned itself."""
+    for step in steps:
+        if isinstance(step, str):
+            if type(value) is not dict:
+                return value
+            value = value.get(step)
+        elif isinstance(value, list):
+            field, wanted = step
+            items = (item for item in value if isinstance(item, dict))
+            value = next((item for item in items if str(item.get(field)).upper() == wanted), None)
+        if value is None:
+            return None
+    return value
+
+
+def _path_text(path: _Path) -> str:
+    key, steps = path
+    return ".".join([key, *(step if isinstance(step, str) else f"[{step[0]}={step[1]}]" for step in steps)])
+
+
+def token_totals(buckets: dict[str, int]) -> dict[str, int]:
+    """Return the totals of the buckets that people ask for: cached, written to the cache, and reasoning tokens."""
+    totals: dict[str, int] = {}
+    for bucket, count in buckets.items():
+        name = _TOTALS.get(bucket)
+        if name is not None:
+            totals[name] = totals.get(name, 0) + count
+    return totals
+
+
+def usage_side(bucket: str) -> str:
+    """Return the side of a bucket: input or output for tokens, unit for what is counted in pieces."""
+    table = usage_table()
+    return "output" if bucket in table["output_buckets"] else "unit" if bucket in table["unit_buckets"] else "input"
+
+
+@functools.cache
+def usage_table() -> dict[str, Any]:
+    """Return assets/usage.json: the shapes of usage objects, and the rates that each bucket is charged at."""
+    table: dict[str, Any] = json.loads(asset("usage.json"))
+    return table
+
+
+@functools.cache
+def _shapes() -> tuple[_Shape, ...]:
+    """Return the shapes of assets/usage.json, in the order in which they are tried; the last is a call's metadata."""
+    shapes = []
+    for entry in usage_table()["shapes"]:
+        shapes.append(_make_shape(entry, lambda key: key))
+        if entry.get("camel"):
+            shapes.append(_make_shape(entry, _camel))
+    return tuple(shapes)
+
+
+def _make_shape(entry: dict[str, Any], spell: Callable[[str], str]) -> _Shape:
+    def make_term(text: str) -> _Term:
+        paths = tuple(_make_path(path, spell) for path in text.lstrip("+-").split("|"))
+        return (-1 if text.startswith("-") else 1), paths
+
+    def make_terms(texts: list[str]) -> tuple[_Term, ...]:
+        return tuple(make_term(text) for text in texts)
+
+    parts = tuple((bucket, usage_side(bucket), make_terms(texts)) for bucket, texts in entry["parts"].items())
+    total = spell(entry["total"]) if "total" in entry else None
+    keys = tuple(spell(key) for key in entry["keys"])
+    return _Shape(keys, make_terms(entry["input"]), make_terms(entry["output"]), total, parts)
+
+
+def _make_path(text: str, spell: Callable[[str], str]) -> _Path:
+    steps: list[str | tuple[str, str]] = []
+    first, *rest = text.split(".")
+    for step in (first, *rest):
+        name, _, choice = step.partition("[")
+        steps.append(spell(name))
+        if choice:
+            field, _, wanted = choice.rstrip("]").partition("=")
+            steps.append((field, wanted.upper()))
+    return str(steps[0]), tuple(steps[1:])
+
+
+def _camel(key: str) -> str:
+    first, *rest = key.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+# ======================================================================================
+# === PRICES: what a token costs, by provider, model, tier and day
+# ======================================================================================
+# Uses: ERRORS, CLOCK, SETTINGS, ASSETS, STORE, USAGE.   Writes: datasets.
+# Public: list_prices.
+#
+# A rate comes from promptry.toml, else from a table that was imported into this store, else from the table stamped in
+# (assets/prices.json, made from genai-prices by build.py). A model is found by its provider and an exact id, an alias
+# or a rule of the table; a model that none names has no price, and a call of it has no cost. Each call keeps the rates
+# that it was charged at and where they came from.
+
+IMPORTED = "promptry/prices"
+_RATE_NAMES = {
+    "cache_audio_read_mtok": "cache_read_audio",
+    "cache_image_read_mtok": "cache_read_image",
+    "cache_video_read_mtok": "cache_read_video",
+    "output_reasoning_mtok": "reasoning",
+    "audio_hours": "audio_seconds",
+    "input_audio_hours": "input_audio_seconds",
+}
+_LITELLM_NAMES = {
+    "input_cost_per_token": "input",
+    "output_cost_per_token": "output",
+    "cache_read_input_token_cost": "cache_read",
+    "cache_creation_input_token_cost": "cache_write",
+    "cache_creation_input_token_cost_above_1hr": "cache_write_1h",
+    "output_cost_per_reasoning_token": "reasoning",
+    "input_cost_per_audio_token": "input_audio",
+    "output_cost_per_audio_token": "output_audio",
+}
+_IMPORTED_TTL_S = 60.0
+_RULES: dict[str, Callable[[str, str], bool]] = {
+    "=": lambda text, rule: text == rule,
+    "^": lambda text, rule: text.startswith(rule),
+    "$": lambda text, rule: text.endswith(rule),
+    "~": lambda text, rule: rule in text,
+    "/": lambda text, rule: bool(re.search(rule, text)),
+}
+
+
+class RateCard(NamedTuple):
+    """What a model costs on a day: its source, USD per million by price key from each input total on, and plans."""
+
+    source: str
+    steps: tuple[tuple[int, dict[str, Decimal]], ...]
+    plans: dict[tuple[Any, ...], _Plan | None]
+
+
+class _Plan(NamedTuple):
+    """How a set of buckets is charged: what one of each costs and saves in USD, and the rates as they are told."""
+
+    cost: tuple[Decimal, ...]
+    saving: tuple[Decimal, ...] | None
+    rates: dict[str, float]
+
+
+class Price(NamedTuple):
+    """What a call costs: USD, the rate of each bucket in USD per million (units: per their size), USD saved by caches."""
+
+    cost_usd: Decimal
+    rates: dict[str, float]
+    saved_usd: Decimal | None
+
+
+class _Model(NamedTuple):
+    """A model of a price table: where it stands, its prices by condition, and those of its variants."""
+
+    source: str
+    prices: list[Any]
+    variants: list[Any]
+
+
+class _Imported(NamedTuple):
+    """The price table imported into the store, its version, and when it was looked for."""
+
+    at: float
+    version: int | None
+    table: dict[str, Any] | None
+
+
+_ZERO = Decimal(0)
+_NOT_LOOKED = _Imported(-math.inf, None, None)
+_imported = _NOT_LOOKED
+_cards: dict[tuple[Any, ...], RateCard | None] = {}
+_cards_pricing: Any = None
+
+
+def price_of(tokens_in: int, buckets: dict[str, int], card: RateCard) -> Price | None:
+    """Return what the buckets of a call cost, or None where tokens have no rate.
+
+    Source of the rule: the tier is chosen by the whole input and holds for every token (genai-prices, TieredPrices).
+
+    >>> card = RateCard("test", ((-1, {"input": Decimal("2.5"), "cache_read": Decimal("1.25")}),), {})
+    >>> price_of(1000, {"input_uncached": 600, "cache_read": 400}, card).cost_usd == Decimal("0.002")
+    True
+    """
+    start, rates = next(step for step in card.steps[::-1] if tokens_in > step[0])
+    if "requests" in rates:
+        buckets = {**buckets, "requests": 1}
+    key = (start, *buckets)
+    plan = card.plans[key] if key in card.plans else card.plans.setdefault(key, _make_plan(rates, buckets))
+    if plan is None:
+        return None
+    counts = buckets.values()
+    saved = sum(map(operator.mul, counts, plan.saving), _ZERO) if plan.saving else None
+    return Price(sum(map(operator.mul, counts, plan.cost), _ZERO), plan.rates, saved)
+
+
+def _make_plan(rates: dict[str, Decimal], buckets: Iterable[str]) -> _Plan | None:
+    """Return how some buckets are charged, or None where tokens have no rate; units without one cost nothing."""
+    found = {bucket: next((rates[key] for key in rate_keys(bucket) if key in rates), None) for bucket in buckets}
+    sizes = unit_sizes()
+    if any(rate is None and bucket not in sizes for bucket, rate in found.items()):
+        return None
+    cost = {bucket: (rate or _ZERO) / sizes.get(bucket, 1_000_000) for bucket, rate in found.items()}
+    full = rates.get("input", _ZERO) / 1_000_000
+    saving = tuple(full - part if bucket.startswith("cache_") else _ZERO for bucket, part in cost.items())
+    told = {bucket: float(rate) for bucket, rate in found.items() if rate is not None}
+    return _Plan(tuple(cost.values()), saving if any(saving) else None, told)
+
+
+def find_card(facts: dict[str, Any], at: str, wait_s: float = PATIENCE_S) -> RateCard | None:
+    """Find what the model of a call costs at a UTC time, or None; `wait_s` bounds a look into the store."""
+    model, served, provider = facts.get("model"), facts.get("served_model"), facts.get("provider")
+    tier, speed = facts.get("service_tier"), facts.get("speed")
+    usage = facts.get("usage")
+    if type(usage) is dict:
+        tier, speed = tier or usage.get("service_tier"), speed or usage.get("speed")
+    _refresh(wait_s)
+    key = (model, served, provider, tier, speed, at[:10])
+    try:
+        if key in _cards:
+            return _cards[key]
+    except TypeError:
+        return None
+    names = tuple(name for name in (served, model) if isinstance(name, str) and name)
+    context = {"service_tier": tier, "speed": speed, "processing": "batch" if tier == "batch" else None}
+    card, lasts = _make_card(names, provider if isinstance(provider, str) and provider else None, context, at)
+    if lasts:
+        if len(_cards) > 10_000:
+            _cards.clear()
+        _cards[key] = card
+    return card
+
+
+def _refresh(wait_s: float) -> None:
+    """Drop the known rates when other prices are set or imported; a store that cannot be read changes nothing."""
+    global _imported, _cards_pricing
+    pricing, now = settings_or_default().pricing, monotonic_s()
+    if pricing is not _cards_pricing:
+        _cards_pricing = pricing
+        _cards.clear()
+    if now - _imported.at < _IMPORTED_TTL_S:
+        return
+    _imported = _imported._replace(at=now)
+    with contextlib.suppress(*STORE_FAULTS, StoreError):
+        connect(wait_s)
+        version = fetch("SELECT max(version) AS version FROM datasets WHERE name = ?", (IMPORTED,))[0]["version"]
+        if version != _imported.version:
+            (row,) = fetch("SELECT items FROM datasets WHERE name = ? AND version = ?", (IMPORTED, version))
+            (table,) = json.loads(row["items"], parse_float=Decimal)
+            _imported = _Imported(now, version, table)
+            _cards.clear()
+
+
+def forget_imported_prices() -> None:
+    """Look for the imported prices anew at the next call."""
+    global _imported
+    _imported = _NOT_LOOKED
+    _cards.clear()
+
+
+at_store_change(forget_imported_prices)
+
+
+def _make_card(
+    names: tuple[str, ...], provider: str | None, context: dict[str, Any], at: str
+) -> tuple[RateCard | None, bool]:
+    """Return a model's rates, and whether they hold for the whole day."""
+    for name in names:
+        own = _own_rates(name, provider)
+        if own is not None:
+            return RateCard("promptry.toml", ((-1, own),), {}), True
+    for table in filter(None, (_imported.table, _stamped())):
+        for name in names:
+            model = _find_model(table, name, provider)
+            if model is not None:
+                prices, by_clock = _prices_at(model, context, at)
+                return RateCard(model.source, _steps(prices), {}), not by_clock
+    return None, True
+
+
+def _own_rates(name: str, provider: str | None) -> dict[str, Decimal] | None:
+    pricing = dict(settings_or_default().pricing)
+    for key in (f"{provider}:{name}", name):
+        rates = pricing.get(key)
+        if rates is not None:
+            return {kind: Decimal(str(rate)) for kind, rate in rates.items()}
+    return None
+
+
+def _find_model(table: dict[str, Any], name: str, provider: str | None) -> _Model | None:
+    """Find a model by the rules of a price table; a date without dashes is tried with them too."""
+    ref = name.lower()
+    found = _find_provider(table, ref, provider)
+    if found is None:
+        return None
+    place, ref = found
+    dashed = re.sub(r"-(20\d\d)(0[1-9]|1[0-2])([0-3]\d)(?=-|:|$)", r"-\1-\2-\3", ref)
+    for text in dict.fromkeys((ref, dashed)):
+        for number, other in enumerate((place, *table["providers"][place].get("also", ()))):
+            for key, rule, prices, variants in table["providers"].get(other, {"models": ()})["models"]:
+                if _matches(text, rule):
+                    return _Model(f"{table['source']} {other}/{key}", prices, [] if number else variants)
+    return None
+
+
+def _find_provider(table: dict[str, Any], ref: str, provider: str | None) -> tuple[str, str] | None:
+    """Find a provider by its id or another name of it, else by the model; returns it and the model's own name."""
+    providers = table["providers"]
+    head, _, rest = ref.partition("/")
+    wanted = provider.lower().strip() if provider else None
+    if wanted not in {None, "litellm"}:
+        named = (key for key, entry in providers.items() if _matches(wanted, entry.get("names")))
+        place = wanted if wanted in providers else next(named, None)
+        return None if place is None else (place, ref)
+    if wanted == "litellm" and rest and head in providers:
+        return head, rest
+    place = next((key for key, entry in providers.items() if _matches(ref, entry.get("knows"))), None)
+    if rest and head in providers and (place is None or place == head):
+        return head, rest
+    return None if place is None else (place, ref)
+
+
+def _matches(text: str, rule: Any) -> bool:
+    if rule is None:
+        return False
+    if isinstance(rule, str):
+        return _RULES[rule[0]](text, rule[1:])
+    return (any if rule[0] == "|" else all)(_matches(text, part) for part in rule[1:])
+
+
+def _prices_at(model: _Model, context: dict[str, Any], at: str) -> tuple[dict[str, Any], bool]:
+    """Return the prices that hold at a time, and whether the hour decides."""
+    active = [prices for when, prices in model.prices if _holds(when, at)]
+    found = dict(active[-1] if active else model.prices[0][1])
+    named: dict[str, Any] = {}
+    for wanted, when, prices in model.variants:
+        if _holds(when, at) and all(context.get(key) == value for key, value in wanted.items()):
+            named = {**prices, **named}
+    return {**found, **named}, any(isinstance(when, list) for when, _ in model.prices)
+
+
+def _holds(when: Any, at: str) -> bool:
+    """Tell whether a condition holds at a UTC time: None always, a date from then on, a list between two hours."""
+    if when is None:
+        return True
+    if isinstance(when, str):
+        return at[:10] >= when
+    start, end = when
+    return start <= at[11:16] < end if start <= end else at[11:16] >= start or at[11:16] < end
+
+
+def _steps(prices: dict[str, Any]) -> tuple[tuple[int, dict[str, Decimal]], ...]:
+    """Return the rates from each input total on; the first step has the start -1."""
+    starts = {-1, *(start for price in prices.values() if isinstance(price, list) for start, _ in price[1:])}
+
+    def at_start(price: Any, start: int) -> Decimal:
+        if not isinstance(price, list):
+            return Decimal(price)
+        return Decimal(next((rate for tier, rate in reversed(price[1:]) if tier <= start), price[0]))
+
+    return tuple((start, {key: at_start(price, start) for key, price in prices.items()}) for start in sorted(starts))
+
+
+def find_provider_by_url(url: str) -> str | None:
+    """Find the provider whose API is at an address, or None."""
+    entries = _stamped()["providers"].items()
+    return next((key for key, entry in entries if entry.get("api") and re.match(entry["api"], url)), None)
+
+
+@functools.cache
+def rate_keys(bucket: str) -> tuple[str, ...]:
+    """Return the price keys that a bucket is charged by, the most exact first."""
+    return tuple(usage_table()["rates"].get(bucket, ()))
+
+
+@functools.cache
+def unit_sizes() -> dict[str, int]:
+    """Return how many units a price is for, by the buckets that are counted in pieces and not in tokens."""
+    sizes: dict[str, int] = usage_table()["unit_buckets"]
+    return sizes
+
+
+@functools.cache
+def _stamped() -> dict[str, Any]:
+    table: dict[str, Any] = json.loads(asset("prices.json"), parse_float=Decimal)
+    return table
+
+
+def list_prices(
+    model: str | None = None, provider: str | None = None, limit: int = 50, before: str | None = None
+) -> dict[str, Any]:
+    """List the rates of today, those of promptry.toml first; `model` finds any part of an id.
+
+    Shape: items [{provider, model, source, rates {price key: rate}, tiers [{above, rates}]}], total, next. Units: USD
+    per million tokens, above in tokens of input; web searches and requests per thousand, audio per hour.
+    """
+    _refresh(PATIENCE_S)
+    rows = [row for row in _all_prices(now_text()) if (model or "") in row["model"]]
+    rows = [row for row in rows if provider in {None, row["provider"]}]
+    start = read_offset(before)
+    return page(rows[start : start + read_limit(limit)], len(rows), limit, before)
+
+
+def _all_prices(at: str) -> Iterator[dict[str, Any]]:
+    for name, rates in settings_or_default().pricing:
+        yield {"provider": None, "model": name, "source": "promptry.toml", "rates": rates, "tiers": []}
+    for table in filter(None, (_imported.table, _stamped())):
+        for provider, entry in table["providers"].items():
+            for key, _, prices, variants in entry["models"]:
+                steps = _steps(_prices_at(_Model("", prices, variants), {}, at)[0])
+                base, *tiers = [{"above": start, "rates": plain_json(rates)} for start, rates in steps]
+                yield {
+                    "provider": provider,
+                    "model": key,
+                    "source": table["source"],
+                    "rates": base["rates"],
+                    "tiers": tiers,
+                }
+
+
+def compact_prices(raw: Any, source: str) -> dict[str, Any]:
+    """Return a price table made from the JSON of LiteLLM or of genai-prices; raises WrongUse for another file."""
+    if isinstance(raw, dict) and isinstance(raw.get("providers"), list):
+        raw = raw["providers"]
+    if isinstance(raw, list) and raw and all(isinstance(entry, dict) and "models" in entry for entry in raw):
+        return {"source": source, "providers": {entry["id"]: _compact_provider(entry) for entry in raw}}
+    if isinstance(raw, dict) and any(isinstance(row, dict) and "litellm_provider" in row for row in raw.values()):
+        return {"source": source, "providers": _compact_litellm(raw)}
+    raise WrongUse(
+        f"{source} is no price table.",
+        "Give LiteLLM's model_prices_and_context_window.json or the data.json of genai-prices.",
+    )
+
+
+def _compact_provider(raw: dict[str, Any]) -> dict[str, Any]:
+    """Return a provider of genai-prices: api, names and knows as rules, also (whose models it serves), models."""
+    entry = {
+        "api": raw.get("api_pattern"),
+        "names": _compact_rule(raw.get("provider_match")),
+        "knows": _compact_rule(raw.get("model_match")),
+        "also": raw.get("fallback_model_providers"),
+    }
+    models = [
+        [
+            model["id"],
+            _compact_rule(model["match"]),
+            _compact_conditions(model["prices"]),
+            [
+                [variant["when"], _compact_condition(variant.get("constraint")), _compact_rates(variant["prices"])]
+                for variant in model.get("price_variants") or ()
+            ],
+        ]
+        for model in raw["models"]
+    ]
+    return {**{key: value for key, value in entry.items() if value}, "models": models}
+
+
+def _compact_rule(raw: Any) -> Any:
+    if not raw:
+        return None
+    ((kind, value),) = raw.items()
+    if kind in {"or", "and"}:
+        return ["|" if kind == "or" else "&", *map(_compact_rule, value)]
+    sign = {"equals": "=", "starts_with": "^", "ends_with": "$", "contains": "~", "regex": "/"}[kind]
+    return sign + (value if kind == "regex" else value.lower())
+
+
+def _compact_conditions(raw: Any) -> list[Any]:
+    if isinstance(raw, dict):
+        return [[None, _compact_rates(raw)]]
+    return [[_compact_condition(entry.get("constraint")), _compact_rates(entry["prices"])] for entry in raw]
+
+
+def _compact_condition(raw: dict[str, Any] | None) -> Any:
+    if not raw:
+        return None
+    if "start_date" in raw:
+        return str(raw["start_date"])
+    return [str(raw["start_time"])[:5], str(raw["end_time"])[:5]]
+
+
+def _compact_rates(raw: dict[str, Any]) -> dict[str, Any]:
+    rates = {}
+    for name, price in raw.items():
+        key = _RATE_NAMES.get(name) or name.removesuffix("_mtok").removesuffix("_kcount")
+        if isinstance(price, dict):
+            rates[key] = [price["base"], *([tier["start"], tier["price"]] for tier in price["tiers"])]
+        elif price is not None:
+            rates[key] = price
+    return rates
+
+
+def _compact_litellm(raw: dict[str, Any]) -> dict[str, Any]:
+    """Return the providers of LiteLLM's table, each model under its exact name with and without the provider's."""
+    providers: dict[str, Any] = {}
+    for name, row in raw.items():
+        rates = _litellm_rates(row) if isinstance(row, dict) and name != "sample_spec" else {}
+        if "input" not in rates or not isinstance(row.get("litellm_provider"), str):
+            continue
+        label = row["litellm_provider"].lower()
+        found = _find_provider(_stamped(), "", label)
+        place = found[0] if found else label
+        known = {key: value for key, value in _stamped()["providers"].get(place, {}).items() if key != "models"}
+        bare = name.lower().removeprefix(f"{label}/")
+        rule = ["|", f"={bare}", f"={name.lower()}"]
+        providers.setdefault(place, {**known, "models": []})["models"].append([name, rule, [[None, rates]], []])
+    return providers
+
+
+def _litellm_rates(row: dict[str, Any]) -> dict[str, Any]:
+    rates: dict[str, Any] = {}
+    for name, key in _LITELLM_NAMES.items():
+        base = row.get(name)
+        if isinstance(base, (int, float, Decimal)) and not isinstance(base, bool):
+            tiers = [
+                [int(found[1]) * 1000, Decimal(str(rate)) * 1_000_000]
+                for field, rate in row.items()
+                if (found := re.fullmatch(f"{name}_above_([0-9]+)k_tokens", field)) and rate is not None
+            ]
+            price = Decimal(str(base)) * 1_000_000
+            rates[key] = [price, *sorted(tiers)] if tiers else price
+    return rates
+
+
+# ======================================================================================
+# === TRACES: the spans that a call stands in
+# ======================================================================================
+# Uses: CLOCK, SCOPE.
+# Public: trace.
+#
+# A span is no row of its own: each call carries the way from the outermost span to its own, so the tree is rebuilt
+# from the calls alone. The context variable follows a task over every await; a thread has it where its context was
+# copied.
+
+
+class Span(NamedTuple):
+    """One open span: its id and name, and the id of the trace that the outermost span began."""
+
+    trace_id: str
+    id: str
+    name: str
+    above: tuple[Span, ...]
+
+
+_span: contextvars.ContextVar[Span | None] = contextvars.ContextVar("promptry_span", default=None)
+
+
+@contextlib.contextmanager
+def trace(name: str) -> Iterator[str]:
+    """Put the calls of a block into a span of that name, and give the trace's id; a span inside has this as parent.
+
+    Errors: WrongUse for a name that is no text.
+    """
+    check_name(name, "span name")
+    outer = _span.get()
+    above = (*outer.above, outer) if outer is not None else ()
+    span = Span(outer.trace_id if outer is not None else make_uid(), make_uid(), name, above)
+    token = _span.set(span)
+    try:
+        yield span.trace_id
+    finally:
+        _span.reset(token)
+
+
+def span_facts() -> dict[str, Any]:
+    """Return what a call says of the spans around it: nothing where there is none."""
+    span = _span.get()
+    if span is None:
+        return {}
+    spans = [{"id": other.id, "name": other.name} for other in (*span.above, span)]
+    found = {"trace_id": span.trace_id, "span_id": make_uid(), "parent_id": span.id}
+    return {**found, "span_name": span.name, "spans": spans}
 
 
 # ======================================================================================
@@ -1703,6 +2476,7 @@ MAX_CAPTURE_CHARS = 50_000
 _kept: deque[tuple[Any, ...]] = deque()
 _kept_bytes = 0
 _lost_rows = 0
+_told_faults: set[str] = set()
 _last_request: contextvars.ContextVar[str | None] = contextvars.ContextVar("promptry_request", default=None)
 
 
@@ -1731,28 +2505,24 @@ def track_invocation(
     _check_call(name, metadata, prompt_version, sample_rate, max_capture_chars)
     if sample_rate < 1.0 and int.from_bytes(os.urandom(4), "big") >= sample_rate * 4294967296:
         return None
+    until = monotonic_s() + settings_or_default().wait_ms / 1000
     try:
-        uid = make_uid()
+        uid, at = make_uid(), now_text()
         request = str(request_id or response_id or uid)
         _last_request.set(request)
-        facts = dict(metadata) if metadata else {}
-        if model is not None:
-            facts["model"] = model
-        if provider is not None:
-            facts["provider"] = provider
-        if usage is not None:
-            facts["usage"] = _plain_usage(usage)
-        if response_id is not None:
-            facts["response_id"] = str(response_id)
-        _note_cost(facts)
-        scope = run_scope()
-        if scope is not None:
-            facts.setdefault("origin", "eval")
-            facts["run_uid"] = scope.uid
+        given = {"model": model, "provider": provider, "response_id": response_id, "usage": usage}
+        facts = {
+            **(metadata or {}),
+            **{key: value for key, value in given.items() if value is not None},
+            **span_facts(),
+        }
+        _note_usage(facts)
+        _note_cost(facts, at, until)
+        _note_scope(facts)
         facts["uid"] = uid
         texts = _captured(input_text, output_text, max_capture_chars) if capture else (None, None)
         version = served_version(name) if prompt_version is None else prompt_version
-        return _store_row((name, version, write_json(facts), *texts, request, now_text()))
+        return _store_row((name, version, write_json(facts), *texts, request, at), until)
     except Exception:
         log.exception("track_invocation(%r) lost a row", name)
         return None
@@ -1773,24 +2543,85 @@ def _check_call(name: Any, metadata: Any, version: Any, sample_rate: Any, max_ca
         )
 
 
-def _note_cost(facts: dict[str, Any]) -> None:
-    """Say where the cost comes from: the caller, or nowhere; an unknown cost is no zero."""
-    if "cost_usd" not in facts and "cost" in facts:
-        facts["cost_usd"] = facts["cost"]
-    if "cost_source" not in facts:
-        facts["cost_source"] = "given" if facts.get("cost_usd") is not None else "unpriced"
+def _note_usage(facts: dict[str, Any]) -> None:
+    """Write the tokens of a call into its facts: inclusive totals and disjoint buckets, and what cannot be meant."""
+    usage, provider = facts.get("usage"), facts.get("provider")
+    if usage is not None:
+        usage = facts["usage"] = plain_usage(usage)
+        found = read_usage(usage, provider if isinstance(provider, str) else None)
+        if isinstance(usage, dict) and _is_amount(usage.get("cost")):
+            facts["provider_cost_usd"] = usage["cost"]
+    elif not facts.keys().isdisjoint(COUNT_NAMES):
+        found = read_counts(facts)
+        for path in found.faults:
+            facts.setdefault("invalid", {})[path] = facts.pop(path)
+    else:
+        return
+    if found.tokens_in is not None:
+        facts["tokens_in"] = found.tokens_in
+    if found.tokens_out is not None:
+        facts["tokens_out"] = found.tokens_out
+    if found.buckets:
+        facts.update(token_totals(found.buckets), buckets=found.buckets)
+    if found.faults:
+        facts["usage_faults"] = found.faults
+        _tell_once(facts, found.faults)
 
 
-def _plain_usage(usage: Any) -> Any:
-    if isinstance(usage, dict):
-        return usage
-    try:
-        for method in ("model_dump", "to_dict", "dict"):
-            if callable(getattr(usage, method, None)):
-                return getattr(usage, method)()
-        return dict(usage.__dict__)
-    except Exception:
-        return plain_json(usage)
+def _tell_once(facts: dict[str, Any], faults: list[str]) -> None:
+    for path in faults:
+        if path not in _told_faults and len(_told_faults) < 1000:
+            _told_faults.add(path)
+            log.warning(
+                "a call of %s reports a %s that cannot be meant: it is kept, marked, and has no cost (said once)",
+                facts.get("model") or "an unknown model",
+                path,
+            )
+
+
+def _note_cost(facts: dict[str, Any], at: str, until: float) -> None:
+    """Say what a call cost and where that comes from: the caller, our rates, or nowhere; unknown is no zero."""
+    given = facts.get("cost_usd", facts.pop("cost", None))
+    if given is not None and not _is_amount(given):
+        facts.setdefault("invalid", {})["cost_usd"] = facts.pop("cost_usd", given)
+        _tell_once(facts, ["cost_usd"])
+    elif given is not None:
+        facts["cost_usd"] = given
+        facts.setdefault("cost_source", "given")
+        return
+    facts.update(price_facts(facts, at, until - monotonic_s()))
+
+
+def _is_amount(value: Any) -> bool:
+    """Tell whether a value is a number of dollars or seconds that can be meant."""
+    return isinstance(value, (int, float, Decimal)) and not isinstance(value, bool) and 0 <= value < 10**12
+
+
+def price_facts(facts: dict[str, Any], at: str, wait_s: float) -> dict[str, Any]:
+    """Return cost_usd, cost_source, rates, rate_source and cache_saved_usd for a call with the given facts."""
+    if "usage_faults" not in facts and "tokens_in" in facts and "tokens_out" in facts:
+        card = find_card(facts, at, wait_s)
+        price = card and price_of(facts["tokens_in"], facts.get("buckets", {}), card)
+        if card and price:
+            known = {"cost_usd": float(price.cost_usd), "cost_source": "computed", "rates": price.rates}
+            known["rate_source"] = card.source
+            if price.saved_usd:
+                known["cache_saved_usd"] = float(price.saved_usd)
+            return known
+    if facts.get("provider_cost_usd") is not None:
+        return {"cost_usd": facts["provider_cost_usd"], "cost_source": "given", "rate_source": "provider"}
+    return {"cost_source": "unpriced"}
+
+
+def _note_scope(facts: dict[str, Any]) -> None:
+    """Say which run a call belongs to, and what this process served from the code since its last call."""
+    scope = run_scope()
+    if scope is not None:
+        facts.setdefault("origin", "eval")
+        facts["run_uid"] = scope.uid
+    fallbacks = take_fallbacks()
+    if fallbacks:
+        facts["fallbacks"] = fallbacks
 
 
 def _captured(input_text: Any, output_text: Any, limit: int | None) -> tuple[str | None, str | None]:
@@ -1804,8 +2635,8 @@ def _shown(value: Any) -> str:
     return value if isinstance(value, str) else write_json(value)
 
 
-def _store_row(row: tuple[Any, ...]) -> int | None:
-    wait_s = settings_or_default().wait_ms / (10_000 if _kept else 1_000)
+def _store_row(row: tuple[Any, ...], until: float) -> int | None:
+    wait_s = max(0.0, until - monotonic_s()) / (10 if _kept else 1)
     until = monotonic_s() + wait_s
     try:
         with write_lock(wait_s):

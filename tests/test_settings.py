@@ -28,13 +28,23 @@ BAD: list[tuple[bytes, str, str]] = [
     (b"[store]\nwait_ms = '250'\n", r"wait_ms is '250'; it takes a whole number", ""),
     (b"[store]\nwait_ms = 2.5\n", r"wait_ms is 2.5", ""),
     (b"[store]\nwait_ms = true\n", r"wait_ms is True", ""),
-    (b"[store]\nwait_ms = -1\n", r"wait_ms is -1; it takes 0 to 60000", ""),
+    (b"[store]\nwait_ms = -1\n", r"wait_ms is -1; it takes a whole number, 0 to 60000 milliseconds", ""),
     (b"[store]\nwait_ms = 60001\n", r"wait_ms is 60001", ""),
     (b"[store]\nsynchronous = 'OFF'\n", r"synchronous is 'OFF'; it takes NORMAL or FULL", ""),
     (b"[store]\npath = ''\n", r"path", ""),
     (b"[store\n", r"cannot be read", ""),
     (b"[store]\npath = \n", r"cannot be read.*line 2", ""),
     (b"[store]\npath = 'a'\npath = 'b'\n", r"cannot be read", ""),
+    (b"[capture]\nsample_rate = 2\n", r"sample_rate is 2; it takes a share from 0 to 1", ""),
+    (b"[capture]\nmask = 1\n", r"mask is 1; it takes true or false", ""),
+    (b"[capture]\ntexts = true\n", r"\[capture\] has no key 'texts'", "Did you mean 'text'?"),
+    (b"[capture]\nmax_chars = -1\n", r"max_chars is -1", ""),
+    (b"[pricing]\ninput = 3\n", r"\[pricing\] input is 3", 'Write [pricing."input"]'),
+    (b"[pricing.m]\ninpt = 3\n", r"has no key 'inpt'", "Did you mean 'input'?"),
+    (b"[pricing.m]\ninput = -3\n", r"input is -3; it takes US dollars per million tokens", ""),
+    (b"[pricing.m]\ninput = nan\n", r"input is nan", ""),
+    (b"[pricing.m]\ninput = '3'\n", r"input is '3'", ""),
+    (b"pricing = 3\n", r"pricing is a section", ""),
     (b"\xff\xfe\x00", r"cannot be read", ""),
     (b"\x00", r"cannot be read", ""),
 ]
@@ -83,7 +93,7 @@ def test_the_command_line_says_it_in_one_sentence_and_exits_2(
 
 def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
     assert promptry.settings() == promptry.Settings()
-    assert promptry.settings()[2:] == (250, "NORMAL", "evals", None)
+    assert promptry.settings()[2:] == (250, "NORMAL", "evals", None, False, 1.0, 1.0, 50_000, True, ())
 
 
 def test_an_empty_file_is_a_file_with_the_defaults(tmp_path: Path) -> None:
@@ -94,8 +104,12 @@ def test_an_empty_file_is_a_file_with_the_defaults(tmp_path: Path) -> None:
 def test_every_key_is_read(tmp_path: Path) -> None:
     (tmp_path / "promptry.toml").write_text(
         '[store]\npath = "a.db"\nwait_ms = 0\nsynchronous = "full"\n[run]\nmodule = "checks"\npython = "py"\n'
+        "[capture]\ntext = true\nsample_rate = 0\ncontext_sample_rate = 0.5\nmax_chars = 0\nmask = false\n"
+        '[pricing."my/model"]\ninput = 3\noutput = 1.5\n'
     )
-    assert promptry.settings() == promptry.Settings(tmp_path / "promptry.toml", "a.db", 0, "FULL", "checks", "py")
+    first = (tmp_path / "promptry.toml", "a.db", 0, "FULL", "checks", "py")
+    pricing = (("my/model", {"input": 3, "output": 1.5}),)
+    assert promptry.settings() == promptry.Settings(*first, True, 0, 0.5, 0, False, pricing)
 
 
 def test_the_file_is_read_once_until_it_is_forgotten(tmp_path: Path) -> None:

@@ -25,16 +25,13 @@ import promptry
 pytestmark = pytest.mark.bench
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-FACTS = {
-    "model": "gpt-4.1-mini",
-    "provider": "openai",
-    "tokens_in": 1234,
-    "tokens_out": 321,
-    "cached_tokens": 1000,
-    "cost_usd": 0.00124,
-    "cost_source": "given",
-    "latency_ms": 812.5,
-    "status": "ok",
+FACTS = {"latency_ms": 812.5, "status": "ok"}
+USAGE = {
+    "prompt_tokens": 1234,
+    "completion_tokens": 321,
+    "total_tokens": 1555,
+    "prompt_tokens_details": {"cached_tokens": 1024, "audio_tokens": 0},
+    "completion_tokens_details": {"reasoning_tokens": 128, "audio_tokens": 0, "accepted_prediction_tokens": 0},
 }
 TABLE = "{:<34}{:>14}{:>14}{:>10}{:>8}"
 
@@ -85,9 +82,9 @@ def measure_calls(folder: Path, blocks: int, block: int) -> tuple[list[float], l
     promptry.track("Answer: $question", "answer")
 
     def ours() -> Any:
-        return promptry.track_invocation("answer", FACTS)
+        return promptry.track_invocation("answer", FACTS, model="gpt-4.1-mini", provider="openai", usage=USAGE)
 
-    assert ours() is not None
+    assert ours() is not None and promptry.list_calls()["items"][0]["cost_usd"] > 0
     promptry.close_store()
     shutil.copy(folder / "ours.db", folder / "raw.db")
     raw = raw_writer(folder / "raw.db", promptry.last_request_id() or "")

@@ -6,7 +6,7 @@ write the same store.db. No service to run, no account, nothing sent anywhere.
 Floors, from the ground up; each section uses only sections above it:
     GROUND   ERRORS · CLOCK · SETTINGS · ASSETS · MASKING
     STORE    TABLES · MIGRATIONS · STORE
-    LEDGERS  SCOPE · PROMPTS · TEMPLATES · INVOCATIONS · DATASETS · CARE
+    LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · DATASETS · CARE
     EVALS    STATISTICS · HELPERS · ASSERTIONS · SUITES · SPOOLS · RUNS · RUNNER · COMPARISON · INTERPRETERS
     FACES    REPORTS · READS · CLI · DEMO
     ROOF     MAIN
@@ -78,6 +78,10 @@ __all__ = [
     "get_prompt_template",
     "render_prompt",
     "seed_prompt",
+    # PRICES
+    "list_prices",
+    # TRACES
+    "trace",
     # INVOCATIONS
     "get_call",
     "last_request_id",
@@ -1198,6 +1202,41 @@ def _safe_repr(value: Any) -> str:
         return f"<{type(value).__name__}>"
 
 
+def page(rows: list[dict[str, Any]], total: int, limit: int, before: str | None) -> dict[str, Any]:
+    """Return the one shape of lists, paged by an offset that callers treat as opaque."""
+    offset = read_offset(before) + len(rows)
+    return {"items": rows, "total": total, "next": str(offset) if len(rows) == limit and offset < total else None}
+
+
+def read_limit(limit: Any) -> int:
+    """Return how many rows a page of a list may have; raises WrongUse."""
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= 1000:
+        raise WrongUse(f"The limit is {limit!r}; it takes 1 to 1000.")
+    return limit
+
+
+def read_offset(cursor: str | None) -> int:
+    """Return the number in the cursor of a list; raises WrongUse."""
+    if cursor is None:
+        return 0
+    if not re.fullmatch("[0-9]{1,18}", str(cursor)):
+        raise WrongUse(f"The cursor {cursor!r} is none of ours.", "Use the `next` of the page before, as it is.")
+    return int(cursor)
+
+
+def page_by_id(rows: list[dict[str, Any]], total: int, limit: int) -> dict[str, Any]:
+    """Return a page of a list that goes down by id; one row more than the limit says that there is another."""
+    shown = rows[:limit]
+    return {"items": shown, "total": total, "next": shown[-1]["id"] if len(rows) > limit else None}
+
+
+def read_id(text: Any, what: str) -> int:
+    """Return the number of a row id given as text; raises WrongUse."""
+    if not re.fullmatch("[0-9]{1,18}", str(text)):
+        raise WrongUse(f"The {what} id is {str(text)!r}; it takes a whole number.")
+    return int(text)
+
+
 def _leave_parent_connections() -> None:
     """Start a forked child with a lock of its own and no connection; the parent's stay open here, for ever unused."""
     global _write_lock
@@ -1574,34 +1613,6 @@ def diff_texts(before: PromptVersion, after: PromptVersion) -> dict[str, Any]:
     return {"diff": text, "lines": lines}
 
 
-def page(rows: list[dict[str, Any]], total: int, limit: int, before: str | None) -> dict[str, Any]:
-    """Return the one shape of lists, paged by an offset that callers treat as opaque."""
-    offset = read_offset(before) + len(rows)
-    return {"items": rows, "total": total, "next": str(offset) if len(rows) == limit and offset < total else None}
-
-
-def read_limit(limit: Any) -> int:
-    """Return how many rows a page of a list may have; raises WrongUse."""
-    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= 1000:
-        raise WrongUse(f"The limit is {limit!r}; it takes 1 to 1000.")
-    return limit
-
-
-def read_offset(cursor: str | None) -> int:
-    """Return the number in the cursor of a list; raises WrongUse."""
-    if cursor is None:
-        return 0
-    if not re.fullmatch("[0-9]{1,18}", str(cursor)):
-        raise WrongUse(f"The cursor {cursor!r} is none of ours.", "Use the `next` of the page before, as it is.")
-    return int(cursor)
-
-
-def page_by_id(rows: list[dict[str, Any]], total: int, limit: int) -> dict[str, Any]:
-    """Return a page of a list that goes down by id; one row more than the limit says that there is another."""
-    shown = rows[:limit]
-    return {"items": shown, "total": total, "next": shown[-1]["id"] if len(rows) > limit else None}
-
-
 # ======================================================================================
 # === TEMPLATES: the live prompts: what is served, cached, and fallen back to
 # ======================================================================================
@@ -1790,7 +1801,7 @@ def plain_usage(usage: Any) -> Any:
         return usage
     try:
         if hasattr(usage, "model_dump"):
-            return usage.model_dump(mode="json")
+            return usage.model_dump(mode="json") if hasattr(usage, "model_fields_set") else usage.model_dump()
         return _plain_object(usage.to_dict() if hasattr(usage, "to_dict") else usage)
     except Exception:
         return plain_json(usage)
@@ -1821,15 +1832,16 @@ def read_usage(usage: Any, provider: str | None = None) -> Usage:
 def read_counts(facts: dict[str, Any]) -> Usage:
     """Return what a call's own metadata says: tokens_in and tokens_out, under the names that people use for them."""
     shape = _shapes()[-1]
-    known = [any(facts.get(path[0]) is not None for path in side[0][1]) for side in (shape.input, shape.output)]
-    if all(known):
-        return _read_shape(shape, facts)
     faults: list[str] = []
-    totals = [
-        _sum_of(facts, side, faults) if is_known else None
-        for side, is_known in zip((shape.input, shape.output), known, strict=True)
-    ]
-    return Usage(totals[0], totals[1], {}, faults)
+    totals: list[int | None] = []
+    for terms in (shape.input, shape.output):
+        known = len(faults)
+        total = _sum_of(facts, terms, faults)
+        told = any(facts.get(key) is not None for key, _ in terms[0][1])
+        totals.append(total if told and len(faults) == known else None)
+    if None in totals:
+        return Usage(totals[0], totals[1], {}, faults)
+    return _read_shape(shape, facts)
 
 
 def _read_shape(shape: _Shape, usage: dict[str, Any], hides_reasoning: bool = False) -> Usage:
@@ -1973,7 +1985,7 @@ def _camel(key: str) -> str:
 # ======================================================================================
 # === PRICES: what a token costs, by provider, model, tier and day
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, ASSETS, STORE, USAGE.   Writes: datasets.
+# Uses: ERRORS, CLOCK, SETTINGS, ASSETS, STORE, USAGE.
 # Public: list_prices.
 #
 # A rate comes from promptry.toml, else from a table that was imported into this store, else from the table stamped in
@@ -2027,7 +2039,7 @@ class _Plan(NamedTuple):
 
 
 class Price(NamedTuple):
-    """What a call costs: USD, the rate of each bucket in USD per million (units: per their size), USD saved by caches."""
+    """What a call costs in USD, the rate of each bucket (per million tokens), and what caches saved in USD."""
 
     cost_usd: Decimal
     rates: dict[str, float]
@@ -2230,7 +2242,7 @@ def _holds(when: Any, at: str) -> bool:
     if isinstance(when, str):
         return at[:10] >= when
     start, end = when
-    return start <= at[11:16] < end if start <= end else at[11:16] >= start or at[11:16] < end
+    return bool(start <= at[11:16] < end if start <= end else at[11:16] >= start or at[11:16] < end)
 
 
 def _steps(prices: dict[str, Any]) -> tuple[tuple[int, dict[str, Decimal]], ...]:
@@ -2459,7 +2471,7 @@ def span_facts() -> dict[str, Any]:
 # ======================================================================================
 # === INVOCATIONS: one row per model call, never deduplicated
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, MASKING, STORE, SCOPE, PROMPTS.   Writes: invocations.
+# Uses: ERRORS, CLOCK, SETTINGS, MASKING, STORE, SCOPE, TEMPLATES, USAGE, PRICES, TRACES.   Writes: invocations.
 # Public: track_invocation, last_request_id, list_calls, get_call.
 #
 # When an id comes back the row is on the disk's side of a crash of the process. While the store cannot be written rows
@@ -2469,15 +2481,18 @@ def span_facts() -> dict[str, Any]:
 _INSERT = """INSERT INTO invocations
     (prompt_name, prompt_version, metadata, input_text, output_text, request_id, created_at)
     VALUES (?, ?, ?, ?, ?, ?, ?)"""
+_SETTLE = """UPDATE invocations SET prompt_name = ?, prompt_version = ?, metadata = ?, input_text = ?, output_text = ?,
+    request_id = ?, created_at = ? WHERE id = ? AND status = 'reserved'"""
 MAX_KEPT_ROWS = 10_000
 MAX_KEPT_BYTES = 16 * 1024 * 1024
-MAX_CAPTURE_CHARS = 50_000
 
 _kept: deque[tuple[Any, ...]] = deque()
 _kept_bytes = 0
 _lost_rows = 0
 _told_faults: set[str] = set()
 _last_request: contextvars.ContextVar[str | None] = contextvars.ContextVar("promptry_request", default=None)
+_Reservation = tuple[str, list[int]] | None
+_reservation: contextvars.ContextVar[_Reservation] = contextvars.ContextVar("promptry_reservation", default=None)
 
 
 def track_invocation(
@@ -2505,26 +2520,41 @@ def track_invocation(
     _check_call(name, metadata, prompt_version, sample_rate, max_capture_chars)
     if sample_rate < 1.0 and int.from_bytes(os.urandom(4), "big") >= sample_rate * 4294967296:
         return None
+    given = {"model": model, "provider": provider, "response_id": response_id, "usage": usage}
+    facts = {**(metadata or {}), **{key: value for key, value in given.items() if value is not None}}
+    texts = (input_text, output_text) if capture else (None, None)
+    return record_call(name, facts, texts, version=prompt_version, request_id=request_id, max_chars=max_capture_chars)
+
+
+def record_call(
+    name: str,
+    facts: dict[str, Any],
+    texts: tuple[Any, Any] = (None, None),
+    *,
+    version: int | None = None,
+    request_id: str | None = None,
+    max_chars: int | None = None,
+    settles: int | None = None,
+) -> int | None:
+    """Store one call with all that follows from its facts, in place of the reservation that it settles."""
     until = monotonic_s() + settings_or_default().wait_ms / 1000
     try:
         uid, at = make_uid(), now_text()
-        request = str(request_id or response_id or uid)
+        request = str(request_id or facts.get("response_id") or uid)
         _last_request.set(request)
-        given = {"model": model, "provider": provider, "response_id": response_id, "usage": usage}
-        facts = {
-            **(metadata or {}),
-            **{key: value for key, value in given.items() if value is not None},
-            **span_facts(),
-        }
+        facts = {**span_facts(), **facts, "uid": uid}
         _note_usage(facts)
         _note_cost(facts, at, until)
         _note_scope(facts)
-        facts["uid"] = uid
-        texts = _captured(input_text, output_text, max_capture_chars) if capture else (None, None)
-        version = served_version(name) if prompt_version is None else prompt_version
-        return _store_row((name, version, write_json(facts), *texts, request, at), until)
+        if texts != (None, None):
+            texts = _captured(texts, max_chars)
+        if version is None:
+            version = served_version(name)
+        if settles is None:
+            settles = take_reservation(name)
+        return _store_row((name, version, write_json(facts), *texts, request, at), until, settles)
     except Exception:
-        log.exception("track_invocation(%r) lost a row", name)
+        log.exception("a call of %r is lost", name)
         return None
 
 
@@ -2541,6 +2571,27 @@ def _check_call(name: Any, metadata: Any, version: Any, sample_rate: Any, max_ca
         raise WrongUse(
             f"The max_capture_chars of a call of '{name}' is {max_capture_chars!r}; it takes a whole number."
         )
+
+
+@contextlib.contextmanager
+def reserved_for(name: str, id: int) -> Iterator[list[int]]:
+    """Have the next call of that name within the block settle a reservation; gives a list, empty once it has."""
+    left = [id]
+    token = _reservation.set((name, left))
+    try:
+        yield left
+    finally:
+        _reservation.reset(token)
+
+
+def take_reservation(name: str) -> int | None:
+    """Return the reservation that a call of that name settles, once."""
+    found = _reservation.get()
+    if found is None or found[0] != name:
+        return None
+    with contextlib.suppress(IndexError):
+        return found[1].pop()
+    return None
 
 
 def _note_usage(facts: dict[str, Any]) -> None:
@@ -2624,24 +2675,25 @@ def _note_scope(facts: dict[str, Any]) -> None:
         facts["fallbacks"] = fallbacks
 
 
-def _captured(input_text: Any, output_text: Any, limit: int | None) -> tuple[str | None, str | None]:
-    size = MAX_CAPTURE_CHARS if limit is None else limit
-    masked = [None if text is None else mask_secrets(_shown(text)) for text in (input_text, output_text)]
-    cut = [text if text is None or size <= 0 else text[:size] for text in masked]
+def _captured(texts: tuple[Any, Any], limit: int | None) -> tuple[str | None, str | None]:
+    """Return texts masked, then cut."""
+    known = settings_or_default()
+    size = known.capture_max_chars if limit is None else limit
+    shown = [None if text is None else text if isinstance(text, str) else write_json(text) for text in texts]
+    masked = [mask_secrets(text) if text and known.capture_mask else text for text in shown]
+    cut = [text[:size] if text and size > 0 else text for text in masked]
     return cut[0], cut[1]
 
 
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else write_json(value)
-
-
-def _store_row(row: tuple[Any, ...], until: float) -> int | None:
+def _store_row(row: tuple[Any, ...], until: float, settles: int | None = None) -> int | None:
     wait_s = max(0.0, until - monotonic_s()) / (10 if _kept else 1)
     until = monotonic_s() + wait_s
     try:
         with write_lock(wait_s):
             connection = connect(until - monotonic_s())
             left_s = until - monotonic_s()
+            if settles is not None and connection.execute(_SETTLE, (*row, settles)).rowcount:
+                return settles
             if not _kept and not _lost_rows and left_s > 0.9 * wait_s:
                 return _insert(connection, row)
             with bounded_wait(connection, left_s):
@@ -2811,13 +2863,6 @@ def get_call(id: str) -> dict[str, Any]:
     if not rows:
         raise NotFound(f"There is no call {id}.", "promptry calls lists them.")
     return {**rows[0], "id": str(rows[0]["id"]), "metadata": read_json(rows[0]["metadata"])}
-
-
-def read_id(text: Any, what: str) -> int:
-    """Return the number of a row id given as text; raises WrongUse."""
-    if not re.fullmatch("[0-9]{1,18}", str(text)):
-        raise WrongUse(f"The {what} id is {str(text)!r}; it takes a whole number.")
-    return int(text)
 
 
 def call_facts(run_uid: str) -> dict[str, Any]:
@@ -3907,7 +3952,7 @@ def _modified_text(path: Path) -> str:
 # ======================================================================================
 # === RUNS: saved runs: counted, written in one transaction, read back
 # ======================================================================================
-# Uses: ERRORS, CLOCK, STORE, TABLES, PROMPTS, INVOCATIONS, ASSERTIONS, SUITES, SPOOLS.
+# Uses: ERRORS, CLOCK, STORE, TABLES, INVOCATIONS, ASSERTIONS, SUITES, SPOOLS.
 #   Writes: eval_runs, eval_results.
 # Public: RunResult, list_runs, get_run.
 
@@ -4856,7 +4901,7 @@ def run_suite(
 # ======================================================================================
 # === INTERPRETERS: whose Python runs a suite: this one, or the team's in a child process
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, STORE, PROMPTS, HELPERS, SUITES, RUNS, RUNNER, COMPARISON.
+# Uses: ERRORS, SETTINGS, STORE, HELPERS, SUITES, RUNS, RUNNER, COMPARISON.
 # Public: list_suites.
 #
 # A suite imports its team's packages, which an executable does not carry. The child runs and records; this process

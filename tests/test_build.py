@@ -192,7 +192,7 @@ def test_a_source_without_the_line_is_refused(tmp_path: Path, monkeypatch: pytes
 
 READ_ALL_ASSETS = """
 import hashlib, json, promptry
-names = [name for folder in promptry_folders for name in promptry.asset_names(folder)]
+names = [name for place in places for name in (promptry.asset_names(place) or [place])]
 print(json.dumps({name: hashlib.sha256(promptry.asset(name)).hexdigest() for name in names}))
 """
 
@@ -205,8 +205,8 @@ def assets_on_disk() -> dict[str, str]:
 
 
 def reading_code() -> str:
-    folders = sorted({name.split("/")[0] for name in assets_on_disk()})
-    return f"promptry_folders = {folders!r}\n{READ_ALL_ASSETS}"
+    places = sorted({name.split("/")[0] for name in assets_on_disk()})
+    return f"places = {places!r}\n{READ_ALL_ASSETS}"
 
 
 def test_the_stamped_module_alone_in_an_empty_folder_finds_its_assets(tmp_path: Path, made: Make) -> None:

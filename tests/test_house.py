@@ -57,13 +57,13 @@ BROAD_EXCEPTS = {
     "_text_of": "str() of a caller's variable is not our code",
     "get_prompt_template": "never breaks the caller: the text in the code is served",
     "seed_prompt": "never breaks the caller",
-    "track_invocation": "never breaks the caller",
+    "record_call": "never breaks the caller",
     "flush_kept_rows": "runs at exit, where nobody could catch it",
     "case": "a case is not our code; what it raises is stored as its error",
     "_run_case": "a case is not our code; what it raises is stored as its error",
     "run_command": "the faces' one translator",
     "_safe_repr": "repr() of a caller's value is not our code",
-    "_plain_usage": "a provider's usage object is not our code",
+    "plain_usage": "a provider's usage object is not our code",
     "load_suites": "a suite's module is not our code; becomes a ConfigError",
 }
 

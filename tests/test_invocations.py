@@ -83,6 +83,7 @@ def test_a_call_is_stored_as_it_was_told(store: Path) -> None:
         "model": "gpt-x",
         "provider": "openai",
         "response_id": "resp1",
+        "buckets": {"input_uncached": 10, "output_visible": 3},
         "cost_source": "unpriced",
     }
     (row,) = promptry.list_calls()["items"]

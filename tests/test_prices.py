@@ -5,14 +5,8 @@ from __future__ import annotations
 import contextlib
 import datetime
 import itertools
-import json
-import subprocess
-import sys
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 import promptry
 

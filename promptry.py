@@ -72,10 +72,13 @@ __all__ = [
     "get_prompt",
     "list_prompts",
     "promote",
+    "remove_tag",
     "save_prompt",
     "track",
+    "track_context",
     # TEMPLATES
     "get_prompt_template",
+    "lint_prompt",
     "render_prompt",
     "seed_prompt",
     # PRICES
@@ -262,6 +265,11 @@ def monotonic_s() -> float:
 def make_uid() -> str:
     """Make an identifier that no other process makes: eight random bytes of this process and a count."""
     return f"{_seed}{next(_counter):08x}"
+
+
+def is_sampled(share: float) -> bool:
+    """Draw whether one of many falls into a share from 0 to 1."""
+    return share >= 1 or int.from_bytes(os.urandom(4), "big") < share * 4294967296
 
 
 def _reseed() -> None:
@@ -821,10 +829,13 @@ _FIRST_SCHEMA = (
         {_text_column("run_uid")},
         {_number_column("tokens_in", "INTEGER")},
         {_number_column("tokens_out", "INTEGER")},
+        {_number_column("cached_tokens", "INTEGER")},
         {_number_column("cost_usd", "REAL")},
+        {_number_column("cache_saved_usd", "REAL")},
         {_number_column("latency_ms", "REAL")})""",
     """CREATE INDEX calls_by_day ON invocations
-        (day, prompt_name, prompt_version, model, origin, status, cost_usd, tokens_in, tokens_out)""",
+        (day, prompt_name, prompt_version, model, origin, status, cost_usd, tokens_in, tokens_out, cached_tokens,
+        cache_saved_usd)""",
     "CREATE INDEX calls_by_prompt ON invocations (prompt_name, id)",
     "CREATE INDEX calls_by_request ON invocations (request_id)",
     "CREATE INDEX calls_by_trace ON invocations (trace_id) WHERE trace_id IS NOT NULL",
@@ -850,7 +861,30 @@ _FIRST_SCHEMA = (
     "CREATE UNIQUE INDEX budgets_once ON budgets (scope, coalesce(target, ''), period)",
 )
 
-MIGRATIONS = ((1, "the nine tables", _FIRST_SCHEMA),)
+# For people with sqlite3 or Datasette; the module of a prompt is its name up to the first / or dot.
+_VIEWS = (
+    """CREATE VIEW v_calls AS SELECT id, created_at, day, prompt_name, prompt_version, model,
+        json_extract(metadata, '$.served_model') AS served_model, json_extract(metadata, '$.provider') AS provider,
+        origin, status, json_extract(metadata, '$.error') AS error, tokens_in, tokens_out, cached_tokens, cost_usd,
+        json_extract(metadata, '$.cost_source') AS cost_source, cache_saved_usd, latency_ms,
+        json_extract(metadata, '$.ttft_ms') AS ttft_ms, request_id, trace_id, run_uid, input_text, output_text,
+        (SELECT avg(rating) FROM feedback WHERE feedback.request_id = invocations.request_id) AS rating
+        FROM invocations WHERE status <> 'reserved'""",
+    """CREATE VIEW v_runs AS SELECT id, suite_name, timestamp, prompt_name, prompt_version, model_version, overall_pass,
+        overall_score, json_extract(metadata, '$.verdict') AS verdict,
+        coalesce(json_extract(metadata, '$.complete'), 1) AS complete,
+        json_extract(metadata, '$.baseline_id') AS baseline_id, json_extract(metadata, '$.dataset') AS dataset,
+        json_extract(metadata, '$.git_commit') AS git_commit, json_extract(metadata, '$.cost_usd') AS cost_usd,
+        (SELECT count(DISTINCT test_name) FROM eval_results WHERE run_id = eval_runs.id) AS cases FROM eval_runs""",
+    """CREATE VIEW v_costs AS SELECT day, substr(prompt_name, 1, min(instr(prompt_name || '/', '/'),
+        instr(prompt_name || '.', '.')) - 1) AS module, prompt_name, prompt_version, model, origin, count(*) AS calls,
+        count(*) - count(cost_usd) AS unpriced, sum(cost_usd) AS cost_usd, sum(tokens_in) AS tokens_in,
+        sum(tokens_out) AS tokens_out, sum(cached_tokens) AS cached_tokens, sum(cache_saved_usd) AS cache_saved_usd
+        FROM invocations INDEXED BY calls_by_day WHERE status <> 'reserved'
+        GROUP BY day, prompt_name, prompt_version, model, origin""",
+)
+
+MIGRATIONS = ((1, "the nine tables, and views for people", (*_FIRST_SCHEMA, *_VIEWS)),)
 
 
 def check_schema(connection: sqlite3.Connection, path: str) -> int:
@@ -1378,7 +1412,7 @@ at_store_change(_forget_served)
 # === PROMPTS: one row per distinct content; tags stand on one version
 # ======================================================================================
 # Uses: ERRORS, CLOCK, TABLES, STORE, SETTINGS, SCOPE.   Writes: prompts, prompt_tags.
-# Public: track, save_prompt, promote, list_prompts, get_prompt, diff_prompts.
+# Public: track, track_context, save_prompt, promote, remove_tag, list_prompts, get_prompt, diff_prompts.
 #
 # The latest version is the one with the greatest `current_at`, not the greatest number: code that goes back to an
 # earlier text is back at the earlier version. `tracked_at` is set by code only, so an edit made elsewhere survives a
@@ -1387,8 +1421,12 @@ at_store_change(_forget_served)
 _LATEST = """ORDER BY CASE WHEN json_extract(metadata, '$.promptry.current_at') GLOB '[0-9][0-9][0-9][0-9]-*'
     THEN json_extract(metadata, '$.promptry.current_at') ELSE created_at END DESC, version DESC LIMIT 1"""
 
+MANY_VERSIONS = 50
+_CONTEXT = ":context"
+
 _tracked: dict[str, tuple[str, str | None, int]] = {}
 _track_again_at: dict[str, float] = {}
+_told_many: set[str] = set()
 _edition = 0
 at_store_change(_tracked.clear)
 at_store_change(_track_again_at.clear)
@@ -1448,6 +1486,35 @@ def _track(content: str, name: str, tag: str | None, metadata: dict[str, Any] | 
     found = _save(name, content, metadata, tag, by_code=True, patience_s=settings_or_default().wait_ms / 1000)
     _tracked[name] = (content, tag, found.version)
     note_served(name, found.version, found.hash)
+    if found.version >= MANY_VERSIONS and name not in _told_many and not name.endswith(_CONTEXT):
+        _told_many.add(name)
+        log.warning(
+            "prompt %r has %d versions: data seems to be baked into its text. Track the template, with $placeholders, and"
+            " fill them with render_prompt(%r, template, variables={...})",
+            name,
+            found.version,
+            name,
+        )
+
+
+def track_context(
+    chunks: list[str], name: str, metadata: dict[str, Any] | None = None, sample_rate: float | None = None
+) -> list[str]:
+    """Record the retrieved texts that a prompt was given, as a version of NAME:context, and return them unchanged.
+
+    `sample_rate` is the share of calls that is recorded ([capture] context_sample_rate without it). Never raises for
+    the store's sake. Errors: WrongUse for a wrong argument. Writes: prompts.
+    """
+    check_name(name)
+    if not isinstance(chunks, (list, tuple)) or not all(isinstance(chunk, str) for chunk in chunks):
+        raise WrongUse(f"The chunks of the context of '{name}' are {type(chunks).__name__}; they take a list of texts.")
+    rate = settings_or_default().context_sample_rate if sample_rate is None else sample_rate
+    if not isinstance(rate, (int, float)) or not 0 <= rate <= 1:
+        raise WrongUse(f"The sample_rate of the context of '{name}' is {rate!r}; it takes a share from 0 to 1.")
+    if is_sampled(rate):
+        own = {**(metadata or {}), "chunk_count": len(chunks)}
+        track("\n---\n".join(chunks), f"{name}{_CONTEXT}", metadata=own)
+    return chunks
 
 
 def save_prompt(name: str, content: str, tag: str | None = None, metadata: dict[str, Any] | None = None) -> int:
@@ -1484,7 +1551,7 @@ def _save(
             if not by_code or not tracked or max(tracked, key=lambda number: tracked[number]) != version:
                 _write_own(key, {"current_at": stamp, **({"tracked_at": stamp} if by_code else {})})
         if tag is not None:
-            PromptTag.insert(prompt=key, tag=tag).execute()
+            _move_tag(PromptVersion(key, name, version, content, digest), tag)
     return PromptVersion(key, name, version, content, digest)
 
 
@@ -1554,14 +1621,34 @@ def promote(name: str, version: int, env: str) -> None:
     global _edition
     _edition += 1
     with transact():
-        target = require_prompt(name, version)
-        before = find_prompt(name, tag=env)
-        if before is not None and before.version == version:
-            return
-        PromptTag.insert(prompt=target.id, tag=env).execute()
-        history = read_own(Prompt.get_by_id(target.id).metadata).get("promotions")
-        entry = {"tag": env, "at": now_text(), "from": before.version if before else None}
-        _write_own(target.id, {"promotions": [*(history if isinstance(history, list) else []), entry]})
+        _move_tag(require_prompt(name, version), env)
+
+
+def _move_tag(target: PromptVersion, tag: str) -> None:
+    """Put a tag on a version, whose metadata keeps the history of what it received."""
+    before = find_prompt(target.name, tag=tag)
+    if before is None or before.version != target.version:
+        PromptTag.insert(prompt=target.id, tag=tag).execute()
+        _note_promotion(target.id, {"tag": tag, "at": now_text(), "from": before.version if before else None})
+
+
+def _note_promotion(prompt_id: int, entry: dict[str, Any]) -> None:
+    history = read_own(Prompt.get_by_id(prompt_id).metadata).get("promotions")
+    _write_own(prompt_id, {"promotions": [*(history if isinstance(history, list) else []), entry]})
+
+
+def remove_tag(name: str, tag: str) -> int:
+    """Take a tag off the version of a prompt that carries it, and return that version; the history stays.
+
+    Errors: NotFound, StoreError. Writes: prompt_tags, prompts.
+    """
+    global _edition
+    _edition += 1
+    with transact():
+        target = require_prompt(name, tag=check_name(tag, "tag"))
+        PromptTag.delete().where(PromptTag.prompt == target.id, PromptTag.tag == tag).execute()
+        _note_promotion(target.id, {"tag": tag, "at": now_text(), "removed": True})
+    return target.version
 
 
 def list_prompts(limit: int = 50, before: str | None = None) -> dict[str, Any]:
@@ -1578,46 +1665,90 @@ def list_prompts(limit: int = 50, before: str | None = None) -> dict[str, Any]:
 def get_prompt(name: str, version: int | None = None, tag: str | None = None) -> dict[str, Any]:
     """Return one version of a prompt (the latest by default) and the list of all.
 
-    Shape: {name, version, content, hash, created_at, metadata, tags, versions [{version, hash, created_at, tags}]}.
-    Errors: NotFound, WrongUse.
+    Shape: {name, version, content, hash, created_at, metadata, tags, placeholders, versions [{version, hash,
+    created_at, tags, promotions [{tag, at, from}]}]}. Errors: NotFound, WrongUse.
     """
     if version is not None and tag is not None:
         raise WrongUse("A version and a tag both say what to show.", "Give one of them.")
     found = require_prompt(name, version, tag)
     versions = query("get_prompt", 1, name=name)
     for row in versions:
-        row["tags"] = read_json(row["tags"])
+        row.update(tags=read_json(row["tags"]), promotions=read_json(row["promotions"]) or [])
     (row,) = query("get_prompt", name=name, version=found.version)
     tags = next(other["tags"] for other in versions if other["version"] == found.version)
-    return {**row, "metadata": read_json(row["metadata"]), "tags": tags, "versions": versions}
+    facts = {"metadata": read_json(row["metadata"]), "tags": tags, "placeholders": placeholders(found.content)}
+    return {**row, **facts, "versions": versions}
+
+
+def placeholders(text: str) -> list[str]:
+    """Return the names of the $placeholders in a text, each once, in their order."""
+    found = (match["named"] or match["braced"] for match in string.Template.pattern.finditer(text))
+    return list(dict.fromkeys(name for name in found if name))
 
 
 def diff_prompts(name: str, old: int, new: int) -> dict[str, Any]:
-    """Compare two versions of a prompt line by line.
+    """Compare two versions of a prompt by line and by word.
 
-    Shape: {name, old, new, diff (unified, as text), lines [{kind (same, removed, added), text}]}. Errors: NotFound.
+    Shape: {name, old, new, diff (unified, as text), lines and words [{kind (same, removed, added), text}]}. Errors:
+    NotFound.
     """
     before, after = require_prompt(name, old), require_prompt(name, new)
     return {"name": name, "old": old, "new": new, **diff_texts(before, after)}
 
 
 def diff_texts(before: PromptVersion, after: PromptVersion) -> dict[str, Any]:
-    """Return the unified diff of two versions and its lines."""
+    """Return the unified diff of two versions, its lines, and the words that changed within them."""
     import difflib
 
     old, new = before.content.splitlines(), after.content.splitlines()
     names = f"{before.name} v{before.version}", f"{after.name} v{after.version}"
     text = "\n".join(difflib.unified_diff(old, new, *names, lineterm=""))
-    kinds = {" ": "same", "-": "removed", "+": "added"}
-    lines = [{"kind": kinds[line[0]], "text": line[2:]} for line in difflib.ndiff(old, new) if line[0] in kinds]
-    return {"diff": text, "lines": lines}
+    return {"diff": text, "lines": _diff_runs(old, new), "words": _word_runs(before.content, after.content)}
+
+
+def _diff_runs(old: list[str], new: list[str]) -> list[dict[str, str]]:
+    """Return the parts of two lists in order, each as same, removed or added."""
+    import difflib
+
+    runs: list[dict[str, str]] = []
+    for kind, start, end, first, last in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        runs += [{"kind": "same" if kind == "equal" else "removed", "text": part} for part in old[start:end]]
+        runs += [{"kind": "added", "text": part} for part in new[first:last] if kind != "equal"]
+    return runs
+
+
+def _word_runs(old: str, new: str) -> list[dict[str, str]]:
+    """Return two texts as stretches that stayed, went or came; words are compared within changed lines only."""
+    stretches: list[dict[str, str]] = []
+    block: dict[str, str] = {"removed": "", "added": ""}
+
+    def add(kind: str, text: str) -> None:
+        if text and stretches and stretches[-1]["kind"] == kind:
+            stretches[-1]["text"] += text
+        elif text:
+            stretches.append({"kind": kind, "text": text})
+
+    def close_block() -> None:
+        words = [re.findall(r"\w+|\s+|[^\w\s]", block[side]) for side in ("removed", "added")]
+        for run in _diff_runs(*words):
+            add(run["kind"], run["text"])
+        block.update(removed="", added="")
+
+    for line in _diff_runs(old.splitlines(True), new.splitlines(True)):
+        if line["kind"] == "same":
+            close_block()
+            add("same", line["text"])
+        else:
+            block[line["kind"]] += line["text"]
+    close_block()
+    return stretches
 
 
 # ======================================================================================
 # === TEMPLATES: the live prompts: what is served, cached, and fallen back to
 # ======================================================================================
 # Uses: ERRORS, CLOCK, SETTINGS, STORE, SCOPE, PROMPTS.
-# Public: render_prompt, get_prompt_template, seed_prompt.
+# Public: render_prompt, get_prompt_template, seed_prompt, lint_prompt.
 #
 # string.Template and not str.format, so that braces in JSON examples stay what they are. A run never reads the cache:
 # it serves what it was told to test, or the latest version, so that a draft is tested before it is promoted.
@@ -1732,6 +1863,53 @@ def seed_prompt(name: str, default_content: str) -> None:
                 save_prompt(name, default_content, tag="prod")
     except Exception as error:
         log.error("seed_prompt(%r) could not be stored: %s", name, error)
+
+
+_TRAPS = (
+    ("warning", r"\$\{(?![_a-z][_a-z0-9]*\})[^}\n]{0,40}\}?", "is no placeholder and stays as it is: write ${{name}}"),
+    ("hint", r"\$(?![$_a-z{])", "is a plain dollar sign here; $$ says so for certain"),
+    ("warning", r"(?<!\$)\{\{?\s*[_a-z]\w*\s*\}?\}", "is plain text: placeholders are written $name"),
+    ("warning", r"%\([_a-z]\w*\)s|(?<![\w%])%s", "is plain text: placeholders are written $name"),
+)
+
+
+def lint_prompt(
+    content: str, variables: Iterable[str] | None = None, against: PromptVersion | None = None
+) -> list[dict[str, Any]]:
+    """Look a prompt's text over: [{level (error, warning, hint), line, message}], in the order of the lines.
+
+    `variables` are the names that code passes; a placeholder that is none of them is an error. `against` is the
+    version in production: a placeholder that came or went is told.
+    """
+    if not content.strip():
+        return [{"level": "error", "line": 1, "message": "the text is empty"}]
+    known = None if variables is None else list(variables)
+    found = []
+    for number, line in enumerate(content.split("\n"), 1):
+        for level, pattern, words in _TRAPS:
+            found += [(level, number, f"'{hit[0]}' {words}") for hit in re.finditer(pattern, line, re.IGNORECASE)]
+        unknown = [name for name in placeholders(line) if known is not None and name not in known]
+        found += [("error", number, f"${name} is passed by nobody. {nearest(name, known or [])}") for name in unknown]
+    if against is not None:
+        found += _changed_placeholders(content, against)
+    return [{"level": level, "line": line, "message": message.strip()} for level, line, message in found]
+
+
+def _changed_placeholders(content: str, against: PromptVersion) -> Iterator[tuple[str, int, str]]:
+    """Tell which placeholders came and went since a version."""
+    now, before = placeholders(content), placeholders(against.content)
+    lines = content.split("\n")
+    for name in now:
+        if name not in before:
+            line = next(number for number, text in enumerate(lines, 1) if name in placeholders(text))
+            yield (
+                "warning",
+                line,
+                f"${name} is new since version {against.version}: code that does not pass it shows it",
+            )
+    for name in before:
+        if name not in now:
+            yield "warning", 1, f"${name} of version {against.version} is gone: what code passes for it is dropped"
 
 
 def take_fallbacks() -> dict[str, int]:
@@ -2518,7 +2696,7 @@ def track_invocation(
     theirs (cost_usd, latency_ms). Errors: WrongUse for a wrong argument. Writes: invocations.
     """
     _check_call(name, metadata, prompt_version, sample_rate, max_capture_chars)
-    if sample_rate < 1.0 and int.from_bytes(os.urandom(4), "big") >= sample_rate * 4294967296:
+    if sample_rate < 1.0 and not is_sampled(sample_rate):
         return None
     given = {"model": model, "provider": provider, "response_id": response_id, "usage": usage}
     facts = {**(metadata or {}), **{key: value for key, value in given.items() if value is not None}}

@@ -105,7 +105,9 @@ VIRTUAL = {
     "run_uid": "TEXT",
     "tokens_in": "INTEGER",
     "tokens_out": "INTEGER",
+    "cached_tokens": "INTEGER",
     "cost_usd": "REAL",
+    "cache_saved_usd": "REAL",
     "latency_ms": "REAL",
 }
 

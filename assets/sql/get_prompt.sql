@@ -7,7 +7,8 @@ ORDER BY CASE WHEN json_extract(metadata, '$.promptry.current_at') GLOB '[0-9][0
 LIMIT 1;
 
 SELECT version, hash, created_at,
-       (SELECT json_group_array(tag) FROM prompt_tags WHERE prompt_id = prompts.id) AS tags
+       (SELECT json_group_array(tag) FROM prompt_tags WHERE prompt_id = prompts.id) AS tags,
+       json_extract(metadata, '$.promptry.promotions') AS promotions
 FROM prompts
 WHERE name = :name
 ORDER BY version DESC;

@@ -2,10 +2,44 @@
 SELECT id, created_at, prompt_name, prompt_version, model, status, origin, tokens_in, tokens_out, cost_usd, latency_ms,
        request_id
 FROM invocations
-WHERE (:prompt IS NULL OR prompt_name = :prompt) AND (:before IS NULL OR id < :before) AND status <> 'reserved'
+WHERE (:before IS NULL OR id < :before) AND status <> 'reserved'
 ORDER BY id DESC
 LIMIT coalesce(:limit, 50);
 
 SELECT count(*) AS total
 FROM invocations INDEXED BY calls_by_day
-WHERE (:prompt IS NULL OR prompt_name = :prompt) AND status <> 'reserved';
+WHERE (:prompt IS NULL OR prompt_name = :prompt) AND (:version IS NULL OR prompt_version = :version)
+  AND (:model IS NULL OR model = :model) AND (:origin IS NULL OR origin = :origin)
+  AND (:status IS NULL OR status = :status) AND day >= coalesce(:since, '') AND status <> 'reserved';
+
+-- The same for those that fit: the index names them without a look at their rows.
+SELECT id, created_at, prompt_name, prompt_version, model, status, origin, tokens_in, tokens_out, cost_usd, latency_ms,
+       request_id
+FROM invocations
+WHERE id IN (
+    SELECT id FROM invocations INDEXED BY calls_by_day
+    WHERE (:prompt IS NULL OR prompt_name = :prompt) AND (:version IS NULL OR prompt_version = :version)
+      AND (:model IS NULL OR model = :model) AND (:origin IS NULL OR origin = :origin)
+      AND (:status IS NULL OR status = :status) AND day >= coalesce(:since, '') AND status <> 'reserved'
+      AND (:before IS NULL OR id < :before)
+    ORDER BY id DESC
+    LIMIT coalesce(:limit, 50))
+ORDER BY id DESC;
+
+-- The calls of one request.
+SELECT id, created_at, prompt_name, prompt_version, model, status, origin, tokens_in, tokens_out, cost_usd, latency_ms,
+       request_id
+FROM invocations
+WHERE request_id = :request AND status <> 'reserved' AND (:before IS NULL OR id < :before)
+ORDER BY id DESC
+LIMIT coalesce(:limit, 50);
+
+-- Those of a stretch of the ledger whose text, name or facts hold a text.
+SELECT id, created_at, prompt_name, prompt_version, model, status, origin, tokens_in, tokens_out, cost_usd, latency_ms,
+       request_id
+FROM invocations
+WHERE id < :before AND id >= :after AND status <> 'reserved'
+  AND (instr(lower(coalesce(input_text, '')), lower(:search)) OR instr(lower(coalesce(output_text, '')), lower(:search))
+       OR instr(lower(prompt_name), lower(:search)) OR instr(lower(coalesce(metadata, '')), lower(:search)))
+ORDER BY id DESC
+LIMIT coalesce(:limit, 50);

@@ -1,0 +1,11 @@
+-- What was spent since a day, at the finest grain: list_costs folds these rows by what it is asked for. Origins stay
+-- apart. A call without a cost is in `unpriced`, and cost_usd is NULL where no call has one.
+SELECT day, prompt_name, prompt_version, model, origin, count(*) AS calls, count(*) - count(cost_usd) AS unpriced,
+       sum(cost_usd) AS cost_usd, sum(tokens_in) AS tokens_in, sum(tokens_out) AS tokens_out,
+       count(tokens_in) AS counted, sum(cached_tokens) AS cached_tokens, sum(cache_saved_usd) AS cache_saved_usd
+FROM invocations INDEXED BY calls_by_day
+WHERE day >= :since AND status <> 'reserved'
+GROUP BY day, prompt_name, prompt_version, model, origin;
+
+-- How long the text of each version is: its tokens are estimated as a quarter of its characters.
+SELECT name AS prompt_name, version AS prompt_version, length(content) AS characters FROM prompts;

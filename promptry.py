@@ -6,9 +6,10 @@ write the same store.db. No service to run, no account, nothing sent anywhere.
 Floors, from the ground up; each section uses only sections above it:
     GROUND   ERRORS · CLOCK · SETTINGS · ASSETS · MASKING
     STORE    TABLES · MIGRATIONS · STORE
-    LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · DATASETS · CARE
+    LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS ·
+             CALLS · FEEDBACK · DATASETS · COSTS · CARE
     EVALS    STATISTICS · HELPERS · ASSERTIONS · SUITES · SPOOLS · RUNS · RUNNER · COMPARISON · INTERPRETERS
-    FACES    REPORTS · READS · CLI · DEMO
+    FACES    REPORTS · READS · CLI · EDITS · DEMO
     ROOF     MAIN
     CELLAR   EMBEDDED
 Find your way:   grep -n '^# === ' promptry.py
@@ -33,6 +34,7 @@ import contextlib
 import contextvars
 import functools
 import hashlib
+import inspect
 import itertools
 import json
 import logging
@@ -84,15 +86,35 @@ __all__ = [
     # PRICES
     "list_prices",
     # TRACES
+    "get_trace",
+    "list_traces",
     "trace",
     # INVOCATIONS
-    "get_call",
     "last_request_id",
-    "list_calls",
     "track_invocation",
+    # CALLS
+    "get_call",
+    "list_calls",
+    # FEEDBACK
+    "analyze_votes",
+    "list_feedback",
+    "list_votes",
+    "record_feedback",
+    "vote",
     # DATASETS
+    "add_to_dataset",
+    "get_dataset",
+    "list_datasets",
     "load_dataset",
     "save_dataset",
+    # COSTS
+    "import_prices",
+    "list_costs",
+    "list_unpriced",
+    "reprice",
+    # CARE
+    "backup",
+    "retention",
     # ASSERTIONS
     "Check",
     "assert_contains",
@@ -245,16 +267,33 @@ def later_text(text: str) -> str:
     return moment.isoformat(timespec="milliseconds") + "Z"
 
 
-def age_s(text: str) -> float | None:
-    """Return the seconds passed since a UTC text, or None for a text that is no time."""
+def seconds_of(text: str) -> float | None:
+    """Return the seconds from 1970 to a UTC text, or None for a text that is no time."""
     from datetime import UTC, datetime
 
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return round(time.time() - moment.timestamp(), 3)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def text_of(seconds: float) -> str:
+    """Return seconds since 1970 as UTC text with milliseconds."""
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def age_s(text: str) -> float | None:
+    """Return the seconds passed since a UTC text, or None for a text that is no time."""
+    then = seconds_of(text)
+    return None if then is None else round(time.time() - then, 3)
+
+
+def first_day(days: int) -> str:
+    """Return the first of the last so many UTC days, today among them, as YYYY-MM-DD."""
+    return text_of((seconds_of(now_text()) or 0.0) - (days - 1) * 86_400)[:10]
 
 
 def monotonic_s() -> float:
@@ -878,8 +917,10 @@ _VIEWS = (
         (SELECT count(DISTINCT test_name) FROM eval_results WHERE run_id = eval_runs.id) AS cases FROM eval_runs""",
     """CREATE VIEW v_costs AS SELECT day, substr(prompt_name, 1, min(instr(prompt_name || '/', '/'),
         instr(prompt_name || '.', '.')) - 1) AS module, prompt_name, prompt_version, model, origin, count(*) AS calls,
-        count(*) - count(cost_usd) AS unpriced, sum(cost_usd) AS cost_usd, sum(tokens_in) AS tokens_in,
-        sum(tokens_out) AS tokens_out, sum(cached_tokens) AS cached_tokens, sum(cache_saved_usd) AS cache_saved_usd
+        count(CASE WHEN status = 'error' THEN 1 END) AS errors,
+        count(CASE WHEN cost_usd IS NULL AND (status <> 'error' OR tokens_in > 0) THEN 1 END) AS unpriced,
+        sum(cost_usd) AS cost_usd, sum(tokens_in) AS tokens_in, sum(tokens_out) AS tokens_out,
+        sum(cached_tokens) AS cached_tokens, sum(cache_saved_usd) AS cache_saved_usd
         FROM invocations INDEXED BY calls_by_day WHERE status <> 'reserved'
         GROUP BY day, prompt_name, prompt_version, model, origin""",
 )
@@ -1179,6 +1220,12 @@ def read_json(text: Any) -> Any:
     return value
 
 
+def read_list(text: Any) -> list[Any]:
+    """Return the list in a JSON column, or an empty one where others wrote something else."""
+    value = read_json(text)
+    return value if isinstance(value, list) else []
+
+
 def read_object(text: Any) -> dict[str, Any]:
     """Return the object in a JSON column, or an empty dict where others wrote something else."""
     value = read_json(text)
@@ -1262,6 +1309,13 @@ def page_by_id(rows: list[dict[str, Any]], total: int, limit: int) -> dict[str, 
     """Return a page of a list that goes down by id; one row more than the limit says that there is another."""
     shown = rows[:limit]
     return {"items": shown, "total": total, "next": shown[-1]["id"] if len(rows) > limit else None}
+
+
+def read_days(days: Any) -> str:
+    """Return the first UTC day of the last so many; raises WrongUse."""
+    if not isinstance(days, int) or isinstance(days, bool) or not 1 <= days <= 36_500:
+        raise WrongUse(f"The days are {days!r}; they take 1 to 36500.")
+    return first_day(days)
 
 
 def read_id(text: Any, what: str) -> int:
@@ -1489,8 +1543,8 @@ def _track(content: str, name: str, tag: str | None, metadata: dict[str, Any] | 
     if found.version >= MANY_VERSIONS and name not in _told_many and not name.endswith(_CONTEXT):
         _told_many.add(name)
         log.warning(
-            "prompt %r has %d versions: data seems to be baked into its text. Track the template, with $placeholders, and"
-            " fill them with render_prompt(%r, template, variables={...})",
+            "prompt %r has %d versions: data seems to be baked into its text. Track the template, with $placeholders,"
+            " and fill them with render_prompt(%r, template, variables={...})",
             name,
             found.version,
             name,
@@ -1924,6 +1978,11 @@ def take_fallbacks() -> dict[str, int]:
 def count_fallbacks() -> int:
     """Return how often this process served the text in the code because the store failed."""
     return sum(_fallbacks.values())
+
+
+def count_untold_fallbacks() -> int:
+    """Return how many of these no call has told the store yet."""
+    return sum(_untold.values())
 
 
 def forget_templates() -> None:
@@ -2599,8 +2658,8 @@ def _litellm_rates(row: dict[str, Any]) -> dict[str, Any]:
 # ======================================================================================
 # === TRACES: the spans that a call stands in
 # ======================================================================================
-# Uses: CLOCK, SCOPE.
-# Public: trace.
+# Uses: ERRORS, CLOCK, STORE, SCOPE.
+# Public: trace, list_traces, get_trace.
 #
 # A span is no row of its own: each call carries the way from the outermost span to its own, so the tree is rebuilt
 # from the calls alone. The context variable follows a task over every await; a thread has it where its context was
@@ -2646,11 +2705,86 @@ def span_facts() -> dict[str, Any]:
     return {**found, "span_name": span.name, "spans": spans}
 
 
+def list_traces(limit: int = 50, before: str | None = None) -> dict[str, Any]:
+    """List the traces, the one with the newest call first.
+
+    Shape: items [{trace_id, name, calls, errors, unpriced, cost_usd, tokens_in, tokens_out, first_at, last_at}], total,
+    next. Units: USD; a sum is None where no call says it.
+    """
+    key = read_offset(before) if before is not None else None
+    rows = query("list_traces", limit=read_limit(limit) + 1, before=key)
+    more = str(rows[limit - 1]["last_id"]) if len(rows) > limit else None
+    items = [{name: value for name, value in row.items() if name != "last_id"} for row in rows[:limit]]
+    return {"items": items, "total": query("list_traces", 1)[0]["total"], "next": more}
+
+
+def get_trace(id: str) -> dict[str, Any]:
+    """Return the spans and calls of a trace as a tree laid flat, parents before their children.
+
+    Shape: {trace_id, name, started_at, duration_ms, calls, unpriced, cost_usd, spans [{id, parent_id, depth, kind (span
+    or call), name, start_ms (after the start of the trace), duration_ms, cost_usd; of a call also call_id, model,
+    status, tokens_in, tokens_out}]}. A span lasts from its first call to its last. Errors: NotFound.
+    """
+    rows = query("get_trace", id=id)
+    if not rows:
+        raise NotFound(f"There is no trace '{id}'.", "promptry traces lists them.")
+    ends = [seconds_of(row["created_at"]) or 0.0 for row in rows]
+    starts = [end - (row["latency_ms"] or 0.0) / 1000 for row, end in zip(rows, ends, strict=True)]
+    first = min(starts)
+    nodes: dict[str, dict[str, Any]] = {}
+    for row, start, end in zip(rows, starts, ends, strict=True):
+        _add_to_tree(nodes, row, round((start - first) * 1000, 3), round((end - first) * 1000, 3))
+    spans = list(_in_depth(nodes))
+    costs = [row["cost_usd"] for row in rows if row["cost_usd"] is not None]
+    return {
+        "trace_id": id,
+        "name": spans[0]["name"],
+        "started_at": text_of(first),
+        "duration_ms": round((max(ends) - first) * 1000, 3),
+        "calls": len(rows),
+        "unpriced": sum(
+            row["cost_usd"] is None and (row["status"] != "error" or bool(row["tokens_in"])) for row in rows
+        ),
+        "cost_usd": math.fsum(costs) if costs else None,
+        "spans": spans,
+    }
+
+
+def _add_to_tree(nodes: dict[str, dict[str, Any]], row: dict[str, Any], start_ms: float, end_ms: float) -> None:
+    """Add a call and the spans around it, which last at least as long and cost what their calls cost together."""
+    facts = {"start_ms": start_ms, "end_ms": end_ms, "cost_usd": row["cost_usd"]}
+    above = [span for span in read_list(row["spans"]) if isinstance(span, dict) and isinstance(span.get("id"), str)]
+    parents = [None, *(span["id"] for span in above)]
+    for span, parent in zip(above, parents, strict=False):
+        if span["id"] not in nodes:
+            nodes[span["id"]] = {"parent_id": parent, "kind": "span", "name": span.get("name"), **facts}
+            continue
+        known = nodes[span["id"]]
+        known.update(start_ms=min(known["start_ms"], start_ms), end_ms=max(known["end_ms"], end_ms))
+        known["cost_usd"] = _added(known["cost_usd"], row["cost_usd"])
+    own = {key: row[key] for key in ("model", "status", "tokens_in", "tokens_out")}
+    call = {"parent_id": parents[-1], "kind": "call", "name": row["prompt_name"], "call_id": str(row["id"]), **own}
+    nodes[f"call-{row['id']}"] = {**call, **facts}
+
+
+def _added(one: float | None, other: float | None) -> float | None:
+    return one if other is None else other if one is None else one + other
+
+
+def _in_depth(nodes: dict[str, dict[str, Any]], parent: str | None = None, depth: int = 0) -> Iterator[dict[str, Any]]:
+    """Give the nodes below a parent, each before its children; depth is that of the way to it."""
+    for key, node in nodes.items():
+        if node["parent_id"] == parent and depth < 100:
+            shown = {name: value for name, value in node.items() if name != "end_ms"}
+            yield {"id": key, "depth": depth, "duration_ms": round(node["end_ms"] - node["start_ms"], 3), **shown}
+            yield from _in_depth(nodes, key, depth + 1)
+
+
 # ======================================================================================
 # === INVOCATIONS: one row per model call, never deduplicated
 # ======================================================================================
 # Uses: ERRORS, CLOCK, SETTINGS, MASKING, STORE, SCOPE, TEMPLATES, USAGE, PRICES, TRACES.   Writes: invocations.
-# Public: track_invocation, last_request_id, list_calls, get_call.
+# Public: track_invocation, last_request_id.
 #
 # When an id comes back the row is on the disk's side of a crash of the process. While the store cannot be written rows
 # wait in memory, bounded, for the next call or the end of the process; what had to be dropped is counted in the next
@@ -2770,6 +2904,12 @@ def take_reservation(name: str) -> int | None:
     with contextlib.suppress(IndexError):
         return found[1].pop()
     return None
+
+
+def note_money(facts: dict[str, Any], at: str) -> None:
+    """Write into a call's facts what it used and what that cost at a UTC time."""
+    _note_usage(facts)
+    _note_cost(facts, at, monotonic_s() + PATIENCE_S)
 
 
 def _note_usage(facts: dict[str, Any]) -> None:
@@ -3018,29 +3158,90 @@ def last_request_id() -> str | None:
     return _last_request.get()
 
 
-def list_calls(prompt: str | None = None, limit: int = 50, before: str | None = None) -> dict[str, Any]:
+# ======================================================================================
+# === CALLS: the recorded calls, read back
+# ======================================================================================
+# Uses: ERRORS, CLOCK, STORE.
+# Public: list_calls, get_call.
+
+SEARCH_S = 0.25
+SEARCHED_AT_ONCE = 2_000
+
+
+def list_calls(
+    prompt: str | None = None,
+    version: int | None = None,
+    model: str | None = None,
+    status: str | None = None,
+    origin: str | None = None,
+    days: int | None = None,
+    request: str | None = None,
+    search: str | None = None,
+    limit: int = 50,
+    before: str | None = None,
+) -> dict[str, Any]:
     """List the recorded calls, newest first.
 
+    `search` finds a text in what was captured, the name and the facts; it looks back from the newest call for a quarter
+    of a second or a full page, `next` says where it stopped, and its total is None. `request` stands for itself.
     Shape: items [{id, created_at, prompt_name, prompt_version, model, status, origin, tokens_in, tokens_out, cost_usd,
     latency_ms, request_id}], total, next. Units: USD, milliseconds.
     """
-    key = read_offset(before) if before is not None else None
-    rows = query("list_calls", prompt=prompt, limit=read_limit(limit) + 1, before=key)
-    for row in rows:
-        row["id"] = str(row["id"])
-    return page_by_id(rows, query("list_calls", 1, prompt=prompt)[0]["total"], limit)
+    filters = {"prompt": prompt, "version": version, "model": model, "status": status, "origin": origin}
+    asked = {**filters, "since": None if days is None else read_days(days)}
+    asked = {key: value for key, value in asked.items() if value is not None}
+    if sum((bool(asked), request is not None, search is not None)) > 1:
+        raise WrongUse("A search, a request and other filters do not go together.", "Give one of the three.")
+    key, count = read_offset(before) if before is not None else None, read_limit(limit)
+    if search is not None:
+        return _search_calls(search, count, key)
+    part = 3 if request is not None else 2 if asked else 0
+    rows = query("list_calls", part, **asked, request=request, limit=count + 1, before=key)
+    total = query("list_calls", 1 if request is None else 5, **asked, request=request)[0]["total"]
+    return page_by_id([{**row, "id": str(row["id"])} for row in rows], total, count)
+
+
+def _search_calls(text: str, limit: int, before: int | None) -> dict[str, Any]:
+    """Look for a text stretch by stretch, the newest first, until the page is full or the time is over."""
+    if not text:
+        raise WrongUse("The search is an empty text.", "Give some letters to look for.")
+    newest = fetch("SELECT coalesce(max(id), 0) AS id FROM invocations")[0]["id"]
+    end, until = min(before or newest + 1, newest + 1), monotonic_s() + SEARCH_S
+    items: list[dict[str, Any]] = []
+    while end > 1 and len(items) < limit and monotonic_s() < until:
+        start = max(1, end - SEARCHED_AT_ONCE)
+        rows = query("list_calls", 4, search=text, before=end, after=start, limit=limit - len(items))
+        items += [{**row, "id": str(row["id"])} for row in rows]
+        end = int(items[-1]["id"]) if len(items) == limit else start
+    return {"items": items, "total": None, "next": str(end) if end > 1 else None}
+
+
+def export_calls(limit: int | None = None, **filters: Any) -> Iterator[dict[str, Any]]:
+    """Give the calls that list_calls would list, newest first, with their texts and metadata (as JSON text)."""
+    before, left = filters.pop("before", None), limit
+    while left is None or left > 0:
+        found = list_calls(**filters, limit=min(1000, left or 1000), before=before)
+        ids = [row["id"] for row in found["items"]]
+        marks = ",".join("?" * len(ids))
+        rows = fetch(f"SELECT id, metadata, input_text, output_text FROM invocations WHERE id IN ({marks})", ids)
+        texts = {str(row.pop("id")): row for row in rows}
+        yield from ({**row, **texts[row["id"]]} for row in found["items"] if row["id"] in texts)
+        before, left = found["next"], None if left is None else left - len(ids)
+        if before is None:
+            return
 
 
 def get_call(id: str) -> dict[str, Any]:
-    """Return one recorded call with its texts and all that was measured.
+    """Return one recorded call with its texts, all that was measured, and what people said of it.
 
-    Shape: {id, created_at, prompt_name, prompt_version, request_id, input_text, output_text, metadata}. Errors:
-    NotFound.
+    Shape: {id, created_at, prompt_name, prompt_version, request_id, input_text, output_text, metadata, feedback
+    [{rating, comment, source, created_at}]}. Errors: NotFound.
     """
     rows = query("get_call", id=read_id(id, "call"))
     if not rows:
         raise NotFound(f"There is no call {id}.", "promptry calls lists them.")
-    return {**rows[0], "id": str(rows[0]["id"]), "metadata": read_json(rows[0]["metadata"])}
+    call, said = rows[0], query("get_call", 1, request=rows[0]["request_id"])
+    return {**call, "id": str(call["id"]), "metadata": read_json(call["metadata"]), "feedback": said}
 
 
 def call_facts(run_uid: str) -> dict[str, Any]:
@@ -3077,10 +3278,152 @@ def call_facts(run_uid: str) -> dict[str, Any]:
 
 
 # ======================================================================================
+# === FEEDBACK: ratings of requests and votes on responses, joined to what they speak of
+# ======================================================================================
+# Uses: ERRORS, CLOCK, STORE, TABLES, SCOPE, PROMPTS.   Writes: feedback, votes.
+# Public: record_feedback, list_feedback, vote, list_votes, analyze_votes.
+#
+# A rating may come before the row of its call: the name of the prompt is joined at reading. A rating of the same source
+# and request replaces the one before, so that a button pressed twice counts once.
+
+MAX_COMMENT_CHARS = 10_000
+_MAX_ID_CHARS = 200
+_RATE_REQUEST = """INSERT INTO feedback (request_id, prompt_name, rating, comment, source, created_at)
+    VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (request_id, coalesce(source, '')) DO UPDATE SET
+    prompt_name = coalesce(excluded.prompt_name, prompt_name), rating = coalesce(excluded.rating, rating),
+    comment = coalesce(excluded.comment, comment), created_at = excluded.created_at RETURNING id"""
+_COMMON_WORDS = frozenset(
+    re.findall("[a-z]+", "and are but did does for from had has have its not our she that the their them there they")
+    + re.findall("[a-z]+", "this too was were what when which who will with would you your")
+)
+
+
+def record_feedback(
+    request_id: str, rating: float | None = None, comment: str | None = None, source: str | None = None
+) -> int:
+    """Record what somebody said of the answer to a request, and return the row's id; the same source replaces its own.
+
+    Units: rating 0 (bad) to 1 (good). Errors: WrongUse, StoreError. Writes: feedback.
+    """
+    for what, text, most in (
+        ("request_id", check_name(request_id, "request_id"), _MAX_ID_CHARS),
+        ("source", "-" if source is None else check_name(source, "source"), _MAX_ID_CHARS),
+        ("comment", "-" if comment is None else check_name(comment, "comment"), MAX_COMMENT_CHARS),
+    ):
+        if len(text) > most:
+            raise WrongUse(f"The {what} has {len(text)} characters; it takes {most}.")
+    if rating is None and comment is None:
+        raise WrongUse("A rating, a comment, or both make feedback; there is neither.")
+    if rating is not None and (
+        isinstance(rating, bool) or not isinstance(rating, (int, float)) or not 0 <= rating <= 1
+    ):
+        raise WrongUse(f"The rating is {rating!r}; it takes a number from 0 (bad) to 1 (good).")
+    with transact() as connection:
+        calls = fetch(
+            "SELECT prompt_name FROM invocations WHERE request_id = ? ORDER BY id DESC LIMIT 1", (request_id,)
+        )
+        row = (request_id, calls[0]["prompt_name"] if calls else None, rating, comment, source, now_text())
+        ((key,),) = connection.execute(_RATE_REQUEST, row).fetchall()
+    return int(key)
+
+
+def list_feedback(
+    prompt: str | None = None, max_rating: float | None = None, limit: int = 50, before: str | None = None
+) -> dict[str, Any]:
+    """List the ratings and comments, newest first; `max_rating` keeps those that are at most so good.
+
+    Shape: items [{id, created_at, request_id, prompt_name, prompt_version, model, rating, comment, source, call_id}],
+    total, next; call_id is None until the call arrives.
+    """
+    key = read_offset(before) if before is not None else None
+    asked = {"prompt": prompt, "max_rating": max_rating}
+    rows = query("list_feedback", limit=read_limit(limit) + 1, before=key, **asked)
+    shown = [{**row, "id": str(row["id"])} for row in rows]
+    return page_by_id(shown, query("list_feedback", 1, **asked)[0]["total"], limit)
+
+
+def vote(
+    name: str, response: str, score: int, message: str | None = None, metadata: dict[str, Any] | None = None
+) -> int:
+    """Record a thumb up (1) or down (-1) on a response, and return the row's id.
+
+    The vote counts for the version of the prompt that this process last served, else for the latest one. Errors:
+    WrongUse, StoreError. Writes: votes.
+    """
+    check_name(name)
+    if score not in (1, -1) or isinstance(score, (bool, float)):
+        raise WrongUse(f"The score of a vote is {score!r}; it takes 1 or -1.")
+    texts = {"response": response, "message": "" if message is None else message}
+    for what, text in texts.items():
+        if not isinstance(text, str):
+            raise WrongUse(f"The {what} of a vote is {type(text).__name__}; it takes text.")
+    if metadata is not None and not isinstance(metadata, dict):
+        raise WrongUse(f"The metadata of a vote is {type(metadata).__name__}; it takes a dict.")
+    with transact():
+        version = served_version(name)
+        if version is None:
+            found = find_prompt(name)
+            version = found.version if found else None
+        own = write_json({**(metadata or {}), "promptry": {"uid": make_uid()}})
+        row = {"prompt_name": name, "prompt_version": version, "response": response, "score": score}
+        return int(Vote.insert(**row, message=message, metadata=own, created_at=now_text()).execute())
+
+
+def list_votes(
+    prompt: str | None = None, score: int | None = None, limit: int = 50, before: str | None = None
+) -> dict[str, Any]:
+    """List the votes, newest first.
+
+    Shape: items [{id, created_at, prompt_name, prompt_version, score, message, response, metadata}], total, next.
+    """
+    key = read_offset(before) if before is not None else None
+    rows = query("list_votes", prompt=prompt, score=score, limit=read_limit(limit) + 1, before=key)
+    shown = [{**row, "id": str(row["id"]), "metadata": read_json(row["metadata"])} for row in rows]
+    return page_by_id(shown, query("list_votes", 1, prompt=prompt, score=score)[0]["total"], limit)
+
+
+def get_vote(id: str) -> dict[str, Any]:
+    """Return one vote; raises NotFound."""
+    rows = fetch("SELECT id, prompt_name, prompt_version, response, score, message FROM votes WHERE id = ?", (id,))
+    if not rows:
+        raise NotFound(f"There is no vote {id}.", "promptry votes lists them.")
+    return rows[0]
+
+
+def analyze_votes(name: str, days: int = 30) -> dict[str, Any]:
+    """Tell how a prompt's versions were voted on, and what the down votes have in common.
+
+    Shape: {name, days, versions [{version, votes, up, down, down_share, last_at, words [{word, down_votes}],
+    messages}]}. The words are those of messages and responses that the most down votes hold, at least two; messages
+    are the newest five.
+    """
+    since = read_days(days)
+    versions, downs = (query("analyze_votes", part, name=name, since=since) for part in (0, 1))
+    for row in versions:
+        own = [down for down in downs if down["version"] == row["version"]]
+        messages = [down["message"] for down in own if down["message"]]
+        row.update(words=_common_words(own), messages=messages[:5])
+    return {"name": name, "days": days, "versions": versions}
+
+
+def _common_words(votes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the words that the most votes hold in message or response, at most ten and in two votes at least."""
+    counts: dict[str, int] = {}
+    for row in votes:
+        words = re.findall(r"[^\W\d_]{3,}", f"{row['message'] or ''} {row['response']}"[:5000].lower())
+        for word in set(words) - _COMMON_WORDS:
+            counts[word] = counts.get(word, 0) + 1
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [{"word": word, "down_votes": count} for word, count in ranked[:10] if count > 1]
+
+
+# ======================================================================================
 # === DATASETS: versioned test data that a suite can be pinned to
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, SCOPE, PROMPTS.   Writes: datasets.
-# Public: save_dataset, load_dataset.
+# Uses: ERRORS, CLOCK, TABLES, STORE, SCOPE, PROMPTS, CALLS, FEEDBACK.   Writes: datasets.
+# Public: save_dataset, load_dataset, list_datasets, get_dataset, add_to_dataset.
+#
+# A name under promptry/ is promptry's own: such a dataset is in no list.
 
 
 class DatasetVersion(NamedTuple):
@@ -3141,6 +3484,128 @@ def require_dataset(name: str, version: int | None = None) -> DatasetVersion:
     return DatasetVersion(name, rows[0]["version"], json.loads(rows[0]["items"]), digest)
 
 
+def list_datasets(limit: int = 50, before: str | None = None) -> dict[str, Any]:
+    """List the datasets, the latest changed first.
+
+    Shape: items [{name, version (the newest), versions, items (how many), created_at}], total, next.
+    """
+    rows = query("list_datasets", limit=read_limit(limit), offset=read_offset(before))
+    return page(rows, query("list_datasets", 1)[0]["total"], limit, before)
+
+
+def get_dataset(name: str, version: int | None = None) -> dict[str, Any]:
+    """Return one version of a dataset (the newest by default) with its items, and the list of all.
+
+    Shape: {name, version, hash, created_at, metadata, items, versions [{version, items, hash, created_at}]}. Errors:
+    NotFound.
+    """
+    found = require_dataset(name, version)
+    (row,) = query("get_dataset", name=name, version=found.version)
+    facts = {"hash": found.hash, "created_at": row["created_at"], "metadata": read_json(row["metadata"])}
+    own = {"name": name, "version": found.version, **facts, "items": found.items}
+    return {**own, "versions": query("get_dataset", 1, name=name)}
+
+
+def add_to_dataset(name: str, call: str | None = None, vote_id: str | None = None) -> dict[str, Any]:
+    """Make a recorded call or a vote an item of a dataset, in a new version of it, and return {version, item, added}.
+
+    What was rated or voted well is `expected`, what was not is `rejected`; an unrated answer is taken as expected.
+    Errors: NotFound; WrongUse for a call without captured text. Writes: datasets.
+    """
+    if (call is None) == (vote_id is None):
+        raise WrongUse("A call or a vote becomes an item.", "Give one of --call ID and --vote ID.")
+    item = _item_of_call(call) if call is not None else _item_of_vote(str(read_id(vote_id, "vote")))
+    with transact():
+        known = fetch("SELECT max(version) AS version FROM datasets WHERE name = ?", (name,))[0]["version"]
+        items = load_dataset(name) if known else []
+        added = item["id"] not in {other.get("id") for other in items if isinstance(other, dict)}
+        version = save_dataset(name, [*items, item]) if added else known
+    return {"name": name, "version": version, "item": item, "added": added}
+
+
+def _item_of_call(id: str) -> dict[str, Any]:
+    found = get_call(id)
+    if found["input_text"] is None:
+        hint = "track_invocation(..., input_text=..., capture=True) and instrument(client, capture=True) keep the text."
+        raise WrongUse(f"Call {id} has no captured text, so it makes no item.", hint)
+    ratings = [row["rating"] for row in found["feedback"] if row["rating"] is not None]
+    is_good = not ratings or math.fsum(ratings) / len(ratings) >= 0.5
+    answer = {} if found["output_text"] is None else {"expected" if is_good else "rejected": found["output_text"]}
+    comments = [row["comment"] for row in found["feedback"] if row["comment"]]
+    told = {"rating": math.fsum(ratings) / len(ratings)} if ratings else {}
+    origin = {"call": found["id"], "prompt": found["prompt_name"], "prompt_version": found["prompt_version"]}
+    if comments:
+        told["comments"] = comments  # type: ignore[assignment]
+    return {"id": f"call-{id}", "input": _parsed(found["input_text"]), **answer, "from": {**origin, **told}}
+
+
+def _item_of_vote(id: str) -> dict[str, Any]:
+    found = get_vote(id)
+    answer = {"expected" if found["score"] == 1 else "rejected": found["response"]}
+    origin = {"vote": str(found["id"]), "prompt": found["prompt_name"], "prompt_version": found["prompt_version"]}
+    return {"id": f"vote-{id}", **answer, "from": {**origin, "score": found["score"], "message": found["message"]}}
+
+
+def _parsed(text: str) -> Any:
+    """Return the messages in a captured text, or the text where it is no JSON list or object."""
+    with contextlib.suppress(ValueError, RecursionError):
+        value = json.loads(text)
+        if isinstance(value, (dict, list)):
+            return value
+    return text
+
+
+def load_items(path: Path) -> list[Any]:
+    """Load items from a .json list, a .jsonl or .csv file; raises WrongUse naming the line that is wrong."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongUse(f"{path} cannot be read: {error}.", "Name a UTF-8 file.") from None
+    readers = {".json": _items_of_json, ".jsonl": _items_of_lines, ".ndjson": _items_of_lines, ".csv": _items_of_csv}
+    if path.suffix.lower() not in readers:
+        raise WrongUse(f"{path} ends in '{path.suffix}'.", "A dataset is read from .json, .jsonl or .csv.")
+    items = readers[path.suffix.lower()](path, text)
+    if not items:
+        raise WrongUse(f"{path} holds no item.")
+    return items
+
+
+def _items_of_json(path: Path, text: str) -> list[Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise WrongUse(f"{path} is no JSON: {error}.") from None
+    if not isinstance(value, list):
+        raise WrongUse(f"{path} holds a {type(value).__name__}; a dataset is a list of items.")
+    return value
+
+
+def _items_of_lines(path: Path, text: str) -> list[Any]:
+    items = []
+    for number, line in enumerate(text.split("\n"), 1):
+        try:
+            items += [json.loads(line)] if line.strip() else []
+        except ValueError as error:
+            raise WrongUse(f"{path}, line {number} is no JSON: {error}.") from None
+    return items
+
+
+def _items_of_csv(path: Path, text: str) -> list[Any]:
+    """Return a dict of texts for each row; the first line names the columns."""
+    import csv
+
+    try:
+        title, *rows = csv.reader(text.splitlines(True), strict=True)
+    except (csv.Error, ValueError) as error:
+        raise WrongUse(f"{path} is no CSV with a line of column names: {error}.") from None
+    if not all(title) or len(set(title)) < len(title):
+        raise WrongUse(f"{path}: the first line names the columns, each once; it is {', '.join(title)!r}.")
+    wrong = next((number for number, row in enumerate(rows, 2) if row and len(row) != len(title)), None)
+    if wrong:
+        raise WrongUse(f"{path}, row {wrong} has {len(rows[wrong - 2])} fields; the first line names {len(title)}.")
+    return [dict(zip(title, row, strict=True)) for row in rows if row]
+
+
 def _dataset_hash(items: str, metadata: str | None) -> str:
     """Return the hash of a dataset, made from its items where another program wrote it."""
     known = read_own(metadata).get("hash")
@@ -3148,22 +3613,286 @@ def _dataset_hash(items: str, metadata: str | None) -> str:
 
 
 # ======================================================================================
-# === CARE: what is wrong with a store, said before it hurts
+# === COSTS: what was spent and on what, which models have no rate, and history at today's rates
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, MIGRATIONS, STORE, TEMPLATES, INVOCATIONS.
-# Public: nothing.
+# Uses: ERRORS, CLOCK, STORE, PRICES, INVOCATIONS, DATASETS.   Writes: invocations.
+# Public: list_costs, list_unpriced, reprice, import_prices.
+#
+# One pass over the ledger's index at the finest grain, folded in memory by what is asked for. A total never hides the
+# calls without a cost: their number stands beside it, and a sum of none is unknown, not zero.
+
+COST_GROUPS = ("module", "prompt", "version", "model", "day", "origin")
+_COUNTS = ("calls", "errors", "unpriced")
+_SUMS = ("cost_usd", "cache_saved_usd", "tokens_in", "tokens_out", "cached_tokens", "template_tokens", "payload_tokens")
+_REPRICED_AT_ONCE = 500
+_COMPUTED = {"cost_usd", "cost_source", "rates", "rate_source", "cache_saved_usd", "buckets", "usage_faults"}
+_COMPUTED |= {"cached_tokens", "cache_write_tokens", "reasoning_tokens"}
+
+
+def list_costs(
+    days: int = 30,
+    by: str = "prompt",
+    prompt: str | None = None,
+    model: str | None = None,
+    origin: str = "app",
+    limit: int = 50,
+    before: str | None = None,
+) -> dict[str, Any]:
+    """Sum what was spent in the last days by module, prompt, version, model, day or origin, the dearest first.
+
+    Shape: items [{keys of `by`, calls, errors, unpriced, cost_usd, cache_saved_usd, tokens_in, tokens_out,
+    cached_tokens, cached_share, template_tokens, payload_tokens}], total, next; sum and origins [{origin}] have the
+    same keys. `origin` is app, eval, judge, playground or all; origins always tells each apart. Units: USD, tokens;
+    template_tokens are estimated as characters / 4 of the version's text. Errors: WrongUse.
+    """
+    if by not in COST_GROUPS:
+        raise WrongUse(f"Costs are not told by {by!r}.", nearest(by, COST_GROUPS) or ", ".join(COST_GROUPS))
+    sizes = {(row["prompt_name"], row["prompt_version"]): row["characters"] for row in query("list_costs", 1)}
+    rows = [_with_keys(row, sizes) for row in query("list_costs", since=read_days(days))]
+    rows = [row for row in rows if prompt in {None, row["prompt"]} and model in {None, row["model"]}]
+    chosen = [row for row in rows if origin in {"all", row["origin"]}]
+    keys = ("prompt", "version") if by == "version" else (by,)
+    folded = _folded(chosen, keys)
+    order = (lambda row: row["day"]) if by == "day" else (lambda row: (row["cost_usd"] or 0.0, row["calls"]))
+    folded.sort(key=order, reverse=True)
+    start = read_offset(before)
+    found = page(folded[start : start + read_limit(limit)], len(folded), limit, before)
+    empty = {**dict.fromkeys(_COUNTS, 0), **dict.fromkeys(_SUMS), "cached_share": None}
+    whole = (_folded(chosen, ()) or [empty])[0]
+    return {**found, "days": days, "by": by, "origin": origin, "sum": whole, "origins": _folded(rows, ("origin",))}
+
+
+def _with_keys(row: dict[str, Any], sizes: dict[tuple[Any, Any], int]) -> dict[str, Any]:
+    """Return a group of calls with its module, and its input parted into the version's text and what was filled in."""
+    name, version = row["prompt_name"], row["prompt_version"]
+    characters, template = sizes.get((name, version)), None
+    if characters is not None and row["counted"]:
+        template = min(row["tokens_in"], row["counted"] * max(1, round(characters / 4)))
+    payload = None if template is None else row["tokens_in"] - template
+    keys = {"module": module_of(name), "prompt": name, "version": version}
+    return {**row, **keys, "template_tokens": template, "payload_tokens": payload}
+
+
+def module_of(name: str) -> str:
+    """Return the module of a prompt: its name up to the first / or dot.
+
+    >>> module_of("support/answer"), module_of("support.answer"), module_of("answer")
+    ('support', 'support', 'answer')
+    """
+    return re.split("[/.]", name, maxsplit=1)[0]
+
+
+def _folded(rows: list[dict[str, Any]], keys: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Sum rows that have the same keys; a sum of which no part is known is None."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[key] for key in keys), []).append(row)
+    return [{**dict(zip(keys, key, strict=True)), **_summed(own)} for key, own in groups.items()]
+
+
+def _summed(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {key: sum(row[key] for row in rows) for key in _COUNTS}
+    for key in _SUMS:
+        known = [row[key] for row in rows if row[key] is not None]
+        found[key] = (math.fsum(known) if key.endswith("_usd") else sum(known)) if known else None
+    known_in = found["tokens_in"]
+    found["cached_share"] = (found["cached_tokens"] or 0) / known_in if known_in else None
+    return found
+
+
+def list_unpriced(days: int = 30, limit: int = 50, before: str | None = None) -> dict[str, Any]:
+    """List the models with calls that have no cost, those with the most calls first.
+
+    Shape: items [{model, provider, calls, first_day, last_day, tokens_in, tokens_out, last_call, reason}], total, next.
+    """
+    since = read_days(days)
+    rows = query("list_unpriced", since=since, limit=read_limit(limit), offset=read_offset(before))
+    for row in rows:
+        row["reason"] = _why_unpriced(row)
+    return page(rows, query("list_unpriced", 1, since=since)[0]["total"], limit, before)
+
+
+def _why_unpriced(row: dict[str, Any]) -> str:
+    if row["model"] is None:
+        return "the calls name no model"
+    if row["tokens_in"] is None:
+        return "the calls say no tokens that can be meant"
+    if find_card({"model": row["model"], "provider": row["provider"]}, now_text()) is None:
+        return f'no rate: set [pricing."{row["model"]}"] in promptry.toml'
+    return "there is a rate today: promptry prices reprice"
+
+
+def reprice(days: int | None = None, apply: bool = False) -> dict[str, Any]:
+    """Work the costs of history out again from the usage that was kept, at the rates of each call's own day.
+
+    Costs that the caller gave stay. Without `apply` nothing is written. Doing it again changes nothing. Shape: items
+    [{model, calls, changed, before_usd, after_usd, unpriced_before, unpriced_after}], changed, applied. Writes:
+    invocations; a changed call keeps what it had under `repriced`.
+    """
+    since, after = "" if days is None else read_days(days), 0
+    models: dict[str, dict[str, Any]] = {}
+    while rows := fetch(_SOME_COMPUTED, (after, since, _REPRICED_AT_ONCE)):
+        after = rows[-1]["id"]
+        changes = [change for row in rows if (change := _repriced(row, models)) is not None]
+        if apply and changes:
+            with transact() as connection:
+                connection.executemany("UPDATE invocations SET metadata = ? WHERE id = ? AND metadata = ?", changes)
+    items = sorted(models.values(), key=lambda row: -row["calls"])
+    return {"items": items, "changed": sum(row["changed"] for row in items), "applied": apply}
+
+
+_SOME_COMPUTED = """SELECT id, created_at, metadata FROM invocations
+    WHERE id > ? AND day >= ? AND status <> 'reserved' ORDER BY id LIMIT ?"""
+
+
+def _repriced(row: dict[str, Any], models: dict[str, dict[str, Any]]) -> tuple[str, int, str] | None:
+    """Count a call at today's rates beside its cost, and return its new metadata if that differs."""
+    old = read_object(row["metadata"])
+    if old.get("cost_source") == "given" and old.get("rate_source") != "provider":
+        return None
+    if old.get("cost_source") is None and not old.keys().isdisjoint({"cost", "cost_usd"}):
+        return None
+    new = {key: value for key, value in old.items() if key not in _COMPUTED}
+    note_money(new, row["created_at"])
+    before, after = old.get("cost_usd"), new.get("cost_usd")
+    name = str(old.get("model") or "-")
+    known = models.setdefault(
+        name, {"model": name, **dict.fromkeys(_REPRICE_COUNTS, 0), **dict.fromkeys(_REPRICE_SUMS)}
+    )
+    differs = before != after or old.get("rates") != new.get("rates")
+    for key, cost in (("before", before), ("after", after)):
+        known[f"unpriced_{key}"] += cost is None
+        known[f"{key}_usd"] = cost if known[f"{key}_usd"] is None else known[f"{key}_usd"] + (cost or 0.0)
+    known.update(calls=known["calls"] + 1, changed=known["changed"] + differs)
+    if not differs:
+        return None
+    new.setdefault("repriced", {"cost_usd": before, "rate_source": old.get("rate_source"), "at": now_text()})
+    return write_json(new), row["id"], row["metadata"]
+
+
+_REPRICE_COUNTS = ("calls", "changed", "unpriced_before", "unpriced_after")
+_REPRICE_SUMS = ("before_usd", "after_usd")
+
+
+def import_prices(path: Path) -> dict[str, Any]:
+    """Take a price table, LiteLLM's or genai-prices' JSON, into the store, where it goes before the one stamped in.
+
+    Shape: {source, models, version}. Errors: WrongUse for a file that is none. Writes: datasets.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8-sig"), parse_float=Decimal)
+    except (OSError, ValueError, RecursionError) as error:
+        raise WrongUse(f"{path} is no price table: {error}.", "Give a JSON file.") from None
+    table = compact_prices(raw, f"{path.name} of {now_text()[:10]}")
+    version = save_dataset(IMPORTED, [plain_json(table)])
+    forget_imported_prices()
+    models = sum(len(provider["models"]) for provider in table["providers"].values())
+    return {"source": table["source"], "models": models, "version": version}
+
+
+# ======================================================================================
+# === CARE: what is wrong with a store, said before it hurts; backups, and room given back
+# ======================================================================================
+# Uses: ERRORS, CLOCK, SETTINGS, MIGRATIONS, STORE, TEMPLATES, INVOCATIONS, COSTS.
+# Public: backup, retention.
+
+LARGE_WAL_BYTES = 64 * 1024 * 1024
+_RETAINED = ("calls", "feedback", "texts", "runs", "reservations")
+
+
+def backup(target: str | os.PathLike[str]) -> dict[str, Any]:
+    """Copy the store, while others write to it, into a new file that is checked before it gets its name.
+
+    Shape: {path, bytes, rows {table: rows}}. Errors: WrongUse for a file that is there, StoreError.
+    """
+    path = Path(target).absolute()
+    if path.exists() or not path.parent.is_dir():
+        raise WrongUse(f"{path} {'is there already' if path.exists() else 'has no folder'}.", "Name a new file.")
+    if not store_path().exists():
+        raise StoreError(f"{store_path()} does not exist, so there is nothing to back up.", "Name a store with --db.")
+    partial = path.with_name(f"{path.name}.{make_uid()}.partial")
+    try:
+        with translated_faults():
+            os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            with contextlib.closing(sqlite3.connect(partial, isolation_level=None)) as copy:
+                connect().backup(copy)
+                rows = _checked_rows(copy, partial)
+            os.replace(partial, path)
+    finally:
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            Path(f"{partial}{suffix}").unlink(missing_ok=True)
+    return {"path": str(path), "bytes": path.stat().st_size, "rows": rows}
+
+
+def _checked_rows(copy: sqlite3.Connection, path: Path) -> dict[str, int]:
+    """Return the rows of each table of a copy; raises StoreError for one that is not whole."""
+    copy.execute("PRAGMA journal_mode = DELETE")
+    verdict = copy.execute("PRAGMA integrity_check").fetchone()[0]
+    if verdict != "ok" or copy.execute("PRAGMA foreign_key_check").fetchone() is not None:
+        raise StoreError(f"The copy {path} is damaged ({verdict}).", "promptry doctor looks at the store itself.")
+    tables = copy.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'").fetchall()
+    return {table: copy.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for (table,) in tables}
+
+
+def retention(
+    calls_days: int | None = None, texts_days: int | None = None, runs_days: int | None = None, apply: bool = False
+) -> dict[str, Any]:
+    """Take out calls, captured texts and runs older than so many days, and give the room back to the disk.
+
+    Versions of prompts, votes, datasets and the runs that could be a baseline stay. Without `apply` nothing is written.
+    Shape: {items [{what, rows}], applied, bytes_before, bytes_after}. Writes: invocations, feedback, eval_runs.
+    """
+    days = {"calls": calls_days, "texts": texts_days, "runs": runs_days}
+    before = {what: None if limit is None else read_days(limit) for what, limit in days.items()}
+    asked = {**before, "lapsed": now_text()}
+    parts = statements("retention")
+    size = _disk_size()
+    with transact() if apply else contextlib.nullcontext():
+        items = [
+            {"what": what, "rows": _count_retained(parts[2 * place], asked)} for place, what in enumerate(_RETAINED)
+        ]
+        for place in (3, 1, 5, 7, 9) if apply else ():
+            connect().execute(parts[place], {key: asked[key] for key in _named(parts[place])})
+    if apply:
+        _give_room_back()
+    return {"items": items, "applied": apply, "bytes_before": size, "bytes_after": _disk_size() if apply else None}
+
+
+def _named(sql: str) -> set[str]:
+    return set(re.findall(r":([a-z_]+)", sql))
+
+
+def _count_retained(sql: str, asked: dict[str, Any]) -> int:
+    return int(fetch(sql, {key: asked[key] for key in _named(sql)})[0]["found"])
+
+
+def _disk_size() -> int:
+    return sum(
+        Path(f"{store_path()}{end}").stat().st_size for end in ("", "-wal") if Path(f"{store_path()}{end}").exists()
+    )
+
+
+def _give_room_back() -> None:
+    """Write the file anew without its gaps; raises StoreError while another process holds it for longer."""
+    with translated_faults(), write_lock(PATIENCE_S):
+        connection = connect()
+        with bounded_wait(connection, PATIENCE_S):
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def diagnose() -> list[dict[str, str]]:
     """Look the store and settings over: [{name, state (ok, hint, fault), detail}]."""
-    findings = [_look_at_settings(), *_look_at_file(store_path())]
-    if store_path().exists():
-        for name, look in (("integrity", _look_at_integrity), ("rows", _look_at_rows)):
-            try:
-                findings.append(look())
-            except StoreError as error:
-                findings.append(_finding(name, "fault", str(error)))
-    return [*findings, _look_at_fallbacks()]
+    python = f"Python {sys.version_info[0]}.{sys.version_info[1]}.{sys.version_info[2]}"
+    findings = [_finding("version", "ok", f"promptry {__version__}, {python}, SQLite {sqlite3.sqlite_version}")]
+    findings += [_look_at_settings(), *_look_at_file(store_path())]
+    looks = {"integrity": _look_at_integrity, "size": _look_at_size, "rows": _look_at_rows, "prices": _look_at_prices}
+    for name, look in {**(looks if store_path().exists() else {}), "fallbacks": _look_at_fallbacks}.items():
+        try:
+            findings.append(look())
+        except StoreError as error:
+            findings.append(_finding(name, "fault", str(error)))
+    return findings
 
 
 def _finding(name: str, state: str, detail: str) -> dict[str, str]:
@@ -3203,13 +3932,25 @@ def _look_at_integrity() -> dict[str, str]:
     )
 
 
+def _look_at_size() -> dict[str, str]:
+    wal = Path(f"{store_path()}-wal")
+    size = wal.stat().st_size if wal.exists() else 0
+    free = fetch("PRAGMA freelist_count")[0]["freelist_count"] * fetch("PRAGMA page_size")[0]["page_size"]
+    detail = f"{size:,} bytes of log, {free:,} bytes free within the file"
+    if size > LARGE_WAL_BYTES:
+        return _finding("size", "hint", f"{detail}: some process holds a read open and keeps the log from shrinking")
+    if free > store_path().stat().st_size * 0.3 and free > 1_000_000:
+        return _finding("size", "hint", f"{detail}: promptry retention --apply gives them back")
+    return _finding("size", "ok", detail)
+
+
 def _look_at_rows() -> dict[str, str]:
     waiting = flush_kept_rows(0.25)
     rows = fetch(
-        "SELECT count(*) AS calls, (SELECT count(*) FROM eval_runs) AS runs,"
+        "SELECT count(CASE WHEN status <> 'reserved' THEN 1 END) AS calls, (SELECT count(*) FROM eval_runs) AS runs,"
         " (SELECT count(*) FROM prompts) AS versions,"
         " (SELECT sum(json_extract(metadata, '$.lost_rows')) FROM invocations WHERE metadata LIKE '%lost_rows%')"
-        " AS lost FROM invocations"
+        " AS lost FROM invocations INDEXED BY calls_by_day"
     )[0]
     lost = (rows["lost"] or 0) + lost_rows()
     detail = f"{rows['versions']:,} prompt versions, {rows['calls']:,} calls, {rows['runs']:,} runs"
@@ -3219,8 +3960,30 @@ def _look_at_rows() -> dict[str, str]:
 
 
 def _look_at_fallbacks() -> dict[str, str]:
-    count = count_fallbacks()
-    return _finding("fallbacks", "hint" if count else "ok", f"{count} prompts served from the code in this process")
+    told = fallbacks_told() if store_path().exists() else {}
+    count = sum(told.values()) + count_untold_fallbacks()
+    names = ", ".join(sorted(told, key=lambda name: -told[name])[:5])
+    detail = f"{count:,} prompts were served from the code because the store failed{f': {names}' if names else ''}"
+    return _finding("fallbacks", "hint" if count else "ok", detail)
+
+
+def fallbacks_told() -> dict[str, int]:
+    """Return how often each prompt was served from the code, as the calls that came after it tell."""
+    rows = fetch(
+        "SELECT told.key AS name, sum(told.value) AS times FROM invocations, json_each(metadata, '$.fallbacks') AS told"
+        " WHERE metadata LIKE '%\"fallbacks\"%' AND json_type(metadata, '$.fallbacks') = 'object' GROUP BY told.key"
+    )
+    return {str(row["name"]): int(row["times"]) for row in rows if isinstance(row["times"], (int, float))}
+
+
+def _look_at_prices() -> dict[str, str]:
+    found = list_unpriced(limit=5)
+    names = ", ".join(str(row["model"] or "no model named") for row in found["items"])
+    if not found["total"]:
+        return _finding("prices", "ok", "every call of the last 30 days has a cost")
+    return _finding(
+        "prices", "hint", f"{found['total']} models have calls without a cost: {names}; promptry prices check"
+    )
 
 
 # ======================================================================================
@@ -4130,7 +4893,7 @@ def _modified_text(path: Path) -> str:
 # ======================================================================================
 # === RUNS: saved runs: counted, written in one transaction, read back
 # ======================================================================================
-# Uses: ERRORS, CLOCK, STORE, TABLES, INVOCATIONS, ASSERTIONS, SUITES, SPOOLS.
+# Uses: ERRORS, CLOCK, STORE, TABLES, CALLS, ASSERTIONS, SUITES, SPOOLS.
 #   Writes: eval_runs, eval_results.
 # Public: RunResult, list_runs, get_run.
 
@@ -4387,7 +5150,7 @@ def recover_spool(path: Path) -> int | None:
 # ======================================================================================
 # === RUNNER: run the cases of a suite, and gather all that explains the run
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, STORE, SCOPE, PROMPTS, INVOCATIONS, DATASETS, ASSERTIONS, SUITES, SPOOLS, RUNS.
+# Uses: ERRORS, CLOCK, SETTINGS, STORE, SCOPE, PROMPTS, CALLS, DATASETS, ASSERTIONS, SUITES, SPOOLS, RUNS.
 # Public: nothing.
 #
 # A failing case that held in the baseline is tried again here, while the pipeline is warm: whether a break is a break
@@ -5674,23 +6437,144 @@ def _age_text(age: float | None) -> str:
 def render_calls(found: dict[str, Any]) -> str:
     """Lay out the list of calls."""
     columns = {"id": "call", "created_at": "at", "prompt_name": "prompt", "prompt_version": "version", "model": "model"}
-    columns |= {"status": "status", "origin": "origin", "cost_usd": "usd", "latency_ms": "ms"}
+    columns |= {"status": "status", "origin": "origin", "tokens_in": "in", "tokens_out": "out"}
+    columns |= {"cost_usd": "usd", "latency_ms": "ms"}
+    if not found["items"] and found["next"]:
+        return f"Nothing so far; the search goes on with --before {found['next']}"
     return render_rows(found, columns, "No call yet: track_invocation(name, ...) in your code records one.")
 
 
 def render_call(found: dict[str, Any]) -> str:
     """Lay out one call."""
     texts = {name: found[name] for name in ("input_text", "output_text") if found[name] is not None}
-    facts = {key: value for key, value in found.items() if key not in {"metadata", "input_text", "output_text"}}
-    lines = [f"{key:<15} {_cell(value)}" for key, value in facts.items()]
+    apart = {"metadata", "input_text", "output_text", "feedback"}
+    lines = [f"{key:<15} {_cell(value)}" for key, value in found.items() if key not in apart]
     lines.append(f"{'metadata':<15} {json.dumps(found['metadata'], indent=2)}")
+    for row in found["feedback"]:
+        lines.append(f"{'feedback':<15} {_cell(row['rating'])} by {row['source'] or '-'}: {row['comment'] or '-'}")
     return "\n".join(lines + [f"\n{name}:\n{text}" for name, text in texts.items()])
+
+
+def render_traces(found: dict[str, Any]) -> str:
+    """Lay out the list of traces."""
+    columns = {"trace_id": "trace", "name": "name", "first_at": "at", "calls": "calls", "errors": "errors"}
+    columns |= {"tokens_in": "in", "tokens_out": "out", "cost_usd": "usd", "unpriced": "unpriced"}
+    return render_rows(found, columns, 'No trace yet: with trace("agent"): around your calls makes one.')
+
+
+def render_trace(found: dict[str, Any]) -> str:
+    """Lay out a trace as a tree, each span below the one around it."""
+    rows = [
+        {**row, "name": f"{'  ' * row['depth']}{row['name']}", "duration_ms": round(row["duration_ms"], 1)}
+        for row in found["spans"]
+    ]
+    columns = {"name": "span or call", "call_id": "call", "model": "model", "status": "status"}
+    columns |= {"start_ms": "start ms", "duration_ms": "ms", "tokens_in": "in", "tokens_out": "out", "cost_usd": "usd"}
+    head = f"{found['trace_id']} of {found['started_at']}: {found['calls']} calls, {_usd(found)}"
+    return f"{head}\n\n{render_table(columns, rows)}"
+
+
+_COST_COLUMNS = {"calls": "calls", "cost_usd": "usd", "unpriced": "unpriced", "errors": "errors", "tokens_in": "in"}
+_COST_COLUMNS |= {"tokens_out": "out", "cached_share": "cached", "cache_saved_usd": "saved usd"}
+_COST_COLUMNS |= {"template_tokens": "template", "payload_tokens": "payload"}
+
+
+def render_costs(found: dict[str, Any]) -> str:
+    """Lay out costs: the sum, what it is made of, and the other origins."""
+    keys = ("prompt", "version") if found["by"] == "version" else (found["by"],)
+    columns = {**dict(zip(keys, keys, strict=True)), **_COST_COLUMNS}
+    rows = [{**row, "cached_share": _share(row["cached_share"])} for row in found["items"]]
+    table = render_rows({**found, "items": rows}, columns, "No call in these days: track_invocation() records one.")
+    apart = ", ".join(f"{row['origin']} {_usd(row)}" for row in found["origins"])
+    head = f"{found['origin']}, the last {found['days']} days: {found['sum']['calls']:,} calls, {_usd(found['sum'])}"
+    return f"{head}\n\n{table}" + (f"\n\nby origin: {apart}" if apart else "")
+
+
+def _usd(sums: dict[str, Any]) -> str:
+    """Return a sum of dollars with the number of calls that it does not hold."""
+    text = "no known cost" if sums["cost_usd"] is None else f"${sums['cost_usd']:,.6f}".rstrip("0").rstrip(".")
+    return f"{text} and {sums['unpriced']:,} unpriced calls" if sums["unpriced"] else text
+
+
+def _share(value: float | None) -> str | None:
+    return None if value is None else f"{value:.1%}"
+
+
+def render_unpriced(found: dict[str, Any]) -> str:
+    """Lay out the models without a rate."""
+    columns = {"model": "model", "provider": "provider", "calls": "calls", "tokens_in": "in", "tokens_out": "out"}
+    columns |= {"last_day": "last", "reason": "why"}
+    return render_rows(found, columns, "Every call has a cost.")
+
+
+def render_prices(found: dict[str, Any]) -> str:
+    """Lay out rates, USD per million tokens."""
+    rows = [
+        {**row, **row["rates"], "tiers": ", ".join(f"> {tier['above']:,}" for tier in row["tiers"])}
+        for row in found["items"]
+    ]
+    columns = {"provider": "provider", "model": "model", "input": "input", "output": "output"}
+    columns |= {"cache_read": "cache read", "cache_write": "cache write", "cache_write_1h": "1 h", "tiers": "tiers"}
+    return render_rows({**found, "items": rows}, {**columns, "source": "source"}, "No model of that name has a rate.")
+
+
+def render_repriced(found: dict[str, Any]) -> str:
+    """Lay out what history costs at the rates known today beside what was written."""
+    columns = {"model": "model", "calls": "calls", "changed": "changed", "before_usd": "usd before"}
+    columns |= {"after_usd": "usd after", "unpriced_before": "unpriced before", "unpriced_after": "after"}
+    end = "written." if found["applied"] else "nothing is written yet: --apply writes it."
+    changed = f"{found['changed']:,} calls change; {end}" if found["changed"] else "No call changes."
+    return "\n\n".join([render_table(columns, found["items"]), changed] if found["items"] else [changed])
+
+
+def render_feedback(found: dict[str, Any]) -> str:
+    """Lay out ratings and comments."""
+    columns = {"id": "id", "created_at": "at", "prompt_name": "prompt", "prompt_version": "version", "rating": "rating"}
+    columns |= {"source": "source", "request_id": "request", "call_id": "call", "comment": "comment"}
+    return render_rows(found, columns, "No feedback yet: promptry feedback add REQUEST --rating 1 records some.")
+
+
+def render_votes(found: dict[str, Any]) -> str:
+    """Lay out votes."""
+    columns = {"id": "vote", "created_at": "at", "prompt_name": "prompt", "prompt_version": "version", "score": "score"}
+    rows = [{**row, "response": _shortened_line(row["response"])} for row in found["items"]]
+    columns |= {"message": "message", "response": "response"}
+    return render_rows({**found, "items": rows}, columns, "No vote yet: vote(name, response, 1) records one.")
+
+
+def render_vote_analysis(found: dict[str, Any]) -> str:
+    """Lay out the votes on a prompt by version, and what the down votes have in common."""
+    if not found["versions"]:
+        return f"No vote on {found['name']} in the last {found['days']} days."
+    columns = {"version": "version", "votes": "n", "up": "up", "down": "down", "down_share": "down share"}
+    rows = [{**row, "down_share": _share(row["down_share"])} for row in found["versions"]]
+    lines = [render_table({**columns, "last_at": "last"}, rows)]
+    for row in found["versions"]:
+        words = ", ".join(f"{word['word']} ({word['down_votes']})" for word in row["words"])
+        said = [f"  said: {_shortened_line(message)}" for message in row["messages"]]
+        if words or said:
+            lines += ["", f"down votes on version {row['version']}: {words or 'no common words'}", *said]
+    return "\n".join(lines)
+
+
+def render_datasets(found: dict[str, Any]) -> str:
+    """Lay out the list of datasets."""
+    columns = {"name": "dataset", "version": "version", "versions": "versions", "items": "items", "created_at": "at"}
+    return render_rows(found, columns, "No dataset yet: promptry dataset save FILE --name NAME makes one.")
+
+
+def render_dataset(found: dict[str, Any]) -> str:
+    """Lay out a dataset: its versions, then the items of one, a line each."""
+    rows = [{**row, "hash": (row["hash"] or "-")[:12]} for row in found["versions"]]
+    columns = {"version": "version", "items": "items", "created_at": "created", "hash": "hash"}
+    items = "\n".join(json.dumps(item, ensure_ascii=False) for item in found["items"])
+    return f"{render_table(columns, rows)}\n\n{found['name']}@{found['version']}:\n{items}"
 
 
 # ======================================================================================
 # === READS: every question that can be asked, once, for every face
 # ======================================================================================
-# Uses: PROMPTS, INVOCATIONS, RUNS, COMPARISON, INTERPRETERS, REPORTS.
+# Uses: PROMPTS, TRACES, CALLS, FEEDBACK, DATASETS, COSTS, RUNS, COMPARISON, INTERPRETERS, REPORTS.
 # Public: nothing.
 #
 # The command with --json answers what its function returns. A command in two rows lists without an id and shows one
@@ -5718,100 +6602,72 @@ class Read(NamedTuple):
     sentence: str
 
 
-_NAME = Parameter("name", str, "The name of the prompt.", required=True, positional=True)
-_PAGE = (
-    Parameter("limit", int, "How many to show, 50 by default."),
-    Parameter("before", str, "The `next` of the page before."),
-)
+_KINDS = {"str": str, "int": int, "float": float, "bool": bool}
+_POSITIONAL = {"id", "baseline_id"}
+# What each parameter means, once for all reads that take it.
+_ASKED = {
+    "name": "The name of the prompt or dataset.",
+    "version": "The version to show.",
+    "tag": "Show the version with this tag.",
+    "old": "A version.",
+    "new": "The version to compare it with.",
+    "module": "Name the module of suites to list too.",
+    "python": "The Python that loads it.",
+    "suite": "Only the runs of this suite.",
+    "id": "Which one to show.",
+    "run_id": "The run to judge.",
+    "baseline_id": "A run or a tag to compare with.",
+    "prompt": "Only what belongs to this prompt.",
+    "model": "Only calls of this model.",
+    "status": "Only calls that ended so: ok or error.",
+    "origin": "Only calls of this origin: app, eval, judge, playground.",
+    "days": "How many days to look back.",
+    "request": "The calls of this request id.",
+    "search": "Calls that hold this text.",
+    "by": "What to sum by: module, prompt, version, model, day or origin.",
+    "score": "Only votes up (1) or down (-1).",
+    "max_rating": "Only ratings that are at most so good.",
+    "limit": "How many to show, 50 by default.",
+    "before": "The `next` of the page before.",
+}
+
+
+def _make_read(command: str, function: Callable[..., Any], render: Callable[[Any], str], sentence: str) -> Read:
+    """Make a row of the table; what the read can be asked is what its function takes."""
+    parameters = []
+    for name, taken in inspect.signature(function).parameters.items():
+        required = taken.default is taken.empty and name != "id"
+        kind = _KINDS[str(taken.annotation).partition(" ")[0]]
+        parameters.append(Parameter(name, kind, _ASKED[name], required, required or name in _POSITIONAL))
+    return Read(function.__name__, command, function, tuple(parameters), render, sentence)
+
 
 READS = (
-    Read(
-        "list_prompts",
-        "prompt list",
-        list_prompts,
-        _PAGE,
-        render_prompts,
-        "List the prompts, the latest changed first.",
-    ),
-    Read(
-        "get_prompt",
-        "prompt show",
-        get_prompt,
-        (
-            _NAME,
-            Parameter("version", int, "The version to show."),
-            Parameter("tag", str, "Show the version with this tag."),
-        ),
-        render_version,
-        "Show a prompt: its versions, and the text of the latest or the one asked for.",
-    ),
-    Read(
-        "diff_prompts",
-        "prompt diff",
-        diff_prompts,
-        (
-            _NAME,
-            Parameter("old", int, "A version.", required=True, positional=True),
-            Parameter("new", int, "The version to compare it with.", required=True, positional=True),
-        ),
-        render_diff,
-        "Show what changed between two versions of a prompt.",
-    ),
-    Read(
-        "list_suites",
-        "suites",
-        list_suites,
-        (
-            Parameter("module", str, "Name the module of suites to list too."),
-            Parameter("python", str, "The Python that loads it."),
-            *_PAGE,
-        ),
-        render_suites,
-        "List the suites, with the newest run of each.",
-    ),
-    Read(
-        "list_runs",
-        "runs",
-        list_runs,
-        (Parameter("suite", str, "Only the runs of this suite."), *_PAGE),
-        render_runs,
-        "List the runs, newest first; with an ID show one with all its cases.",
-    ),
-    Read(
-        "get_run",
-        "runs",
-        get_run,
-        (Parameter("id", str, "The run to show.", positional=True),),
-        render_run,
-        "Show one run with its cases.",
-    ),
-    Read(
-        "compare_runs",
+    _make_read("prompt list", list_prompts, render_prompts, "List the prompts, the latest changed first."),
+    _make_read("prompt show", get_prompt, render_version, "Show a prompt: its versions, and the text of one."),
+    _make_read("prompt diff", diff_prompts, render_diff, "Show what changed between two versions of a prompt."),
+    _make_read("suites", list_suites, render_suites, "List the suites, with the newest run of each."),
+    _make_read("runs", list_runs, render_runs, "List the runs, newest first; with an ID show one with all its cases."),
+    _make_read("runs", get_run, render_run, "Show one run with its cases."),
+    _make_read(
         "compare",
         compare_runs,
-        (
-            Parameter("run_id", str, "The run to judge.", required=True, positional=True),
-            Parameter("baseline_id", str, "A run or a tag to compare with.", positional=True),
-        ),
         lambda found: render_comparison(found.to_dict()),
         "Compare a run with a baseline: a run, a tag, or what it was judged against. Exits 1 if it got worse.",
     ),
-    Read(
-        "list_calls",
-        "calls",
-        list_calls,
-        (Parameter("prompt", str, "Only the calls of this prompt."), *_PAGE),
-        render_calls,
-        "List the recorded calls, newest first; with an ID show one.",
+    _make_read("calls", list_calls, render_calls, "List the recorded calls, newest first; with an ID show one."),
+    _make_read("calls", get_call, render_call, "Show one call with its texts and all that was measured."),
+    _make_read("traces", list_traces, render_traces, "List the traces, newest first; with an ID show one as a tree."),
+    _make_read("traces", get_trace, render_trace, "Show the spans and calls of a trace as a tree."),
+    _make_read(
+        "cost", list_costs, render_costs, "Sum what was spent by module, prompt, version, model, day or origin."
     ),
-    Read(
-        "get_call",
-        "calls",
-        get_call,
-        (Parameter("id", str, "The call to show.", positional=True),),
-        render_call,
-        "Show one call with its texts and all that was measured.",
-    ),
+    _make_read("prices check", list_unpriced, render_unpriced, "List models whose calls have no cost; exits 1 if any."),
+    _make_read("feedback", list_feedback, render_feedback, "List the ratings and comments, newest first."),
+    _make_read("votes", list_votes, render_votes, "List the votes, newest first; with a NAME analyse its down votes."),
+    _make_read("votes", analyze_votes, render_vote_analysis, "Tell how a prompt's versions were voted on, and why."),
+    _make_read("dataset list", list_datasets, render_datasets, "List the datasets, the latest changed first."),
+    _make_read("dataset show", get_dataset, render_dataset, "Show one version of a dataset with its items."),
 )
 
 
@@ -5823,7 +6679,7 @@ def read_names() -> list[str]:
 # ======================================================================================
 # === CLI: the command line: parse, one call, print
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, ASSETS, STORE, PROMPTS, CARE, SPOOLS, RUNS, RUNNER, COMPARISON, INTERPRETERS, REPORTS,
+# Uses: ERRORS, SETTINGS, ASSETS, STORE, CALLS, COSTS, CARE, SPOOLS, RUNS, RUNNER, COMPARISON, INTERPRETERS, REPORTS,
 #   READS.
 # Public: nothing.
 #
@@ -5838,20 +6694,30 @@ def _choose_store(context: click.Context, _parameter: click.Parameter, path: str
         settings()
 
 
-_DB = click.option("--db", metavar="FILE", expose_value=False, callback=_choose_store, help="The store to use.")
-_JSON_FLAG = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+DB_OPTION = click.option("--db", metavar="FILE", expose_value=False, callback=_choose_store, help="The store to use.")
+JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, message="promptry %(version)s")
-@_DB
+@DB_OPTION
 def cli() -> None:
     """Regression protection for LLM prompts, in one SQLite file."""
 
 
 @cli.group("prompt")
 def cli_prompt() -> None:
-    """List, show, compare and promote the versions of prompts."""
+    """List, show, compare, save, check and promote the versions of prompts."""
+
+
+@cli.group("dataset")
+def cli_dataset() -> None:
+    """Keep versioned test data: from files, from recorded calls, from votes."""
+
+
+@cli.group("prices")
+def cli_prices() -> None:
+    """See, import and check what tokens cost, and work history out again."""
 
 
 def print_answer(found: Any, render: Callable[[Any], str], as_json: bool) -> None:
@@ -5860,43 +6726,87 @@ def print_answer(found: Any, render: Callable[[Any], str], as_json: bool) -> Non
     click.echo(json.dumps(value, indent=2, ensure_ascii=False) if as_json else render(found))
 
 
+_EXPORT = click.Option(
+    ["--format", "form"], type=click.Choice(["csv", "jsonl"]), help="Print every call that fits, with its texts."
+)
+
+
 def _add_read_commands() -> None:
-    """Give each command of the READS table its click command."""
+    """Give each command of the READS table its click command; one with subcommands of its own is a group."""
     for words in dict.fromkeys(read.command for read in READS):
         reads = [read for read in READS if read.command == words]
         group, _, name = words.rpartition(" ")
         options = {parameter.name: parameter for read in reads for parameter in read.parameters}
-        command = click.Command(
+        kind = functools.partial(click.Group, invoke_without_command=True) if name == "feedback" else click.Command
+        command = kind(
             name,
             callback=_read_callback(reads),
-            params=[_click_parameter(parameter) for parameter in options.values()],
+            params=[_click_parameter(parameter, len(reads) == 1) for parameter in options.values()],
             help=reads[0].sentence,
         )
-        (cli_prompt if group else cli).add_command(_DB(_JSON_FLAG(command)))
+        if list_calls in {read.function for read in reads}:
+            command.params.append(_EXPORT)
+        DB_OPTION(JSON_OPTION(command))
+        if group:
+            add_below(group, command)
+        else:
+            cli.add_command(command)
 
 
-def _click_parameter(parameter: Parameter) -> click.Parameter:
-    kind = click.INT if parameter.kind is int else click.STRING
+def add_below(group: str, command: click.Command) -> None:
+    """Give a command of the READS table a subcommand."""
+    home: Any = cli.commands[group]
+    home.add_command(command)
+
+
+def _click_parameter(parameter: Parameter, is_alone: bool) -> click.Parameter:
+    kind = {int: click.INT, float: click.FLOAT}.get(parameter.kind, click.STRING)
     if parameter.positional:
         name = parameter.name.removesuffix("_id").upper()
-        metavar = name if parameter.required else f"[{name}]"
-        return click.Argument([parameter.name], required=parameter.required, type=kind, metavar=metavar)
-    return click.Option([f"--{parameter.name}"], type=kind, help=parameter.sentence)
+        required = parameter.required and is_alone
+        return click.Argument([parameter.name], required=required, type=kind, metavar=name if required else f"[{name}]")
+    return click.Option([f"--{parameter.name.replace('_', '-')}"], type=kind, help=parameter.sentence)
 
 
 def _read_callback(reads: list[Read]) -> Callable[..., None]:
+    one = next((parameter.name for parameter in reads[-1].parameters if parameter.positional), "")
+
     def answer(as_json: bool, **given: Any) -> None:
+        if click.get_current_context().invoked_subcommand is not None:
+            return
+        form = given.pop("form", None)
         asked = {key: value for key, value in given.items() if value is not None}
-        read = reads[1] if len(reads) > 1 and "id" in asked else reads[0]
+        if form is not None:
+            _print_export(form, asked)
+            return
+        read = reads[-1] if one in asked else reads[0]
         foreign = [key for key in asked if key not in {parameter.name for parameter in read.parameters}]
         if foreign:
             raise WrongUse(f"--{foreign[0]} says nothing about one {read.command.rstrip('s')}.", "Leave it out.")
         found = _suites_too(read, asked) if read.function is list_suites else read.function(**asked)
         print_answer(found, read.render, as_json)
-        if isinstance(found, Comparison) and not found.passed:
+        if (isinstance(found, Comparison) and not found.passed) or (read.function is list_unpriced and found["total"]):
             click.get_current_context().exit(1)
 
     return answer
+
+
+def _print_export(form: str, asked: dict[str, Any]) -> None:
+    """Print all calls that were asked for, a line each."""
+    if "id" in asked:
+        raise WrongUse("--format says nothing about one call.", "Leave it or the ID out; --json prints one call.")
+    rows = export_calls(**asked)
+    if form == "jsonl":
+        for row in rows:
+            click.echo(json.dumps({**row, "metadata": read_json(row["metadata"])}, ensure_ascii=False))
+        return
+    import csv
+
+    first = next(rows, None)
+    if first is not None:
+        writer = csv.DictWriter(sys.stdout, list(first), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(itertools.chain([first], rows))
 
 
 def _suites_too(read: Read, asked: dict[str, Any]) -> Any:
@@ -5920,19 +6830,6 @@ def _default_module() -> str | None:
 _add_read_commands()
 
 
-@cli_prompt.command("promote")
-@click.argument("name")
-@click.argument("version", type=int)
-@click.argument("env", metavar="TAG")
-@_DB
-def cli_promote(name: str, version: int, env: str) -> None:
-    """Move a tag such as prod to a version of a prompt; an older version is a roll back."""
-    before = find_prompt(name, tag=env)
-    promote(name, version, env)
-    was = f"it stood on version {before.version} before" if before and before.version != version else ""
-    click.echo(f"{name}@{version} is {env} now{f'; {was}' if was else ''}.")
-
-
 @cli.command("run")
 @click.argument("suites", nargs=-1, metavar="[SUITE]...")
 @click.option("--module", help="Module or file of the suites: evals, evals.py or pkg.evals.")
@@ -5948,7 +6845,7 @@ def cli_promote(name: str, version: int, env: str) -> None:
 @click.option("--output", metavar="FILE", help="Write the report to a file; the table goes to the screen.")
 @click.option("--python", metavar="PATH", help="The Python that runs the suites.")
 @click.option("--recover/--discard", default=None, help="Save, or drop, what killed runs have left, and end.")
-@_DB
+@DB_OPTION
 def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, **options: Any) -> None:
     """Run suites (all by default), save the results, and judge them.
 
@@ -6011,7 +6908,7 @@ def _settle_spools(save: bool) -> None:
 
 @cli.command("sql")
 @click.argument("name", required=False)
-@_DB
+@DB_OPTION
 def cli_sql(name: str | None) -> None:
     """Print the SQL that a read rests on; without a NAME list the reads."""
     if name is None:
@@ -6024,8 +6921,8 @@ def cli_sql(name: str | None) -> None:
 
 
 @cli.command("doctor")
-@_JSON_FLAG
-@_DB
+@JSON_OPTION
+@DB_OPTION
 def cli_doctor(as_json: bool) -> None:
     """Look the store and settings over; exits 1 for a fault."""
     rows = diagnose()
@@ -6098,6 +6995,206 @@ def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool
     else:
         click.echo(f"promptry: {message} {hint}".rstrip(), err=True)
     return exit_code
+
+
+# ======================================================================================
+# === EDITS: the commands that write: prompts, datasets, prices, votes and ratings, care of the file
+# ======================================================================================
+# Uses: ERRORS, PROMPTS, TEMPLATES, PRICES, FEEDBACK, DATASETS, COSTS, CARE, REPORTS, CLI.
+# Public: nothing.
+
+
+@cli_prompt.command("save")
+@click.argument("name")
+@click.argument("file", type=click.File("r", encoding="utf-8"), default="-")
+@click.option("--tag", help="Put this tag on the version.")
+@click.option("--metadata", metavar="JSON", help="Facts to keep with a new version.")
+@DB_OPTION
+def cli_save_prompt(name: str, file: IO[str], tag: str | None, metadata: str | None) -> None:
+    """Save a file, or stdin, as the latest version of a prompt; an equal text keeps its version."""
+    try:
+        content = file.read()
+    except UnicodeDecodeError as error:
+        raise WrongUse(f"{file.name} is no UTF-8 text: {error}.") from None
+    facts = _read_metadata(metadata)
+    known = find_prompt(name, content=content)
+    version = save_prompt(name, content, tag, facts)
+    click.echo(f"{name}@{version} {'is the latest version again' if known else 'is saved'}{f', {tag}' if tag else ''}.")
+    for row in lint_prompt(content, against=find_prompt(name, tag="prod")):
+        click.echo(f"{row['level']}, line {row['line']}: {row['message']}", err=True)
+
+
+def _read_metadata(text: str | None) -> dict[str, Any] | None:
+    try:
+        found = None if text is None else json.loads(text)
+    except ValueError as error:
+        raise WrongUse(f"--metadata is no JSON: {error}.") from None
+    if not isinstance(found, (dict, type(None))):
+        raise WrongUse(f"--metadata is {text}; it takes a JSON object.")
+    return found
+
+
+@cli_prompt.command("promote")
+@click.argument("name")
+@click.argument("version", type=int)
+@click.argument("env", metavar="TAG")
+@DB_OPTION
+def cli_promote(name: str, version: int, env: str) -> None:
+    """Move a tag such as prod to a version of a prompt; an older version is a roll back."""
+    before = find_prompt(name, tag=env)
+    promote(name, version, env)
+    was = f"it stood on version {before.version} before" if before and before.version != version else ""
+    click.echo(f"{name}@{version} is {env} now{f'; {was}' if was else ''}.")
+
+
+@cli_prompt.command("tag")
+@click.argument("name")
+@click.argument("version", type=int, required=False)
+@click.argument("tag")
+@click.option("--remove", is_flag=True, help="Take the tag off instead: promptry prompt tag NAME TAG --remove.")
+@DB_OPTION
+def cli_tag(name: str, version: int | None, tag: str, remove: bool) -> None:
+    """Put a tag on a version of a prompt, away from the one that has it now."""
+    if remove == (version is not None):
+        raise WrongUse("A version takes a tag, and --remove takes none.", "promptry prompt tag NAME VERSION TAG")
+    if remove or version is None:
+        click.echo(f"{name}@{remove_tag(name, tag)} is {tag} no more.")
+        return
+    promote(name, version, tag)
+    click.echo(f"{name}@{version} is {tag} now.")
+
+
+@cli_prompt.command("lint")
+@click.argument("name")
+@click.option("--version", type=int, help="The version to look at; the latest without it.")
+@click.option("--file", type=click.File("r", encoding="utf-8"), help="Look at this text instead, - for stdin.")
+@click.option("--variable", "variables", multiple=True, help="A name that the code passes; give it for each.")
+@click.option("--env", default="prod", help="Tell what changed since the version with this tag; prod without it.")
+@JSON_OPTION
+@DB_OPTION
+def cli_lint(
+    name: str, version: int | None, file: IO[str] | None, variables: tuple[str, ...], env: str, as_json: bool
+) -> None:
+    """Look a prompt's text over for placeholders and signs that do not mean what they seem; exits 1 for an error."""
+    text = file.read() if file else require_prompt(name, version).content
+    rows = lint_prompt(text, variables or None, find_prompt(name, tag=env))
+    columns = {"line": "line", "level": "level", "message": "message"}
+    none = f"Nothing to say; placeholders: {', '.join(placeholders(text)) or 'none'}"
+    found = {"items": rows, "total": len(rows), "next": None}
+    print_answer(found, lambda answer: render_rows(answer, columns, none), as_json)
+    if any(row["level"] == "error" for row in rows):
+        click.get_current_context().exit(1)
+
+
+@cli_dataset.command("save")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--name", help="The dataset's name; that of the file without it.")
+@DB_OPTION
+def cli_save_dataset(file: Path, name: str | None) -> None:
+    """Save the items of a .json, .jsonl or .csv file; the same items keep their version."""
+    items = load_items(file)
+    version = save_dataset(name or file.stem, items)
+    click.echo(f"{name or file.stem}@{version} has {len(items)} items.")
+
+
+@cli_dataset.command("add")
+@click.argument("name")
+@click.option("--call", metavar="ID", help="Make this recorded call an item.")
+@click.option("--vote", "vote_id", metavar="ID", help="Make the response of this vote an item.")
+@DB_OPTION
+def cli_add_item(name: str, call: str | None, vote_id: str | None) -> None:
+    """Make a recorded call or a vote an item of a dataset."""
+    found = add_to_dataset(name, call, vote_id)
+    words = "holds" if found["added"] else "held already:"
+    click.echo(f"{name}@{found['version']} {words} {json.dumps(found['item'], ensure_ascii=False)}")
+
+
+@cli_prices.command("list")
+@click.argument("model", required=False)
+@click.option("--provider", help="Only the models of this provider.")
+@click.option("--limit", type=int, default=50, help="How many to show, 50 by default.")
+@click.option("--before", help="The `next` of the page before.")
+@JSON_OPTION
+@DB_OPTION
+def cli_list_prices(as_json: bool, **asked: Any) -> None:
+    """List what models cost today, in USD per million tokens; MODEL is any part of an id."""
+    print_answer(list_prices(**asked), render_prices, as_json)
+
+
+@cli_prices.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@DB_OPTION
+def cli_import_prices(file: Path) -> None:
+    """Take LiteLLM's or genai-prices' JSON into the store; it goes before the table that promptry carries."""
+    found = import_prices(file)
+    click.echo(f"{found['models']:,} models of {found['source']} go before the prices that promptry carries.")
+
+
+@cli_prices.command("reprice")
+@click.option("--days", type=int, help="Only the calls of the last days.")
+@click.option("--apply", is_flag=True, help="Write the new costs.")
+@JSON_OPTION
+@DB_OPTION
+def cli_reprice(days: int | None, apply: bool, as_json: bool) -> None:
+    """Show what history costs at the rates of each call's day as they are known now; --apply writes it."""
+    print_answer(reprice(days, apply), render_repriced, as_json)
+
+
+@cli.command("vote")
+@click.argument("name")
+@click.argument("response")
+@click.option("--up", "score", flag_value=1, type=int, help="The response is good.")
+@click.option("--down", "score", flag_value=-1, type=int, help="The response is bad.")
+@click.option("--message", help="Why.")
+@DB_OPTION
+def cli_vote(name: str, response: str, score: int | None, message: str | None) -> None:
+    """Record a thumb up or down on a response of a prompt."""
+    if score is None:
+        raise WrongUse("A vote is up or down.", "Give --up or --down.")
+    click.echo(f"vote {vote(name, response, score, message)} is recorded.")
+
+
+@click.command("add")
+@click.argument("request_id", metavar="REQUEST")
+@click.option("--rating", type=float, help="From 0 (bad) to 1 (good).")
+@click.option("--comment", help="What was said.")
+@click.option("--source", help="Who said it; the same source replaces what it said before.")
+@DB_OPTION
+def cli_add_feedback(request_id: str, rating: float | None, comment: str | None, source: str | None) -> None:
+    """Rate the answer to a request, also before its call is recorded."""
+    click.echo(f"feedback {record_feedback(request_id, rating, comment, source)} is recorded.")
+
+
+add_below("feedback", cli_add_feedback)
+
+
+@cli.command("backup")
+@click.argument("file", type=click.Path(path_type=Path))
+@DB_OPTION
+def cli_backup(file: Path) -> None:
+    """Copy the store into a new file while others use it, and check the copy."""
+    found = backup(file)
+    rows = ", ".join(f"{count:,} {table}" for table, count in found["rows"].items() if count)
+    click.echo(f"{found['path']}: {found['bytes']:,} bytes, checked; {rows}.")
+
+
+@cli.command("retention")
+@click.option("--calls-days", type=int, metavar="N", help="Take out calls older than N days.")
+@click.option("--texts-days", type=int, metavar="N", help="Take out captured texts older than N days.")
+@click.option("--runs-days", type=int, metavar="N", help="Take out runs older than N days, but baselines.")
+@click.option("--apply", is_flag=True, help="Do it; without it nothing is written.")
+@JSON_OPTION
+@DB_OPTION
+def cli_retention(as_json: bool, **asked: Any) -> None:
+    """Show what is older than the days given, and with --apply take it out and give the room back to the disk."""
+    print_answer(retention(**asked), _render_retention, as_json)
+
+
+def _render_retention(found: dict[str, Any]) -> str:
+    table = render_table({"what": "what", "rows": "taken out" if found["applied"] else "would go"}, found["items"])
+    if found["applied"]:
+        return f"{table}\n\nThe file had {found['bytes_before']:,} bytes and has {found['bytes_after']:,}."
+    return f"{table}\n\nNothing is written yet: --apply does it. The file has {found['bytes_before']:,} bytes."
 
 
 # ======================================================================================

@@ -43,3 +43,5 @@ WHERE id < :before AND id >= :after AND status <> 'reserved'
        OR instr(lower(prompt_name), lower(:search)) OR instr(lower(coalesce(metadata, '')), lower(:search)))
 ORDER BY id DESC
 LIMIT coalesce(:limit, 50);
+
+SELECT count(*) AS total FROM invocations WHERE request_id = :request AND status <> 'reserved';

@@ -1,6 +1,8 @@
 -- What was spent since a day, at the finest grain: list_costs folds these rows by what it is asked for. Origins stay
--- apart. A call without a cost is in `unpriced`, and cost_usd is NULL where no call has one.
-SELECT day, prompt_name, prompt_version, model, origin, count(*) AS calls, count(*) - count(cost_usd) AS unpriced,
+-- apart. A call without a cost is in `unpriced` (but a failed one that used nothing); cost_usd is NULL where none has one.
+SELECT day, prompt_name, prompt_version, model, origin, count(*) AS calls,
+       count(CASE WHEN status = 'error' THEN 1 END) AS errors,
+       count(CASE WHEN cost_usd IS NULL AND (status <> 'error' OR tokens_in > 0) THEN 1 END) AS unpriced,
        sum(cost_usd) AS cost_usd, sum(tokens_in) AS tokens_in, sum(tokens_out) AS tokens_out,
        count(tokens_in) AS counted, sum(cached_tokens) AS cached_tokens, sum(cache_saved_usd) AS cache_saved_usd
 FROM invocations INDEXED BY calls_by_day

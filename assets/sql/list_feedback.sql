@@ -1,4 +1,4 @@
--- The ratings and comments, newest first, with the newest call of the request; one that came before its call joins here.
+-- The ratings and comments, newest first, with the newest call of the request, also where that came later.
 WITH joined AS (
     SELECT feedback.id, feedback.created_at, feedback.request_id, feedback.rating, feedback.comment, feedback.source,
            feedback.prompt_name AS told_name,

@@ -10,7 +10,9 @@ WITH found AS (
 )
 SELECT found.trace_id, last_id,
        (SELECT json_extract(metadata, '$.spans[0].name') FROM invocations WHERE id = last_id) AS name, count(*) AS calls,
-       sum(calls.status = 'error') AS errors, count(*) - count(calls.cost_usd) AS unpriced,
+       sum(calls.status = 'error') AS errors,
+       count(CASE WHEN calls.cost_usd IS NULL AND (calls.status <> 'error' OR calls.tokens_in > 0) THEN 1 END)
+           AS unpriced,
        sum(calls.cost_usd) AS cost_usd, sum(calls.tokens_in) AS tokens_in, sum(calls.tokens_out) AS tokens_out,
        min(calls.created_at) AS first_at, max(calls.created_at) AS last_at
 FROM found JOIN invocations AS calls ON calls.trace_id = found.trace_id

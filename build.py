@@ -68,11 +68,34 @@ SMOKE = {
     "prompt show": ["prompt", "show", "answer", "--json"],
     "prompt diff": ["prompt", "diff", "answer", "1", "2", "--json"],
     "prompt promote": ["prompt", "promote", "answer", "1", "staging"],
+    "prompt save": ["prompt", "save", "answer", "prompt.txt"],
+    "prompt tag": ["prompt", "tag", "answer", "2", "dev"],
+    "prompt lint": ["prompt", "lint", "answer", "--json"],
     "calls": ["calls", "1", "--json"],
+    "traces": ["traces", "--json"],
+    "cost": ["cost", "--origin", "all", "--by", "model", "--json"],
+    "prices list": ["prices", "list", "gpt-4o", "--json"],
+    "prices check": ["prices", "check", "--db", "fresh.db"],
+    "prices import": ["prices", "import", "prices.json"],
+    "prices reprice": ["prices", "reprice", "--apply"],
+    "vote": ["vote", "answer", "It depends.", "--down"],
+    "votes": ["votes", "answer", "--json"],
+    "feedback add": ["feedback", "add", "r1", "--rating", "0.5"],
+    "feedback": ["feedback", "--json"],
+    "dataset save": ["dataset", "save", "questions.json"],
+    "dataset add": ["dataset", "add", "questions", "--vote", "1"],
+    "dataset list": ["dataset", "list", "--json"],
+    "dataset show": ["dataset", "show", "questions", "--json"],
+    "backup": ["backup", "copy.db"],
+    "retention": ["retention", "--calls-days", "1", "--apply"],
     "sql": ["sql", "list_runs"],
     "doctor": ["doctor", "--json"],
     "init": ["init", "fresh"],
 }
+
+
+# A price table as the smoke run imports it.
+SMOKE_PRICES = {"m": {"litellm_provider": "openai", "input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6}}
 
 
 # --- set-up -------------------------------------------------------------------------------------
@@ -119,6 +142,16 @@ def set_up(*, dev: bool) -> Path:
         must_run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted)
         stamp.write_text(json.dumps({"python": sys.version, "packages": sorted({*known["packages"], *wanted})}))
     return python
+
+
+def need_program(name: str) -> None:
+    """Install a program that the tests run, from Debian's packages where it is missing and we may."""
+    if shutil.which(name) is None and shutil.which("apt-get") and os.geteuid() == 0:
+        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        run("apt-get", "update", "-qq", env=quiet)
+        run("apt-get", "install", "-y", "-qq", name, env=quiet, stdout=subprocess.DEVNULL)
+    if shutil.which(name) is None:
+        fail(f"the tests need the program {name}; install it.")
 
 
 def has_pip(python: Path) -> bool:
@@ -355,6 +388,7 @@ def smoke_run(binary: Path) -> None:
     if missing:
         fail(f"the smoke run has no line for {', '.join(sorted(missing))}: add it to SMOKE.")
     with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "prices.json").write_text(json.dumps(SMOKE_PRICES))
         for name, words in {"--version": ["--version"], **SMOKE}.items():
             start = time.monotonic()
             done = subprocess.run(
@@ -389,6 +423,7 @@ def run_tests(words: list[str]) -> int:
     pytest's summary of the tests is the last that is printed.
     """
     python = set_up(dev=True)
+    need_program("sqlite3")
     make_all()
     bench = run(python, "-m", "pytest", "-s", "-m", "bench", "tests/bench")
     if bench:
@@ -400,6 +435,7 @@ def run_tests(words: list[str]) -> int:
 def run_checks(words: list[str]) -> int:
     """Check format, lint and types, then run the house rules and the fast tests."""
     python = set_up(dev=True)
+    need_program("sqlite3")
     make_module()
     code = run(python, "-m", "ruff", "format", "--check", ".")
     code = run(python, "-m", "ruff", "check", ".") or code

@@ -6,7 +6,7 @@ write the same store.db. No service to run, no account, nothing sent anywhere.
 Floors, from the ground up; each section uses only sections above it:
     GROUND   ERRORS · CLOCK · SETTINGS · ASSETS · MASKING
     STORE    TABLES · MIGRATIONS · STORE
-    LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS ·
+    LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · BUDGETS ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
     EVALS    STATISTICS · HELPERS · ASSERTIONS · SUITES · SPOOLS · RUNS · RUNNER · COMPARISON · INTERPRETERS
     FACES    REPORTS · READS · CLI · EDITS · DEMO
@@ -62,6 +62,7 @@ import peewee
 __all__ = [
     # ERRORS
     "AssetMissing",
+    "BudgetExceeded",
     "CheckFailed",
     "ConfigError",
     "HelperMissing",
@@ -92,6 +93,13 @@ __all__ = [
     # INVOCATIONS
     "last_request_id",
     "track_invocation",
+    # BUDGETS
+    "BudgetStatus",
+    "budget_guard",
+    "budget_status",
+    "list_budgets",
+    "remove_budget",
+    "set_budget",
     # CALLS
     "get_call",
     "list_calls",
@@ -155,7 +163,8 @@ log = logging.getLogger("promptry")
 # === ERRORS: everything that can go wrong, with its exit code and HTTP status
 # ======================================================================================
 # Uses: nothing.
-# Public: PromptryError, WrongUse, NotFound, ConfigError, StoreError, AssetMissing, HelperMissing, CheckFailed.
+# Public: PromptryError, WrongUse, NotFound, ConfigError, StoreError, AssetMissing, HelperMissing, BudgetExceeded,
+#   CheckFailed.
 #
 # A message says what was wrong, with which value, and what to do next. Exit codes: 0 pass or nothing to say, 1 a
 # regression or failed check, 2 wrong use or unknown name, 3 could not decide or read.
@@ -219,6 +228,14 @@ class HelperMissing(PromptryError):
     """A compiled package is needed and neither this Python nor a parent process has it."""
 
     code = "helper_missing"
+
+
+class BudgetExceeded(PromptryError):
+    """A budget is spent, and the caller asked for refusal."""
+
+    code = "budget_exceeded"
+    exit_code = 3
+    http_status = 402
 
 
 class CheckFailed(PromptryError, AssertionError):
@@ -291,6 +308,11 @@ def age_s(text: str) -> float | None:
     return None if then is None else round(time.time() - then, 3)
 
 
+def later_day(day: str) -> str:
+    """Return the day after a day."""
+    return text_of((seconds_of(day) or 0.0) + 86_400)[:10]
+
+
 def first_day(days: int) -> str:
     """Return the first of the last so many UTC days, today among them, as YYYY-MM-DD."""
     return text_of((seconds_of(now_text()) or 0.0) - (days - 1) * 86_400)[:10]
@@ -337,6 +359,7 @@ class _Key(NamedTuple):
     kind: type
     takes: str
     bounds: tuple[float, float] = (-math.inf, math.inf)
+    choices: tuple[str, ...] = ()
 
 
 _TEXT, _SHARE = "text, and not an empty one", "a share from 0 to 1"
@@ -344,7 +367,7 @@ _KEYS = {
     "store": {
         "path": _Key("store_path", str, _TEXT),
         "wait_ms": _Key("wait_ms", int, "a whole number, 0 to 60000 milliseconds", (0, 60_000)),
-        "synchronous": _Key("synchronous", str, "NORMAL or FULL"),
+        "synchronous": _Key("synchronous", str, "NORMAL or FULL", choices=("NORMAL", "FULL")),
     },
     "run": {"module": _Key("module", str, _TEXT), "python": _Key("python", str, _TEXT)},
     "capture": {
@@ -353,6 +376,11 @@ _KEYS = {
         "context_sample_rate": _Key("context_sample_rate", float, _SHARE, (0, 1)),
         "max_chars": _Key("capture_max_chars", int, "a whole number of characters, 0 for no limit", (0, 10**9)),
         "mask": _Key("capture_mask", bool, "true or false"),
+    },
+    "budget": {
+        "enforce": _Key("budget_enforce", bool, "true or false"),
+        "lease_s": _Key("budget_lease_s", float, "seconds, 1 to 86400", (1, 86_400)),
+        "if_unreadable": _Key("budget_if_unreadable", str, "allow or refuse", choices=("allow", "refuse")),
     },
 }
 _RATE = _Key("", float, "US dollars per million tokens (searches and requests: per thousand)", (0, 10**6))
@@ -377,6 +405,9 @@ class Settings(NamedTuple):
     context_sample_rate: float = 1.0
     capture_max_chars: int = 50_000
     capture_mask: bool = True
+    budget_enforce: bool = False
+    budget_lease_s: float = 600.0
+    budget_if_unreadable: str = "allow"
     pricing: tuple[tuple[str, dict[str, float]], ...] = ()
 
 
@@ -457,9 +488,9 @@ def _check_value(place: str, key: _Key, value: Any) -> Any:
     fits = isinstance(value, kinds) and value != "" and isinstance(value, bool) == (key.kind is bool)
     if fits and key.kind in {int, float}:
         fits = key.bounds[0] <= value <= key.bounds[1]
-    if key.setting == "synchronous" and fits:
-        value = value.upper()
-        fits = value in {"NORMAL", "FULL"}
+    if key.choices and fits:
+        value = next((choice for choice in key.choices if choice.lower() == value.lower()), value)
+        fits = value in key.choices
     if not fits:
         raise ConfigError(f"{place} is {value!r}; it takes {key.takes}.")
     return value
@@ -879,6 +910,7 @@ _FIRST_SCHEMA = (
     "CREATE INDEX calls_by_request ON invocations (request_id)",
     "CREATE INDEX calls_by_trace ON invocations (trace_id) WHERE trace_id IS NOT NULL",
     "CREATE INDEX calls_by_run ON invocations (run_uid) WHERE run_uid IS NOT NULL",
+    "CREATE INDEX calls_reserved ON invocations (status) WHERE status = 'reserved'",
     f"""CREATE TABLE feedback (
         id INTEGER PRIMARY KEY,
         request_id TEXT NOT NULL,
@@ -1182,6 +1214,16 @@ def _explain(error: BaseException) -> tuple[str, str]:
     return f"{path} cannot be used: {text}.", "promptry doctor says more."
 
 
+def ledger_epoch(connection: sqlite3.Connection) -> int:
+    """Return a number of the file that grows whenever costs of stored calls are changed or calls are taken out."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def bump_ledger_epoch(connection: sqlite3.Connection) -> None:
+    """Have every process forget the sums that it keeps of the ledger."""
+    connection.execute(f"PRAGMA user_version = {ledger_epoch(connection) % 2_000_000_000 + 1}")
+
+
 def is_busy(error: BaseException) -> bool:
     """Tell whether a fault is a lock that will go away."""
     return "locked" in str(error) or "busy" in str(error)
@@ -1456,6 +1498,15 @@ def check_name(name: Any, what: str = "name") -> str:
     if not isinstance(name, str) or not name.strip():
         raise WrongUse(f"The {what} is {name!r}; it takes a text that is not empty.")
     return name
+
+
+def module_of(name: str) -> str:
+    """Return the module of a prompt: its name up to the first / or dot.
+
+    >>> module_of("support/answer"), module_of("support.answer"), module_of("answer")
+    ('support', 'support', 'answer')
+    """
+    return re.split("[/.]", name, maxsplit=1)[0]
 
 
 _inherit_scope()
@@ -2790,7 +2841,7 @@ def _in_depth(nodes: dict[str, dict[str, Any]], parent: str | None = None, depth
 # wait in memory, bounded, for the next call or the end of the process; what had to be dropped is counted in the next
 # row that is stored (`lost_rows`), where doctor finds it.
 
-_INSERT = """INSERT INTO invocations
+INSERT_CALL = """INSERT INTO invocations
     (prompt_name, prompt_version, metadata, input_text, output_text, request_id, created_at)
     VALUES (?, ?, ?, ?, ?, ?, ?)"""
 _SETTLE = """UPDATE invocations SET prompt_name = ?, prompt_version = ?, metadata = ?, input_text = ?, output_text = ?,
@@ -2864,7 +2915,7 @@ def record_call(
             version = served_version(name)
         if settles is None:
             settles = take_reservation(name)
-        return _store_row((name, version, write_json(facts), *texts, request, at), until, settles)
+        return _store_row((name, version, write_json(facts), *texts, request, at, settles), until)
     except Exception:
         log.exception("a call of %r is lost", name)
         return None
@@ -3003,17 +3054,15 @@ def _captured(texts: tuple[Any, Any], limit: int | None) -> tuple[str | None, st
     return cut[0], cut[1]
 
 
-def _store_row(row: tuple[Any, ...], until: float, settles: int | None = None) -> int | None:
+def _store_row(row: tuple[Any, ...], until: float) -> int | None:
     wait_s = max(0.0, until - monotonic_s()) / (10 if _kept else 1)
     until = monotonic_s() + wait_s
     try:
         with write_lock(wait_s):
             connection = connect(until - monotonic_s())
             left_s = until - monotonic_s()
-            if settles is not None and connection.execute(_SETTLE, (*row, settles)).rowcount:
-                return settles
             if not _kept and not _lost_rows and left_s > 0.9 * wait_s:
-                return _insert(connection, row)
+                return _write_row(connection, row)
             with bounded_wait(connection, left_s):
                 return _store_rows(connection, [row])
     except (*STORE_FAULTS, StoreError) as error:
@@ -3024,20 +3073,31 @@ def _store_row(row: tuple[Any, ...], until: float, settles: int | None = None) -
         return None
 
 
-def _insert(connection: sqlite3.Connection, row: tuple[Any, ...]) -> int | None:
-    """Insert a row and return its id; one that SQLite refuses is mended once, and lost if that does not help."""
+def _write_row(connection: sqlite3.Connection, row: tuple[Any, ...]) -> int | None:
+    """Write a row in place of the reservation that it settles, if that is still there, and return its id."""
+    *values, settles = row
+    if settles is not None:
+        settled = _execute(connection, _SETTLE, (*values, settles))
+        if settled is None or settled.rowcount:
+            return None if settled is None else int(settles)
+    done = _execute(connection, INSERT_CALL, tuple(values))
+    return None if done is None else done.lastrowid
+
+
+def _execute(connection: sqlite3.Connection, sql: str, values: tuple[Any, ...]) -> sqlite3.Cursor | None:
+    """Write the values of a row; one that SQLite refuses is mended once, and lost if that does not help."""
     global _lost_rows
     try:
-        return connection.execute(_INSERT, row).lastrowid
+        return connection.execute(sql, values)
     except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
         if not _is_refusal(error):
             raise
     try:
-        return connection.execute(_INSERT, tuple(_mended(part) for part in row)).lastrowid
+        return connection.execute(sql, tuple(_mended(part) for part in values))
     except sqlite3.Error as error:
         if not _is_refusal(error):
             raise
-        log.error("a call of %r cannot be stored: %s", row[0], error)
+        log.error("a call of %r cannot be stored: %s", values[0], error)
         _lost_rows += 1
         return None
 
@@ -3068,7 +3128,7 @@ def _store_rows(connection: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> 
     try:
         connection.execute("BEGIN IMMEDIATE")
         for row in _marked([*waiting, *rows], lost):
-            key = _insert(connection, row)
+            key = _write_row(connection, row)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -3156,6 +3216,318 @@ if hasattr(os, "register_at_fork"):
 def last_request_id() -> str | None:
     """Return the request id of the last call that this context recorded, or None."""
     return _last_request.get()
+
+
+# ======================================================================================
+# === BUDGETS: caps on what a period may cost, asked before a call and settled after it
+# ======================================================================================
+# Uses: ERRORS, CLOCK, SETTINGS, TABLES, STORE, SCOPE, PRICES, INVOCATIONS.   Writes: budgets, invocations.
+# Public: BudgetStatus, set_budget, remove_budget, list_budgets, budget_status, budget_guard.
+#
+# A call is admitted while what is settled and what is reserved are below the limit; the look and the reservation are
+# one immediate transaction, so of many processes none sees less than all. Settled spend is kept by day and prompt, and
+# a look reads only what came since: ids grow in the order of commits, and what changes older rows moves the epoch.
+
+SCOPES, PERIODS = ("global", "module", "prompt"), ("daily", "monthly")
+_SET_CAP = """INSERT INTO budgets (scope, target, period, limit_usd, created_at) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (scope, coalesce(target, ''), period) DO UPDATE SET limit_usd = excluded.limit_usd RETURNING id"""
+_RECOUNT_S = 60.0
+_PATIENCE_S = 2.0
+
+
+class BudgetStatus(NamedTuple):
+    """A budget and its present period: since and until are UTC days, unpriced counts calls that no sum holds."""
+
+    id: str
+    scope: str
+    target: str | None
+    period: str
+    limit_usd: float
+    since: str
+    until: str
+    spent_usd: float
+    reserved_usd: float
+    share: float
+    breached: bool
+    forecast_usd: float | None
+    unpriced: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the keys of the JSON form."""
+        return self._asdict()
+
+
+class _Spend(NamedTuple):
+    """What a month's calls up to `last` cost: (USD, unpriced calls) by (day, prompt), and the ids then reserved."""
+
+    path: Path
+    month: str
+    epoch: int
+    at: float
+    last: int
+    settled: dict[tuple[str, str], tuple[float, int]]
+    open: tuple[int, ...]
+
+
+_spend: _Spend | None = None
+
+
+def set_budget(scope: str, target: str | None, period: str, limit_usd: float) -> int:
+    """Set what a period may cost for all calls, a module or a prompt, and return the row's id.
+
+    `target` is the module or prompt, None for global; `period` daily or monthly, in UTC. Set again, the limit is
+    replaced. Errors: WrongUse, StoreError. Writes: budgets.
+    """
+    _check_budget(scope, target, period)
+    if isinstance(limit_usd, bool) or not isinstance(limit_usd, (int, float)) or not 0 < limit_usd < math.inf:
+        raise WrongUse(f"The limit is {limit_usd!r}; it takes US dollars, more than 0.")
+    with transact() as connection:
+        rows = connection.execute(_SET_CAP, (scope, target, period, float(limit_usd), now_text())).fetchall()
+    return int(rows[0][0])
+
+
+def _check_budget(scope: Any, target: Any, period: Any) -> None:
+    if scope not in SCOPES:
+        raise WrongUse(f"The scope is {scope!r}; it takes global, module or prompt.", nearest(str(scope), SCOPES))
+    if period not in PERIODS:
+        raise WrongUse(f"The period is {period!r}; it takes daily or monthly.", nearest(str(period), PERIODS))
+    if scope == "global" and target is not None:
+        raise WrongUse(f"A global budget has no target; {target!r} is given.", "Leave it out, or name another scope.")
+    if scope != "global":
+        check_name(target, f"target of a {scope} budget")
+    if scope == "module" and module_of(target) != target:
+        raise WrongUse(f"'{target}' is no module.", f"The module of such a prompt is '{module_of(target)}'.")
+
+
+def remove_budget(scope: str, target: str | None, period: str) -> None:
+    """Take a budget away. Errors: WrongUse, NotFound, StoreError. Writes: budgets."""
+    _check_budget(scope, target, period)
+    with transact():
+        same = Budget.target.is_null() if target is None else Budget.target == target
+        if not Budget.delete().where(Budget.scope == scope, same, Budget.period == period).execute():
+            named = " ".join(filter(None, (period, scope, target)))
+            raise NotFound(f"There is no {named} budget.", "promptry budget list shows what there is.")
+
+
+def list_budgets(limit: int = 50, before: str | None = None) -> dict[str, Any]:
+    """List the budgets, the newest first, each with its present period: {items [BudgetStatus], total, next}."""
+    rows = [status.to_dict() for status in budget_status()]
+    start = read_offset(before)
+    return page(rows[start : start + read_limit(limit)], len(rows), limit, before)
+
+
+def budget_status() -> list[BudgetStatus]:
+    """Return every budget with what its period has cost, the newest first.
+
+    Units: USD. share is spent / limit; breached means spent >= limit; forecast is spent over the elapsed share of the
+    period, None in its first hundredth. Reservations count to neither.
+    """
+    budgets = _list_caps()
+    if not budgets:
+        return []
+    with translated_faults(), write_lock(PATIENCE_S):
+        connection, now = connect(), now_text()
+        is_ours = not connection.in_transaction
+        try:
+            if is_ours:
+                connection.execute("BEGIN")
+            held = _held_at(connection, now)
+            return [_status_of(budget, now, _settled_spend(connection, now), held) for budget in budgets]
+        finally:
+            if is_ours and connection.in_transaction:
+                connection.execute("COMMIT")
+
+
+def _list_caps() -> list[dict[str, Any]]:
+    return fetch("SELECT id, scope, target, period, limit_usd FROM budgets ORDER BY id DESC LIMIT 1000")
+
+
+def _covers(cap: dict[str, Any], name: str) -> bool:
+    scope, target = cap["scope"], cap["target"]
+    return bool(scope == "global" or target == (name if scope == "prompt" else module_of(name)))
+
+
+def _period_of(period: str, now: str) -> tuple[str, str]:
+    """Return the first day of a period and the first after it."""
+    if period == "daily":
+        return now[:10], later_day(now[:10])
+    year, month = int(now[:4]), int(now[5:7])
+    return f"{now[:7]}-01", f"{year + month // 12:04d}-{month % 12 + 1:02d}-01"
+
+
+def _status_of(
+    cap: dict[str, Any], now: str, settled: dict[tuple[str, str], tuple[float, int]], held: list[tuple[str, float]]
+) -> BudgetStatus:
+    since, until = _period_of(cap["period"], now)
+    own = [value for (day, name), value in settled.items() if since <= day < until and _covers(cap, name)]
+    spent = math.fsum(usd for usd, _ in own)
+    reserved = math.fsum(usd for name, usd in held if _covers(cap, name))
+    start, end, moment = (seconds_of(text) or 0.0 for text in (since, until, now))
+    elapsed = (moment - start) / (end - start)
+    return BudgetStatus(
+        id=str(cap["id"]),
+        scope=cap["scope"],
+        target=cap["target"],
+        period=cap["period"],
+        limit_usd=cap["limit_usd"],
+        since=since,
+        until=until,
+        spent_usd=spent,
+        reserved_usd=reserved,
+        share=spent / cap["limit_usd"],
+        breached=spent >= cap["limit_usd"],
+        forecast_usd=spent / elapsed if elapsed >= 0.01 else None,
+        unpriced=sum(unpriced for _, unpriced in own),
+    )
+
+
+def _settled_spend(connection: sqlite3.Connection, now: str) -> dict[tuple[str, str], tuple[float, int]]:
+    """Return what the month's calls cost by (day, prompt), reading what came since the last look."""
+    global _spend
+    month, epoch, known = now[:7], ledger_epoch(connection), _spend
+    fits = known is not None and (known.path, known.month, known.epoch) == (store_path(), month, epoch)
+    if known is None or not fits or monotonic_s() - known.at > _RECOUNT_S:
+        known = _Spend(store_path(), month, epoch, monotonic_s(), 0, {}, ())
+        rows: list[Any] = connection.execute(_SPENT, (f"{month}-01",)).fetchall()
+        open_ids = [id for (id,) in connection.execute(_OPEN_IDS)]
+    else:
+        rows, open_ids = [], []
+        for id, *row, status in connection.execute(_SINCE, (known.last, json.dumps(known.open))).fetchall():
+            if status == "reserved":
+                open_ids.append(id)
+            elif row[0] >= f"{month}-01":
+                rows.append(row)
+    for day, name, usd, unpriced in rows:
+        before = known.settled.get((day, name), (0.0, 0))
+        known.settled[day, name] = (before[0] + (usd or 0.0), before[1] + unpriced)
+    # The greatest id there is, not the greatest seen: that of a reservation given back may be used again.
+    (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM invocations").fetchone()
+    _spend = known._replace(last=last, open=tuple(open_ids))
+    return known.settled
+
+
+_UNPRICED = "cost_usd IS NULL AND (status <> 'error' OR coalesce(tokens_in, 0) > 0)"
+_SPENT = f"""SELECT day, prompt_name, sum(cost_usd), count(CASE WHEN {_UNPRICED} THEN 1 END)
+    FROM invocations INDEXED BY calls_by_day WHERE day >= ? AND status <> 'reserved' GROUP BY day, prompt_name"""
+_SINCE = f"""SELECT id, day, prompt_name, cost_usd, {_UNPRICED}, status FROM invocations WHERE id > ?
+    UNION ALL SELECT id, day, prompt_name, cost_usd, {_UNPRICED}, status FROM invocations
+    WHERE id IN (SELECT value FROM json_each(?))"""
+_OPEN_IDS = "SELECT id FROM invocations INDEXED BY calls_reserved WHERE status = 'reserved'"
+_HELD = """SELECT prompt_name, coalesce(cost_usd, 0.0) FROM invocations INDEXED BY calls_reserved
+    WHERE status = 'reserved' AND json_extract(metadata, '$.lease_until') > ?"""
+
+
+def _held_at(connection: sqlite3.Connection, now: str) -> list[tuple[str, float]]:
+    """Return (prompt, USD) for each reservation whose lease is not over."""
+    return connection.execute(_HELD, (now,)).fetchall()
+
+
+def reserve(
+    name: str,
+    *,
+    estimate_usd: float | None = None,
+    model: str | None = None,
+    provider: str | None = None,
+    input_chars: int | None = None,
+    max_tokens: int | None = None,
+) -> int | None:
+    """Reserve what a call may cost, and return the row to settle; None where no budget covers its name.
+
+    The estimate is the one given, else characters / 4 and max_tokens at the model's rates, else the 95th percentile of
+    the prompt's recent costs. Errors: BudgetExceeded, WrongUse, StoreError. Writes: invocations.
+    """
+    check_name(name)
+    caps = [cap for cap in _list_caps() if _covers(cap, name)]
+    if not caps:
+        return None
+    estimate = _estimate_of(name, estimate_usd, model, provider, input_chars, max_tokens)
+    with transact(_PATIENCE_S) as connection:
+        now = now_text()
+        settled, held = _settled_spend(connection, now), _held_at(connection, now)
+        for cap in caps:
+            _admit(_status_of(cap, now, settled, held))
+        scope = run_scope()
+        until = text_of((seconds_of(now) or 0.0) + settings_or_default().budget_lease_s)
+        facts = {"status": "reserved", "cost_usd": estimate, "lease_until": until, "uid": make_uid(), "model": model}
+        facts["origin"] = "app" if scope is None else "eval"
+        row = (name, None, write_json(facts), None, None, None, now)
+        return connection.execute(INSERT_CALL, row).lastrowid
+
+
+def _admit(status: BudgetStatus) -> None:
+    if status.spent_usd + status.reserved_usd >= status.limit_usd:
+        of = "all calls" if status.target is None else f"{status.scope} '{status.target}'"
+        raise BudgetExceeded(
+            f"The {status.period} budget of {of} is ${status.limit_usd:g}: ${status.spent_usd:.6g} are spent and"
+            f" ${status.reserved_usd:.6g} reserved.",
+            f"It begins anew at {status.until}T00:00Z; promptry budget set raises it.",
+        )
+
+
+def _estimate_of(
+    name: str, given: float | None, model: Any, provider: Any, chars: int | None, max_tokens: int | None
+) -> float:
+    if given is not None:
+        if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 <= given < math.inf:
+            raise WrongUse(f"The estimate is {given!r}; it takes US dollars, 0 or more.")
+        return float(given)
+    if model is not None and chars is not None and max_tokens is not None:
+        card = find_card({"model": model, "provider": provider}, now_text())
+        tokens = max(1, round(chars / 4))
+        price = card and price_of(tokens, {"input_uncached": tokens, "output_visible": max_tokens}, card)
+        if price:
+            return float(price.cost_usd)
+    recent = sorted(row["cost_usd"] for row in fetch(_RECENT_COSTS, (name,)))
+    return float(recent[math.ceil(0.95 * len(recent)) - 1]) if recent else 0.0
+
+
+_RECENT_COSTS = """SELECT cost_usd FROM invocations INDEXED BY calls_by_prompt
+    WHERE prompt_name = ? AND cost_usd IS NOT NULL AND status <> 'reserved' ORDER BY id DESC LIMIT 200"""
+
+
+def release(id: int) -> None:
+    """Give back a reservation that no call has settled. Writes: invocations."""
+    with transact(_PATIENCE_S) as connection:
+        connection.execute("DELETE FROM invocations WHERE id = ? AND status = 'reserved'", (id,))
+
+
+@contextlib.contextmanager
+def budget_guard(name: str, estimate_usd: float | None = None, **about: Any) -> Iterator[int | None]:
+    """Run a block only while the budgets of a prompt allow it; the next track_invocation(name) in it settles.
+
+    `about` says more for the estimate: model, provider, input_chars, max_tokens. What the block does not use is given
+    back. A store that cannot be read allows the call unless [budget] if_unreadable = "refuse". Errors: BudgetExceeded
+    before the block, WrongUse.
+    """
+    id = reserve_or_pass(name, estimate_usd=estimate_usd, **about)
+    if id is None:
+        yield None
+        return
+    with reserved_for(name, id) as left:
+        try:
+            yield id
+        finally:
+            if left:
+                give_back(left.pop())
+
+
+def reserve_or_pass(name: str, **about: Any) -> int | None:
+    """Reserve for a call, or let it pass where the store cannot be used and the settings do not refuse it then."""
+    try:
+        return reserve(name, **about)
+    except StoreError as error:
+        if settings_or_default().budget_if_unreadable == "refuse":
+            raise BudgetExceeded(f"The budgets of '{name}' cannot be read: {error.message}", error.hint) from error
+        log.error("a call of %r passes its budgets unseen: %s", name, error)
+        return None
+
+
+def give_back(id: int) -> None:
+    """Give back a reservation; where the store cannot be written it lapses by itself."""
+    try:
+        release(id)
+    except StoreError as error:
+        log.error("a reservation lapses at the end of its lease: %s", error)
 
 
 # ======================================================================================
@@ -3615,7 +3987,7 @@ def _dataset_hash(items: str, metadata: str | None) -> str:
 # ======================================================================================
 # === COSTS: what was spent and on what, which models have no rate, and history at today's rates
 # ======================================================================================
-# Uses: ERRORS, CLOCK, STORE, PRICES, INVOCATIONS, DATASETS.   Writes: invocations.
+# Uses: ERRORS, CLOCK, STORE, SCOPE, PRICES, INVOCATIONS, DATASETS.   Writes: invocations.
 # Public: list_costs, list_unpriced, reprice, import_prices.
 #
 # One pass over the ledger's index at the finest grain, folded in memory by what is asked for. A total never hides the
@@ -3673,15 +4045,6 @@ def _with_keys(row: dict[str, Any], sizes: dict[tuple[Any, Any], int]) -> dict[s
     return {**row, **keys, "template_tokens": template, "payload_tokens": payload}
 
 
-def module_of(name: str) -> str:
-    """Return the module of a prompt: its name up to the first / or dot.
-
-    >>> module_of("support/answer"), module_of("support.answer"), module_of("answer")
-    ('support', 'support', 'answer')
-    """
-    return re.split("[/.]", name, maxsplit=1)[0]
-
-
 def _folded(rows: list[dict[str, Any]], keys: tuple[str, ...]) -> list[dict[str, Any]]:
     """Sum rows that have the same keys; a sum of which no part is known is None."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
@@ -3737,6 +4100,7 @@ def reprice(days: int | None = None, apply: bool = False) -> dict[str, Any]:
         if apply and changes:
             with transact() as connection:
                 connection.executemany("UPDATE invocations SET metadata = ? WHERE id = ? AND metadata = ?", changes)
+                bump_ledger_epoch(connection)
     items = sorted(models.values(), key=lambda row: -row["calls"])
     return {"items": items, "changed": sum(row["changed"] for row in items), "applied": apply}
 
@@ -3853,6 +4217,8 @@ def retention(
         ]
         for place in (3, 1, 5, 7, 9) if apply else ():
             connect().execute(parts[place], {key: asked[key] for key in _named(parts[place])})
+        if apply:
+            bump_ledger_epoch(connect())
     if apply:
         _give_room_back()
     return {"items": items, "applied": apply, "bytes_before": size, "bytes_after": _disk_size() if apply else None}
@@ -6189,7 +6555,15 @@ def work_for_parent() -> None:
 # does not go to a terminal.
 
 MAX_LISTED = 20
-_COLOURS = {"regressed": "red", "fail": "red", "error": "red", "fault": "red", "broken": "red", "FAIL": "red"}
+_COLOURS = {
+    "regressed": "red",
+    "fail": "red",
+    "error": "red",
+    "fault": "red",
+    "broken": "red",
+    "FAIL": "red",
+    "breached": "red",
+}
 _COLOURS |= {"improved": "green", "pass": "green", "ok": "green", "fixed": "green", "PASS": "green"}
 _COLOURS |= {"not enough data": "yellow", "hint": "yellow", "flaky": "yellow", "tied": "cyan"}
 
@@ -6527,6 +6901,18 @@ def render_repriced(found: dict[str, Any]) -> str:
     return "\n\n".join([render_table(columns, found["items"]), changed] if found["items"] else [changed])
 
 
+def render_budgets(found: dict[str, Any]) -> str:
+    """Lay out budgets with what their periods have cost."""
+    rows = [
+        {**row, "share": _share(row["share"]), "state": "breached" if row["breached"] else "ok"}
+        for row in found["items"]
+    ]
+    columns = {"scope": "scope", "target": "target", "period": "period", "limit_usd": "limit usd", "spent_usd": "spent"}
+    columns |= {"share": "share", "state": "state", "reserved_usd": "reserved", "forecast_usd": "forecast"}
+    none = "No budget yet: promptry budget set global --limit 50 sets one."
+    return render_rows({**found, "items": rows}, {**columns, "unpriced": "unpriced calls", "until": "until"}, none)
+
+
 def render_feedback(found: dict[str, Any]) -> str:
     """Lay out ratings and comments."""
     columns = {"id": "id", "created_at": "at", "prompt_name": "prompt", "prompt_version": "version", "rating": "rating"}
@@ -6574,7 +6960,7 @@ def render_dataset(found: dict[str, Any]) -> str:
 # ======================================================================================
 # === READS: every question that can be asked, once, for every face
 # ======================================================================================
-# Uses: PROMPTS, TRACES, CALLS, FEEDBACK, DATASETS, COSTS, RUNS, COMPARISON, INTERPRETERS, REPORTS.
+# Uses: PROMPTS, TRACES, BUDGETS, CALLS, FEEDBACK, DATASETS, COSTS, RUNS, COMPARISON, INTERPRETERS, REPORTS.
 # Public: nothing.
 #
 # The command with --json answers what its function returns. A command in two rows lists without an id and shows one
@@ -6663,6 +7049,7 @@ READS = (
         "cost", list_costs, render_costs, "Sum what was spent by module, prompt, version, model, day or origin."
     ),
     _make_read("prices check", list_unpriced, render_unpriced, "List models whose calls have no cost; exits 1 if any."),
+    _make_read("budget list", list_budgets, render_budgets, "List the budgets with what their periods have cost."),
     _make_read("feedback", list_feedback, render_feedback, "List the ratings and comments, newest first."),
     _make_read("votes", list_votes, render_votes, "List the votes, newest first; with a NAME analyse its down votes."),
     _make_read("votes", analyze_votes, render_vote_analysis, "Tell how a prompt's versions were voted on, and why."),
@@ -6713,6 +7100,11 @@ def cli_prompt() -> None:
 @cli.group("dataset")
 def cli_dataset() -> None:
     """Keep versioned test data: from files, from recorded calls, from votes."""
+
+
+@cli.group("budget")
+def cli_budget() -> None:
+    """Set and see what a day or month may cost, for all calls, a module or a prompt."""
 
 
 @cli.group("prices")
@@ -7000,7 +7392,7 @@ def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool
 # ======================================================================================
 # === EDITS: the commands that write: prompts, datasets, prices, votes and ratings, care of the file
 # ======================================================================================
-# Uses: ERRORS, PROMPTS, TEMPLATES, PRICES, FEEDBACK, DATASETS, COSTS, CARE, REPORTS, CLI.
+# Uses: ERRORS, PROMPTS, TEMPLATES, PRICES, BUDGETS, FEEDBACK, DATASETS, COSTS, CARE, REPORTS, CLI.
 # Public: nothing.
 
 
@@ -7138,6 +7530,44 @@ def cli_import_prices(file: Path) -> None:
 def cli_reprice(days: int | None, apply: bool, as_json: bool) -> None:
     """Show what history costs at the rates of each call's day as they are known now; --apply writes it."""
     print_answer(reprice(days, apply), render_repriced, as_json)
+
+
+_PERIOD = click.option("--period", default="monthly", metavar="daily|monthly", help="In UTC; monthly without it.")
+
+
+@cli_budget.command("set")
+@click.argument("scope", metavar="global|module|prompt")
+@click.argument("target", required=False)
+@click.option("--limit", "limit_usd", type=float, required=True, metavar="USD", help="What the period may cost.")
+@_PERIOD
+@DB_OPTION
+def cli_set_budget(scope: str, target: str | None, limit_usd: float, period: str) -> None:
+    """Set a budget, or change the limit of one."""
+    set_budget(scope, target, period, limit_usd)
+    click.echo(f"The {period} budget of {target or 'all calls'} is ${limit_usd:g}.")
+
+
+@cli_budget.command("remove")
+@click.argument("scope", metavar="global|module|prompt")
+@click.argument("target", required=False)
+@_PERIOD
+@DB_OPTION
+def cli_remove_budget(scope: str, target: str | None, period: str) -> None:
+    """Take a budget away."""
+    remove_budget(scope, target, period)
+    click.echo(f"The {period} budget of {target or 'all calls'} is gone.")
+
+
+@cli_budget.command("check")
+@JSON_OPTION
+@DB_OPTION
+def cli_check_budgets(as_json: bool) -> None:
+    """List the budgets that are spent; exits 1 if there is one."""
+    rows = [status.to_dict() for status in budget_status() if status.breached]
+    found = {"items": rows, "total": len(rows), "next": None}
+    print_answer(found, lambda answer: render_budgets(answer) if rows else "No budget is spent.", as_json)
+    if rows:
+        click.get_current_context().exit(1)
 
 
 @cli.command("vote")

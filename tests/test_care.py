@@ -24,7 +24,7 @@ def detail(name: str) -> str:
 
 def test_a_sound_store_has_no_fault_and_says_what_it_holds(store: Path) -> None:
     promptry.track("A", "p")
-    promptry.track_invocation("p")
+    promptry.track_invocation("p", {"cost_usd": 0.1})
     assert set(states().values()) == {"ok"}
     assert str(store) in detail("store") and detail("rows") == "1 prompt versions, 1 calls, 0 runs"
     assert sqlite3.sqlite_version in detail("integrity")
@@ -116,7 +116,7 @@ def test_rows_lost_at_several_times_are_summed(store: Path) -> None:
 
 def test_prompts_served_from_the_code_are_a_hint(store: Path) -> None:
     promptry.track("A", "p")
-    promptry._fallbacks["p"] = 2
+    promptry._untold["p"] = 2
     assert states()["fallbacks"] == "hint" and "2" in detail("fallbacks")
     assert promptry.run_command(["doctor"]) == 0
 

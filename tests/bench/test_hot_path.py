@@ -67,7 +67,7 @@ def raw_writer(path: Path, request: str) -> Callable[[], Any]:
 
     def write() -> Any:
         row = ("answer", 1, json.dumps(facts), None, None, request, moment)
-        return connection.execute(promptry._INSERT, row).lastrowid
+        return connection.execute(promptry.INSERT_CALL, row).lastrowid
 
     return write
 

@@ -6,7 +6,7 @@ write the same store.db. No service to run, no account, nothing sent anywhere.
 Floors, from the ground up; each section uses only sections above it:
     GROUND   ERRORS · CLOCK · SETTINGS · ASSETS · MASKING
     STORE    TABLES · MIGRATIONS · STORE
-    LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · BUDGETS ·
+    LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
     EVALS    STATISTICS · HELPERS · ASSERTIONS · SUITES · SPOOLS · RUNS · RUNNER · COMPARISON · INTERPRETERS
     FACES    REPORTS · READS · CLI · EDITS · DEMO
@@ -19,7 +19,7 @@ Words: a *prompt* is text with a name; a *version* one distinct content of it; a
     between runs by its id; a *check* one assertion's outcome.
 Units: money is US dollars, tokens are counts, durations are milliseconds, times are UTC ISO-8601 text.
 State that outlives a call: the settings, the open store, what was tracked and served, the rows kept in memory, the
-    suites, the active run, the link to a parent. No other.
+    open calls, the suites, the active run, the link to a parent. No other.
 """
 
 # /// script
@@ -54,7 +54,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeVar
 
 import click
 import peewee
@@ -109,6 +109,8 @@ __all__ = [
     "list_votes",
     "record_feedback",
     "vote",
+    # CAPTURE
+    "instrument",
     # DATASETS
     "add_to_dataset",
     "get_dataset",
@@ -3528,6 +3530,581 @@ def give_back(id: int) -> None:
         release(id)
     except StoreError as error:
         log.error("a reservation lapses at the end of its lease: %s", error)
+
+
+# ======================================================================================
+# === ANSWERS: what a request to OpenAI or Anthropic asks, and what the answer says, whole or in bits
+# ======================================================================================
+# Uses: STORE, USAGE.
+# Public: nothing.
+#
+# An answer comes as the SDK's objects or as plain JSON, at once or as the events of a stream; what it says is gathered
+# under one set of names. Usage counts once the answer has told it to the end: a stream cut before has none.
+
+_PARAMETERS = (
+    *("temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "max_output_tokens", "seed", "n"),
+    *("stop", "stop_sequences", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs", "dimensions"),
+    *("reasoning_effort", "reasoning", "thinking", "verbosity", "service_tier", "speed", "tool_choice"),
+)
+_HEADS = {"response_id": "id", "served_model": "model", "service_tier": "service_tier", "usage": "usage"}
+
+
+class Answer:
+    """What has been seen of an answer: `facts` for its answer, and, if its text is wanted, what the model said."""
+
+    def __init__(self, api: str, wants_text: bool) -> None:
+        self.api, self.wants_text = api, wants_text
+        self.facts: dict[str, Any] = {}
+        self.fault = ""
+        self.is_whole = False
+        self.opening: dict[str, Any] = {}
+        self.reasons: dict[int, str] = {}
+        self.tools: dict[Any, dict[str, str]] = {}
+        self.said: dict[int, list[str]] = {}
+
+
+def request_facts(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the model and the parameters that a request names; what an SDK marks as not given is of no plain type."""
+    chosen = {key: body[key] for key in _PARAMETERS if isinstance(body.get(key), (str, int, float, list, dict))}
+    kind = part_of(body, "response_format", "type")
+    if isinstance(kind, str):
+        chosen["response_format"] = kind
+    facts = {"model": body["model"]} if isinstance(body.get("model"), str) else {}
+    return {**facts, "parameters": chosen} if chosen else facts
+
+
+def request_text(body: dict[str, Any]) -> str | None:
+    """Return what a request says to the model: a text as it is, messages as JSON, led by the system's text."""
+    said = next((body[key] for key in ("messages", "input", "prompt") if isinstance(body.get(key), (str, list))), None)
+    lead = next((body[key] for key in ("system", "instructions") if isinstance(body.get(key), (str, list))), None)
+    if lead:
+        rest = [{"role": "user", "content": said}] if isinstance(said, str) else said or []
+        said = [{"role": "system", "content": lead}, *rest]
+    return said if said is None or isinstance(said, str) else write_json(said)
+
+
+def part_of(value: Any, *path: str) -> Any:
+    """Return what stands below a dict or an object, or None; a property of an object is not asked."""
+    for key in path:
+        known = value if type(value) is dict else getattr(value, "__dict__", None)
+        if not known or key not in known:  # a model of pydantic keeps apart what is no field of it
+            known = getattr(value, "__pydantic_extra__", None)
+        value = known.get(key) if known else None
+    return value
+
+
+def note_answer(answer: Answer, whole: Any) -> None:
+    """Look at a whole answer, once."""
+    if not answer.is_whole:
+        answer.is_whole = True
+        _NOTES[answer.api](answer, whole)
+
+
+def note_event(answer: Answer, event: Any) -> None:
+    """Look at an event of a stream."""
+    _NOTES[answer.api](answer, event)
+
+
+def note_body(answer: Answer, body: bytes) -> None:
+    """Look at the body of an HTTP response: one JSON object, or the events of a stream."""
+    if body.lstrip().startswith(b"{"):
+        return note_answer(answer, json.loads(body))
+    for line in body.splitlines():
+        if line.startswith(b"data:") and line[5:].lstrip().startswith(b"{"):
+            note_event(answer, json.loads(line[5:]))
+
+
+def answer_facts(answer: Answer) -> dict[str, Any]:
+    """Return what an answer says of its call: response_id, served_model, usage, finish_reasons, tool_calls ..."""
+    facts = dict(answer.facts)
+    if tier := part_of(facts.get("usage"), "service_tier"):
+        facts.setdefault("service_tier", tier)
+    if answer.reasons:
+        facts["finish_reasons"] = [answer.reasons[place] for place in sorted(answer.reasons)]
+    if answer.tools:
+        facts["tool_calls"] = [tool["name"] for tool in answer.tools.values()]
+    return facts
+
+
+def answer_text(answer: Answer) -> str | None:
+    """Return what the model said: its text, those of several choices as JSON, else the tool calls as JSON."""
+    texts = ["".join(answer.said[place]) for place in sorted(answer.said)]
+    if any(texts):
+        return texts[0] if len(texts) == 1 else write_json(texts)
+    return write_json(list(answer.tools.values())) if answer.tools else None
+
+
+def _note_head(answer: Answer, head: Any) -> None:
+    answer.facts.update({name: value for name, key in _HEADS.items() if (value := part_of(head, key))})
+
+
+def _note_said(answer: Answer, place: int, text: Any, reason: Any = None) -> None:
+    """Add a bit of text to what is known, and why the model stopped."""
+    if answer.wants_text and isinstance(text, str):
+        answer.said.setdefault(place, []).append(text)
+    if reason:
+        answer.reasons[place] = str(reason)
+
+
+def _note_tool(answer: Answer, place: Any, name: Any, arguments: Any) -> None:
+    """Add a bit of a tool call: a stream tells the name first and then the arguments."""
+    tool = answer.tools.setdefault(place, {"name": "", "arguments": ""})
+    tool["name"] = tool["name"] or str(name or "")
+    if answer.wants_text and arguments:
+        tool["arguments"] += arguments if isinstance(arguments, str) else write_json(arguments)
+
+
+def _note_choices(answer: Answer, piece: Any) -> None:
+    """Look at a completion of chat or text, or at a chunk of one."""
+    if not answer.facts or part_of(piece, "usage"):
+        _note_head(answer, piece)
+    for choice in part_of(piece, "choices") or ():
+        place, said = part_of(choice, "index") or 0, part_of(choice, "message") or part_of(choice, "delta") or choice
+        text = part_of(said, "content") or part_of(said, "text") or part_of(said, "refusal")
+        _note_said(answer, place, text, part_of(choice, "finish_reason"))
+        for order, tool in enumerate(part_of(said, "tool_calls") or ()):
+            what, number = part_of(tool, "function") or part_of(tool, "custom"), part_of(tool, "index")
+            arguments = part_of(what, "arguments") or part_of(what, "input")
+            _note_tool(answer, (place, order if number is None else number), part_of(what, "name"), arguments)
+
+
+def _note_response(answer: Answer, piece: Any) -> None:
+    """Look at a response, or at an event of its stream: the last ones hold it whole."""
+    kind = part_of(piece, "type")
+    if kind in {"response.completed", "response.incomplete", "response.failed"}:
+        piece, kind = part_of(piece, "response"), None
+    if kind == "error":
+        answer.fault = f"{part_of(piece, 'code')}: {part_of(piece, 'message')}"
+    elif kind == "response.output_text.delta":
+        _note_said(answer, 0, part_of(piece, "delta"))
+    if kind is not None:
+        return
+    _note_head(answer, piece)
+    answer.said.clear()
+    for place, item in enumerate(part_of(piece, "output") or ()):
+        if part_of(item, "type") in {"function_call", "custom_tool_call"}:
+            _note_tool(answer, place, part_of(item, "name"), part_of(item, "arguments") or part_of(item, "input"))
+        for part in (part_of(item, "content") or ()) if part_of(item, "type") == "message" else ():
+            _note_said(answer, 0, part_of(part, "text") or part_of(part, "refusal"))
+    _note_said(answer, 0, None, part_of(piece, "incomplete_details", "reason") or part_of(piece, "status"))
+    if part_of(piece, "status") == "failed":
+        answer.fault = f"{part_of(piece, 'error', 'code')}: {part_of(piece, 'error', 'message')}"
+
+
+def _note_message(answer: Answer, piece: Any) -> None:
+    """Look at a message, or at an event of its stream: only the last event tells what was used."""
+    kind, place = part_of(piece, "type"), part_of(piece, "index")
+    if kind == "message":
+        _note_head(answer, piece)
+        _note_said(answer, 0, None, part_of(piece, "stop_reason"))
+        for place, block in enumerate(part_of(piece, "content") or ()):
+            _note_block(answer, place, block, part_of(block, "input"))
+    elif kind == "message_start":
+        _note_head(answer, part_of(piece, "message"))
+        answer.opening = plain_usage(answer.facts.pop("usage", {}))
+    elif kind == "message_delta":
+        told = plain_usage(part_of(piece, "usage") or {})
+        answer.opening = {**answer.opening, **{key: count for key, count in told.items() if count is not None}}
+        answer.facts["usage"] = answer.opening
+        _note_said(answer, 0, None, part_of(piece, "delta", "stop_reason"))
+    elif kind == "content_block_start":
+        _note_block(answer, place, part_of(piece, "content_block"), None)
+    elif kind == "content_block_delta":
+        _note_said(answer, 0, part_of(piece, "delta", "text"))
+        if place in answer.tools:
+            _note_tool(answer, place, None, part_of(piece, "delta", "partial_json"))
+
+
+def _note_block(answer: Answer, place: Any, block: Any, arguments: Any) -> None:
+    if part_of(block, "type") in {"tool_use", "server_tool_use", "mcp_tool_use"}:
+        _note_tool(answer, place, part_of(block, "name"), arguments)
+    _note_said(answer, 0, part_of(block, "text"))
+
+
+_NOTES: dict[str, Callable[[Answer, Any], None]] = {
+    **{"chat": _note_choices, "completions": _note_choices, "embeddings": _note_head},
+    **{"responses": _note_response, "messages": _note_message},
+}
+
+
+# ======================================================================================
+# === CAPTURE: a client of OpenAI or Anthropic records each of its calls
+# ======================================================================================
+# Uses: ERRORS, CLOCK, SETTINGS, MASKING, SCOPE, PRICES, INVOCATIONS, BUDGETS, ANSWERS.
+# Public: instrument.
+#
+# Everything that either SDK sends goes through client.post: one function in its place sees helpers, raw responses and
+# copies alike. Client and answers stay the SDK's own objects; of a stream only the iterator inside is replaced. What
+# the garbage collector takes is recorded by the next call or at exit, for within a collection this thread may be
+# holding the very locks that recording needs.
+
+_APIS = {
+    **{"/chat/completions": "chat", "/completions": "completions", "/embeddings": "embeddings"},
+    **{"/responses": "responses", "/responses/compact": "responses", "/v1/messages": "messages"},
+}
+_OTHERS = {"promptry", "openai", "anthropic", "httpx", "httpx2", "asyncio", "threading", "concurrent", "contextlib"}
+_GENERATOR = 0x20  # inspect.CO_GENERATOR
+_Client = TypeVar("_Client")
+
+
+class _Tap(NamedTuple):
+    """How a client and its copies are recorded; `takes_usage` is what was learnt: {(address, model): it does}."""
+
+    name: str | None
+    capture: bool | None
+    sample_rate: float | None
+    max_chars: int | None
+    enforce: bool
+    takes_usage: dict[tuple[str, Any], bool]
+
+
+class _Call:
+    """A call while it goes; within a `with` it waits for the provider, and what is raised there ends it."""
+
+    def __init__(
+        self, tap: _Tap, name: str, given: dict[str, Any], body: dict[str, Any], facts: dict[str, Any]
+    ) -> None:
+        wants_text = _wants_text(tap)
+        self.tap, self.name, self.facts = tap, name, facts
+        self.given = self.sent = given
+        self.server = ("", facts.get("model"))
+        self.context, self.began_s = contextvars.copy_context(), monotonic_s()
+        self.answer = Answer(facts["api"], wants_text)
+        self.input = request_text(body) if wants_text else None
+        self.body: list[bytes] = []
+        self.waits = False
+        self.reservation: int | None = None
+
+    def __enter__(self) -> None:
+        self.waits = True
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool:
+        self.waits = False
+        return error is not None and bool(_quietly(_stop_call, self, error))
+
+
+_open_calls: set[_Call] = set()
+_dropped: deque[_Call] = deque()
+
+
+def instrument(
+    client: _Client,
+    name: str | None = None,
+    *,
+    capture: bool | None = None,
+    sample_rate: float | None = None,
+    max_capture_chars: int | None = None,
+    enforce: bool = False,
+) -> _Client:
+    """Return the client, which from now on records its calls of chat, completions, responses, embeddings and messages.
+
+    It answers and raises as before; its copies record too; a second time replaces the choices of the first. Calls are
+    named `name`, else by the place in the code that makes them. Texts are stored with capture=True (default:
+    promptry.toml), of a share `sample_rate` of the calls. With enforce=True a call that a budget forbids is not sent.
+    Errors: WrongUse for another object or a wrong argument; BudgetExceeded out of a call. Writes: invocations.
+    """
+    if _family_of(client) is None:
+        given = type(client).__name__
+        raise WrongUse(f"instrument() got an object of class {given}; it takes a client of openai or anthropic.")
+    if name is not None:
+        check_name(name)
+    if sample_rate is not None and not (isinstance(sample_rate, (int, float)) and 0 <= sample_rate <= 1):
+        raise WrongUse(f"The sample_rate is {sample_rate!r}; it takes a share from 0 to 1.")
+    if max_capture_chars is not None and type(max_capture_chars) is not int:
+        raise WrongUse(f"The max_capture_chars is {max_capture_chars!r}; it takes a whole number.")
+    _attach(client, _Tap(name, capture, sample_rate, max_capture_chars, enforce, {}))
+    return client
+
+
+def _family_of(client: Any) -> tuple[str, bool] | None:
+    """Return the SDK of a client and whether it is an async one, or None for anything else."""
+    for base in type(client).__mro__:
+        family = base.__module__.partition(".")[0]
+        if family in {"openai", "anthropic"} and base.__name__ in {"SyncAPIClient", "AsyncAPIClient"}:
+            return family, base.__name__.startswith("Async")
+    return None
+
+
+def _attach(client: Any, tap: _Tap) -> Any:
+    """Put our post and copy before those of a client, and have its resources, which keep the old ones, made anew."""
+    known = vars(client)
+    send, copy = known.setdefault("_promptry", (client.post, client.copy))
+    family, is_async = _family_of(client) or ("", False)
+
+    @functools.wraps(send)
+    def post(path: str, **given: Any) -> Any:
+        call = _quietly(_begin_call, client, tap, family, path, given)
+        while call is not None:
+            with call:
+                return _received(call, send(path, **call.sent))
+        return send(path, **given)
+
+    @functools.wraps(send)
+    async def async_post(path: str, **given: Any) -> Any:
+        call = _quietly(_begin_call, client, tap, family, path, given)
+        while call is not None:
+            with call:
+                return _received(call, await send(path, **call.sent))
+        return await send(path, **given)
+
+    @functools.wraps(copy)
+    def copied(*args: Any, **kwargs: Any) -> Any:
+        return _attach(copy(*args, **kwargs), tap)
+
+    known.update(post=async_post if is_async else post, copy=copied, with_options=copied)
+    for key in [key for key, value in known.items() if getattr(value, "_client", None) is client]:
+        del known[key]
+    return client
+
+
+def _quietly(step: Callable[..., Any], *args: Any) -> Any:
+    """Return what a step of ours returns, or None where it fails: the caller's own call goes on."""
+    try:
+        return step(*args)
+    except BudgetExceeded:
+        raise
+    except Exception:
+        log.exception("a call of an instrumented client is not recorded as it should be")
+        return None
+
+
+def _begin_call(client: Any, tap: _Tap, family: str, path: str, given: dict[str, Any]) -> _Call | None:
+    """Return the record of a call that starts, or None for a path that is not recorded; raises BudgetExceeded."""
+    api = _APIS.get(path.partition("?")[0])
+    if api is None:
+        return None
+    _finish_dropped()
+    options, body = given.get("options") or {}, given.get("body")
+    body = {**(body if isinstance(body, dict) else {}), **(options.get("extra_json") or {})}
+    address = str(client.base_url)
+    facts = {"api": api, "provider": _provider_at(address) or family, **request_facts(body)}
+    call = _Call(tap, tap.name or _call_site() or f"{family}.{api}", given, body, facts)
+    call.server = (address, facts.get("model"))
+    if given.get("stream"):
+        facts["stream"] = True
+        if api in {"chat", "completions"}:
+            _ask_for_usage(call, body, options)
+    elif callable(options.get("post_parser")):
+        call.sent = {**given, "options": {**options, "post_parser": _watched_parser(call, options["post_parser"])}}
+    if tap.enforce or settings_or_default().budget_enforce:
+        limits = (body.get(key) for key in ("max_tokens", "max_completion_tokens", "max_output_tokens"))
+        limit, size = next((limit for limit in limits if type(limit) is int), None), len(request_text(body) or "")
+        asked = {"model": facts.get("model"), "provider": facts["provider"]}
+        call.reservation = reserve_or_pass(call.name, **asked, input_chars=size, max_tokens=limit)
+    _open_calls.add(call)
+    return call
+
+
+def _wants_text(tap: _Tap) -> bool:
+    known = settings_or_default()
+    rate = known.capture_sample_rate if tap.sample_rate is None else tap.sample_rate
+    wanted = known.capture_text if tap.capture is None else tap.capture
+    return wanted and int.from_bytes(os.urandom(4), "big") < rate * 4294967296
+
+
+@functools.lru_cache(maxsize=256)
+def _provider_at(address: str) -> str | None:
+    return find_provider_by_url(address)
+
+
+def _call_site() -> str | None:
+    """Return module.function of the nearest code that is neither ours nor the SDK's, or None."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        names, module = frame.f_globals, str(frame.f_globals.get("__name__"))
+        if module.partition(".")[0] not in _OTHERS and names is not globals():
+            if module == "__main__":
+                spec = names.get("__spec__")
+                module = spec.name.removesuffix(".__main__") if spec else Path(names.get("__file__") or "python").stem
+            return ".".join([module, *(word for word in frame.f_code.co_qualname.split(".") if word[0] != "<")])
+        frame = frame.f_back
+    return None
+
+
+def _watched_parser(call: _Call, parser: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a parser that looks at the answer first: one that it then refuses has been charged all the same."""
+
+    def parse(answer: Any) -> Any:
+        _quietly(note_answer, call.answer, answer)
+        return parser(answer)
+
+    return parse
+
+
+def _ask_for_usage(call: _Call, body: dict[str, Any], options: dict[str, Any]) -> None:
+    """Have a stream end with its usage, but for one read raw, where the caller chose, or where a server refused it."""
+    asked, plain = body.get("stream_options"), call.given.get("body")
+    asked = asked if isinstance(asked, dict) else {}
+    raw = any(key.lower() == "x-stainless-raw-response" for key in options.get("headers") or ())
+    if raw or "include_usage" in asked or "stream_options" in (options.get("extra_json") or ()):
+        return
+    if isinstance(plain, dict) and call.tap.takes_usage.get(call.server, True):
+        call.sent = {**call.given, "body": {**plain, "stream_options": {**asked, "include_usage": True}}}
+
+
+def _asks_for_usage(call: _Call) -> bool:
+    return call.sent.get("body") is not call.given.get("body")
+
+
+def _received(call: _Call, answer: Any) -> Any:
+    """Return an answer, recorded; a stream or a raw response records itself when it ends."""
+    _quietly(_watch_answer, call, answer)
+    return answer
+
+
+def _watch_answer(call: _Call, answer: Any) -> None:
+    response, streams = part_of(answer, "http_response") or answer, "stream" in call.facts
+    if streams and call.sent is not call.given:
+        call.tap.takes_usage[call.server] = _asks_for_usage(call)
+    if hasattr(type(response), "iter_bytes") and not response.is_closed:
+        _watch_response(call, response, reads=True)
+    elif hasattr(type(response), "iter_bytes"):
+        call.body.append(response.content)
+        _finish_call(call)
+    elif streams and hasattr(answer, "_iterator"):
+        _watch_response(call, answer.response, reads=False)
+        answer._iterator = _Watch(answer._iterator, call)
+    else:
+        note_answer(call.answer, answer)
+        _finish_call(call)
+
+
+class _Watch:
+    """The iterator of a stream behind one that looks at each chunk and at the end."""
+
+    def __init__(self, inner: Any, call: _Call) -> None:
+        self._inner, self._call = inner, call
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def __iter__(self) -> _Watch:
+        return self
+
+    __aiter__ = __iter__
+
+    def __next__(self) -> Any:
+        while True:
+            with self._call:
+                chunk = self._inner.__next__()
+            if not _quietly(_note_chunk, self._call, chunk):
+                return chunk
+
+    async def __anext__(self) -> Any:
+        while True:
+            with self._call:
+                chunk = await self._inner.__anext__()
+            if not _quietly(_note_chunk, self._call, chunk):
+                return chunk
+
+    def __del__(self) -> None:
+        _dropped.append(self._call)
+
+
+def _watch_response(call: _Call, response: Any, *, reads: bool) -> None:
+    """Have a response tell when its reader closes it and, where it is read raw, what it holds."""
+    close, aclose, iter_bytes, aiter_bytes = response.close, response.aclose, response.iter_bytes, response.aiter_bytes
+
+    def watched_close() -> Any:
+        if not call.waits and not sys._getframe(1).f_code.co_flags & _GENERATOR:  # else one dropped, and closed by it
+            _quietly(_finish_call, call, None, True)
+        return close()
+
+    async def watched_aclose() -> Any:
+        if not call.waits:
+            _quietly(_finish_call, call, None, True)
+        return await aclose()
+
+    vars(response).update(close=watched_close, aclose=watched_aclose)
+    if reads:
+        vars(response).update(
+            iter_bytes=lambda *args, **kwargs: _Watch(iter_bytes(*args, **kwargs), call),
+            aiter_bytes=lambda *args, **kwargs: _Watch(aiter_bytes(*args, **kwargs), call),
+        )
+
+
+def _note_chunk(call: _Call, chunk: Any) -> bool:
+    """Look at a chunk, and tell whether it is to be hidden: the usage that only we asked for."""
+    if "ttft_ms" not in call.facts:
+        call.facts["ttft_ms"] = _passed_ms(call)
+    if isinstance(chunk, bytes):
+        call.body.append(chunk)
+        if b"data: [DONE]" in b"".join(call.body[-2:]):  # nobody reads on from here
+            _finish_call(call)
+        return False
+    note_event(call.answer, chunk)
+    if not _asks_for_usage(call):
+        return False
+    if part_of(chunk, "usage") is not None:
+        return not part_of(chunk, "choices")
+    chunk.model_fields_set.discard("usage")
+    return False
+
+
+def _passed_ms(call: _Call) -> float:
+    return round((monotonic_s() - call.began_s) * 1000, 3)
+
+
+def _stop_call(call: _Call, error: BaseException) -> bool:
+    """Record what ends a call; True has it sent once more as the caller wrote it: a server may refuse what we added."""
+    refused = getattr(error, "status_code", None) in {400, 422} and call.server not in call.tap.takes_usage
+    if refused and _asks_for_usage(call):
+        call.sent = {**call.given}
+        return True
+    if isinstance(error, GeneratorExit):
+        _dropped.append(call)
+    else:
+        _finish_call(call, None if isinstance(error, (StopIteration, StopAsyncIteration)) else error)
+    return False
+
+
+def _finish_dropped() -> None:
+    while _dropped:
+        with contextlib.suppress(IndexError):
+            _finish_call(_dropped.popleft(), None, True)
+
+
+def _finish_call(call: _Call, error: BaseException | None = None, cut: bool = False) -> None:
+    """Record a call, once, as of the context in which it began."""
+    try:
+        _open_calls.remove(call)
+    except KeyError:
+        return
+    if call.body:
+        _quietly(note_body, call.answer, b"".join(call.body))
+    record = functools.partial(record_call, max_chars=call.tap.max_chars, settles=call.reservation)
+    texts = (call.input, answer_text(call.answer)) if call.answer.wants_text else (None, None)
+    before = call.context.copy()
+    call.context.run(record, call.name, _final_facts(call, error, cut), texts)
+    for variable, value in call.context.items():  # the request id, for last_request_id()
+        if value is not before.get(variable):
+            variable.set(value)
+
+
+def _final_facts(call: _Call, error: BaseException | None, cut: bool) -> dict[str, Any]:
+    fault = call.answer.fault if error is None else ": ".join(filter(None, (type(error).__name__, str(error))))
+    facts = {**call.facts, **answer_facts(call.answer), "latency_ms": _passed_ms(call)}
+    facts["status"] = "error" if fault else "ok"
+    if fault:
+        facts["error"] = mask_secrets(fault)[:300]
+    if type(getattr(error, "status_code", None)) is int:
+        facts["http_status"] = getattr(error, "status_code", None)
+    if cut:
+        facts["cut"] = True
+    if facts.get("served_model") == facts.get("model"):
+        facts.pop("served_model", None)
+    return facts
+
+
+def _finish_at_exit() -> None:
+    """Record what nobody read to its end."""
+    for call in [*_open_calls]:
+        _quietly(_finish_call, call, None, True)
+
+
+atexit.register(_finish_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_open_calls.clear)
 
 
 # ======================================================================================

@@ -22,7 +22,17 @@ Python = Callable[..., "subprocess.CompletedProcess[str]"]
 StartPython = Callable[..., "subprocess.Popen[str]"]
 
 # What one test would hand to the next; names that a later version of the module lacks are passed over.
-_MEMORIES = ("_tracked", "_track_again_at", "_templates", "_fallbacks", "_served", "_suites", "_loaded")
+_MEMORIES = (
+    "_tracked",
+    "_track_again_at",
+    "_templates",
+    "_fallbacks",
+    "_served",
+    "_suites",
+    "_loaded",
+    "_open_calls",
+    "_dropped",
+)
 _CONTEXTS = ("_scope", "_last_request", "_open_collection", "_outcomes")
 
 

@@ -63,6 +63,7 @@ BROAD_EXCEPTS = {
     "_run_case": "a case is not our code; what it raises is stored as its error",
     "run_command": "the faces' one translator",
     "_safe_repr": "repr() of a caller's value is not our code",
+    "_quietly": "never breaks the caller: his call of a provider goes on unrecorded",
     "plain_usage": "a provider's usage object is not our code",
     "load_suites": "a suite's module is not our code; becomes a ConfigError",
 }

@@ -1973,7 +1973,7 @@ def seed_prompt(name: str, default_content: str) -> None:
 
 
 _TRAPS = (
-    ("warning", r"\$\{(?![_a-z][_a-z0-9]*\})[^}\n]{0,40}\}?", "is no placeholder and stays as it is: write ${{name}}"),
+    ("warning", r"\$\{(?![_a-z][_a-z0-9]*\})[^}\n]{0,40}\}?", "is no placeholder and stays as it is: write ${name}"),
     ("hint", r"\$(?![$_a-z{])", "is a plain dollar sign here; $$ says so for certain"),
     ("warning", r"(?<!\$)\{\{?\s*[_a-z]\w*\s*\}?\}", "is plain text: placeholders are written $name"),
     ("warning", r"%\([_a-z]\w*\)s|(?<![\w%])%s", "is plain text: placeholders are written $name"),
@@ -1993,8 +1993,9 @@ def lint_prompt(
     known = None if variables is None else list(variables)
     found = []
     for number, line in enumerate(content.split("\n"), 1):
+        plain = line.replace("$$", "  ")
         for level, pattern, words in _TRAPS:
-            found += [(level, number, f"'{hit[0]}' {words}") for hit in re.finditer(pattern, line, re.IGNORECASE)]
+            found += [(level, number, f"'{hit[0]}' {words}") for hit in re.finditer(pattern, plain, re.IGNORECASE)]
         unknown = [name for name in placeholders(line) if known is not None and name not in known]
         found += [("error", number, f"${name} is passed by nobody. {nearest(name, known or [])}") for name in unknown]
     if against is not None:
@@ -8018,19 +8019,22 @@ def cli_promote(name: str, version: int, env: str) -> None:
 
 @cli_prompt.command("tag")
 @click.argument("name")
-@click.argument("version", type=int, required=False)
+@click.argument("version", type=int)
 @click.argument("tag")
-@click.option("--remove", is_flag=True, help="Take the tag off instead: promptry prompt tag NAME TAG --remove.")
 @DB_OPTION
-def cli_tag(name: str, version: int | None, tag: str, remove: bool) -> None:
+def cli_tag(name: str, version: int, tag: str) -> None:
     """Put a tag on a version of a prompt, away from the one that has it now."""
-    if remove == (version is not None):
-        raise WrongUse("A version takes a tag, and --remove takes none.", "promptry prompt tag NAME VERSION TAG")
-    if remove or version is None:
-        click.echo(f"{name}@{remove_tag(name, tag)} is {tag} no more.")
-        return
     promote(name, version, tag)
     click.echo(f"{name}@{version} is {tag} now.")
+
+
+@cli_prompt.command("untag")
+@click.argument("name")
+@click.argument("tag")
+@DB_OPTION
+def cli_untag(name: str, tag: str) -> None:
+    """Take a tag off the version of a prompt that has it; the history stays."""
+    click.echo(f"{name}@{remove_tag(name, tag)} is {tag} no more.")
 
 
 @cli_prompt.command("lint")

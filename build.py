@@ -411,7 +411,7 @@ def listed_commands(binary: Path, environment: dict[str, str], group: str = "") 
     if group:
         return [f"{group} {name}" for name in names]
     inner = {name: listed_commands(binary, environment, name) for name in names}
-    return [command for name in names for command in inner[name] or [name]]
+    return [command for name in names for command in inner[name] or [name]]  # one that does both is run by its own line
 
 
 # --- commands -----------------------------------------------------------------------------------

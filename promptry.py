@@ -50,11 +50,11 @@ import threading
 import time
 import weakref
 from bisect import bisect_left
-from collections import deque
+from collections import deque, namedtuple
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, Any, NamedTuple, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 import peewee
@@ -159,6 +159,20 @@ if __name__ in {"__main__", "__mp_main__"}:
     sys.modules.setdefault("promptry", sys.modules[__name__])
 
 log = logging.getLogger("promptry")
+
+# typing's NamedTuple compiles each annotation: for all that are here, a tenth of the time that the import takes.
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+
+    class _Fields(type):
+        def __new__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> type:
+            fields = body.get("__annotations__", {})
+            defaults = [body.pop(field) for field in fields if field in body]
+            base = namedtuple(name, fields, defaults=defaults, module=__name__)
+            return type(name, (base,) if bases else (), {**body, "__slots__": ()})
+
+    NamedTuple = type.__new__(_Fields, "NamedTuple", (), {})
 
 
 # ======================================================================================
@@ -1502,6 +1516,7 @@ def check_name(name: Any, what: str = "name") -> str:
     return name
 
 
+@functools.lru_cache(10_000)
 def module_of(name: str) -> str:
     """Return the module of a prompt: its name up to the first / or dot.
 
@@ -3228,8 +3243,8 @@ def last_request_id() -> str | None:
 # Public: BudgetStatus, set_budget, remove_budget, list_budgets, budget_status, budget_guard.
 #
 # A call is admitted while what is settled and what is reserved are below the limit; the look and the reservation are
-# one immediate transaction, so of many processes none sees less than all. Settled spend is kept by day and prompt, and
-# a look reads only what came since: ids grow in the order of commits, and what changes older rows moves the epoch.
+# one immediate transaction, so of many processes none sees less than all. Settled spend is kept by prompt, and a look
+# reads only what came since: ids grow in the order of commits, and what changes older rows moves the epoch.
 
 SCOPES, PERIODS = ("global", "module", "prompt"), ("daily", "monthly")
 _SET_CAP = """INSERT INTO budgets (scope, target, period, limit_usd, created_at) VALUES (?, ?, ?, ?, ?)
@@ -3261,10 +3276,10 @@ class BudgetStatus(NamedTuple):
 
 
 class _Spend(NamedTuple):
-    """What a month's calls up to `last` cost: (USD, unpriced calls) by (day, prompt), and the ids then reserved."""
+    """What calls up to `last` cost by (period, prompt): (USD, unpriced calls); and the ids that were reserved then."""
 
     path: Path
-    month: str
+    day: str
     epoch: int
     at: float
     last: int
@@ -3362,7 +3377,7 @@ def _status_of(
     cap: dict[str, Any], now: str, settled: dict[tuple[str, str], tuple[float, int]], held: list[tuple[str, float]]
 ) -> BudgetStatus:
     since, until = _period_of(cap["period"], now)
-    own = [value for (day, name), value in settled.items() if since <= day < until and _covers(cap, name)]
+    own = [value for (period, name), value in settled.items() if period == cap["period"] and _covers(cap, name)]
     spent = math.fsum(usd for usd, _ in own)
     reserved = math.fsum(usd for name, usd in held if _covers(cap, name))
     start, end, moment = (seconds_of(text) or 0.0 for text in (since, until, now))
@@ -3385,24 +3400,25 @@ def _status_of(
 
 
 def _settled_spend(connection: sqlite3.Connection, now: str) -> dict[tuple[str, str], tuple[float, int]]:
-    """Return what the month's calls cost by (day, prompt), reading what came since the last look."""
+    """Return what the present month and day cost by (period, prompt), reading what came since the last look."""
     global _spend
-    month, epoch, known = now[:7], ledger_epoch(connection), _spend
-    fits = known is not None and (known.path, known.month, known.epoch) == (store_path(), month, epoch)
+    day, epoch, known = now[:10], ledger_epoch(connection), _spend
+    fits = known is not None and (known.path, known.day, known.epoch) == (store_path(), day, epoch)
     if known is None or not fits or monotonic_s() - known.at > _RECOUNT_S:
-        known = _Spend(store_path(), month, epoch, monotonic_s(), 0, {}, ())
-        rows: list[Any] = connection.execute(_SPENT, (f"{month}-01",)).fetchall()
+        known = _Spend(store_path(), day, epoch, monotonic_s(), 0, {}, ())
+        rows: list[Any] = connection.execute(_SPENT, (f"{day[:7]}-01",)).fetchall()
         open_ids = [id for (id,) in connection.execute(_OPEN_IDS)]
     else:
         rows, open_ids = [], []
         for id, *row, status in connection.execute(_SINCE, (known.last, json.dumps(known.open))).fetchall():
             if status == "reserved":
                 open_ids.append(id)
-            elif row[0] >= f"{month}-01":
+            else:
                 rows.append(row)
-    for day, name, usd, unpriced in rows:
-        before = known.settled.get((day, name), (0.0, 0))
-        known.settled[day, name] = (before[0] + (usd or 0.0), before[1] + unpriced)
+    for at, name, usd, unpriced in rows:
+        for period in ("monthly",) * (at[:7] == day[:7]) + ("daily",) * (at == day):
+            before = known.settled.get((period, name), (0.0, 0))
+            known.settled[period, name] = (before[0] + (usd or 0.0), before[1] + unpriced)
     # The greatest id there is, not the greatest seen: that of a reservation given back may be used again.
     (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM invocations").fetchone()
     _spend = known._replace(last=last, open=tuple(open_ids))

@@ -1038,6 +1038,7 @@ PATIENCE_S = 5.0
 _write_lock = threading.RLock()
 _connections: list[tuple[weakref.ref[threading.Thread], sqlite3.Connection]] = []
 _inherited: list[Any] = []
+_here = threading.local()
 _chosen_path: str | None = None
 _looked: list[Path] = []
 _memories: list[Callable[[], object]] = []
@@ -1087,11 +1088,34 @@ def close_store() -> None:
 
 def connect(wait_s: float = PATIENCE_S) -> sqlite3.Connection:
     """Return this thread's connection, opened and migrated at the first use; raises STORE_FAULTS or StoreError."""
-    if db.deferred or db.is_closed():
+    if db.deferred or db.is_closed() or _is_replaced():
         with write_lock(wait_s):
             _open(wait_s)
     connection: sqlite3.Connection = db.connection()  # type: ignore[no-untyped-call]
     return connection
+
+
+def _is_replaced() -> bool:
+    """Tell whether the file of this thread's connection was deleted or replaced, and leave that connection then.
+
+    It stays open, for ever unused: closed, SQLite would delete the log of the file that has its name now.
+    """
+    try:
+        found = os.stat(db.database)
+        if (found.st_dev, found.st_ino) == _here.file:
+            return False
+    except OSError:
+        pass
+    if db.connection().in_transaction:  # type: ignore[no-untyped-call]
+        return False
+    log.error("%s was deleted or replaced while it was open: it is opened anew", db.database)
+    with _write_lock:
+        _inherited.extend(_connections)
+        _connections.clear()
+        db.dispose()
+    for forget in _memories:
+        forget()
+    return True
 
 
 @contextlib.contextmanager
@@ -1119,6 +1143,8 @@ def _open(wait_s: float) -> None:
         connection.text_factory = _decoded
         _prepare(connection, str(path), monotonic_s() + wait_s)
         connection.execute(f"PRAGMA busy_timeout = {settings_or_default().wait_ms}")
+        found = path.stat()
+        _here.file = (found.st_dev, found.st_ino)
     except BaseException:
         connection.close()
         db.dispose()

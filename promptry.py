@@ -1039,6 +1039,8 @@ _write_lock = threading.RLock()
 _connections: list[tuple[weakref.ref[threading.Thread], sqlite3.Connection]] = []
 _inherited: list[Any] = []
 _here = threading.local()
+_LOOK_EVERY_S = 0.1
+_ENCODER = json.JSONEncoder(allow_nan=False, check_circular=False)
 _chosen_path: str | None = None
 _looked: list[Path] = []
 _memories: list[Callable[[], object]] = []
@@ -1088,7 +1090,7 @@ def close_store() -> None:
 
 def connect(wait_s: float = PATIENCE_S) -> sqlite3.Connection:
     """Return this thread's connection, opened and migrated at the first use; raises STORE_FAULTS or StoreError."""
-    if db.deferred or db.is_closed() or _is_replaced():
+    if db.deferred or db.is_closed() or monotonic_s() >= _here.look_at and _is_replaced():
         with write_lock(wait_s):
             _open(wait_s)
     connection: sqlite3.Connection = db.connection()  # type: ignore[no-untyped-call]
@@ -1100,6 +1102,7 @@ def _is_replaced() -> bool:
 
     It stays open, for ever unused: closed, SQLite would delete the log of the file that has its name now.
     """
+    _here.look_at = monotonic_s() + _LOOK_EVERY_S
     try:
         found = os.stat(db.database)
         if (found.st_dev, found.st_ino) == _here.file:
@@ -1144,7 +1147,7 @@ def _open(wait_s: float) -> None:
         _prepare(connection, str(path), monotonic_s() + wait_s)
         connection.execute(f"PRAGMA busy_timeout = {settings_or_default().wait_ms}")
         found = path.stat()
-        _here.file = (found.st_dev, found.st_ino)
+        _here.file, _here.look_at = (found.st_dev, found.st_ino), monotonic_s() + _LOOK_EVERY_S
     except BaseException:
         connection.close()
         db.dispose()
@@ -1325,7 +1328,7 @@ def read_own(text: Any) -> dict[str, Any]:
 def write_json(value: Any) -> str:
     """Return JSON text that SQLite accepts: what JSON cannot say becomes text, NaN and infinities become null."""
     try:
-        return json.dumps(value, allow_nan=False)
+        return _ENCODER.encode(value)
     except (TypeError, ValueError, RecursionError):
         return json.dumps(plain_json(value), allow_nan=False)
 
@@ -2104,8 +2107,9 @@ _TOTALS = {
 }
 COUNT_NAMES = {"tokens_in", "tokens_out", "input_tokens", "output_tokens", "prompt_tokens", "completion_tokens"}
 
+_fits: dict[tuple[Any, ...], _Shape | None] = {}
 _Path = tuple[str, tuple[str | tuple[str, str], ...]]
-_Term = tuple[int, tuple[_Path, ...]]
+_Term = tuple[str, int, tuple[_Path, ...]]
 
 
 class Usage(NamedTuple):
@@ -2118,13 +2122,11 @@ class Usage(NamedTuple):
 
 
 class _Shape(NamedTuple):
-    """One kind of usage object: its keys, the terms of its totals, and those of each part."""
+    """One kind of usage object: its keys, the terms of input, output, total and each bucket, and the buckets' sides."""
 
     keys: tuple[str, ...]
-    input: tuple[_Term, ...]
-    output: tuple[_Term, ...]
-    total: str | None
-    parts: tuple[tuple[str, str, tuple[_Term, ...]], ...]
+    terms: tuple[_Term, ...]
+    sides: dict[str, str]
 
 
 def plain_usage(usage: Any) -> Any:
@@ -2153,45 +2155,63 @@ def _plain_object(value: Any, depth: int = 0) -> Any:
 
 def read_usage(usage: Any, provider: str | None = None) -> Usage:
     """Return what a usage object says; of a shape that nobody knows it says nothing, and is at fault as a whole."""
-    if isinstance(usage, dict):
-        for shape in _shapes():
-            for key in shape.keys:
-                if usage.get(key) is not None:
-                    return _read_shape(shape, usage, "google" in (provider or ""))
-    return Usage(None, None, {}, ["usage"])
+    shape = _fitting(usage, False) if isinstance(usage, dict) else None
+    if shape is None:
+        return Usage(None, None, {}, ["usage"])
+    return _read_shape(shape, usage, "google" in (provider or ""))
+
+
+def _fitting(usage: dict[str, Any], is_facts: bool) -> _Shape | None:
+    """Return the shape of a usage object, or of a call's own facts, without the paths that lead nowhere in its keys."""
+    keys = [
+        (key, *value) if type(value) is dict else key if value is not None else None for key, value in usage.items()
+    ]
+    signature = (is_facts, *keys)
+    if signature in _fits:
+        return _fits[signature]
+
+    def leads_on(path: _Path) -> bool:
+        inside, steps = usage.get(path[0]), path[1]
+        return inside is not None and not (steps and type(inside) is dict and steps[0] not in inside)
+
+    known = (shape for shape in _shapes() if any(usage.get(key) is not None for key in shape.keys))
+    fit = _shapes()[-1] if is_facts else next(known, None)
+    if fit is not None:
+        pruned = ((slot, sign, tuple(filter(leads_on, paths))) for slot, sign, paths in fit.terms)
+        fit = fit._replace(terms=tuple(term for term in pruned if term[2]))
+    if len(_fits) > 1000:
+        _fits.clear()
+    _fits[signature] = fit
+    return fit
 
 
 def read_counts(facts: dict[str, Any]) -> Usage:
     """Return what a call's own metadata says: tokens_in and tokens_out, under the names that people use for them."""
-    shape = _shapes()[-1]
+    shape = _fitting(facts, True) or _shapes()[-1]
     faults: list[str] = []
-    totals: list[int | None] = []
-    for terms in (shape.input, shape.output):
-        known = len(faults)
-        total = _sum_of(facts, terms, faults)
-        told = any(facts.get(key) is not None for key, _ in terms[0][1])
-        totals.append(total if told and len(faults) == known else None)
-    if None in totals:
-        return Usage(totals[0], totals[1], {}, faults)
-    return _read_shape(shape, facts)
+    sums = _sums_of(facts, shape.terms, faults)
+    if "input" in sums and "output" in sums and not faults:
+        return _read_shape(shape, facts)
+    return Usage(sums.get("input"), sums.get("output"), {}, faults)
 
 
 def _read_shape(shape: _Shape, usage: dict[str, Any], hides_reasoning: bool = False) -> Usage:
     """Return totals and buckets; of a shape that hides reasoning, what only the overall total holds is reasoning."""
     faults: list[str] = []
-    tokens_in, tokens_out = _sum_of(usage, shape.input, faults), _sum_of(usage, shape.output, faults)
-    buckets, inside = {}, {"input": 0, "output": 0, "unit": 0}
-    for bucket, side, terms in shape.parts:
-        buckets[bucket] = _sum_of(usage, terms, faults)
-        inside[side] += buckets[bucket]
-    if shape.total is not None and usage.get(shape.total) is not None and not faults:
-        excess = _sum_of(usage, ((1, ((shape.total, ()),)),), faults) - tokens_in - tokens_out
-        if excess and (excess == buckets.get("reasoning") or (hides_reasoning and not buckets.get("reasoning"))):
+    buckets = _sums_of(usage, shape.terms, faults)
+    tokens_in, tokens_out = buckets.pop("input", 0), buckets.pop("output", 0)
+    inside = {"input": 0, "output": 0, "unit": 0}
+    total = buckets.pop("total", None)
+    for bucket, count in buckets.items():
+        inside[shape.sides[bucket]] += count
+    if total is not None and not faults and total != tokens_in + tokens_out:
+        excess, reasoning = total - tokens_in - tokens_out, buckets.get("reasoning", 0)
+        if excess == reasoning or (hides_reasoning and not reasoning):
             tokens_out += excess
-            inside["output"] += excess - buckets.get("reasoning", 0)
+            inside["output"] += excess - reasoning
             buckets["reasoning"] = excess
-        elif excess:
-            faults.append(shape.total)
+        else:
+            faults.append(next(_path_text(paths[0]) for slot, _, paths in shape.terms if slot == "total"))
     buckets["input_uncached"] = tokens_in - inside["input"]
     buckets["output_visible"] = tokens_out - inside["output"]
     if not faults and min(buckets.values()) < 0:
@@ -2203,29 +2223,30 @@ def _read_shape(shape: _Shape, usage: dict[str, Any], hides_reasoning: bool = Fa
 
 def _too_great(shape: _Shape, usage: dict[str, Any], side: str) -> str:
     """Name the field of the greatest part on the side where the parts exceed the whole."""
-    parts = [(_sum_of(usage, terms[:1], []), terms[0][1]) for _, where, terms in shape.parts if where == side]
+    terms = [term for term in shape.terms if term[1] > 0 and shape.sides.get(term[0]) == side]
+    parts = [(_sums_of(usage, (term,), []).get(term[0], 0), term[2]) for term in terms]
     _, paths = max(parts, key=lambda part: part[0])
     return _path_text(next((path for path in paths if _find(usage, (path[0], *path[1])) is not None), paths[0]))
 
 
-def _sum_of(usage: dict[str, Any], terms: tuple[_Term, ...], faults: list[str]) -> int:
-    """Return the sum of some terms; of the paths of a term the first that leads to anything counts."""
-    total = 0
-    for sign, paths in terms:
+def _sums_of(usage: dict[str, Any], terms: tuple[_Term, ...], faults: list[str]) -> dict[str, int]:
+    """Return the sum of the terms of each slot; of the paths of a term the first that leads to anything counts."""
+    sums: dict[str, int] = {}
+    for slot, sign, paths in terms:
         for key, steps in paths:
             value = usage.get(key)
             if steps and value is not None:
-                value = _find(value, steps)
+                value = value.get(steps[0]) if type(value) is dict and len(steps) == 1 else _find(value, steps)
             if value is None:
                 continue
             if type(value) is int and 0 <= value < MAX_COUNT:
-                total += sign * value
+                sums[slot] = sums.get(slot, 0) + sign * value
             elif type(value) is float and value.is_integer() and 0 <= value < MAX_COUNT:
-                total += sign * int(value)
+                sums[slot] = sums.get(slot, 0) + sign * int(value)
             else:
                 faults.append(_path_text((key, steps)))
             break
-    return total
+    return sums
 
 
 def _find(value: Any, steps: tuple[str | tuple[str, str], ...]) -> Any:
@@ -2284,17 +2305,15 @@ def _shapes() -> tuple[_Shape, ...]:
 
 
 def _make_shape(entry: dict[str, Any], spell: Callable[[str], str]) -> _Shape:
-    def make_term(text: str) -> _Term:
+    def make_term(slot: str, text: str) -> _Term:
         paths = tuple(_make_path(path, spell) for path in text.lstrip("+-").split("|"))
-        return (-1 if text.startswith("-") else 1), paths
+        return slot, (-1 if text.startswith("-") else 1), paths
 
-    def make_terms(texts: list[str]) -> tuple[_Term, ...]:
-        return tuple(make_term(text) for text in texts)
-
-    parts = tuple((bucket, usage_side(bucket), make_terms(texts)) for bucket, texts in entry["parts"].items())
-    total = spell(entry["total"]) if "total" in entry else None
-    keys = tuple(spell(key) for key in entry["keys"])
-    return _Shape(keys, make_terms(entry["input"]), make_terms(entry["output"]), total, parts)
+    slots = {"input": entry["input"], "output": entry["output"], **entry["parts"]}
+    if "total" in entry:
+        slots["total"] = [entry["total"]]
+    terms = tuple(make_term(slot, text) for slot, texts in slots.items() for text in texts)
+    return _Shape(tuple(map(spell, entry["keys"])), terms, {bucket: usage_side(bucket) for bucket in entry["parts"]})
 
 
 def _make_path(text: str, spell: Callable[[str], str]) -> _Path:
@@ -3103,8 +3122,7 @@ def _store_row(row: tuple[Any, ...], until: float) -> int | None:
     until = monotonic_s() + wait_s
     try:
         with write_lock(wait_s):
-            connection = connect(until - monotonic_s())
-            left_s = until - monotonic_s()
+            connection, left_s = connect(wait_s), until - monotonic_s()
             if not _kept and not _lost_rows and left_s > 0.9 * wait_s:
                 return _write_row(connection, row)
             with bounded_wait(connection, left_s):

@@ -581,47 +581,123 @@ def _packed_assets() -> Any:
 # Uses: nothing.
 # Public: nothing.
 #
-# Text is masked first and cut afterwards, so that a cut never leaves half a key that no pattern knows any more.
+# Text is masked first and cut afterwards, so that a cut never leaves half a key that no pattern knows any more. A text
+# may be JSON, so a secret may stand behind a written \n, and its quotes behind backslashes. No pattern starts at many
+# places and runs far from each of them: bounds, and signs that end a run, keep the time in proportion to the text.
 
-_SECRETS: tuple[tuple[str, str], ...] = (
-    ("private key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"),
-    ("connection", r"(?<=://)[^\s:/@\[]*:[^\s@/]+(?=@)"),
-    ("key", r"\b(?:sk|pk|rk)-[A-Za-z0-9_-]{16,}"),
-    ("key", r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
-    ("key", r"\bAIza[A-Za-z0-9_-]{35}"),
-    ("key", r"\b(?:xai|gsk|hf|r8|pplx|csk)[-_][A-Za-z0-9_-]{20,}"),
-    ("token", r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{20,})"),
-    ("token", r"\bxox[abeprs]-[A-Za-z0-9-]{10,}"),
-    ("token", r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
-    ("token", r"(?i)(?<=bearer )[A-Za-z0-9._~+/-]{16,}=*"),
-    (
-        "password",  # the name, in group 1, stays
-        r"(?i)((?:password|passwd|pwd|secret|api[_-]?key|access[_-]?key|access[_-]?token)[\"']?"
-        r"\s{0,3}(?:=|:\s{0,3}(?=[\"']))\s{0,3}[\"']?)(?!\[)[^\s&;,'\"]+",
-    ),
-    ("e-mail", r"\b[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,24}\b"),
+_START = r"(?:(?<![A-Za-z0-9_])|(?<=\\[nrt])|(?<=\\u[0-9a-f]{4}))"
+_NAMED = (  # the name before a value, with what leads to the value; group 1 stays
+    r"(?i)((?P<name>pass(?:word|wd|phrase)|(?<=db_)pass|pwd|secret|(?:access|auth|refresh|session|bot)[_-]?token"
+    r"|(?:secret[ _-]?(?:access[ _-]?)?|access[_-]?|account[_-]?|api[ _-]?|auth[_-]?|azure\w{0,30}_|encryption[_-]?"
+    r"|master[_-]?|openai[_-]?|private[_-]?|signing[_-]?|subscription[_-]?)key)[\\\"']{0,4}"
+    r"\s{0,3}(?:\[None\])?(?:=(?!=)|(?P<colon>:))\s{0,3}\\{0,3}[\"']?)"
 )
-_CARD = r"\b(?:\d[ -]?){12,18}\d\b"
+_GIVEN = (  # not a placeholder, and not what was taken out before
+    r"(?!\[[\w -]+ removed\]|\$?\{{1,2}[\w .:-]+\}|\$\w+(?![^\s\"'&;,@)\\])|<[\w -]*>|%[(\w]|\*\*|\.\.\.|x{4,}\b)"
+)
+_BARE = (  # without quotes it may be code or prose: a call, an index, the name itself handed on, a folder
+    r"(?!\w[\w.]*[(\[]|(?:\w+\.){0,4}(?P=name)\b|(?:None|null|true|false|str|int)\b|https?://"
+    r"|/(?:home|root|usr|tmp|var|opt|srv|mnt|app|work|Users)\b)(?:[^\s&;,'\"\\<>]|\\(?![nrtu\"'\\]))+"
+)
+_SECRETS: tuple[tuple[str, str], ...] = (
+    (
+        "private key",
+        r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?"
+        r"(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\Z)",
+    ),
+    (
+        "connection",
+        rf"(?<=://)[^\s:/@\[\"']*:(?!\d{{1,5}}[?#]){_GIVEN}[^\s@/\"'<>]+(?:@[^\s@/?#&\"',;<>\\]+)*(?=@)",
+    ),
+    (
+        "key",
+        _START + r"(?:(?:sk|pk|rk)-(?=[a-z_-]{0,80}[A-Z0-9]|[\w-]{0,12}?[a-z]{16})[\w-]{16,}"  # OpenAI and many more
+        r"|(?:[srp]k_(?:live|test)_|whsec_)[A-Za-z0-9+/=]{10,}"  # Stripe
+        r"|A(?:KIA|SIA|BIA|CCA)[A-Z0-9]{16}(?![A-Za-z0-9])"  # AWS
+        r"|AIza[\w-]{35}|AQ\.A[\w-]{20,}|GOCSPX-[\w-]{20,}"  # Google
+        r"|(?:gsk|hf|r8|fw|xai|pplx|csk|jina|tvly|tgp_v1)[_-][A-Za-z0-9]{20,}|nvapi-[\w-]{20,}"  # Groq, Hugging Face...
+        r"|SG\.[\w-]{16,}\.[\w-]{16,}|(?:SK|AC)[0-9a-f]{32}(?![A-Za-z0-9]))",  # SendGrid, Twilio
+    ),
+    (
+        "token",
+        _START + r"(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}"  # GitHub
+        r"|gl(?:pat|ptt|dt|rt|cbt|ft|imt|agent|soat|oas|ffct)-[\w-]{20,}(?:\.[\w-]+)*"  # GitLab
+        r"|npm_[A-Za-z0-9]{30,}|pypi-[\w-]{40,}|xox[a-z]-[\w-]{10,}|xapp-\d-[\w-]{10,}"  # Slack
+        r"|dapi[0-9a-f]{32}(?:-\d)?(?![A-Za-z0-9])|do[opr]_v1_[0-9a-f]{40,}"  # Databricks, DigitalOcean
+        r"|ya29\.[\w-]{20,}|\d{8,10}:[\w-]{35}(?![\w-])"  # Google, Telegram
+        r"|(?<![\w-]-)eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]{8,}){1,3})",  # JSON web tokens
+    ),
+    ("token", r"(?<=hooks\.slack\.com/services/)[\w/-]{10,}|(?<=/api/webhooks/)\d{10,20}/[\w-]{20,}"),
+    ("token", r"(?i)(bearer\s{1,3})(?=[a-z._~+/-]{0,99}\d|[a-z]{24})[a-z0-9._~+/-]{16,}=*"),
+    (
+        "token",
+        r"(?i)(authorization[\\\"']{0,4}\s?[:=]\s?[\\\"']{0,4}(?:bearer|basic|token)\s{1,3})(?![\[$<{])"
+        r"[^\s\"',;\\]{6,}",
+    ),
+    (
+        "password",
+        _NAMED + _GIVEN + r"(?:(?<=\")[^\"\\\n]+(?:\\[^\"nrt\\][^\"\\\n]*)*|(?<=')[^'\\\n]+"
+        r"|(?<![\"'\\])(?(colon)(?=\S{0,64}\d)(?=\S{0,64}[a-z]))" + _BARE + ")",
+    ),
+    ("password", r"(?i)(<\w{0,20}(?:password|secret|accesskey|apikey|token)>)(?!\[)[^\s<]+"),
+    ("password", r"(?i)(secret[ _-]?access[ _-]?key\b[^\n]{0,20}?(?<![a-z0-9/+]))[a-z0-9/+]{40}(?![a-z0-9/+])"),
+    (
+        "e-mail",
+        r"(?:(?<![A-Za-z0-9_\\])|(?<=\\[nrt]))(?!git@)[A-Za-z0-9_][A-Za-z0-9._%+-]{0,63}@(?!\dx\.)"
+        r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,24}\b",
+    ),
+    ("SSN", _START + r"(?<!\d-)(?!000|666|9)\d{3}-(?!00)\d\d-(?!0000)\d{4}(?![\w-])"),
+)
+_CARD = (  # Visa, Mastercard, Maestro, Discover, UnionPay, JCB; American Express; Diners
+    _START + r"(?<!\d[.,])(?:(?:4\d|5[0-8]|2[2-7]|6\d|35)\d\d([ \xa0-]?)\d{4}\1\d{4}\1\d{4}(?:\1\d{3})?"
+    r"|3[47]\d\d([ \xa0-]?)\d{6}\2\d{5}|3[0689]\d\d([ \xa0-]?)\d{6}\3\d{4}|4\d{12})(?![A-Za-z0-9_]|[.]\d)"
+)
+_IBAN = (
+    _START + r"[A-Z]{2}\d\d(?:[ \xa0-]?(?![A-Z]{2}\d\d[ \xa0-])[A-Z0-9]{4}){2,7}(?:[ \xa0-]?[A-Z0-9]{1,3})?"
+    r"(?![A-Za-z0-9])"
+)
 
 
 @functools.cache
 def _secret_patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    compiled = ((kind, re.compile(pattern)) for kind, pattern in _SECRETS)
+    compiled = ((kind, re.compile(pattern, re.ASCII)) for kind, pattern in _SECRETS)
     return tuple((("\\1" if pattern.groups else "") + f"[{kind} removed]", pattern) for kind, pattern in compiled)
 
 
 def mask_secrets(text: str) -> str:
-    """Return a text with keys, tokens, private keys, connection strings, e-mails and card numbers taken out."""
+    """Return a text with keys, tokens, private keys, passwords, e-mails, and numbers of cards and accounts taken out.
+
+    >>> mask_secrets("Ada <ada@example.com> pays with 4111 1111 1111 1111")
+    'Ada <[e-mail removed]> pays with [card removed]'
+    """
     for replacement, pattern in _secret_patterns():
         text = pattern.sub(replacement, text)
-    return re.sub(_CARD, lambda found: "[card removed]" if _is_card(found[0]) else found[0], text)
+    return _take_out(_take_out(text, _IBAN, _is_iban, "[IBAN removed]"), _CARD, _is_card, "[card removed]")
 
 
-def _is_card(text: str) -> bool:
+def _take_out(text: str, pattern: str, check: Callable[[str], bool], replacement: str) -> str:
+    """Replace the numbers that a check passes; a number may end at any gap of what the pattern found."""
+    compiled, parts, kept, at = re.compile(pattern, re.ASCII), [], 0, 0
+    while found := compiled.search(text, at):
+        gaps = [gap.start() for gap in re.finditer("[ \xa0-]", found[0])]
+        end = next((end for end in (len(found[0]), *gaps[::-1]) if check(re.sub("[ \xa0-]", "", found[0][:end]))), 0)
+        at = found.start() + (end or 1)
+        if end:
+            parts += [text[kept : found.start()], replacement]
+            kept = at
+    return "".join([*parts, text[kept:]])
+
+
+def _is_card(digits: str) -> bool:
     """Tell by the Luhn sum (ISO/IEC 7812-1) whether digits are a card number."""
-    digits = [int(sign) for sign in text if sign.isdigit()][::-1]
-    doubled = [digit * 2 - 9 * (digit > 4) for digit in digits[1::2]]
-    return (sum(digits[::2]) + sum(doubled)) % 10 == 0
+    ones = [int(digit) for digit in digits[::-1]]
+    doubled = [digit * 2 - 9 * (digit > 4) for digit in ones[1::2]]
+    return len(digits) > 12 and (sum(ones[::2]) + sum(doubled)) % 10 == 0
+
+
+def _is_iban(text: str) -> bool:
+    """Tell by the remainder of 97 (ISO 13616) whether a text is the number of a bank account."""
+    return len(text) > 14 and int("".join(str(int(sign, 36)) for sign in text[4:] + text[:4])) % 97 == 1
 
 
 # ======================================================================================

@@ -639,7 +639,7 @@ _SECRETS: tuple[tuple[str, str], ...] = (
         _NAMED + _GIVEN + r"(?:(?<=\")[^\"\\\n]+(?:\\[^\"nrt\\][^\"\\\n]*)*|(?<=')[^'\\\n]+"
         r"|(?<![\"'\\])(?(colon)(?=\S{0,64}\d)(?=\S{0,64}[a-z]))" + _BARE + ")",
     ),
-    ("password", r"(?i)(<\w{0,20}(?:password|secret|accesskey|apikey|token)>)(?!\[)[^\s<]+"),
+    ("password", r"(?i)(<\w{0,20}(?:password|secret|accesskey|apikey|token)>)(?!\[)[^\s<]+(?=</)"),
     ("password", r"(?i)(secret[ _-]?access[ _-]?key\b[^\n]{0,20}?(?<![a-z0-9/+]))[a-z0-9/+]{40}(?![a-z0-9/+])"),
     (
         "e-mail",

@@ -643,7 +643,7 @@ _SECRETS: tuple[tuple[str, str], ...] = (
     ("password", r"(?i)(secret[ _-]?access[ _-]?key\b[^\n]{0,20}?(?<![a-z0-9/+]))[a-z0-9/+]{40}(?![a-z0-9/+])"),
     (
         "e-mail",
-        r"(?:(?<![A-Za-z0-9_\\])|(?<=\\[nrt]))(?!git@)[A-Za-z0-9_][A-Za-z0-9._%+-]{0,63}@(?!\dx\.)"
+        r"(?:(?<![A-Za-z0-9_\\])|(?<=\\[nrt])|(?<=\\u[0-9a-f]{4}))(?!git@)[A-Za-z0-9_][A-Za-z0-9._%+-]{0,63}@(?!\dx\.)"
         r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,24}\b",
     ),
     ("SSN", _START + r"(?<!\d-)(?!000|666|9)\d{3}-(?!00)\d\d-(?!0000)\d{4}(?![\w-])"),
@@ -2378,6 +2378,11 @@ _LITELLM_NAMES = {
     "input_cost_per_audio_token": "input_audio",
     "output_cost_per_audio_token": "output_audio",
 }
+_LITELLM_VARIANTS = {
+    "_flex": {"service_tier": "flex"},
+    "_priority": {"service_tier": "priority"},
+    "_batches": {"processing": "batch"},
+}
 _IMPORTED_TTL_S = 60.0
 _RULES: dict[str, Callable[[str, str], bool]] = {
     "=": lambda text, rule: text == rule,
@@ -2507,9 +2512,9 @@ def _refresh(wait_s: float) -> None:
         connect(wait_s)
         version = fetch("SELECT max(version) AS version FROM datasets WHERE name = ?", (IMPORTED,))[0]["version"]
         if version != _imported.version:
-            (row,) = fetch("SELECT items FROM datasets WHERE name = ? AND version = ?", (IMPORTED, version))
-            (table,) = json.loads(row["items"], parse_float=Decimal)
-            _imported = _Imported(now, version, table)
+            rows = fetch("SELECT items FROM datasets WHERE name = ? AND version = ?", (IMPORTED, version))
+            tables = json.loads(rows[0]["items"], parse_float=Decimal) if rows else [None]
+            _imported = _Imported(now, version, tables[0])
             _cards.clear()
 
 
@@ -2598,7 +2603,8 @@ def _prices_at(model: _Model, context: dict[str, Any], at: str) -> tuple[dict[st
     for wanted, when, prices in model.variants:
         if _holds(when, at) and all(context.get(key) == value for key, value in wanted.items()):
             named = {**prices, **named}
-    return {**found, **named}, any(isinstance(when, list) for when, _ in model.prices)
+    conditions = [*(when for when, _ in model.prices), *(when for _, when, _ in model.variants)]
+    return {**found, **named}, any(isinstance(when, list) for when in conditions)
 
 
 def _holds(when: Any, at: str) -> bool:
@@ -2684,14 +2690,32 @@ def compact_prices(raw: Any, source: str) -> dict[str, Any]:
     """Return a price table made from the JSON of LiteLLM or of genai-prices; raises WrongUse for another file."""
     if isinstance(raw, dict) and isinstance(raw.get("providers"), list):
         raw = raw["providers"]
-    if isinstance(raw, list) and raw and all(isinstance(entry, dict) and "models" in entry for entry in raw):
-        return {"source": source, "providers": {entry["id"]: _compact_provider(entry) for entry in raw}}
-    if isinstance(raw, dict) and any(isinstance(row, dict) and "litellm_provider" in row for row in raw.values()):
-        return {"source": source, "providers": _compact_litellm(raw)}
+    providers: dict[str, Any] = {}
+    with contextlib.suppress(LookupError, TypeError, ValueError, AttributeError, ArithmeticError, re.error):
+        if isinstance(raw, list):
+            providers = {entry["id"]: _compact_provider(entry) for entry in raw}
+        elif isinstance(raw, dict):
+            providers = _compact_litellm(raw)
+        if _is_usable(providers):
+            return {"source": source, "providers": providers}
     raise WrongUse(
         f"{source} is no price table.",
         "Give LiteLLM's model_prices_and_context_window.json or the data.json of genai-prices.",
     )
+
+
+def _is_usable(providers: dict[str, Any]) -> bool:
+    """Tell whether a table holds models and only finite rates; what breaks a rule or a step raises here, at no call."""
+    models = []
+    for entry in providers.values():
+        models += entry["models"]
+        _matches("", entry.get("names")), _matches("", entry.get("knows"))
+    rates: list[Decimal] = []
+    for _, rule, prices, variants in models:
+        _matches("", rule)
+        for found in (prices[0][1], *(row[-1] for row in (*prices, *variants))):
+            rates += (rate for _, step in _steps(found) for rate in step.values())
+    return bool(models) and all(rate.is_finite() for rate in rates)
 
 
 def _compact_provider(raw: dict[str, Any]) -> dict[str, Any]:
@@ -2756,7 +2780,7 @@ def _compact_litellm(raw: dict[str, Any]) -> dict[str, Any]:
     """Return the providers of LiteLLM's table, each model under its exact name with and without the provider's."""
     providers: dict[str, Any] = {}
     for name, row in raw.items():
-        rates = _litellm_rates(row) if isinstance(row, dict) and name != "sample_spec" else {}
+        rates = _litellm_rates(row, "") if isinstance(row, dict) and name != "sample_spec" else {}
         if "input" not in rates or not isinstance(row.get("litellm_provider"), str):
             continue
         label = row["litellm_provider"].lower()
@@ -2765,19 +2789,21 @@ def _compact_litellm(raw: dict[str, Any]) -> dict[str, Any]:
         known = {key: value for key, value in _stamped()["providers"].get(place, {}).items() if key != "models"}
         bare = name.lower().removeprefix(f"{label}/")
         rule = ["|", f"={bare}", f"={name.lower()}"]
-        providers.setdefault(place, {**known, "models": []})["models"].append([name, rule, [[None, rates]], []])
+        named = ([when, None, _litellm_rates(row, suffix)] for suffix, when in _LITELLM_VARIANTS.items())
+        model = [name, rule, [[None, rates]], [variant for variant in named if variant[2]]]
+        providers.setdefault(place, {**known, "models": []})["models"].append(model)
     return providers
 
 
-def _litellm_rates(row: dict[str, Any]) -> dict[str, Any]:
+def _litellm_rates(row: dict[str, Any], suffix: str) -> dict[str, Any]:
     rates: dict[str, Any] = {}
     for name, key in _LITELLM_NAMES.items():
-        base = row.get(name)
+        base = row.get(name + suffix)
         if isinstance(base, (int, float, Decimal)) and not isinstance(base, bool):
             tiers = [
                 [int(found[1]) * 1000, Decimal(str(rate)) * 1_000_000]
                 for field, rate in row.items()
-                if (found := re.fullmatch(f"{name}_above_([0-9]+)k_tokens", field)) and rate is not None
+                if (found := re.fullmatch(f"{name}_above_([0-9]+)k_tokens{suffix}", field)) and rate is not None
             ]
             price = Decimal(str(base)) * 1_000_000
             rates[key] = [price, *sorted(tiers)] if tiers else price

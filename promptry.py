@@ -590,14 +590,15 @@ _NAMED = (  # the name before a value, with what leads to the value; group 1 sta
     r"(?i)((?P<name>pass(?:word|wd|phrase)|(?<=db_)pass|pwd|secret|(?:access|auth|refresh|session|bot)[_-]?token"
     r"|(?:secret[ _-]?(?:access[ _-]?)?|access[_-]?|account[_-]?|api[ _-]?|auth[_-]?|azure\w{0,30}_|encryption[_-]?"
     r"|master[_-]?|openai[_-]?|private[_-]?|signing[_-]?|subscription[_-]?)key)[\\\"']{0,4}"
-    r"\s{0,3}(?:\[None\])?(?:=(?!=)|(?P<colon>:))\s{0,3}\\{0,3}[\"']?)"
+    r"\s{0,3}(?:\[None\])?(?:=(?!=)|(?P<colon>:))\s{0,3}\\{0,3}(?:[bfru]{0,2}[\"'])?)"
 )
-_GIVEN = (  # not a placeholder, and not what was taken out before
-    r"(?!\[[\w -]+ removed\]|\$?\{{1,2}[\w .:-]+\}|\$\w+(?![^\s\"'&;,@)\\])|<[\w -]*>|%[(\w]|\*\*|\.\.\.|x{4,}\b)"
+_GIVEN = (  # not a placeholder, not what was taken out before, and not what follows a text that ends in a name
+    r"(?!\[[\w -]+ removed\]|\$?\{{1,2}[\w .:-]+\}|\$\w+(?![^\s\"'&;,@)\\])|<[\w -]*>|%[(\w]|\*\*|\.\.\.|x{4,}\b"
+    r"|[,;)\]]+[\s)])"
 )
 _BARE = (  # without quotes it may be code or prose: a call, an index, the name itself handed on, a folder
-    r"(?!\w[\w.]*[(\[]|(?:\w+\.){0,4}(?P=name)\b|(?:None|null|true|false|str|int)\b|https?://"
-    r"|/(?:home|root|usr|tmp|var|opt|srv|mnt|app|work|Users)\b)(?:[^\s&;,'\"\\<>]|\\(?![nrtu\"'\\]))+"
+    r"(?!\(|\w[\w.]*[(\[]|(?:[a-z0-9]{1,20}[._]){0,5}(?P=name)\b|(?<== )[a-z_.]+(?![^\s,;:)\]])|(?:None|null|true|false|str|int)\b|https?://"
+    r"|/(?:home|root|usr|tmp|var|opt|srv|mnt|app|work|Users)\b)(?:[^\s&;,'\"\\<>`]|\\(?![nrtu\"'\\]))+"
 )
 _SECRETS: tuple[tuple[str, str], ...] = (
     (

@@ -597,7 +597,7 @@ _GIVEN = (  # not a placeholder, not what was taken out before, and not what fol
     r"|[,;)\]]+[\s)])"
 )
 _BARE = (  # without quotes it may be code or prose: a call, an index, the name itself handed on, a folder
-    r"(?!\(|\w[\w.]*[(\[]|(?:[a-z0-9]{1,20}[._]){0,5}(?P=name)\b|(?<== )[a-z_.]+(?![^\s,;:)\]])|(?:None|null|true|false|str|int)\b|https?://"
+    r"(?!\(|[bfru]{1,2}[\"']|\w[\w.]*[(\[]|(?:[a-z0-9]{1,20}[._]){0,5}(?P=name)\b|(?<== )[a-z_.]+(?![^\s,;:)\]])|(?:None|null|true|false|str|int)\b|https?://"
     r"|/(?:home|root|usr|tmp|var|opt|srv|mnt|app|work|Users)\b)(?:[^\s&;,'\"\\<>`]|\\(?![nrtu\"'\\]))+"
 )
 _SECRETS: tuple[tuple[str, str], ...] = (

@@ -221,6 +221,7 @@ KEPT = [
     "self.user, self.password = user, password",
     "self.api_key = api_key = value\npwd = (self.password.encode('utf-8'))",
     "f(admin_api_key=admin_api_key, webhook_secret=self.webhook_secret, prompt='Password: ', stream=None)",
+    """password=f"{password}" password=b"$PASSWORD" api_key = rb'...'""",
     "give `api_key=`, `auth_token=` or `password=`",
     "api_key=$API_KEY password=${PASSWORD} secret='{{ secret }}' pwd={pwd} api_key=<your-api-key>",
     "curl -H 'Authorization: Bearer $TOKEN' -H 'x-api-key: ${KEY}'",
@@ -251,7 +252,10 @@ def test_several_secrets_go_and_nothing_of_them_is_left() -> None:
 
 
 def test_masking_twice_changes_nothing_more() -> None:
-    once = promptry.mask_secrets(" ".join(secret for _, secret in SECRETS) + " password=x postgres://a:b@c")
+    more = (
+        """ password=x postgres://a:b@c password=b"x" secret: 'y z' api-key: a1b2c3d4 Authorization: Basic YTpiYw=="""
+    )
+    once = promptry.mask_secrets(" ".join(secret for _, secret in SECRETS) + more)
     assert promptry.mask_secrets(once) == once
 
 

@@ -2379,11 +2379,7 @@ _LITELLM_NAMES = {
     "input_cost_per_audio_token": "input_audio",
     "output_cost_per_audio_token": "output_audio",
 }
-_LITELLM_VARIANTS = {
-    "_flex": {"service_tier": "flex"},
-    "_priority": {"service_tier": "priority"},
-    "_batches": {"processing": "batch"},
-}
+_LITELLM_TIERS = {"_flex": "flex", "_priority": "priority", "_batches": "batch"}
 _IMPORTED_TTL_S = 60.0
 _RULES: dict[str, Callable[[str, str], bool]] = {
     "=": lambda text, rule: text == rule,
@@ -2691,12 +2687,9 @@ def compact_prices(raw: Any, source: str) -> dict[str, Any]:
     """Return a price table made from the JSON of LiteLLM or of genai-prices; raises WrongUse for another file."""
     if isinstance(raw, dict) and isinstance(raw.get("providers"), list):
         raw = raw["providers"]
-    providers: dict[str, Any] = {}
     with contextlib.suppress(LookupError, TypeError, ValueError, AttributeError, ArithmeticError, re.error):
-        if isinstance(raw, list):
-            providers = {entry["id"]: _compact_provider(entry) for entry in raw}
-        elif isinstance(raw, dict):
-            providers = _compact_litellm(raw)
+        listed = isinstance(raw, list)
+        providers = {row["id"]: _compact_provider(row) for row in raw} if listed else _compact_litellm(raw)
         if _is_usable(providers):
             return {"source": source, "providers": providers}
     raise WrongUse(
@@ -2706,16 +2699,10 @@ def compact_prices(raw: Any, source: str) -> dict[str, Any]:
 
 
 def _is_usable(providers: dict[str, Any]) -> bool:
-    """Tell whether a table holds models and only finite rates; what breaks a rule or a step raises here, at no call."""
-    models = []
-    for entry in providers.values():
-        models += entry["models"]
-        _matches("", entry.get("names")), _matches("", entry.get("knows"))
-    rates: list[Decimal] = []
-    for _, rule, prices, variants in models:
-        _matches("", rule)
-        for found in (prices[0][1], *(row[-1] for row in (*prices, *variants))):
-            rates += (rate for _, step in _steps(found) for rate in step.values())
+    """Tell whether a table holds models and only finite rates; what would break at a call raises here."""
+    models = [model for entry in providers.values() for model in entry["models"]]
+    tables = [row[-1] for _, _, prices, variants in models for row in (prices[0], *prices, *variants)]
+    rates = (rate for table in tables for _, step in _steps(table) for rate in step.values())
     return bool(models) and all(rate.is_finite() for rate in rates)
 
 
@@ -2749,7 +2736,7 @@ def _compact_rule(raw: Any) -> Any:
     if kind in {"or", "and"}:
         return ["|" if kind == "or" else "&", *map(_compact_rule, value)]
     sign = {"equals": "=", "starts_with": "^", "ends_with": "$", "contains": "~", "regex": "/"}[kind]
-    return sign + (value if kind == "regex" else value.lower())
+    return sign + (re.compile(value).pattern if kind == "regex" else value.lower())
 
 
 def _compact_conditions(raw: Any) -> list[Any]:
@@ -2790,8 +2777,8 @@ def _compact_litellm(raw: dict[str, Any]) -> dict[str, Any]:
         known = {key: value for key, value in _stamped()["providers"].get(place, {}).items() if key != "models"}
         bare = name.lower().removeprefix(f"{label}/")
         rule = ["|", f"={bare}", f"={name.lower()}"]
-        named = ([when, None, _litellm_rates(row, suffix)] for suffix, when in _LITELLM_VARIANTS.items())
-        model = [name, rule, [[None, rates]], [variant for variant in named if variant[2]]]
+        tiers = ((tier, _litellm_rates(row, suffix)) for suffix, tier in _LITELLM_TIERS.items())
+        model = [name, rule, [[None, rates]], [[{"service_tier": tier}, None, own] for tier, own in tiers if own]]
         providers.setdefault(place, {**known, "models": []})["models"].append(model)
     return providers
 

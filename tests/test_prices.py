@@ -544,6 +544,7 @@ GARBAGE: list[Any] = [
         for wrong in (
             {"match": {"sounds_like": "gpt"}},
             {"match": {"regex": "("}},
+            {"match": {"and": [{"equals": "x"}, {"regex": "("}]}},
             {"match": {"equals": 5}},
             {"match": "gpt-99"},
             {"prices": []},

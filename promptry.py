@@ -595,47 +595,124 @@ def _packed_assets() -> Any:
 # Uses: nothing.
 # Public: nothing.
 #
-# Text is masked first and cut afterwards, so that a cut never leaves half a key that no pattern knows any more.
+# Text is masked first and cut afterwards, so that a cut never leaves half a key that no pattern knows any more. A text
+# may be JSON, so a secret may stand behind a written \n, and its quotes behind backslashes. No pattern starts at many
+# places and runs far from each of them: bounds, and signs that end a run, keep the time in proportion to the text.
 
-_SECRETS: tuple[tuple[str, str], ...] = (
-    ("private key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"),
-    ("connection", r"(?<=://)[^\s:/@\[]*:[^\s@/]+(?=@)"),
-    ("key", r"\b(?:sk|pk|rk)-[A-Za-z0-9_-]{16,}"),
-    ("key", r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
-    ("key", r"\bAIza[A-Za-z0-9_-]{35}"),
-    ("key", r"\b(?:xai|gsk|hf|r8|pplx|csk)[-_][A-Za-z0-9_-]{20,}"),
-    ("token", r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{20,})"),
-    ("token", r"\bxox[abeprs]-[A-Za-z0-9-]{10,}"),
-    ("token", r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
-    ("token", r"(?i)(?<=bearer )[A-Za-z0-9._~+/-]{16,}=*"),
-    (
-        "password",  # the name, in group 1, stays
-        r"(?i)((?:password|passwd|pwd|secret|api[_-]?key|access[_-]?key|access[_-]?token)[\"']?"
-        r"\s{0,3}(?:=|:\s{0,3}(?=[\"']))\s{0,3}[\"']?)(?!\[)[^\s&;,'\"]+",
-    ),
-    ("e-mail", r"\b[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,24}\b"),
+_START = r"(?:(?<![A-Za-z0-9_])|(?<=\\[nrt])|(?<=\\u[0-9a-f]{4}))"
+_NAMED = (  # the name before a value, with what leads to the value; group 1 stays
+    r"(?i)((?P<name>pass(?:word|wd|phrase)|(?<=db_)pass|pwd|secret|(?:access|auth|refresh|session|bot)[_-]?token"
+    r"|(?:secret[ _-]?(?:access[ _-]?)?|access[_-]?|account[_-]?|api[ _-]?|auth[_-]?|azure\w{0,30}_|encryption[_-]?"
+    r"|master[_-]?|openai[_-]?|private[_-]?|signing[_-]?|subscription[_-]?)key)[\\\"']{0,4}"
+    r"\s{0,3}(?:\[None\])?(?:=(?!=)|(?P<colon>:))\s{0,3}\\{0,3}(?:[bfru]{0,2}[\"'])?)"
 )
-_CARD = r"\b(?:\d[ -]?){12,18}\d\b"
+_GIVEN = (  # not a placeholder, not what was taken out before, and not what follows a text that ends in a name
+    r"(?!\[[\w -]+ removed\]|\$?\{{1,2}[\w .:-]+\}|\$\w+(?![^\s\"'&;,@)\\])|<[\w -]*>|%[(\w]|\*\*|\.\.\.|x{4,}\b"
+    r"|[,;)\]]+[\s)])"
+)
+_BARE = (  # without quotes it may be code or prose: a call, an index, the name itself handed on, a folder
+    r"(?!\(|[bfru]{1,2}[\"']|\w[\w.]*[(\[]|(?:[a-z0-9]{1,20}[._]){0,5}(?P=name)\b|(?<== )[a-z_.]+(?![^\s,;:)\]])|(?:None|null|true|false|str|int)\b|https?://"
+    r"|/(?:home|root|usr|tmp|var|opt|srv|mnt|app|work|Users)\b)(?:[^\s&;,'\"\\<>`]|\\(?![nrtu\"'\\]))+"
+)
+_SECRETS: tuple[tuple[str, str], ...] = (
+    (
+        "private key",
+        r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?"
+        r"(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\Z)",
+    ),
+    (
+        "connection",
+        rf"(?<=://)[^\s:/@\[\"']*:(?!\d{{1,5}}[?#]){_GIVEN}[^\s@/\"'<>]+(?:@[^\s@/?#&\"',;<>\\]+)*(?=@)",
+    ),
+    (
+        "key",
+        _START + r"(?:(?:sk|pk|rk)-(?=[a-z_-]{0,80}[A-Z0-9]|[\w-]{0,12}?[a-z]{16})[\w-]{16,}"  # OpenAI and many more
+        r"|(?:[srp]k_(?:live|test)_|whsec_)[A-Za-z0-9+/=]{10,}"  # Stripe
+        r"|A(?:KIA|SIA|BIA|CCA)[A-Z0-9]{16}(?![A-Za-z0-9])"  # AWS
+        r"|AIza[\w-]{35}|AQ\.A[\w-]{20,}|GOCSPX-[\w-]{20,}"  # Google
+        r"|(?:gsk|hf|r8|fw|xai|pplx|csk|jina|tvly|tgp_v1)[_-][A-Za-z0-9]{20,}|nvapi-[\w-]{20,}"  # Groq, Hugging Face...
+        r"|SG\.[\w-]{16,}\.[\w-]{16,}|(?:SK|AC)[0-9a-f]{32}(?![A-Za-z0-9]))",  # SendGrid, Twilio
+    ),
+    (
+        "token",
+        _START + r"(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}"  # GitHub
+        r"|gl(?:pat|ptt|dt|rt|cbt|ft|imt|agent|soat|oas|ffct)-[\w-]{20,}(?:\.[\w-]+)*"  # GitLab
+        r"|npm_[A-Za-z0-9]{30,}|pypi-[\w-]{40,}|xox[a-z]-[\w-]{10,}|xapp-\d-[\w-]{10,}"  # Slack
+        r"|dapi[0-9a-f]{32}(?:-\d)?(?![A-Za-z0-9])|do[opr]_v1_[0-9a-f]{40,}"  # Databricks, DigitalOcean
+        r"|ya29\.[\w-]{20,}|\d{8,10}:[\w-]{35}(?![\w-])"  # Google, Telegram
+        r"|(?<![\w-]-)eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]{8,}){1,3})",  # JSON web tokens
+    ),
+    ("token", r"(?<=hooks\.slack\.com/services/)[\w/-]{10,}|(?<=/api/webhooks/)\d{10,20}/[\w-]{20,}"),
+    ("token", r"(?i)(bearer\s{1,3})(?=[a-z._~+/-]{0,99}\d|[a-z]{24})[a-z0-9._~+/-]{16,}=*"),
+    (
+        "token",
+        r"(?i)(authorization[\\\"']{0,4}\s?[:=]\s?[\\\"']{0,4}(?:bearer|basic|token)\s{1,3})(?![\[$<{])"
+        r"[^\s\"',;\\]{6,}",
+    ),
+    (
+        "password",
+        _NAMED + _GIVEN + r"(?:(?<=\")[^\"\\\n]+(?:\\[^\"nrt\\][^\"\\\n]*)*|(?<=')[^'\\\n]+"
+        r"|(?<![\"'\\])(?(colon)(?=\S{0,64}\d)(?=\S{0,64}[a-z]))" + _BARE + ")",
+    ),
+    ("password", r"(?i)(<\w{0,20}(?:password|secret|accesskey|apikey|token)>)(?!\[)[^\s<]+(?=</)"),
+    ("password", r"(?i)(secret[ _-]?access[ _-]?key\b[^\n]{0,20}?(?<![a-z0-9/+]))[a-z0-9/+]{40}(?![a-z0-9/+])"),
+    (
+        "e-mail",
+        r"(?:(?<![A-Za-z0-9_\\])|(?<=\\[nrt])|(?<=\\u[0-9a-f]{4}))(?!git@)[A-Za-z0-9_][A-Za-z0-9._%+-]{0,63}@(?!\dx\.)"
+        r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,24}\b",
+    ),
+    ("SSN", _START + r"(?<!\d-)(?!000|666|9)\d{3}-(?!00)\d\d-(?!0000)\d{4}(?![\w-])"),
+)
+_CARD = (  # Visa, Mastercard, Maestro, Discover, UnionPay, JCB; American Express; Diners
+    _START + r"(?<!\d[.,])(?:(?:4\d|5[0-8]|2[2-7]|6\d|35)\d\d([ \xa0-]?)\d{4}\1\d{4}\1\d{4}(?:\1\d{3})?"
+    r"|3[47]\d\d([ \xa0-]?)\d{6}\2\d{5}|3[0689]\d\d([ \xa0-]?)\d{6}\3\d{4}|4\d{12})(?![A-Za-z0-9_]|[.]\d)"
+)
+_IBAN = (
+    _START + r"[A-Z]{2}\d\d(?:[ \xa0-]?(?![A-Z]{2}\d\d[ \xa0-])[A-Z0-9]{4}){2,7}(?:[ \xa0-]?[A-Z0-9]{1,3})?"
+    r"(?![A-Za-z0-9])"
+)
 
 
 @functools.cache
 def _secret_patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    compiled = ((kind, re.compile(pattern)) for kind, pattern in _SECRETS)
+    compiled = ((kind, re.compile(pattern, re.ASCII)) for kind, pattern in _SECRETS)
     return tuple((("\\1" if pattern.groups else "") + f"[{kind} removed]", pattern) for kind, pattern in compiled)
 
 
 def mask_secrets(text: str) -> str:
-    """Return a text with keys, tokens, private keys, connection strings, e-mails and card numbers taken out."""
+    """Return a text with keys, tokens, private keys, passwords, e-mails, and numbers of cards and accounts taken out.
+
+    >>> mask_secrets("Ada <ada@example.com> pays with 4111 1111 1111 1111")
+    'Ada <[e-mail removed]> pays with [card removed]'
+    """
     for replacement, pattern in _secret_patterns():
         text = pattern.sub(replacement, text)
-    return re.sub(_CARD, lambda found: "[card removed]" if _is_card(found[0]) else found[0], text)
+    return _take_out(_take_out(text, _IBAN, _is_iban, "[IBAN removed]"), _CARD, _is_card, "[card removed]")
 
 
-def _is_card(text: str) -> bool:
+def _take_out(text: str, pattern: str, check: Callable[[str], bool], replacement: str) -> str:
+    """Replace the numbers that a check passes; a number may end at any gap of what the pattern found."""
+    compiled, parts, kept, at = re.compile(pattern, re.ASCII), [], 0, 0
+    while found := compiled.search(text, at):
+        gaps = [gap.start() for gap in re.finditer("[ \xa0-]", found[0])]
+        end = next((end for end in (len(found[0]), *gaps[::-1]) if check(re.sub("[ \xa0-]", "", found[0][:end]))), 0)
+        at = found.start() + (end or 1)
+        if end:
+            parts += [text[kept : found.start()], replacement]
+            kept = at
+    return "".join([*parts, text[kept:]])
+
+
+def _is_card(digits: str) -> bool:
     """Tell by the Luhn sum (ISO/IEC 7812-1) whether digits are a card number."""
-    digits = [int(sign) for sign in text if sign.isdigit()][::-1]
-    doubled = [digit * 2 - 9 * (digit > 4) for digit in digits[1::2]]
-    return (sum(digits[::2]) + sum(doubled)) % 10 == 0
+    ones = [int(digit) for digit in digits[::-1]]
+    doubled = [digit * 2 - 9 * (digit > 4) for digit in ones[1::2]]
+    return len(digits) > 12 and (sum(ones[::2]) + sum(doubled)) % 10 == 0
+
+
+def _is_iban(text: str) -> bool:
+    """Tell by the remainder of 97 (ISO 13616) whether a text is the number of a bank account."""
+    return len(text) > 14 and int("".join(str(int(sign, 36)) for sign in text[4:] + text[:4])) % 97 == 1
 
 
 # ======================================================================================
@@ -2363,6 +2440,7 @@ _LITELLM_NAMES = {
     "input_cost_per_audio_token": "input_audio",
     "output_cost_per_audio_token": "output_audio",
 }
+_LITELLM_TIERS = {"_flex": "flex", "_priority": "priority", "_batches": "batch"}
 _IMPORTED_TTL_S = 60.0
 _RULES: dict[str, Callable[[str, str], bool]] = {
     "=": lambda text, rule: text == rule,
@@ -2492,9 +2570,9 @@ def _refresh(wait_s: float) -> None:
         connect(wait_s)
         version = fetch("SELECT max(version) AS version FROM datasets WHERE name = ?", (IMPORTED,))[0]["version"]
         if version != _imported.version:
-            (row,) = fetch("SELECT items FROM datasets WHERE name = ? AND version = ?", (IMPORTED, version))
-            (table,) = json.loads(row["items"], parse_float=Decimal)
-            _imported = _Imported(now, version, table)
+            rows = fetch("SELECT items FROM datasets WHERE name = ? AND version = ?", (IMPORTED, version))
+            tables = json.loads(rows[0]["items"], parse_float=Decimal) if rows else [None]
+            _imported = _Imported(now, version, tables[0])
             _cards.clear()
 
 
@@ -2583,7 +2661,8 @@ def _prices_at(model: _Model, context: dict[str, Any], at: str) -> tuple[dict[st
     for wanted, when, prices in model.variants:
         if _holds(when, at) and all(context.get(key) == value for key, value in wanted.items()):
             named = {**prices, **named}
-    return {**found, **named}, any(isinstance(when, list) for when, _ in model.prices)
+    conditions = [*(when for when, _ in model.prices), *(when for _, when, _ in model.variants)]
+    return {**found, **named}, any(isinstance(when, list) for when in conditions)
 
 
 def _holds(when: Any, at: str) -> bool:
@@ -2669,14 +2748,23 @@ def compact_prices(raw: Any, source: str) -> dict[str, Any]:
     """Return a price table made from the JSON of LiteLLM or of genai-prices; raises WrongUse for another file."""
     if isinstance(raw, dict) and isinstance(raw.get("providers"), list):
         raw = raw["providers"]
-    if isinstance(raw, list) and raw and all(isinstance(entry, dict) and "models" in entry for entry in raw):
-        return {"source": source, "providers": {entry["id"]: _compact_provider(entry) for entry in raw}}
-    if isinstance(raw, dict) and any(isinstance(row, dict) and "litellm_provider" in row for row in raw.values()):
-        return {"source": source, "providers": _compact_litellm(raw)}
+    with contextlib.suppress(LookupError, TypeError, ValueError, AttributeError, ArithmeticError, re.error):
+        listed = isinstance(raw, list)
+        providers = {row["id"]: _compact_provider(row) for row in raw} if listed else _compact_litellm(raw)
+        if _is_usable(providers):
+            return {"source": source, "providers": providers}
     raise WrongUse(
         f"{source} is no price table.",
         "Give LiteLLM's model_prices_and_context_window.json or the data.json of genai-prices.",
     )
+
+
+def _is_usable(providers: dict[str, Any]) -> bool:
+    """Tell whether a table holds models and only finite rates; what would break at a call raises here."""
+    models = [model for entry in providers.values() for model in entry["models"]]
+    tables = [row[-1] for _, _, prices, variants in models for row in (prices[0], *prices, *variants)]
+    rates = (rate for table in tables for _, step in _steps(table) for rate in step.values())
+    return bool(models) and all(rate.is_finite() for rate in rates)
 
 
 def _compact_provider(raw: dict[str, Any]) -> dict[str, Any]:
@@ -2709,7 +2797,7 @@ def _compact_rule(raw: Any) -> Any:
     if kind in {"or", "and"}:
         return ["|" if kind == "or" else "&", *map(_compact_rule, value)]
     sign = {"equals": "=", "starts_with": "^", "ends_with": "$", "contains": "~", "regex": "/"}[kind]
-    return sign + (value if kind == "regex" else value.lower())
+    return sign + (re.compile(value).pattern if kind == "regex" else value.lower())
 
 
 def _compact_conditions(raw: Any) -> list[Any]:
@@ -2741,7 +2829,7 @@ def _compact_litellm(raw: dict[str, Any]) -> dict[str, Any]:
     """Return the providers of LiteLLM's table, each model under its exact name with and without the provider's."""
     providers: dict[str, Any] = {}
     for name, row in raw.items():
-        rates = _litellm_rates(row) if isinstance(row, dict) and name != "sample_spec" else {}
+        rates = _litellm_rates(row, "") if isinstance(row, dict) and name != "sample_spec" else {}
         if "input" not in rates or not isinstance(row.get("litellm_provider"), str):
             continue
         label = row["litellm_provider"].lower()
@@ -2750,19 +2838,21 @@ def _compact_litellm(raw: dict[str, Any]) -> dict[str, Any]:
         known = {key: value for key, value in _stamped()["providers"].get(place, {}).items() if key != "models"}
         bare = name.lower().removeprefix(f"{label}/")
         rule = ["|", f"={bare}", f"={name.lower()}"]
-        providers.setdefault(place, {**known, "models": []})["models"].append([name, rule, [[None, rates]], []])
+        tiers = ((tier, _litellm_rates(row, suffix)) for suffix, tier in _LITELLM_TIERS.items())
+        model = [name, rule, [[None, rates]], [[{"service_tier": tier}, None, own] for tier, own in tiers if own]]
+        providers.setdefault(place, {**known, "models": []})["models"].append(model)
     return providers
 
 
-def _litellm_rates(row: dict[str, Any]) -> dict[str, Any]:
+def _litellm_rates(row: dict[str, Any], suffix: str) -> dict[str, Any]:
     rates: dict[str, Any] = {}
     for name, key in _LITELLM_NAMES.items():
-        base = row.get(name)
+        base = row.get(name + suffix)
         if isinstance(base, (int, float, Decimal)) and not isinstance(base, bool):
             tiers = [
                 [int(found[1]) * 1000, Decimal(str(rate)) * 1_000_000]
                 for field, rate in row.items()
-                if (found := re.fullmatch(f"{name}_above_([0-9]+)k_tokens", field)) and rate is not None
+                if (found := re.fullmatch(f"{name}_above_([0-9]+)k_tokens{suffix}", field)) and rate is not None
             ]
             price = Decimal(str(base)) * 1_000_000
             rates[key] = [price, *sorted(tiers)] if tiers else price

@@ -3238,7 +3238,7 @@ _SET_CAP = """INSERT INTO budgets (scope, target, period, limit_usd, created_at)
 _CAPS = "SELECT id, scope, target, period, limit_usd FROM budgets"
 _CAPS_OF = f"{_CAPS} WHERE (scope, coalesce(target, '')) IN (VALUES ('global', ''), ('module', ?), ('prompt', ?))"
 _RECOUNT_S, _USUAL_S = 60.0, 10.0
-_PATIENCE_S = 2.0
+_PATIENCE_S, _KEEP_LAPSED_S = 2.0, 3600.0
 
 _Cap = tuple[int, str, str | None, str, float]
 
@@ -3370,13 +3370,11 @@ def budget_status() -> list[BudgetStatus]:
 @contextlib.contextmanager
 def _snapshot(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     """Have the reads of a block see one state of the file."""
-    is_ours = not connection.in_transaction
-    if is_ours:
-        connection.execute("BEGIN")
+    connection.execute("BEGIN")
     try:
         yield connection
     finally:
-        if is_ours and connection.in_transaction:
+        if connection.in_transaction:
             connection.execute("COMMIT")
 
 
@@ -3411,18 +3409,20 @@ def _status_of(cap: _Cap, now: str, spent: float, reserved: float, unpriced: int
     return BudgetStatus(str(id), scope, target, period, *money, spent / limit, spent >= limit, forecast, unpriced)
 
 
-def _count_ahead(now: str) -> None:
-    """Count the month where that is due, before the lock is taken that every writer waits for."""
+def _count_ahead(now: str) -> bool:
+    """Count the month where that is due, before the lock is taken that every writer waits for; tells whether it was."""
     global _spend
     connection = connect(_PATIENCE_S)
     age_of_count = _age_of_count(connection, now)
     if age_of_count < _RECOUNT_S or not _counting.acquire(blocking=age_of_count == math.inf):
-        return
+        return False
     lock = _counting
     try:
-        if _age_of_count(connection, now) >= _RECOUNT_S:
+        is_due = _age_of_count(connection, now) >= _RECOUNT_S
+        if is_due:
             with _snapshot(connection):
                 _spend = _count_month(connection, now)
+        return is_due
     finally:
         lock.release()
 
@@ -3436,15 +3436,10 @@ def _age_of_count(connection: sqlite3.Connection, now: str) -> float:
 
 
 def _count_month(connection: sqlite3.Connection, now: str) -> _Spend:
-    at, epoch, last = monotonic_s(), ledger_epoch(connection), _last_id(connection)
+    at, epoch, (last,) = monotonic_s(), ledger_epoch(connection), connection.execute(_LAST_ID).fetchone()
     sums: dict[tuple[Any, ...], list[Any]] = {}
     _add_to_sums(sums, connection.execute(_SPENT, (f"{now[:7]}-01",)))
     return _Spend(now[:7], epoch, at, last, sums, tuple(id for (id,) in connection.execute(_OPEN_IDS)))
-
-
-def _last_id(connection: sqlite3.Connection) -> int:
-    """Return the greatest id there is, not the greatest seen: that of a reservation given back is used again."""
-    return int(connection.execute("SELECT coalesce(max(id), 0) FROM invocations").fetchone()[0])
 
 
 def _add_to_sums(sums: dict[tuple[Any, ...], list[Any]], rows: Iterable[tuple[Any, ...]]) -> None:
@@ -3465,7 +3460,8 @@ def _month_sums(connection: sqlite3.Connection, now: str) -> dict[tuple[Any, ...
         return known.sums
     rows = connection.execute(_SINCE, (known.last, json.dumps(known.open))).fetchall()
     open_ids = tuple(id for status, id, *_ in rows if status == "reserved")
-    _spend = known._replace(last=_last_id(connection), open=open_ids)
+    (last,) = connection.execute(_LAST_ID).fetchone()
+    _spend = known._replace(last=last, open=open_ids)
     _add_to_sums(known.sums, (row for status, _, *row in rows if status != "reserved"))
     return known.sums
 
@@ -3476,9 +3472,13 @@ _SPENT = f"""SELECT day, prompt_name, sum(cost_usd), count(CASE WHEN {_UNPRICED}
 _SINCE = f"""SELECT status, id, day, prompt_name, cost_usd, {_UNPRICED} FROM invocations WHERE id > ?
     UNION ALL SELECT status, id, day, prompt_name, cost_usd, {_UNPRICED} FROM invocations
     WHERE id IN (SELECT value FROM json_each(?))"""
+# The greatest id there is, not the greatest seen: that of a reservation given back is used again.
+_LAST_ID = "SELECT coalesce(max(id), 0) FROM invocations"
 _OPEN_IDS = "SELECT id FROM invocations INDEXED BY calls_reserved WHERE status = 'reserved'"
 _HELD = """SELECT prompt_name, coalesce(cost_usd, 0.0) FROM invocations INDEXED BY calls_reserved
     WHERE status = 'reserved' AND json_extract(metadata, '$.lease_until') > ?"""
+_DROP_LAPSED = """DELETE FROM invocations INDEXED BY calls_reserved
+    WHERE status = 'reserved' AND json_extract(metadata, '$.lease_until') < ?"""
 _RECENT_COSTS = """SELECT cost_usd FROM invocations INDEXED BY calls_by_prompt
     WHERE prompt_name = ? AND cost_usd IS NOT NULL AND status <> 'reserved' ORDER BY id DESC LIMIT 200"""
 
@@ -3511,20 +3511,25 @@ def reserve(
     mine = (module_of(name), name)
     if not fetch(_CAPS_OF, mine):
         return None
-    estimate = _estimate_of(name, estimate_usd, {"model": model, "provider": provider}, input_chars, max_tokens)
+    estimate = estimate_usd
+    if estimate is None:
+        estimate = _priced_estimate({"model": model, "provider": provider}, input_chars, max_tokens)
+    if estimate is None:
+        estimate = _usual_cost(name)
     with translated_faults():
-        _count_ahead(now_text())
+        counted = _count_ahead(now_text())
     with transact(_PATIENCE_S) as connection:
         now = now_text()
+        if counted:  # a call that ends this late is stored all the same, in a row of its own
+            connection.execute(_DROP_LAPSED, (text_of((seconds_of(now) or 0.0) - _KEEP_LAPSED_S),))
         caps = connection.execute(_CAPS_OF, mine).fetchall()
         sums, held = _month_sums(connection, now), _held_at(connection, now)
         for cap in caps:
             _admit(cap, now, *_money_of(cap, now, sums, held))
         until = text_of((seconds_of(now) or 0.0) + settings_or_default().budget_lease_s)
         facts = {"status": "reserved", "cost_usd": estimate, "lease_until": until, "uid": make_uid(), "model": model}
-        facts["origin"] = "app" if run_scope() is None else "eval"
-        row = (name, None, write_json(facts), None, None, None, now)
-        return connection.execute(INSERT_CALL, row).lastrowid
+        text = write_json({**facts, "origin": "app" if run_scope() is None else "eval"})
+        return connection.execute(INSERT_CALL, (name, None, text, None, None, None, now)).lastrowid
 
 
 def _admit(cap: _Cap, now: str, spent: float, reserved: float, _: int) -> None:
@@ -3540,24 +3545,16 @@ def _admit(cap: _Cap, now: str, spent: float, reserved: float, _: int) -> None:
 def _check_estimate(usd: Any, chars: Any, max_tokens: Any) -> None:
     if usd is not None and not _is_dollars(usd):
         raise WrongUse(f"The estimate is {usd!r}; it takes US dollars, 0 or more.")
-    for name, count in (("input_chars", chars), ("max_tokens", max_tokens)):
-        if count is not None and (isinstance(count, bool) or not isinstance(count, int)):
-            raise WrongUse(f"The {name} of an estimate is {count!r}; it takes a whole number.")
+    if not {type(chars), type(max_tokens)} <= {int, type(None)}:
+        raise WrongUse(f"input_chars is {chars!r} and max_tokens {max_tokens!r}; each takes a whole number.")
 
 
-def _estimate_of(
-    name: str, given: float | None, facts: dict[str, Any], chars: int | None, max_tokens: int | None
-) -> float:
-    if given is not None:
-        return float(given)
-    # Some servers take -1 for "no limit": then there is nothing to reckon with.
-    if facts["model"] is not None and chars is not None and max_tokens is not None and min(chars, max_tokens) >= 0:
-        card = find_card(facts, now_text())
-        tokens = max(1, round(chars / 4))
-        price = card and price_of(tokens, {"input_uncached": tokens, "output_visible": max_tokens}, card)
-        if price:
-            return min(float(price.cost_usd), 1e9)
-    return _usual_cost(name)
+def _priced_estimate(facts: dict[str, Any], chars: int | None, max_tokens: int | None) -> float | None:
+    if chars is None or max_tokens is None or min(chars, max_tokens) < 0:  # some servers take -1 for "no limit"
+        return None
+    card, tokens = find_card(facts, now_text()), max(1, round(chars / 4))
+    price = card and price_of(tokens, {"input_uncached": tokens, "output_visible": max_tokens}, card)
+    return float(price.cost_usd) if price else None
 
 
 def _usual_cost(name: str) -> float:
@@ -3635,16 +3632,20 @@ class _Guard:
 
     def __init__(self, guarded: Callable[[], contextlib.AbstractContextManager[int | None]]) -> None:
         self._guarded = guarded
-        self._blocks: list[contextlib.AbstractContextManager[int | None]] = []
+        self._block: contextlib.AbstractContextManager[int | None] | None = None
 
     def __enter__(self) -> int | None:
+        if self._block is not None:
+            raise WrongUse("This guard is around another block.", "Make one for each: with budget_guard(...).")
         block = self._guarded()
         id = block.__enter__()
-        self._blocks.append(block)
+        self._block = block
         return id
 
     def __exit__(self, *fault: Any) -> None:
-        self._blocks.pop().__exit__(*fault)
+        block, self._block = self._block, None
+        if block is not None:
+            block.__exit__(*fault)
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         import inspect

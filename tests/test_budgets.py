@@ -426,15 +426,37 @@ def test_guards_within_guards_settle_their_own(store: Path) -> None:
     assert only().spent_usd == 0.9375 and promptry.list_calls()["total"] == 4
 
 
-def test_one_guard_is_used_again_and_within_itself(store: Path) -> None:
+def test_one_guard_stands_around_one_block_at_a_time(store: Path) -> None:
     set_budget("global", None, "daily", 100)
     guard = budget_guard("p", 1)
-    with guard as outer, guard as inner:
-        assert outer != inner and only().reserved_usd == 2
+    for _ in range(2):
+        with guard:
+            assert only().reserved_usd == 1
+            with pytest.raises(promptry.WrongUse, match="around another block"), guard:
+                pass
     assert only().reserved_usd == 0
-    with guard:
-        assert only().reserved_usd == 1
+    with pytest.raises(ZeroDivisionError), guard:
+        _ = 1 / 0
     assert only().reserved_usd == 0
+
+
+def test_long_lapsed_reservations_leave_the_file_and_their_late_calls_are_stored(
+    store: Path, raw: sqlite3.Connection, at: Any, clock: Any
+) -> None:
+    set_budget("global", None, "daily", 100)
+    at("2026-11-01T12:00:00.000Z")
+    ids = [promptry.reserve("p", estimate_usd=1) for _ in range(5)]
+    at("2026-11-01T13:00:00.000Z")
+    clock(61)
+    assert promptry.reserve("p", estimate_usd=1)
+    assert raw.execute("SELECT count(*) FROM invocations").fetchone() == (6,), "lapsed, but not for an hour"
+    at("2026-11-01T13:10:01.000Z")
+    clock(61)
+    promptry.release(promptry.reserve("p", estimate_usd=1) or 0)
+    assert raw.execute("SELECT count(*) FROM invocations").fetchone() == (1,)
+    for id in ids:
+        assert promptry.record_call("p", {"cost_usd": 0.5}, settles=id)
+    assert (only().spent_usd, promptry.list_calls()["total"]) == (2.5, 5)
 
 
 def test_a_block_that_ends_in_another_context_gives_back_all_the_same(store: Path) -> None:

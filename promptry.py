@@ -50,11 +50,11 @@ import threading
 import time
 import weakref
 from bisect import bisect_left
-from collections import deque
+from collections import deque, namedtuple
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, Any, NamedTuple, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 import peewee
@@ -160,6 +160,20 @@ if __name__ in {"__main__", "__mp_main__"}:
     sys.modules.setdefault("promptry", sys.modules[__name__])
 
 log = logging.getLogger("promptry")
+
+# typing's NamedTuple compiles each annotation: for all that are here, a tenth of the time that the import takes.
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+
+    class _Fields(type):
+        def __new__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> type:
+            fields = body.get("__annotations__", {})
+            defaults = [body.pop(field) for field in fields if field in body]
+            base = namedtuple(name, fields, defaults=defaults, module=__name__)
+            return type(name, (base,) if bases else (), {**body, "__slots__": ()})
+
+    NamedTuple = type.__new__(_Fields, "NamedTuple", (), {})
 
 
 # ======================================================================================
@@ -1025,6 +1039,7 @@ PATIENCE_S = 5.0
 _write_lock = threading.RLock()
 _connections: list[tuple[weakref.ref[threading.Thread], sqlite3.Connection]] = []
 _inherited: list[Any] = []
+_here = threading.local()
 _chosen_path: str | None = None
 _looked: list[Path] = []
 _memories: list[Callable[[], object]] = []
@@ -1074,11 +1089,34 @@ def close_store() -> None:
 
 def connect(wait_s: float = PATIENCE_S) -> sqlite3.Connection:
     """Return this thread's connection, opened and migrated at the first use; raises STORE_FAULTS or StoreError."""
-    if db.deferred or db.is_closed():
+    if db.deferred or db.is_closed() or _is_replaced():
         with write_lock(wait_s):
             _open(wait_s)
     connection: sqlite3.Connection = db.connection()  # type: ignore[no-untyped-call]
     return connection
+
+
+def _is_replaced() -> bool:
+    """Tell whether the file of this thread's connection was deleted or replaced, and leave that connection then.
+
+    It stays open, for ever unused: closed, SQLite would delete the log of the file that has its name now.
+    """
+    try:
+        found = os.stat(db.database)
+        if (found.st_dev, found.st_ino) == _here.file:
+            return False
+    except OSError:
+        pass
+    if db.connection().in_transaction:  # type: ignore[no-untyped-call]
+        return False
+    log.error("%s was deleted or replaced while it was open: it is opened anew", db.database)
+    with _write_lock:
+        _inherited.extend(_connections)
+        _connections.clear()
+        db.dispose()
+    for forget in _memories:
+        forget()
+    return True
 
 
 @contextlib.contextmanager
@@ -1106,6 +1144,8 @@ def _open(wait_s: float) -> None:
         connection.text_factory = _decoded
         _prepare(connection, str(path), monotonic_s() + wait_s)
         connection.execute(f"PRAGMA busy_timeout = {settings_or_default().wait_ms}")
+        found = path.stat()
+        _here.file = (found.st_dev, found.st_ino)
     except BaseException:
         connection.close()
         db.dispose()
@@ -1503,6 +1543,7 @@ def check_name(name: Any, what: str = "name") -> str:
     return name
 
 
+@functools.lru_cache(10_000)
 def module_of(name: str) -> str:
     """Return the module of a prompt: its name up to the first / or dot.
 
@@ -2940,15 +2981,19 @@ def _check_call(name: Any, metadata: Any, version: Any, sample_rate: Any, max_ca
         )
 
 
-@contextlib.contextmanager
-def reserved_for(name: str, id: int) -> Iterator[list[int]]:
-    """Have the next call of that name within the block settle a reservation; gives a list, empty once it has."""
+def hold_reservation(name: str, id: int) -> list[int]:
+    """Have the next call of that name in this context settle a reservation; returns a list, empty once it has."""
     left = [id]
     _reservations.set((*_reservations.get(), (name, left)))
-    try:
-        yield left
-    finally:  # taken out, not set back: a block may end in another context than it began
-        _reservations.set(tuple(entry for entry in _reservations.get() if entry[1] is not left))
+    return left
+
+
+def drop_reservation(left: list[int]) -> int | None:
+    """Have no further call settle a reservation, and return its id if none has; the context may be another one."""
+    _reservations.set(tuple(entry for entry in _reservations.get() if entry[1] is not left))
+    with contextlib.suppress(IndexError):
+        return left.pop()
+    return None
 
 
 def take_reservation(name: str) -> int | None:
@@ -3414,14 +3459,16 @@ def _count_ahead(now: str) -> bool:
     global _spend
     connection = connect(_PATIENCE_S)
     age_of_count = _age_of_count(connection, now)
-    if age_of_count < _RECOUNT_S or not _counting.acquire(blocking=age_of_count == math.inf):
-        return False
     lock = _counting
+    if age_of_count < _RECOUNT_S or not lock.acquire(blocking=age_of_count == math.inf):
+        return False
     try:
         is_due = _age_of_count(connection, now) >= _RECOUNT_S
         if is_due:
             with _snapshot(connection):
-                _spend = _count_month(connection, now)
+                counted = _count_month(connection, now)
+            if lock is _counting:  # else another store was chosen meanwhile
+                _spend = counted
         return is_due
     finally:
         lock.release()
@@ -3610,42 +3657,28 @@ def budget_guard(
     WrongUse. Writes: invocations.
     """
     about = {"estimate_usd": estimate_usd, "model": model, "provider": provider}
-    return _Guard(functools.partial(_guarded, name, **about, input_chars=input_chars, max_tokens=max_tokens))
-
-
-@contextlib.contextmanager
-def _guarded(name: str, **about: Any) -> Iterator[int | None]:
-    id = reserve_or_pass(name, **about)
-    if id is None:
-        yield None
-        return
-    with reserved_for(name, id) as left:
-        try:
-            yield id
-        finally:
-            with contextlib.suppress(IndexError):
-                give_back(left.pop())
+    return _Guard(name, {**about, "input_chars": input_chars, "max_tokens": max_tokens})
 
 
 class _Guard:
-    """A guard around a block or a function; one of contextlib would let a coroutine run after its end."""
+    """A guard around one block at a time or a function; one of contextlib would not wait for a coroutine."""
 
-    def __init__(self, guarded: Callable[[], contextlib.AbstractContextManager[int | None]]) -> None:
-        self._guarded = guarded
-        self._block: contextlib.AbstractContextManager[int | None] | None = None
+    def __init__(self, name: str, about: dict[str, Any]) -> None:
+        self._name, self._about = name, about
+        self._left: list[int] | None = None
 
     def __enter__(self) -> int | None:
-        if self._block is not None:
+        if self._left is not None:
             raise WrongUse("This guard is around another block.", "Make one for each: with budget_guard(...).")
-        block = self._guarded()
-        id = block.__enter__()
-        self._block = block
+        id = reserve_or_pass(self._name, **self._about)
+        self._left = [] if id is None else hold_reservation(self._name, id)
         return id
 
     def __exit__(self, *fault: Any) -> None:
-        block, self._block = self._block, None
-        if block is not None:
-            block.__exit__(*fault)
+        left, self._left = self._left, None
+        id = None if left is None else drop_reservation(left)
+        if id is not None:
+            give_back(id)
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         import inspect
@@ -3655,12 +3688,12 @@ class _Guard:
 
         @functools.wraps(function)
         def guarded(*args: Any, **keywords: Any) -> Any:
-            with self._guarded():
+            with _Guard(self._name, self._about):
                 return function(*args, **keywords)
 
         @functools.wraps(function)
         async def guarded_task(*args: Any, **keywords: Any) -> Any:
-            with self._guarded():
+            with _Guard(self._name, self._about):
                 return await function(*args, **keywords)
 
         return guarded_task if inspect.iscoroutinefunction(function) else guarded

@@ -9,6 +9,7 @@ import json
 import random
 import re
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -424,6 +425,7 @@ def test_guards_within_guards_settle_their_own(store: Path) -> None:
         assert spend("b", 0.5) == inner and spend("a", 0.25) == again and spend("a", 0.125) == outer
         assert only().reserved_usd == 0 and spend("a", 0.0625) not in {outer, inner, again}
     assert only().spent_usd == 0.9375 and promptry.list_calls()["total"] == 4
+    assert promptry._reservations.get() == (), "a context that lives long remembers no block that is over"
 
 
 def test_one_guard_stands_around_one_block_at_a_time(store: Path) -> None:
@@ -778,6 +780,47 @@ def test_a_killed_process_leaves_no_reservation_for_longer_than_its_lease(
         threading.Event().wait(0.05)
     assert promptry.reserve("p", estimate_usd=1) is not None
     assert promptry.list_calls()["total"] == 0
+
+
+BUSY = """
+import os, sys, threading
+import promptry
+from promptry import budget_guard, track_invocation
+promptry.use_store(sys.argv[1])
+def work():
+    while True:
+        with budget_guard("p", 0.5):
+            id = track_invocation("p", {"cost_usd": 0.001})
+            os.write(1, b"%d\\n" % id)
+for _ in range(16):
+    threading.Thread(target=work).start()
+"""
+
+
+@pytest.mark.fault
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is POSIX")
+def test_processes_killed_amid_their_calls_lose_none_and_hold_nothing_for_long(
+    store: Path, tmp_path: Path, start_python: Any, raw: sqlite3.Connection
+) -> None:
+    (tmp_path / "promptry.toml").write_text("[budget]\nlease_s = 1\n")
+    set_budget("global", None, "daily", 1e6)
+    told: set[int] = set()
+    for round in range(5):
+        children = [start_python(BUSY, store) for _ in range(2)]
+        for child in children:
+            told.add(int(child.stdout.readline()))
+        threading.Event().wait(0.05 * round)
+        for child in children:
+            child.kill()
+        for child in children:
+            told |= {int(line) for line in child.communicate()[0].splitlines() if line.strip()}
+        assert only().reserved_usd <= 0.5 * 32 * (round + 1)
+    threading.Event().wait(1.1)
+    costs = dict(raw.execute("SELECT id, cost_usd FROM invocations WHERE status <> 'reserved'").fetchall())
+    assert told <= costs.keys() and len(told) > 20
+    status = only()
+    assert status.reserved_usd == 0 and status.spent_usd == pytest.approx(sum(costs.values()))
+    assert promptry.list_calls()["total"] == len(costs) and raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 # --- the command line

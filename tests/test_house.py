@@ -200,8 +200,15 @@ def section_at(sections: list[Section], line: int) -> str:
 
 
 def read_definitions(tree: ast.Module, sections: list[Section]) -> list[Definition]:
-    """List what is bound at module level from top to bottom; `|=` adds to a name and defines none."""
-    found = bindings(statement for statement in tree.body if not isinstance(statement, ast.AugAssign))
+    """List what is bound at module level from top to bottom; `|=` adds to a name and defines none.
+
+    Of `if TYPE_CHECKING: ... else: ...` only what runs counts: the other branch tells the checker of the same names.
+    """
+    body: list[ast.stmt] = []
+    for statement in tree.body:
+        is_told = isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING"
+        body += statement.orelse if is_told else [statement]  # type: ignore[attr-defined]
+    found = bindings(statement for statement in body if not isinstance(statement, ast.AugAssign))
     in_order = sorted(found, key=lambda pair: pair[1])
     return [Definition(name, line, section_at(sections, line)) for name, line in in_order]
 
@@ -979,6 +986,7 @@ IN_ERRORS = "\n\ndef explain("
 IN_CLI = "\n\ndef render("
 CLI_LATER = '@click.command("list")'
 CLI_HEAD = "# Uses: PROMPTS.\n# Public: nothing."
+TOLD_TWICE = "\n\nif TYPE_CHECKING:\n    from typing import words\nelse:\n    words = 1\n    words = 2\n"
 IN_PROMPTS = 'STATES = ("new", "old")\n'
 VALUE_ERROR = "    except ValueError as error:\n"
 RENDER = '    """Return the prompts as text."""\n'
@@ -1055,6 +1063,7 @@ BROKEN = [
     ("file length", "9,001 lines", "import time\n", "import time\n" + "\n" * 9_000),
     ("one meaning", "a function of the same name", IN_PROMPTS, IN_PROMPTS + "STATES = ()\n"),
     ("one meaning", "a name in another section", IN_CLI, "\nSTATES = ()\n" + IN_CLI),
+    ("one meaning", "beside a word for the checker", IN_ERRORS, TOLD_TWICE + IN_ERRORS),
     ("one meaning", "a definition hides an import", IN_ERRORS, "\ntime = 1\n" + IN_ERRORS),
     ("imports", "a package at the top", "import click\n", "import click\nimport numpy\n"),
     ("imports", "a package in a try", IN_ERRORS, "\ntry:\n    import regex.core\nfinally:\n    pass\n" + IN_ERRORS),

@@ -3623,7 +3623,13 @@ def release(id: int) -> None:
 
 
 def reserve_or_pass(name: str, **about: Any) -> int | None:
-    """Reserve for a call, or let it pass where the store cannot be used and the settings do not refuse it then."""
+    """Reserve for a call as a guard does; within a guard of its name, the call has what that has reserved."""
+    held = take_reservation(name)
+    return _reserve_or_pass(name, about) if held is None else held
+
+
+def _reserve_or_pass(name: str, about: dict[str, Any]) -> int | None:
+    """Reserve, or let a call pass where the store cannot be used and the settings do not refuse it then."""
     try:
         return reserve(name, **about)
     except StoreError as error:
@@ -3670,7 +3676,7 @@ class _Guard:
     def __enter__(self) -> int | None:
         if self._left is not None:
             raise WrongUse("This guard is around another block.", "Make one for each: with budget_guard(...).")
-        id = reserve_or_pass(self._name, **self._about)
+        id = _reserve_or_pass(self._name, self._about)
         self._left = [] if id is None else hold_reservation(self._name, id)
         return id
 

@@ -15,7 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
+from fake_llm import serve_fake
 
 import promptry
 from promptry import BudgetExceeded, budget_guard, budget_status, set_budget, track_invocation
@@ -510,6 +512,31 @@ def test_counts_of_an_estimate_are_whole_numbers(store: Path, about: Any) -> Non
     set_budget("global", None, "daily", 100)
     with pytest.raises(promptry.WrongUse, match="takes a whole number"), budget_guard("p", model="gpt-4o", **about):
         pass
+
+
+@pytest.mark.parametrize("enforce", [False, True])
+def test_an_instrumented_client_settles_the_guard_around_it(store: Path, enforce: bool) -> None:
+    set_budget("global", None, "daily", 1)
+    with serve_fake() as server:
+        raw_client = openai.OpenAI(api_key="key", base_url=f"{server.url}/v1")
+        client = promptry.instrument(raw_client, "p", enforce=enforce)
+
+        def ask() -> Any:
+            return client.chat.completions.create(model="gpt-4.1-mini", messages=[{"role": "user", "content": "Hi"}])
+
+        with budget_guard("p", 1.0) as id:
+            ask()
+            assert only().reserved_usd == 0 and only().spent_usd > 0
+            assert [row["id"] for row in promptry.list_calls()["items"]] == [str(id)]
+            ask()
+        spend("p", 1)
+        sent = len(server.requests)
+        with pytest.raises(BudgetExceeded), budget_guard("p"):
+            ask()
+        assert len(server.requests) == sent == 2
+        with pytest.raises(BudgetExceeded) if enforce else contextlib.nullcontext():
+            ask()
+        assert len(server.requests) == (2 if enforce else 3) and only().reserved_usd == 0
 
 
 # --- what the memory of sums must survive

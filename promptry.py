@@ -596,47 +596,124 @@ def _packed_assets() -> Any:
 # Uses: nothing.
 # Public: nothing.
 #
-# Text is masked first and cut afterwards, so that a cut never leaves half a key that no pattern knows any more.
+# Text is masked first and cut afterwards, so that a cut never leaves half a key that no pattern knows any more. A text
+# may be JSON, so a secret may stand behind a written \n, and its quotes behind backslashes. No pattern starts at many
+# places and runs far from each of them: bounds, and signs that end a run, keep the time in proportion to the text.
 
-_SECRETS: tuple[tuple[str, str], ...] = (
-    ("private key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"),
-    ("connection", r"(?<=://)[^\s:/@\[]*:[^\s@/]+(?=@)"),
-    ("key", r"\b(?:sk|pk|rk)-[A-Za-z0-9_-]{16,}"),
-    ("key", r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
-    ("key", r"\bAIza[A-Za-z0-9_-]{35}"),
-    ("key", r"\b(?:xai|gsk|hf|r8|pplx|csk)[-_][A-Za-z0-9_-]{20,}"),
-    ("token", r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{20,})"),
-    ("token", r"\bxox[abeprs]-[A-Za-z0-9-]{10,}"),
-    ("token", r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
-    ("token", r"(?i)(?<=bearer )[A-Za-z0-9._~+/-]{16,}=*"),
-    (
-        "password",  # the name, in group 1, stays
-        r"(?i)((?:password|passwd|pwd|secret|api[_-]?key|access[_-]?key|access[_-]?token)[\"']?"
-        r"\s{0,3}(?:=|:\s{0,3}(?=[\"']))\s{0,3}[\"']?)(?!\[)[^\s&;,'\"]+",
-    ),
-    ("e-mail", r"\b[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,24}\b"),
+_START = r"(?:(?<![A-Za-z0-9_])|(?<=\\[nrt])|(?<=\\u[0-9a-f]{4}))"
+_NAMED = (  # the name before a value, with what leads to the value; group 1 stays
+    r"(?i)((?P<name>pass(?:word|wd|phrase)|(?<=db_)pass|pwd|secret|(?:access|auth|refresh|session|bot)[_-]?token"
+    r"|(?:secret[ _-]?(?:access[ _-]?)?|access[_-]?|account[_-]?|api[ _-]?|auth[_-]?|azure\w{0,30}_|encryption[_-]?"
+    r"|master[_-]?|openai[_-]?|private[_-]?|signing[_-]?|subscription[_-]?)key)[\\\"']{0,4}"
+    r"\s{0,3}(?:\[None\])?(?:=(?!=)|(?P<colon>:))\s{0,3}\\{0,3}(?:[bfru]{0,2}[\"'])?)"
 )
-_CARD = r"\b(?:\d[ -]?){12,18}\d\b"
+_GIVEN = (  # not a placeholder, not what was taken out before, and not what follows a text that ends in a name
+    r"(?!\[[\w -]+ removed\]|\$?\{{1,2}[\w .:-]+\}|\$\w+(?![^\s\"'&;,@)\\])|<[\w -]*>|%[(\w]|\*\*|\.\.\.|x{4,}\b"
+    r"|[,;)\]]+[\s)])"
+)
+_BARE = (  # without quotes it may be code or prose: a call, an index, the name itself handed on, a folder
+    r"(?!\(|[bfru]{1,2}[\"']|\w[\w.]*[(\[]|(?:[a-z0-9]{1,20}[._]){0,5}(?P=name)\b|(?<== )[a-z_.]+(?![^\s,;:)\]])|(?:None|null|true|false|str|int)\b|https?://"
+    r"|/(?:home|root|usr|tmp|var|opt|srv|mnt|app|work|Users)\b)(?:[^\s&;,'\"\\<>`]|\\(?![nrtu\"'\\]))+"
+)
+_SECRETS: tuple[tuple[str, str], ...] = (
+    (
+        "private key",
+        r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?"
+        r"(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\Z)",
+    ),
+    (
+        "connection",
+        rf"(?<=://)[^\s:/@\[\"']*:(?!\d{{1,5}}[?#]){_GIVEN}[^\s@/\"'<>]+(?:@[^\s@/?#&\"',;<>\\]+)*(?=@)",
+    ),
+    (
+        "key",
+        _START + r"(?:(?:sk|pk|rk)-(?=[a-z_-]{0,80}[A-Z0-9]|[\w-]{0,12}?[a-z]{16})[\w-]{16,}"  # OpenAI and many more
+        r"|(?:[srp]k_(?:live|test)_|whsec_)[A-Za-z0-9+/=]{10,}"  # Stripe
+        r"|A(?:KIA|SIA|BIA|CCA)[A-Z0-9]{16}(?![A-Za-z0-9])"  # AWS
+        r"|AIza[\w-]{35}|AQ\.A[\w-]{20,}|GOCSPX-[\w-]{20,}"  # Google
+        r"|(?:gsk|hf|r8|fw|xai|pplx|csk|jina|tvly|tgp_v1)[_-][A-Za-z0-9]{20,}|nvapi-[\w-]{20,}"  # Groq, Hugging Face...
+        r"|SG\.[\w-]{16,}\.[\w-]{16,}|(?:SK|AC)[0-9a-f]{32}(?![A-Za-z0-9]))",  # SendGrid, Twilio
+    ),
+    (
+        "token",
+        _START + r"(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}"  # GitHub
+        r"|gl(?:pat|ptt|dt|rt|cbt|ft|imt|agent|soat|oas|ffct)-[\w-]{20,}(?:\.[\w-]+)*"  # GitLab
+        r"|npm_[A-Za-z0-9]{30,}|pypi-[\w-]{40,}|xox[a-z]-[\w-]{10,}|xapp-\d-[\w-]{10,}"  # Slack
+        r"|dapi[0-9a-f]{32}(?:-\d)?(?![A-Za-z0-9])|do[opr]_v1_[0-9a-f]{40,}"  # Databricks, DigitalOcean
+        r"|ya29\.[\w-]{20,}|\d{8,10}:[\w-]{35}(?![\w-])"  # Google, Telegram
+        r"|(?<![\w-]-)eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]{8,}){1,3})",  # JSON web tokens
+    ),
+    ("token", r"(?<=hooks\.slack\.com/services/)[\w/-]{10,}|(?<=/api/webhooks/)\d{10,20}/[\w-]{20,}"),
+    ("token", r"(?i)(bearer\s{1,3})(?=[a-z._~+/-]{0,99}\d|[a-z]{24})[a-z0-9._~+/-]{16,}=*"),
+    (
+        "token",
+        r"(?i)(authorization[\\\"']{0,4}\s?[:=]\s?[\\\"']{0,4}(?:bearer|basic|token)\s{1,3})(?![\[$<{])"
+        r"[^\s\"',;\\]{6,}",
+    ),
+    (
+        "password",
+        _NAMED + _GIVEN + r"(?:(?<=\")[^\"\\\n]+(?:\\[^\"nrt\\][^\"\\\n]*)*|(?<=')[^'\\\n]+"
+        r"|(?<![\"'\\])(?(colon)(?=\S{0,64}\d)(?=\S{0,64}[a-z]))" + _BARE + ")",
+    ),
+    ("password", r"(?i)(<\w{0,20}(?:password|secret|accesskey|apikey|token)>)(?!\[)[^\s<]+(?=</)"),
+    ("password", r"(?i)(secret[ _-]?access[ _-]?key\b[^\n]{0,20}?(?<![a-z0-9/+]))[a-z0-9/+]{40}(?![a-z0-9/+])"),
+    (
+        "e-mail",
+        r"(?:(?<![A-Za-z0-9_\\])|(?<=\\[nrt])|(?<=\\u[0-9a-f]{4}))(?!git@)[A-Za-z0-9_][A-Za-z0-9._%+-]{0,63}@(?!\dx\.)"
+        r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,24}\b",
+    ),
+    ("SSN", _START + r"(?<!\d-)(?!000|666|9)\d{3}-(?!00)\d\d-(?!0000)\d{4}(?![\w-])"),
+)
+_CARD = (  # Visa, Mastercard, Maestro, Discover, UnionPay, JCB; American Express; Diners
+    _START + r"(?<!\d[.,])(?:(?:4\d|5[0-8]|2[2-7]|6\d|35)\d\d([ \xa0-]?)\d{4}\1\d{4}\1\d{4}(?:\1\d{3})?"
+    r"|3[47]\d\d([ \xa0-]?)\d{6}\2\d{5}|3[0689]\d\d([ \xa0-]?)\d{6}\3\d{4}|4\d{12})(?![A-Za-z0-9_]|[.]\d)"
+)
+_IBAN = (
+    _START + r"[A-Z]{2}\d\d(?:[ \xa0-]?(?![A-Z]{2}\d\d[ \xa0-])[A-Z0-9]{4}){2,7}(?:[ \xa0-]?[A-Z0-9]{1,3})?"
+    r"(?![A-Za-z0-9])"
+)
 
 
 @functools.cache
 def _secret_patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    compiled = ((kind, re.compile(pattern)) for kind, pattern in _SECRETS)
+    compiled = ((kind, re.compile(pattern, re.ASCII)) for kind, pattern in _SECRETS)
     return tuple((("\\1" if pattern.groups else "") + f"[{kind} removed]", pattern) for kind, pattern in compiled)
 
 
 def mask_secrets(text: str) -> str:
-    """Return a text with keys, tokens, private keys, connection strings, e-mails and card numbers taken out."""
+    """Return a text with keys, tokens, private keys, passwords, e-mails, and numbers of cards and accounts taken out.
+
+    >>> mask_secrets("Ada <ada@example.com> pays with 4111 1111 1111 1111")
+    'Ada <[e-mail removed]> pays with [card removed]'
+    """
     for replacement, pattern in _secret_patterns():
         text = pattern.sub(replacement, text)
-    return re.sub(_CARD, lambda found: "[card removed]" if _is_card(found[0]) else found[0], text)
+    return _take_out(_take_out(text, _IBAN, _is_iban, "[IBAN removed]"), _CARD, _is_card, "[card removed]")
 
 
-def _is_card(text: str) -> bool:
+def _take_out(text: str, pattern: str, check: Callable[[str], bool], replacement: str) -> str:
+    """Replace the numbers that a check passes; a number may end at any gap of what the pattern found."""
+    compiled, parts, kept, at = re.compile(pattern, re.ASCII), [], 0, 0
+    while found := compiled.search(text, at):
+        gaps = [gap.start() for gap in re.finditer("[ \xa0-]", found[0])]
+        end = next((end for end in (len(found[0]), *gaps[::-1]) if check(re.sub("[ \xa0-]", "", found[0][:end]))), 0)
+        at = found.start() + (end or 1)
+        if end:
+            parts += [text[kept : found.start()], replacement]
+            kept = at
+    return "".join([*parts, text[kept:]])
+
+
+def _is_card(digits: str) -> bool:
     """Tell by the Luhn sum (ISO/IEC 7812-1) whether digits are a card number."""
-    digits = [int(sign) for sign in text if sign.isdigit()][::-1]
-    doubled = [digit * 2 - 9 * (digit > 4) for digit in digits[1::2]]
-    return (sum(digits[::2]) + sum(doubled)) % 10 == 0
+    ones = [int(digit) for digit in digits[::-1]]
+    doubled = [digit * 2 - 9 * (digit > 4) for digit in ones[1::2]]
+    return len(digits) > 12 and (sum(ones[::2]) + sum(doubled)) % 10 == 0
+
+
+def _is_iban(text: str) -> bool:
+    """Tell by the remainder of 97 (ISO 13616) whether a text is the number of a bank account."""
+    return len(text) > 14 and int("".join(str(int(sign, 36)) for sign in text[4:] + text[:4])) % 97 == 1
 
 
 # ======================================================================================
@@ -1040,6 +1117,8 @@ _write_lock = threading.RLock()
 _connections: list[tuple[weakref.ref[threading.Thread], sqlite3.Connection]] = []
 _inherited: list[Any] = []
 _here = threading.local()
+_LOOK_EVERY_S = 0.1
+_ENCODER = json.JSONEncoder(allow_nan=False, check_circular=False)
 _chosen_path: str | None = None
 _looked: list[Path] = []
 _memories: list[Callable[[], object]] = []
@@ -1089,7 +1168,7 @@ def close_store() -> None:
 
 def connect(wait_s: float = PATIENCE_S) -> sqlite3.Connection:
     """Return this thread's connection, opened and migrated at the first use; raises STORE_FAULTS or StoreError."""
-    if db.deferred or db.is_closed() or _is_replaced():
+    if db.deferred or db.is_closed() or monotonic_s() >= _here.look_at and _is_replaced():
         with write_lock(wait_s):
             _open(wait_s)
     connection: sqlite3.Connection = db.connection()  # type: ignore[no-untyped-call]
@@ -1101,6 +1180,7 @@ def _is_replaced() -> bool:
 
     It stays open, for ever unused: closed, SQLite would delete the log of the file that has its name now.
     """
+    _here.look_at = monotonic_s() + _LOOK_EVERY_S
     try:
         found = os.stat(db.database)
         if (found.st_dev, found.st_ino) == _here.file:
@@ -1145,7 +1225,7 @@ def _open(wait_s: float) -> None:
         _prepare(connection, str(path), monotonic_s() + wait_s)
         connection.execute(f"PRAGMA busy_timeout = {settings_or_default().wait_ms}")
         found = path.stat()
-        _here.file = (found.st_dev, found.st_ino)
+        _here.file, _here.look_at = (found.st_dev, found.st_ino), monotonic_s() + _LOOK_EVERY_S
     except BaseException:
         connection.close()
         db.dispose()
@@ -1326,7 +1406,7 @@ def read_own(text: Any) -> dict[str, Any]:
 def write_json(value: Any) -> str:
     """Return JSON text that SQLite accepts: what JSON cannot say becomes text, NaN and infinities become null."""
     try:
-        return json.dumps(value, allow_nan=False)
+        return _ENCODER.encode(value)
     except (TypeError, ValueError, RecursionError):
         return json.dumps(plain_json(value), allow_nan=False)
 
@@ -2105,8 +2185,9 @@ _TOTALS = {
 }
 COUNT_NAMES = {"tokens_in", "tokens_out", "input_tokens", "output_tokens", "prompt_tokens", "completion_tokens"}
 
+_fits: dict[tuple[Any, ...], _Shape | None] = {}
 _Path = tuple[str, tuple[str | tuple[str, str], ...]]
-_Term = tuple[int, tuple[_Path, ...]]
+_Term = tuple[str, int, tuple[_Path, ...]]
 
 
 class Usage(NamedTuple):
@@ -2119,13 +2200,11 @@ class Usage(NamedTuple):
 
 
 class _Shape(NamedTuple):
-    """One kind of usage object: its keys, the terms of its totals, and those of each part."""
+    """One kind of usage object: its keys, the terms of input, output, total and each bucket, and the buckets' sides."""
 
     keys: tuple[str, ...]
-    input: tuple[_Term, ...]
-    output: tuple[_Term, ...]
-    total: str | None
-    parts: tuple[tuple[str, str, tuple[_Term, ...]], ...]
+    terms: tuple[_Term, ...]
+    sides: dict[str, str]
 
 
 def plain_usage(usage: Any) -> Any:
@@ -2154,45 +2233,63 @@ def _plain_object(value: Any, depth: int = 0) -> Any:
 
 def read_usage(usage: Any, provider: str | None = None) -> Usage:
     """Return what a usage object says; of a shape that nobody knows it says nothing, and is at fault as a whole."""
-    if isinstance(usage, dict):
-        for shape in _shapes():
-            for key in shape.keys:
-                if usage.get(key) is not None:
-                    return _read_shape(shape, usage, "google" in (provider or ""))
-    return Usage(None, None, {}, ["usage"])
+    shape = _fitting(usage, False) if isinstance(usage, dict) else None
+    if shape is None:
+        return Usage(None, None, {}, ["usage"])
+    return _read_shape(shape, usage, "google" in (provider or ""))
+
+
+def _fitting(usage: dict[str, Any], is_facts: bool) -> _Shape | None:
+    """Return the shape of a usage object, or of a call's own facts, without the paths that lead nowhere in its keys."""
+    keys = [
+        (key, *value) if type(value) is dict else key if value is not None else None for key, value in usage.items()
+    ]
+    signature = (is_facts, *keys)
+    if signature in _fits:
+        return _fits[signature]
+
+    def leads_on(path: _Path) -> bool:
+        inside, steps = usage.get(path[0]), path[1]
+        return inside is not None and not (steps and type(inside) is dict and steps[0] not in inside)
+
+    known = (shape for shape in _shapes() if any(usage.get(key) is not None for key in shape.keys))
+    fit = _shapes()[-1] if is_facts else next(known, None)
+    if fit is not None:
+        pruned = ((slot, sign, tuple(filter(leads_on, paths))) for slot, sign, paths in fit.terms)
+        fit = fit._replace(terms=tuple(term for term in pruned if term[2]))
+    if len(_fits) > 1000:
+        _fits.clear()
+    _fits[signature] = fit
+    return fit
 
 
 def read_counts(facts: dict[str, Any]) -> Usage:
     """Return what a call's own metadata says: tokens_in and tokens_out, under the names that people use for them."""
-    shape = _shapes()[-1]
+    shape = _fitting(facts, True) or _shapes()[-1]
     faults: list[str] = []
-    totals: list[int | None] = []
-    for terms in (shape.input, shape.output):
-        known = len(faults)
-        total = _sum_of(facts, terms, faults)
-        told = any(facts.get(key) is not None for key, _ in terms[0][1])
-        totals.append(total if told and len(faults) == known else None)
-    if None in totals:
-        return Usage(totals[0], totals[1], {}, faults)
-    return _read_shape(shape, facts)
+    sums = _sums_of(facts, shape.terms, faults)
+    if "input" in sums and "output" in sums and not faults:
+        return _read_shape(shape, facts)
+    return Usage(sums.get("input"), sums.get("output"), {}, faults)
 
 
 def _read_shape(shape: _Shape, usage: dict[str, Any], hides_reasoning: bool = False) -> Usage:
     """Return totals and buckets; of a shape that hides reasoning, what only the overall total holds is reasoning."""
     faults: list[str] = []
-    tokens_in, tokens_out = _sum_of(usage, shape.input, faults), _sum_of(usage, shape.output, faults)
-    buckets, inside = {}, {"input": 0, "output": 0, "unit": 0}
-    for bucket, side, terms in shape.parts:
-        buckets[bucket] = _sum_of(usage, terms, faults)
-        inside[side] += buckets[bucket]
-    if shape.total is not None and usage.get(shape.total) is not None and not faults:
-        excess = _sum_of(usage, ((1, ((shape.total, ()),)),), faults) - tokens_in - tokens_out
-        if excess and (excess == buckets.get("reasoning") or (hides_reasoning and not buckets.get("reasoning"))):
+    buckets = _sums_of(usage, shape.terms, faults)
+    tokens_in, tokens_out = buckets.pop("input", 0), buckets.pop("output", 0)
+    inside = {"input": 0, "output": 0, "unit": 0}
+    total = buckets.pop("total", None)
+    for bucket, count in buckets.items():
+        inside[shape.sides[bucket]] += count
+    if total is not None and not faults and total != tokens_in + tokens_out:
+        excess, reasoning = total - tokens_in - tokens_out, buckets.get("reasoning", 0)
+        if excess == reasoning or (hides_reasoning and not reasoning):
             tokens_out += excess
-            inside["output"] += excess - buckets.get("reasoning", 0)
+            inside["output"] += excess - reasoning
             buckets["reasoning"] = excess
-        elif excess:
-            faults.append(shape.total)
+        else:
+            faults.append(next(_path_text(paths[0]) for slot, _, paths in shape.terms if slot == "total"))
     buckets["input_uncached"] = tokens_in - inside["input"]
     buckets["output_visible"] = tokens_out - inside["output"]
     if not faults and min(buckets.values()) < 0:
@@ -2204,29 +2301,30 @@ def _read_shape(shape: _Shape, usage: dict[str, Any], hides_reasoning: bool = Fa
 
 def _too_great(shape: _Shape, usage: dict[str, Any], side: str) -> str:
     """Name the field of the greatest part on the side where the parts exceed the whole."""
-    parts = [(_sum_of(usage, terms[:1], []), terms[0][1]) for _, where, terms in shape.parts if where == side]
+    terms = [term for term in shape.terms if term[1] > 0 and shape.sides.get(term[0]) == side]
+    parts = [(_sums_of(usage, (term,), []).get(term[0], 0), term[2]) for term in terms]
     _, paths = max(parts, key=lambda part: part[0])
     return _path_text(next((path for path in paths if _find(usage, (path[0], *path[1])) is not None), paths[0]))
 
 
-def _sum_of(usage: dict[str, Any], terms: tuple[_Term, ...], faults: list[str]) -> int:
-    """Return the sum of some terms; of the paths of a term the first that leads to anything counts."""
-    total = 0
-    for sign, paths in terms:
+def _sums_of(usage: dict[str, Any], terms: tuple[_Term, ...], faults: list[str]) -> dict[str, int]:
+    """Return the sum of the terms of each slot; of the paths of a term the first that leads to anything counts."""
+    sums: dict[str, int] = {}
+    for slot, sign, paths in terms:
         for key, steps in paths:
             value = usage.get(key)
             if steps and value is not None:
-                value = _find(value, steps)
+                value = value.get(steps[0]) if type(value) is dict and len(steps) == 1 else _find(value, steps)
             if value is None:
                 continue
             if type(value) is int and 0 <= value < MAX_COUNT:
-                total += sign * value
+                sums[slot] = sums.get(slot, 0) + sign * value
             elif type(value) is float and value.is_integer() and 0 <= value < MAX_COUNT:
-                total += sign * int(value)
+                sums[slot] = sums.get(slot, 0) + sign * int(value)
             else:
                 faults.append(_path_text((key, steps)))
             break
-    return total
+    return sums
 
 
 def _find(value: Any, steps: tuple[str | tuple[str, str], ...]) -> Any:
@@ -2285,17 +2383,15 @@ def _shapes() -> tuple[_Shape, ...]:
 
 
 def _make_shape(entry: dict[str, Any], spell: Callable[[str], str]) -> _Shape:
-    def make_term(text: str) -> _Term:
+    def make_term(slot: str, text: str) -> _Term:
         paths = tuple(_make_path(path, spell) for path in text.lstrip("+-").split("|"))
-        return (-1 if text.startswith("-") else 1), paths
+        return slot, (-1 if text.startswith("-") else 1), paths
 
-    def make_terms(texts: list[str]) -> tuple[_Term, ...]:
-        return tuple(make_term(text) for text in texts)
-
-    parts = tuple((bucket, usage_side(bucket), make_terms(texts)) for bucket, texts in entry["parts"].items())
-    total = spell(entry["total"]) if "total" in entry else None
-    keys = tuple(spell(key) for key in entry["keys"])
-    return _Shape(keys, make_terms(entry["input"]), make_terms(entry["output"]), total, parts)
+    slots = {"input": entry["input"], "output": entry["output"], **entry["parts"]}
+    if "total" in entry:
+        slots["total"] = [entry["total"]]
+    terms = tuple(make_term(slot, text) for slot, texts in slots.items() for text in texts)
+    return _Shape(tuple(map(spell, entry["keys"])), terms, {bucket: usage_side(bucket) for bucket in entry["parts"]})
 
 
 def _make_path(text: str, spell: Callable[[str], str]) -> _Path:
@@ -2345,6 +2441,7 @@ _LITELLM_NAMES = {
     "input_cost_per_audio_token": "input_audio",
     "output_cost_per_audio_token": "output_audio",
 }
+_LITELLM_TIERS = {"_flex": "flex", "_priority": "priority", "_batches": "batch"}
 _IMPORTED_TTL_S = 60.0
 _RULES: dict[str, Callable[[str, str], bool]] = {
     "=": lambda text, rule: text == rule,
@@ -2474,9 +2571,9 @@ def _refresh(wait_s: float) -> None:
         connect(wait_s)
         version = fetch("SELECT max(version) AS version FROM datasets WHERE name = ?", (IMPORTED,))[0]["version"]
         if version != _imported.version:
-            (row,) = fetch("SELECT items FROM datasets WHERE name = ? AND version = ?", (IMPORTED, version))
-            (table,) = json.loads(row["items"], parse_float=Decimal)
-            _imported = _Imported(now, version, table)
+            rows = fetch("SELECT items FROM datasets WHERE name = ? AND version = ?", (IMPORTED, version))
+            tables = json.loads(rows[0]["items"], parse_float=Decimal) if rows else [None]
+            _imported = _Imported(now, version, tables[0])
             _cards.clear()
 
 
@@ -2565,7 +2662,8 @@ def _prices_at(model: _Model, context: dict[str, Any], at: str) -> tuple[dict[st
     for wanted, when, prices in model.variants:
         if _holds(when, at) and all(context.get(key) == value for key, value in wanted.items()):
             named = {**prices, **named}
-    return {**found, **named}, any(isinstance(when, list) for when, _ in model.prices)
+    conditions = [*(when for when, _ in model.prices), *(when for _, when, _ in model.variants)]
+    return {**found, **named}, any(isinstance(when, list) for when in conditions)
 
 
 def _holds(when: Any, at: str) -> bool:
@@ -2651,14 +2749,23 @@ def compact_prices(raw: Any, source: str) -> dict[str, Any]:
     """Return a price table made from the JSON of LiteLLM or of genai-prices; raises WrongUse for another file."""
     if isinstance(raw, dict) and isinstance(raw.get("providers"), list):
         raw = raw["providers"]
-    if isinstance(raw, list) and raw and all(isinstance(entry, dict) and "models" in entry for entry in raw):
-        return {"source": source, "providers": {entry["id"]: _compact_provider(entry) for entry in raw}}
-    if isinstance(raw, dict) and any(isinstance(row, dict) and "litellm_provider" in row for row in raw.values()):
-        return {"source": source, "providers": _compact_litellm(raw)}
+    with contextlib.suppress(LookupError, TypeError, ValueError, AttributeError, ArithmeticError, re.error):
+        listed = isinstance(raw, list)
+        providers = {row["id"]: _compact_provider(row) for row in raw} if listed else _compact_litellm(raw)
+        if _is_usable(providers):
+            return {"source": source, "providers": providers}
     raise WrongUse(
         f"{source} is no price table.",
         "Give LiteLLM's model_prices_and_context_window.json or the data.json of genai-prices.",
     )
+
+
+def _is_usable(providers: dict[str, Any]) -> bool:
+    """Tell whether a table holds models and only finite rates; what would break at a call raises here."""
+    models = [model for entry in providers.values() for model in entry["models"]]
+    tables = [row[-1] for _, _, prices, variants in models for row in (prices[0], *prices, *variants)]
+    rates = (rate for table in tables for _, step in _steps(table) for rate in step.values())
+    return bool(models) and all(rate.is_finite() for rate in rates)
 
 
 def _compact_provider(raw: dict[str, Any]) -> dict[str, Any]:
@@ -2691,7 +2798,7 @@ def _compact_rule(raw: Any) -> Any:
     if kind in {"or", "and"}:
         return ["|" if kind == "or" else "&", *map(_compact_rule, value)]
     sign = {"equals": "=", "starts_with": "^", "ends_with": "$", "contains": "~", "regex": "/"}[kind]
-    return sign + (value if kind == "regex" else value.lower())
+    return sign + (re.compile(value).pattern if kind == "regex" else value.lower())
 
 
 def _compact_conditions(raw: Any) -> list[Any]:
@@ -2723,7 +2830,7 @@ def _compact_litellm(raw: dict[str, Any]) -> dict[str, Any]:
     """Return the providers of LiteLLM's table, each model under its exact name with and without the provider's."""
     providers: dict[str, Any] = {}
     for name, row in raw.items():
-        rates = _litellm_rates(row) if isinstance(row, dict) and name != "sample_spec" else {}
+        rates = _litellm_rates(row, "") if isinstance(row, dict) and name != "sample_spec" else {}
         if "input" not in rates or not isinstance(row.get("litellm_provider"), str):
             continue
         label = row["litellm_provider"].lower()
@@ -2732,19 +2839,21 @@ def _compact_litellm(raw: dict[str, Any]) -> dict[str, Any]:
         known = {key: value for key, value in _stamped()["providers"].get(place, {}).items() if key != "models"}
         bare = name.lower().removeprefix(f"{label}/")
         rule = ["|", f"={bare}", f"={name.lower()}"]
-        providers.setdefault(place, {**known, "models": []})["models"].append([name, rule, [[None, rates]], []])
+        tiers = ((tier, _litellm_rates(row, suffix)) for suffix, tier in _LITELLM_TIERS.items())
+        model = [name, rule, [[None, rates]], [[{"service_tier": tier}, None, own] for tier, own in tiers if own]]
+        providers.setdefault(place, {**known, "models": []})["models"].append(model)
     return providers
 
 
-def _litellm_rates(row: dict[str, Any]) -> dict[str, Any]:
+def _litellm_rates(row: dict[str, Any], suffix: str) -> dict[str, Any]:
     rates: dict[str, Any] = {}
     for name, key in _LITELLM_NAMES.items():
-        base = row.get(name)
+        base = row.get(name + suffix)
         if isinstance(base, (int, float, Decimal)) and not isinstance(base, bool):
             tiers = [
                 [int(found[1]) * 1000, Decimal(str(rate)) * 1_000_000]
                 for field, rate in row.items()
-                if (found := re.fullmatch(f"{name}_above_([0-9]+)k_tokens", field)) and rate is not None
+                if (found := re.fullmatch(f"{name}_above_([0-9]+)k_tokens{suffix}", field)) and rate is not None
             ]
             price = Decimal(str(base)) * 1_000_000
             rates[key] = [price, *sorted(tiers)] if tiers else price
@@ -3107,8 +3216,7 @@ def _store_row(row: tuple[Any, ...], until: float) -> int | None:
     until = monotonic_s() + wait_s
     try:
         with write_lock(wait_s):
-            connection = connect(until - monotonic_s())
-            left_s = until - monotonic_s()
+            connection, left_s = connect(wait_s), until - monotonic_s()
             if not _kept and not _lost_rows and left_s > 0.9 * wait_s:
                 return _write_row(connection, row)
             with bounded_wait(connection, left_s):

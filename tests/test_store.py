@@ -802,7 +802,7 @@ def test_importing_promptry_opens_nothing(tmp_path: Path, run_python: Any) -> No
 
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere an open file cannot be deleted")
 @pytest.mark.parametrize("how", ["deleted", "replaced by an empty one", "replaced by a backup", "with its log"])
-def test_a_store_that_is_deleted_or_replaced_is_opened_anew(store: Path, tmp_path: Path, how: str) -> None:
+def test_a_store_that_is_deleted_or_replaced_is_opened_anew(store: Path, tmp_path: Path, clock: Any, how: str) -> None:
     promptry.save_prompt("p", "stored", tag="prod")
     promptry.backup(tmp_path / "backup.db")
     promptry.save_prompt("p", "later", tag="prod")
@@ -816,6 +816,7 @@ def test_a_store_that_is_deleted_or_replaced_is_opened_anew(store: Path, tmp_pat
     if how == "replaced by a backup":
         Path(f"{store}-wal").unlink()
         (tmp_path / "backup.db").rename(store)
+    clock(0.2)
     wanted = "stored" if how == "replaced by a backup" else "default"
     assert promptry.render_prompt("p", "default", env="prod", ttl=0) == wanted
     id = promptry.track_invocation("p")
@@ -825,7 +826,7 @@ def test_a_store_that_is_deleted_or_replaced_is_opened_anew(store: Path, tmp_pat
 
 
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere an open file cannot be deleted")
-def test_every_thread_leaves_a_deleted_file(store: Path) -> None:
+def test_every_thread_leaves_a_deleted_file(store: Path, clock: Any) -> None:
     promptry.track_invocation("p")
     go, ids = threading.Barrier(5, timeout=10), []
 
@@ -840,6 +841,7 @@ def test_every_thread_leaves_a_deleted_file(store: Path) -> None:
         thread.start()
     go.wait()
     store.unlink()
+    clock(0.2)
     go.wait()
     for thread in threads:
         thread.join()

@@ -97,6 +97,7 @@ __all__ = [
     "BudgetStatus",
     "budget_guard",
     "budget_status",
+    "check_budgets",
     "list_budgets",
     "remove_budget",
     "set_budget",
@@ -1017,9 +1018,9 @@ _FIRST_SCHEMA = (
     f"""CREATE TABLE budgets (
         id INTEGER PRIMARY KEY,
         scope TEXT NOT NULL CHECK (scope IN ('global', 'module', 'prompt')),
-        target TEXT,
+        target TEXT CHECK (trim(target) <> '' AND (scope <> 'module' OR target NOT GLOB '*[./]*')),
         period TEXT NOT NULL CHECK (period IN ('daily', 'monthly')),
-        limit_usd REAL NOT NULL CHECK (typeof(limit_usd) = 'real' AND limit_usd > 0),
+        limit_usd REAL NOT NULL CHECK (typeof(limit_usd) = 'real' AND limit_usd > 0 AND limit_usd < 9e999),
         created_at TEXT NOT NULL DEFAULT {_NOW},
         CHECK ((scope = 'global') = (target IS NULL)))""",
     "CREATE UNIQUE INDEX budgets_once ON budgets (scope, coalesce(target, ''), period)",
@@ -3007,8 +3008,8 @@ _kept_bytes = 0
 _lost_rows = 0
 _told_faults: set[str] = set()
 _last_request: contextvars.ContextVar[str | None] = contextvars.ContextVar("promptry_request", default=None)
-_Reservation = tuple[str, list[int]] | None
-_reservation: contextvars.ContextVar[_Reservation] = contextvars.ContextVar("promptry_reservation", default=None)
+_Reservations = tuple[tuple[str, list[int]], ...]
+_reservations: contextvars.ContextVar[_Reservations] = contextvars.ContextVar("promptry_reservations", default=())
 
 
 def track_invocation(
@@ -3089,24 +3090,27 @@ def _check_call(name: Any, metadata: Any, version: Any, sample_rate: Any, max_ca
         )
 
 
-@contextlib.contextmanager
-def reserved_for(name: str, id: int) -> Iterator[list[int]]:
-    """Have the next call of that name within the block settle a reservation; gives a list, empty once it has."""
+def hold_reservation(name: str, id: int) -> list[int]:
+    """Have the next call of that name in this context settle a reservation; returns a list, empty once it has."""
     left = [id]
-    token = _reservation.set((name, left))
-    try:
-        yield left
-    finally:
-        _reservation.reset(token)
+    _reservations.set((*_reservations.get(), (name, left)))
+    return left
+
+
+def drop_reservation(left: list[int]) -> int | None:
+    """Have no further call settle a reservation, and return its id if none has; the context may be another one."""
+    _reservations.set(tuple(entry for entry in _reservations.get() if entry[1] is not left))
+    with contextlib.suppress(IndexError):
+        return left.pop()
+    return None
 
 
 def take_reservation(name: str) -> int | None:
-    """Return the reservation that a call of that name settles, once."""
-    found = _reservation.get()
-    if found is None or found[0] != name:
-        return None
-    with contextlib.suppress(IndexError):
-        return found[1].pop()
+    """Return the reservation that a call of that name settles, once; that of the innermost block goes first."""
+    for known, left in reversed(_reservations.get()):
+        if known == name:
+            with contextlib.suppress(IndexError):
+                return left.pop()
     return None
 
 
@@ -3374,17 +3378,22 @@ def last_request_id() -> str | None:
 # === BUDGETS: caps on what a period may cost, asked before a call and settled after it
 # ======================================================================================
 # Uses: ERRORS, CLOCK, SETTINGS, TABLES, STORE, SCOPE, PRICES, INVOCATIONS.   Writes: budgets, invocations.
-# Public: BudgetStatus, set_budget, remove_budget, list_budgets, budget_status, budget_guard.
+# Public: BudgetStatus, set_budget, remove_budget, list_budgets, budget_status, check_budgets, budget_guard.
 #
 # A call is admitted while what is settled and what is reserved are below the limit; the look and the reservation are
-# one immediate transaction, so of many processes none sees less than all. Settled spend is kept by prompt, and a look
-# reads only what came since: ids grow in the order of commits, and what changes older rows moves the epoch.
+# one immediate transaction, so of many processes none sees less than all. The sums of the month are kept, and a look
+# reads only what came since: ids grow in the order of commits, and what changes older rows moves the epoch. They are
+# counted anew each minute, for rows changed by hand, and outside the lock that every writer waits for.
 
 SCOPES, PERIODS = ("global", "module", "prompt"), ("daily", "monthly")
 _SET_CAP = """INSERT INTO budgets (scope, target, period, limit_usd, created_at) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (scope, coalesce(target, ''), period) DO UPDATE SET limit_usd = excluded.limit_usd RETURNING id"""
-_RECOUNT_S = 60.0
-_PATIENCE_S = 2.0
+_CAPS = "SELECT id, scope, target, period, limit_usd FROM budgets"
+_CAPS_OF = f"{_CAPS} WHERE (scope, coalesce(target, '')) IN (VALUES ('global', ''), ('module', ?), ('prompt', ?))"
+_RECOUNT_S, _USUAL_S = 60.0, 10.0
+_PATIENCE_S, _KEEP_LAPSED_S = 2.0, 3600.0
+
+_Cap = tuple[int, str, str | None, str, float]
 
 
 class BudgetStatus(NamedTuple):
@@ -3410,18 +3419,30 @@ class BudgetStatus(NamedTuple):
 
 
 class _Spend(NamedTuple):
-    """What calls up to `last` cost by (period, prompt): (USD, unpriced calls); and the ids that were reserved then."""
+    """What a month's calls up to `last` cost: [USD, unpriced calls] by (day or month, scope, target); ids reserved."""
 
-    path: Path
-    day: str
+    month: str
     epoch: int
     at: float
     last: int
-    settled: dict[tuple[str, str], tuple[float, int]]
+    sums: dict[tuple[Any, ...], list[Any]]
     open: tuple[int, ...]
 
 
 _spend: _Spend | None = None
+_usual: dict[str, tuple[float, float]] = {}
+_counting = threading.Lock()
+
+
+def _forget_spend() -> None:
+    global _spend, _counting
+    _spend, _counting = None, threading.Lock()
+    _usual.clear()
+
+
+at_store_change(_forget_spend)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_spend)
 
 
 def set_budget(scope: str, target: str | None, period: str, limit_usd: float) -> int:
@@ -3431,11 +3452,15 @@ def set_budget(scope: str, target: str | None, period: str, limit_usd: float) ->
     replaced. Errors: WrongUse, StoreError. Writes: budgets.
     """
     _check_budget(scope, target, period)
-    if isinstance(limit_usd, bool) or not isinstance(limit_usd, (int, float)) or not 0 < limit_usd < math.inf:
+    if not _is_dollars(limit_usd) or not limit_usd:
         raise WrongUse(f"The limit is {limit_usd!r}; it takes US dollars, more than 0.")
     with transact() as connection:
         rows = connection.execute(_SET_CAP, (scope, target, period, float(limit_usd), now_text())).fetchall()
     return int(rows[0][0])
+
+
+def _is_dollars(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 10**12
 
 
 def _check_budget(scope: Any, target: Any, period: Any) -> None:
@@ -3445,10 +3470,15 @@ def _check_budget(scope: Any, target: Any, period: Any) -> None:
         raise WrongUse(f"The period is {period!r}; it takes daily or monthly.", nearest(str(period), PERIODS))
     if scope == "global" and target is not None:
         raise WrongUse(f"A global budget has no target; {target!r} is given.", "Leave it out, or name another scope.")
-    if scope != "global":
-        check_name(target, f"target of a {scope} budget")
-    if scope == "module" and module_of(target) != target:
-        raise WrongUse(f"'{target}' is no module.", f"The module of such a prompt is '{module_of(target)}'.")
+    if scope != "global" and _bindable(check_name(target, f"target of a {scope} budget")) != target:
+        raise WrongUse(f"The target is {target!r}; no store can hold half a character.")
+    if scope == "module" and module_of(str(target)) != target:
+        raise WrongUse(f"'{target}' is no module.", f"The module of such a prompt is '{module_of(str(target))}'.")
+
+
+def _bindable(text: str) -> str:
+    """Return a text as its row is stored: half characters become question marks."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def remove_budget(scope: str, target: str | None, period: str) -> None:
@@ -3468,35 +3498,51 @@ def list_budgets(limit: int = 50, before: str | None = None) -> dict[str, Any]:
     return page(rows[start : start + read_limit(limit)], len(rows), limit, before)
 
 
+def check_budgets() -> list[BudgetStatus]:
+    """Return the budgets that are spent, the newest first."""
+    return [status for status in budget_status() if status.breached]
+
+
 def budget_status() -> list[BudgetStatus]:
     """Return every budget with what its period has cost, the newest first.
 
     Units: USD. share is spent / limit; breached means spent >= limit; forecast is spent over the elapsed share of the
     period, None in its first hundredth. Reservations count to neither.
     """
-    budgets = _list_caps()
-    if not budgets:
+    if not fetch("SELECT 1 FROM budgets LIMIT 1"):
         return []
-    with translated_faults(), write_lock(PATIENCE_S):
-        connection, now = connect(), now_text()
-        is_ours = not connection.in_transaction
-        try:
-            if is_ours:
-                connection.execute("BEGIN")
-            held = _held_at(connection, now)
-            return [_status_of(budget, now, _settled_spend(connection, now), held) for budget in budgets]
-        finally:
-            if is_ours and connection.in_transaction:
-                connection.execute("COMMIT")
+    now = now_text()
+    with translated_faults():
+        _count_ahead(now)
+        with write_lock(PATIENCE_S), _snapshot(connect()) as connection:
+            caps: list[_Cap] = connection.execute(f"{_CAPS} ORDER BY id DESC").fetchall()
+            sums, held = _month_sums(connection, now), _held_at(connection, now)
+            return [_status_of(cap, now, *_money_of(cap, now, sums, held)) for cap in caps]
 
 
-def _list_caps() -> list[dict[str, Any]]:
-    return fetch("SELECT id, scope, target, period, limit_usd FROM budgets ORDER BY id DESC LIMIT 1000")
+@contextlib.contextmanager
+def _snapshot(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Have the reads of a block see one state of the file."""
+    connection.execute("BEGIN")
+    try:
+        yield connection
+    finally:
+        if connection.in_transaction:
+            connection.execute("COMMIT")
 
 
-def _covers(cap: dict[str, Any], name: str) -> bool:
-    scope, target = cap["scope"], cap["target"]
-    return bool(scope == "global" or target == (name if scope == "prompt" else module_of(name)))
+def _scopes_of(name: str) -> tuple[tuple[str, str | None], ...]:
+    """Return the scope and target of every budget that can cover a prompt."""
+    return ("global", None), ("module", module_of(name)), ("prompt", name)
+
+
+def _money_of(
+    cap: _Cap, now: str, sums: dict[tuple[Any, ...], list[Any]], held: dict[tuple[Any, ...], float]
+) -> tuple[float, float, int]:
+    """Return what counts to a cap in its present period: USD spent, USD reserved, calls without a cost."""
+    _, scope, target, period, _ = cap
+    spent, unpriced = sums.get((now[:10] if period == "daily" else now[:7], scope, target), (0.0, 0))
+    return spent, held.get((scope, target), 0.0), unpriced
 
 
 def _period_of(period: str, now: str) -> tuple[str, str]:
@@ -3507,72 +3553,98 @@ def _period_of(period: str, now: str) -> tuple[str, str]:
     return f"{now[:7]}-01", f"{year + month // 12:04d}-{month % 12 + 1:02d}-01"
 
 
-def _status_of(
-    cap: dict[str, Any], now: str, settled: dict[tuple[str, str], tuple[float, int]], held: list[tuple[str, float]]
-) -> BudgetStatus:
-    since, until = _period_of(cap["period"], now)
-    own = [value for (period, name), value in settled.items() if period == cap["period"] and _covers(cap, name)]
-    spent = math.fsum(usd for usd, _ in own)
-    reserved = math.fsum(usd for name, usd in held if _covers(cap, name))
+def _status_of(cap: _Cap, now: str, spent: float, reserved: float, unpriced: int) -> BudgetStatus:
+    id, scope, target, period, limit = cap
+    since, until = _period_of(period, now)
     start, end, moment = (seconds_of(text) or 0.0 for text in (since, until, now))
     elapsed = (moment - start) / (end - start)
-    return BudgetStatus(
-        id=str(cap["id"]),
-        scope=cap["scope"],
-        target=cap["target"],
-        period=cap["period"],
-        limit_usd=cap["limit_usd"],
-        since=since,
-        until=until,
-        spent_usd=spent,
-        reserved_usd=reserved,
-        share=spent / cap["limit_usd"],
-        breached=spent >= cap["limit_usd"],
-        forecast_usd=spent / elapsed if elapsed >= 0.01 else None,
-        unpriced=sum(unpriced for _, unpriced in own),
-    )
+    forecast, money = spent / elapsed if elapsed >= 0.01 else None, (limit, since, until, spent, reserved)
+    return BudgetStatus(str(id), scope, target, period, *money, spent / limit, spent >= limit, forecast, unpriced)
 
 
-def _settled_spend(connection: sqlite3.Connection, now: str) -> dict[tuple[str, str], tuple[float, int]]:
-    """Return what the present month and day cost by (period, prompt), reading what came since the last look."""
+def _count_ahead(now: str) -> bool:
+    """Count the month where that is due, before the lock is taken that every writer waits for; tells whether it was."""
     global _spend
-    day, epoch, known = now[:10], ledger_epoch(connection), _spend
-    fits = known is not None and (known.path, known.day, known.epoch) == (store_path(), day, epoch)
-    if known is None or not fits or monotonic_s() - known.at > _RECOUNT_S:
-        known = _Spend(store_path(), day, epoch, monotonic_s(), 0, {}, ())
-        rows: list[Any] = connection.execute(_SPENT, (f"{day[:7]}-01",)).fetchall()
-        open_ids = [id for (id,) in connection.execute(_OPEN_IDS)]
-    else:
-        rows, open_ids = [], []
-        for id, *row, status in connection.execute(_SINCE, (known.last, json.dumps(known.open))).fetchall():
-            if status == "reserved":
-                open_ids.append(id)
-            else:
-                rows.append(row)
-    for at, name, usd, unpriced in rows:
-        for period in ("monthly",) * (at[:7] == day[:7]) + ("daily",) * (at == day):
-            before = known.settled.get((period, name), (0.0, 0))
-            known.settled[period, name] = (before[0] + (usd or 0.0), before[1] + unpriced)
-    # The greatest id there is, not the greatest seen: that of a reservation given back may be used again.
-    (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM invocations").fetchone()
-    _spend = known._replace(last=last, open=tuple(open_ids))
-    return known.settled
+    connection = connect(_PATIENCE_S)
+    age_of_count = _age_of_count(connection, now)
+    lock = _counting
+    if age_of_count < _RECOUNT_S or not lock.acquire(blocking=age_of_count == math.inf):
+        return False
+    try:
+        is_due = _age_of_count(connection, now) >= _RECOUNT_S
+        if is_due:
+            with _snapshot(connection):
+                counted = _count_month(connection, now)
+            if lock is _counting:  # else another store was chosen meanwhile
+                _spend = counted
+        return is_due
+    finally:
+        lock.release()
+
+
+def _age_of_count(connection: sqlite3.Connection, now: str) -> float:
+    """Return how many seconds ago the month was counted, infinitely many where that count no longer holds."""
+    known = _spend
+    if known is None or (known.month, known.epoch) != (now[:7], ledger_epoch(connection)):
+        return math.inf
+    return monotonic_s() - known.at
+
+
+def _count_month(connection: sqlite3.Connection, now: str) -> _Spend:
+    at, epoch, (last,) = monotonic_s(), ledger_epoch(connection), connection.execute(_LAST_ID).fetchone()
+    sums: dict[tuple[Any, ...], list[Any]] = {}
+    _add_to_sums(sums, connection.execute(_SPENT, (f"{now[:7]}-01",)))
+    return _Spend(now[:7], epoch, at, last, sums, tuple(id for (id,) in connection.execute(_OPEN_IDS)))
+
+
+def _add_to_sums(sums: dict[tuple[Any, ...], list[Any]], rows: Iterable[tuple[Any, ...]]) -> None:
+    for day, name, usd, unpriced in rows:
+        for period in (day, day[:7]):
+            for scope, target in _scopes_of(str(name)):
+                entry = sums.setdefault((period, scope, target), [0.0, 0])
+                entry[0] += usd or 0.0
+                entry[1] += unpriced
+
+
+def _month_sums(connection: sqlite3.Connection, now: str) -> dict[tuple[Any, ...], list[Any]]:
+    """Return the sums of the month, having read what came since the last look; in a transaction and the lock."""
+    global _spend
+    known = _spend
+    if known is None or _age_of_count(connection, now) == math.inf:
+        known = _spend = _count_month(connection, now)
+        return known.sums
+    rows = connection.execute(_SINCE, (known.last, json.dumps(known.open))).fetchall()
+    open_ids = tuple(id for status, id, *_ in rows if status == "reserved")
+    (last,) = connection.execute(_LAST_ID).fetchone()
+    _spend = known._replace(last=last, open=open_ids)
+    _add_to_sums(known.sums, (row for status, _, *row in rows if status != "reserved"))
+    return known.sums
 
 
 _UNPRICED = "cost_usd IS NULL AND (status <> 'error' OR coalesce(tokens_in, 0) > 0)"
 _SPENT = f"""SELECT day, prompt_name, sum(cost_usd), count(CASE WHEN {_UNPRICED} THEN 1 END)
     FROM invocations INDEXED BY calls_by_day WHERE day >= ? AND status <> 'reserved' GROUP BY day, prompt_name"""
-_SINCE = f"""SELECT id, day, prompt_name, cost_usd, {_UNPRICED}, status FROM invocations WHERE id > ?
-    UNION ALL SELECT id, day, prompt_name, cost_usd, {_UNPRICED}, status FROM invocations
+_SINCE = f"""SELECT status, id, day, prompt_name, cost_usd, {_UNPRICED} FROM invocations WHERE id > ?
+    UNION ALL SELECT status, id, day, prompt_name, cost_usd, {_UNPRICED} FROM invocations
     WHERE id IN (SELECT value FROM json_each(?))"""
+# The greatest id there is, not the greatest seen: that of a reservation given back is used again.
+_LAST_ID = "SELECT coalesce(max(id), 0) FROM invocations"
 _OPEN_IDS = "SELECT id FROM invocations INDEXED BY calls_reserved WHERE status = 'reserved'"
 _HELD = """SELECT prompt_name, coalesce(cost_usd, 0.0) FROM invocations INDEXED BY calls_reserved
     WHERE status = 'reserved' AND json_extract(metadata, '$.lease_until') > ?"""
+_DROP_LAPSED = """DELETE FROM invocations INDEXED BY calls_reserved
+    WHERE status = 'reserved' AND json_extract(metadata, '$.lease_until') < ?"""
+_RECENT_COSTS = """SELECT cost_usd FROM invocations INDEXED BY calls_by_prompt
+    WHERE prompt_name = ? AND cost_usd IS NOT NULL AND status <> 'reserved' ORDER BY id DESC LIMIT 200"""
 
 
-def _held_at(connection: sqlite3.Connection, now: str) -> list[tuple[str, float]]:
-    """Return (prompt, USD) for each reservation whose lease is not over."""
-    return connection.execute(_HELD, (now,)).fetchall()
+def _held_at(connection: sqlite3.Connection, now: str) -> dict[tuple[Any, ...], float]:
+    """Return the USD of the reservations whose lease is not over, by scope and target."""
+    held: dict[tuple[Any, ...], float] = {}
+    for name, usd in connection.execute(_HELD, (now,)):
+        for key in _scopes_of(str(name)):
+            held[key] = held.get(key, 0.0) + usd
+    return held
 
 
 def reserve(
@@ -3589,53 +3661,67 @@ def reserve(
     The estimate is the one given, else characters / 4 and max_tokens at the model's rates, else the 95th percentile of
     the prompt's recent costs. Errors: BudgetExceeded, WrongUse, StoreError. Writes: invocations.
     """
-    check_name(name)
-    caps = [cap for cap in _list_caps() if _covers(cap, name)]
-    if not caps:
+    name = _bindable(check_name(name))
+    _check_estimate(estimate_usd, input_chars, max_tokens)
+    mine = (module_of(name), name)
+    if not fetch(_CAPS_OF, mine):
         return None
-    estimate = _estimate_of(name, estimate_usd, model, provider, input_chars, max_tokens)
+    estimate = estimate_usd
+    if estimate is None:
+        estimate = _priced_estimate({"model": model, "provider": provider}, input_chars, max_tokens)
+    if estimate is None:
+        estimate = _usual_cost(name)
+    with translated_faults():
+        counted = _count_ahead(now_text())
     with transact(_PATIENCE_S) as connection:
         now = now_text()
-        settled, held = _settled_spend(connection, now), _held_at(connection, now)
+        if counted:  # a call that ends this late is stored all the same, in a row of its own
+            connection.execute(_DROP_LAPSED, (text_of((seconds_of(now) or 0.0) - _KEEP_LAPSED_S),))
+        caps = connection.execute(_CAPS_OF, mine).fetchall()
+        sums, held = _month_sums(connection, now), _held_at(connection, now)
         for cap in caps:
-            _admit(_status_of(cap, now, settled, held))
-        scope = run_scope()
+            _admit(cap, now, *_money_of(cap, now, sums, held))
         until = text_of((seconds_of(now) or 0.0) + settings_or_default().budget_lease_s)
         facts = {"status": "reserved", "cost_usd": estimate, "lease_until": until, "uid": make_uid(), "model": model}
-        facts["origin"] = "app" if scope is None else "eval"
-        row = (name, None, write_json(facts), None, None, None, now)
-        return connection.execute(INSERT_CALL, row).lastrowid
+        text = write_json({**facts, "origin": "app" if run_scope() is None else "eval"})
+        return connection.execute(INSERT_CALL, (name, None, text, None, None, None, now)).lastrowid
 
 
-def _admit(status: BudgetStatus) -> None:
-    if status.spent_usd + status.reserved_usd >= status.limit_usd:
-        of = "all calls" if status.target is None else f"{status.scope} '{status.target}'"
+def _admit(cap: _Cap, now: str, spent: float, reserved: float, _: int) -> None:
+    __, scope, target, period, limit = cap
+    if spent + reserved >= limit:
+        of = "all calls" if target is None else f"{scope} '{target}'"
         raise BudgetExceeded(
-            f"The {status.period} budget of {of} is ${status.limit_usd:g}: ${status.spent_usd:.6g} are spent and"
-            f" ${status.reserved_usd:.6g} reserved.",
-            f"It begins anew at {status.until}T00:00Z; promptry budget set raises it.",
+            f"The {period} budget of {of} is ${limit:g}: ${spent:.6g} are spent and ${reserved:.6g} reserved.",
+            f"It begins anew at {_period_of(period, now)[1]}T00:00Z; promptry budget set raises it.",
         )
 
 
-def _estimate_of(
-    name: str, given: float | None, model: Any, provider: Any, chars: int | None, max_tokens: int | None
-) -> float:
-    if given is not None:
-        if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 <= given < math.inf:
-            raise WrongUse(f"The estimate is {given!r}; it takes US dollars, 0 or more.")
-        return float(given)
-    if model is not None and chars is not None and max_tokens is not None:
-        card = find_card({"model": model, "provider": provider}, now_text())
-        tokens = max(1, round(chars / 4))
-        price = card and price_of(tokens, {"input_uncached": tokens, "output_visible": max_tokens}, card)
-        if price:
-            return float(price.cost_usd)
+def _check_estimate(usd: Any, chars: Any, max_tokens: Any) -> None:
+    if usd is not None and not _is_dollars(usd):
+        raise WrongUse(f"The estimate is {usd!r}; it takes US dollars, 0 or more.")
+    if not {type(chars), type(max_tokens)} <= {int, type(None)}:
+        raise WrongUse(f"input_chars is {chars!r} and max_tokens {max_tokens!r}; each takes a whole number.")
+
+
+def _priced_estimate(facts: dict[str, Any], chars: int | None, max_tokens: int | None) -> float | None:
+    if chars is None or max_tokens is None or min(chars, max_tokens) < 0:  # some servers take -1 for "no limit"
+        return None
+    card, tokens = find_card(facts, now_text()), max(1, round(chars / 4))
+    price = card and price_of(tokens, {"input_uncached": tokens, "output_visible": max_tokens}, card)
+    return float(price.cost_usd) if price else None
+
+
+def _usual_cost(name: str) -> float:
+    """Return the 95th percentile of a prompt's last 200 costs; where there are so many, some seconds old."""
+    known = _usual.get(name)
+    if known is not None and monotonic_s() - known[0] < _USUAL_S:
+        return known[1]
     recent = sorted(row["cost_usd"] for row in fetch(_RECENT_COSTS, (name,)))
-    return float(recent[math.ceil(0.95 * len(recent)) - 1]) if recent else 0.0
-
-
-_RECENT_COSTS = """SELECT cost_usd FROM invocations INDEXED BY calls_by_prompt
-    WHERE prompt_name = ? AND cost_usd IS NOT NULL AND status <> 'reserved' ORDER BY id DESC LIMIT 200"""
+    usd = float(recent[math.ceil(0.95 * len(recent)) - 1]) if recent else 0.0
+    if len(recent) == 200 and len(_usual) < 10_000:
+        _usual[name] = (monotonic_s(), usd)
+    return usd
 
 
 def release(id: int) -> None:
@@ -3644,28 +3730,14 @@ def release(id: int) -> None:
         connection.execute("DELETE FROM invocations WHERE id = ? AND status = 'reserved'", (id,))
 
 
-@contextlib.contextmanager
-def budget_guard(name: str, estimate_usd: float | None = None, **about: Any) -> Iterator[int | None]:
-    """Run a block only while the budgets of a prompt allow it; the next track_invocation(name) in it settles.
-
-    `about` says more for the estimate: model, provider, input_chars, max_tokens. What the block does not use is given
-    back. A store that cannot be read allows the call unless [budget] if_unreadable = "refuse". Errors: BudgetExceeded
-    before the block, WrongUse.
-    """
-    id = reserve_or_pass(name, estimate_usd=estimate_usd, **about)
-    if id is None:
-        yield None
-        return
-    with reserved_for(name, id) as left:
-        try:
-            yield id
-        finally:
-            if left:
-                give_back(left.pop())
-
-
 def reserve_or_pass(name: str, **about: Any) -> int | None:
-    """Reserve for a call, or let it pass where the store cannot be used and the settings do not refuse it then."""
+    """Reserve for a call as a guard does; within a guard of its name, the call has what that has reserved."""
+    held = take_reservation(name)
+    return _reserve_or_pass(name, about) if held is None else held
+
+
+def _reserve_or_pass(name: str, about: dict[str, Any]) -> int | None:
+    """Reserve, or let a call pass where the store cannot be used and the settings do not refuse it then."""
     try:
         return reserve(name, **about)
     except StoreError as error:
@@ -3681,6 +3753,64 @@ def give_back(id: int) -> None:
         release(id)
     except StoreError as error:
         log.error("a reservation lapses at the end of its lease: %s", error)
+
+
+def budget_guard(
+    name: str,
+    estimate_usd: float | None = None,
+    *,
+    model: str | None = None,
+    provider: str | None = None,
+    input_chars: int | None = None,
+    max_tokens: int | None = None,
+) -> _Guard:
+    """Run a block, or a function, only while the budgets of a prompt allow it.
+
+    The next track_invocation(name) within settles what is reserved before; what is not used is given back. A store that
+    cannot be used allows the call unless [budget] if_unreadable = "refuse". Errors: BudgetExceeded before the block,
+    WrongUse. Writes: invocations.
+    """
+    about = {"estimate_usd": estimate_usd, "model": model, "provider": provider}
+    return _Guard(name, {**about, "input_chars": input_chars, "max_tokens": max_tokens})
+
+
+class _Guard:
+    """A guard around one block at a time or a function; one of contextlib would not wait for a coroutine."""
+
+    def __init__(self, name: str, about: dict[str, Any]) -> None:
+        self._name, self._about = name, about
+        self._left: list[int] | None = None
+
+    def __enter__(self) -> int | None:
+        if self._left is not None:
+            raise WrongUse("This guard is around another block.", "Make one for each: with budget_guard(...).")
+        id = _reserve_or_pass(self._name, self._about)
+        self._left = [] if id is None else hold_reservation(self._name, id)
+        return id
+
+    def __exit__(self, *fault: Any) -> None:
+        left, self._left = self._left, None
+        id = None if left is None else drop_reservation(left)
+        if id is not None:
+            give_back(id)
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        import inspect
+
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise WrongUse("A guard cannot stand around a generator, which runs later.", "Put the block inside it.")
+
+        @functools.wraps(function)
+        def guarded(*args: Any, **keywords: Any) -> Any:
+            with _Guard(self._name, self._about):
+                return function(*args, **keywords)
+
+        @functools.wraps(function)
+        async def guarded_task(*args: Any, **keywords: Any) -> Any:
+            with _Guard(self._name, self._about):
+                return await function(*args, **keywords)
+
+        return guarded_task if inspect.iscoroutinefunction(function) else guarded
 
 
 # ======================================================================================

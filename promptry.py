@@ -2183,6 +2183,13 @@ _TOTALS = {
     **dict.fromkeys(("cache_write", "cache_write_5m", "cache_write_1h"), "cache_write_tokens"),
     "reasoning": "reasoning_tokens",
 }
+_INSIDE = ("usage", "usage_metadata", "usageMetadata", "prompt_eval_count", "eval_count")
+_BESIDE = {
+    "model": ("model", "model_version", "modelVersion"),
+    "response_id": ("id", "response_id", "responseId"),
+    "service_tier": ("service_tier",),
+}
+_OLLAMA_KEYS = (*_INSIDE[3:], "total_duration", "load_duration", "prompt_eval_duration", "eval_duration")
 COUNT_NAMES = {"tokens_in", "tokens_out", "input_tokens", "output_tokens", "prompt_tokens", "completion_tokens"}
 
 _fits: dict[tuple[Any, ...], _Shape | None] = {}
@@ -2207,9 +2214,47 @@ class _Shape(NamedTuple):
     sides: dict[str, str]
 
 
-def plain_usage(usage: Any) -> Any:
-    """Return a provider's usage object as plain JSON values, whatever class it has."""
-    if type(usage) is dict:
+def read_response(given: Any, provider: str | None = None) -> tuple[Usage, Any, dict[str, Any]]:
+    """Return what a usage object or the whole response around it says: read, as plain values, and what is beside it.
+
+    Shape of the last: {model, response_id, service_tier, cost}, as far as the response has them. Of a whole response
+    nothing else is kept: its text is no usage.
+    """
+    is_usage = type(given) is dict and given.keys().isdisjoint(_INSIDE)
+    usage, told = (given, {}) if is_usage else open_response(given)
+    maker = provider or told.get("model")
+    found = read_usage(usage, maker)
+    if found.faults and type(usage) is dict:  # the values of a plain dict may be objects: dict(response.usage)
+        plain = plain_usage(usage, deep=True)
+        again = read_usage(plain, maker)
+        if not again.faults:
+            return again, plain, told
+    return found, usage, told
+
+
+def open_response(given: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the plain usage inside a whole response, and what stands beside it; a usage object stays itself."""
+    try:
+        read: Callable[[str], Any] = given.get if isinstance(given, dict) else lambda key: getattr(given, key, None)
+        key = next((key for key in _INSIDE if read(key) is not None), None)
+        is_response = key is not None or (given if isinstance(given, dict) else vars(given)).keys() & _INSIDE
+        if not is_response:
+            return plain_usage(given), {}
+        beside = {name: next(filter(None, map(read, keys)), None) for name, keys in _BESIDE.items()}
+        told = {name: value for name, value in beside.items() if isinstance(value, str)}
+        hidden = read("_hidden_params")
+        if isinstance(hidden, dict) and hidden.get("response_cost") is not None:
+            told["cost"] = hidden["response_cost"]
+        if key in _OLLAMA_KEYS:
+            return {key: read(key) for key in _OLLAMA_KEYS if read(key) is not None}, told
+        return plain_usage(read(key)) if key else None, told
+    except Exception:
+        return plain_usage(given), {}
+
+
+def plain_usage(usage: Any, deep: bool = False) -> Any:
+    """Return a provider's usage object as plain JSON values, whatever class it has; a dict is plain unless `deep`."""
+    if type(usage) is dict and not deep:
         return usage
     try:
         if hasattr(usage, "model_dump"):
@@ -2232,11 +2277,15 @@ def _plain_object(value: Any, depth: int = 0) -> Any:
 
 
 def read_usage(usage: Any, provider: str | None = None) -> Usage:
-    """Return what a usage object says; of a shape that nobody knows it says nothing, and is at fault as a whole."""
+    """Return what a usage object says; of a shape that nobody knows it says nothing, and is at fault as a whole.
+
+    Source: assets/usage.json; Google's OpenAI-compatible API counts thoughts in the overall total alone.
+    """
     shape = _fitting(usage, False) if isinstance(usage, dict) else None
     if shape is None:
         return Usage(None, None, {}, ["usage"])
-    return _read_shape(shape, usage, "google" in (provider or ""))
+    maker = provider or ""
+    return _read_shape(shape, usage, "google" in maker or "gemini" in maker)
 
 
 def _fitting(usage: dict[str, Any], is_facts: bool) -> _Shape | None:
@@ -2250,7 +2299,8 @@ def _fitting(usage: dict[str, Any], is_facts: bool) -> _Shape | None:
 
     def leads_on(path: _Path) -> bool:
         inside, steps = usage.get(path[0]), path[1]
-        return inside is not None and not (steps and type(inside) is dict and steps[0] not in inside)
+        is_named = bool(steps) and type(inside) is dict and isinstance(steps[0], str)
+        return inside is not None and not (is_named and steps[0] not in inside)
 
     known = (shape for shape in _shapes() if any(usage.get(key) is not None for key in shape.keys))
     fit = _shapes()[-1] if is_facts else next(known, None)
@@ -2308,7 +2358,7 @@ def _too_great(shape: _Shape, usage: dict[str, Any], side: str) -> str:
 
 
 def _sums_of(usage: dict[str, Any], terms: tuple[_Term, ...], faults: list[str]) -> dict[str, int]:
-    """Return the sum of the terms of each slot; of the paths of a term the first that leads to anything counts."""
+    """Return the sum of the terms of each slot; of a term's paths the first that leads to more than zero counts."""
     sums: dict[str, int] = {}
     for slot, sign, paths in terms:
         for key, steps in paths:
@@ -2317,7 +2367,10 @@ def _sums_of(usage: dict[str, Any], terms: tuple[_Term, ...], faults: list[str])
                 value = value.get(steps[0]) if type(value) is dict and len(steps) == 1 else _find(value, steps)
             if value is None:
                 continue
-            if type(value) is int and 0 <= value < MAX_COUNT:
+            if type(value) is int and value == 0:
+                sums.setdefault(slot, 0)
+                continue
+            if type(value) is int and 0 < value < MAX_COUNT:
                 sums[slot] = sums.get(slot, 0) + sign * value
             elif type(value) is float and value.is_integer() and 0 <= value < MAX_COUNT:
                 sums[slot] = sums.get(slot, 0) + sign * int(value)
@@ -2328,13 +2381,15 @@ def _sums_of(usage: dict[str, Any], terms: tuple[_Term, ...], faults: list[str])
 
 
 def _find(value: Any, steps: tuple[str | tuple[str, str], ...]) -> Any:
-    """Return what stands below a value; what stands in the way, where a dict or list should be, is returned itself."""
+    """Return what stands below a value; what is in the way, where a dict or list should be, comes back in a list."""
     for step in steps:
         if isinstance(step, str):
             if type(value) is not dict:
-                return value
+                return [value]
             value = value.get(step)
-        elif isinstance(value, list):
+        elif type(value) is not list:
+            return [value]
+        else:
             field, wanted = step
             items = (item for item in value if isinstance(item, dict))
             value = next((item for item in items if str(item.get(field)).upper() == wanted), None)
@@ -3057,10 +3112,10 @@ def record_call(
     until = monotonic_s() + settings_or_default().wait_ms / 1000
     try:
         uid, at = make_uid(), now_text()
-        request = str(request_id or facts.get("response_id") or uid)
-        _last_request.set(request)
         facts = {**span_facts(), **facts, "uid": uid}
         _note_usage(facts)
+        request = str(request_id or facts.get("response_id") or uid)
+        _last_request.set(request)
         _note_cost(facts, at, until)
         _note_scope(facts)
         if texts != (None, None):
@@ -3124,8 +3179,11 @@ def _note_usage(facts: dict[str, Any]) -> None:
     """Write the tokens of a call into its facts: inclusive totals and disjoint buckets, and what cannot be meant."""
     usage, provider = facts.get("usage"), facts.get("provider")
     if usage is not None:
-        usage = facts["usage"] = plain_usage(usage)
-        found = read_usage(usage, provider if isinstance(provider, str) else None)
+        maker = facts.get("model") if provider is None else provider
+        found, usage, told = read_response(usage, maker if isinstance(maker, str) else None)
+        facts["usage"] = usage
+        if told:
+            _note_beside(facts, told)
         if isinstance(usage, dict) and _is_amount(usage.get("cost")):
             facts["provider_cost_usd"] = usage["cost"]
     elif not facts.keys().isdisjoint(COUNT_NAMES):
@@ -3143,6 +3201,18 @@ def _note_usage(facts: dict[str, Any]) -> None:
     if found.faults:
         facts["usage_faults"] = found.faults
         _tell_once(facts, found.faults)
+
+
+def _note_beside(facts: dict[str, Any], told: dict[str, Any]) -> None:
+    """Write what a whole response says of itself into the facts of its call, where the caller did not."""
+    served = told.pop("model", None)
+    if served is not None and facts.setdefault("model", served) != served:
+        facts.setdefault("served_model", served)
+    cost = told.pop("cost", None)
+    if _is_amount(cost):
+        facts["provider_cost_usd"] = cost
+    for name, value in told.items():
+        facts.setdefault(name, value)
 
 
 def _tell_once(facts: dict[str, Any], faults: list[str]) -> None:
@@ -3171,7 +3241,9 @@ def _note_cost(facts: dict[str, Any], at: str, until: float) -> None:
 
 def _is_amount(value: Any) -> bool:
     """Tell whether a value is a number of dollars or seconds that can be meant."""
-    return isinstance(value, (int, float, Decimal)) and not isinstance(value, bool) and 0 <= value < 10**12
+    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
+        return False
+    return not (isinstance(value, Decimal) and value.is_nan()) and 0 <= value < 10**12
 
 
 def price_facts(facts: dict[str, Any], at: str, wait_s: float) -> dict[str, Any]:

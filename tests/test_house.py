@@ -65,6 +65,7 @@ BROAD_EXCEPTS = {
     "_safe_repr": "repr() of a caller's value is not our code",
     "_quietly": "never breaks the caller: his call of a provider goes on unrecorded",
     "plain_usage": "a provider's usage object is not our code",
+    "open_response": "a provider's response is not our code",
     "load_suites": "a suite's module is not our code; becomes a ConfigError",
 }
 

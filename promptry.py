@@ -5074,6 +5074,9 @@ def import_prices(path: Path) -> dict[str, Any]:
         raise WrongUse(f"{path} is no price table: {error}.", "Give a JSON file.") from None
     table = compact_prices(raw, f"{path.name} of {now_text()[:10]}")
     version = save_dataset(IMPORTED, [plain_json(table)])
+    newest = fetch("SELECT max(version) AS version FROM datasets WHERE name = ?", (IMPORTED,))[0]["version"]
+    if version != newest:  # this table was in force before another one: it comes again as the newest
+        version = save_dataset(IMPORTED, [plain_json({**table, "again": now_text()})])
     forget_imported_prices()
     models = sum(len(provider["models"]) for provider in table["providers"].values())
     return {"source": table["source"], "models": models, "version": version}

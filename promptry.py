@@ -7911,14 +7911,22 @@ class Parameter(NamedTuple):
 
 
 class Read(NamedTuple):
-    """One question: its function's name, the command's words, the function, what it takes, and its text for people."""
+    """One question: the command's words, the function that answers, its text for people, and what it is for."""
 
-    name: str
     command: str
     function: Callable[..., Any]
-    parameters: tuple[Parameter, ...]
     render: Callable[[Any], str]
     sentence: str
+
+    @property
+    def name(self) -> str:
+        """Return the function's name, which is that of the SQL and of the tool too."""
+        return self.function.__name__
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Return what can be asked: what the function takes."""
+        return _parameters_of(self.function)
 
 
 _KINDS = {"str": str, "int": int, "float": float, "bool": bool}
@@ -7951,43 +7959,41 @@ _ASKED = {
 }
 
 
-def _make_read(command: str, function: Callable[..., Any], render: Callable[[Any], str], sentence: str) -> Read:
-    """Make a row of the table; what the read can be asked is what its function takes."""
+@functools.cache
+def _parameters_of(function: Callable[..., Any]) -> tuple[Parameter, ...]:
     parameters = []
     for name, taken in inspect.signature(function).parameters.items():
         required = taken.default is taken.empty and name != "id"
         kind = _KINDS[str(taken.annotation).partition(" ")[0]]
         parameters.append(Parameter(name, kind, _ASKED[name], required, required or name in _POSITIONAL))
-    return Read(function.__name__, command, function, tuple(parameters), render, sentence)
+    return tuple(parameters)
 
 
 READS = (
-    _make_read("prompt list", list_prompts, render_prompts, "List the prompts, the latest changed first."),
-    _make_read("prompt show", get_prompt, render_version, "Show a prompt: its versions, and the text of one."),
-    _make_read("prompt diff", diff_prompts, render_diff, "Show what changed between two versions of a prompt."),
-    _make_read("suites", list_suites, render_suites, "List the suites, with the newest run of each."),
-    _make_read("runs", list_runs, render_runs, "List the runs, newest first; with an ID show one with all its cases."),
-    _make_read("runs", get_run, render_run, "Show one run with its cases."),
-    _make_read(
+    Read("prompt list", list_prompts, render_prompts, "List the prompts, the latest changed first."),
+    Read("prompt show", get_prompt, render_version, "Show a prompt: its versions, and the text of one."),
+    Read("prompt diff", diff_prompts, render_diff, "Show what changed between two versions of a prompt."),
+    Read("suites", list_suites, render_suites, "List the suites, with the newest run of each."),
+    Read("runs", list_runs, render_runs, "List the runs, newest first; with an ID show one with all its cases."),
+    Read("runs", get_run, render_run, "Show one run with its cases."),
+    Read(
         "compare",
         compare_runs,
         lambda found: render_comparison(found.to_dict()),
         "Compare a run with a baseline: a run, a tag, or what it was judged against. Exits 1 if it got worse.",
     ),
-    _make_read("calls", list_calls, render_calls, "List the recorded calls, newest first; with an ID show one."),
-    _make_read("calls", get_call, render_call, "Show one call with its texts and all that was measured."),
-    _make_read("traces", list_traces, render_traces, "List the traces, newest first; with an ID show one as a tree."),
-    _make_read("traces", get_trace, render_trace, "Show the spans and calls of a trace as a tree."),
-    _make_read(
-        "cost", list_costs, render_costs, "Sum what was spent by module, prompt, version, model, day or origin."
-    ),
-    _make_read("prices check", list_unpriced, render_unpriced, "List models whose calls have no cost; exits 1 if any."),
-    _make_read("budget list", list_budgets, render_budgets, "List the budgets with what their periods have cost."),
-    _make_read("feedback", list_feedback, render_feedback, "List the ratings and comments, newest first."),
-    _make_read("votes", list_votes, render_votes, "List the votes, newest first; with a NAME analyse its down votes."),
-    _make_read("votes", analyze_votes, render_vote_analysis, "Tell how a prompt's versions were voted on, and why."),
-    _make_read("dataset list", list_datasets, render_datasets, "List the datasets, the latest changed first."),
-    _make_read("dataset show", get_dataset, render_dataset, "Show one version of a dataset with its items."),
+    Read("calls", list_calls, render_calls, "List the recorded calls, newest first; with an ID show one."),
+    Read("calls", get_call, render_call, "Show one call with its texts and all that was measured."),
+    Read("traces", list_traces, render_traces, "List the traces, newest first; with an ID show one as a tree."),
+    Read("traces", get_trace, render_trace, "Show the spans and calls of a trace as a tree."),
+    Read("cost", list_costs, render_costs, "Sum what was spent by module, prompt, version, model, day or origin."),
+    Read("prices check", list_unpriced, render_unpriced, "List models whose calls have no cost; exits 1 if any."),
+    Read("budget list", list_budgets, render_budgets, "List the budgets with what their periods have cost."),
+    Read("feedback", list_feedback, render_feedback, "List the ratings and comments, newest first."),
+    Read("votes", list_votes, render_votes, "List the votes, newest first; with a NAME analyse its down votes."),
+    Read("votes", analyze_votes, render_vote_analysis, "Tell how a prompt's versions were voted on, and why."),
+    Read("dataset list", list_datasets, render_datasets, "List the datasets, the latest changed first."),
+    Read("dataset show", get_dataset, render_dataset, "Show one version of a dataset with its items."),
 )
 
 
@@ -8010,78 +8016,102 @@ def _choose_store(context: click.Context, _parameter: click.Parameter, path: str
     """Choose the store that --db names; a broken promptry.toml ends every command but the one that explains it."""
     if path is not None:
         use_store(path)
-    if context.parent is not None and context.command is not cli_doctor:
+    if context.parent is not None and context.info_name != "doctor":
         settings()
 
 
-DB_OPTION = click.option("--db", metavar="FILE", expose_value=False, callback=_choose_store, help="The store to use.")
-JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+_COMMANDS: dict[str, Callable[..., Any]] = {}
+_TAKES: dict[Callable[..., Any], list[Callable[..., Any]]] = {}
+_GROUPS = {
+    "prompt": "List, show, compare, save, check and promote the versions of prompts.",
+    "dataset": "Keep versioned test data: from files, from recorded calls, from votes.",
+    "budget": "Set and see what a day or month may cost, for all calls, a module or a prompt.",
+    "prices": "See, import and check what tokens cost, and work history out again.",
+}
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(__version__, message="promptry %(version)s")
-@DB_OPTION
-def cli() -> None:
-    """Regression protection for LLM prompts, in one SQLite file."""
+def cli_command(words: str) -> Callable[[_Function], _Function]:
+    """Tell that a function is the command of some words; make_cli makes it."""
+
+    def tell(function: _Function) -> _Function:
+        _COMMANDS[words] = function
+        return function
+
+    return tell
 
 
-@cli.group("prompt")
-def cli_prompt() -> None:
-    """List, show, compare, save, check and promote the versions of prompts."""
+def cli_argument(*names: str, **facts: Any) -> Callable[[_Function], _Function]:
+    """Tell an argument of a command, as click.argument would."""
+    return _told(functools.partial(click.argument, *names, **facts))
 
 
-@cli.group("dataset")
-def cli_dataset() -> None:
-    """Keep versioned test data: from files, from recorded calls, from votes."""
+def cli_option(*names: str, **facts: Any) -> Callable[[_Function], _Function]:
+    """Tell an option of a command, as click.option would."""
+    return _told(functools.partial(click.option, *names, **facts))
 
 
-@cli.group("budget")
-def cli_budget() -> None:
-    """Set and see what a day or month may cost, for all calls, a module or a prompt."""
+def _told(make: Callable[..., Any]) -> Callable[[_Function], _Function]:
+    def tell(function: _Function) -> _Function:
+        _TAKES.setdefault(function, []).append(make)
+        return function
+
+    return tell
 
 
-@cli.group("prices")
-def cli_prices() -> None:
-    """See, import and check what tokens cost, and work history out again."""
+_DB_FACTS: dict[str, Any] = {"metavar": "FILE", "expose_value": False, "callback": _choose_store}
+DB_OPTION = cli_option("--db", **_DB_FACTS, help="The store to use.")
+JSON_OPTION = cli_option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+
+
+@functools.cache
+def make_cli() -> click.Group:
+    """Make the command line: commands are only told where they stand, for making them is a tenth of an import."""
+    own: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+    about = "Regression protection for LLM prompts, in one SQLite file."
+    cli = click.Group("promptry", help=about, context_settings=own)
+    click.option("--db", **_DB_FACTS, help="The store to use.")(cli)
+    click.version_option(__version__, message="promptry %(version)s")(cli)
+    for name, sentence in _GROUPS.items():
+        cli.add_command(click.Group(name, help=sentence))
+    for words in dict.fromkeys(read.command for read in READS):
+        _add_command(cli, words, _make_read_command(words))
+    for words, function in _COMMANDS.items():
+        for make in _TAKES.get(function, ()):
+            make()(function)
+        _add_command(cli, words, click.command(words.rpartition(" ")[2])(function))
+    return cli
+
+
+def _add_command(cli: click.Group, words: str, command: click.Command) -> None:
+    home: Any = cli.commands[words.partition(" ")[0]] if " " in words else cli
+    home.add_command(command)
+
+
+def _make_read_command(words: str) -> click.Command:
+    """Make the command of one or two rows of the READS table; one with subcommands of its own is a group."""
+    reads = [read for read in READS if read.command == words]
+    name = words.rpartition(" ")[2]
+    taken = {parameter.name: parameter for read in reads for parameter in read.parameters}
+    kind = functools.partial(click.Group, invoke_without_command=True) if name == "feedback" else click.Command
+    command = kind(
+        name,
+        callback=_read_callback(reads),
+        params=[_click_parameter(parameter, len(reads) == 1) for parameter in taken.values()],
+        help=reads[0].sentence,
+    )
+    if list_calls in {read.function for read in reads}:
+        forms = click.Choice(["csv", "jsonl"])
+        click.option("--format", "form", type=forms, help="Print every call that fits, with its texts.")(command)
+    click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")(command)
+    click.option("--db", **_DB_FACTS, help="The store to use.")(command)
+    return command
 
 
 def print_answer(found: Any, render: Callable[[Any], str], as_json: bool) -> None:
     """Print what a read returned, as JSON or laid out for people."""
     value = found.to_dict() if hasattr(found, "to_dict") else found
     click.echo(json.dumps(value, indent=2, ensure_ascii=False) if as_json else render(found))
-
-
-_EXPORT = click.Option(
-    ["--format", "form"], type=click.Choice(["csv", "jsonl"]), help="Print every call that fits, with its texts."
-)
-
-
-def _add_read_commands() -> None:
-    """Give each command of the READS table its click command; one with subcommands of its own is a group."""
-    for words in dict.fromkeys(read.command for read in READS):
-        reads = [read for read in READS if read.command == words]
-        group, _, name = words.rpartition(" ")
-        options = {parameter.name: parameter for read in reads for parameter in read.parameters}
-        kind = functools.partial(click.Group, invoke_without_command=True) if name == "feedback" else click.Command
-        command = kind(
-            name,
-            callback=_read_callback(reads),
-            params=[_click_parameter(parameter, len(reads) == 1) for parameter in options.values()],
-            help=reads[0].sentence,
-        )
-        if list_calls in {read.function for read in reads}:
-            command.params.append(_EXPORT)
-        DB_OPTION(JSON_OPTION(command))
-        if group:
-            add_below(group, command)
-        else:
-            cli.add_command(command)
-
-
-def add_below(group: str, command: click.Command) -> None:
-    """Give a command of the READS table a subcommand."""
-    home: Any = cli.commands[group]
-    home.add_command(command)
 
 
 def _click_parameter(parameter: Parameter, is_alone: bool) -> click.Parameter:
@@ -8152,24 +8182,21 @@ def _default_module() -> str | None:
     return name if path.is_file() or (path.with_suffix("") / "__init__.py").is_file() else None
 
 
-_add_read_commands()
-
-
-@cli.command("run")
-@click.argument("suites", nargs=-1, metavar="[SUITE]...")
-@click.option("--module", help="Module or file of the suites: evals, evals.py or pkg.evals.")
-@click.option("--compare", metavar="TAG", help="Judge against the newest good run on the version with this tag.")
-@click.option("--prompt-version", type=int, metavar="N", help="Serve this version of the prompt.")
-@click.option("--env", metavar="TAG", help="Serve the version with this tag.")
-@click.option("--model-version", metavar="TEXT", help="Name the model under test in the run.")
-@click.option("--repeats", type=click.IntRange(1, 1000), help="Run every case so often.")
-@click.option("--min-score", type=click.FloatRange(0, 1), help="Pass if the score is at least this.")
-@click.option("--require-baseline", is_flag=True, help="Exit 3 where --compare finds no baseline.")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="The report's form.")
-@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
-@click.option("--output", metavar="FILE", help="Write the report to a file; the table goes to the screen.")
-@click.option("--python", metavar="PATH", help="The Python that runs the suites.")
-@click.option("--recover/--discard", default=None, help="Save, or drop, what killed runs have left, and end.")
+@cli_command("run")
+@cli_argument("suites", nargs=-1, metavar="[SUITE]...")
+@cli_option("--module", help="Module or file of the suites: evals, evals.py or pkg.evals.")
+@cli_option("--compare", metavar="TAG", help="Judge against the newest good run on the version with this tag.")
+@cli_option("--prompt-version", type=int, metavar="N", help="Serve this version of the prompt.")
+@cli_option("--env", metavar="TAG", help="Serve the version with this tag.")
+@cli_option("--model-version", metavar="TEXT", help="Name the model under test in the run.")
+@cli_option("--repeats", type=click.IntRange(1, 1000), help="Run every case so often.")
+@cli_option("--min-score", type=click.FloatRange(0, 1), help="Pass if the score is at least this.")
+@cli_option("--require-baseline", is_flag=True, help="Exit 3 where --compare finds no baseline.")
+@cli_option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="The report's form.")
+@cli_option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@cli_option("--output", metavar="FILE", help="Write the report to a file; the table goes to the screen.")
+@cli_option("--python", metavar="PATH", help="The Python that runs the suites.")
+@cli_option("--recover/--discard", default=None, help="Save, or drop, what killed runs have left, and end.")
 @DB_OPTION
 def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, **options: Any) -> None:
     """Run suites (all by default), save the results, and judge them.
@@ -8231,8 +8258,8 @@ def _settle_spools(save: bool) -> None:
     click.echo(f"{len(found)} killed runs: {f'saved as incomplete runs {saved}' if saved else 'nothing saved'}.")
 
 
-@cli.command("sql")
-@click.argument("name", required=False)
+@cli_command("sql")
+@cli_argument("name", required=False)
 @DB_OPTION
 def cli_sql(name: str | None) -> None:
     """Print the SQL that a read rests on; without a NAME list the reads."""
@@ -8245,7 +8272,7 @@ def cli_sql(name: str | None) -> None:
     click.echo(asset(f"sql/{name}.sql").decode("utf-8").rstrip())
 
 
-@cli.command("doctor")
+@cli_command("doctor")
 @JSON_OPTION
 @DB_OPTION
 def cli_doctor(as_json: bool) -> None:
@@ -8258,8 +8285,8 @@ def cli_doctor(as_json: bool) -> None:
         click.get_current_context().exit(1)
 
 
-@cli.command("init")
-@click.argument("folder", default=".")
+@cli_command("init")
+@cli_argument("folder", default=".")
 def cli_init(folder: str) -> None:
     """Write promptry.toml and a first suite into a folder; files that are there stay as they are."""
     for path, written in write_starters("init", Path(folder)):
@@ -8289,7 +8316,7 @@ def run_command(arguments: list[str]) -> int:
         "--json" in arguments or "--format=json" in arguments or ("--format", "json") in itertools.pairwise(arguments)
     )
     try:
-        return int(cli.main(arguments, prog_name="promptry", standalone_mode=False) or 0)
+        return int(make_cli().main(arguments, prog_name="promptry", standalone_mode=False) or 0)
     except click.UsageError as error:
         hint = (
             f"promptry {error.ctx.info_name if error.ctx and error.ctx.parent else ''}".rstrip() + " --help says more."
@@ -8329,11 +8356,11 @@ def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool
 # Public: nothing.
 
 
-@cli_prompt.command("save")
-@click.argument("name")
-@click.argument("file", type=click.File("r", encoding="utf-8"), default="-")
-@click.option("--tag", help="Put this tag on the version.")
-@click.option("--metadata", metavar="JSON", help="Facts to keep with a new version.")
+@cli_command("prompt save")
+@cli_argument("name")
+@cli_argument("file", type=click.File("r", encoding="utf-8"), default="-")
+@cli_option("--tag", help="Put this tag on the version.")
+@cli_option("--metadata", metavar="JSON", help="Facts to keep with a new version.")
 @DB_OPTION
 def cli_save_prompt(name: str, file: IO[str], tag: str | None, metadata: str | None) -> None:
     """Save a file, or stdin, as the latest version of a prompt; an equal text keeps its version."""
@@ -8359,10 +8386,10 @@ def _read_metadata(text: str | None) -> dict[str, Any] | None:
     return found
 
 
-@cli_prompt.command("promote")
-@click.argument("name")
-@click.argument("version", type=int)
-@click.argument("env", metavar="TAG")
+@cli_command("prompt promote")
+@cli_argument("name")
+@cli_argument("version", type=int)
+@cli_argument("env", metavar="TAG")
 @DB_OPTION
 def cli_promote(name: str, version: int, env: str) -> None:
     """Move a tag such as prod to a version of a prompt; an older version is a roll back."""
@@ -8372,10 +8399,10 @@ def cli_promote(name: str, version: int, env: str) -> None:
     click.echo(f"{name}@{version} is {env} now{f'; {was}' if was else ''}.")
 
 
-@cli_prompt.command("tag")
-@click.argument("name")
-@click.argument("version", type=int)
-@click.argument("tag")
+@cli_command("prompt tag")
+@cli_argument("name")
+@cli_argument("version", type=int)
+@cli_argument("tag")
 @DB_OPTION
 def cli_tag(name: str, version: int, tag: str) -> None:
     """Put a tag on a version of a prompt, away from the one that has it now."""
@@ -8383,21 +8410,21 @@ def cli_tag(name: str, version: int, tag: str) -> None:
     click.echo(f"{name}@{version} is {tag} now.")
 
 
-@cli_prompt.command("untag")
-@click.argument("name")
-@click.argument("tag")
+@cli_command("prompt untag")
+@cli_argument("name")
+@cli_argument("tag")
 @DB_OPTION
 def cli_untag(name: str, tag: str) -> None:
     """Take a tag off the version of a prompt that has it; the history stays."""
     click.echo(f"{name}@{remove_tag(name, tag)} is {tag} no more.")
 
 
-@cli_prompt.command("lint")
-@click.argument("name")
-@click.option("--version", type=int, help="The version to look at; the latest without it.")
-@click.option("--file", type=click.File("r", encoding="utf-8"), help="Look at this text instead, - for stdin.")
-@click.option("--variable", "variables", multiple=True, help="A name that the code passes; give it for each.")
-@click.option("--env", default="prod", help="Tell what changed since the version with this tag; prod without it.")
+@cli_command("prompt lint")
+@cli_argument("name")
+@cli_option("--version", type=int, help="The version to look at; the latest without it.")
+@cli_option("--file", type=click.File("r", encoding="utf-8"), help="Look at this text instead, - for stdin.")
+@cli_option("--variable", "variables", multiple=True, help="A name that the code passes; give it for each.")
+@cli_option("--env", default="prod", help="Tell what changed since the version with this tag; prod without it.")
 @JSON_OPTION
 @DB_OPTION
 def cli_lint(
@@ -8414,9 +8441,9 @@ def cli_lint(
         click.get_current_context().exit(1)
 
 
-@cli_dataset.command("save")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--name", help="The dataset's name; that of the file without it.")
+@cli_command("dataset save")
+@cli_argument("file", type=click.Path(path_type=Path))
+@cli_option("--name", help="The dataset's name; that of the file without it.")
 @DB_OPTION
 def cli_save_dataset(file: Path, name: str | None) -> None:
     """Save the items of a .json, .jsonl or .csv file; the same items keep their version."""
@@ -8425,10 +8452,10 @@ def cli_save_dataset(file: Path, name: str | None) -> None:
     click.echo(f"{name or file.stem}@{version} has {len(items)} items.")
 
 
-@cli_dataset.command("add")
-@click.argument("name")
-@click.option("--call", metavar="ID", help="Make this recorded call an item.")
-@click.option("--vote", "vote_id", metavar="ID", help="Make the response of this vote an item.")
+@cli_command("dataset add")
+@cli_argument("name")
+@cli_option("--call", metavar="ID", help="Make this recorded call an item.")
+@cli_option("--vote", "vote_id", metavar="ID", help="Make the response of this vote an item.")
 @DB_OPTION
 def cli_add_item(name: str, call: str | None, vote_id: str | None) -> None:
     """Make a recorded call or a vote an item of a dataset."""
@@ -8437,11 +8464,11 @@ def cli_add_item(name: str, call: str | None, vote_id: str | None) -> None:
     click.echo(f"{name}@{found['version']} {words} {json.dumps(found['item'], ensure_ascii=False)}")
 
 
-@cli_prices.command("list")
-@click.argument("model", required=False)
-@click.option("--provider", help="Only the models of this provider.")
-@click.option("--limit", type=int, default=50, help="How many to show, 50 by default.")
-@click.option("--before", help="The `next` of the page before.")
+@cli_command("prices list")
+@cli_argument("model", required=False)
+@cli_option("--provider", help="Only the models of this provider.")
+@cli_option("--limit", type=int, default=50, help="How many to show, 50 by default.")
+@cli_option("--before", help="The `next` of the page before.")
 @JSON_OPTION
 @DB_OPTION
 def cli_list_prices(as_json: bool, **asked: Any) -> None:
@@ -8449,8 +8476,8 @@ def cli_list_prices(as_json: bool, **asked: Any) -> None:
     print_answer(list_prices(**asked), render_prices, as_json)
 
 
-@cli_prices.command("import")
-@click.argument("file", type=click.Path(path_type=Path))
+@cli_command("prices import")
+@cli_argument("file", type=click.Path(path_type=Path))
 @DB_OPTION
 def cli_import_prices(file: Path) -> None:
     """Take LiteLLM's or genai-prices' JSON into the store; it goes before the table that promptry carries."""
@@ -8458,9 +8485,9 @@ def cli_import_prices(file: Path) -> None:
     click.echo(f"{found['models']:,} models of {found['source']} go before the prices that promptry carries.")
 
 
-@cli_prices.command("reprice")
-@click.option("--days", type=int, help="Only the calls of the last days.")
-@click.option("--apply", is_flag=True, help="Write the new costs.")
+@cli_command("prices reprice")
+@cli_option("--days", type=int, help="Only the calls of the last days.")
+@cli_option("--apply", is_flag=True, help="Write the new costs.")
 @JSON_OPTION
 @DB_OPTION
 def cli_reprice(days: int | None, apply: bool, as_json: bool) -> None:
@@ -8468,13 +8495,13 @@ def cli_reprice(days: int | None, apply: bool, as_json: bool) -> None:
     print_answer(reprice(days, apply), render_repriced, as_json)
 
 
-_PERIOD = click.option("--period", default="monthly", metavar="daily|monthly", help="In UTC; monthly without it.")
+_PERIOD = cli_option("--period", default="monthly", metavar="daily|monthly", help="In UTC; monthly without it.")
 
 
-@cli_budget.command("set")
-@click.argument("scope", metavar="global|module|prompt")
-@click.argument("target", required=False)
-@click.option("--limit", "limit_usd", type=float, required=True, metavar="USD", help="What the period may cost.")
+@cli_command("budget set")
+@cli_argument("scope", metavar="global|module|prompt")
+@cli_argument("target", required=False)
+@cli_option("--limit", "limit_usd", type=float, required=True, metavar="USD", help="What the period may cost.")
 @_PERIOD
 @DB_OPTION
 def cli_set_budget(scope: str, target: str | None, limit_usd: float, period: str) -> None:
@@ -8483,9 +8510,9 @@ def cli_set_budget(scope: str, target: str | None, limit_usd: float, period: str
     click.echo(f"The {period} budget of {target or 'all calls'} is ${limit_usd:g}.")
 
 
-@cli_budget.command("remove")
-@click.argument("scope", metavar="global|module|prompt")
-@click.argument("target", required=False)
+@cli_command("budget remove")
+@cli_argument("scope", metavar="global|module|prompt")
+@cli_argument("target", required=False)
 @_PERIOD
 @DB_OPTION
 def cli_remove_budget(scope: str, target: str | None, period: str) -> None:
@@ -8494,7 +8521,7 @@ def cli_remove_budget(scope: str, target: str | None, period: str) -> None:
     click.echo(f"The {period} budget of {target or 'all calls'} is gone.")
 
 
-@cli_budget.command("check")
+@cli_command("budget check")
 @JSON_OPTION
 @DB_OPTION
 def cli_check_budgets(as_json: bool) -> None:
@@ -8506,12 +8533,12 @@ def cli_check_budgets(as_json: bool) -> None:
         click.get_current_context().exit(1)
 
 
-@cli.command("vote")
-@click.argument("name")
-@click.argument("response")
-@click.option("--up", "score", flag_value=1, type=int, help="The response is good.")
-@click.option("--down", "score", flag_value=-1, type=int, help="The response is bad.")
-@click.option("--message", help="Why.")
+@cli_command("vote")
+@cli_argument("name")
+@cli_argument("response")
+@cli_option("--up", "score", flag_value=1, type=int, help="The response is good.")
+@cli_option("--down", "score", flag_value=-1, type=int, help="The response is bad.")
+@cli_option("--message", help="Why.")
 @DB_OPTION
 def cli_vote(name: str, response: str, score: int | None, message: str | None) -> None:
     """Record a thumb up or down on a response of a prompt."""
@@ -8520,22 +8547,19 @@ def cli_vote(name: str, response: str, score: int | None, message: str | None) -
     click.echo(f"vote {vote(name, response, score, message)} is recorded.")
 
 
-@click.command("add")
-@click.argument("request_id", metavar="REQUEST")
-@click.option("--rating", type=float, help="From 0 (bad) to 1 (good).")
-@click.option("--comment", help="What was said.")
-@click.option("--source", help="Who said it; the same source replaces what it said before.")
+@cli_command("feedback add")
+@cli_argument("request_id", metavar="REQUEST")
+@cli_option("--rating", type=float, help="From 0 (bad) to 1 (good).")
+@cli_option("--comment", help="What was said.")
+@cli_option("--source", help="Who said it; the same source replaces what it said before.")
 @DB_OPTION
 def cli_add_feedback(request_id: str, rating: float | None, comment: str | None, source: str | None) -> None:
     """Rate the answer to a request, also before its call is recorded."""
     click.echo(f"feedback {record_feedback(request_id, rating, comment, source)} is recorded.")
 
 
-add_below("feedback", cli_add_feedback)
-
-
-@cli.command("backup")
-@click.argument("file", type=click.Path(path_type=Path))
+@cli_command("backup")
+@cli_argument("file", type=click.Path(path_type=Path))
 @DB_OPTION
 def cli_backup(file: Path) -> None:
     """Copy the store into a new file while others use it, and check the copy."""
@@ -8544,11 +8568,11 @@ def cli_backup(file: Path) -> None:
     click.echo(f"{found['path']}: {found['bytes']:,} bytes, checked; {rows}.")
 
 
-@cli.command("retention")
-@click.option("--calls-days", type=int, metavar="N", help="Take out calls older than N days.")
-@click.option("--texts-days", type=int, metavar="N", help="Take out captured texts older than N days.")
-@click.option("--runs-days", type=int, metavar="N", help="Take out runs older than N days, but baselines.")
-@click.option("--apply", is_flag=True, help="Do it; without it nothing is written.")
+@cli_command("retention")
+@cli_option("--calls-days", type=int, metavar="N", help="Take out calls older than N days.")
+@cli_option("--texts-days", type=int, metavar="N", help="Take out captured texts older than N days.")
+@cli_option("--runs-days", type=int, metavar="N", help="Take out runs older than N days, but baselines.")
+@cli_option("--apply", is_flag=True, help="Do it; without it nothing is written.")
 @JSON_OPTION
 @DB_OPTION
 def cli_retention(as_json: bool, **asked: Any) -> None:
@@ -8576,9 +8600,9 @@ _DEMO_RUNS = 12
 _LIVE_RUNS = 1
 
 
-@cli.command("demo")
-@click.argument("folder", default="promptry-demo", metavar="[DIR]")
-@click.option("--live", is_flag=True, help="Ask the model at OPENAI_BASE_URL with OPENAI_API_KEY instead.")
+@cli_command("demo")
+@cli_argument("folder", default="promptry-demo", metavar="[DIR]")
+@cli_option("--live", is_flag=True, help="Ask the model at OPENAI_BASE_URL with OPENAI_API_KEY instead.")
 def cli_demo(folder: str, live: bool) -> None:
     """Write a small project, run it, break its prompt, and catch that; DIR is promptry-demo by default."""
     target = Path(folder).absolute()

@@ -155,7 +155,7 @@ def test_every_command_of_the_executable_is_in_the_smoke_run() -> None:
             yield from commands(command, words) if is_group else ()
             yield from [words] if not is_group or command.invoke_without_command else ()
 
-    assert set(commands(promptry.cli)) == set(build.SMOKE)
+    assert set(commands(promptry.make_cli())) == set(build.SMOKE)
 
 
 # --- the stamped module -------------------------------------------------------------------------

@@ -58,7 +58,7 @@ def commands(group: click.Group, words: tuple[str, ...] = ()) -> Iterator[tuple[
             yield from commands(command, (*words, name))
 
 
-ALL = [(), *commands(promptry.cli)]
+ALL = [(), *commands(promptry.make_cli())]
 
 
 @pytest.mark.parametrize("words", ALL, ids=" ".join)

@@ -21,7 +21,7 @@ PYTHON = [text for language, text in BLOCKS if language == "python"]
 
 def command_of(words: list[str]) -> Any:
     """Return the click command that some words name, or None."""
-    found: Any = promptry.cli
+    found: Any = promptry.make_cli()
     for word in words:
         inner = getattr(found, "commands", None)
         if inner is None:

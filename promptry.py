@@ -53,7 +53,6 @@ from bisect import bisect_left
 from collections import deque, namedtuple
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -161,10 +160,18 @@ if __name__ in {"__main__", "__mp_main__"}:
 
 log = logging.getLogger("promptry")
 
-# typing's NamedTuple compiles each annotation: for all that are here, a tenth of the time that the import takes.
+# Two things of the standard library would be a fifth of the time of an import: typing's NamedTuple compiles each
+# annotation, and pathlib loads what paths need last of all.
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import NamedTuple
 else:
+
+    def Path(*parts: str) -> Any:
+        """Make a path, as pathlib.Path does."""
+        import pathlib
+
+        return pathlib.Path(*parts)
 
     class _Fields(type):
         def __new__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> type:
@@ -453,7 +460,7 @@ def settings_or_default() -> Settings:
 def find_settings_file() -> Path | None:
     """Find promptry.toml in the current folder or the nearest one above it."""
     try:
-        here = Path.cwd()
+        here = Path(os.getcwd())
     except OSError:
         return None
     return next(
@@ -1131,7 +1138,7 @@ def store_path() -> Path:
         return Path(chosen).expanduser().absolute()
     known = settings_or_default()
     if known.file is None:
-        return Path.home() / ".promptry" / "store.db"
+        return Path("~").expanduser() / ".promptry" / "store.db"
     return known.file.parent / Path(known.store_path or ".promptry/store.db").expanduser()
 
 
@@ -5211,7 +5218,7 @@ def _look_at_file(path: Path) -> list[dict[str, str]]:
     mode = path.stat().st_mode & 0o077
     if os.name == "posix" and mode:
         findings.append(_finding("mode", "fault", f"others can open {path}: chmod 600 it"))
-    home = Path.home() / ".promptry" / "store.db"
+    home = Path("~").expanduser() / ".promptry" / "store.db"
     if home.exists() and home != path:
         findings.append(_finding("other store", "hint", f"{home} exists too and is not read here"))
     return findings
@@ -7303,7 +7310,7 @@ def _first_environment(name: str) -> str | None:
 
 def _needs_packages(module: str) -> bool:
     """Tell whether a module, or a local one that it imports, imports more than the standard library and promptry."""
-    folder = Path(module).resolve().parent if module.endswith(".py") else Path.cwd()
+    folder = Path(module).resolve().parent if module.endswith(".py") else Path(os.getcwd())
     name = Path(module).stem if module.endswith(".py") else module
     waiting, seen = [path for path in _local_files(folder, folder, name) if path.is_file()], set[Path]()
     while waiting:

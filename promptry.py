@@ -2062,6 +2062,14 @@ _TOTALS = {
 }
 COUNT_NAMES = {"tokens_in", "tokens_out", "input_tokens", "output_tokens", "prompt_tokens", "completion_tokens"}
 
+_HOLDERS = ("usage", "usage_metadata", "usageMetadata")
+_TOLD = {
+    "response_id": ("id", "responseId", "response_id"),
+    "model": ("model", "modelVersion", "model_version"),
+    "service_tier": ("service_tier",),
+}
+_GOOGLE = re.compile("google|vertex|gemini", re.IGNORECASE)
+
 _Path = tuple[str, tuple[str | tuple[str, str], ...]]
 _Term = tuple[int, tuple[_Path, ...]]
 
@@ -2083,6 +2091,30 @@ class _Shape(NamedTuple):
     output: tuple[_Term, ...]
     total: str | None
     parts: tuple[tuple[str, str, tuple[_Term, ...]], ...]
+
+
+def open_response(whole: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the usage in a whole response, and what that says of its call; what is no response is the usage itself."""
+    parts = _parts_by_name(whole)
+    if not holds_usage(parts) or any(parts.get(key) is not None for shape in _shapes() for key in shape.keys):
+        return whole, {}
+    told: dict[str, Any] = {"provider_cost_usd": _parts_by_name(parts.get("_hidden_params")).get("response_cost")}
+    for fact, keys in _TOLD.items():
+        told[fact] = next((parts[key] for key in keys if isinstance(parts.get(key), str)), None)
+    return next((parts[key] for key in _HOLDERS if parts.get(key) is not None), None), told
+
+
+def holds_usage(parts: dict[Any, Any]) -> bool:
+    """Tell whether a usage object may stand in some parts, as it does in a whole response."""
+    return not parts.keys().isdisjoint(_HOLDERS)
+
+
+def _parts_by_name(value: Any) -> dict[Any, Any]:
+    """Return what a dict or an object holds; a property of an object is not asked."""
+    if isinstance(value, dict):
+        return value
+    places = (getattr(value, place, None) for place in ("__dict__", "__pydantic_extra__", "__pydantic_private__"))
+    return {name: part for place in places if isinstance(place, dict) for name, part in place.items()}
 
 
 def plain_usage(usage: Any) -> Any:
@@ -2115,7 +2147,7 @@ def read_usage(usage: Any, provider: str | None = None) -> Usage:
         for shape in _shapes():
             for key in shape.keys:
                 if usage.get(key) is not None:
-                    return _read_shape(shape, usage, "google" in (provider or ""))
+                    return _read_shape(shape, usage, bool(provider and _GOOGLE.search(provider)))
     return Usage(None, None, {}, ["usage"])
 
 
@@ -2127,8 +2159,7 @@ def read_counts(facts: dict[str, Any]) -> Usage:
     for terms in (shape.input, shape.output):
         known = len(faults)
         total = _sum_of(facts, terms, faults)
-        told = any(facts.get(key) is not None for key, _ in terms[0][1])
-        totals.append(total if told and len(faults) == known else None)
+        totals.append(total if _is_told(facts, terms) and len(faults) == known else None)
     if None in totals:
         return Usage(totals[0], totals[1], {}, faults)
     return _read_shape(shape, facts)
@@ -2138,6 +2169,8 @@ def _read_shape(shape: _Shape, usage: dict[str, Any], hides_reasoning: bool = Fa
     """Return totals and buckets; of a shape that hides reasoning, what only the overall total holds is reasoning."""
     faults: list[str] = []
     tokens_in, tokens_out = _sum_of(usage, shape.input, faults), _sum_of(usage, shape.output, faults)
+    if not tokens_in and not faults and not _is_told(usage, shape.input):
+        return Usage(None, tokens_out, {}, [])
     buckets, inside = {}, {"input": 0, "output": 0, "unit": 0}
     for bucket, side, terms in shape.parts:
         buckets[bucket] = _sum_of(usage, terms, faults)
@@ -2155,7 +2188,7 @@ def _read_shape(shape: _Shape, usage: dict[str, Any], hides_reasoning: bool = Fa
     if not faults and min(buckets.values()) < 0:
         faults.append(_too_great(shape, usage, "output" if buckets["output_visible"] < 0 else "input"))
     if faults:
-        return Usage(tokens_in or None, tokens_out or None, {}, faults)
+        return Usage(tokens_in or None, tokens_out or None, {}, list(dict.fromkeys(faults)))
     return Usage(tokens_in, tokens_out, {bucket: count for bucket, count in buckets.items() if count}, faults)
 
 
@@ -2186,15 +2219,22 @@ def _sum_of(usage: dict[str, Any], terms: tuple[_Term, ...], faults: list[str]) 
     return total
 
 
+def _is_told(usage: dict[str, Any], terms: tuple[_Term, ...]) -> bool:
+    """Tell whether the first of some terms leads to anything; what has no terms needs none."""
+    return not terms or any(_find(usage, (key, *steps)) is not None for key, steps in terms[0][1])
+
+
 def _find(value: Any, steps: tuple[str | tuple[str, str], ...]) -> Any:
-    """Return what stands below a value; what stands in the way, where a dict or list should be, is returned itself."""
+    """Return what stands below a value, or False, which is no count, where no dict or list is on the way."""
     for step in steps:
         if isinstance(step, str):
             if type(value) is not dict:
-                return value
+                return False
             value = value.get(step)
-        elif isinstance(value, list):
+        else:
             field, wanted = step
+            if not isinstance(value, list):
+                return False
             items = (item for item in value if isinstance(item, dict))
             value = next((item for item in items if str(item.get(field)).upper() == wanted), None)
         if value is None:
@@ -2879,8 +2919,9 @@ def track_invocation(
     """Record one model call and return its row id: the row then survives a kill of the process.
 
     None means not stored (yet): sampled out, or kept in memory while the store cannot be written. Texts are stored
-    only with capture=True, masked for secrets, then cut. Never raises for the store's sake. Units: metadata keys carry
-    theirs (cost_usd, latency_ms). Errors: WrongUse for a wrong argument. Writes: invocations.
+    only with capture=True, masked for secrets, then cut. As `usage` a whole response may be given too. Never raises for
+    the store's sake. Units: metadata keys carry theirs (cost_usd, latency_ms). Errors: WrongUse for a wrong argument.
+    Writes: invocations.
     """
     _check_call(name, metadata, prompt_version, sample_rate, max_capture_chars)
     if sample_rate < 1.0 and not is_sampled(sample_rate):
@@ -2905,10 +2946,10 @@ def record_call(
     until = monotonic_s() + settings_or_default().wait_ms / 1000
     try:
         uid, at = make_uid(), now_text()
-        request = str(request_id or facts.get("response_id") or uid)
-        _last_request.set(request)
         facts = {**span_facts(), **facts, "uid": uid}
         _note_usage(facts)
+        request = str(request_id or facts.get("response_id") or uid)
+        _last_request.set(request)
         _note_cost(facts, at, until)
         _note_scope(facts)
         if texts != (None, None):
@@ -2968,6 +3009,8 @@ def note_money(facts: dict[str, Any], at: str) -> None:
 def _note_usage(facts: dict[str, Any]) -> None:
     """Write the tokens of a call into its facts: inclusive totals and disjoint buckets, and what cannot be meant."""
     usage, provider = facts.get("usage"), facts.get("provider")
+    if usage is not None and (type(usage) is not dict or holds_usage(usage)):
+        usage = _note_whole(facts, usage)
     if usage is not None:
         usage = facts["usage"] = plain_usage(usage)
         found = read_usage(usage, provider if isinstance(provider, str) else None)
@@ -2988,6 +3031,21 @@ def _note_usage(facts: dict[str, Any]) -> None:
     if found.faults:
         facts["usage_faults"] = found.faults
         _tell_once(facts, found.faults)
+
+
+def _note_whole(facts: dict[str, Any], whole: Any) -> Any:
+    """Keep of a whole response its usage, note what it says of the call and nobody else did, and return the usage."""
+    usage, told = open_response(whole)
+    if usage is None:
+        del facts["usage"]
+    if facts.get("model") is not None and told.get("model") != facts["model"]:
+        told["served_model"] = told.get("model")
+    if not _is_amount(told.get("provider_cost_usd")):
+        told["provider_cost_usd"] = None
+    for fact, value in told.items():
+        if value is not None and facts.get(fact) is None:
+            facts[fact] = value
+    return usage
 
 
 def _tell_once(facts: dict[str, Any], faults: list[str]) -> None:

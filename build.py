@@ -70,6 +70,7 @@ SMOKE = {
     "prompt promote": ["prompt", "promote", "answer", "1", "staging"],
     "prompt save": ["prompt", "save", "answer", "prompt.txt"],
     "prompt tag": ["prompt", "tag", "answer", "2", "dev"],
+    "prompt untag": ["prompt", "untag", "answer", "dev"],
     "prompt lint": ["prompt", "lint", "answer", "--json"],
     "calls": ["calls", "1", "--json"],
     "traces": ["traces", "--json"],
@@ -78,6 +79,10 @@ SMOKE = {
     "prices check": ["prices", "check", "--db", "fresh.db"],
     "prices import": ["prices", "import", "prices.json"],
     "prices reprice": ["prices", "reprice", "--apply"],
+    "budget set": ["budget", "set", "global", "--limit", "5"],
+    "budget list": ["budget", "list", "--json"],
+    "budget check": ["budget", "check"],
+    "budget remove": ["budget", "remove", "global"],
     "vote": ["vote", "answer", "It depends.", "--down"],
     "votes": ["votes", "answer", "--json"],
     "feedback add": ["feedback", "add", "r1", "--rating", "0.5"],
@@ -94,8 +99,10 @@ SMOKE = {
 }
 
 
-# A price table as the smoke run imports it.
-SMOKE_PRICES = {"m": {"litellm_provider": "openai", "input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6}}
+# The files that a line of the smoke run reads.
+SMOKE_FILES = {
+    "prices import": ("prices.json", '{"m": {"litellm_provider": "openai", "input_cost_per_token": 1e-6}}'),
+}
 
 
 # --- set-up -------------------------------------------------------------------------------------
@@ -388,8 +395,10 @@ def smoke_run(binary: Path) -> None:
     if missing:
         fail(f"the smoke run has no line for {', '.join(sorted(missing))}: add it to SMOKE.")
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "prices.json").write_text(json.dumps(SMOKE_PRICES))
         for name, words in {"--version": ["--version"], **SMOKE}.items():
+            if name in SMOKE_FILES:
+                file, text = SMOKE_FILES[name]
+                (Path(folder) / file).write_text(text)
             start = time.monotonic()
             done = subprocess.run(
                 [binary, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
@@ -406,7 +415,7 @@ def listed_commands(binary: Path, environment: dict[str, str], group: str = "") 
     if group:
         return [f"{group} {name}" for name in names]
     inner = {name: listed_commands(binary, environment, name) for name in names}
-    return [command for name in names for command in inner[name] or [name]]
+    return [command for name in names for command in inner[name] or [name]]  # one that does both is run by its own line
 
 
 # --- commands -----------------------------------------------------------------------------------

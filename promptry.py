@@ -50,11 +50,11 @@ import threading
 import time
 import weakref
 from bisect import bisect_left
-from collections import deque
+from collections import deque, namedtuple
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, Any, NamedTuple, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 import peewee
@@ -97,6 +97,7 @@ __all__ = [
     "BudgetStatus",
     "budget_guard",
     "budget_status",
+    "check_budgets",
     "list_budgets",
     "remove_budget",
     "set_budget",
@@ -159,6 +160,20 @@ if __name__ in {"__main__", "__mp_main__"}:
     sys.modules.setdefault("promptry", sys.modules[__name__])
 
 log = logging.getLogger("promptry")
+
+# typing's NamedTuple compiles each annotation: for all that are here, a tenth of the time that the import takes.
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+
+    class _Fields(type):
+        def __new__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> type:
+            fields = body.get("__annotations__", {})
+            defaults = [body.pop(field) for field in fields if field in body]
+            base = namedtuple(name, fields, defaults=defaults, module=__name__)
+            return type(name, (base,) if bases else (), {**body, "__slots__": ()})
+
+    NamedTuple = type.__new__(_Fields, "NamedTuple", (), {})
 
 
 # ======================================================================================
@@ -581,47 +596,124 @@ def _packed_assets() -> Any:
 # Uses: nothing.
 # Public: nothing.
 #
-# Text is masked first and cut afterwards, so that a cut never leaves half a key that no pattern knows any more.
+# Text is masked first and cut afterwards, so that a cut never leaves half a key that no pattern knows any more. A text
+# may be JSON, so a secret may stand behind a written \n, and its quotes behind backslashes. No pattern starts at many
+# places and runs far from each of them: bounds, and signs that end a run, keep the time in proportion to the text.
 
-_SECRETS: tuple[tuple[str, str], ...] = (
-    ("private key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"),
-    ("connection", r"(?<=://)[^\s:/@\[]*:[^\s@/]+(?=@)"),
-    ("key", r"\b(?:sk|pk|rk)-[A-Za-z0-9_-]{16,}"),
-    ("key", r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
-    ("key", r"\bAIza[A-Za-z0-9_-]{35}"),
-    ("key", r"\b(?:xai|gsk|hf|r8|pplx|csk)[-_][A-Za-z0-9_-]{20,}"),
-    ("token", r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{20,})"),
-    ("token", r"\bxox[abeprs]-[A-Za-z0-9-]{10,}"),
-    ("token", r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
-    ("token", r"(?i)(?<=bearer )[A-Za-z0-9._~+/-]{16,}=*"),
-    (
-        "password",  # the name, in group 1, stays
-        r"(?i)((?:password|passwd|pwd|secret|api[_-]?key|access[_-]?key|access[_-]?token)[\"']?"
-        r"\s{0,3}(?:=|:\s{0,3}(?=[\"']))\s{0,3}[\"']?)(?!\[)[^\s&;,'\"]+",
-    ),
-    ("e-mail", r"\b[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,24}\b"),
+_START = r"(?:(?<![A-Za-z0-9_])|(?<=\\[nrt])|(?<=\\u[0-9a-f]{4}))"
+_NAMED = (  # the name before a value, with what leads to the value; group 1 stays
+    r"(?i)((?P<name>pass(?:word|wd|phrase)|(?<=db_)pass|pwd|secret|(?:access|auth|refresh|session|bot)[_-]?token"
+    r"|(?:secret[ _-]?(?:access[ _-]?)?|access[_-]?|account[_-]?|api[ _-]?|auth[_-]?|azure\w{0,30}_|encryption[_-]?"
+    r"|master[_-]?|openai[_-]?|private[_-]?|signing[_-]?|subscription[_-]?)key)[\\\"']{0,4}"
+    r"\s{0,3}(?:\[None\])?(?:=(?!=)|(?P<colon>:))\s{0,3}\\{0,3}(?:[bfru]{0,2}[\"'])?)"
 )
-_CARD = r"\b(?:\d[ -]?){12,18}\d\b"
+_GIVEN = (  # not a placeholder, not what was taken out before, and not what follows a text that ends in a name
+    r"(?!\[[\w -]+ removed\]|\$?\{{1,2}[\w .:-]+\}|\$\w+(?![^\s\"'&;,@)\\])|<[\w -]*>|%[(\w]|\*\*|\.\.\.|x{4,}\b"
+    r"|[,;)\]]+[\s)])"
+)
+_BARE = (  # without quotes it may be code or prose: a call, an index, the name itself handed on, a folder
+    r"(?!\(|[bfru]{1,2}[\"']|\w[\w.]*[(\[]|(?:[a-z0-9]{1,20}[._]){0,5}(?P=name)\b|(?<== )[a-z_.]+(?![^\s,;:)\]])|(?:None|null|true|false|str|int)\b|https?://"
+    r"|/(?:home|root|usr|tmp|var|opt|srv|mnt|app|work|Users)\b)(?:[^\s&;,'\"\\<>`]|\\(?![nrtu\"'\\]))+"
+)
+_SECRETS: tuple[tuple[str, str], ...] = (
+    (
+        "private key",
+        r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?"
+        r"(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\Z)",
+    ),
+    (
+        "connection",
+        rf"(?<=://)[^\s:/@\[\"']*:(?!\d{{1,5}}[?#]){_GIVEN}[^\s@/\"'<>]+(?:@[^\s@/?#&\"',;<>\\]+)*(?=@)",
+    ),
+    (
+        "key",
+        _START + r"(?:(?:sk|pk|rk)-(?=[a-z_-]{0,80}[A-Z0-9]|[\w-]{0,12}?[a-z]{16})[\w-]{16,}"  # OpenAI and many more
+        r"|(?:[srp]k_(?:live|test)_|whsec_)[A-Za-z0-9+/=]{10,}"  # Stripe
+        r"|A(?:KIA|SIA|BIA|CCA)[A-Z0-9]{16}(?![A-Za-z0-9])"  # AWS
+        r"|AIza[\w-]{35}|AQ\.A[\w-]{20,}|GOCSPX-[\w-]{20,}"  # Google
+        r"|(?:gsk|hf|r8|fw|xai|pplx|csk|jina|tvly|tgp_v1)[_-][A-Za-z0-9]{20,}|nvapi-[\w-]{20,}"  # Groq, Hugging Face...
+        r"|SG\.[\w-]{16,}\.[\w-]{16,}|(?:SK|AC)[0-9a-f]{32}(?![A-Za-z0-9]))",  # SendGrid, Twilio
+    ),
+    (
+        "token",
+        _START + r"(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}"  # GitHub
+        r"|gl(?:pat|ptt|dt|rt|cbt|ft|imt|agent|soat|oas|ffct)-[\w-]{20,}(?:\.[\w-]+)*"  # GitLab
+        r"|npm_[A-Za-z0-9]{30,}|pypi-[\w-]{40,}|xox[a-z]-[\w-]{10,}|xapp-\d-[\w-]{10,}"  # Slack
+        r"|dapi[0-9a-f]{32}(?:-\d)?(?![A-Za-z0-9])|do[opr]_v1_[0-9a-f]{40,}"  # Databricks, DigitalOcean
+        r"|ya29\.[\w-]{20,}|\d{8,10}:[\w-]{35}(?![\w-])"  # Google, Telegram
+        r"|(?<![\w-]-)eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]{8,}){1,3})",  # JSON web tokens
+    ),
+    ("token", r"(?<=hooks\.slack\.com/services/)[\w/-]{10,}|(?<=/api/webhooks/)\d{10,20}/[\w-]{20,}"),
+    ("token", r"(?i)(bearer\s{1,3})(?=[a-z._~+/-]{0,99}\d|[a-z]{24})[a-z0-9._~+/-]{16,}=*"),
+    (
+        "token",
+        r"(?i)(authorization[\\\"']{0,4}\s?[:=]\s?[\\\"']{0,4}(?:bearer|basic|token)\s{1,3})(?![\[$<{])"
+        r"[^\s\"',;\\]{6,}",
+    ),
+    (
+        "password",
+        _NAMED + _GIVEN + r"(?:(?<=\")[^\"\\\n]+(?:\\[^\"nrt\\][^\"\\\n]*)*|(?<=')[^'\\\n]+"
+        r"|(?<![\"'\\])(?(colon)(?=\S{0,64}\d)(?=\S{0,64}[a-z]))" + _BARE + ")",
+    ),
+    ("password", r"(?i)(<\w{0,20}(?:password|secret|accesskey|apikey|token)>)(?!\[)[^\s<]+(?=</)"),
+    ("password", r"(?i)(secret[ _-]?access[ _-]?key\b[^\n]{0,20}?(?<![a-z0-9/+]))[a-z0-9/+]{40}(?![a-z0-9/+])"),
+    (
+        "e-mail",
+        r"(?:(?<![A-Za-z0-9_\\])|(?<=\\[nrt])|(?<=\\u[0-9a-f]{4}))(?!git@)[A-Za-z0-9_][A-Za-z0-9._%+-]{0,63}@(?!\dx\.)"
+        r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,24}\b",
+    ),
+    ("SSN", _START + r"(?<!\d-)(?!000|666|9)\d{3}-(?!00)\d\d-(?!0000)\d{4}(?![\w-])"),
+)
+_CARD = (  # Visa, Mastercard, Maestro, Discover, UnionPay, JCB; American Express; Diners
+    _START + r"(?<!\d[.,])(?:(?:4\d|5[0-8]|2[2-7]|6\d|35)\d\d([ \xa0-]?)\d{4}\1\d{4}\1\d{4}(?:\1\d{3})?"
+    r"|3[47]\d\d([ \xa0-]?)\d{6}\2\d{5}|3[0689]\d\d([ \xa0-]?)\d{6}\3\d{4}|4\d{12})(?![A-Za-z0-9_]|[.]\d)"
+)
+_IBAN = (
+    _START + r"[A-Z]{2}\d\d(?:[ \xa0-]?(?![A-Z]{2}\d\d[ \xa0-])[A-Z0-9]{4}){2,7}(?:[ \xa0-]?[A-Z0-9]{1,3})?"
+    r"(?![A-Za-z0-9])"
+)
 
 
 @functools.cache
 def _secret_patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    compiled = ((kind, re.compile(pattern)) for kind, pattern in _SECRETS)
+    compiled = ((kind, re.compile(pattern, re.ASCII)) for kind, pattern in _SECRETS)
     return tuple((("\\1" if pattern.groups else "") + f"[{kind} removed]", pattern) for kind, pattern in compiled)
 
 
 def mask_secrets(text: str) -> str:
-    """Return a text with keys, tokens, private keys, connection strings, e-mails and card numbers taken out."""
+    """Return a text with keys, tokens, private keys, passwords, e-mails, and numbers of cards and accounts taken out.
+
+    >>> mask_secrets("Ada <ada@example.com> pays with 4111 1111 1111 1111")
+    'Ada <[e-mail removed]> pays with [card removed]'
+    """
     for replacement, pattern in _secret_patterns():
         text = pattern.sub(replacement, text)
-    return re.sub(_CARD, lambda found: "[card removed]" if _is_card(found[0]) else found[0], text)
+    return _take_out(_take_out(text, _IBAN, _is_iban, "[IBAN removed]"), _CARD, _is_card, "[card removed]")
 
 
-def _is_card(text: str) -> bool:
+def _take_out(text: str, pattern: str, check: Callable[[str], bool], replacement: str) -> str:
+    """Replace the numbers that a check passes; a number may end at any gap of what the pattern found."""
+    compiled, parts, kept, at = re.compile(pattern, re.ASCII), [], 0, 0
+    while found := compiled.search(text, at):
+        gaps = [gap.start() for gap in re.finditer("[ \xa0-]", found[0])]
+        end = next((end for end in (len(found[0]), *gaps[::-1]) if check(re.sub("[ \xa0-]", "", found[0][:end]))), 0)
+        at = found.start() + (end or 1)
+        if end:
+            parts += [text[kept : found.start()], replacement]
+            kept = at
+    return "".join([*parts, text[kept:]])
+
+
+def _is_card(digits: str) -> bool:
     """Tell by the Luhn sum (ISO/IEC 7812-1) whether digits are a card number."""
-    digits = [int(sign) for sign in text if sign.isdigit()][::-1]
-    doubled = [digit * 2 - 9 * (digit > 4) for digit in digits[1::2]]
-    return (sum(digits[::2]) + sum(doubled)) % 10 == 0
+    ones = [int(digit) for digit in digits[::-1]]
+    doubled = [digit * 2 - 9 * (digit > 4) for digit in ones[1::2]]
+    return len(digits) > 12 and (sum(ones[::2]) + sum(doubled)) % 10 == 0
+
+
+def _is_iban(text: str) -> bool:
+    """Tell by the remainder of 97 (ISO 13616) whether a text is the number of a bank account."""
+    return len(text) > 14 and int("".join(str(int(sign, 36)) for sign in text[4:] + text[:4])) % 97 == 1
 
 
 # ======================================================================================
@@ -926,9 +1018,9 @@ _FIRST_SCHEMA = (
     f"""CREATE TABLE budgets (
         id INTEGER PRIMARY KEY,
         scope TEXT NOT NULL CHECK (scope IN ('global', 'module', 'prompt')),
-        target TEXT,
+        target TEXT CHECK (trim(target) <> '' AND (scope <> 'module' OR target NOT GLOB '*[./]*')),
         period TEXT NOT NULL CHECK (period IN ('daily', 'monthly')),
-        limit_usd REAL NOT NULL CHECK (typeof(limit_usd) = 'real' AND limit_usd > 0),
+        limit_usd REAL NOT NULL CHECK (typeof(limit_usd) = 'real' AND limit_usd > 0 AND limit_usd < 9e999),
         created_at TEXT NOT NULL DEFAULT {_NOW},
         CHECK ((scope = 'global') = (target IS NULL)))""",
     "CREATE UNIQUE INDEX budgets_once ON budgets (scope, coalesce(target, ''), period)",
@@ -1024,6 +1116,9 @@ PATIENCE_S = 5.0
 _write_lock = threading.RLock()
 _connections: list[tuple[weakref.ref[threading.Thread], sqlite3.Connection]] = []
 _inherited: list[Any] = []
+_here = threading.local()
+_LOOK_EVERY_S = 0.1
+_ENCODER = json.JSONEncoder(allow_nan=False, check_circular=False)
 _chosen_path: str | None = None
 _looked: list[Path] = []
 _memories: list[Callable[[], object]] = []
@@ -1073,11 +1168,35 @@ def close_store() -> None:
 
 def connect(wait_s: float = PATIENCE_S) -> sqlite3.Connection:
     """Return this thread's connection, opened and migrated at the first use; raises STORE_FAULTS or StoreError."""
-    if db.deferred or db.is_closed():
+    if db.deferred or db.is_closed() or monotonic_s() >= _here.look_at and _is_replaced():
         with write_lock(wait_s):
             _open(wait_s)
     connection: sqlite3.Connection = db.connection()  # type: ignore[no-untyped-call]
     return connection
+
+
+def _is_replaced() -> bool:
+    """Tell whether the file of this thread's connection was deleted or replaced, and leave that connection then.
+
+    It stays open, for ever unused: closed, SQLite would delete the log of the file that has its name now.
+    """
+    _here.look_at = monotonic_s() + _LOOK_EVERY_S
+    try:
+        found = os.stat(db.database)
+        if (found.st_dev, found.st_ino) == _here.file:
+            return False
+    except OSError:
+        pass
+    if db.connection().in_transaction:  # type: ignore[no-untyped-call]
+        return False
+    log.error("%s was deleted or replaced while it was open: it is opened anew", db.database)
+    with _write_lock:
+        _inherited.extend(_connections)
+        _connections.clear()
+        db.dispose()
+    for forget in _memories:
+        forget()
+    return True
 
 
 @contextlib.contextmanager
@@ -1105,6 +1224,8 @@ def _open(wait_s: float) -> None:
         connection.text_factory = _decoded
         _prepare(connection, str(path), monotonic_s() + wait_s)
         connection.execute(f"PRAGMA busy_timeout = {settings_or_default().wait_ms}")
+        found = path.stat()
+        _here.file, _here.look_at = (found.st_dev, found.st_ino), monotonic_s() + _LOOK_EVERY_S
     except BaseException:
         connection.close()
         db.dispose()
@@ -1285,7 +1406,7 @@ def read_own(text: Any) -> dict[str, Any]:
 def write_json(value: Any) -> str:
     """Return JSON text that SQLite accepts: what JSON cannot say becomes text, NaN and infinities become null."""
     try:
-        return json.dumps(value, allow_nan=False)
+        return _ENCODER.encode(value)
     except (TypeError, ValueError, RecursionError):
         return json.dumps(plain_json(value), allow_nan=False)
 
@@ -1502,6 +1623,7 @@ def check_name(name: Any, what: str = "name") -> str:
     return name
 
 
+@functools.lru_cache(10_000)
 def module_of(name: str) -> str:
     """Return the module of a prompt: its name up to the first / or dot.
 
@@ -1973,7 +2095,7 @@ def seed_prompt(name: str, default_content: str) -> None:
 
 
 _TRAPS = (
-    ("warning", r"\$\{(?![_a-z][_a-z0-9]*\})[^}\n]{0,40}\}?", "is no placeholder and stays as it is: write ${{name}}"),
+    ("warning", r"\$\{(?![_a-z][_a-z0-9]*\})[^}\n]{0,40}\}?", "is no placeholder and stays as it is: write ${name}"),
     ("hint", r"\$(?![$_a-z{])", "is a plain dollar sign here; $$ says so for certain"),
     ("warning", r"(?<!\$)\{\{?\s*[_a-z]\w*\s*\}?\}", "is plain text: placeholders are written $name"),
     ("warning", r"%\([_a-z]\w*\)s|(?<![\w%])%s", "is plain text: placeholders are written $name"),
@@ -1993,8 +2115,9 @@ def lint_prompt(
     known = None if variables is None else list(variables)
     found = []
     for number, line in enumerate(content.split("\n"), 1):
+        plain = line.replace("$$", "  ")
         for level, pattern, words in _TRAPS:
-            found += [(level, number, f"'{hit[0]}' {words}") for hit in re.finditer(pattern, line, re.IGNORECASE)]
+            found += [(level, number, f"'{hit[0]}' {words}") for hit in re.finditer(pattern, plain, re.IGNORECASE)]
         unknown = [name for name in placeholders(line) if known is not None and name not in known]
         found += [("error", number, f"${name} is passed by nobody. {nearest(name, known or [])}") for name in unknown]
     if against is not None:
@@ -2060,18 +2183,18 @@ _TOTALS = {
     **dict.fromkeys(("cache_write", "cache_write_5m", "cache_write_1h"), "cache_write_tokens"),
     "reasoning": "reasoning_tokens",
 }
-COUNT_NAMES = {"tokens_in", "tokens_out", "input_tokens", "output_tokens", "prompt_tokens", "completion_tokens"}
-
-_HOLDERS = ("usage", "usage_metadata", "usageMetadata")
-_TOLD = {
-    "response_id": ("id", "responseId", "response_id"),
-    "model": ("model", "modelVersion", "model_version"),
+_INSIDE = ("usage", "usage_metadata", "usageMetadata", "prompt_eval_count", "eval_count")
+_BESIDE = {
+    "model": ("model", "model_version", "modelVersion"),
+    "response_id": ("id", "response_id", "responseId"),
     "service_tier": ("service_tier",),
 }
-_GOOGLE = re.compile("google|vertex|gemini", re.IGNORECASE)
+_OLLAMA_KEYS = (*_INSIDE[3:], "total_duration", "load_duration", "prompt_eval_duration", "eval_duration")
+COUNT_NAMES = {"tokens_in", "tokens_out", "input_tokens", "output_tokens", "prompt_tokens", "completion_tokens"}
 
+_fits: dict[tuple[Any, ...], _Shape | None] = {}
 _Path = tuple[str, tuple[str | tuple[str, str], ...]]
-_Term = tuple[int, tuple[_Path, ...]]
+_Term = tuple[str, int, tuple[_Path, ...]]
 
 
 class Usage(NamedTuple):
@@ -2084,42 +2207,54 @@ class Usage(NamedTuple):
 
 
 class _Shape(NamedTuple):
-    """One kind of usage object: its keys, the terms of its totals, and those of each part."""
+    """One kind of usage object: its keys, the terms of input, output, total and each bucket, and the buckets' sides."""
 
     keys: tuple[str, ...]
-    input: tuple[_Term, ...]
-    output: tuple[_Term, ...]
-    total: str | None
-    parts: tuple[tuple[str, str, tuple[_Term, ...]], ...]
+    terms: tuple[_Term, ...]
+    sides: dict[str, str]
 
 
-def open_response(whole: Any) -> tuple[Any, dict[str, Any]]:
-    """Return the usage in a whole response, and what that says of its call; what is no response is the usage itself."""
-    parts = _parts_by_name(whole)
-    if not holds_usage(parts) or any(parts.get(key) is not None for shape in _shapes() for key in shape.keys):
-        return whole, {}
-    told: dict[str, Any] = {"provider_cost_usd": _parts_by_name(parts.get("_hidden_params")).get("response_cost")}
-    for fact, keys in _TOLD.items():
-        told[fact] = next((parts[key] for key in keys if isinstance(parts.get(key), str)), None)
-    return next((parts[key] for key in _HOLDERS if parts.get(key) is not None), None), told
+def read_response(given: Any, provider: str | None = None) -> tuple[Usage, Any, dict[str, Any]]:
+    """Return what a usage object or the whole response around it says: read, as plain values, and what is beside it.
+
+    Shape of the last: {model, response_id, service_tier, cost}, as far as the response has them. Of a whole response
+    nothing else is kept: its text is no usage.
+    """
+    is_usage = type(given) is dict and given.keys().isdisjoint(_INSIDE)
+    usage, told = (given, {}) if is_usage else open_response(given)
+    maker = provider or told.get("model")
+    found = read_usage(usage, maker)
+    if found.faults and type(usage) is dict:  # the values of a plain dict may be objects: dict(response.usage)
+        plain = plain_usage(usage, deep=True)
+        again = read_usage(plain, maker)
+        if not again.faults:
+            return again, plain, told
+    return found, usage, told
 
 
-def holds_usage(parts: dict[Any, Any]) -> bool:
-    """Tell whether a usage object may stand in some parts, as it does in a whole response."""
-    return not parts.keys().isdisjoint(_HOLDERS)
+def open_response(given: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the plain usage inside a whole response, and what stands beside it; a usage object stays itself."""
+    try:
+        read: Callable[[str], Any] = given.get if isinstance(given, dict) else lambda key: getattr(given, key, None)
+        key = next((key for key in _INSIDE if read(key) is not None), None)
+        is_response = key is not None or (given if isinstance(given, dict) else vars(given)).keys() & _INSIDE
+        if not is_response:
+            return plain_usage(given), {}
+        beside = {name: next(filter(None, map(read, keys)), None) for name, keys in _BESIDE.items()}
+        told = {name: value for name, value in beside.items() if isinstance(value, str)}
+        hidden = read("_hidden_params")
+        if isinstance(hidden, dict) and hidden.get("response_cost") is not None:
+            told["cost"] = hidden["response_cost"]
+        if key in _OLLAMA_KEYS:
+            return {key: read(key) for key in _OLLAMA_KEYS if read(key) is not None}, told
+        return plain_usage(read(key)) if key else None, told
+    except Exception:
+        return plain_usage(given), {}
 
 
-def _parts_by_name(value: Any) -> dict[Any, Any]:
-    """Return what a dict or an object holds; a property of an object is not asked."""
-    if isinstance(value, dict):
-        return value
-    places = (getattr(value, place, None) for place in ("__dict__", "__pydantic_extra__", "__pydantic_private__"))
-    return {name: part for place in places if isinstance(place, dict) for name, part in place.items()}
-
-
-def plain_usage(usage: Any) -> Any:
-    """Return a provider's usage object as plain JSON values, whatever class it has."""
-    if type(usage) is dict:
+def plain_usage(usage: Any, deep: bool = False) -> Any:
+    """Return a provider's usage object as plain JSON values, whatever class it has; a dict is plain unless `deep`."""
+    if type(usage) is dict and not deep:
         return usage
     try:
         if hasattr(usage, "model_dump"):
@@ -2142,99 +2277,120 @@ def _plain_object(value: Any, depth: int = 0) -> Any:
 
 
 def read_usage(usage: Any, provider: str | None = None) -> Usage:
-    """Return what a usage object says; of a shape that nobody knows it says nothing, and is at fault as a whole."""
-    if isinstance(usage, dict):
-        for shape in _shapes():
-            for key in shape.keys:
-                if usage.get(key) is not None:
-                    return _read_shape(shape, usage, bool(provider and _GOOGLE.search(provider)))
-    return Usage(None, None, {}, ["usage"])
+    """Return what a usage object says; of a shape that nobody knows it says nothing, and is at fault as a whole.
+
+    Source: assets/usage.json; Google's OpenAI-compatible API counts thoughts in the overall total alone.
+    """
+    shape = _fitting(usage, False) if isinstance(usage, dict) else None
+    if shape is None:
+        return Usage(None, None, {}, ["usage"])
+    maker = provider or ""
+    return _read_shape(shape, usage, "google" in maker or "gemini" in maker)
+
+
+def _fitting(usage: dict[str, Any], is_facts: bool) -> _Shape | None:
+    """Return the shape of a usage object, or of a call's own facts, without the paths that lead nowhere in its keys."""
+    keys = [
+        (key, *value) if type(value) is dict else key if value is not None else None for key, value in usage.items()
+    ]
+    signature = (is_facts, *keys)
+    if signature in _fits:
+        return _fits[signature]
+
+    def leads_on(path: _Path) -> bool:
+        inside, steps = usage.get(path[0]), path[1]
+        is_named = bool(steps) and type(inside) is dict and isinstance(steps[0], str)
+        return inside is not None and not (is_named and steps[0] not in inside)
+
+    known = (shape for shape in _shapes() if any(usage.get(key) is not None for key in shape.keys))
+    fit = _shapes()[-1] if is_facts else next(known, None)
+    if fit is not None:
+        pruned = ((slot, sign, tuple(filter(leads_on, paths))) for slot, sign, paths in fit.terms)
+        fit = fit._replace(terms=tuple(term for term in pruned if term[2]))
+    if len(_fits) > 1000:
+        _fits.clear()
+    _fits[signature] = fit
+    return fit
 
 
 def read_counts(facts: dict[str, Any]) -> Usage:
     """Return what a call's own metadata says: tokens_in and tokens_out, under the names that people use for them."""
-    shape = _shapes()[-1]
+    shape = _fitting(facts, True) or _shapes()[-1]
     faults: list[str] = []
-    totals: list[int | None] = []
-    for terms in (shape.input, shape.output):
-        known = len(faults)
-        total = _sum_of(facts, terms, faults)
-        totals.append(total if _is_told(facts, terms) and len(faults) == known else None)
-    if None in totals:
-        return Usage(totals[0], totals[1], {}, faults)
-    return _read_shape(shape, facts)
+    sums = _sums_of(facts, shape.terms, faults)
+    if "input" in sums and "output" in sums and not faults:
+        return _read_shape(shape, facts)
+    return Usage(sums.get("input"), sums.get("output"), {}, faults)
 
 
 def _read_shape(shape: _Shape, usage: dict[str, Any], hides_reasoning: bool = False) -> Usage:
     """Return totals and buckets; of a shape that hides reasoning, what only the overall total holds is reasoning."""
     faults: list[str] = []
-    tokens_in, tokens_out = _sum_of(usage, shape.input, faults), _sum_of(usage, shape.output, faults)
-    if not tokens_in and not faults and not _is_told(usage, shape.input):
-        return Usage(None, tokens_out, {}, [])
-    buckets, inside = {}, {"input": 0, "output": 0, "unit": 0}
-    for bucket, side, terms in shape.parts:
-        buckets[bucket] = _sum_of(usage, terms, faults)
-        inside[side] += buckets[bucket]
-    if shape.total is not None and usage.get(shape.total) is not None and not faults:
-        excess = _sum_of(usage, ((1, ((shape.total, ()),)),), faults) - tokens_in - tokens_out
-        if excess and (excess == buckets.get("reasoning") or (hides_reasoning and not buckets.get("reasoning"))):
+    buckets = _sums_of(usage, shape.terms, faults)
+    tokens_in, tokens_out = buckets.pop("input", 0), buckets.pop("output", 0)
+    inside = {"input": 0, "output": 0, "unit": 0}
+    total = buckets.pop("total", None)
+    for bucket, count in buckets.items():
+        inside[shape.sides[bucket]] += count
+    if total is not None and not faults and total != tokens_in + tokens_out:
+        excess, reasoning = total - tokens_in - tokens_out, buckets.get("reasoning", 0)
+        if excess == reasoning or (hides_reasoning and not reasoning):
             tokens_out += excess
-            inside["output"] += excess - buckets.get("reasoning", 0)
+            inside["output"] += excess - reasoning
             buckets["reasoning"] = excess
-        elif excess:
-            faults.append(shape.total)
+        else:
+            faults.append(next(_path_text(paths[0]) for slot, _, paths in shape.terms if slot == "total"))
     buckets["input_uncached"] = tokens_in - inside["input"]
     buckets["output_visible"] = tokens_out - inside["output"]
     if not faults and min(buckets.values()) < 0:
         faults.append(_too_great(shape, usage, "output" if buckets["output_visible"] < 0 else "input"))
     if faults:
-        return Usage(tokens_in or None, tokens_out or None, {}, list(dict.fromkeys(faults)))
+        return Usage(tokens_in or None, tokens_out or None, {}, faults)
     return Usage(tokens_in, tokens_out, {bucket: count for bucket, count in buckets.items() if count}, faults)
 
 
 def _too_great(shape: _Shape, usage: dict[str, Any], side: str) -> str:
     """Name the field of the greatest part on the side where the parts exceed the whole."""
-    parts = [(_sum_of(usage, terms[:1], []), terms[0][1]) for _, where, terms in shape.parts if where == side]
+    terms = [term for term in shape.terms if term[1] > 0 and shape.sides.get(term[0]) == side]
+    parts = [(_sums_of(usage, (term,), []).get(term[0], 0), term[2]) for term in terms]
     _, paths = max(parts, key=lambda part: part[0])
     return _path_text(next((path for path in paths if _find(usage, (path[0], *path[1])) is not None), paths[0]))
 
 
-def _sum_of(usage: dict[str, Any], terms: tuple[_Term, ...], faults: list[str]) -> int:
-    """Return the sum of some terms; of the paths of a term the first that leads to anything counts."""
-    total = 0
-    for sign, paths in terms:
+def _sums_of(usage: dict[str, Any], terms: tuple[_Term, ...], faults: list[str]) -> dict[str, int]:
+    """Return the sum of the terms of each slot; of a term's paths the first that leads to more than zero counts."""
+    sums: dict[str, int] = {}
+    for slot, sign, paths in terms:
         for key, steps in paths:
             value = usage.get(key)
             if steps and value is not None:
-                value = _find(value, steps)
+                value = value.get(steps[0]) if type(value) is dict and len(steps) == 1 else _find(value, steps)
             if value is None:
                 continue
-            if type(value) is int and 0 <= value < MAX_COUNT:
-                total += sign * value
+            if type(value) is int and value == 0:
+                sums.setdefault(slot, 0)
+                continue
+            if type(value) is int and 0 < value < MAX_COUNT:
+                sums[slot] = sums.get(slot, 0) + sign * value
             elif type(value) is float and value.is_integer() and 0 <= value < MAX_COUNT:
-                total += sign * int(value)
+                sums[slot] = sums.get(slot, 0) + sign * int(value)
             else:
                 faults.append(_path_text((key, steps)))
             break
-    return total
-
-
-def _is_told(usage: dict[str, Any], terms: tuple[_Term, ...]) -> bool:
-    """Tell whether the first of some terms leads to anything; what has no terms needs none."""
-    return not terms or any(_find(usage, (key, *steps)) is not None for key, steps in terms[0][1])
+    return sums
 
 
 def _find(value: Any, steps: tuple[str | tuple[str, str], ...]) -> Any:
-    """Return what stands below a value, or False, which is no count, where no dict or list is on the way."""
+    """Return what stands below a value; what is in the way, where a dict or list should be, comes back in a list."""
     for step in steps:
         if isinstance(step, str):
             if type(value) is not dict:
-                return False
+                return [value]
             value = value.get(step)
+        elif type(value) is not list:
+            return [value]
         else:
             field, wanted = step
-            if not isinstance(value, list):
-                return False
             items = (item for item in value if isinstance(item, dict))
             value = next((item for item in items if str(item.get(field)).upper() == wanted), None)
         if value is None:
@@ -2282,17 +2438,15 @@ def _shapes() -> tuple[_Shape, ...]:
 
 
 def _make_shape(entry: dict[str, Any], spell: Callable[[str], str]) -> _Shape:
-    def make_term(text: str) -> _Term:
+    def make_term(slot: str, text: str) -> _Term:
         paths = tuple(_make_path(path, spell) for path in text.lstrip("+-").split("|"))
-        return (-1 if text.startswith("-") else 1), paths
+        return slot, (-1 if text.startswith("-") else 1), paths
 
-    def make_terms(texts: list[str]) -> tuple[_Term, ...]:
-        return tuple(make_term(text) for text in texts)
-
-    parts = tuple((bucket, usage_side(bucket), make_terms(texts)) for bucket, texts in entry["parts"].items())
-    total = spell(entry["total"]) if "total" in entry else None
-    keys = tuple(spell(key) for key in entry["keys"])
-    return _Shape(keys, make_terms(entry["input"]), make_terms(entry["output"]), total, parts)
+    slots = {"input": entry["input"], "output": entry["output"], **entry["parts"]}
+    if "total" in entry:
+        slots["total"] = [entry["total"]]
+    terms = tuple(make_term(slot, text) for slot, texts in slots.items() for text in texts)
+    return _Shape(tuple(map(spell, entry["keys"])), terms, {bucket: usage_side(bucket) for bucket in entry["parts"]})
 
 
 def _make_path(text: str, spell: Callable[[str], str]) -> _Path:
@@ -2342,6 +2496,7 @@ _LITELLM_NAMES = {
     "input_cost_per_audio_token": "input_audio",
     "output_cost_per_audio_token": "output_audio",
 }
+_LITELLM_TIERS = {"_flex": "flex", "_priority": "priority", "_batches": "batch"}
 _IMPORTED_TTL_S = 60.0
 _RULES: dict[str, Callable[[str, str], bool]] = {
     "=": lambda text, rule: text == rule,
@@ -2471,9 +2626,9 @@ def _refresh(wait_s: float) -> None:
         connect(wait_s)
         version = fetch("SELECT max(version) AS version FROM datasets WHERE name = ?", (IMPORTED,))[0]["version"]
         if version != _imported.version:
-            (row,) = fetch("SELECT items FROM datasets WHERE name = ? AND version = ?", (IMPORTED, version))
-            (table,) = json.loads(row["items"], parse_float=Decimal)
-            _imported = _Imported(now, version, table)
+            rows = fetch("SELECT items FROM datasets WHERE name = ? AND version = ?", (IMPORTED, version))
+            tables = json.loads(rows[0]["items"], parse_float=Decimal) if rows else [None]
+            _imported = _Imported(now, version, tables[0])
             _cards.clear()
 
 
@@ -2562,7 +2717,8 @@ def _prices_at(model: _Model, context: dict[str, Any], at: str) -> tuple[dict[st
     for wanted, when, prices in model.variants:
         if _holds(when, at) and all(context.get(key) == value for key, value in wanted.items()):
             named = {**prices, **named}
-    return {**found, **named}, any(isinstance(when, list) for when, _ in model.prices)
+    conditions = [*(when for when, _ in model.prices), *(when for _, when, _ in model.variants)]
+    return {**found, **named}, any(isinstance(when, list) for when in conditions)
 
 
 def _holds(when: Any, at: str) -> bool:
@@ -2648,14 +2804,23 @@ def compact_prices(raw: Any, source: str) -> dict[str, Any]:
     """Return a price table made from the JSON of LiteLLM or of genai-prices; raises WrongUse for another file."""
     if isinstance(raw, dict) and isinstance(raw.get("providers"), list):
         raw = raw["providers"]
-    if isinstance(raw, list) and raw and all(isinstance(entry, dict) and "models" in entry for entry in raw):
-        return {"source": source, "providers": {entry["id"]: _compact_provider(entry) for entry in raw}}
-    if isinstance(raw, dict) and any(isinstance(row, dict) and "litellm_provider" in row for row in raw.values()):
-        return {"source": source, "providers": _compact_litellm(raw)}
+    with contextlib.suppress(LookupError, TypeError, ValueError, AttributeError, ArithmeticError, re.error):
+        listed = isinstance(raw, list)
+        providers = {row["id"]: _compact_provider(row) for row in raw} if listed else _compact_litellm(raw)
+        if _is_usable(providers):
+            return {"source": source, "providers": providers}
     raise WrongUse(
         f"{source} is no price table.",
         "Give LiteLLM's model_prices_and_context_window.json or the data.json of genai-prices.",
     )
+
+
+def _is_usable(providers: dict[str, Any]) -> bool:
+    """Tell whether a table holds models and only finite rates; what would break at a call raises here."""
+    models = [model for entry in providers.values() for model in entry["models"]]
+    tables = [row[-1] for _, _, prices, variants in models for row in (prices[0], *prices, *variants)]
+    rates = (rate for table in tables for _, step in _steps(table) for rate in step.values())
+    return bool(models) and all(rate.is_finite() for rate in rates)
 
 
 def _compact_provider(raw: dict[str, Any]) -> dict[str, Any]:
@@ -2688,7 +2853,7 @@ def _compact_rule(raw: Any) -> Any:
     if kind in {"or", "and"}:
         return ["|" if kind == "or" else "&", *map(_compact_rule, value)]
     sign = {"equals": "=", "starts_with": "^", "ends_with": "$", "contains": "~", "regex": "/"}[kind]
-    return sign + (value if kind == "regex" else value.lower())
+    return sign + (re.compile(value).pattern if kind == "regex" else value.lower())
 
 
 def _compact_conditions(raw: Any) -> list[Any]:
@@ -2720,7 +2885,7 @@ def _compact_litellm(raw: dict[str, Any]) -> dict[str, Any]:
     """Return the providers of LiteLLM's table, each model under its exact name with and without the provider's."""
     providers: dict[str, Any] = {}
     for name, row in raw.items():
-        rates = _litellm_rates(row) if isinstance(row, dict) and name != "sample_spec" else {}
+        rates = _litellm_rates(row, "") if isinstance(row, dict) and name != "sample_spec" else {}
         if "input" not in rates or not isinstance(row.get("litellm_provider"), str):
             continue
         label = row["litellm_provider"].lower()
@@ -2729,19 +2894,21 @@ def _compact_litellm(raw: dict[str, Any]) -> dict[str, Any]:
         known = {key: value for key, value in _stamped()["providers"].get(place, {}).items() if key != "models"}
         bare = name.lower().removeprefix(f"{label}/")
         rule = ["|", f"={bare}", f"={name.lower()}"]
-        providers.setdefault(place, {**known, "models": []})["models"].append([name, rule, [[None, rates]], []])
+        tiers = ((tier, _litellm_rates(row, suffix)) for suffix, tier in _LITELLM_TIERS.items())
+        model = [name, rule, [[None, rates]], [[{"service_tier": tier}, None, own] for tier, own in tiers if own]]
+        providers.setdefault(place, {**known, "models": []})["models"].append(model)
     return providers
 
 
-def _litellm_rates(row: dict[str, Any]) -> dict[str, Any]:
+def _litellm_rates(row: dict[str, Any], suffix: str) -> dict[str, Any]:
     rates: dict[str, Any] = {}
     for name, key in _LITELLM_NAMES.items():
-        base = row.get(name)
+        base = row.get(name + suffix)
         if isinstance(base, (int, float, Decimal)) and not isinstance(base, bool):
             tiers = [
                 [int(found[1]) * 1000, Decimal(str(rate)) * 1_000_000]
                 for field, rate in row.items()
-                if (found := re.fullmatch(f"{name}_above_([0-9]+)k_tokens", field)) and rate is not None
+                if (found := re.fullmatch(f"{name}_above_([0-9]+)k_tokens{suffix}", field)) and rate is not None
             ]
             price = Decimal(str(base)) * 1_000_000
             rates[key] = [price, *sorted(tiers)] if tiers else price
@@ -2896,8 +3063,8 @@ _kept_bytes = 0
 _lost_rows = 0
 _told_faults: set[str] = set()
 _last_request: contextvars.ContextVar[str | None] = contextvars.ContextVar("promptry_request", default=None)
-_Reservation = tuple[str, list[int]] | None
-_reservation: contextvars.ContextVar[_Reservation] = contextvars.ContextVar("promptry_reservation", default=None)
+_Reservations = tuple[tuple[str, list[int]], ...]
+_reservations: contextvars.ContextVar[_Reservations] = contextvars.ContextVar("promptry_reservations", default=())
 
 
 def track_invocation(
@@ -2919,9 +3086,8 @@ def track_invocation(
     """Record one model call and return its row id: the row then survives a kill of the process.
 
     None means not stored (yet): sampled out, or kept in memory while the store cannot be written. Texts are stored
-    only with capture=True, masked for secrets, then cut. As `usage` a whole response may be given too. Never raises for
-    the store's sake. Units: metadata keys carry theirs (cost_usd, latency_ms). Errors: WrongUse for a wrong argument.
-    Writes: invocations.
+    only with capture=True, masked for secrets, then cut. Never raises for the store's sake. Units: metadata keys carry
+    theirs (cost_usd, latency_ms). Errors: WrongUse for a wrong argument. Writes: invocations.
     """
     _check_call(name, metadata, prompt_version, sample_rate, max_capture_chars)
     if sample_rate < 1.0 and not is_sampled(sample_rate):
@@ -2979,24 +3145,27 @@ def _check_call(name: Any, metadata: Any, version: Any, sample_rate: Any, max_ca
         )
 
 
-@contextlib.contextmanager
-def reserved_for(name: str, id: int) -> Iterator[list[int]]:
-    """Have the next call of that name within the block settle a reservation; gives a list, empty once it has."""
+def hold_reservation(name: str, id: int) -> list[int]:
+    """Have the next call of that name in this context settle a reservation; returns a list, empty once it has."""
     left = [id]
-    token = _reservation.set((name, left))
-    try:
-        yield left
-    finally:
-        _reservation.reset(token)
+    _reservations.set((*_reservations.get(), (name, left)))
+    return left
+
+
+def drop_reservation(left: list[int]) -> int | None:
+    """Have no further call settle a reservation, and return its id if none has; the context may be another one."""
+    _reservations.set(tuple(entry for entry in _reservations.get() if entry[1] is not left))
+    with contextlib.suppress(IndexError):
+        return left.pop()
+    return None
 
 
 def take_reservation(name: str) -> int | None:
-    """Return the reservation that a call of that name settles, once."""
-    found = _reservation.get()
-    if found is None or found[0] != name:
-        return None
-    with contextlib.suppress(IndexError):
-        return found[1].pop()
+    """Return the reservation that a call of that name settles, once; that of the innermost block goes first."""
+    for known, left in reversed(_reservations.get()):
+        if known == name:
+            with contextlib.suppress(IndexError):
+                return left.pop()
     return None
 
 
@@ -3009,11 +3178,12 @@ def note_money(facts: dict[str, Any], at: str) -> None:
 def _note_usage(facts: dict[str, Any]) -> None:
     """Write the tokens of a call into its facts: inclusive totals and disjoint buckets, and what cannot be meant."""
     usage, provider = facts.get("usage"), facts.get("provider")
-    if usage is not None and (type(usage) is not dict or holds_usage(usage)):
-        usage = _note_whole(facts, usage)
     if usage is not None:
-        usage = facts["usage"] = plain_usage(usage)
-        found = read_usage(usage, provider if isinstance(provider, str) else None)
+        maker = facts.get("model") if provider is None else provider
+        found, usage, told = read_response(usage, maker if isinstance(maker, str) else None)
+        facts["usage"] = usage
+        if told:
+            _note_beside(facts, told)
         if isinstance(usage, dict) and _is_amount(usage.get("cost")):
             facts["provider_cost_usd"] = usage["cost"]
     elif not facts.keys().isdisjoint(COUNT_NAMES):
@@ -3033,19 +3203,16 @@ def _note_usage(facts: dict[str, Any]) -> None:
         _tell_once(facts, found.faults)
 
 
-def _note_whole(facts: dict[str, Any], whole: Any) -> Any:
-    """Keep of a whole response its usage, note what it says of the call and nobody else did, and return the usage."""
-    usage, told = open_response(whole)
-    if usage is None:
-        del facts["usage"]
-    if facts.get("model") is not None and told.get("model") != facts["model"]:
-        told["served_model"] = told.get("model")
-    if not _is_amount(told.get("provider_cost_usd")):
-        told["provider_cost_usd"] = None
-    for fact, value in told.items():
-        if value is not None and facts.get(fact) is None:
-            facts[fact] = value
-    return usage
+def _note_beside(facts: dict[str, Any], told: dict[str, Any]) -> None:
+    """Write what a whole response says of itself into the facts of its call, where the caller did not."""
+    served = told.pop("model", None)
+    if served is not None and facts.setdefault("model", served) != served:
+        facts.setdefault("served_model", served)
+    cost = told.pop("cost", None)
+    if _is_amount(cost):
+        facts["provider_cost_usd"] = cost
+    for name, value in told.items():
+        facts.setdefault(name, value)
 
 
 def _tell_once(facts: dict[str, Any], faults: list[str]) -> None:
@@ -3074,7 +3241,9 @@ def _note_cost(facts: dict[str, Any], at: str, until: float) -> None:
 
 def _is_amount(value: Any) -> bool:
     """Tell whether a value is a number of dollars or seconds that can be meant."""
-    return isinstance(value, (int, float, Decimal)) and not isinstance(value, bool) and 0 <= value < 10**12
+    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
+        return False
+    return not (isinstance(value, Decimal) and value.is_nan()) and 0 <= value < 10**12
 
 
 def price_facts(facts: dict[str, Any], at: str, wait_s: float) -> dict[str, Any]:
@@ -3119,8 +3288,7 @@ def _store_row(row: tuple[Any, ...], until: float) -> int | None:
     until = monotonic_s() + wait_s
     try:
         with write_lock(wait_s):
-            connection = connect(until - monotonic_s())
-            left_s = until - monotonic_s()
+            connection, left_s = connect(wait_s), until - monotonic_s()
             if not _kept and not _lost_rows and left_s > 0.9 * wait_s:
                 return _write_row(connection, row)
             with bounded_wait(connection, left_s):
@@ -3282,17 +3450,22 @@ def last_request_id() -> str | None:
 # === BUDGETS: caps on what a period may cost, asked before a call and settled after it
 # ======================================================================================
 # Uses: ERRORS, CLOCK, SETTINGS, TABLES, STORE, SCOPE, PRICES, INVOCATIONS.   Writes: budgets, invocations.
-# Public: BudgetStatus, set_budget, remove_budget, list_budgets, budget_status, budget_guard.
+# Public: BudgetStatus, set_budget, remove_budget, list_budgets, budget_status, check_budgets, budget_guard.
 #
 # A call is admitted while what is settled and what is reserved are below the limit; the look and the reservation are
-# one immediate transaction, so of many processes none sees less than all. Settled spend is kept by day and prompt, and
-# a look reads only what came since: ids grow in the order of commits, and what changes older rows moves the epoch.
+# one immediate transaction, so of many processes none sees less than all. The sums of the month are kept, and a look
+# reads only what came since: ids grow in the order of commits, and what changes older rows moves the epoch. They are
+# counted anew each minute, for rows changed by hand, and outside the lock that every writer waits for.
 
 SCOPES, PERIODS = ("global", "module", "prompt"), ("daily", "monthly")
 _SET_CAP = """INSERT INTO budgets (scope, target, period, limit_usd, created_at) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (scope, coalesce(target, ''), period) DO UPDATE SET limit_usd = excluded.limit_usd RETURNING id"""
-_RECOUNT_S = 60.0
-_PATIENCE_S = 2.0
+_CAPS = "SELECT id, scope, target, period, limit_usd FROM budgets"
+_CAPS_OF = f"{_CAPS} WHERE (scope, coalesce(target, '')) IN (VALUES ('global', ''), ('module', ?), ('prompt', ?))"
+_RECOUNT_S, _USUAL_S = 60.0, 10.0
+_PATIENCE_S, _KEEP_LAPSED_S = 2.0, 3600.0
+
+_Cap = tuple[int, str, str | None, str, float]
 
 
 class BudgetStatus(NamedTuple):
@@ -3318,18 +3491,30 @@ class BudgetStatus(NamedTuple):
 
 
 class _Spend(NamedTuple):
-    """What a month's calls up to `last` cost: (USD, unpriced calls) by (day, prompt), and the ids then reserved."""
+    """What a month's calls up to `last` cost: [USD, unpriced calls] by (day or month, scope, target); ids reserved."""
 
-    path: Path
     month: str
     epoch: int
     at: float
     last: int
-    settled: dict[tuple[str, str], tuple[float, int]]
+    sums: dict[tuple[Any, ...], list[Any]]
     open: tuple[int, ...]
 
 
 _spend: _Spend | None = None
+_usual: dict[str, tuple[float, float]] = {}
+_counting = threading.Lock()
+
+
+def _forget_spend() -> None:
+    global _spend, _counting
+    _spend, _counting = None, threading.Lock()
+    _usual.clear()
+
+
+at_store_change(_forget_spend)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_spend)
 
 
 def set_budget(scope: str, target: str | None, period: str, limit_usd: float) -> int:
@@ -3339,11 +3524,15 @@ def set_budget(scope: str, target: str | None, period: str, limit_usd: float) ->
     replaced. Errors: WrongUse, StoreError. Writes: budgets.
     """
     _check_budget(scope, target, period)
-    if isinstance(limit_usd, bool) or not isinstance(limit_usd, (int, float)) or not 0 < limit_usd < math.inf:
+    if not _is_dollars(limit_usd) or not limit_usd:
         raise WrongUse(f"The limit is {limit_usd!r}; it takes US dollars, more than 0.")
     with transact() as connection:
         rows = connection.execute(_SET_CAP, (scope, target, period, float(limit_usd), now_text())).fetchall()
     return int(rows[0][0])
+
+
+def _is_dollars(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 10**12
 
 
 def _check_budget(scope: Any, target: Any, period: Any) -> None:
@@ -3353,10 +3542,15 @@ def _check_budget(scope: Any, target: Any, period: Any) -> None:
         raise WrongUse(f"The period is {period!r}; it takes daily or monthly.", nearest(str(period), PERIODS))
     if scope == "global" and target is not None:
         raise WrongUse(f"A global budget has no target; {target!r} is given.", "Leave it out, or name another scope.")
-    if scope != "global":
-        check_name(target, f"target of a {scope} budget")
-    if scope == "module" and module_of(target) != target:
-        raise WrongUse(f"'{target}' is no module.", f"The module of such a prompt is '{module_of(target)}'.")
+    if scope != "global" and _bindable(check_name(target, f"target of a {scope} budget")) != target:
+        raise WrongUse(f"The target is {target!r}; no store can hold half a character.")
+    if scope == "module" and module_of(str(target)) != target:
+        raise WrongUse(f"'{target}' is no module.", f"The module of such a prompt is '{module_of(str(target))}'.")
+
+
+def _bindable(text: str) -> str:
+    """Return a text as its row is stored: half characters become question marks."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def remove_budget(scope: str, target: str | None, period: str) -> None:
@@ -3376,35 +3570,51 @@ def list_budgets(limit: int = 50, before: str | None = None) -> dict[str, Any]:
     return page(rows[start : start + read_limit(limit)], len(rows), limit, before)
 
 
+def check_budgets() -> list[BudgetStatus]:
+    """Return the budgets that are spent, the newest first."""
+    return [status for status in budget_status() if status.breached]
+
+
 def budget_status() -> list[BudgetStatus]:
     """Return every budget with what its period has cost, the newest first.
 
     Units: USD. share is spent / limit; breached means spent >= limit; forecast is spent over the elapsed share of the
     period, None in its first hundredth. Reservations count to neither.
     """
-    budgets = _list_caps()
-    if not budgets:
+    if not fetch("SELECT 1 FROM budgets LIMIT 1"):
         return []
-    with translated_faults(), write_lock(PATIENCE_S):
-        connection, now = connect(), now_text()
-        is_ours = not connection.in_transaction
-        try:
-            if is_ours:
-                connection.execute("BEGIN")
-            held = _held_at(connection, now)
-            return [_status_of(budget, now, _settled_spend(connection, now), held) for budget in budgets]
-        finally:
-            if is_ours and connection.in_transaction:
-                connection.execute("COMMIT")
+    now = now_text()
+    with translated_faults():
+        _count_ahead(now)
+        with write_lock(PATIENCE_S), _snapshot(connect()) as connection:
+            caps: list[_Cap] = connection.execute(f"{_CAPS} ORDER BY id DESC").fetchall()
+            sums, held = _month_sums(connection, now), _held_at(connection, now)
+            return [_status_of(cap, now, *_money_of(cap, now, sums, held)) for cap in caps]
 
 
-def _list_caps() -> list[dict[str, Any]]:
-    return fetch("SELECT id, scope, target, period, limit_usd FROM budgets ORDER BY id DESC LIMIT 1000")
+@contextlib.contextmanager
+def _snapshot(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Have the reads of a block see one state of the file."""
+    connection.execute("BEGIN")
+    try:
+        yield connection
+    finally:
+        if connection.in_transaction:
+            connection.execute("COMMIT")
 
 
-def _covers(cap: dict[str, Any], name: str) -> bool:
-    scope, target = cap["scope"], cap["target"]
-    return bool(scope == "global" or target == (name if scope == "prompt" else module_of(name)))
+def _scopes_of(name: str) -> tuple[tuple[str, str | None], ...]:
+    """Return the scope and target of every budget that can cover a prompt."""
+    return ("global", None), ("module", module_of(name)), ("prompt", name)
+
+
+def _money_of(
+    cap: _Cap, now: str, sums: dict[tuple[Any, ...], list[Any]], held: dict[tuple[Any, ...], float]
+) -> tuple[float, float, int]:
+    """Return what counts to a cap in its present period: USD spent, USD reserved, calls without a cost."""
+    _, scope, target, period, _ = cap
+    spent, unpriced = sums.get((now[:10] if period == "daily" else now[:7], scope, target), (0.0, 0))
+    return spent, held.get((scope, target), 0.0), unpriced
 
 
 def _period_of(period: str, now: str) -> tuple[str, str]:
@@ -3415,71 +3625,98 @@ def _period_of(period: str, now: str) -> tuple[str, str]:
     return f"{now[:7]}-01", f"{year + month // 12:04d}-{month % 12 + 1:02d}-01"
 
 
-def _status_of(
-    cap: dict[str, Any], now: str, settled: dict[tuple[str, str], tuple[float, int]], held: list[tuple[str, float]]
-) -> BudgetStatus:
-    since, until = _period_of(cap["period"], now)
-    own = [value for (day, name), value in settled.items() if since <= day < until and _covers(cap, name)]
-    spent = math.fsum(usd for usd, _ in own)
-    reserved = math.fsum(usd for name, usd in held if _covers(cap, name))
+def _status_of(cap: _Cap, now: str, spent: float, reserved: float, unpriced: int) -> BudgetStatus:
+    id, scope, target, period, limit = cap
+    since, until = _period_of(period, now)
     start, end, moment = (seconds_of(text) or 0.0 for text in (since, until, now))
     elapsed = (moment - start) / (end - start)
-    return BudgetStatus(
-        id=str(cap["id"]),
-        scope=cap["scope"],
-        target=cap["target"],
-        period=cap["period"],
-        limit_usd=cap["limit_usd"],
-        since=since,
-        until=until,
-        spent_usd=spent,
-        reserved_usd=reserved,
-        share=spent / cap["limit_usd"],
-        breached=spent >= cap["limit_usd"],
-        forecast_usd=spent / elapsed if elapsed >= 0.01 else None,
-        unpriced=sum(unpriced for _, unpriced in own),
-    )
+    forecast, money = spent / elapsed if elapsed >= 0.01 else None, (limit, since, until, spent, reserved)
+    return BudgetStatus(str(id), scope, target, period, *money, spent / limit, spent >= limit, forecast, unpriced)
 
 
-def _settled_spend(connection: sqlite3.Connection, now: str) -> dict[tuple[str, str], tuple[float, int]]:
-    """Return what the month's calls cost by (day, prompt), reading what came since the last look."""
+def _count_ahead(now: str) -> bool:
+    """Count the month where that is due, before the lock is taken that every writer waits for; tells whether it was."""
     global _spend
-    month, epoch, known = now[:7], ledger_epoch(connection), _spend
-    fits = known is not None and (known.path, known.month, known.epoch) == (store_path(), month, epoch)
-    if known is None or not fits or monotonic_s() - known.at > _RECOUNT_S:
-        known = _Spend(store_path(), month, epoch, monotonic_s(), 0, {}, ())
-        rows: list[Any] = connection.execute(_SPENT, (f"{month}-01",)).fetchall()
-        open_ids = [id for (id,) in connection.execute(_OPEN_IDS)]
-    else:
-        rows, open_ids = [], []
-        for id, *row, status in connection.execute(_SINCE, (known.last, json.dumps(known.open))).fetchall():
-            if status == "reserved":
-                open_ids.append(id)
-            elif row[0] >= f"{month}-01":
-                rows.append(row)
+    connection = connect(_PATIENCE_S)
+    age_of_count = _age_of_count(connection, now)
+    lock = _counting
+    if age_of_count < _RECOUNT_S or not lock.acquire(blocking=age_of_count == math.inf):
+        return False
+    try:
+        is_due = _age_of_count(connection, now) >= _RECOUNT_S
+        if is_due:
+            with _snapshot(connection):
+                counted = _count_month(connection, now)
+            if lock is _counting:  # else another store was chosen meanwhile
+                _spend = counted
+        return is_due
+    finally:
+        lock.release()
+
+
+def _age_of_count(connection: sqlite3.Connection, now: str) -> float:
+    """Return how many seconds ago the month was counted, infinitely many where that count no longer holds."""
+    known = _spend
+    if known is None or (known.month, known.epoch) != (now[:7], ledger_epoch(connection)):
+        return math.inf
+    return monotonic_s() - known.at
+
+
+def _count_month(connection: sqlite3.Connection, now: str) -> _Spend:
+    at, epoch, (last,) = monotonic_s(), ledger_epoch(connection), connection.execute(_LAST_ID).fetchone()
+    sums: dict[tuple[Any, ...], list[Any]] = {}
+    _add_to_sums(sums, connection.execute(_SPENT, (f"{now[:7]}-01",)))
+    return _Spend(now[:7], epoch, at, last, sums, tuple(id for (id,) in connection.execute(_OPEN_IDS)))
+
+
+def _add_to_sums(sums: dict[tuple[Any, ...], list[Any]], rows: Iterable[tuple[Any, ...]]) -> None:
     for day, name, usd, unpriced in rows:
-        before = known.settled.get((day, name), (0.0, 0))
-        known.settled[day, name] = (before[0] + (usd or 0.0), before[1] + unpriced)
-    # The greatest id there is, not the greatest seen: that of a reservation given back may be used again.
-    (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM invocations").fetchone()
-    _spend = known._replace(last=last, open=tuple(open_ids))
-    return known.settled
+        for period in (day, day[:7]):
+            for scope, target in _scopes_of(str(name)):
+                entry = sums.setdefault((period, scope, target), [0.0, 0])
+                entry[0] += usd or 0.0
+                entry[1] += unpriced
+
+
+def _month_sums(connection: sqlite3.Connection, now: str) -> dict[tuple[Any, ...], list[Any]]:
+    """Return the sums of the month, having read what came since the last look; in a transaction and the lock."""
+    global _spend
+    known = _spend
+    if known is None or _age_of_count(connection, now) == math.inf:
+        known = _spend = _count_month(connection, now)
+        return known.sums
+    rows = connection.execute(_SINCE, (known.last, json.dumps(known.open))).fetchall()
+    open_ids = tuple(id for status, id, *_ in rows if status == "reserved")
+    (last,) = connection.execute(_LAST_ID).fetchone()
+    _spend = known._replace(last=last, open=open_ids)
+    _add_to_sums(known.sums, (row for status, _, *row in rows if status != "reserved"))
+    return known.sums
 
 
 _UNPRICED = "cost_usd IS NULL AND (status <> 'error' OR coalesce(tokens_in, 0) > 0)"
 _SPENT = f"""SELECT day, prompt_name, sum(cost_usd), count(CASE WHEN {_UNPRICED} THEN 1 END)
     FROM invocations INDEXED BY calls_by_day WHERE day >= ? AND status <> 'reserved' GROUP BY day, prompt_name"""
-_SINCE = f"""SELECT id, day, prompt_name, cost_usd, {_UNPRICED}, status FROM invocations WHERE id > ?
-    UNION ALL SELECT id, day, prompt_name, cost_usd, {_UNPRICED}, status FROM invocations
+_SINCE = f"""SELECT status, id, day, prompt_name, cost_usd, {_UNPRICED} FROM invocations WHERE id > ?
+    UNION ALL SELECT status, id, day, prompt_name, cost_usd, {_UNPRICED} FROM invocations
     WHERE id IN (SELECT value FROM json_each(?))"""
+# The greatest id there is, not the greatest seen: that of a reservation given back is used again.
+_LAST_ID = "SELECT coalesce(max(id), 0) FROM invocations"
 _OPEN_IDS = "SELECT id FROM invocations INDEXED BY calls_reserved WHERE status = 'reserved'"
 _HELD = """SELECT prompt_name, coalesce(cost_usd, 0.0) FROM invocations INDEXED BY calls_reserved
     WHERE status = 'reserved' AND json_extract(metadata, '$.lease_until') > ?"""
+_DROP_LAPSED = """DELETE FROM invocations INDEXED BY calls_reserved
+    WHERE status = 'reserved' AND json_extract(metadata, '$.lease_until') < ?"""
+_RECENT_COSTS = """SELECT cost_usd FROM invocations INDEXED BY calls_by_prompt
+    WHERE prompt_name = ? AND cost_usd IS NOT NULL AND status <> 'reserved' ORDER BY id DESC LIMIT 200"""
 
 
-def _held_at(connection: sqlite3.Connection, now: str) -> list[tuple[str, float]]:
-    """Return (prompt, USD) for each reservation whose lease is not over."""
-    return connection.execute(_HELD, (now,)).fetchall()
+def _held_at(connection: sqlite3.Connection, now: str) -> dict[tuple[Any, ...], float]:
+    """Return the USD of the reservations whose lease is not over, by scope and target."""
+    held: dict[tuple[Any, ...], float] = {}
+    for name, usd in connection.execute(_HELD, (now,)):
+        for key in _scopes_of(str(name)):
+            held[key] = held.get(key, 0.0) + usd
+    return held
 
 
 def reserve(
@@ -3496,53 +3733,67 @@ def reserve(
     The estimate is the one given, else characters / 4 and max_tokens at the model's rates, else the 95th percentile of
     the prompt's recent costs. Errors: BudgetExceeded, WrongUse, StoreError. Writes: invocations.
     """
-    check_name(name)
-    caps = [cap for cap in _list_caps() if _covers(cap, name)]
-    if not caps:
+    name = _bindable(check_name(name))
+    _check_estimate(estimate_usd, input_chars, max_tokens)
+    mine = (module_of(name), name)
+    if not fetch(_CAPS_OF, mine):
         return None
-    estimate = _estimate_of(name, estimate_usd, model, provider, input_chars, max_tokens)
+    estimate = estimate_usd
+    if estimate is None:
+        estimate = _priced_estimate({"model": model, "provider": provider}, input_chars, max_tokens)
+    if estimate is None:
+        estimate = _usual_cost(name)
+    with translated_faults():
+        counted = _count_ahead(now_text())
     with transact(_PATIENCE_S) as connection:
         now = now_text()
-        settled, held = _settled_spend(connection, now), _held_at(connection, now)
+        if counted:  # a call that ends this late is stored all the same, in a row of its own
+            connection.execute(_DROP_LAPSED, (text_of((seconds_of(now) or 0.0) - _KEEP_LAPSED_S),))
+        caps = connection.execute(_CAPS_OF, mine).fetchall()
+        sums, held = _month_sums(connection, now), _held_at(connection, now)
         for cap in caps:
-            _admit(_status_of(cap, now, settled, held))
-        scope = run_scope()
+            _admit(cap, now, *_money_of(cap, now, sums, held))
         until = text_of((seconds_of(now) or 0.0) + settings_or_default().budget_lease_s)
         facts = {"status": "reserved", "cost_usd": estimate, "lease_until": until, "uid": make_uid(), "model": model}
-        facts["origin"] = "app" if scope is None else "eval"
-        row = (name, None, write_json(facts), None, None, None, now)
-        return connection.execute(INSERT_CALL, row).lastrowid
+        text = write_json({**facts, "origin": "app" if run_scope() is None else "eval"})
+        return connection.execute(INSERT_CALL, (name, None, text, None, None, None, now)).lastrowid
 
 
-def _admit(status: BudgetStatus) -> None:
-    if status.spent_usd + status.reserved_usd >= status.limit_usd:
-        of = "all calls" if status.target is None else f"{status.scope} '{status.target}'"
+def _admit(cap: _Cap, now: str, spent: float, reserved: float, _: int) -> None:
+    __, scope, target, period, limit = cap
+    if spent + reserved >= limit:
+        of = "all calls" if target is None else f"{scope} '{target}'"
         raise BudgetExceeded(
-            f"The {status.period} budget of {of} is ${status.limit_usd:g}: ${status.spent_usd:.6g} are spent and"
-            f" ${status.reserved_usd:.6g} reserved.",
-            f"It begins anew at {status.until}T00:00Z; promptry budget set raises it.",
+            f"The {period} budget of {of} is ${limit:g}: ${spent:.6g} are spent and ${reserved:.6g} reserved.",
+            f"It begins anew at {_period_of(period, now)[1]}T00:00Z; promptry budget set raises it.",
         )
 
 
-def _estimate_of(
-    name: str, given: float | None, model: Any, provider: Any, chars: int | None, max_tokens: int | None
-) -> float:
-    if given is not None:
-        if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 <= given < math.inf:
-            raise WrongUse(f"The estimate is {given!r}; it takes US dollars, 0 or more.")
-        return float(given)
-    if model is not None and chars is not None and max_tokens is not None:
-        card = find_card({"model": model, "provider": provider}, now_text())
-        tokens = max(1, round(chars / 4))
-        price = card and price_of(tokens, {"input_uncached": tokens, "output_visible": max_tokens}, card)
-        if price:
-            return float(price.cost_usd)
+def _check_estimate(usd: Any, chars: Any, max_tokens: Any) -> None:
+    if usd is not None and not _is_dollars(usd):
+        raise WrongUse(f"The estimate is {usd!r}; it takes US dollars, 0 or more.")
+    if not {type(chars), type(max_tokens)} <= {int, type(None)}:
+        raise WrongUse(f"input_chars is {chars!r} and max_tokens {max_tokens!r}; each takes a whole number.")
+
+
+def _priced_estimate(facts: dict[str, Any], chars: int | None, max_tokens: int | None) -> float | None:
+    if chars is None or max_tokens is None or min(chars, max_tokens) < 0:  # some servers take -1 for "no limit"
+        return None
+    card, tokens = find_card(facts, now_text()), max(1, round(chars / 4))
+    price = card and price_of(tokens, {"input_uncached": tokens, "output_visible": max_tokens}, card)
+    return float(price.cost_usd) if price else None
+
+
+def _usual_cost(name: str) -> float:
+    """Return the 95th percentile of a prompt's last 200 costs; where there are so many, some seconds old."""
+    known = _usual.get(name)
+    if known is not None and monotonic_s() - known[0] < _USUAL_S:
+        return known[1]
     recent = sorted(row["cost_usd"] for row in fetch(_RECENT_COSTS, (name,)))
-    return float(recent[math.ceil(0.95 * len(recent)) - 1]) if recent else 0.0
-
-
-_RECENT_COSTS = """SELECT cost_usd FROM invocations INDEXED BY calls_by_prompt
-    WHERE prompt_name = ? AND cost_usd IS NOT NULL AND status <> 'reserved' ORDER BY id DESC LIMIT 200"""
+    usd = float(recent[math.ceil(0.95 * len(recent)) - 1]) if recent else 0.0
+    if len(recent) == 200 and len(_usual) < 10_000:
+        _usual[name] = (monotonic_s(), usd)
+    return usd
 
 
 def release(id: int) -> None:
@@ -3551,28 +3802,14 @@ def release(id: int) -> None:
         connection.execute("DELETE FROM invocations WHERE id = ? AND status = 'reserved'", (id,))
 
 
-@contextlib.contextmanager
-def budget_guard(name: str, estimate_usd: float | None = None, **about: Any) -> Iterator[int | None]:
-    """Run a block only while the budgets of a prompt allow it; the next track_invocation(name) in it settles.
-
-    `about` says more for the estimate: model, provider, input_chars, max_tokens. What the block does not use is given
-    back. A store that cannot be read allows the call unless [budget] if_unreadable = "refuse". Errors: BudgetExceeded
-    before the block, WrongUse.
-    """
-    id = reserve_or_pass(name, estimate_usd=estimate_usd, **about)
-    if id is None:
-        yield None
-        return
-    with reserved_for(name, id) as left:
-        try:
-            yield id
-        finally:
-            if left:
-                give_back(left.pop())
-
-
 def reserve_or_pass(name: str, **about: Any) -> int | None:
-    """Reserve for a call, or let it pass where the store cannot be used and the settings do not refuse it then."""
+    """Reserve for a call as a guard does; within a guard of its name, the call has what that has reserved."""
+    held = take_reservation(name)
+    return _reserve_or_pass(name, about) if held is None else held
+
+
+def _reserve_or_pass(name: str, about: dict[str, Any]) -> int | None:
+    """Reserve, or let a call pass where the store cannot be used and the settings do not refuse it then."""
     try:
         return reserve(name, **about)
     except StoreError as error:
@@ -3588,6 +3825,64 @@ def give_back(id: int) -> None:
         release(id)
     except StoreError as error:
         log.error("a reservation lapses at the end of its lease: %s", error)
+
+
+def budget_guard(
+    name: str,
+    estimate_usd: float | None = None,
+    *,
+    model: str | None = None,
+    provider: str | None = None,
+    input_chars: int | None = None,
+    max_tokens: int | None = None,
+) -> _Guard:
+    """Run a block, or a function, only while the budgets of a prompt allow it.
+
+    The next track_invocation(name) within settles what is reserved before; what is not used is given back. A store that
+    cannot be used allows the call unless [budget] if_unreadable = "refuse". Errors: BudgetExceeded before the block,
+    WrongUse. Writes: invocations.
+    """
+    about = {"estimate_usd": estimate_usd, "model": model, "provider": provider}
+    return _Guard(name, {**about, "input_chars": input_chars, "max_tokens": max_tokens})
+
+
+class _Guard:
+    """A guard around one block at a time or a function; one of contextlib would not wait for a coroutine."""
+
+    def __init__(self, name: str, about: dict[str, Any]) -> None:
+        self._name, self._about = name, about
+        self._left: list[int] | None = None
+
+    def __enter__(self) -> int | None:
+        if self._left is not None:
+            raise WrongUse("This guard is around another block.", "Make one for each: with budget_guard(...).")
+        id = _reserve_or_pass(self._name, self._about)
+        self._left = [] if id is None else hold_reservation(self._name, id)
+        return id
+
+    def __exit__(self, *fault: Any) -> None:
+        left, self._left = self._left, None
+        id = None if left is None else drop_reservation(left)
+        if id is not None:
+            give_back(id)
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        import inspect
+
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise WrongUse("A guard cannot stand around a generator, which runs later.", "Put the block inside it.")
+
+        @functools.wraps(function)
+        def guarded(*args: Any, **keywords: Any) -> Any:
+            with _Guard(self._name, self._about):
+                return function(*args, **keywords)
+
+        @functools.wraps(function)
+        async def guarded_task(*args: Any, **keywords: Any) -> Any:
+            with _Guard(self._name, self._about):
+                return await function(*args, **keywords)
+
+        return guarded_task if inspect.iscoroutinefunction(function) else guarded
 
 
 # ======================================================================================
@@ -8076,19 +8371,22 @@ def cli_promote(name: str, version: int, env: str) -> None:
 
 @cli_prompt.command("tag")
 @click.argument("name")
-@click.argument("version", type=int, required=False)
+@click.argument("version", type=int)
 @click.argument("tag")
-@click.option("--remove", is_flag=True, help="Take the tag off instead: promptry prompt tag NAME TAG --remove.")
 @DB_OPTION
-def cli_tag(name: str, version: int | None, tag: str, remove: bool) -> None:
+def cli_tag(name: str, version: int, tag: str) -> None:
     """Put a tag on a version of a prompt, away from the one that has it now."""
-    if remove == (version is not None):
-        raise WrongUse("A version takes a tag, and --remove takes none.", "promptry prompt tag NAME VERSION TAG")
-    if remove or version is None:
-        click.echo(f"{name}@{remove_tag(name, tag)} is {tag} no more.")
-        return
     promote(name, version, tag)
     click.echo(f"{name}@{version} is {tag} now.")
+
+
+@cli_prompt.command("untag")
+@click.argument("name")
+@click.argument("tag")
+@DB_OPTION
+def cli_untag(name: str, tag: str) -> None:
+    """Take a tag off the version of a prompt that has it; the history stays."""
+    click.echo(f"{name}@{remove_tag(name, tag)} is {tag} no more.")
 
 
 @cli_prompt.command("lint")

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import contextvars
 import json
+import random
+import re
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
+from fake_llm import serve_fake
 
 import promptry
 from promptry import BudgetExceeded, budget_guard, budget_status, set_budget, track_invocation
@@ -58,10 +65,18 @@ def only() -> promptry.BudgetStatus:
         (("global", None, "daily", float("inf")), "The limit is inf"),
         (("global", None, "daily", True), "The limit is True"),
         (("global", None, "daily", "5"), "The limit is '5'"),
+        (("global", None, "daily", None), "The limit is None"),
+        (("global", None, "daily", 10**400), "The limit is 1000"),
+        ((["global"], None, "daily", 1), "The scope is ['global']"),
+        (("global", None, None, 1), "The period is None"),
+        (("Prompt", "x", "daily", 1), "Did you mean 'prompt'"),
+        (("prompt", 5, "daily", 1), "target of a prompt budget is 5"),
+        (("prompt", "half \ud800", "daily", 1), "half a character"),
+        (("module", "support.", "daily", 1), "'support.' is no module"),
     ],
 )
 def test_nonsense_is_refused(store: Path, arguments: Any, words: str) -> None:
-    with pytest.raises(promptry.WrongUse, match=words.replace(".", r"\.")):
+    with pytest.raises(promptry.WrongUse, match=re.escape(words)):
         set_budget(*arguments)
     assert budget_status() == []
 
@@ -355,6 +370,372 @@ def test_a_wrong_setting_is_one_sentence(tmp_path: Path, text: str, words: str) 
         promptry.load_settings()
 
 
+# --- guards in all places that code runs
+
+
+def test_a_guard_stands_around_a_coroutine_until_its_end(store: Path) -> None:
+    set_budget("global", None, "daily", 1)
+
+    @budget_guard("p", 0.6)
+    async def ask(usd: float) -> int | None:
+        await asyncio.sleep(0.01)
+        assert only().reserved_usd == pytest.approx(0.6)
+        return spend("p", usd)
+
+    async def both() -> list[Any]:
+        return await asyncio.gather(ask(0.25), ask(0.25), return_exceptions=True)
+
+    assert asyncio.run(ask(0.5)) is not None and asyncio.iscoroutinefunction(ask)
+    assert (only().spent_usd, only().reserved_usd) == (0.5, 0)
+    set_budget("global", None, "daily", 1.1)
+    refused = [found for found in asyncio.run(both()) if isinstance(found, BudgetExceeded)]
+    assert len(refused) == 1, "the second sees what the first has reserved and not yet spent"
+    assert (only().spent_usd, only().reserved_usd) == (0.75, 0)
+
+
+def test_a_guard_goes_with_the_tasks_of_its_block(store: Path) -> None:
+    set_budget("global", None, "daily", 100)
+
+    async def work(number: int) -> None:
+        with budget_guard("p", 1.0) as id:
+            await asyncio.sleep(0.001 * (number % 3))
+            assert await asyncio.to_thread(spend, "p", 0.01) == id
+
+    async def crowd() -> None:
+        await asyncio.gather(*(work(number) for number in range(20)))
+
+    asyncio.run(crowd())
+    assert only().spent_usd == pytest.approx(0.2) and only().reserved_usd == 0
+
+
+@pytest.mark.parametrize("kind", ["generator", "async generator"])
+def test_a_guard_around_a_generator_is_refused(kind: str) -> None:
+    def plain() -> Any:
+        yield 1
+
+    async def later() -> Any:
+        yield 1
+
+    with pytest.raises(promptry.WrongUse, match="cannot stand around a generator"):
+        budget_guard("p")(plain if kind == "generator" else later)
+
+
+def test_guards_within_guards_settle_their_own(store: Path) -> None:
+    set_budget("global", None, "daily", 100)
+    with budget_guard("a", 1) as outer, budget_guard("b", 2) as inner, budget_guard("a", 4) as again:
+        assert len({outer, inner, again}) == 3 and only().reserved_usd == 7
+        assert spend("b", 0.5) == inner and spend("a", 0.25) == again and spend("a", 0.125) == outer
+        assert only().reserved_usd == 0 and spend("a", 0.0625) not in {outer, inner, again}
+    assert only().spent_usd == 0.9375 and promptry.list_calls()["total"] == 4
+    assert promptry._reservations.get() == (), "a context that lives long remembers no block that is over"
+
+
+def test_one_guard_stands_around_one_block_at_a_time(store: Path) -> None:
+    set_budget("global", None, "daily", 100)
+    guard = budget_guard("p", 1)
+    for _ in range(2):
+        with guard:
+            assert only().reserved_usd == 1
+            with pytest.raises(promptry.WrongUse, match="around another block"), guard:
+                pass
+    assert only().reserved_usd == 0
+    with pytest.raises(ZeroDivisionError), guard:
+        _ = 1 / 0
+    assert only().reserved_usd == 0
+
+
+def test_long_lapsed_reservations_leave_the_file_and_their_late_calls_are_stored(
+    store: Path, raw: sqlite3.Connection, at: Any, clock: Any
+) -> None:
+    set_budget("global", None, "daily", 100)
+    at("2026-11-01T12:00:00.000Z")
+    ids = [promptry.reserve("p", estimate_usd=1) for _ in range(5)]
+    at("2026-11-01T13:00:00.000Z")
+    clock(61)
+    assert promptry.reserve("p", estimate_usd=1)
+    assert raw.execute("SELECT count(*) FROM invocations").fetchone() == (6,), "lapsed, but not for an hour"
+    at("2026-11-01T13:10:01.000Z")
+    clock(61)
+    promptry.release(promptry.reserve("p", estimate_usd=1) or 0)
+    assert raw.execute("SELECT count(*) FROM invocations").fetchone() == (1,)
+    for id in ids:
+        assert promptry.record_call("p", {"cost_usd": 0.5}, settles=id)
+    assert (only().spent_usd, promptry.list_calls()["total"]) == (2.5, 5)
+
+
+def test_a_block_that_ends_in_another_context_gives_back_all_the_same(store: Path) -> None:
+    set_budget("global", None, "daily", 100)
+    guard = budget_guard("p", 1)
+    contextvars.copy_context().run(guard.__enter__)
+    assert only().reserved_usd == 1
+    contextvars.copy_context().run(guard.__exit__, None, None, None)
+    assert only().reserved_usd == 0
+
+
+def test_a_generator_holds_its_guard_while_it_runs(store: Path) -> None:
+    set_budget("global", None, "daily", 100)
+
+    def stream() -> Any:
+        with budget_guard("p", 1):
+            yield 1
+            spend("p", 0.5)
+            yield 2
+
+    parts = stream()
+    assert next(parts) == 1 and only().reserved_usd == 1
+    assert next(parts) == 2 and (only().spent_usd, only().reserved_usd) == (0.5, 0)
+    parts.close()
+    dropped = stream()
+    next(dropped)
+    dropped.close()
+    assert (only().spent_usd, only().reserved_usd) == (0.5, 0)
+
+
+@pytest.mark.parametrize("name", ["half \ud800", "p" * 10_000, "ä/ö", "a.b/c", "/", "x\x00y"])
+def test_any_name_that_a_call_may_have_can_be_guarded(store: Path, name: str) -> None:
+    set_budget("global", None, "daily", 100)
+    with budget_guard(name, 1) as id:
+        assert id is not None and spend(name, 0.5) == id
+    with budget_guard(name):
+        assert only().reserved_usd == 0.5
+    assert (only().spent_usd, only().reserved_usd) == (0.5, 0)
+
+
+@pytest.mark.parametrize("name", ["", " ", None, 5])
+def test_a_name_that_no_call_may_have_cannot_be_guarded(store: Path, name: Any) -> None:
+    with pytest.raises(promptry.WrongUse, match="The name is"), budget_guard(name, 1):
+        pass
+
+
+@pytest.mark.parametrize("about", [{"input_chars": "x"}, {"max_tokens": 1.5}, {"input_chars": True}])
+def test_counts_of_an_estimate_are_whole_numbers(store: Path, about: Any) -> None:
+    set_budget("global", None, "daily", 100)
+    with pytest.raises(promptry.WrongUse, match="takes a whole number"), budget_guard("p", model="gpt-4o", **about):
+        pass
+
+
+@pytest.mark.parametrize("enforce", [False, True])
+def test_an_instrumented_client_settles_the_guard_around_it(store: Path, enforce: bool) -> None:
+    set_budget("global", None, "daily", 1)
+    with serve_fake() as server:
+        raw_client = openai.OpenAI(api_key="key", base_url=f"{server.url}/v1")
+        client = promptry.instrument(raw_client, "p", enforce=enforce)
+
+        def ask() -> Any:
+            return client.chat.completions.create(model="gpt-4.1-mini", messages=[{"role": "user", "content": "Hi"}])
+
+        with budget_guard("p", 1.0) as id:
+            ask()
+            assert only().reserved_usd == 0 and only().spent_usd > 0
+            assert [row["id"] for row in promptry.list_calls()["items"]] == [str(id)]
+            ask()
+        spend("p", 1)
+        sent = len(server.requests)
+        with pytest.raises(BudgetExceeded), budget_guard("p"):
+            ask()
+        assert len(server.requests) == sent == 2
+        with pytest.raises(BudgetExceeded) if enforce else contextlib.nullcontext():
+            ask()
+        assert len(server.requests) == (2 if enforce else 3) and only().reserved_usd == 0
+
+
+# --- what the memory of sums must survive
+
+
+def test_every_budget_holds_also_beyond_a_thousand(store: Path, raw: sqlite3.Connection) -> None:
+    set_budget("global", None, "daily", 1)
+    raw.execute(
+        "INSERT INTO budgets (scope, target, period, limit_usd) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1"
+        " FROM n WHERE i < 1500) SELECT 'prompt', 'p' || i, 'daily', 5.0 FROM n"
+    )
+    spend("x", 1)
+    with pytest.raises(BudgetExceeded, match="all calls"), budget_guard("p7", 0):
+        pass
+    assert promptry.list_budgets(limit=5)["total"] == 1501 and [row.scope for row in promptry.check_budgets()] == [
+        "global"
+    ]
+
+
+def test_a_budget_of_another_module_or_prompt_refuses_nobody(store: Path) -> None:
+    for scope, target in (("module", "support"), ("prompt", "support/answer"), ("prompt", "support")):
+        set_budget(scope, target, "daily", 0.5)
+    for name in ("support/answer", "support"):
+        spend(name, 1)
+    for name in ("support/other", "support.answer", "support", "support/answer"):
+        with pytest.raises(BudgetExceeded), budget_guard(name, 0):
+            pass
+    for name in ("supporter", "sup", "other/support", "Support"):
+        with budget_guard(name, 0) as id:
+            assert id is None, name
+
+
+def test_the_sums_agree_with_the_ledger_after_a_thousand_random_steps(store: Path, raw: sqlite3.Connection) -> None:
+    draw = random.Random(20261124)
+    for scope, target in (("global", None), ("module", "a"), ("prompt", "a/1"), ("prompt", "b")):
+        for period in ("daily", "monthly"):
+            set_budget(scope, target, period, 1e6)
+    open_ids: list[tuple[str, int]] = []
+    names = ["a/1", "a.2", "a", "b", "b/a/1"]
+    for number in range(1000):
+        name, step = draw.choice(names), draw.random()
+        if step < 0.4:
+            spend(name, None if step < 0.05 else draw.random())
+        elif step < 0.6:
+            open_ids.append((name, promptry.reserve(name, estimate_usd=draw.random()) or 0))
+        elif open_ids:
+            name, id = open_ids.pop(draw.randrange(len(open_ids)))
+            promptry.record_call(name, {"cost_usd": 1.5}, settles=id) if step < 0.8 else promptry.release(id)
+        if number % 7 == 0:
+            found = {(row.scope, row.target, row.period): row for row in budget_status()}
+            rows = raw.execute("SELECT prompt_name, status, cost_usd FROM invocations").fetchall()
+            for (scope, target, _), row in found.items():
+                mine = [
+                    (status, usd)
+                    for name, status, usd in rows
+                    if scope == "global" or target == (name if scope == "prompt" else promptry.module_of(name))
+                ]
+                held = sum(usd for status, usd in mine if status == "reserved")
+                spent = [usd for status, usd in mine if status != "reserved"]
+                assert row.spent_usd == pytest.approx(sum(filter(None, spent)), abs=1e-9), number
+                assert row.reserved_usd == pytest.approx(held, abs=1e-9) and row.unpriced == spent.count(None)
+
+
+def test_rows_changed_by_hand_are_seen_within_a_minute(store: Path, raw: sqlite3.Connection, clock: Any) -> None:
+    set_budget("global", None, "monthly", 10)
+    spend("p", 1)
+    assert only().spent_usd == 1
+    raw.execute("UPDATE invocations SET metadata = '{\"cost_usd\": 3}'")
+    clock(61)
+    assert only().spent_usd == 3
+    raw.execute("DELETE FROM invocations")
+    clock(61)
+    assert only().spent_usd == 0
+
+
+def test_another_store_has_sums_of_its_own(store: Path, tmp_path: Path) -> None:
+    for usd, path in ((1, store), (2, tmp_path / "other.db"), (4, store)):
+        promptry.use_store(path)
+        set_budget("global", None, "monthly", 10)
+        spend("p", usd)
+        with budget_guard("p", 0):
+            assert only().spent_usd == {1: 1, 2: 2, 4: 5}[usd]
+
+
+def test_rows_of_others_that_make_no_sense_break_no_guard(store: Path, raw: sqlite3.Connection) -> None:
+    set_budget("global", None, "monthly", 10)
+    set_budget("module", "p", "daily", 10)
+    for name, at, metadata in (
+        (b"blob", promptry.now_text(), None),
+        ("p", b"blob", '{"cost_usd": 1}'),
+        ("p", "soon", '{"cost_usd": "x"}'),
+        ("p", "9999", '{"cost_usd": 5}'),
+        (7, promptry.now_text(), '{"status": "reserved"}'),
+        ("p", promptry.now_text(), '{"status": "reserved", "lease_until": 5, "cost_usd": 50}'),
+        ("p", promptry.now_text(), '{"status": "reserved", "lease_until": "9999", "cost_usd": null}'),
+    ):
+        raw.execute(
+            "INSERT INTO invocations (prompt_name, created_at, metadata) VALUES (?, ?, ?)", (name, at, metadata)
+        )
+        for _ in range(2):
+            with budget_guard("p", 0.5) as id:
+                assert id is not None and promptry.check_budgets() == []
+            promptry._forget_spend()
+
+
+def test_the_month_is_counted_outside_the_lock_that_writers_wait_for(
+    store: Path, monkeypatch: pytest.MonkeyPatch, clock: Any
+) -> None:
+    set_budget("global", None, "monthly", 10)
+    counted, count = [], promptry._count_month
+
+    def watched(connection: sqlite3.Connection, now: str) -> Any:
+        others = threading.Thread(target=lambda: counted.append(spend("other", 0.25)))
+        others.start()
+        others.join(5)
+        return count(connection, now)
+
+    monkeypatch.setattr(promptry, "_count_month", watched)
+    with budget_guard("p", 1):
+        assert counted == [1]
+    clock(61)
+    with budget_guard("p", 1):
+        assert len(counted) == 2
+    assert only().spent_usd == 0.5 and len(counted) == 2
+
+
+def test_reserved_money_is_no_call_anywhere(store: Path) -> None:
+    set_budget("global", None, "daily", 10)
+    promptry.save_prompt("p", "text")
+    spend("p", 1)
+    with budget_guard("p", 5), promptry.trace("way"):
+        assert promptry.list_prompts()["items"][0]["calls"] == 1
+        assert promptry.list_calls()["total"] == 1 and len(promptry.list_calls(prompt="p")["items"]) == 1
+        assert sum(row["calls"] for row in promptry.list_costs()["items"]) == 1
+        assert promptry.list_traces()["total"] == 0
+
+
+# --- a store that cannot be used, in more ways
+
+
+def test_a_locked_store_lets_a_call_pass_with_one_line_and_refuses_if_told(
+    store: Path, tmp_path: Path, locked: Any, caplog: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(promptry, "_PATIENCE_S", 0.05)
+    set_budget("global", None, "daily", 1)
+    ran = []
+    with locked(), budget_guard("p", 0.5) as id:
+        ran.append(id)
+    assert ran == [None] and caplog.text.count("passes its budgets unseen") == 1 and len(caplog.records) == 1
+    (tmp_path / "promptry.toml").write_text('[budget]\nif_unreadable = "refuse"\n')
+    promptry.forget_settings()
+    with locked(), pytest.raises(BudgetExceeded, match="cannot be read: .* is locked"), budget_guard("p", 0.5):
+        ran.append(2)
+    assert ran == [None]
+    with budget_guard("p", 0.5) as id:
+        assert id is not None
+
+
+def test_a_reservation_that_cannot_be_given_back_lapses(
+    store: Path, locked: Any, monkeypatch: pytest.MonkeyPatch, at: Any
+) -> None:
+    monkeypatch.setattr(promptry, "_PATIENCE_S", 0.05)
+    set_budget("global", None, "daily", 1)
+    at("2026-11-01T12:00:00.000Z")
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(locked())
+        with contextlib.suppress(ZeroDivisionError):
+            stack.close()
+            with budget_guard("p", 0.5):
+                stack.enter_context(locked())
+                _ = 1 / 0
+    assert only().reserved_usd == 0.5
+    at("2026-11-01T12:10:00.001Z")
+    assert only().reserved_usd == 0
+
+
+def test_a_folder_that_is_not_there_lets_a_call_pass(tmp_path: Path, caplog: Any) -> None:
+    (tmp_path / "file").write_text("")
+    promptry.use_store(tmp_path / "file" / "store.db")
+    with budget_guard("p", 1.0) as id:
+        assert id is None
+    assert caplog.text.count("passes its budgets unseen") == 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("('global', NULL, 'daily', 9e999)", "limit_usd"),
+        ("('prompt', '', 'daily', 1)", "target"),
+        ("('module', ' ', 'daily', 1)", "target"),
+        ("('module', 'a/b', 'daily', 1)", "target"),
+        ("('module', 'a.b', 'daily', 1)", "target"),
+    ],
+)
+def test_the_schema_refuses_what_set_budget_refuses(raw: sqlite3.Connection, statement: str, words: str) -> None:
+    with pytest.raises(sqlite3.IntegrityError, match=words):
+        raw.execute(f"INSERT INTO budgets (scope, target, period, limit_usd) VALUES {statement}")
+
+
 # --- many processes
 
 GUARDED = """
@@ -426,6 +807,47 @@ def test_a_killed_process_leaves_no_reservation_for_longer_than_its_lease(
         threading.Event().wait(0.05)
     assert promptry.reserve("p", estimate_usd=1) is not None
     assert promptry.list_calls()["total"] == 0
+
+
+BUSY = """
+import os, sys, threading
+import promptry
+from promptry import budget_guard, track_invocation
+promptry.use_store(sys.argv[1])
+def work():
+    while True:
+        with budget_guard("p", 0.5):
+            id = track_invocation("p", {"cost_usd": 0.001})
+            os.write(1, b"%d\\n" % id)
+for _ in range(16):
+    threading.Thread(target=work).start()
+"""
+
+
+@pytest.mark.fault
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is POSIX")
+def test_processes_killed_amid_their_calls_lose_none_and_hold_nothing_for_long(
+    store: Path, tmp_path: Path, start_python: Any, raw: sqlite3.Connection
+) -> None:
+    (tmp_path / "promptry.toml").write_text("[budget]\nlease_s = 1\n")
+    set_budget("global", None, "daily", 1e6)
+    told: set[int] = set()
+    for round in range(5):
+        children = [start_python(BUSY, store) for _ in range(2)]
+        for child in children:
+            told.add(int(child.stdout.readline()))
+        threading.Event().wait(0.05 * round)
+        for child in children:
+            child.kill()
+        for child in children:
+            told |= {int(line) for line in child.communicate()[0].splitlines() if line.strip()}
+        assert only().reserved_usd <= 0.5 * 32 * (round + 1)
+    threading.Event().wait(1.1)
+    costs = dict(raw.execute("SELECT id, cost_usd FROM invocations WHERE status <> 'reserved'").fetchall())
+    assert told <= costs.keys() and len(told) > 20
+    status = only()
+    assert status.reserved_usd == 0 and status.spent_usd == pytest.approx(sum(costs.values()))
+    assert promptry.list_calls()["total"] == len(costs) and raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 # --- the command line

@@ -135,3 +135,217 @@ def test_a_locked_store_does_not_keep_doctor_waiting(store: Path, locked: Any) -
         began = time.monotonic()
         assert states()["integrity"] == "ok"
         assert time.monotonic() - began < 2.0
+
+
+# --- backup
+
+
+def test_a_backup_is_whole_private_and_one_file(store: Path, tmp_path: Path) -> None:
+    promptry.track("text", "p", tag="prod")
+    for number in range(50):
+        promptry.track_invocation("p", {"n": number})
+    found = promptry.backup(tmp_path / "copy.db")
+    assert found["rows"]["invocations"] == 50 and found["rows"]["prompts"] == 1
+    assert sorted(path.name for path in tmp_path.glob("copy.db*")) == ["copy.db"]
+    assert os.name != "posix" or (tmp_path / "copy.db").stat().st_mode & 0o777 == 0o600
+    with sqlite3.connect(tmp_path / "copy.db") as copy, sqlite3.connect(store) as source:
+        assert list(copy.iterdump()) == list(source.iterdump())
+    promptry.use_store(tmp_path / "copy.db")
+    assert promptry.get_prompt("p", tag="prod")["version"] == 1
+
+
+def test_a_backup_never_replaces_a_file_and_leaves_none_behind_where_it_fails(store: Path, tmp_path: Path) -> None:
+    promptry.track("text", "p")
+    (tmp_path / "there.db").write_text("mine")
+    with pytest.raises(promptry.WrongUse, match="is there already"):
+        promptry.backup(tmp_path / "there.db")
+    assert (tmp_path / "there.db").read_text() == "mine"
+    with pytest.raises(promptry.WrongUse, match="has no folder"):
+        promptry.backup(tmp_path / "absent" / "copy.db")
+    with promptry.transact() as connection:
+        connection.execute("PRAGMA defer_foreign_keys = ON")
+        connection.execute("INSERT INTO prompt_tags (prompt_id, tag) VALUES (1, 'x')")
+    connection.execute("PRAGMA foreign_keys = OFF")
+    connection.execute("UPDATE prompt_tags SET prompt_id = 99")
+    connection.execute("PRAGMA foreign_keys = ON")
+    with pytest.raises(promptry.StoreError, match="damaged"):
+        promptry.backup(tmp_path / "copy.db")
+    assert not list(tmp_path.glob("copy.db*"))
+
+
+def test_there_is_no_backup_of_a_store_that_is_not_there(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(promptry.StoreError, match="nothing to back up"):
+        promptry.backup(tmp_path / "copy.db")
+    assert not store.exists()
+
+
+WRITER = """
+import sys
+import promptry
+promptry.use_store(sys.argv[1])
+print("writes", flush=True)
+number = 0
+while True:
+    promptry.track_invocation("p", {"n": number})
+    number += 1
+"""
+
+
+def test_a_backup_while_others_write_is_a_moment_of_the_store(store: Path, tmp_path: Path, start_python: Any) -> None:
+    promptry.track("text", "p")
+    child = start_python(WRITER, store)
+    assert child.stdout.readline() == "writes\n"
+    for number in range(5):
+        time.sleep(0.05)
+        promptry.backup(tmp_path / f"copy{number}.db")
+    child.kill()
+    child.wait()
+    counts = []
+    for number in range(5):
+        with sqlite3.connect(tmp_path / f"copy{number}.db") as copy:
+            rows = [row for (row,) in copy.execute("SELECT json_extract(metadata, '$.n') FROM invocations ORDER BY id")]
+        assert rows == list(range(len(rows))), "no hole and no later row before an earlier one"
+        counts.append(len(rows))
+    assert counts == sorted(counts) and counts[-1] > 0
+
+
+# --- retention
+
+OLD = "2020-01-01T00:00:00.000Z"
+
+
+def age(raw: sqlite3.Connection, table: str, where: str = "1") -> None:
+    column = "timestamp" if table == "eval_runs" else "created_at"
+    raw.execute(f"UPDATE {table} SET {column} = '{OLD}' WHERE {where}")
+
+
+def rows_of(found: dict[str, Any]) -> dict[str, int]:
+    return {row["what"]: row["rows"] for row in found["items"]}
+
+
+def test_retention_says_what_would_go_and_takes_that_out(store: Path, raw: sqlite3.Connection) -> None:
+    for number in range(6):
+        promptry.track_invocation("p", request_id=f"r{number}", input_text="in", output_text="out", capture=True)
+        promptry.record_feedback(f"r{number}", 1.0)
+    promptry.vote("p", "x", 1)
+    age(raw, "invocations", "id <= 4")
+    age(raw, "feedback", "id <= 3")
+    age(raw, "votes")
+    asked = {"calls_days": 365}
+    dry = promptry.retention(**asked)
+    assert rows_of(dry) == {"calls": 4, "feedback": 3, "texts": 0, "runs": 0, "reservations": 0}
+    assert not dry["applied"] and promptry.list_calls()["total"] == 6
+    done = promptry.retention(**asked, apply=True)
+    assert rows_of(done) == rows_of(dry) and done["applied"]
+    assert [row["id"] for row in promptry.list_calls()["items"]] == ["6", "5"]
+    assert promptry.list_feedback()["total"] == 3 and promptry.list_votes()["total"] == 1
+    assert rows_of(promptry.retention(**asked, apply=True))["calls"] == 0
+
+
+def test_old_texts_go_and_their_calls_stay(store: Path, raw: sqlite3.Connection) -> None:
+    for _ in range(3):
+        promptry.track_invocation("p", {"cost_usd": 1}, input_text="in", output_text="out", capture=True)
+    age(raw, "invocations", "id < 3")
+    assert rows_of(promptry.retention(texts_days=10, apply=True))["texts"] == 2
+    texts = [promptry.get_call(id)["output_text"] for id in "123"]
+    assert texts == [None, None, "out"] and promptry.list_costs(days=36_000)["sum"]["cost_usd"] == 3
+
+
+def test_runs_go_with_their_results_but_what_could_be_a_baseline_stays(store: Path, raw: sqlite3.Connection) -> None:
+    promptry.save_prompt("p", "one", tag="prod")
+    runs = [
+        (1, 1, "{}"),  # an older good run of version 1
+        (2, 1, '{"verdict": "tied"}'),  # the newest good one: the baseline
+        (3, 1, '{"verdict": "regressed"}'),
+        (4, 1, '{"complete": false}'),
+        (5, 2, "{}"),
+    ]
+    for id, version, metadata in runs:
+        raw.execute(
+            "INSERT INTO eval_runs (id, suite_name, prompt_name, prompt_version, metadata) VALUES (?, 's', 'p', ?, ?)",
+            (id, version, metadata),
+        )
+        raw.execute(
+            "INSERT INTO eval_results (run_id, test_name, assertion_type, passed) VALUES (?, 'a', 'x', 1)", (id,)
+        )
+    baseline = promptry.find_baseline("s", "prod", None)
+    age(raw, "eval_runs")
+    assert rows_of(promptry.retention(runs_days=30, apply=True))["runs"] == 3
+    assert [row["id"] for row in promptry.list_runs()["items"]] == ["5", "2"]
+    assert promptry.find_baseline("s", "prod", None) == baseline == 2
+    assert raw.execute("SELECT count(*) FROM eval_results").fetchone() == (2,)
+
+
+def test_lapsed_reservations_go_and_open_ones_stay(store: Path) -> None:
+    promptry.set_budget("global", None, "daily", 100)
+    promptry.reserve("p", estimate_usd=1)
+    promptry.connect().execute(
+        """INSERT INTO invocations (prompt_name, metadata) VALUES
+        ('p', '{"status": "reserved", "lease_until": "2020-01-01T00:00:00.000Z"}')"""
+    )
+    assert rows_of(promptry.retention(apply=True))["reservations"] == 1
+    assert promptry.budget_status()[0].reserved_usd == 1
+
+
+def test_the_budget_of_the_month_forgets_what_retention_took_out(store: Path, raw: sqlite3.Connection) -> None:
+    promptry.set_budget("global", None, "monthly", 100)
+    promptry.track_invocation("p", {"cost_usd": 1})
+    assert promptry.budget_status()[0].spent_usd == 1
+    raw.execute("UPDATE invocations SET created_at = ?", (OLD,))
+    promptry.retention(calls_days=1, apply=True)
+    assert promptry.budget_status()[0].spent_usd == 0
+
+
+def test_the_room_is_given_back_to_the_disk(store: Path, tmp_path: Path, raw: sqlite3.Connection) -> None:
+    """After retention the file is within 1.3 times of a fresh file with the same rows."""
+    raw.execute(
+        """WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) INSERT INTO invocations
+        (prompt_name, created_at, input_text) SELECT 'p', iif(i % 10, '2020-01-01T00:00:00.000Z', '2099-01-01'),
+        hex(randomblob(200)) FROM n"""
+    )
+    done = promptry.retention(calls_days=30, apply=True)
+    size = store.stat().st_size
+    raw.execute(f"VACUUM INTO '{tmp_path / 'fresh.db'}'")
+    assert done["bytes_after"] < done["bytes_before"] / 5
+    assert size <= 1.3 * (tmp_path / "fresh.db").stat().st_size and promptry.list_calls()["total"] == 2000
+    wal = Path(f"{store}-wal")
+    assert not wal.exists() or wal.stat().st_size == 0
+
+
+@pytest.mark.parametrize("days", [0, -1, True, 1.5])
+def test_days_that_are_none_are_refused(store: Path, days: Any) -> None:
+    for what in ("calls_days", "texts_days", "runs_days"):
+        with pytest.raises(promptry.WrongUse, match="The days are"):
+            promptry.retention(**{what: days}, apply=True)
+
+
+# --- what doctor says of the ledgers
+
+
+def test_fallbacks_of_other_processes_are_told(store: Path, locked: Any) -> None:
+    with locked() as other:
+        other.execute("COMMIT")
+    promptry.connect()
+    promptry._fall_back("p", ValueError("no"))
+    promptry._fall_back("p", ValueError("no"))
+    assert "2 prompts were served" in detail("fallbacks")
+    promptry.track_invocation("p", {"cost_usd": 0})
+    promptry.forget_templates()
+    assert (
+        states()["fallbacks"] == "hint"
+        and "2 prompts were served" in detail("fallbacks")
+        and ": p" in detail("fallbacks")
+    )
+
+
+def test_models_without_a_rate_are_a_hint(store: Path) -> None:
+    promptry.track_invocation("p", {"tokens_in": 1, "tokens_out": 1}, model="gpt-99")
+    assert states()["prices"] == "hint" and "gpt-99" in detail("prices")
+    assert promptry.run_command(["doctor"]) == 0
+
+
+def test_a_log_that_cannot_shrink_is_a_hint(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    promptry.track("text", "p")
+    monkeypatch.setattr(promptry, "LARGE_WAL_BYTES", 10)
+    assert states()["size"] == "hint" and "keeps the log from shrinking" in detail("size")
+    assert promptry.__version__ in detail("version")

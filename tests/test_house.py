@@ -65,6 +65,7 @@ BROAD_EXCEPTS = {
     "_safe_repr": "repr() of a caller's value is not our code",
     "_quietly": "never breaks the caller: his call of a provider goes on unrecorded",
     "plain_usage": "a provider's usage object is not our code",
+    "open_response": "a provider's response is not our code",
     "load_suites": "a suite's module is not our code; becomes a ConfigError",
 }
 
@@ -200,8 +201,15 @@ def section_at(sections: list[Section], line: int) -> str:
 
 
 def read_definitions(tree: ast.Module, sections: list[Section]) -> list[Definition]:
-    """List what is bound at module level from top to bottom; `|=` adds to a name and defines none."""
-    found = bindings(statement for statement in tree.body if not isinstance(statement, ast.AugAssign))
+    """List what is bound at module level from top to bottom; `|=` adds to a name and defines none.
+
+    Of `if TYPE_CHECKING: ... else: ...` only what runs counts: the other branch tells the checker of the same names.
+    """
+    body: list[ast.stmt] = []
+    for statement in tree.body:
+        is_told = isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING"
+        body += statement.orelse if is_told else [statement]  # type: ignore[attr-defined]
+    found = bindings(statement for statement in body if not isinstance(statement, ast.AugAssign))
     in_order = sorted(found, key=lambda pair: pair[1])
     return [Definition(name, line, section_at(sections, line)) for name, line in in_order]
 
@@ -979,6 +987,7 @@ IN_ERRORS = "\n\ndef explain("
 IN_CLI = "\n\ndef render("
 CLI_LATER = '@click.command("list")'
 CLI_HEAD = "# Uses: PROMPTS.\n# Public: nothing."
+TOLD_TWICE = "\n\nif TYPE_CHECKING:\n    from typing import words\nelse:\n    words = 1\n    words = 2\n"
 IN_PROMPTS = 'STATES = ("new", "old")\n'
 VALUE_ERROR = "    except ValueError as error:\n"
 RENDER = '    """Return the prompts as text."""\n'
@@ -1055,6 +1064,7 @@ BROKEN = [
     ("file length", "9,001 lines", "import time\n", "import time\n" + "\n" * 9_000),
     ("one meaning", "a function of the same name", IN_PROMPTS, IN_PROMPTS + "STATES = ()\n"),
     ("one meaning", "a name in another section", IN_CLI, "\nSTATES = ()\n" + IN_CLI),
+    ("one meaning", "beside a word for the checker", IN_ERRORS, TOLD_TWICE + IN_ERRORS),
     ("one meaning", "a definition hides an import", IN_ERRORS, "\ntime = 1\n" + IN_ERRORS),
     ("imports", "a package at the top", "import click\n", "import click\nimport numpy\n"),
     ("imports", "a package in a try", IN_ERRORS, "\ntry:\n    import regex.core\nfinally:\n    pass\n" + IN_ERRORS),
@@ -1224,7 +1234,7 @@ def test_a_section_without_a_test_file_is_named(tmp_path: Path) -> None:
 # The real file, broken on purpose
 # --------------------------------------------------------------------------------------
 
-# law -> what is put at the end of which section; FACE is the shortest face, LAST the last section.
+# law -> what is put at the end of which section; FACE is the shortest face, LONGEST and LAST are sections of any floor.
 # fmt: off
 BROKEN_HOUSES = [
     ("down only", {"ERRORS": "_one = broken_roof", "LAST": "broken_roof = 1"}),
@@ -1238,7 +1248,7 @@ BROKEN_HOUSES = [
     ("docstrings", {"ERRORS": "def broken_one() -> None:\n    return None"}),
     ("type hints", {"ERRORS": 'def broken_one(this) -> None:\n    """Return this."""'}),
     ("function length", {"ERRORS": "def _one():\n" + "    print()\n" * 60}),
-    ("section length", {"ERRORS": "# more\n" * 450}),
+    ("section length", {"LONGEST": "# more\n" * 100}),
     ("one meaning", {"ERRORS": "broken_one = 1\nbroken_one = 2"}),
     ("imports", {"ERRORS": "import numpy"}),
     ("broad except", {"ERRORS": "def _one():\n    try:\n        pass\n    except Exception:\n        pass"}),
@@ -1255,6 +1265,7 @@ def with_code(house: House, additions: dict[str, str]) -> str:
     sections, lines = {section.name: section for section in house.sections}, list(house.lines)
     faces = [sections[name] for name in house.floors["FACES"] if name in sections]
     sections["LAST"] = house.sections[-1]
+    sections["LONGEST"] = max(house.sections[1:], key=lambda section: section.last - section.first)
     if faces:
         sections["FACE"] = min(faces, key=lambda face: face.last - face.first)
     for name, code in sorted(additions.items(), key=lambda pair: -sections[pair[0]].last):

@@ -463,3 +463,101 @@ def test_a_number_greater_than_any_version_is_unknown_and_no_fault(
     promptry.save_prompt("p", "A")
     assert promptry.run_command(["prompt", *words]) == 2
     assert "A fault in promptry" not in capsys.readouterr().err
+
+
+def words_of(old: str, new: str) -> list[tuple[str, str]]:
+    promptry.save_prompt("w", old)
+    first = promptry.find_prompt("w", content=old)
+    promptry.save_prompt("w", new)
+    second = promptry.find_prompt("w", content=new)
+    assert first is not None and second is not None
+    found = promptry.diff_prompts("w", first.version, second.version)
+    return [(run["kind"], run["text"]) for run in found["words"]]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("Answer briefly: $question", "Answer at length: $question"),
+        ("one\ntwo\nthree\n", "one\n2\nthree\nfour\n"),
+        ("a  b", "a b"),
+        ("same", "same\n"),
+        ("", "new"),
+        ("Straße\r\nÄ", "Strasse\r\nÄ"),
+    ],
+)
+def test_the_words_of_a_diff_are_both_texts(store: Any, old: str, new: str) -> None:
+    runs = words_of(old, new)
+    assert "".join(text for kind, text in runs if kind != "added") == old
+    assert "".join(text for kind, text in runs if kind != "removed") == new
+    assert all(one[0] != other[0] for one, other in zip(runs, runs[1:], strict=False)), "runs of a kind are one"
+
+
+def test_only_the_words_that_changed_are_marked(store: Any) -> None:
+    assert words_of("Keep.\nAnswer briefly: $question", "Keep.\nAnswer kindly: $question") == [
+        ("same", "Keep.\nAnswer "),
+        ("removed", "briefly"),
+        ("added", "kindly"),
+        ("same", ": $question"),
+    ]
+
+
+# --- contexts, and text with data baked in
+
+
+def test_the_context_of_a_prompt_is_a_prompt_beside_it(store: Any) -> None:
+    chunks = ["one", "two"]
+    assert promptry.track_context(chunks, "p", {"index": "a"}) is chunks
+    found = promptry.get_prompt("p:context")
+    assert found["content"] == "one\n---\ntwo" and found["metadata"]["chunk_count"] == 2
+    assert found["metadata"]["index"] == "a"
+    assert promptry.track_context(chunks, "q", sample_rate=0.0) is chunks
+    with pytest.raises(promptry.NotFound):
+        promptry.get_prompt("q:context")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("text", "p"), "list of texts"),
+        (([1], "p"), "list of texts"),
+        ((["a"], ""), "name"),
+        ((["a"], "p", None, 2), "share"),
+    ],
+)
+def test_a_context_that_is_none_is_refused(store: Any, arguments: tuple[Any, ...], words: str) -> None:
+    with pytest.raises(promptry.WrongUse, match=words):
+        promptry.track_context(*arguments)
+
+
+def test_the_share_of_contexts_comes_from_the_settings(store: Any, tmp_path: Any) -> None:
+    (tmp_path / "promptry.toml").write_text("[capture]\ncontext_sample_rate = 0.0\n")
+    promptry.forget_settings()
+    promptry.track_context(["a"], "p")
+    assert promptry.list_prompts()["total"] == 0
+
+
+def test_a_prompt_that_gains_versions_without_end_is_told_once_with_the_call_to_use(store: Any, caplog: Any) -> None:
+    for number in range(promptry.MANY_VERSIONS + 3):
+        promptry.track(f"Answer question {number}", "baked")
+        promptry.track_context([str(number)], "baked")
+    told = [record.getMessage() for record in caplog.records if "baked into" in record.getMessage()]
+    assert len(told) == 1 and "render_prompt('baked', template, variables={...})" in told[0]
+
+
+# --- tags
+
+
+def test_a_tag_by_code_keeps_its_history_too(store: Any) -> None:
+    promptry.track("one", "p", tag="prod")
+    promptry.track("two", "p", tag="prod")
+    promptry.track("two", "p", tag="prod")
+    two, one = promptry.get_prompt("p")["versions"]
+    assert [row["from"] for row in two["promotions"]] == [1] and [row["from"] for row in one["promotions"]] == [None]
+    assert (one["tags"], two["tags"]) == ([], ["prod"])
+
+
+def test_a_tag_that_is_not_there_cannot_be_taken_off(store: Any) -> None:
+    promptry.save_prompt("p", "one")
+    with pytest.raises(promptry.NotFound, match="carries the tag 'prod'"):
+        promptry.remove_tag("p", "prod")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_llm import serve_fake
 
 import build
 import promptry
@@ -69,9 +71,37 @@ def test_the_settings_are_those_that_there_are(tmp_path: Path) -> None:
     assert (found.wait_ms, found.module, found.python) == (250, "evals", ".venv/bin/python")
 
 
+def piece_with(text: str) -> str:
+    (piece,) = [piece for piece in PYTHON if text in piece]
+    return piece
+
+
+def test_the_client_records_as_it_is_written(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve_fake() as server:
+        monkeypatch.setenv("OPENAI_API_KEY", "key")
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
+        promptry.set_budget("module", "support", "daily", 20)
+        exec(compile(piece_with("instrument(OpenAI()"), "README.md", "exec"), {})
+    (call,) = promptry.list_calls()["items"]
+    assert (call["prompt_name"], call["model"], call["status"]) == ("support/answer", "gpt-4o-mini", "ok")
+    assert promptry.list_feedback()["items"][0]["call_id"] == call["id"]
+    assert promptry.list_traces()["items"][0]["name"] == "agent" and promptry.list_votes()["total"] == 1
+    (status,) = promptry.budget_status()
+    assert status.reserved_usd == 0 and status.spent_usd == (call["cost_usd"] or 0)
+
+
+def test_the_views_answer_as_it_is_written(store: Path) -> None:
+    promptry.track_invocation("support/answer", {"cost_usd": 0.5})
+    (sql,) = re.findall(r'sqlite3 \.promptry/store\.db "(.+)"', README)
+    done = subprocess.run(["sqlite3", store, sql], capture_output=True, text=True, check=True)
+    assert done.stdout == "support|0.5|0\n"
+    for view in ("v_calls", "v_runs"):
+        subprocess.run(["sqlite3", store, f"SELECT * FROM {view}"], capture_output=True, check=True)
+
+
 def test_the_suite_runs_as_it_is_written(store: Path) -> None:
     world: dict[str, Any] = {"answer": lambda question: '{"status": "a refund is on its way"}'}
-    exec(compile(PYTHON[1], "README.md", "exec"), world)
+    exec(compile(piece_with("@suite"), "README.md", "exec"), world)
     result = promptry.run_suite("support")
     assert result.passed and result.counts["cases"] == 2
 
@@ -93,7 +123,7 @@ def test_the_pipeline_runs_as_it_is_written(store: Path) -> None:
                     return Reply()
 
     world: dict[str, Any] = {"client": Client}
-    exec(compile(PYTHON[0], "README.md", "exec"), world)
+    exec(compile(piece_with("def answer"), "README.md", "exec"), world)
     assert world["answer"]("Is it?") == "Yes."
     (call,) = promptry.list_calls()["items"]
     assert (call["prompt_name"], call["prompt_version"], call["model"]) == ("support/answer", 1, "gpt-4o-mini")

@@ -45,6 +45,9 @@ BAD: list[tuple[bytes, str, str]] = [
     (b"[pricing.m]\ninput = nan\n", r"input is nan", ""),
     (b"[pricing.m]\ninput = '3'\n", r"input is '3'", ""),
     (b"pricing = 3\n", r"pricing is a section", ""),
+    (b"[budget]\nenforced = true\n", r"\[budget\] has no key 'enforced'", "Did you mean 'enforce'?"),
+    (b"[budget]\nlease_s = 0\n", r"lease_s is 0; it takes seconds, 1 to 86400", ""),
+    (b"[budget]\nif_unreadable = 'maybe'\n", r"if_unreadable is 'maybe'; it takes allow or refuse", ""),
     (b"\xff\xfe\x00", r"cannot be read", ""),
     (b"\x00", r"cannot be read", ""),
 ]
@@ -93,7 +96,21 @@ def test_the_command_line_says_it_in_one_sentence_and_exits_2(
 
 def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
     assert promptry.settings() == promptry.Settings()
-    assert promptry.settings()[2:] == (250, "NORMAL", "evals", None, False, 1.0, 1.0, 50_000, True, ())
+    assert promptry.settings()[2:] == (
+        250,
+        "NORMAL",
+        "evals",
+        None,
+        False,
+        1.0,
+        1.0,
+        50_000,
+        True,
+        False,
+        600.0,
+        "allow",
+        (),
+    )
 
 
 def test_an_empty_file_is_a_file_with_the_defaults(tmp_path: Path) -> None:
@@ -105,11 +122,12 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     (tmp_path / "promptry.toml").write_text(
         '[store]\npath = "a.db"\nwait_ms = 0\nsynchronous = "full"\n[run]\nmodule = "checks"\npython = "py"\n'
         "[capture]\ntext = true\nsample_rate = 0\ncontext_sample_rate = 0.5\nmax_chars = 0\nmask = false\n"
+        '[budget]\nenforce = true\nlease_s = 5\nif_unreadable = "REFUSE"\n'
         '[pricing."my/model"]\ninput = 3\noutput = 1.5\n'
     )
     first = (tmp_path / "promptry.toml", "a.db", 0, "FULL", "checks", "py")
     pricing = (("my/model", {"input": 3, "output": 1.5}),)
-    assert promptry.settings() == promptry.Settings(*first, True, 0, 0.5, 0, False, pricing)
+    assert promptry.settings() == promptry.Settings(*first, True, 0, 0.5, 0, False, True, 5, "refuse", pricing)
 
 
 def test_the_file_is_read_once_until_it_is_forgotten(tmp_path: Path) -> None:

@@ -290,3 +290,43 @@ def test_processes_that_seed_at_once_make_one_version(store: Any, start_python: 
     assert [child.wait(30) for child in children] == [0] * 4
     (found,) = promptry.list_prompts()["items"]
     assert (found["versions"], found["tags"]) == (1, {"prod": 1})
+
+
+# --- lint
+
+LINTED: list[tuple[str, list[tuple[str, int, str]]]] = [
+    ("Answer: $question", []),
+    ("Costs $$5 for ${name}", []),
+    ('{"answer": "$text", "list": [1, {"a": 2}]}', []),
+    ("", [("error", 1, "the text is empty")]),
+    (" \n", [("error", 1, "the text is empty")]),
+    ("It costs $5.", [("hint", 1, "'$' is a plain dollar sign here; $$ says so for certain")]),
+    ("a\nHello {name}", [("warning", 2, "'{name}' is plain text: placeholders are written $name")]),
+    ("Hello {{ name }}", [("warning", 1, "'{{ name }}' is plain text: placeholders are written $name")]),
+    ("Hello ${na-me}", [("warning", 1, "'${na-me}' is no placeholder and stays as it is: write ${name}")]),
+    ("Hello ${name", [("warning", 1, "'${name' is no placeholder and stays as it is: write ${name}")]),
+    ("Hello %(name)s and %s", [("warning", 1, "'%(name)s' is plain"), ("warning", 1, "'%s' is plain")]),
+    ("100%sure", []),
+]
+
+
+@pytest.mark.parametrize(("text", "wanted"), LINTED)
+def test_lint_names_the_traps_of_a_text(text: str, wanted: list[tuple[str, int, str]]) -> None:
+    found = promptry.lint_prompt(text)
+    assert [(row["level"], row["line"]) for row in found] == [(level, line) for level, line, _ in wanted]
+    for row, (_, _, words) in zip(found, wanted, strict=True):
+        assert row["message"].startswith(words)
+
+
+def test_lint_names_placeholders_that_nobody_passes() -> None:
+    found = promptry.lint_prompt("Hi $name,\n$qestion", ["name", "question"])
+    assert [(row["level"], row["line"], row["message"]) for row in found] == [
+        ("error", 2, "$qestion is passed by nobody. Did you mean 'question'?")
+    ]
+
+
+def test_lint_tells_what_changed_since_production(store: Any) -> None:
+    promptry.save_prompt("p", "Hi $name, $question", tag="prod")
+    found = promptry.lint_prompt("Hi\n$tone $name", against=promptry.find_prompt("p", tag="prod"))
+    assert [(row["level"], row["line"]) for row in found] == [("warning", 2), ("warning", 1)]
+    assert "$tone is new since version 1" in found[0]["message"] and "$question of version 1" in found[1]["message"]

@@ -87,3 +87,63 @@ def test_a_thread_with_a_copied_context_is_in_the_span_and_a_bare_one_is_not(sto
 def test_a_name_that_is_none_is_refused(name: Any) -> None:
     with pytest.raises(promptry.WrongUse, match="span name"), promptry.trace(name):
         pass
+
+
+# --- read back
+
+
+def test_traces_are_listed_newest_first_with_their_sums(store: Path) -> None:
+    for number in range(5):
+        with promptry.trace(f"agent-{number}"):
+            promptry.track_invocation("a", {"cost_usd": 0.5, "tokens_in": 10, "tokens_out": 1})
+            if number % 2:
+                promptry.track_invocation("b", {"status": "error"})
+                promptry.track_invocation("b", {"tokens_in": 5})
+    promptry.track_invocation("outside")
+    found = promptry.list_traces(limit=2)
+    rows = list(found["items"])
+    while found["next"]:
+        found = promptry.list_traces(limit=2, before=found["next"])
+        rows += found["items"]
+    assert [row["name"] for row in rows] == [f"agent-{number}" for number in (4, 3, 2, 1, 0)] and found["total"] == 5
+    assert (rows[1]["calls"], rows[1]["errors"], rows[1]["unpriced"], rows[1]["cost_usd"]) == (3, 1, 1, 0.5)
+    assert (rows[0]["calls"], rows[0]["tokens_in"]) == (1, 10)
+
+
+def test_a_trace_is_a_tree_with_cost_and_time(store: Path) -> None:
+    with promptry.trace("agent") as id:
+        promptry.track_invocation("plan", {"cost_usd": 1, "latency_ms": 100})
+        with promptry.trace("tool"):
+            promptry.track_invocation("answer", {"cost_usd": 2, "latency_ms": 10}, model="m")
+            promptry.track_invocation("answer", {"latency_ms": 10})
+    found = promptry.get_trace(id)
+    shape = [(span["depth"], span["kind"], span["name"], span["cost_usd"]) for span in found["spans"]]
+    assert shape == [
+        (0, "span", "agent", 3),
+        (1, "call", "plan", 1),
+        (1, "span", "tool", 2),
+        (2, "call", "answer", 2),
+        (2, "call", "answer", None),
+    ]
+    assert (found["name"], found["calls"], found["unpriced"], found["cost_usd"]) == ("agent", 3, 1, 3)
+    by_id = {span["id"]: span for span in found["spans"]}
+    for span in found["spans"]:
+        outer = by_id.get(span["parent_id"])
+        if outer is not None:
+            assert outer["start_ms"] <= span["start_ms"]
+            assert outer["start_ms"] + outer["duration_ms"] >= span["start_ms"] + span["duration_ms"] - 0.01
+    assert min(span["start_ms"] for span in found["spans"]) == 0 and found["duration_ms"] >= 100
+    assert promptry.run_command(["traces", id]) == 0
+
+
+def test_a_trace_of_others_without_our_spans_is_flat(store: Path) -> None:
+    for spans in (None, 5, [1, {"id": 7}], [{"id": "s", "name": None}]):
+        promptry.track_invocation("p", {"trace_id": "theirs", "spans": spans})
+    found = promptry.get_trace("theirs")
+    assert found["calls"] == 4 and sum(span["kind"] == "call" for span in found["spans"]) == 4
+    assert promptry.list_traces()["total"] == 1
+
+
+def test_a_trace_that_is_not_there_is_said(store: Path) -> None:
+    with pytest.raises(promptry.NotFound, match="no trace 'x'"):
+        promptry.get_trace("x")

@@ -9,7 +9,9 @@ SELECT name,
        max(CASE WHEN json_extract(metadata, '$.promptry.current_at') GLOB '[0-9][0-9][0-9][0-9]-*'
         THEN json_extract(metadata, '$.promptry.current_at') ELSE created_at END) AS current_at,
        (SELECT count(*) FROM eval_runs WHERE prompt_name = own.name) AS runs,
-       (SELECT count(*) FROM invocations INDEXED BY calls_by_prompt WHERE prompt_name = own.name) AS calls
+       (SELECT count(*) FROM invocations INDEXED BY calls_by_prompt WHERE prompt_name = own.name)
+       - (SELECT count(*) FROM invocations INDEXED BY calls_reserved
+          WHERE status = 'reserved' AND prompt_name = own.name) AS calls
 FROM prompts AS own
 GROUP BY name
 ORDER BY current_at DESC, name

@@ -1,0 +1,169 @@
+"""Benchmarks of the ledger with a million calls: a month's cost, budgets, and what a guarded call costs.
+
+The floor is the same aggregate over a copy of the same rows with real columns and a covering index, in blocks that
+alternate with ours.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_hot_path import FACTS, USAGE, percentile, show, spans_of
+
+import promptry
+
+pytestmark = pytest.mark.bench
+
+CALLS = 1_000_000
+FILL = """
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :calls)
+INSERT INTO invocations (prompt_name, prompt_version, metadata, request_id, created_at)
+SELECT 'module' || (i % 10) || '/prompt' || (i % 50), 1 + i % 3,
+    json_object('model', 'gpt-4.1' || substr('-mini-nano', 1, 5 * (i % 3)), 'provider', 'openai',
+        'tokens_in', 1000 + i % 500, 'tokens_out', i % 300, 'cached_tokens', i % 400,
+        'buckets', json_object('input_uncached', 600, 'cache_read', 400, 'output_visible', 100),
+        'cost_usd', 0.0001 * (i % 97) + 1e-7, 'cost_source', 'computed', 'cache_saved_usd', 0.00001 * (i % 50),
+        'rates', json_object('input_uncached', 0.4, 'cache_read', 0.1, 'output_visible', 1.6),
+        'rate_source', 'genai-prices', 'latency_ms', i % 2000 + 0.5, 'uid', printf('%024x', i),
+        'usage', json_object('prompt_tokens', 1000 + i % 500, 'completion_tokens', i % 300)),
+    'r' || i, strftime('%Y-%m-%dT%H:%M:%fZ', :start + (:now - :start) * i / :calls, 'unixepoch')
+FROM n
+"""
+COLUMNS = """day, prompt_name, prompt_version, model, origin, status, cost_usd, tokens_in, tokens_out, cached_tokens,
+    cache_saved_usd"""
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Make a store whose million calls lie in the present month, and a copy of them with real columns."""
+    path = tmp_path_factory.mktemp("ledger") / "store.db"
+    promptry.use_store(path)
+    promptry.connect()
+    month = promptry.now_text()[:7]
+    start, now = promptry.seconds_of(f"{month}-01"), promptry.seconds_of(promptry.now_text())
+    with sqlite3.connect(path, isolation_level=None) as raw:
+        raw.execute("PRAGMA synchronous = OFF")
+        raw.execute(FILL, {"calls": CALLS, "start": start, "now": now})
+        raw.execute(f"ATTACH '{path.with_name('copy.db')}' AS copy")
+        raw.execute("PRAGMA copy.synchronous = OFF")
+        raw.execute(f"CREATE TABLE copy.calls AS SELECT id, {COLUMNS} FROM invocations")
+        raw.execute(f"CREATE INDEX copy.covering ON calls ({COLUMNS})")
+    raw.close()
+    yield path
+    promptry.use_store(None)
+
+
+@pytest.fixture(autouse=True)
+def in_ledger(ledger: Path, clean_process: Path) -> None:
+    promptry.use_store(ledger)
+
+
+def floor_of(ledger: Path, name: str) -> Callable[[], Any]:
+    """Return the statement of a read, run over the copy."""
+    sql = promptry.statements(name)[0].replace("invocations INDEXED BY calls_by_day", "calls INDEXED BY covering")
+    copy = sqlite3.connect(ledger.with_name("copy.db"))
+    since = promptry.first_day(31)
+    return lambda: copy.execute(sql, {"since": since}).fetchall()
+
+
+def medians(*works: Callable[[], Any], rounds: int = 7) -> list[float]:
+    """Return the median seconds of some works that take turns."""
+    spans: list[list[float]] = [[] for _ in works]
+    for _ in range(rounds):
+        for place, work in enumerate(works):
+            spans[place] += spans_of(work, 1)
+    return [statistics.median(found) for found in spans]
+
+
+def test_a_months_cost_is_at_most_twice_the_aggregate_over_real_columns(ledger: Path) -> None:
+    floor, rows = floor_of(ledger, "list_costs"), []
+    assert promptry.list_costs(31)["sum"]["calls"] == CALLS == sum(row[5] for row in floor())
+    for by in ("prompt", "module", "model"):
+        mine, least = medians(lambda by=by: promptry.list_costs(31, by=by), floor)
+        rows.append((f"month's cost by {by}", f"{mine * 1e3:.0f} ms", f"{least * 1e3:.0f} ms", mine / least, "2.0"))
+    show(rows)
+    assert all(row[3] <= 2.0 for row in rows)
+
+
+def test_budget_status_is_a_fifth_of_a_months_cost(ledger: Path) -> None:
+    for scope, target in (("global", None), ("module", "module3"), ("prompt", "module3/prompt3")):
+        promptry.set_budget(scope, target, "monthly", 1e6)
+    (cold,) = spans_of(promptry.budget_status, 1)
+
+    def status() -> Any:
+        promptry.track_invocation("module3/prompt3", {"cost_usd": 0.5})
+        return promptry.budget_status()
+
+    aggregate, warm = medians(lambda: promptry.list_costs(31), status)
+    spent = status()[0].spent_usd
+    (row,) = promptry.fetch("SELECT sum(cost_usd) AS usd FROM invocations WHERE prompt_name = 'module3/prompt3'")
+    assert spent == pytest.approx(row["usd"], abs=1e-9)
+    times = [
+        (f"budget status, {name}", f"{span * 1e3:.2f} ms", f"{aggregate * 1e3:.0f} ms", span / aggregate, goal)
+        for name, span, goal in (("first of a process", cold, ""), ("after each call", warm, "0.2"))
+    ]
+    show(times)
+    assert times[1][3] < 0.2
+
+
+def test_a_guarded_call_costs_a_transaction_more(ledger: Path) -> None:
+    promptry.set_budget("global", None, "monthly", 1e6)
+
+    def bare() -> Any:
+        return promptry.track_invocation("module3/prompt3", FACTS, model="gpt-4.1-mini", usage=USAGE)
+
+    def guarded(**about: Any) -> Any:
+        with promptry.budget_guard("module3/prompt3", **about):
+            return bare()
+
+    estimates: dict[str, dict[str, Any]] = {
+        "its estimate given": {"estimate_usd": 0.01},
+        "estimated at rates": {"model": "gpt-4.1-mini", "provider": "openai", "input_chars": 4000, "max_tokens": 500},
+        "estimated by recent costs": {},
+    }
+    guarded()
+    found: dict[str, list[float]] = {name: [] for name in ("", *estimates)}
+    for _ in range(20):
+        for name, spans in found.items():
+            spans += spans_of((lambda about=estimates[name]: guarded(**about)) if name else bare, 50)
+    least = percentile(found.pop(""), 0.5)
+    medians_us = {name: percentile(spans, 0.5) for name, spans in found.items()}
+    show(
+        [
+            (f"guarded, {name}", f"{mine * 1e6:.0f} us", f"{least * 1e6:.0f} us", mine / least, "6")
+            for name, mine in medians_us.items()
+        ]
+    )
+    assert all(mine / least <= 6 for mine in medians_us.values())
+
+
+READS: list[tuple[str, Callable[[], Any]]] = [
+    ("calls", promptry.list_calls),
+    ("calls of a prompt", lambda: promptry.list_calls(prompt="module3/prompt3")),
+    ("calls of a model, 7 days", lambda: promptry.list_calls(model="gpt-4.1", days=7)),
+    ("calls of a request", lambda: promptry.list_calls(request="r777")),
+    ("calls with a text", lambda: promptry.list_calls(search="no such text")),
+    ("models without a rate", promptry.list_unpriced),
+    ("prompts", promptry.list_prompts),
+    ("traces", promptry.list_traces),
+]
+
+
+def test_each_read_answers_at_once(ledger: Path) -> None:
+    """Printed beside the aggregate of the month; absolute times are for people."""
+    floor = floor_of(ledger, "list_costs")
+    (aggregate,) = medians(floor, rounds=3)
+    rows = []
+    for name, read in READS:
+        began = time.perf_counter()
+        read()
+        span = time.perf_counter() - began
+        rows.append((name, f"{span * 1e3:.1f} ms", f"{aggregate * 1e3:.0f} ms", span / aggregate, "4"))
+    show(rows)
+    assert all(row[3] <= 4 for row in rows)

@@ -1902,7 +1902,7 @@ def get_prompt(name: str, version: int | None = None, tag: str | None = None) ->
     found = require_prompt(name, version, tag)
     versions = query("get_prompt", 1, name=name)
     for row in versions:
-        row.update(tags=read_json(row["tags"]), promotions=read_json(row["promotions"]) or [])
+        row.update(tags=read_json(row["tags"]), promotions=read_list(row["promotions"]))
     (row,) = query("get_prompt", name=name, version=found.version)
     tags = next(other["tags"] for other in versions if other["version"] == found.version)
     facts = {"metadata": read_json(row["metadata"]), "tags": tags, "placeholders": placeholders(found.content)}
@@ -2151,13 +2151,8 @@ def take_fallbacks() -> dict[str, int]:
     return found
 
 
-def count_fallbacks() -> int:
-    """Return how often this process served the text in the code because the store failed."""
-    return sum(_fallbacks.values())
-
-
 def count_untold_fallbacks() -> int:
-    """Return how many of these no call has told the store yet."""
+    """Return how often this process served the text in the code and no call has told the store yet."""
     return sum(_untold.values())
 
 
@@ -5084,6 +5079,9 @@ def import_prices(path: Path) -> dict[str, Any]:
         raise WrongUse(f"{path} is no price table: {error}.", "Give a JSON file.") from None
     table = compact_prices(raw, f"{path.name} of {now_text()[:10]}")
     version = save_dataset(IMPORTED, [plain_json(table)])
+    newest = fetch("SELECT max(version) AS version FROM datasets WHERE name = ?", (IMPORTED,))[0]["version"]
+    if version != newest:  # this table was in force before another one: it comes again as the newest
+        version = save_dataset(IMPORTED, [plain_json({**table, "again": now_text()})])
     forget_imported_prices()
     models = sum(len(provider["models"]) for provider in table["providers"].values())
     return {"source": table["source"], "models": models, "version": version}
@@ -7571,7 +7569,12 @@ def render_prompts(found: dict[str, Any]) -> str:
 def render_version(found: dict[str, Any]) -> str:
     """Lay out one version of a prompt below the list of all."""
     rows = [{**row, "tags": ", ".join(row["tags"]) or None, "hash": row["hash"][:12]} for row in found["versions"]]
-    columns = {"version": "version", "tags": "tags", "created_at": "created", "hash": "hash"}
+    for row in rows:
+        moves = [
+            f"{move.get('tag')} {str(move.get('at'))[:16]}" for move in row["promotions"] if isinstance(move, dict)
+        ]
+        row["promotions"] = ", ".join(moves[-3:]) or None
+    columns = {"version": "version", "tags": "tags", "created_at": "created", "hash": "hash", "promotions": "tagged"}
     return f"{render_table(columns, rows)}\n\n{found['name']}@{found['version']}:\n{found['content']}"
 
 
@@ -8501,7 +8504,7 @@ def cli_remove_budget(scope: str, target: str | None, period: str) -> None:
 @DB_OPTION
 def cli_check_budgets(as_json: bool) -> None:
     """List the budgets that are spent; exits 1 if there is one."""
-    rows = [status.to_dict() for status in budget_status() if status.breached]
+    rows = [status.to_dict() for status in check_budgets()]
     found = {"items": rows, "total": len(rows), "next": None}
     print_answer(found, lambda answer: render_budgets(answer) if rows else "No budget is spent.", as_json)
     if rows:

@@ -236,6 +236,18 @@ def test_an_imported_table_goes_before_the_one_stamped_in(store: Path, tmp_path:
     assert promptry.get_call("1")["metadata"]["cost_usd"] == pytest.approx(0.0012)
 
 
+def test_a_table_imported_again_after_another_is_in_force_again(store: Path, tmp_path: Path) -> None:
+    def rate(usd: float) -> Any:
+        file = tmp_path / f"{usd}.json"
+        row = {"litellm_provider": "openai", "input_cost_per_token": usd, "output_cost_per_token": 1}
+        file.write_text(json.dumps({"gpt-99": row}))
+        promptry.import_prices(file)
+        id = track_invocation("p", {"tokens_in": 1, "tokens_out": 0}, model="gpt-99", provider="openai")
+        return promptry.get_call(str(id))["metadata"].get("cost_usd")
+
+    assert [rate(usd) for usd in (0.25, 0.5, 0.25, 0.25, 0.5)] == [0.25, 0.5, 0.25, 0.25, 0.5]
+
+
 @pytest.mark.parametrize(
     ("text", "words"), [("{", "no price table"), ("[]", "no price table"), ('{"a": 1}', "no price table")]
 )

@@ -167,7 +167,7 @@ def test_a_value_that_cannot_become_text_serves_the_default_and_is_counted(store
     promptry.save_prompt("p", "saved $x $y")
     text = promptry.render_prompt("p", "default $x $y", x=Unprintable(), y=1)
     assert text.startswith("default ") and text.endswith(" 1")
-    assert promptry.count_fallbacks() == 1
+    assert promptry.count_untold_fallbacks() == 1
 
 
 WRONG: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
@@ -204,7 +204,7 @@ def test_a_bad_store_serves_the_default_is_counted_and_complained_of_once(
         warnings.simplefilter("error")
         for _ in range(3):
             assert promptry.render_prompt("p", "Hello $who", ttl=0, who="Ada") == "Hello Ada"
-    assert promptry.count_fallbacks() == 3
+    assert promptry.count_untold_fallbacks() == 3
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
     promptry.use_store(tmp_path / "good.db")
     promptry.connect()
@@ -222,7 +222,7 @@ def test_a_store_that_fails_later_goes_on_serving_what_it_served(store: Any, clo
     monkeypatch.setattr(promptry, "fetch", fails)
     clock(61)
     served = promptry.render_prompt("p", "default", ttl=60)
-    assert promptry.count_fallbacks() == 1
+    assert promptry.count_untold_fallbacks() == 1
     assert promptry.render_prompt("p", "default", ttl=60) == "saved"
     assert served in {"saved", "default"}
     monkeypatch.undo()
@@ -233,7 +233,7 @@ def test_a_bad_edit_never_breaks_the_caller(store: Any) -> None:
         promptry.save_prompt("p", text)
         promptry.forget_templates()
         assert isinstance(promptry.render_prompt("p", "default", a=1), str)
-    assert promptry.count_fallbacks() == 0
+    assert promptry.count_untold_fallbacks() == 0
 
 
 def test_rows_of_others_are_served(raw: sqlite3.Connection) -> None:

@@ -2191,6 +2191,8 @@ _BESIDE = {
     "response_id": ("id", "response_id", "responseId"),
     "service_tier": ("service_tier",),
 }
+_WHOLE = {*_INSIDE, "choices", "candidates"}
+_GOOGLE = re.compile("google|gemini|vertex", re.IGNORECASE)
 _OLLAMA_KEYS = (*_INSIDE[3:], "total_duration", "load_duration", "prompt_eval_duration", "eval_duration")
 COUNT_NAMES = {"tokens_in", "tokens_out", "input_tokens", "output_tokens", "prompt_tokens", "completion_tokens"}
 
@@ -2222,7 +2224,7 @@ def read_response(given: Any, provider: str | None = None) -> tuple[Usage, Any, 
     Shape of the last: {model, response_id, service_tier, cost}, as far as the response has them. Of a whole response
     nothing else is kept: its text is no usage.
     """
-    is_usage = type(given) is dict and given.keys().isdisjoint(_INSIDE)
+    is_usage = type(given) is dict and given.keys().isdisjoint(_WHOLE)
     usage, told = (given, {}) if is_usage else open_response(given)
     maker = provider or told.get("model")
     found = read_usage(usage, maker)
@@ -2239,7 +2241,7 @@ def open_response(given: Any) -> tuple[Any, dict[str, Any]]:
     try:
         read: Callable[[str], Any] = given.get if isinstance(given, dict) else lambda key: getattr(given, key, None)
         key = next((key for key in _INSIDE if read(key) is not None), None)
-        is_response = key is not None or (given if isinstance(given, dict) else vars(given)).keys() & _INSIDE
+        is_response = key is not None or (given if isinstance(given, dict) else vars(given)).keys() & _WHOLE
         if not is_response:
             return plain_usage(given), {}
         beside = {name: next(filter(None, map(read, keys)), None) for name, keys in _BESIDE.items()}
@@ -2286,8 +2288,7 @@ def read_usage(usage: Any, provider: str | None = None) -> Usage:
     shape = _fitting(usage, False) if isinstance(usage, dict) else None
     if shape is None:
         return Usage(None, None, {}, ["usage"])
-    maker = provider or ""
-    return _read_shape(shape, usage, "google" in maker or "gemini" in maker)
+    return _read_shape(shape, usage, provider or "")
 
 
 def _fitting(usage: dict[str, Any], is_facts: bool) -> _Shape | None:
@@ -2325,10 +2326,11 @@ def read_counts(facts: dict[str, Any]) -> Usage:
     return Usage(sums.get("input"), sums.get("output"), {}, faults)
 
 
-def _read_shape(shape: _Shape, usage: dict[str, Any], hides_reasoning: bool = False) -> Usage:
-    """Return totals and buckets; of a shape that hides reasoning, what only the overall total holds is reasoning."""
+def _read_shape(shape: _Shape, usage: dict[str, Any], maker: str = "") -> Usage:
+    """Return totals and buckets; where Google hides reasoning, what only the overall total holds is reasoning."""
     faults: list[str] = []
     buckets = _sums_of(usage, shape.terms, faults)
+    knows_input = "input" in buckets or "output" not in buckets  # the end of a stream may tell the output alone
     tokens_in, tokens_out = buckets.pop("input", 0), buckets.pop("output", 0)
     inside = {"input": 0, "output": 0, "unit": 0}
     total = buckets.pop("total", None)
@@ -2336,7 +2338,7 @@ def _read_shape(shape: _Shape, usage: dict[str, Any], hides_reasoning: bool = Fa
         inside[shape.sides[bucket]] += count
     if total is not None and not faults and total != tokens_in + tokens_out:
         excess, reasoning = total - tokens_in - tokens_out, buckets.get("reasoning", 0)
-        if excess == reasoning or (hides_reasoning and not reasoning):
+        if excess == reasoning or (not reasoning and _GOOGLE.search(maker)):
             tokens_out += excess
             inside["output"] += excess - reasoning
             buckets["reasoning"] = excess
@@ -2347,8 +2349,9 @@ def _read_shape(shape: _Shape, usage: dict[str, Any], hides_reasoning: bool = Fa
     if not faults and min(buckets.values()) < 0:
         faults.append(_too_great(shape, usage, "output" if buckets["output_visible"] < 0 else "input"))
     if faults:
-        return Usage(tokens_in or None, tokens_out or None, {}, faults)
-    return Usage(tokens_in, tokens_out, {bucket: count for bucket, count in buckets.items() if count}, faults)
+        return Usage(tokens_in or None, tokens_out or None, {}, list(dict.fromkeys(faults)))
+    found = {bucket: count for bucket, count in buckets.items() if count}
+    return Usage(tokens_in if knows_input else None, tokens_out, found, faults)
 
 
 def _too_great(shape: _Shape, usage: dict[str, Any], side: str) -> str:
@@ -2596,7 +2599,8 @@ def find_card(facts: dict[str, Any], at: str, wait_s: float = PATIENCE_S) -> Rat
     tier, speed = facts.get("service_tier"), facts.get("speed")
     usage = facts.get("usage")
     if type(usage) is dict:
-        tier, speed = tier or usage.get("service_tier"), speed or usage.get("speed")
+        tier = usage.get("service_tier") if tier in (None, "auto") else tier
+        speed = speed or usage.get("speed")
     _refresh(wait_s)
     key = (model, served, provider, tier, speed, at[:10])
     try:
@@ -3214,7 +3218,8 @@ def _note_beside(facts: dict[str, Any], told: dict[str, Any]) -> None:
     if _is_amount(cost):
         facts["provider_cost_usd"] = cost
     for name, value in told.items():
-        facts.setdefault(name, value)
+        if facts.get(name) in (None, "auto"):  # auto: the provider was to choose the tier
+            facts[name] = value
 
 
 def _tell_once(facts: dict[str, Any], faults: list[str]) -> None:

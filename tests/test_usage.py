@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
@@ -19,6 +20,22 @@ import promptry
 
 CORPUS: list[dict[str, Any]] = json.loads((Path(__file__).parent / "data" / "usage_corpus.json").read_text("utf-8"))
 IDS = [entry["id"] for entry in CORPUS]
+PROVIDERS = {
+    *(
+        "openai",
+        "azure",
+        "anthropic",
+        "google",
+        "google-vertex",
+        "vertex_ai",
+        "aws",
+        "bedrock",
+        "mistral",
+        "groq",
+        "deepseek",
+    ),
+    *("xai", "cohere", "openrouter", "litellm", "moonshotai", "perplexity", "ollama"),
+}
 CENTS = Fraction(1, 10**12)  # how far a stored cost may be from the one worked out by hand
 
 
@@ -35,7 +52,7 @@ def as_object(value: Any) -> Any:
 
 
 def as_sdk(entry: dict[str, Any]) -> Any:
-    """Return the usage of an entry as the class that the provider's own SDK has for it, or None."""
+    """Return the usage of an entry as the class that the provider's own SDK has for it, or None where it fits none."""
     import anthropic.types
     import openai.types
     import openai.types.create_embedding_response
@@ -47,10 +64,13 @@ def as_sdk(entry: dict[str, Any]) -> Any:
         "openai-embedding": openai.types.create_embedding_response.Usage,
         "azure-chat": openai.types.CompletionUsage,
         "openrouter": openai.types.CompletionUsage,
+        "anthropic-stream": anthropic.types.MessageDeltaUsage,
         "anthropic": anthropic.types.Usage,
     }
     kind = next((kind for kind in classes if entry["id"].startswith(kind)), None)
-    return kind and classes[kind].model_validate(entry["usage"])
+    with contextlib.suppress(ValueError):
+        return kind and classes[kind].model_validate(entry["usage"])
+    return None
 
 
 def worked_out(working: str) -> Fraction:
@@ -78,9 +98,14 @@ def facts_of(usage: Any, **more: Any) -> dict[str, Any]:
     return facts
 
 
+def test_most_entries_of_openai_and_anthropic_fit_their_own_classes() -> None:
+    fitting = [type(made).__name__ for made in map(as_sdk, CORPUS) if made is not None]
+    assert len(fitting) >= 60 and set(fitting) >= {"CompletionUsage", "ResponseUsage", "Usage", "MessageDeltaUsage"}
+
+
 def test_the_corpus_is_wide() -> None:
     assert len(CORPUS) >= 66 and len(set(IDS)) == len(CORPUS)
-    assert len({entry["provider"] for entry in CORPUS}) >= 15
+    assert {entry["provider"] for entry in CORPUS} >= PROVIDERS
     assert {entry["expected"]["cost_usd"] is None for entry in CORPUS} == {True, False}
     used = {bucket for entry in CORPUS for bucket in entry["expected"]["buckets"]}
     missing = set(promptry.usage_table()["rates"]) - used
@@ -116,8 +141,24 @@ def test_a_call_is_counted_and_priced_by_its_providers_rule(
         else:
             assert abs(Fraction(facts["cost_usd"]) - Fraction(expected["cost_usd"])) <= CENTS, facts["rates"]
             assert facts["cost_source"] == expected.get("cost_source", "computed")
+        assert type(usage) not in {dict, SimpleNamespace} or facts["usage"] == entry["usage"]
         if "cost" in entry["usage"]:
             assert facts["provider_cost_usd"] == entry["usage"]["cost"]
+
+
+@pytest.mark.parametrize("usage", [{"output_tokens": 89}, {"completion_tokens": 89}, {"candidatesTokenCount": 89}])
+def test_output_alone_has_no_cost_and_no_input(store: Path, usage: dict[str, int]) -> None:
+    """The last event of Anthropic's stream tells the output; what went in is unknown then, and not zero."""
+    facts = facts_of(usage, model="claude-sonnet-4-5")
+    assert (facts.get("tokens_in"), facts["tokens_out"], facts["cost_source"]) == (None, 89, "unpriced")
+    assert "usage_faults" not in facts and "cost_usd" not in facts
+
+
+@pytest.mark.parametrize("provider", ["google", "Google", "gemini", "vertex_ai", "google-vertex", None])
+def test_thoughts_that_only_googles_total_holds_are_reasoning(store: Path, provider: str | None) -> None:
+    usage = {"prompt_tokens": 9, "completion_tokens": 30, "total_tokens": 259}
+    assert facts_of(usage, model="gemini-2.5-flash", provider=provider)["reasoning_tokens"] == 220
+    assert facts_of(usage, model="gemini-2.5-flash", provider="openai")["usage_faults"] == ["total_tokens"]
 
 
 def test_an_unpriced_cost_is_null_in_the_store(store: Path) -> None:
@@ -141,6 +182,30 @@ def test_cached_and_reasoning_tokens_are_counted_once() -> None:
 def test_a_field_that_says_zero_does_not_hide_another_that_says_more() -> None:
     usage = {"prompt_tokens": 100, "prompt_tokens_details": {"cached_tokens": 0}, "prompt_cache_hit_tokens": 40}
     assert promptry.read_usage(usage).buckets == {"input_uncached": 60, "cache_read": 40}
+
+
+def test_tokens_written_to_the_cache_count_once_under_whatever_names() -> None:
+    """LiteLLM tells Anthropic's writes at the top and in the details, and its details are also OpenAI's."""
+    told = {"cache_creation_tokens": 40, "cache_write_tokens": 40}
+    usage = {**GOOD, "prompt_tokens_details": told, "cache_creation_input_tokens": 40}
+    assert promptry.read_usage(usage).buckets == {"cache_write": 40, "input_uncached": 60, "output_visible": 50}
+    split = {"cache_creation_token_details": {"ephemeral_5m_input_tokens": 30, "ephemeral_1h_input_tokens": 10}}
+    found = promptry.read_usage({**usage, "prompt_tokens_details": {**told, **split}})
+    assert promptry.token_totals(found.buckets) == {"cache_write_tokens": 40} and found.buckets["cache_write_1h"] == 10
+
+
+@pytest.mark.parametrize("asked", ["auto", None])
+def test_a_tier_that_the_provider_was_to_choose_is_the_one_it_tells(store: Path, asked: str | None) -> None:
+    usage = {"input_tokens": 1000, "output_tokens": 0, "service_tier": "batch"}
+    assert facts_of(usage, metadata={"service_tier": asked}, model="claude-haiku-4-5")["cost_usd"] == 0.0005
+    facts = facts_of(CHAT, metadata={"service_tier": asked})
+    assert (facts["service_tier"], facts["rates"]["input_uncached"]) == ("flex", 0.625)
+
+
+@pytest.mark.parametrize("odd", [["flex"], {"tier": "flex"}, 7, True, ""])
+def test_an_odd_tier_loses_no_call(store: Path, odd: Any) -> None:
+    for usage in (GOOD, CHAT, {"input_tokens": 1, "output_tokens": 1, "service_tier": odd}):
+        assert facts_of(usage, metadata={"service_tier": odd, "response_id": odd}, model="gpt-5")["tokens_in"] > 0
 
 
 # --------------------------------------------------------------------------------------
@@ -189,6 +254,11 @@ NONSENSE = [
         "promptTokensDetails.[modality=AUDIO].tokenCount",
         {"promptTokenCount": 9, "candidatesTokenCount": 1, "promptTokensDetails": {"tokenCount": 3}},
     ),
+    ("prompt_tokens", {**GOOD, "prompt_tokens": 1e300}),
+    ("input_tokens", {"input_tokens": -1, "output_tokens": 1}),
+    ("cache_creation_input_tokens", {"input_tokens": 5, "output_tokens": 1, "cache_creation_input_tokens": -9}),
+    ("cacheReadInputTokens", {"inputTokens": 5, "outputTokens": 1, "cacheReadInputTokens": True}),
+    ("thoughts_token_count", {"prompt_token_count": 1, "thoughts_token_count": [2]}),
     ("usage", {"pages_processed": 7}),
     ("usage", {}),
     ("usage", []),
@@ -205,6 +275,7 @@ def test_nonsense_is_kept_named_and_has_no_cost(
     with caplog.at_level(logging.WARNING, "promptry"):
         first, again = facts_of(usage, model="gpt-4o"), facts_of(usage, model="gpt-4o")
     assert path in first["usage_faults"] and "buckets" not in first
+    assert len(set(first["usage_faults"])) == len(first["usage_faults"]) == len(caplog.records)
     assert "cost_usd" not in first and first["cost_source"] == "unpriced"
     assert first.keys() == again.keys() and "usage" in first
     said = [entry.getMessage() for entry in caplog.records if f"reports a {path} " in entry.getMessage()]
@@ -274,7 +345,7 @@ def test_buckets_are_never_negative_and_sum_to_the_totals(usage: dict[str, Any])
         for bucket, count in found.buckets.items():
             assert count > 0
             sides[promptry.usage_side(bucket)] += count
-        assert (sides["input"], sides["output"]) == (found.tokens_in, found.tokens_out)
+        assert (sides["input"], sides["output"]) == (found.tokens_in or 0, found.tokens_out)
 
 
 @given(p=st.integers(0, 10**6), c=st.integers(0, 10**6), cached=st.integers(0, 10**6), reasoning=st.integers(0, 10**6))
@@ -475,3 +546,50 @@ def test_a_response_without_usage_is_unknown_and_not_free(store: Path) -> None:
         facts = facts_of(response, model="gpt-5")
         assert facts["usage_faults"] == ["usage"] and facts["cost_source"] == "unpriced"
         assert facts["response_id"] == "chatcmpl-1" and "secret text" not in json.dumps(facts)
+
+
+def test_a_response_that_has_no_place_for_usage_leaves_no_text(store: Path) -> None:
+    chat = {key: value for key, value in CHAT.items() if key != "usage"}
+    content = {key: value for key, value in CONTENT.items() if key != "usageMetadata"}
+    for response in (chat, content, as_object(chat), as_object(content)):
+        facts = facts_of(response)
+        assert facts["cost_source"] == "unpriced" and facts["response_id"] in {"chatcmpl-1", "r1"}
+        assert "secret text" not in json.dumps(facts)
+
+
+def test_a_response_of_litellms_kind_is_opened(store: Path) -> None:
+    """LiteLLM adds the usage to its model as a further field, and what it worked out as a private one."""
+    import pydantic
+
+    class Details(pydantic.BaseModel):
+        cached_tokens: int | None = None
+        text_tokens: int | None = None
+
+    class LiteUsage(pydantic.BaseModel):
+        model_config = pydantic.ConfigDict(extra="allow")
+        prompt_tokens: int
+        completion_tokens: int
+        total_tokens: int
+        prompt_tokens_details: Details | None = None
+
+    class ModelResponse(pydantic.BaseModel):
+        model_config = pydantic.ConfigDict(extra="allow")
+        id: str
+        model: str
+        choices: list[Any]
+        _hidden_params: dict[str, Any] = pydantic.PrivateAttr(default_factory=dict)
+
+    usage = LiteUsage(
+        prompt_tokens=1000,
+        completion_tokens=50,
+        total_tokens=1050,
+        prompt_tokens_details=Details(cached_tokens=400),
+        cache_read_input_tokens=400,  # type: ignore[call-arg]
+    )
+    response = ModelResponse(id="chatcmpl-9", model="gpt-4o", choices=CHAT["choices"], usage=usage)  # type: ignore[call-arg]
+    response._hidden_params["response_cost"] = 0.0025
+    facts = facts_of(response, model="openai/gpt-4o", provider="litellm")
+    assert (facts["response_id"], facts["served_model"], facts["cached_tokens"]) == ("chatcmpl-9", "gpt-4o", 400)
+    assert (facts["cost_usd"], facts["cost_source"], facts["provider_cost_usd"]) == (0.0025, "computed", 0.0025)
+    assert facts["usage"]["prompt_tokens_details"] == {"cached_tokens": 400, "text_tokens": None}
+    assert "secret text" not in json.dumps(facts)

@@ -8454,14 +8454,13 @@ def cli_lint(
 
 
 @cli_command("dataset save")
-@cli_argument("file", type=click.Path(path_type=Path))
+@cli_argument("file")
 @cli_option("--name", help="The dataset's name; that of the file without it.")
 @DB_OPTION
-def cli_save_dataset(file: Path, name: str | None) -> None:
+def cli_save_dataset(file: str, name: str | None) -> None:
     """Save the items of a .json, .jsonl or .csv file; the same items keep their version."""
-    items = load_items(file)
-    version = save_dataset(name or file.stem, items)
-    click.echo(f"{name or file.stem}@{version} has {len(items)} items.")
+    items, name = load_items(Path(file)), name or Path(file).stem
+    click.echo(f"{name}@{save_dataset(name, items)} has {len(items)} items.")
 
 
 @cli_command("dataset add")
@@ -8489,11 +8488,11 @@ def cli_list_prices(as_json: bool, **asked: Any) -> None:
 
 
 @cli_command("prices import")
-@cli_argument("file", type=click.Path(path_type=Path))
+@cli_argument("file")
 @DB_OPTION
-def cli_import_prices(file: Path) -> None:
+def cli_import_prices(file: str) -> None:
     """Take LiteLLM's or genai-prices' JSON into the store; it goes before the table that promptry carries."""
-    found = import_prices(file)
+    found = import_prices(Path(file))
     click.echo(f"{found['models']:,} models of {found['source']} go before the prices that promptry carries.")
 
 
@@ -8571,9 +8570,9 @@ def cli_add_feedback(request_id: str, rating: float | None, comment: str | None,
 
 
 @cli_command("backup")
-@cli_argument("file", type=click.Path(path_type=Path))
+@cli_argument("file")
 @DB_OPTION
-def cli_backup(file: Path) -> None:
+def cli_backup(file: str) -> None:
     """Copy the store into a new file while others use it, and check the copy."""
     found = backup(file)
     rows = ", ".join(f"{count:,} {table}" for table, count in found["rows"].items() if count)

@@ -3977,6 +3977,8 @@ def note_body(answer: Answer, body: bytes) -> None:
 def answer_facts(answer: Answer) -> dict[str, Any]:
     """Return what an answer says of its call: response_id, served_model, usage, finish_reasons, tool_calls ..."""
     facts = dict(answer.facts)
+    if "usage" in facts:
+        facts["usage"] = plain_usage(facts["usage"])
     if tier := part_of(facts.get("usage"), "service_tier"):
         facts.setdefault("service_tier", tier)
     if answer.reasons:

@@ -6,7 +6,7 @@ write the same store.db. No service to run, no account, nothing sent anywhere.
 Floors, from the ground up; each section uses only sections above it:
     GROUND   ERRORS · CLOCK · SETTINGS · ASSETS · MASKING
     STORE    TABLES · MIGRATIONS · STORE
-    LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · BUDGETS · ANSWERS · CAPTURE ·
+    LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
     EVALS    STATISTICS · HELPERS · ASSERTIONS · SUITES · SPOOLS · RUNS · RUNNER · COMPARISON · INTERPRETERS
     FACES    REPORTS · READS · CLI · EDITS · DEMO
@@ -898,6 +898,7 @@ MODELS = (Prompt, PromptTag, EvalRun, EvalResult, Vote, Dataset, Invocation, Fee
 
 _NOW = "(strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))"
 _JSON = "TEXT CHECK (metadata IS NULL OR json_valid(metadata))"
+_VOID_SUMS = "BEGIN UPDATE datasets SET version = version + 1, items = 'null' WHERE name = 'promptry/spend'; END"
 
 
 def _number_column(name: str, kind: str) -> str:
@@ -1012,6 +1013,12 @@ _FIRST_SCHEMA = (
     "CREATE INDEX calls_by_trace ON invocations (trace_id) WHERE trace_id IS NOT NULL",
     "CREATE INDEX calls_by_run ON invocations (run_uid) WHERE run_uid IS NOT NULL",
     "CREATE INDEX calls_reserved ON invocations (status) WHERE status = 'reserved'",
+    f"""CREATE TRIGGER calls_before_the_last_void_the_sums AFTER INSERT ON invocations
+        WHEN NEW.id < (SELECT max(id) FROM invocations) {_VOID_SUMS}""",
+    f"""CREATE TRIGGER changed_calls_void_the_sums AFTER UPDATE OF id, prompt_name, metadata, created_at ON invocations
+        WHEN OLD.status <> 'reserved' {_VOID_SUMS}""",
+    f"""CREATE TRIGGER deleted_calls_void_the_sums AFTER DELETE ON invocations
+        WHEN OLD.status <> 'reserved' {_VOID_SUMS}""",
     f"""CREATE TABLE feedback (
         id INTEGER PRIMARY KEY,
         request_id TEXT NOT NULL,
@@ -1342,16 +1349,6 @@ def _explain(error: BaseException) -> tuple[str, str]:
         if sign in text:
             return message, hint
     return f"{path} cannot be used: {text}.", "promptry doctor says more."
-
-
-def ledger_epoch(connection: sqlite3.Connection) -> int:
-    """Return a number of the file that grows whenever costs of stored calls are changed or calls are taken out."""
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-def bump_ledger_epoch(connection: sqlite3.Connection) -> None:
-    """Have every process forget the sums that it keeps of the ledger."""
-    connection.execute(f"PRAGMA user_version = {ledger_epoch(connection) % 2_000_000_000 + 1}")
 
 
 def is_busy(error: BaseException) -> bool:
@@ -3454,23 +3451,196 @@ def last_request_id() -> str | None:
 
 
 # ======================================================================================
+# === SPEND: what the month has cost so far, as sums that the store keeps
+# ======================================================================================
+# Uses: ERRORS, STORE, SCOPE.   Writes: datasets.
+# Public: nothing.
+#
+# The sums up to some id stand under a dataset's name of promptry's own, and a look reads only what came since: ids
+# grow in the order of commits, and whatever changes older rows, also by hand, has triggers void the sums (see
+# MIGRATIONS). Then the month is counted anew, outside the lock that every writer waits for.
+
+Scope = tuple[str, str | None]
+_KEEP = "promptry/spend"
+_READ_TAIL, _LONG_TAIL = 1_000, 250_000  # beyond: its days are read by the index; the whole month is
+_UNPRICED = "cost_usd IS NULL AND (status <> 'error' OR coalesce(tokens_in, 0) > 0)"
+_SUMS_OF_DAYS = f"SELECT day, prompt_name, sum(cost_usd), count(CASE WHEN {_UNPRICED} THEN 1 END), count(*)"
+_SPENT = "status <> 'reserved' GROUP BY day, prompt_name"
+_BY_DAY = f"{_SUMS_OF_DAYS} FROM invocations INDEXED BY calls_by_day WHERE day >= ? AND id > ? AND {_SPENT}"
+_BY_ID = f"{_SUMS_OF_DAYS} FROM invocations NOT INDEXED WHERE id > ? AND {_SPENT}"
+_BY_IDS = f"{_SUMS_OF_DAYS} FROM invocations WHERE id IN (SELECT value FROM json_each(?)) AND {_SPENT}"
+_COUNT = "SELECT count(*) FROM invocations NOT INDEXED WHERE id > ?"
+_KEPT = "SELECT version, items FROM datasets WHERE name = ?"
+_KEEP_FIRST = """INSERT INTO datasets (name, version, items) SELECT :name, 1, :items
+    WHERE NOT EXISTS (SELECT 1 FROM datasets WHERE name = :name)"""
+_KEEP_NEXT = "UPDATE datasets SET items = ? WHERE name = ? AND version = ? AND items = ?"
+_OPEN_IDS = "SELECT id FROM invocations INDEXED BY calls_reserved WHERE status = 'reserved'"
+
+_Sums = dict[tuple[Any, ...], list[Any]]
+
+
+class Spend(NamedTuple):
+    """What a month's calls up to the id `last` cost: sums of [USD, unpriced calls] by (month or day, scope, target).
+
+    Days before `since` have no sums of their own. `open` are the ids reserved then, `kept` is what the store kept when
+    this was read, and `tail` how many ids are newer than that.
+    """
+
+    since: str
+    scopes: frozenset[Scope]
+    last: int
+    open: list[int]
+    sums: _Sums
+    kept: tuple[int, str] | None = None
+    tail: int = 0
+
+
+_counting = threading.Lock()
+
+
+def _begin_in_child() -> None:
+    global _counting
+    _counting = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_in_child)
+
+
+def scopes_of(name: str) -> tuple[Scope, ...]:
+    """Return the scope and target of every budget that can cover a prompt."""
+    return ("global", None), ("module", module_of(name)), ("prompt", name)
+
+
+@contextlib.contextmanager
+def one_state(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Have the reads of a block see one state of the file."""
+    connection.execute("BEGIN")
+    try:
+        yield connection
+    finally:
+        if connection.in_transaction:
+            connection.execute("COMMIT")
+
+
+def read_spend(connection: sqlite3.Connection, now: str, scopes: set[Scope]) -> Spend:
+    """Return what the month of a UTC time has cost in some scopes, as of the transaction that this is called in."""
+    kept, last = connection.execute(_KEPT, (_KEEP,)).fetchone(), _last_id(connection)
+    known = _parse_spend(kept, now, scopes)
+    if known is None or last - known.last > _LONG_TAIL:
+        return _count_month(connection, now, kept, last)
+    sums = {key: [*sum] for key, sum in known.sums.items() if key[0] == now[:7] or key[0] >= now[:10]}
+    open = _open_ids(connection)
+    _add_to_sums(sums, _rows_since(connection, known, last, open), now, known.scopes)
+    return Spend(now[:10], known.scopes, last, open, sums, kept, last - known.last)
+
+
+def _rows_since(connection: sqlite3.Connection, known: Spend, last: int, open: list[int]) -> list[tuple[Any, ...]]:
+    """Return what came since by day and prompt: by its days if there is much and none of it is dated before them."""
+    settled = connection.execute(_BY_IDS, (json.dumps(known.open),)).fetchall() if known.open else []
+    if last - known.last > _READ_TAIL:
+        rows = connection.execute(_BY_DAY, (known.since, known.last)).fetchall()
+        found = sum(row[-1] for row in rows) + sum(id > known.last for id in open)
+        if connection.execute(_COUNT, (known.last,)).fetchone() == (found,):
+            return rows + settled
+    return connection.execute(_BY_ID, (known.last,)).fetchall() + settled
+
+
+def _last_id(connection: sqlite3.Connection) -> int:
+    """Return the greatest id there is, not the greatest there was: that of a reservation given back is used again."""
+    return int(connection.execute("SELECT coalesce(max(id), 0) FROM invocations").fetchone()[0])
+
+
+def _open_ids(connection: sqlite3.Connection) -> list[int]:
+    return [id for (id,) in connection.execute(_OPEN_IDS)]
+
+
+def _parse_spend(kept: tuple[int, str] | None, now: str, scopes: set[Scope]) -> Spend | None:
+    """Return the kept sums if they are of this month, not of a day to come, and of all these scopes."""
+    spend = None if kept is None else _parse_sums(kept[1])
+    holds = spend is not None and now[:7] == spend.since[:7] and now[:10] >= spend.since and scopes <= spend.scopes
+    return spend if holds else None
+
+
+@functools.lru_cache(maxsize=8)
+def _parse_sums(text: str) -> Spend | None:
+    try:
+        known = json.loads(text)
+        sums: _Sums = {(*key,): [usd, unpriced] for *key, usd, unpriced in known["sums"]}
+        scopes = frozenset((scope, target) for scope, target in known["scopes"])
+        return Spend(known["since"], scopes, known["last"], known["open"], sums)
+    except (KeyError, TypeError, ValueError):  # void, or written by others
+        return None
+
+
+def _count_month(connection: sqlite3.Connection, now: str, kept: tuple[int, str] | None, last: int) -> Spend:
+    scopes, sums = frozenset(connection.execute("SELECT scope, target FROM budgets")), _Sums()
+    _add_to_sums(sums, connection.execute(_BY_DAY, (f"{now[:7]}-01", -(2**63))), now, scopes)
+    return Spend(now[:10], scopes, last, _open_ids(connection), sums, kept, sys.maxsize)
+
+
+def _add_to_sums(sums: _Sums, rows: Iterable[tuple[Any, ...]], now: str, scopes: frozenset[Scope]) -> None:
+    """Add rows (day, prompt, USD, unpriced calls, calls) to the sums of the month and of its days from now on."""
+    for day, name, usd, unpriced, _ in rows:
+        day = str(day)
+        if day[:7] == now[:7] and day >= f"{now[:7]}-01":
+            for scope in scopes.intersection(scopes_of(str(name))):
+                for period in (day[:7], day) if day >= now[:10] else (day[:7],):
+                    entry = sums.setdefault((period, *scope), [0.0, 0])
+                    entry[0] += usd or 0.0
+                    entry[1] += unpriced
+
+
+def count_ahead(now: str, scopes: set[Scope]) -> None:
+    """Read or count what a look would have to, where that is much, before the lock that every writer waits for."""
+    connection = connect()
+    if _is_near(connection, now, scopes):
+        return
+    with _counting:
+        if not _is_near(connection, now, scopes):
+            with one_state(connection):
+                spend = read_spend(connection, now, scopes)
+            offer_spend(spend)
+
+
+def _is_near(connection: sqlite3.Connection, now: str, scopes: set[Scope]) -> bool:
+    known = _parse_spend(connection.execute(_KEPT, (_KEEP,)).fetchone(), now, scopes)
+    return known is not None and _last_id(connection) - known.last <= _READ_TAIL
+
+
+def offer_spend(spend: Spend) -> None:
+    """Keep sums that were read outside a transaction of writers, if that spares the next look much and can be done."""
+    if spend.tail > _READ_TAIL:
+        with contextlib.suppress(StoreError), transact() as connection:
+            keep_spend(connection, spend)
+
+
+def keep_spend(connection: sqlite3.Connection, spend: Spend) -> None:
+    """Have the store keep sums in place of those that they were read from, unless these have changed since."""
+    kept = {"since": spend.since, "scopes": [*spend.scopes], "last": spend.last, "open": spend.open}
+    text = write_json({**kept, "sums": [[*key, *sum] for key, sum in spend.sums.items()]})
+    if spend.kept is None:
+        connection.execute(_KEEP_FIRST, {"name": _KEEP, "items": text})
+    else:
+        connection.execute(_KEEP_NEXT, (text, _KEEP, *spend.kept))
+
+
+# ======================================================================================
 # === BUDGETS: caps on what a period may cost, asked before a call and settled after it
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, TABLES, STORE, SCOPE, PRICES, INVOCATIONS.   Writes: budgets, invocations.
+# Uses: ERRORS, CLOCK, SETTINGS, TABLES, STORE, SCOPE, PRICES, INVOCATIONS, SPEND.   Writes: budgets, invocations.
 # Public: BudgetStatus, set_budget, remove_budget, list_budgets, budget_status, check_budgets, budget_guard.
 #
 # A call is admitted while what is settled and what is reserved are below the limit; the look and the reservation are
-# one immediate transaction, so of many processes none sees less than all. The sums of the month are kept, and a look
-# reads only what came since: ids grow in the order of commits, and what changes older rows moves the epoch. They are
-# counted anew each minute, for rows changed by hand, and outside the lock that every writer waits for.
+# one immediate transaction, so of many processes none sees less than all.
 
 SCOPES, PERIODS = ("global", "module", "prompt"), ("daily", "monthly")
 _SET_CAP = """INSERT INTO budgets (scope, target, period, limit_usd, created_at) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (scope, coalesce(target, ''), period) DO UPDATE SET limit_usd = excluded.limit_usd RETURNING id"""
 _CAPS = "SELECT id, scope, target, period, limit_usd FROM budgets"
 _CAPS_OF = f"{_CAPS} WHERE (scope, coalesce(target, '')) IN (VALUES ('global', ''), ('module', ?), ('prompt', ?))"
-_RECOUNT_S, _USUAL_S = 60.0, 10.0
-_PATIENCE_S, _KEEP_LAPSED_S = 2.0, 3600.0
+_PATIENCE_S, _KEEP_LAPSED_S, _USUAL_S = 2.0, 3600.0, 10.0
+_SHORT_TAIL = 8
 
 _Cap = tuple[int, str, str | None, str, float]
 
@@ -3497,31 +3667,8 @@ class BudgetStatus(NamedTuple):
         return self._asdict()
 
 
-class _Spend(NamedTuple):
-    """What a month's calls up to `last` cost: [USD, unpriced calls] by (day or month, scope, target); ids reserved."""
-
-    month: str
-    epoch: int
-    at: float
-    last: int
-    sums: dict[tuple[Any, ...], list[Any]]
-    open: tuple[int, ...]
-
-
-_spend: _Spend | None = None
 _usual: dict[str, tuple[float, float]] = {}
-_counting = threading.Lock()
-
-
-def _forget_spend() -> None:
-    global _spend, _counting
-    _spend, _counting = None, threading.Lock()
-    _usual.clear()
-
-
-at_store_change(_forget_spend)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_spend)
+at_store_change(_usual.clear)
 
 
 def set_budget(scope: str, target: str | None, period: str, limit_usd: float) -> int:
@@ -3535,6 +3682,8 @@ def set_budget(scope: str, target: str | None, period: str, limit_usd: float) ->
         raise WrongUse(f"The limit is {limit_usd!r}; it takes US dollars, more than 0.")
     with transact() as connection:
         rows = connection.execute(_SET_CAP, (scope, target, period, float(limit_usd), now_text())).fetchall()
+    with contextlib.suppress(*STORE_FAULTS, StoreError):  # else the first look counts
+        count_ahead(now_text(), {(scope, target)})
     return int(rows[0][0])
 
 
@@ -3592,27 +3741,15 @@ def budget_status() -> list[BudgetStatus]:
         return []
     now = now_text()
     with translated_faults():
-        _count_ahead(now)
-        with write_lock(PATIENCE_S), _snapshot(connect()) as connection:
+        with one_state(connect()) as connection:
             caps: list[_Cap] = connection.execute(f"{_CAPS} ORDER BY id DESC").fetchall()
-            sums, held = _month_sums(connection, now), _held_at(connection, now)
-            return [_status_of(cap, now, *_money_of(cap, now, sums, held)) for cap in caps]
+            spend, held = read_spend(connection, now, _scopes(caps)), _held_at(connection, now)
+        offer_spend(spend)
+    return [_status_of(cap, now, *_money_of(cap, now, spend.sums, held)) for cap in caps]
 
 
-@contextlib.contextmanager
-def _snapshot(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """Have the reads of a block see one state of the file."""
-    connection.execute("BEGIN")
-    try:
-        yield connection
-    finally:
-        if connection.in_transaction:
-            connection.execute("COMMIT")
-
-
-def _scopes_of(name: str) -> tuple[tuple[str, str | None], ...]:
-    """Return the scope and target of every budget that can cover a prompt."""
-    return ("global", None), ("module", module_of(name)), ("prompt", name)
+def _scopes(caps: list[_Cap]) -> set[Scope]:
+    return {cap[1:3] for cap in caps}
 
 
 def _money_of(
@@ -3641,74 +3778,6 @@ def _status_of(cap: _Cap, now: str, spent: float, reserved: float, unpriced: int
     return BudgetStatus(str(id), scope, target, period, *money, spent / limit, spent >= limit, forecast, unpriced)
 
 
-def _count_ahead(now: str) -> bool:
-    """Count the month where that is due, before the lock is taken that every writer waits for; tells whether it was."""
-    global _spend
-    connection = connect(_PATIENCE_S)
-    age_of_count = _age_of_count(connection, now)
-    lock = _counting
-    if age_of_count < _RECOUNT_S or not lock.acquire(blocking=age_of_count == math.inf):
-        return False
-    try:
-        is_due = _age_of_count(connection, now) >= _RECOUNT_S
-        if is_due:
-            with _snapshot(connection):
-                counted = _count_month(connection, now)
-            if lock is _counting:  # else another store was chosen meanwhile
-                _spend = counted
-        return is_due
-    finally:
-        lock.release()
-
-
-def _age_of_count(connection: sqlite3.Connection, now: str) -> float:
-    """Return how many seconds ago the month was counted, infinitely many where that count no longer holds."""
-    known = _spend
-    if known is None or (known.month, known.epoch) != (now[:7], ledger_epoch(connection)):
-        return math.inf
-    return monotonic_s() - known.at
-
-
-def _count_month(connection: sqlite3.Connection, now: str) -> _Spend:
-    at, epoch, (last,) = monotonic_s(), ledger_epoch(connection), connection.execute(_LAST_ID).fetchone()
-    sums: dict[tuple[Any, ...], list[Any]] = {}
-    _add_to_sums(sums, connection.execute(_SPENT, (f"{now[:7]}-01",)))
-    return _Spend(now[:7], epoch, at, last, sums, tuple(id for (id,) in connection.execute(_OPEN_IDS)))
-
-
-def _add_to_sums(sums: dict[tuple[Any, ...], list[Any]], rows: Iterable[tuple[Any, ...]]) -> None:
-    for day, name, usd, unpriced in rows:
-        for period in (day, day[:7]):
-            for scope, target in _scopes_of(str(name)):
-                entry = sums.setdefault((period, scope, target), [0.0, 0])
-                entry[0] += usd or 0.0
-                entry[1] += unpriced
-
-
-def _month_sums(connection: sqlite3.Connection, now: str) -> dict[tuple[Any, ...], list[Any]]:
-    """Return the sums of the month, having read what came since the last look; in a transaction and the lock."""
-    global _spend
-    known = _spend
-    if known is None or _age_of_count(connection, now) == math.inf:
-        known = _spend = _count_month(connection, now)
-        return known.sums
-    rows = connection.execute(_SINCE, (known.last, json.dumps(known.open))).fetchall()
-    open_ids = tuple(id for status, id, *_ in rows if status == "reserved")
-    (last,) = connection.execute(_LAST_ID).fetchone()
-    _spend = known._replace(last=last, open=open_ids)
-    _add_to_sums(known.sums, (row for status, _, *row in rows if status != "reserved"))
-    return known.sums
-
-
-_UNPRICED = "cost_usd IS NULL AND (status <> 'error' OR coalesce(tokens_in, 0) > 0)"
-_SPENT = f"""SELECT day, prompt_name, sum(cost_usd), count(CASE WHEN {_UNPRICED} THEN 1 END)
-    FROM invocations INDEXED BY calls_by_day WHERE day >= ? AND status <> 'reserved' GROUP BY day, prompt_name"""
-_SINCE = f"""SELECT status, id, day, prompt_name, cost_usd, {_UNPRICED} FROM invocations WHERE id > ?
-    UNION ALL SELECT status, id, day, prompt_name, cost_usd, {_UNPRICED} FROM invocations
-    WHERE id IN (SELECT value FROM json_each(?))"""
-# The greatest id there is, not the greatest seen: that of a reservation given back is used again.
-_LAST_ID = "SELECT coalesce(max(id), 0) FROM invocations"
-_OPEN_IDS = "SELECT id FROM invocations INDEXED BY calls_reserved WHERE status = 'reserved'"
 _HELD = """SELECT prompt_name, coalesce(cost_usd, 0.0) FROM invocations INDEXED BY calls_reserved
     WHERE status = 'reserved' AND json_extract(metadata, '$.lease_until') > ?"""
 _DROP_LAPSED = """DELETE FROM invocations INDEXED BY calls_reserved
@@ -3721,7 +3790,7 @@ def _held_at(connection: sqlite3.Connection, now: str) -> dict[tuple[Any, ...], 
     """Return the USD of the reservations whose lease is not over, by scope and target."""
     held: dict[tuple[Any, ...], float] = {}
     for name, usd in connection.execute(_HELD, (now,)):
-        for key in _scopes_of(str(name)):
+        for key in scopes_of(str(name)):
             held[key] = held.get(key, 0.0) + usd
     return held
 
@@ -3743,7 +3812,9 @@ def reserve(
     name = _bindable(check_name(name))
     _check_estimate(estimate_usd, input_chars, max_tokens)
     mine = (module_of(name), name)
-    if not fetch(_CAPS_OF, mine):
+    with translated_faults():
+        caps = connect(_PATIENCE_S).execute(_CAPS_OF, mine).fetchall()
+    if not caps:
         return None
     estimate = estimate_usd
     if estimate is None:
@@ -3751,15 +3822,17 @@ def reserve(
     if estimate is None:
         estimate = _usual_cost(name)
     with translated_faults():
-        counted = _count_ahead(now_text())
+        count_ahead(now_text(), _scopes(caps))
     with transact(_PATIENCE_S) as connection:
         now = now_text()
-        if counted:  # a call that ends this late is stored all the same, in a row of its own
-            connection.execute(_DROP_LAPSED, (text_of((seconds_of(now) or 0.0) - _KEEP_LAPSED_S),))
         caps = connection.execute(_CAPS_OF, mine).fetchall()
-        sums, held = _month_sums(connection, now), _held_at(connection, now)
+        spend, held = read_spend(connection, now, _scopes(caps)), _held_at(connection, now)
         for cap in caps:
-            _admit(cap, now, *_money_of(cap, now, sums, held))
+            _admit(cap, now, *_money_of(cap, now, spend.sums, held))
+        if spend.tail > _SHORT_TAIL:
+            keep_spend(connection, spend)
+        # A call that ends this late is stored all the same, in a row of its own.
+        connection.execute(_DROP_LAPSED, (text_of((seconds_of(now) or 0.0) - _KEEP_LAPSED_S),))
         until = text_of((seconds_of(now) or 0.0) + settings_or_default().budget_lease_s)
         facts = {"status": "reserved", "cost_usd": estimate, "lease_until": until, "uid": make_uid(), "model": model}
         text = write_json({**facts, "origin": "app" if run_scope() is None else "eval"})
@@ -4754,6 +4827,13 @@ def save_dataset(name: str, items: list[Any], metadata: dict[str, Any] | None = 
     check_name(name)
     if "@" in name:
         raise WrongUse(f"The dataset name '{name}' holds '@'.", "That sign stands before a version, as in qa@3.")
+    if name.startswith("promptry/"):
+        raise WrongUse(f"The dataset name '{name}' is one of promptry's own.", "Choose one that has no promptry/.")
+    return write_dataset(name, items, metadata)
+
+
+def write_dataset(name: str, items: list[Any], metadata: dict[str, Any] | None = None) -> int:
+    """Do as save_dataset, also under a name of promptry's own. Writes: datasets."""
     listed = isinstance(items, Iterable) and not isinstance(items, (str, bytes, dict))
     if not listed or not isinstance(metadata, (dict, type(None))):
         raise WrongUse(f"Dataset '{name}' takes a list of items and a dict of metadata.")
@@ -5039,7 +5119,6 @@ def reprice(days: int | None = None, apply: bool = False) -> dict[str, Any]:
         if apply and changes:
             with transact() as connection:
                 connection.executemany("UPDATE invocations SET metadata = ? WHERE id = ? AND metadata = ?", changes)
-                bump_ledger_epoch(connection)
     items = sorted(models.values(), key=lambda row: -row["calls"])
     return {"items": items, "changed": sum(row["changed"] for row in items), "applied": apply}
 
@@ -5087,10 +5166,10 @@ def import_prices(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise WrongUse(f"{path} is no price table: {error}.", "Give a JSON file.") from None
     table = compact_prices(raw, f"{path.name} of {now_text()[:10]}")
-    version = save_dataset(IMPORTED, [plain_json(table)])
+    version = write_dataset(IMPORTED, [plain_json(table)])
     newest = fetch("SELECT max(version) AS version FROM datasets WHERE name = ?", (IMPORTED,))[0]["version"]
     if version != newest:  # this table was in force before another one: it comes again as the newest
-        version = save_dataset(IMPORTED, [plain_json({**table, "again": now_text()})])
+        version = write_dataset(IMPORTED, [plain_json({**table, "again": now_text()})])
     forget_imported_prices()
     models = sum(len(provider["models"]) for provider in table["providers"].values())
     return {"source": table["source"], "models": models, "version": version}
@@ -5159,8 +5238,6 @@ def retention(
         ]
         for place in (3, 1, 5, 7, 9) if apply else ():
             connect().execute(parts[place], {key: asked[key] for key in _named(parts[place])})
-        if apply:
-            bump_ledger_epoch(connect())
     if apply:
         _give_room_back()
     return {"items": items, "applied": apply, "bytes_before": size, "bytes_after": _disk_size() if apply else None}

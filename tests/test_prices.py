@@ -418,7 +418,7 @@ GENAI: list[dict[str, Any]] = [
 def import_raw(raw: Any, source: str = "test") -> int:
     """Save a price table as `promptry prices import` does, but let no process know."""
     table = promptry.compact_prices(json.loads(json.dumps(raw), parse_float=Decimal), source)
-    return promptry.save_dataset(promptry.IMPORTED, [promptry.plain_json(table)])
+    return promptry.write_dataset(promptry.IMPORTED, [promptry.plain_json(table)])
 
 
 @pytest.fixture

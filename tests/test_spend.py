@@ -1,0 +1,249 @@
+"""SPEND: the sums that the store keeps are those of its rows, whoever wrote them, whenever and in which order."""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import promptry
+from promptry import budget_status, set_budget, track_invocation
+
+CELL = "SELECT version, items FROM datasets WHERE name = 'promptry/spend'"
+
+
+@pytest.fixture
+def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Give a function that sets the clock to a UTC time."""
+
+    def move(text: str) -> None:
+        monkeypatch.setattr(promptry, "now_text", lambda: text)
+
+    return move
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Give a list that grows by one whenever the whole month is counted."""
+    found, count = [], promptry._count_month
+
+    def watched(connection: sqlite3.Connection, now: str, *rest: Any) -> Any:
+        found.append(now)
+        return count(connection, now, *rest)
+
+    monkeypatch.setattr(promptry, "_count_month", watched)
+    return found
+
+
+def spent() -> float:
+    (status,) = budget_status()
+    return status.spent_usd
+
+
+def insert(raw: sqlite3.Connection, usd: float | None, at: str = "", name: str = "p", id: int | None = None) -> None:
+    row = (id, name, json.dumps({} if usd is None else {"cost_usd": usd}), at or promptry.now_text())
+    raw.execute("INSERT INTO invocations (id, prompt_name, metadata, created_at) VALUES (?, ?, ?, ?)", row)
+
+
+def test_the_month_is_counted_when_the_budget_is_set_and_then_only_read_on(
+    store: Path, raw: sqlite3.Connection, counted: list[str]
+) -> None:
+    track_invocation("p", {"cost_usd": 1})
+    set_budget("global", None, "monthly", 100)
+    assert len(counted) == 1
+    for number in range(30):
+        track_invocation("p", {"cost_usd": 1})
+        with promptry.budget_guard("p", 0.5):
+            track_invocation("p", {"cost_usd": 1})
+        assert spent() == 1 + 2 * (number + 1)
+    set_budget("global", None, "monthly", 200)
+    set_budget("global", None, "daily", 200)
+    assert len(counted) == 1
+    set_budget("module", "p", "daily", 200)
+    assert len(counted) == 2, "what a new budget covers is in no sum yet"
+    assert {status.spent_usd for status in budget_status()} == {61} and len(counted) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "usd"),
+    [
+        ("UPDATE invocations SET metadata = json_set(metadata, '$.cost_usd', 5) WHERE id = 2", 7),
+        ("UPDATE invocations SET prompt_name = 'other' WHERE id = 1", 2),
+        ("UPDATE invocations SET created_at = '2020-01-01T00:00:00.000Z' WHERE id = 3", 2),
+        ("DELETE FROM invocations WHERE id = 1", 2),
+        ("DELETE FROM invocations WHERE id = 3", 2),
+        ("DELETE FROM invocations", 0),
+        ("INSERT INTO invocations (id, prompt_name, metadata) VALUES (-7, 'p', '{\"cost_usd\": 2}')", 5),
+        ("INSERT OR REPLACE INTO invocations (id, prompt_name, metadata) VALUES (1, 'p', '{\"cost_usd\": 9}')", 11),
+    ],
+)
+def test_what_changes_older_rows_voids_the_sums(
+    store: Path, raw: sqlite3.Connection, counted: list[str], change: str, usd: float
+) -> None:
+    set_budget("prompt", "p", "monthly", 100)
+    for _ in range(3):
+        track_invocation("p", {"cost_usd": 1})
+    assert spent() == 3 and len(counted) == 1
+    version = raw.execute(CELL).fetchone()[0]
+    raw.execute(change)
+    found = raw.execute(CELL).fetchone()
+    assert found[0] > version and found[1] == "null"
+    assert spent() == usd and len(counted) == 2
+    assert spent() == usd and len(counted) == 2
+    track_invocation("p", {"cost_usd": 1})
+    assert spent() == usd + 1 and len(counted) == 2
+
+
+def test_texts_ratings_and_reservations_void_nothing(store: Path, raw: sqlite3.Connection, counted: list[str]) -> None:
+    set_budget("global", None, "monthly", 100)
+    with promptry.budget_guard("p", 1):
+        track_invocation("p", {"cost_usd": 1}, request_id="r")
+    promptry.release(promptry.reserve("p", estimate_usd=1) or 0)
+    promptry.record_feedback("r", 0.5)
+    raw.execute("UPDATE invocations SET input_text = 'x', output_text = NULL")
+    promptry.save_dataset("qa", [1])
+    assert spent() == 1 and len(counted) == 1
+
+
+def test_repricing_and_retention_need_no_word_of_theirs(store: Path, raw: sqlite3.Connection) -> None:
+    set_budget("global", None, "monthly", 100)
+    usage = {"prompt_tokens": 1_000_000, "completion_tokens": 0}
+    track_invocation("p", {"provider": "openai"}, model="gpt-4.1", usage=usage)
+    raw.execute("UPDATE invocations SET metadata = json_set(metadata, '$.cost_usd', 9)")
+    assert spent() == 9
+    promptry.reprice(apply=True)
+    assert spent() == 2
+    insert(raw, 5, "2020-01-01T00:00:00.000Z")
+    promptry.retention(calls_days=30, apply=True)
+    assert spent() == 2
+
+
+def test_sums_that_were_made_void_meanwhile_are_not_kept(store: Path, raw: sqlite3.Connection) -> None:
+    set_budget("global", None, "monthly", 100)
+    track_invocation("p", {"cost_usd": 1})
+    connection = promptry.connect()
+    spend = promptry.read_spend(connection, promptry.now_text(), {("global", None)})
+    raw.execute("UPDATE invocations SET metadata = '{\"cost_usd\": 3}'")
+    promptry.keep_spend(connection, spend)
+    assert raw.execute(CELL).fetchone()[1] == "null"
+    first = spend._replace(kept=None)
+    promptry.keep_spend(connection, first)
+    assert spent() == 3
+
+
+@pytest.mark.parametrize("text", ["null", "[]", "5", '"x"', "{}", '{"since": 5}', '{"sums": [[1]]}'])
+def test_kept_sums_that_are_none_are_counted_anew(
+    store: Path, raw: sqlite3.Connection, counted: list[str], text: str
+) -> None:
+    set_budget("global", None, "monthly", 100)
+    track_invocation("p", {"cost_usd": 1})
+    raw.execute("UPDATE datasets SET items = ?", (text,))
+    assert [spent(), spent()] == [1, 1] and len(counted) == 2
+    raw.execute("DELETE FROM datasets")
+    assert [spent(), spent()] == [1, 1] and len(counted) == 3
+
+
+def test_days_and_months_pass_and_clocks_go_back(store: Path, at: Any, counted: list[str]) -> None:
+    at("2026-11-29T12:00:00.000Z")
+    for period in ("daily", "monthly"):
+        set_budget("global", None, period, 1000)
+    spends = {}
+    for usd, time in enumerate(
+        ("2026-11-29T12", "2026-11-29T23", "2026-11-30T00", "2026-11-29T23", "2026-11-30T01", "2026-12-01T00"), 1
+    ):
+        at(f"{time}:00:00.000Z")
+        for _ in range(20):  # more than a guard leaves unread
+            with promptry.budget_guard("p", 0):
+                track_invocation("p", {"cost_usd": usd})
+        spends[time] = [status.spent_usd for status in budget_status()]
+    assert spends == {
+        "2026-11-29T12": [20, 20],
+        "2026-11-29T23": [200, 140],  # with 80 that were spent when the clock had gone back
+        "2026-11-30T00": [120, 60],
+        "2026-11-30T01": [300, 160],
+        "2026-12-01T00": [120, 120],
+    }
+
+
+def test_a_long_tail_is_counted_by_the_index(
+    store: Path, raw: sqlite3.Connection, counted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(promptry, "_LONG_TAIL", 50)
+    monkeypatch.setattr(promptry, "_READ_TAIL", 10)
+    set_budget("global", None, "monthly", 1000)
+    for rows, times in ((5, 1), (30, 1), (49, 1), (60, 2), (3, 2)):
+        for _ in range(rows):
+            insert(raw, 1)
+        before = spent()
+        assert len(counted) == times, rows
+    assert before == 147
+    for _ in range(60):
+        insert(raw, 1)
+    with promptry.budget_guard("p", 1):
+        assert len(counted) == 3
+    assert spent() == 207
+
+
+def test_a_store_that_cannot_be_written_is_read_all_the_same(store: Path, raw: sqlite3.Connection) -> None:
+    set_budget("global", None, "monthly", 100)
+    track_invocation("p", {"cost_usd": 1})
+    raw.execute("DELETE FROM datasets")
+    promptry.connect().execute("PRAGMA query_only = ON")
+    try:
+        assert spent() == 1
+    finally:
+        promptry.connect().execute("PRAGMA query_only = OFF")
+
+
+def test_the_sums_are_no_dataset_of_anybodys(store: Path) -> None:
+    set_budget("global", None, "monthly", 100)
+    assert promptry.list_datasets()["items"] == []
+    with pytest.raises(promptry.WrongUse, match="'promptry/spend' is one of promptry's own. Choose"):
+        promptry.save_dataset("promptry/spend", [1])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_order_of_writes_gives_the_sums_of_the_rows(
+    store: Path, raw: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, at: Any, seed: int
+) -> None:
+    draw = random.Random(seed)
+    monkeypatch.setattr(promptry, "_LONG_TAIL", draw.choice([3, 30, 40_000]))
+    monkeypatch.setattr(promptry, "_READ_TAIL", draw.choice([0, 2, 1_000]))
+    monkeypatch.setattr(promptry, "_SHORT_TAIL", draw.choice([0, 2, 8]))
+    at("2026-11-23T12:00:00.000Z")
+    for scope, target in (("global", None), ("module", "a"), ("prompt", "a/1")):
+        for period in ("daily", "monthly"):
+            set_budget(scope, target, period, 1e6)
+    held: list[tuple[str, int]] = []
+    names, days = ("a/1", "a.2", "a", "b", "b/a/1"), ("2026-10-31", "2026-11-01", "2026-11-23", "2026-11-24")
+    for number in range(300):
+        at(f"2026-11-{draw.choice(('23', '23', '24'))}T12:00:00.000Z")
+        name, step = draw.choice(names), draw.randrange(12)
+        some = raw.execute("SELECT id FROM invocations WHERE status <> 'reserved' ORDER BY random() LIMIT 1").fetchone()
+        if step < 3:
+            track_invocation(name, {"cost_usd": draw.random()} if step else None)
+        elif step < 5:
+            insert(raw, draw.random(), f"{draw.choice(days)}T01:00:00.000Z", name)
+        elif step < 7:
+            held.append((name, promptry.reserve(name, estimate_usd=0.5) or 0))
+        elif step < 9 and held:
+            name, id = held.pop(draw.randrange(len(held)))
+            promptry.record_call(name, {"cost_usd": 1.5}, settles=id) if step == 7 else promptry.release(id)
+        elif step == 9 and some:
+            raw.execute("UPDATE invocations SET metadata = '{\"cost_usd\": 0.75}' WHERE id = ?", some)
+        elif step == 10 and some:
+            raw.execute("DELETE FROM invocations WHERE id = ?", some)
+        elif step == 11 and some:
+            insert(raw, 2, name=name, id=-number)
+        now = promptry.now_text()
+        sql = promptry.statements("list_budgets")[0]
+        rows = raw.execute(sql, {"now": now, "limit": 9, "offset": 0})
+        keys = [column[0] for column in rows.description]
+        for row, status in zip((dict(zip(keys, row, strict=True)) for row in rows), budget_status(), strict=True):
+            for key in ("spent_usd", "reserved_usd", "unpriced"):
+                assert getattr(status, key) == pytest.approx(row[key], abs=1e-9), (number, key, status)

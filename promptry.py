@@ -3974,11 +3974,12 @@ class _Guard:
 # An answer comes as the SDK's objects or as plain JSON, at once or as the events of a stream; what it says is gathered
 # under one set of names. Usage counts once the answer has told it to the end: a stream cut before has none.
 
-_PARAMETERS = (
+_PARAMETERS = {
     *("temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "max_output_tokens", "seed", "n"),
     *("stop", "stop_sequences", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs", "dimensions"),
     *("reasoning_effort", "reasoning", "thinking", "verbosity", "service_tier", "speed", "tool_choice"),
-)
+}
+_PLAIN = {str, int, float, bool, list, dict}  # what an SDK marks as not given is of another type
 _HEADS = {"response_id": "id", "served_model": "model", "service_tier": "service_tier", "usage": "usage"}
 
 
@@ -3997,9 +3998,9 @@ class Answer:
 
 
 def request_facts(body: dict[str, Any]) -> dict[str, Any]:
-    """Return the model and the parameters that a request names; what an SDK marks as not given is of no plain type."""
-    chosen = {key: body[key] for key in _PARAMETERS if isinstance(body.get(key), (str, int, float, list, dict))}
-    kind = part_of(body, "response_format", "type")
+    """Return the model and the parameters that a request names."""
+    chosen = {key: value for key, value in body.items() if key in _PARAMETERS and type(value) in _PLAIN}
+    kind = part_of(body["response_format"], "type") if "response_format" in body else None
     if isinstance(kind, str):
         chosen["response_format"] = kind
     facts = {"model": body["model"]} if isinstance(body.get("model"), str) else {}
@@ -4019,10 +4020,11 @@ def request_text(body: dict[str, Any]) -> str | None:
 def part_of(value: Any, *path: str) -> Any:
     """Return what stands below a dict or an object, or None; a property of an object is not asked."""
     for key in path:
-        known = value if type(value) is dict else getattr(value, "__dict__", None)
-        if not known or key not in known:  # a model of pydantic keeps apart what is no field of it
+        try:
+            value = value[key] if type(value) is dict else value.__dict__[key]
+        except (AttributeError, KeyError):  # a model of pydantic keeps apart what is no field of it
             known = getattr(value, "__pydantic_extra__", None)
-        value = known.get(key) if known else None
+            value = known.get(key) if known else None
     return value
 
 
@@ -4094,9 +4096,11 @@ def _note_choices(answer: Answer, piece: Any) -> None:
     if not answer.facts or part_of(piece, "usage"):
         _note_head(answer, piece)
     for choice in part_of(piece, "choices") or ():
-        place, said = part_of(choice, "index") or 0, part_of(choice, "message") or part_of(choice, "delta") or choice
-        text = part_of(said, "content") or part_of(said, "text") or part_of(said, "refusal")
-        _note_said(answer, place, text, part_of(choice, "finish_reason"))
+        place, said = part_of(choice, "index") or 0, part_of(choice, "delta") or part_of(choice, "message") or choice
+        if answer.wants_text:
+            _note_said(answer, place, part_of(said, "content") or part_of(said, "text") or part_of(said, "refusal"))
+        if reason := part_of(choice, "finish_reason"):
+            _note_said(answer, place, None, reason)
         for order, tool in enumerate(part_of(said, "tool_calls") or ()):
             what, number = part_of(tool, "function") or part_of(tool, "custom"), part_of(tool, "index")
             arguments = part_of(what, "arguments") or part_of(what, "input")
@@ -4208,6 +4212,7 @@ class _Call:
         self.input = request_text(body) if wants_text else None
         self.body: list[bytes] = []
         self.waits = False
+        self.watched: Any = None
         self.reservation: int | None = None
 
     def __enter__(self) -> None:
@@ -4378,7 +4383,7 @@ def _ask_for_usage(call: _Call, body: dict[str, Any], options: dict[str, Any]) -
 
 
 def _asks_for_usage(call: _Call) -> bool:
-    return call.sent.get("body") is not call.given.get("body")
+    return call.sent is not call.given and call.sent.get("body") is not call.given.get("body")
 
 
 def _received(call: _Call, answer: Any) -> Any:
@@ -4433,7 +4438,8 @@ class _Watch:
                 return chunk
 
     def __del__(self) -> None:
-        _dropped.append(self._call)
+        if self._call in _open_calls:
+            _dropped.append(self._call)
 
 
 def _watch_response(call: _Call, response: Any, *, reads: bool) -> None:
@@ -4450,6 +4456,7 @@ def _watch_response(call: _Call, response: Any, *, reads: bool) -> None:
             _quietly(_finish_call, call, None, True)
         return await aclose()
 
+    call.watched = response
     vars(response).update(close=watched_close, aclose=watched_aclose)
     if reads:
         vars(response).update(
@@ -4505,6 +4512,9 @@ def _finish_call(call: _Call, error: BaseException | None = None, cut: bool = Fa
         _open_calls.remove(call)
     except KeyError:
         return
+    if call.watched is not None:  # else each response waits for the garbage collector
+        for name in ("close", "aclose", "iter_bytes", "aiter_bytes"):
+            vars(call.watched).pop(name, None)
     if call.body:
         _quietly(note_body, call.answer, b"".join(call.body))
     record = functools.partial(record_call, max_chars=call.tap.max_chars, settles=call.reservation)

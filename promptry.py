@@ -5,7 +5,7 @@ write the same store.db. No service to run, no account, nothing sent anywhere.
 
 Floors, from the ground up; each section uses only sections above it:
     GROUND   ERRORS · CLOCK · SETTINGS · ASSETS · MASKING
-    STORE    TABLES · MIGRATIONS · STORE
+    STORE    TABLES · MIGRATIONS · STORE · ROWS
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
     EVALS    STATISTICS · HELPERS · ASSERTIONS · SUITES · SPOOLS · RUNS · RUNNER · COMPARISON · INTERPRETERS
@@ -1117,7 +1117,7 @@ def _apply_step(connection: sqlite3.Connection, version: int, description: str, 
 # ======================================================================================
 # === STORE: open the file once per thread, migrate it, hand out transactions
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, ASSETS, TABLES, MIGRATIONS.
+# Uses: ERRORS, CLOCK, SETTINGS, TABLES, MIGRATIONS.
 # Public: nothing.
 #
 # Each thread has its own connection, and one lock orders the writers of a process: a lock of ours is fair, SQLite's
@@ -1128,11 +1128,24 @@ STORE_FAULTS = (sqlite3.Error, peewee.PeeweeException, OSError)
 PATIENCE_S = 5.0
 
 _write_lock = threading.RLock()
-_connections: list[tuple[weakref.ref[threading.Thread], sqlite3.Connection]] = []
-_inherited: list[Any] = []
+_LOG_ENDS = ("-wal", "-shm")
+_File = tuple[int, int] | None  # device and inode
+
+
+class _Opened(NamedTuple):
+    """A connection, its thread, and the files it has open: the store, its log, and what SQLite shares of that."""
+
+    connection: sqlite3.Connection
+    thread: weakref.ref[threading.Thread]
+    file: _File
+    beside: tuple[_File, ...]
+
+
+_connections: list[_Opened] = []
+_left: list[_Opened] = []
+_inherited: list[_Opened] = []
 _here = threading.local()
 _LOOK_EVERY_S = 0.1
-_ENCODER = json.JSONEncoder(allow_nan=False, check_circular=False)
 _chosen_path: str | None = None
 _looked: list[Path] = []
 _memories: list[Callable[[], object]] = []
@@ -1171,9 +1184,9 @@ def chosen_store() -> str | None:
 def close_store() -> None:
     """Close every connection of this process; the next use opens the store anew."""
     with _write_lock:
-        for _, connection in _connections:
+        for entry in _connections:
             with contextlib.suppress(sqlite3.Error):
-                connection.close()
+                entry.connection.close()
         _connections.clear()
         _looked.clear()
         db.dispose()
@@ -1190,27 +1203,67 @@ def connect(wait_s: float = PATIENCE_S) -> sqlite3.Connection:
 
 
 def _is_replaced() -> bool:
-    """Tell whether the file of this thread's connection was deleted or replaced, and leave that connection then.
-
-    It stays open, for ever unused: closed, SQLite would delete the log of the file that has its name now.
-    """
+    """Tell whether the file of this thread's connection was deleted or replaced, and leave that connection then."""
     _here.look_at = monotonic_s() + _LOOK_EVERY_S
-    try:
-        found = os.stat(db.database)
-        if (found.st_dev, found.st_ino) == _here.file:
-            return False
-    except OSError:
-        pass
-    if db.connection().in_transaction:  # type: ignore[no-untyped-call]
+    file = _file_at(db.database)
+    if file == _here.opened.file and not any(entry.file == file for entry in _left):
+        return False
+    if _here.opened.connection.in_transaction:
         return False
     log.error("%s was deleted or replaced while it was open: it is opened anew", db.database)
     with _write_lock:
-        _inherited.extend(_connections)
-        _connections.clear()
+        _leave(_here.opened)
         db.dispose()
     for forget in _memories:
         forget()
     return True
+
+
+def _file_at(path: str) -> _File:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _leave(opened: _Opened) -> None:
+    """Bring the log into a file that has moved, and take away what bears the name of the file that is there now.
+
+    The connection then stays open for ever, unused: closed, SQLite would take away by name what belongs to that file.
+    """
+    import ctypes
+
+    with contextlib.suppress(sqlite3.Error):
+        opened.connection.execute("PRAGMA busy_timeout = 0")
+        opened.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    for end, file in zip(_LOG_ENDS, opened.beside, strict=True):
+        if file is not None and file == _file_at(f"{db.database}{end}"):
+            Path(f"{db.database}{end}").unlink()
+    _connections[:] = [entry for entry in _connections if entry is not opened]
+    _left.append(opened)
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(opened.connection))
+
+
+def _close_stale(file: _File) -> None:
+    """Close what is open from before a file was moved away, if it is back: what SQLite keeps of it in memory is stale.
+
+    Raises sqlite3.OperationalError while another thread has not left it yet.
+    """
+    for entry in [*_connections]:
+        owner = entry.thread()
+        if owner is None or not owner.is_alive():
+            if entry.file == file:
+                entry.connection.close()
+                _connections.remove(entry)
+            else:
+                _leave(entry)
+    stale = [entry for entry in _left if entry.file == file]
+    if stale and any(entry.file == file for entry in _connections):
+        raise sqlite3.OperationalError("database is locked by a thread that had it open before it was moved")
+    for entry in stale:
+        entry.connection.close()
+        _left.remove(entry)
 
 
 @contextlib.contextmanager
@@ -1231,6 +1284,7 @@ def _open(wait_s: float) -> None:
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    _close_stale(_file_at(str(path)))
     db.init(str(path), timeout=0.02)  # type: ignore[arg-type]
     db.connect()
     connection = db.connection()  # type: ignore[no-untyped-call]
@@ -1238,16 +1292,14 @@ def _open(wait_s: float) -> None:
         connection.text_factory = _decoded
         _prepare(connection, str(path), monotonic_s() + wait_s)
         connection.execute(f"PRAGMA busy_timeout = {settings_or_default().wait_ms}")
-        found = path.stat()
-        _here.file, _here.look_at = (found.st_dev, found.st_ino), monotonic_s() + _LOOK_EVERY_S
+        beside = tuple(_file_at(f"{path}{end}") for end in _LOG_ENDS)
+        _here.opened = _Opened(connection, weakref.ref(threading.current_thread()), _file_at(str(path)), beside)
+        _here.look_at = monotonic_s() + _LOOK_EVERY_S
     except BaseException:
         connection.close()
         db.dispose()
         raise
-    for thread, old in [entry for entry in _connections if entry[0]() is None or not entry[0]().is_alive()]:  # type: ignore[union-attr]
-        old.close()
-        _connections.remove((thread, old))
-    _connections.append((weakref.ref(threading.current_thread()), connection))
+    _connections.append(_here.opened)
 
 
 def _look_first(path: Path) -> None:
@@ -1354,6 +1406,34 @@ def _explain(error: BaseException) -> tuple[str, str]:
 def is_busy(error: BaseException) -> bool:
     """Tell whether a fault is a lock that will go away."""
     return "locked" in str(error) or "busy" in str(error)
+
+
+def _leave_parent_connections() -> None:
+    """Start a forked child with a lock of its own and no connection; the parent's stay open here, for ever unused."""
+    global _write_lock
+    _inherited.extend([*_connections, *_left])
+    _connections.clear()
+    _left.clear()
+    if not db.deferred:
+        db.dispose()
+    _write_lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=lambda: _write_lock.acquire(),
+        after_in_parent=lambda: _write_lock.release(),
+        after_in_child=_leave_parent_connections,
+    )
+
+
+# ======================================================================================
+# === ROWS: what is read from the store and written as JSON, and lists a page at a time
+# ======================================================================================
+# Uses: ERRORS, CLOCK, ASSETS, STORE.
+# Public: nothing.
+
+_ENCODER = json.JSONEncoder(allow_nan=False, check_circular=False)
 
 
 def statements(name: str) -> list[str]:
@@ -1494,24 +1574,6 @@ def read_id(text: Any, what: str) -> int:
     return int(text)
 
 
-def _leave_parent_connections() -> None:
-    """Start a forked child with a lock of its own and no connection; the parent's stay open here, for ever unused."""
-    global _write_lock
-    _inherited.extend(_connections)
-    _connections.clear()
-    if not db.deferred:
-        db.dispose()
-    _write_lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=lambda: _write_lock.acquire(),
-        after_in_parent=lambda: _write_lock.release(),
-        after_in_child=_leave_parent_connections,
-    )
-
-
 # ======================================================================================
 # === SCOPE: what is fixed while a run goes, and what this process served last
 # ======================================================================================
@@ -1644,7 +1706,7 @@ at_store_change(_forget_served)
 # ======================================================================================
 # === PROMPTS: one row per distinct content; tags stand on one version
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, SETTINGS, SCOPE.   Writes: prompts, prompt_tags.
+# Uses: ERRORS, CLOCK, SETTINGS, TABLES, STORE, ROWS, SCOPE.   Writes: prompts, prompt_tags.
 # Public: track, track_context, save_prompt, promote, remove_tag, list_prompts, get_prompt, diff_prompts.
 #
 # The latest version is the one with the greatest `current_at`, not the greatest number: code that goes back to an
@@ -2169,7 +2231,7 @@ def forget_templates() -> None:
 # ======================================================================================
 # === USAGE: what a provider says a call used, as disjoint buckets
 # ======================================================================================
-# Uses: ASSETS, STORE.
+# Uses: ASSETS, ROWS.
 # Public: nothing.
 #
 # Some providers count cached and reasoning tokens inside their totals, some beside them. assets/usage.json says which,
@@ -2471,7 +2533,7 @@ def _camel(key: str) -> str:
 # ======================================================================================
 # === PRICES: what a token costs, by provider, model, tier and day
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, ASSETS, STORE, USAGE.
+# Uses: ERRORS, CLOCK, SETTINGS, ASSETS, STORE, ROWS, USAGE.
 # Public: list_prices.
 #
 # A rate comes from promptry.toml, else from a table that was imported into this store, else from the table stamped in
@@ -2921,7 +2983,7 @@ def _litellm_rates(row: dict[str, Any], suffix: str) -> dict[str, Any]:
 # ======================================================================================
 # === TRACES: the spans that a call stands in
 # ======================================================================================
-# Uses: ERRORS, CLOCK, STORE, SCOPE.
+# Uses: ERRORS, CLOCK, ROWS, SCOPE.
 # Public: trace, list_traces, get_trace.
 #
 # A span is no row of its own: each call carries the way from the outermost span to its own, so the tree is rebuilt
@@ -3046,7 +3108,7 @@ def _in_depth(nodes: dict[str, dict[str, Any]], parent: str | None = None, depth
 # ======================================================================================
 # === INVOCATIONS: one row per model call, never deduplicated
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, MASKING, STORE, SCOPE, TEMPLATES, USAGE, PRICES, TRACES.   Writes: invocations.
+# Uses: ERRORS, CLOCK, SETTINGS, MASKING, STORE, ROWS, SCOPE, TEMPLATES, USAGE, PRICES, TRACES.   Writes: invocations.
 # Public: track_invocation, last_request_id.
 #
 # When an id comes back the row is on the disk's side of a crash of the process. While the store cannot be written rows
@@ -3453,7 +3515,7 @@ def last_request_id() -> str | None:
 # ======================================================================================
 # === SPEND: what the month has cost so far, as sums that the store keeps
 # ======================================================================================
-# Uses: ERRORS, STORE, SCOPE.   Writes: datasets.
+# Uses: ERRORS, STORE, ROWS, SCOPE.   Writes: datasets.
 # Public: nothing.
 #
 # The sums up to some id stand under a dataset's name of promptry's own, and a look reads only what came since: ids
@@ -3628,7 +3690,7 @@ def keep_spend(connection: sqlite3.Connection, spend: Spend) -> None:
 # ======================================================================================
 # === BUDGETS: caps on what a period may cost, asked before a call and settled after it
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, TABLES, STORE, SCOPE, PRICES, INVOCATIONS, SPEND.   Writes: budgets, invocations.
+# Uses: ERRORS, CLOCK, SETTINGS, TABLES, STORE, ROWS, SCOPE, PRICES, INVOCATIONS, SPEND.   Writes: budgets, invocations.
 # Public: BudgetStatus, set_budget, remove_budget, list_budgets, budget_status, check_budgets, budget_guard.
 #
 # A call is admitted while what is settled and what is reserved are below the limit; the look and the reservation are
@@ -3968,7 +4030,7 @@ class _Guard:
 # ======================================================================================
 # === ANSWERS: what a request to OpenAI or Anthropic asks, and what the answer says, whole or in bits
 # ======================================================================================
-# Uses: STORE, USAGE.
+# Uses: ROWS, USAGE.
 # Public: nothing.
 #
 # An answer comes as the SDK's objects or as plain JSON, at once or as the events of a stream; what it says is gathered
@@ -4555,7 +4617,7 @@ if hasattr(os, "register_at_fork"):
 # ======================================================================================
 # === CALLS: the recorded calls, read back
 # ======================================================================================
-# Uses: ERRORS, CLOCK, STORE.
+# Uses: ERRORS, CLOCK, ROWS.
 # Public: list_calls, get_call.
 
 SEARCH_S = 0.25
@@ -4674,7 +4736,7 @@ def call_facts(run_uid: str) -> dict[str, Any]:
 # ======================================================================================
 # === FEEDBACK: ratings of requests and votes on responses, joined to what they speak of
 # ======================================================================================
-# Uses: ERRORS, CLOCK, STORE, TABLES, SCOPE, PROMPTS.   Writes: feedback, votes.
+# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, SCOPE, PROMPTS.   Writes: feedback, votes.
 # Public: record_feedback, list_feedback, vote, list_votes, analyze_votes.
 #
 # A rating may come before the row of its call: the name of the prompt is joined at reading. A rating of the same source
@@ -4814,7 +4876,7 @@ def _common_words(votes: list[dict[str, Any]]) -> list[dict[str, Any]]:
 # ======================================================================================
 # === DATASETS: versioned test data that a suite can be pinned to
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, SCOPE, PROMPTS, CALLS, FEEDBACK.   Writes: datasets.
+# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, SCOPE, PROMPTS, CALLS, FEEDBACK.   Writes: datasets.
 # Public: save_dataset, load_dataset, list_datasets, get_dataset, add_to_dataset.
 #
 # A name under promptry/ is promptry's own: such a dataset is in no list.
@@ -5016,7 +5078,7 @@ def _dataset_hash(items: str, metadata: str | None) -> str:
 # ======================================================================================
 # === COSTS: what was spent and on what, which models have no rate, and history at today's rates
 # ======================================================================================
-# Uses: ERRORS, CLOCK, STORE, SCOPE, PRICES, INVOCATIONS, DATASETS.   Writes: invocations.
+# Uses: ERRORS, CLOCK, STORE, ROWS, SCOPE, PRICES, INVOCATIONS, DATASETS.   Writes: invocations.
 # Public: list_costs, list_unpriced, reprice, import_prices.
 #
 # One pass over the ledger's index at the finest grain, folded in memory by what is asked for. A total never hides the
@@ -5188,7 +5250,7 @@ def import_prices(path: Path) -> dict[str, Any]:
 # ======================================================================================
 # === CARE: what is wrong with a store, said before it hurts; backups, and room given back
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, MIGRATIONS, STORE, TEMPLATES, INVOCATIONS, COSTS.
+# Uses: ERRORS, CLOCK, SETTINGS, MIGRATIONS, STORE, ROWS, TEMPLATES, INVOCATIONS, COSTS.
 # Public: backup, retention.
 
 LARGE_WAL_BYTES = 64 * 1024 * 1024
@@ -5643,7 +5705,7 @@ def link_parent(source: IO[bytes], target: IO[bytes]) -> None:
 # ======================================================================================
 # === ASSERTIONS: each computes a score; one wrapper records the check and raises
 # ======================================================================================
-# Uses: ERRORS, CLOCK, STORE, HELPERS.
+# Uses: ERRORS, CLOCK, ROWS, HELPERS.
 # Public: Check, collect, assert_exact, assert_contains, assert_not_contains, assert_matches, assert_json_valid,
 #   clean_json.
 #
@@ -6168,7 +6230,7 @@ def require_suite(name: str) -> Suite:
 # ======================================================================================
 # === SPOOLS: the outcomes of a run wait in a private file until the run is saved
 # ======================================================================================
-# Uses: ERRORS, CLOCK, STORE, PROMPTS, ASSERTIONS, SUITES.
+# Uses: ERRORS, CLOCK, STORE, ROWS, PROMPTS, ASSERTIONS, SUITES.
 # Public: nothing.
 #
 # No lock on the store is held while cases run, and memory does not grow with the checks. The file is locked while its
@@ -6288,7 +6350,7 @@ def _modified_text(path: Path) -> str:
 # ======================================================================================
 # === RUNS: saved runs: counted, written in one transaction, read back
 # ======================================================================================
-# Uses: ERRORS, CLOCK, STORE, TABLES, CALLS, ASSERTIONS, SUITES, SPOOLS.
+# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, CALLS, ASSERTIONS, SUITES, SPOOLS.
 #   Writes: eval_runs, eval_results.
 # Public: RunResult, list_runs, get_run.
 
@@ -6545,7 +6607,7 @@ def recover_spool(path: Path) -> int | None:
 # ======================================================================================
 # === RUNNER: run the cases of a suite, and gather all that explains the run
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, STORE, SCOPE, PROMPTS, CALLS, DATASETS, ASSERTIONS, SUITES, SPOOLS, RUNS.
+# Uses: ERRORS, CLOCK, SETTINGS, ROWS, SCOPE, PROMPTS, CALLS, DATASETS, ASSERTIONS, SUITES, SPOOLS, RUNS.
 # Public: nothing.
 #
 # A failing case that held in the baseline is tried again here, while the pipeline is warm: whether a break is a break
@@ -6877,7 +6939,7 @@ def _prompt_column(chosen: Suite, scope: RunScope) -> tuple[str | None, int | No
 # ======================================================================================
 # === COMPARISON: what changed between two runs, and whether the judged one passes
 # ======================================================================================
-# Uses: ERRORS, CLOCK, STORE, TABLES, PROMPTS, STATISTICS, SUITES, RUNS, RUNNER.   Writes: eval_runs.
+# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, PROMPTS, STATISTICS, SUITES, RUNS, RUNNER.   Writes: eval_runs.
 # Public: Comparison, compare_runs, run_suite.
 #
 # The verdict is evidence, passing is policy. The paired test of each assertion type takes a case's mean as its unit;
@@ -7237,7 +7299,7 @@ def run_suite(
 # ======================================================================================
 # === INTERPRETERS: whose Python runs a suite: this one, or the team's in a child process
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, STORE, HELPERS, SUITES, RUNS, RUNNER, COMPARISON.
+# Uses: ERRORS, SETTINGS, STORE, ROWS, HELPERS, SUITES, RUNS, RUNNER, COMPARISON.
 # Public: list_suites.
 #
 # A suite imports its team's packages, which an executable does not carry. The child runs and records; this process
@@ -8106,8 +8168,8 @@ def read_names() -> list[str]:
 # ======================================================================================
 # === CLI: the command line: parse, one call, print
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, ASSETS, STORE, CALLS, COSTS, CARE, SPOOLS, RUNS, RUNNER, COMPARISON, INTERPRETERS, REPORTS,
-#   READS.
+# Uses: ERRORS, SETTINGS, ASSETS, STORE, ROWS, CALLS, COSTS, CARE, SPOOLS, RUNS, RUNNER, COMPARISON, INTERPRETERS,
+#   REPORTS, READS.
 # Public: nothing.
 #
 # Results go to stdout, talk to stderr. Every error becomes one sentence and its exit code in run_command, nowhere else.
@@ -8419,10 +8481,10 @@ def run_command(arguments: list[str]) -> int:
     try:
         return int(make_cli().main(arguments, prog_name="promptry", standalone_mode=False) or 0)
     except click.UsageError as error:
-        hint = (
-            f"promptry {error.ctx.info_name if error.ctx and error.ctx.parent else ''}".rstrip() + " --help says more."
+        path = error.ctx.command_path if error.ctx else "promptry"
+        return _say_error(
+            "wrong_use", f"{error.format_message().rstrip('.')}.", f"{path} --help says more.", 2, as_json
         )
-        return _say_error("wrong_use", error.format_message(), hint, 2, as_json)
     except click.ClickException as error:
         return _say_error("wrong_use", error.format_message(), "", 2, as_json)
     except PromptryError as error:

@@ -475,3 +475,19 @@ def test_colour_appears_only_on_a_terminal(project: Path, run_cli: Say) -> None:
     done.wait(30)
     os.close(ours)
     assert b"\x1b[" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["prompt", "lint"], "Missing argument 'NAME'. promptry prompt lint --help says more."),
+        (["prompt", "lint", "--nope"], "No such option '--nope'. promptry prompt lint --help says more."),
+        (["nope"], "No such command 'nope'. promptry --help says more."),
+        (["runs", "1", "2"], "Got unexpected extra argument (2). promptry runs --help says more."),
+    ],
+)
+def test_a_wrong_word_names_the_help_of_its_own_command(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert promptry.run_command(words) == 2
+    assert capsys.readouterr().err == f"promptry: {told}\n"

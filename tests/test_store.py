@@ -192,47 +192,6 @@ def test_a_refused_row_is_a_store_error_of_one_sentence(store: Path) -> None:
         connection.execute("UPDATE prompts SET content = 'other'")
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        ({"a": 1}, '{"a": 1}'),
-        ({"a": float("nan")}, '{"a": null}'),
-        ({"a": [float("inf"), 1.5]}, '{"a": [null, 1.5]}'),
-        ({1: (2, 3)}, '{"1": [2, 3]}'),
-        ({(1, 2): {3}}, '{"(1, 2)": [3]}'),
-        ({"a": b"x"}, '{"a": "b\'x\'"}'),
-        ({"a": "\ud800"}, '{"a": "\\ud800"}'),
-    ],
-)
-def test_any_value_becomes_json_that_sqlite_accepts(value: Any, text: str) -> None:
-    written = promptry.write_json(value)
-    assert written == text
-    assert sqlite3.connect(":memory:").execute("SELECT json_valid(?)", (written,)).fetchone()[0] == 1
-
-
-def test_a_value_that_holds_itself_many_times_is_written_at_once(run_python: Any) -> None:
-    run_python(
-        """
-        import promptry
-        parent = {"name": "parent"}
-        parent["children"] = [{"parent": parent, "number": number} for number in range(20)]
-        text = promptry.write_json(parent)
-        assert len(text) < 5_000_000, len(text)
-        """,
-        timeout=20,
-    )
-
-
-def test_a_number_too_long_to_print_is_written_all_the_same() -> None:
-    written = promptry.write_json({"n": 10**5000, "kept": 1})
-    assert promptry.read_json(written)["kept"] == 1
-
-
-@pytest.mark.parametrize("text", [None, "", "{", "\x00"])
-def test_a_json_column_that_holds_no_json_is_an_empty_dict(text: Any) -> None:
-    assert promptry.read_json(text) == {}
-
-
 # --- threads, asyncio, fork, spawn
 
 
@@ -734,61 +693,6 @@ def test_reading_goes_on_when_the_disk_is_full(small_disk: Path) -> None:
     assert promptry.list_prompts()["total"] == 1
 
 
-# --- aggregates are answered from one index
-
-
-AGGREGATES = {
-    "calls": "SELECT count(*) FROM {t} WHERE status <> 'reserved'",
-    "by day": "SELECT day, count(*), sum(cost_usd) FROM {t} GROUP BY day",
-    "by prompt": "SELECT prompt_name, count(*), sum(cost_usd), sum(tokens_in), sum(tokens_out) FROM {t}"
-    " WHERE origin = 'app' AND status <> 'reserved' GROUP BY prompt_name",
-    "finest grain": "SELECT day, prompt_name, prompt_version, model, count(*), count(cost_usd), sum(cost_usd),"
-    " sum(tokens_in), sum(tokens_out) FROM {t} WHERE day BETWEEN '2026-01-01' AND '2026-01-31' AND origin = 'app'"
-    " AND status <> 'reserved' GROUP BY day, prompt_name, prompt_version, model",
-    "one prompt": "SELECT model, sum(cost_usd) FROM {t} WHERE prompt_name = 'a' GROUP BY model",
-}
-
-
-def index_only(connection: sqlite3.Connection, sql: str, parameters: Any = ()) -> list[str]:
-    """Return what is read from the table by a scan of calls_by_day; a look-up of its own of a row is no part of it."""
-    (index,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'calls_by_day'").fetchone()
-    steps = connection.execute(f"EXPLAIN {sql}", parameters).fetchall()
-    scans = {p1 for _, code, p1, p2, *_ in steps if code == "OpenRead" and p2 == index}
-    assert scans, "the index is read"
-    behind = {p3 for _, code, p1, _, p3, *_ in steps if code == "DeferredSeek" and p1 in scans}
-    reading = {"Column", "Rowid", "SeekRowid", "NotExists"}
-    return [f"{address} {code} reads the table" for address, code, p1, *_ in steps if code in reading and p1 in behind]
-
-
-@pytest.mark.parametrize("name", AGGREGATES)
-def test_an_aggregate_over_the_day_index_reads_only_that_index(raw: sqlite3.Connection, name: str) -> None:
-    sql = AGGREGATES[name].format(t="invocations INDEXED BY calls_by_day")
-    assert index_only(raw, sql) == []
-
-
-def test_the_explain_check_sees_a_read_of_the_table(raw: sqlite3.Connection) -> None:
-    sql = "SELECT day, sum(latency_ms) FROM invocations INDEXED BY calls_by_day GROUP BY day"
-    assert index_only(raw, sql)
-
-
-def test_every_aggregate_in_the_assets_names_its_index_and_reads_only_that(raw: sqlite3.Connection) -> None:
-    seen = 0
-    for name in promptry.asset_names("sql"):
-        for sql in promptry.statements(Path(name).stem):
-            if "INDEXED BY calls_by_day" in sql:
-                seen += 1
-                names = set(re.findall(r":([a-z_]+)", sql))
-                assert index_only(raw, sql, dict.fromkeys(names)) == [], f"{name}\n{sql}"
-    assert seen
-
-
-def test_every_stored_statement_is_accepted_by_sqlite(raw: sqlite3.Connection) -> None:
-    for name in promptry.asset_names("sql"):
-        for sql in promptry.statements(Path(name).stem):
-            names = set(re.findall(r":([a-z_]+)", sql))
-            raw.execute(f"EXPLAIN {sql}", dict.fromkeys(names)).fetchall()
-
-
 def test_importing_promptry_opens_nothing(tmp_path: Path, run_python: Any) -> None:
     done = run_python(
         "import promptry, sys\nprint(promptry.db.deferred, 'multiprocessing' in sys.modules)\n",
@@ -823,6 +727,70 @@ def test_a_store_that_is_deleted_or_replaced_is_opened_anew(store: Path, tmp_pat
     with sqlite3.connect(store) as other:
         assert other.execute("SELECT count(*) FROM invocations WHERE id = ?", (id,)).fetchone() == (1,)
     assert promptry.track("again", "q") == "again" and promptry.get_prompt("q")["version"] == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere an open file cannot be moved")
+@pytest.mark.parametrize("log", ["stays", "goes"])
+def test_a_file_that_is_moved_away_and_back_is_whole(store: Path, clock: Any, run_python: Any, log: str) -> None:
+    away = store.with_name("away.db")
+    for number in range(30):
+        promptry.save_prompt("p", f"text {number}")
+    store.rename(away)
+    clock(0.2)
+    assert promptry.render_prompt("p", "default", ttl=0) == "default"
+    with sqlite3.connect(away) as other:
+        assert other.execute("SELECT count(*) FROM prompts").fetchone() == (30,), "its log is brought into it"
+    other.close()
+    for end in ("", "-wal", "-shm") if log == "goes" else ("",):
+        Path(f"{store}{end}").unlink(missing_ok=True)
+    away.rename(store)
+    clock(0.2)
+    assert promptry.render_prompt("p", "default", ttl=0) == "text 29"
+    id = promptry.track_invocation("p")
+    done = run_python(
+        f"import promptry\nprint(promptry.get_call('{id}')['id'], promptry.track_invocation('p'))",
+        PROMPTRY_DB=str(store),
+    )
+    assert done.stdout.split() == [str(id), str((id or 0) + 1)]
+    assert promptry.list_calls()["total"] == 2
+    promptry.close_store()
+    with sqlite3.connect(store) as other:
+        assert other.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert other.execute("SELECT count(*) FROM prompts").fetchone() == (30,)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere an open file cannot be moved")
+def test_a_file_that_is_back_is_opened_when_every_thread_has_left_it(store: Path, clock: Any) -> None:
+    promptry.save_prompt("p", "text")
+    go, seen = threading.Barrier(2, timeout=10), []
+
+    def work() -> None:
+        seen.append(promptry.get_prompt("p")["version"])
+        go.wait()
+        go.wait()
+        seen.append(promptry.track_invocation("p"))
+        go.wait()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    go.wait()
+    away = store.with_name("away.db")
+    store.rename(away)
+    clock(0.2)
+    assert promptry.render_prompt("p", "default", ttl=0) == "default"
+    for end in ("", "-wal", "-shm"):
+        Path(f"{store}{end}").unlink(missing_ok=True)
+    away.rename(store)
+    clock(0.2)
+    assert promptry.track_invocation("p") is None, "kept: the other thread has the file open from before"
+    go.wait()
+    go.wait()
+    thread.join()
+    assert seen == [1, 2] and promptry.track_invocation("p") == 3
+    promptry.close_store()
+    with sqlite3.connect(store) as other:
+        assert other.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert other.execute("SELECT count(*) FROM invocations").fetchone() == (3,)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere an open file cannot be deleted")

@@ -3235,12 +3235,12 @@ def take_reservation(name: str) -> int | None:
 
 
 def note_money(facts: dict[str, Any], at: str) -> None:
-    """Write into a call's facts what it used and what that cost at a UTC time."""
-    _note_usage(facts)
+    """Write into the facts of a call of old what it used and what that cost at its UTC time."""
+    _note_usage(facts, tells=False)
     _note_cost(facts, at, monotonic_s() + PATIENCE_S)
 
 
-def _note_usage(facts: dict[str, Any]) -> None:
+def _note_usage(facts: dict[str, Any], tells: bool = True) -> None:
     """Write the tokens of a call into its facts: inclusive totals and disjoint buckets, and what cannot be meant."""
     usage, provider = facts.get("usage"), facts.get("provider")
     if usage is not None:
@@ -3265,7 +3265,8 @@ def _note_usage(facts: dict[str, Any]) -> None:
         facts.update(token_totals(found.buckets), buckets=found.buckets)
     if found.faults:
         facts["usage_faults"] = found.faults
-        _tell_once(facts, found.faults)
+        if tells:
+            _tell_once(facts, found.faults)
 
 
 def _note_beside(facts: dict[str, Any], told: dict[str, Any]) -> None:
@@ -4759,7 +4760,8 @@ def record_feedback(
 ) -> int:
     """Record what somebody said of the answer to a request, and return the row's id; the same source replaces its own.
 
-    Units: rating 0 (bad) to 1 (good). Errors: WrongUse, StoreError. Writes: feedback.
+    What it leaves out, the rating or the comment, stays as it was. Units: rating 0 (bad) to 1 (good). Errors: WrongUse,
+    StoreError. Writes: feedback.
     """
     for what, text, most in (
         ("request_id", check_name(request_id, "request_id"), _MAX_ID_CHARS),
@@ -5172,7 +5174,8 @@ def _why_unpriced(row: dict[str, Any]) -> str:
     if row["tokens_in"] is None:
         return "the calls say no tokens that can be meant"
     if find_card({"model": row["model"], "provider": row["provider"]}, now_text()) is None:
-        return f'no rate: set [pricing."{row["model"]}"] in promptry.toml'
+        lacks = "" if row["provider"] else "say provider= with the call, or "
+        return f'no rate: {lacks}set [pricing."{row["model"]}"] in promptry.toml'
     return "there is a rate today: promptry prices reprice"
 
 
@@ -8035,7 +8038,8 @@ def render_vote_analysis(found: dict[str, Any]) -> str:
         words = ", ".join(f"{word['word']} ({word['down_votes']})" for word in row["words"])
         said = [f"  said: {_shortened_line(message)}" for message in row["messages"]]
         if words or said:
-            lines += ["", f"down votes on version {row['version']}: {words or 'no common words'}", *said]
+            of = "without a version" if row["version"] is None else f"on version {row['version']}"
+            lines += ["", f"down votes {of}: {words or 'no common words'}", *said]
     return "\n".join(lines)
 
 
@@ -8644,7 +8648,8 @@ def cli_list_prices(as_json: bool, **asked: Any) -> None:
 def cli_import_prices(file: str) -> None:
     """Take LiteLLM's or genai-prices' JSON into the store; it goes before the table that promptry carries."""
     found = import_prices(Path(file))
-    click.echo(f"{found['models']:,} models of {found['source']} go before the prices that promptry carries.")
+    models = "1 model" if found["models"] == 1 else f"{found['models']:,} models"
+    click.echo(f"The prices of {models} from {found['source']} go before those that promptry carries.")
 
 
 @cli_command("prices reprice")
@@ -8726,7 +8731,7 @@ def cli_add_feedback(request_id: str, rating: float | None, comment: str | None,
 def cli_backup(file: str) -> None:
     """Copy the store into a new file while others use it, and check the copy."""
     found = backup(file)
-    rows = ", ".join(f"{count:,} {table}" for table, count in found["rows"].items() if count)
+    rows = ", ".join(f"{table} {count:,}" for table, count in found["rows"].items() if count)
     click.echo(f"{found['path']}: {found['bytes']:,} bytes, checked; {rows}.")
 
 

@@ -225,7 +225,7 @@ def test_an_imported_table_goes_before_the_one_stamped_in(store: Path, tmp_path:
     file.write_text(json.dumps({"sample_spec": {}, "gpt-99": row, "gpt-4o": row}))
     call("p", "gpt-99")
     assert promptry.run_command(["prices", "import", str(file)]) == 0
-    assert capsys.readouterr().out.startswith("2 models of litellm.json of ")
+    assert capsys.readouterr().out.startswith("The prices of 2 models from litellm.json of ")
     call("p", "gpt-99")
     call("p")
     costs = [promptry.get_call(id)["metadata"].get("cost_usd") for id in "123"]

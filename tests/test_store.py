@@ -738,9 +738,7 @@ def test_a_file_that_is_moved_away_and_back_is_whole(store: Path, clock: Any, ru
     store.rename(away)
     clock(0.2)
     assert promptry.render_prompt("p", "default", ttl=0) == "default"
-    with sqlite3.connect(away) as other:
-        assert other.execute("SELECT count(*) FROM prompts").fetchone() == (30,), "its log is brought into it"
-    other.close()
+    assert rows_of(away, "SELECT count(*) FROM prompts") == 30, "its log is brought into it"
     for end in ("", "-wal", "-shm") if log == "goes" else ("",):
         Path(f"{store}{end}").unlink(missing_ok=True)
     away.rename(store)
@@ -754,9 +752,8 @@ def test_a_file_that_is_moved_away_and_back_is_whole(store: Path, clock: Any, ru
     assert done.stdout.split() == [str(id), str((id or 0) + 1)]
     assert promptry.list_calls()["total"] == 2
     promptry.close_store()
-    with sqlite3.connect(store) as other:
-        assert other.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        assert other.execute("SELECT count(*) FROM prompts").fetchone() == (30,)
+    assert rows_of(store, "PRAGMA integrity_check") == "ok"
+    assert rows_of(store, "SELECT count(*) FROM prompts") == 30
 
 
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere an open file cannot be moved")
@@ -788,9 +785,8 @@ def test_a_file_that_is_back_is_opened_when_every_thread_has_left_it(store: Path
     thread.join()
     assert seen == [1, 2] and promptry.track_invocation("p") == 3
     promptry.close_store()
-    with sqlite3.connect(store) as other:
-        assert other.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        assert other.execute("SELECT count(*) FROM invocations").fetchone() == (3,)
+    assert rows_of(store, "PRAGMA integrity_check") == "ok"
+    assert rows_of(store) == 3
 
 
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere an open file cannot be deleted")

@@ -3526,6 +3526,7 @@ def last_request_id() -> str | None:
 Scope = tuple[str, str | None]
 _KEEP = "promptry/spend"
 _READ_TAIL, _LONG_TAIL = 1_000, 250_000  # beyond: its days are read by the index; the whole month is
+_OFFER_S = 0.25
 _UNPRICED = "cost_usd IS NULL AND (status <> 'error' OR coalesce(tokens_in, 0) > 0)"
 _SUMS_OF_DAYS = f"SELECT day, prompt_name, sum(cost_usd), count(CASE WHEN {_UNPRICED} THEN 1 END), count(*)"
 _SPENT = "status <> 'reserved' GROUP BY day, prompt_name"
@@ -3629,7 +3630,7 @@ def _parse_spend(kept: tuple[int, str] | None, now: str, scopes: set[Scope]) -> 
 def _parse_sums(text: str) -> Spend | None:
     try:
         known = json.loads(text)
-        sums: _Sums = {(*key,): [usd, unpriced] for *key, usd, unpriced in known["sums"]}
+        sums: _Sums = {(*key,): [float(usd), int(unpriced)] for *key, usd, unpriced in known["sums"]}
         scopes = frozenset((scope, target) for scope, target in known["scopes"])
         return Spend(known["since"], scopes, known["last"], known["open"], sums)
     except (KeyError, TypeError, ValueError):  # void, or written by others
@@ -3674,7 +3675,7 @@ def _is_near(connection: sqlite3.Connection, now: str, scopes: set[Scope]) -> bo
 def offer_spend(spend: Spend) -> None:
     """Keep sums that were read outside a transaction of writers, if that spares the next look much and can be done."""
     if spend.tail > _READ_TAIL:
-        with contextlib.suppress(StoreError), transact() as connection:
+        with contextlib.suppress(StoreError), transact(_OFFER_S) as connection:
             keep_spend(connection, spend)
 
 

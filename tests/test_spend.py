@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,6 +138,26 @@ def test_sums_that_were_made_void_meanwhile_are_not_kept(store: Path, raw: sqlit
     assert spent() == 3
 
 
+def test_a_cost_beyond_all_numbers_breaks_no_look(store: Path, raw: sqlite3.Connection) -> None:
+    set_budget("global", None, "monthly", 100)
+    raw.execute("INSERT INTO invocations (prompt_name, metadata) VALUES ('p', '{\"cost_usd\": 1e999}')")
+    for _ in range(30):
+        with pytest.raises(promptry.BudgetExceeded), promptry.budget_guard("p", 0):
+            pass
+        track_invocation("p", {"cost_usd": 1})
+        assert spent() == math.inf
+
+
+def test_a_look_does_not_wait_long_to_keep_what_it_read(store: Path, raw: sqlite3.Connection, locked: Any) -> None:
+    set_budget("global", None, "monthly", 100)
+    track_invocation("p", {"cost_usd": 1})
+    raw.execute("DELETE FROM datasets")
+    with locked():
+        began = time.perf_counter()
+        assert spent() == 1
+        assert time.perf_counter() - began < 2
+
+
 @pytest.mark.parametrize("text", ["null", "[]", "5", '"x"', "{}", '{"since": 5}', '{"sums": [[1]]}'])
 def test_kept_sums_that_are_none_are_counted_anew(
     store: Path, raw: sqlite3.Connection, counted: list[str], text: str
@@ -153,14 +175,14 @@ def test_days_and_months_pass_and_clocks_go_back(store: Path, at: Any, counted: 
     for period in ("daily", "monthly"):
         set_budget("global", None, period, 1000)
     spends = {}
-    for usd, time in enumerate(
+    for usd, hour in enumerate(
         ("2026-11-29T12", "2026-11-29T23", "2026-11-30T00", "2026-11-29T23", "2026-11-30T01", "2026-12-01T00"), 1
     ):
-        at(f"{time}:00:00.000Z")
+        at(f"{hour}:00:00.000Z")
         for _ in range(20):  # more than a guard leaves unread
             with promptry.budget_guard("p", 0):
                 track_invocation("p", {"cost_usd": usd})
-        spends[time] = [status.spent_usd for status in budget_status()]
+        spends[hour] = [status.spent_usd for status in budget_status()]
     assert spends == {
         "2026-11-29T12": [20, 20],
         "2026-11-29T23": [200, 140],  # with 80 that were spent when the clock had gone back

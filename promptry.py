@@ -898,7 +898,8 @@ MODELS = (Prompt, PromptTag, EvalRun, EvalResult, Vote, Dataset, Invocation, Fee
 
 _NOW = "(strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))"
 _JSON = "TEXT CHECK (metadata IS NULL OR json_valid(metadata))"
-_VOID_SUMS = "BEGIN UPDATE datasets SET version = version + 1, items = 'null' WHERE name = 'promptry/spend'; END"
+_VOID_SUMS = """BEGIN UPDATE datasets SET version = version % 2000000000 + 1, items = 'null', metadata = NULL
+    WHERE id = (SELECT max(id) FROM datasets WHERE name = 'promptry/spend'); END"""
 
 
 def _number_column(name: str, kind: str) -> str:
@@ -1013,10 +1014,11 @@ _FIRST_SCHEMA = (
     "CREATE INDEX calls_by_trace ON invocations (trace_id) WHERE trace_id IS NOT NULL",
     "CREATE INDEX calls_by_run ON invocations (run_uid) WHERE run_uid IS NOT NULL",
     "CREATE INDEX calls_reserved ON invocations (status) WHERE status = 'reserved'",
-    f"""CREATE TRIGGER calls_before_the_last_void_the_sums AFTER INSERT ON invocations
-        WHEN NEW.id < (SELECT max(id) FROM invocations) {_VOID_SUMS}""",
+    f"""CREATE TRIGGER calls_among_the_counted_void_the_sums AFTER INSERT ON invocations
+        WHEN NEW.id <= (SELECT json_extract(metadata, '$.promptry.last') FROM datasets WHERE name = 'promptry/spend'
+            ORDER BY id DESC LIMIT 1) {_VOID_SUMS}""",
     f"""CREATE TRIGGER changed_calls_void_the_sums AFTER UPDATE OF id, prompt_name, metadata, created_at ON invocations
-        WHEN OLD.status <> 'reserved' {_VOID_SUMS}""",
+        WHEN OLD.status <> 'reserved' OR NEW.id <> OLD.id {_VOID_SUMS}""",
     f"""CREATE TRIGGER deleted_calls_void_the_sums AFTER DELETE ON invocations
         WHEN OLD.status <> 'reserved' {_VOID_SUMS}""",
     f"""CREATE TABLE feedback (
@@ -3119,7 +3121,7 @@ INSERT_CALL = """INSERT INTO invocations
     (prompt_name, prompt_version, metadata, input_text, output_text, request_id, created_at)
     VALUES (?, ?, ?, ?, ?, ?, ?)"""
 _SETTLE = """UPDATE invocations SET prompt_name = ?, prompt_version = ?, metadata = ?, input_text = ?, output_text = ?,
-    request_id = ?, created_at = ? WHERE id = ? AND status = 'reserved'"""
+    request_id = ?, created_at = ? WHERE id = ? AND status = 'reserved' AND json_extract(metadata, '$.uid') = ?"""
 MAX_KEPT_ROWS = 10_000
 MAX_KEPT_BYTES = 16 * 1024 * 1024
 
@@ -3128,7 +3130,17 @@ _kept_bytes = 0
 _lost_rows = 0
 _told_faults: set[str] = set()
 _last_request: contextvars.ContextVar[str | None] = contextvars.ContextVar("promptry_request", default=None)
-_Reservations = tuple[tuple[str, list[int]], ...]
+
+
+class Reservation(NamedTuple):
+    """A row that holds money for a call to come; its id may be another's by now, its uid not."""
+
+    id: int
+    uid: str
+
+
+_Held = list[Reservation]
+_Reservations = tuple[tuple[str, _Held], ...]
 _reservations: contextvars.ContextVar[_Reservations] = contextvars.ContextVar("promptry_reservations", default=())
 
 
@@ -3171,7 +3183,7 @@ def record_call(
     version: int | None = None,
     request_id: str | None = None,
     max_chars: int | None = None,
-    settles: int | None = None,
+    settles: Reservation | None = None,
 ) -> int | None:
     """Store one call with all that follows from its facts, in place of the reservation that it settles."""
     until = monotonic_s() + settings_or_default().wait_ms / 1000
@@ -3210,28 +3222,38 @@ def _check_call(name: Any, metadata: Any, version: Any, sample_rate: Any, max_ca
         )
 
 
-def hold_reservation(name: str, id: int) -> list[int]:
+def hold_reservation(name: str, reservation: Reservation) -> _Held:
     """Have the next call of that name in this context settle a reservation; returns a list, empty once it has."""
-    left = [id]
-    _reservations.set((*_reservations.get(), (name, left)))
+    left = [reservation]
+    _reservations.set((*(entry for entry in _reservations.get() if entry[1]), (name, left)))
     return left
 
 
-def drop_reservation(left: list[int]) -> int | None:
-    """Have no further call settle a reservation, and return its id if none has; the context may be another one."""
+def drop_reservation(left: _Held) -> Reservation | None:
+    """Have no further call settle a reservation, and return it if none has; the context may be another one."""
     _reservations.set(tuple(entry for entry in _reservations.get() if entry[1] is not left))
     with contextlib.suppress(IndexError):
         return left.pop()
     return None
 
 
-def take_reservation(name: str) -> int | None:
+def take_reservation(name: str) -> Reservation | None:
     """Return the reservation that a call of that name settles, once; that of the innermost block goes first."""
     for known, left in reversed(_reservations.get()):
         if known == name:
             with contextlib.suppress(IndexError):
                 return left.pop()
     return None
+
+
+def _leave_reservations() -> None:
+    """Have a forked child settle and give back nothing of its parent's."""
+    for _, left in _reservations.get():
+        left.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_reservations)
 
 
 def note_money(facts: dict[str, Any], at: str) -> None:
@@ -3372,9 +3394,9 @@ def _write_row(connection: sqlite3.Connection, row: tuple[Any, ...]) -> int | No
     """Write a row in place of the reservation that it settles, if that is still there, and return its id."""
     *values, settles = row
     if settles is not None:
-        settled = _execute(connection, _SETTLE, (*values, settles))
+        settled = _execute(connection, _SETTLE, (*values, *settles))
         if settled is None or settled.rowcount:
-            return None if settled is None else int(settles)
+            return None if settled is None else int(settles.id)
     done = _execute(connection, INSERT_CALL, tuple(values))
     return None if done is None else done.lastrowid
 
@@ -3516,17 +3538,18 @@ def last_request_id() -> str | None:
 # ======================================================================================
 # === SPEND: what the month has cost so far, as sums that the store keeps
 # ======================================================================================
-# Uses: ERRORS, STORE, ROWS, SCOPE.   Writes: datasets.
+# Uses: ERRORS, CLOCK, STORE, ROWS, SCOPE.   Writes: datasets.
 # Public: nothing.
 #
-# The sums up to some id stand under a dataset's name of promptry's own, and a look reads only what came since: ids
-# grow in the order of commits, and whatever changes older rows, also by hand, has triggers void the sums (see
-# MIGRATIONS). Then the month is counted anew, outside the lock that every writer waits for.
+# The sums up to the last settled call stand under a dataset's name of promptry's own, and a look reads only what came
+# since: ids grow in the order of commits, only those of reservations are used again, and whatever changes calls that
+# are counted, also by hand, has triggers void the sums (see MIGRATIONS). Then the month is counted anew, outside the
+# lock that every writer waits for.
 
 Scope = tuple[str, str | None]
 _KEEP = "promptry/spend"
 _READ_TAIL, _LONG_TAIL = 1_000, 250_000  # beyond: its days are read by the index; the whole month is
-_OFFER_S = 0.25
+_OFFER_S, _COUNT_S, _NO_ID = 0.25, 2.0, -(2**63)
 _UNPRICED = "cost_usd IS NULL AND (status <> 'error' OR coalesce(tokens_in, 0) > 0)"
 _SUMS_OF_DAYS = f"SELECT day, prompt_name, sum(cost_usd), count(CASE WHEN {_UNPRICED} THEN 1 END), count(*)"
 _SPENT = "status <> 'reserved' GROUP BY day, prompt_name"
@@ -3534,20 +3557,23 @@ _BY_DAY = f"{_SUMS_OF_DAYS} FROM invocations INDEXED BY calls_by_day WHERE day >
 _BY_ID = f"{_SUMS_OF_DAYS} FROM invocations NOT INDEXED WHERE id > ? AND {_SPENT}"
 _BY_IDS = f"{_SUMS_OF_DAYS} FROM invocations WHERE id IN (SELECT value FROM json_each(?)) AND {_SPENT}"
 _COUNT = "SELECT count(*) FROM invocations NOT INDEXED WHERE id > ?"
-_KEPT = "SELECT version, items FROM datasets WHERE name = ?"
-_KEEP_FIRST = """INSERT INTO datasets (name, version, items) SELECT :name, 1, :items
-    WHERE NOT EXISTS (SELECT 1 FROM datasets WHERE name = :name)"""
-_KEEP_NEXT = "UPDATE datasets SET items = ? WHERE name = ? AND version = ? AND items = ?"
+_LAST = "SELECT id FROM invocations NOT INDEXED WHERE status <> 'reserved' ORDER BY id DESC LIMIT 1"
 _OPEN_IDS = "SELECT id FROM invocations INDEXED BY calls_reserved WHERE status = 'reserved'"
+_KEPT = """SELECT version, items, (SELECT min(applied_at) FROM schema_version) FROM datasets WHERE name = ?
+    ORDER BY id DESC LIMIT 1"""
+_KEEP_NONE = """INSERT INTO datasets (name, version, items) SELECT :name, 1, 'null'
+    WHERE NOT EXISTS (SELECT 1 FROM datasets WHERE name = :name)"""
+_KEEP_SUMS = "UPDATE datasets SET items = ?, metadata = ? WHERE name = ? AND version = ? AND items = ?"
 
 _Sums = dict[tuple[Any, ...], list[Any]]
+_Kept = tuple[int, str, str]  # how often the sums were void, the sums as JSON, and the store that they are of
 
 
 class Spend(NamedTuple):
     """What a month's calls up to the id `last` cost: sums of [USD, unpriced calls] by (month or day, scope, target).
 
-    Days before `since` have no sums of their own. `open` are the ids reserved then, `kept` is what the store kept when
-    this was read, and `tail` how many ids are newer than that.
+    Days before `since` have no sums of their own. `open` are the ids below `last` that were reserved then, `kept` is
+    what the store kept when this was read, and `tail` how many ids are newer than that.
     """
 
     since: str
@@ -3555,7 +3581,7 @@ class Spend(NamedTuple):
     last: int
     open: list[int]
     sums: _Sums
-    kept: tuple[int, str] | None = None
+    kept: _Kept | None = None
     tail: int = 0
 
 
@@ -3576,6 +3602,14 @@ def scopes_of(name: str) -> tuple[Scope, ...]:
     return ("global", None), ("module", module_of(name)), ("prompt", name)
 
 
+def period_of(period: str, now: str) -> tuple[str, str]:
+    """Return the first day of the period that a UTC time is in, daily or monthly, and the first after it."""
+    if period == "daily":
+        return now[:10], later_day(now[:10])
+    year, month = int(now[:4]), int(now[5:7])
+    return f"{now[:7]}-01", f"{year + month // 12:04d}-{month % 12 + 1:02d}-01"
+
+
 @contextlib.contextmanager
 def one_state(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     """Have the reads of a block see one state of the file."""
@@ -3587,16 +3621,20 @@ def one_state(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
             connection.execute("COMMIT")
 
 
-def read_spend(connection: sqlite3.Connection, now: str, scopes: set[Scope]) -> Spend:
-    """Return what the month of a UTC time has cost in some scopes, as of the transaction that this is called in."""
-    kept, last = connection.execute(_KEPT, (_KEEP,)).fetchone(), _last_id(connection)
-    known = _parse_spend(kept, now, scopes)
+def read_spend(connection: sqlite3.Connection, now: str, scopes: set[Scope], ahead: Spend | None = None) -> Spend:
+    """Return what the month of a UTC time has cost in some scopes, as of the transaction that this is called in.
+
+    Where the sums are void, those counted `ahead` serve, so that nothing is counted while other writers wait.
+    """
+    kept: _Kept | None = connection.execute(_KEPT, (_KEEP,)).fetchone()
+    known, last = _find_kept(kept, now, scopes) or _usable(ahead, now, scopes), _last_id(connection)
     if known is None or last - known.last > _LONG_TAIL:
         return _count_month(connection, now, kept, last)
     sums = {key: [*sum] for key, sum in known.sums.items() if key[0] == now[:7] or key[0] >= now[:10]}
     open = _open_ids(connection)
     _add_to_sums(sums, _rows_since(connection, known, last, open), now, known.scopes)
-    return Spend(now[:10], known.scopes, last, open, sums, kept, last - known.last)
+    below, tail = [id for id in open if id < last], max(0, last - known.last)
+    return Spend(now[:10], known.scopes, last, below, sums, kept if known is not ahead else None, tail)
 
 
 def _rows_since(connection: sqlite3.Connection, known: Spend, last: int, open: list[int]) -> list[tuple[Any, ...]]:
@@ -3611,64 +3649,78 @@ def _rows_since(connection: sqlite3.Connection, known: Spend, last: int, open: l
 
 
 def _last_id(connection: sqlite3.Connection) -> int:
-    """Return the greatest id there is, not the greatest there was: that of a reservation given back is used again."""
-    return int(connection.execute("SELECT coalesce(max(id), 0) FROM invocations").fetchone()[0])
+    """Return the id of the last settled call: one below it that is free will not be used again."""
+    found = connection.execute(_LAST).fetchone()
+    return int(found[0]) if found else 0
 
 
 def _open_ids(connection: sqlite3.Connection) -> list[int]:
     return [id for (id,) in connection.execute(_OPEN_IDS)]
 
 
-def _parse_spend(kept: tuple[int, str] | None, now: str, scopes: set[Scope]) -> Spend | None:
-    """Return the kept sums if they are of this month, not of a day to come, and of all these scopes."""
-    spend = None if kept is None else _parse_sums(kept[1])
+def _find_kept(kept: _Kept | None, now: str, scopes: set[Scope]) -> Spend | None:
+    return None if kept is None else _usable(_parse_sums(kept[1], kept[2]), now, scopes)
+
+
+def _usable(spend: Spend | None, now: str, scopes: set[Scope]) -> Spend | None:
+    """Return sums if they are of this month, not of a day to come, and of all these scopes."""
     holds = spend is not None and now[:7] == spend.since[:7] and now[:10] >= spend.since and scopes <= spend.scopes
     return spend if holds else None
 
 
 @functools.lru_cache(maxsize=8)
-def _parse_sums(text: str) -> Spend | None:
+def _parse_sums(text: str, store: str) -> Spend | None:
     try:
         known = json.loads(text)
-        sums: _Sums = {(*key,): [float(usd), int(unpriced)] for *key, usd, unpriced in known["sums"]}
+        sums: _Sums = {
+            (period[:10], scope, target): [float(usd), int(n)] for period, scope, target, usd, n in known["sums"]
+        }
         scopes = frozenset((scope, target) for scope, target in known["scopes"])
-        return Spend(known["since"], scopes, known["last"], known["open"], sums)
-    except (KeyError, TypeError, ValueError):  # void, or written by others
+        open, last, since = [int(id) for id in known["open"]], int(known["last"]), known["since"]
+        of_here = known["store"] == store and type(since) is str and abs(last) <= 2**63 and type(known["open"]) is list
+        return Spend(since, scopes, last, open, sums) if of_here else None
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):  # void, or written by others
         return None
 
 
-def _count_month(connection: sqlite3.Connection, now: str, kept: tuple[int, str] | None, last: int) -> Spend:
+def _count_month(connection: sqlite3.Connection, now: str, kept: _Kept | None, last: int) -> Spend:
     scopes, sums = frozenset(connection.execute("SELECT scope, target FROM budgets")), _Sums()
-    _add_to_sums(sums, connection.execute(_BY_DAY, (f"{now[:7]}-01", -(2**63))), now, scopes)
-    return Spend(now[:10], scopes, last, _open_ids(connection), sums, kept, sys.maxsize)
+    _add_to_sums(sums, connection.execute(_BY_DAY, (period_of("monthly", now)[0], _NO_ID)), now, scopes)
+    open = [id for id in _open_ids(connection) if id < last]
+    return Spend(now[:10], scopes, last, open, sums, kept, sys.maxsize)
 
 
 def _add_to_sums(sums: _Sums, rows: Iterable[tuple[Any, ...]], now: str, scopes: frozenset[Scope]) -> None:
     """Add rows (day, prompt, USD, unpriced calls, calls) to the sums of the month and of its days from now on."""
+    since, until = period_of("monthly", now)
     for day, name, usd, unpriced, _ in rows:
         day = str(day)
-        if day[:7] == now[:7] and day >= f"{now[:7]}-01":
+        if since <= day < until:
             for scope in scopes.intersection(scopes_of(str(name))):
-                for period in (day[:7], day) if day >= now[:10] else (day[:7],):
+                for period in (now[:7], day) if day >= now[:10] else (now[:7],):
                     entry = sums.setdefault((period, *scope), [0.0, 0])
                     entry[0] += usd or 0.0
                     entry[1] += unpriced
 
 
-def count_ahead(now: str, scopes: set[Scope]) -> None:
+def count_ahead(now: str, scopes: set[Scope]) -> Spend | None:
     """Read or count what a look would have to, where that is much, before the lock that every writer waits for."""
     connection = connect()
-    if _is_near(connection, now, scopes):
-        return
-    with _counting:
-        if not _is_near(connection, now, scopes):
-            with one_state(connection):
-                spend = read_spend(connection, now, scopes)
-            offer_spend(spend)
+    if _is_near(connection, now, scopes) or not _counting.acquire(timeout=_COUNT_S):
+        return None
+    try:
+        if _is_near(connection, now, scopes):
+            return None
+        with one_state(connection):
+            spend = read_spend(connection, now, scopes)
+        offer_spend(spend)
+        return spend
+    finally:
+        _counting.release()
 
 
 def _is_near(connection: sqlite3.Connection, now: str, scopes: set[Scope]) -> bool:
-    known = _parse_spend(connection.execute(_KEPT, (_KEEP,)).fetchone(), now, scopes)
+    known = _find_kept(connection.execute(_KEPT, (_KEEP,)).fetchone(), now, scopes)
     return known is not None and _last_id(connection) - known.last <= _READ_TAIL
 
 
@@ -3679,14 +3731,20 @@ def offer_spend(spend: Spend) -> None:
             keep_spend(connection, spend)
 
 
+def begin_spend(connection: sqlite3.Connection) -> None:
+    """Have the store keep void sums where it keeps none: sums that nothing could void meanwhile are not to be kept."""
+    connection.execute(_KEEP_NONE, {"name": _KEEP})
+
+
 def keep_spend(connection: sqlite3.Connection, spend: Spend) -> None:
     """Have the store keep sums in place of those that they were read from, unless these have changed since."""
-    kept = {"since": spend.since, "scopes": [*spend.scopes], "last": spend.last, "open": spend.open}
-    text = write_json({**kept, "sums": [[*key, *sum] for key, sum in spend.sums.items()]})
     if spend.kept is None:
-        connection.execute(_KEEP_FIRST, {"name": _KEEP, "items": text})
-    else:
-        connection.execute(_KEEP_NEXT, (text, _KEEP, *spend.kept))
+        begin_spend(connection)
+        return
+    kept = {"store": spend.kept[2], "since": spend.since, "scopes": [*spend.scopes], "last": spend.last}
+    sums = [[*key, *sum] for key, sum in spend.sums.items()]
+    text, own = write_json({**kept, "open": spend.open, "sums": sums}), write_json({"promptry": {"last": spend.last}})
+    connection.execute(_KEEP_SUMS, (text, own, _KEEP, *spend.kept[:2]))
 
 
 # ======================================================================================
@@ -3746,6 +3804,7 @@ def set_budget(scope: str, target: str | None, period: str, limit_usd: float) ->
         raise WrongUse(f"The limit is {limit_usd!r}; it takes US dollars, more than 0.")
     with transact() as connection:
         rows = connection.execute(_SET_CAP, (scope, target, period, float(limit_usd), now_text())).fetchall()
+        begin_spend(connection)
     with contextlib.suppress(*STORE_FAULTS, StoreError):  # else the first look counts
         count_ahead(now_text(), {(scope, target)})
     return int(rows[0][0])
@@ -3825,17 +3884,9 @@ def _money_of(
     return spent, held.get((scope, target), 0.0), unpriced
 
 
-def _period_of(period: str, now: str) -> tuple[str, str]:
-    """Return the first day of a period and the first after it."""
-    if period == "daily":
-        return now[:10], later_day(now[:10])
-    year, month = int(now[:4]), int(now[5:7])
-    return f"{now[:7]}-01", f"{year + month // 12:04d}-{month % 12 + 1:02d}-01"
-
-
 def _status_of(cap: _Cap, now: str, spent: float, reserved: float, unpriced: int) -> BudgetStatus:
     id, scope, target, period, limit = cap
-    since, until = _period_of(period, now)
+    since, until = period_of(period, now)
     start, end, moment = (seconds_of(text) or 0.0 for text in (since, until, now))
     elapsed = (moment - start) / (end - start)
     forecast, money = spent / elapsed if elapsed >= 0.01 else None, (limit, since, until, spent, reserved)
@@ -3846,6 +3897,7 @@ _HELD = """SELECT prompt_name, coalesce(cost_usd, 0.0) FROM invocations INDEXED 
     WHERE status = 'reserved' AND json_extract(metadata, '$.lease_until') > ?"""
 _DROP_LAPSED = """DELETE FROM invocations INDEXED BY calls_reserved
     WHERE status = 'reserved' AND json_extract(metadata, '$.lease_until') < ?"""
+_RELEASE = "DELETE FROM invocations WHERE id = ? AND status = 'reserved' AND json_extract(metadata, '$.uid') = ?"
 _RECENT_COSTS = """SELECT cost_usd FROM invocations INDEXED BY calls_by_prompt
     WHERE prompt_name = ? AND cost_usd IS NOT NULL AND status <> 'reserved' ORDER BY id DESC LIMIT 200"""
 
@@ -3867,8 +3919,8 @@ def reserve(
     provider: str | None = None,
     input_chars: int | None = None,
     max_tokens: int | None = None,
-) -> int | None:
-    """Reserve what a call may cost, and return the row to settle; None where no budget covers its name.
+) -> Reservation | None:
+    """Reserve what a call may cost, and return what to settle; None where no budget covers its name.
 
     The estimate is the one given, else characters / 4 and max_tokens at the model's rates, else the 95th percentile of
     the prompt's recent costs. Errors: BudgetExceeded, WrongUse, StoreError. Writes: invocations.
@@ -3886,11 +3938,11 @@ def reserve(
     if estimate is None:
         estimate = _usual_cost(name)
     with translated_faults():
-        count_ahead(now_text(), _scopes(caps))
+        ahead = count_ahead(now_text(), _scopes(caps))
     with transact(_PATIENCE_S) as connection:
         now = now_text()
         caps = connection.execute(_CAPS_OF, mine).fetchall()
-        spend, held = read_spend(connection, now, _scopes(caps)), _held_at(connection, now)
+        spend, held = read_spend(connection, now, _scopes(caps), ahead), _held_at(connection, now)
         for cap in caps:
             _admit(cap, now, *_money_of(cap, now, spend.sums, held))
         if spend.tail > _SHORT_TAIL:
@@ -3898,9 +3950,11 @@ def reserve(
         # A call that ends this late is stored all the same, in a row of its own.
         connection.execute(_DROP_LAPSED, (text_of((seconds_of(now) or 0.0) - _KEEP_LAPSED_S),))
         until = text_of((seconds_of(now) or 0.0) + settings_or_default().budget_lease_s)
-        facts = {"status": "reserved", "cost_usd": estimate, "lease_until": until, "uid": make_uid(), "model": model}
-        text = write_json({**facts, "origin": "app" if run_scope() is None else "eval"})
-        return connection.execute(INSERT_CALL, (name, None, text, None, None, None, now)).lastrowid
+        uid, origin = make_uid(), "app" if run_scope() is None else "eval"
+        facts = {"status": "reserved", "cost_usd": estimate, "lease_until": until, "uid": uid, "model": model}
+        text = write_json({**facts, "origin": origin})
+        id = connection.execute(INSERT_CALL, (name, None, text, None, None, None, now)).lastrowid
+        return Reservation(id or 0, uid)
 
 
 def _admit(cap: _Cap, now: str, spent: float, reserved: float, _: int) -> None:
@@ -3909,15 +3963,16 @@ def _admit(cap: _Cap, now: str, spent: float, reserved: float, _: int) -> None:
         of = "all calls" if target is None else f"{scope} '{target}'"
         raise BudgetExceeded(
             f"The {period} budget of {of} is ${limit:g}: ${spent:.6g} are spent and ${reserved:.6g} reserved.",
-            f"It begins anew at {_period_of(period, now)[1]}T00:00Z; promptry budget set raises it.",
+            f"It begins anew at {period_of(period, now)[1]}T00:00Z; promptry budget set raises it.",
         )
 
 
 def _check_estimate(usd: Any, chars: Any, max_tokens: Any) -> None:
     if usd is not None and not _is_dollars(usd):
         raise WrongUse(f"The estimate is {usd!r}; it takes US dollars, 0 or more.")
-    if not {type(chars), type(max_tokens)} <= {int, type(None)}:
-        raise WrongUse(f"input_chars is {chars!r} and max_tokens {max_tokens!r}; each takes a whole number.")
+    if not {type(chars), type(max_tokens)} <= {int, type(None)} or max(chars or 0, max_tokens or 0) > 10**12:
+        given = f"input_chars is {str(chars)[:20]} and max_tokens {str(max_tokens)[:20]}"
+        raise WrongUse(f"{given}; each takes a whole number, at most a million million.")
 
 
 def _priced_estimate(facts: dict[str, Any], chars: int | None, max_tokens: int | None) -> float | None:
@@ -3940,19 +3995,19 @@ def _usual_cost(name: str) -> float:
     return usd
 
 
-def release(id: int) -> None:
+def release(reservation: Reservation) -> None:
     """Give back a reservation that no call has settled. Writes: invocations."""
-    with transact(_PATIENCE_S) as connection:
-        connection.execute("DELETE FROM invocations WHERE id = ? AND status = 'reserved'", (id,))
+    with transact(settings_or_default().wait_ms / 1000) as connection:
+        connection.execute(_RELEASE, reservation)
 
 
-def reserve_or_pass(name: str, **about: Any) -> int | None:
+def reserve_or_pass(name: str, **about: Any) -> Reservation | None:
     """Reserve for a call as a guard does; within a guard of its name, the call has what that has reserved."""
     held = take_reservation(name)
     return _reserve_or_pass(name, about) if held is None else held
 
 
-def _reserve_or_pass(name: str, about: dict[str, Any]) -> int | None:
+def _reserve_or_pass(name: str, about: dict[str, Any]) -> Reservation | None:
     """Reserve, or let a call pass where the store cannot be used and the settings do not refuse it then."""
     try:
         return reserve(name, **about)
@@ -3963,10 +4018,10 @@ def _reserve_or_pass(name: str, about: dict[str, Any]) -> int | None:
         return None
 
 
-def give_back(id: int) -> None:
+def give_back(reservation: Reservation) -> None:
     """Give back a reservation; where the store cannot be written it lapses by itself."""
     try:
-        release(id)
+        release(reservation)
     except StoreError as error:
         log.error("a reservation lapses at the end of its lease: %s", error)
 
@@ -3995,20 +4050,20 @@ class _Guard:
 
     def __init__(self, name: str, about: dict[str, Any]) -> None:
         self._name, self._about = name, about
-        self._left: list[int] | None = None
+        self._left: list[Reservation] | None = None
 
     def __enter__(self) -> int | None:
         if self._left is not None:
             raise WrongUse("This guard is around another block.", "Make one for each: with budget_guard(...).")
-        id = _reserve_or_pass(self._name, self._about)
-        self._left = [] if id is None else hold_reservation(self._name, id)
-        return id
+        held = _reserve_or_pass(self._name, self._about)
+        self._left = [] if held is None else hold_reservation(self._name, held)
+        return None if held is None else held.id
 
     def __exit__(self, *fault: Any) -> None:
         left, self._left = self._left, None
-        id = None if left is None else drop_reservation(left)
-        if id is not None:
-            give_back(id)
+        held = None if left is None else drop_reservation(left)
+        if held is not None:
+            give_back(held)
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         import inspect
@@ -4277,7 +4332,7 @@ class _Call:
         self.body: list[bytes] = []
         self.waits = False
         self.watched: Any = None
-        self.reservation: int | None = None
+        self.reservation: Reservation | None = None
 
     def __enter__(self) -> None:
         self.waits = True
@@ -4520,7 +4575,7 @@ def _watch_response(call: _Call, response: Any, *, reads: bool) -> None:
             _quietly(_finish_call, call, None, True)
         return await aclose()
 
-    call.watched = response
+    call.watched = weakref.ref(response, lambda _: _dropped.append(call))
     vars(response).update(close=watched_close, aclose=watched_aclose)
     if reads:
         vars(response).update(
@@ -4576,9 +4631,10 @@ def _finish_call(call: _Call, error: BaseException | None = None, cut: bool = Fa
         _open_calls.remove(call)
     except KeyError:
         return
-    if call.watched is not None:  # else each response waits for the garbage collector
+    response, call.watched = call.watched and call.watched(), None
+    if response is not None:  # else each waits for the garbage collector
         for name in ("close", "aclose", "iter_bytes", "aiter_bytes"):
-            vars(call.watched).pop(name, None)
+            vars(response).pop(name, None)
     if call.body:
         _quietly(note_body, call.answer, b"".join(call.body))
     record = functools.partial(record_call, max_chars=call.tap.max_chars, settles=call.reservation)

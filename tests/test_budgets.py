@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import contextvars
 import json
+import os
 import random
 import re
 import sqlite3
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -160,11 +162,12 @@ def test_status_agrees_with_its_sql_at_every_step(store: Path, raw: sqlite3.Conn
     set_budget("global", None, "monthly", 10)
     set_budget("module", "a", "daily", 10)
     set_budget("prompt", "a/b", "monthly", 10)
+    held: list[Any] = []
     steps: list[Callable[[], Any]] = [
         lambda: spend("a/b", 0.1),
-        lambda: promptry.reserve("a/b", estimate_usd=0.25),
+        lambda: held.append(promptry.reserve("a/b", estimate_usd=0.25)),
         lambda: spend("c", 0.2),
-        lambda: promptry.release(2),
+        lambda: promptry.release(held.pop()),
         lambda: spend("a.c", 0.4),
         lambda: promptry.record_call("a/b", {"cost_usd": 0.3}, settles=promptry.reserve("a/b", estimate_usd=1)),
         lambda: spend("a/b", None),
@@ -244,7 +247,7 @@ def test_reservations_refuse_too_and_nobody_is_refused_below_the_cap(store: Path
 def test_a_reservation_lapses_at_the_end_of_its_lease_and_a_late_call_still_settles_it(store: Path, at: Any) -> None:
     set_budget("global", None, "daily", 1)
     at("2026-11-01T12:00:00.000Z")
-    id = promptry.reserve("p", estimate_usd=2)
+    id: Any = promptry.reserve("p", estimate_usd=2)
     at("2026-11-01T12:09:59.000Z")
     assert only().reserved_usd == 2
     with pytest.raises(BudgetExceeded):
@@ -252,7 +255,7 @@ def test_a_reservation_lapses_at_the_end_of_its_lease_and_a_late_call_still_sett
     at("2026-11-01T12:10:00.001Z")
     assert only().reserved_usd == 0
     other = promptry.reserve("p", estimate_usd=0.5)
-    assert promptry.record_call("p", {"cost_usd": 0.25}, settles=id) == id
+    assert promptry.record_call("p", {"cost_usd": 0.25}, settles=id) == id.id
     assert (only().spent_usd, only().reserved_usd) == (0.25, 0.5) and other != id
 
 
@@ -443,8 +446,9 @@ def test_long_lapsed_reservations_leave_the_file_and_their_late_calls_are_stored
 
     def reserve_some(time: str) -> int:
         at(f"2026-11-01T{time}.000Z")
-        for id in [promptry.reserve("p", estimate_usd=1) for _ in range(20)]:
-            promptry.release(id or 0)
+        some: list[Any] = [promptry.reserve("p", estimate_usd=1) for _ in range(20)]
+        for id in some:
+            promptry.release(id)
         found = raw.execute("SELECT count(*) FROM invocations").fetchone()
         return int(found[0])
 
@@ -566,14 +570,14 @@ def test_the_sums_agree_with_the_ledger_after_a_thousand_random_steps(store: Pat
     for scope, target in (("global", None), ("module", "a"), ("prompt", "a/1"), ("prompt", "b")):
         for period in ("daily", "monthly"):
             set_budget(scope, target, period, 1e6)
-    open_ids: list[tuple[str, int]] = []
+    open_ids: list[tuple[str, Any]] = []
     names = ["a/1", "a.2", "a", "b", "b/a/1"]
     for number in range(1000):
         name, step = draw.choice(names), draw.random()
         if step < 0.4:
             spend(name, None if step < 0.05 else draw.random())
         elif step < 0.6:
-            open_ids.append((name, promptry.reserve(name, estimate_usd=draw.random()) or 0))
+            open_ids.append((name, promptry.reserve(name, estimate_usd=draw.random())))
         elif open_ids:
             name, id = open_ids.pop(draw.randrange(len(open_ids)))
             promptry.record_call(name, {"cost_usd": 1.5}, settles=id) if step < 0.8 else promptry.release(id)
@@ -853,3 +857,101 @@ def test_the_command_line_sets_lists_checks_and_removes(store: Path, capsys: pyt
     assert say("remove", "module", "support")[0] == 2
     assert say("set", "banana", "--limit", "1")[0] == 2
     assert say("set", "global", "--limit", "-1")[0] == 2
+
+
+# --- reservations of others
+
+
+def test_released_ids_that_are_used_again_are_counted(store: Path, raw: sqlite3.Connection) -> None:
+    set_budget("global", None, "monthly", 50)
+    few: list[Any] = [promptry.reserve("p", estimate_usd=0.01) for _ in range(8)]
+    top: Any = promptry.reserve("p", estimate_usd=0.01)
+    for held in few:
+        promptry.release(held)
+    other: Any = promptry.reserve("p", estimate_usd=0.01)
+    promptry.release(other)
+    promptry.release(top)
+    with contextlib.suppress(BudgetExceeded):
+        while True:
+            with budget_guard("p", 0.01):
+                spend("p", 10)
+    assert raw.execute("SELECT sum(cost_usd) FROM invocations").fetchone() == (50,)
+    assert only().spent_usd == 50
+
+
+def test_an_outage_and_the_recovery_after_it_count_each_call(store: Path, raw: sqlite3.Connection) -> None:
+    set_budget("global", None, "monthly", 1e6)
+
+    def fail() -> None:
+        for _ in range(6):
+            with contextlib.suppress(ConnectionError), budget_guard("p", 0.01):
+                raise ConnectionError
+
+    for _ in range(3):
+        threads = [threading.Thread(target=fail) for _ in range(14)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for _ in range(20):
+            with budget_guard("p", 0.01):
+                spend("p", 1)
+        (usd,) = raw.execute("SELECT sum(cost_usd) FROM invocations").fetchone()
+        assert (only().spent_usd, only().reserved_usd) == (usd, 0)
+
+
+def test_a_reservation_whose_id_is_anothers_by_now_is_left_alone(store: Path) -> None:
+    set_budget("global", None, "monthly", 100)
+    mine: Any = promptry.reserve("p", estimate_usd=5)
+    promptry.release(mine)
+    theirs: Any = promptry.reserve("p", estimate_usd=50)
+    assert theirs.id == mine.id
+    promptry.release(mine)
+    assert only().reserved_usd == 50
+    assert promptry.record_call("p", {"cost_usd": 0.25}, settles=mine) != mine.id
+    assert (only().reserved_usd, only().spent_usd) == (50, 0.25)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_child_settles_and_gives_back_nothing_of_its_parents(store: Path) -> None:
+    set_budget("global", None, "monthly", 100)
+    with budget_guard("p", 5) as id:
+        child = os.fork()
+        if not child:
+            try:
+                spend("p", 0.25)
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        assert (only().reserved_usd, only().spent_usd) == (5, 0.25)
+        assert spend("p", 1) == id
+
+
+def test_a_locked_store_keeps_no_guard_for_long_one_by_one(store: Path, raw: sqlite3.Connection, locked: Any) -> None:
+    set_budget("global", None, "monthly", 1e6)
+    spend("p", 1)
+    raw.execute("UPDATE invocations SET metadata = '{\"cost_usd\": 2}'")
+    spans: list[float] = []
+
+    def guarded() -> None:
+        began = time.perf_counter()
+        with budget_guard("p", 1):
+            pass
+        spans.append(time.perf_counter() - began)
+
+    with locked():
+        threads = [threading.Thread(target=guarded) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(spans) == 4 and max(spans) < 8, "it was 28 s: each waited for the one before"
+
+
+def test_finished_guards_of_other_contexts_leave_nothing_behind(store: Path) -> None:
+    set_budget("global", None, "monthly", 1e6)
+    for _ in range(50):
+        guard = budget_guard("p", 0.01)
+        guard.__enter__()
+        contextvars.copy_context().run(guard.__exit__, None, None, None)
+    assert len(promptry._reservations.get()) <= 1

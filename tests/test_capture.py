@@ -9,6 +9,7 @@ import json
 import sqlite3
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -844,13 +845,13 @@ def budget(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Put stand-ins in the place of reserve and release; `refuses` has them refuse."""
     seen: dict[str, Any] = {"asked": [], "released": [], "refuses": False}
 
-    def reserve(name: str, **asked: Any) -> int | None:
+    def reserve(name: str, **asked: Any) -> promptry.Reservation:
         if seen["refuses"]:
             raise promptry.BudgetExceeded("The budget is spent.")
         seen["asked"].append((name, asked))
-        facts = json.dumps({"status": "reserved", "cost_usd": 0.5})
+        facts = json.dumps({"status": "reserved", "cost_usd": 0.5, "uid": "u"})
         insert = "INSERT INTO invocations (prompt_name, metadata) VALUES (?, ?)"
-        return promptry.connect().execute(insert, (name, facts)).lastrowid
+        return promptry.Reservation(promptry.connect().execute(insert, (name, facts)).lastrowid or 0, "u")
 
     monkeypatch.setattr(promptry, "reserve", reserve)
     monkeypatch.setattr(promptry, "release", seen["released"].append)
@@ -900,3 +901,16 @@ def test_a_call_that_cannot_be_recorded_leaves_its_reservation_to_lapse(
 def test_without_enforce_nothing_is_reserved(server: FakeServer, store: Path, budget: dict[str, Any]) -> None:
     outcome(promptry.instrument(make_client(openai.OpenAI, server)), chat())
     assert budget["asked"] == [] and sys.modules["promptry"] is promptry
+
+
+def test_a_raw_stream_that_nobody_reads_is_let_go_and_recorded(server: FakeServer, store: Path) -> None:
+    client = promptry.instrument(make_client(openai.OpenAI, server), "answer")
+    raw = client.chat.completions.with_raw_response.create(
+        model="gpt-4.1-mini", messages=[{"role": "user", "content": "hi"}], stream=True
+    )
+    response = weakref.ref(raw.http_response)
+    del raw
+    gc.collect()
+    assert response() is None
+    outcome(client, chat())
+    assert len(calls(store)) == 2 and not promptry._open_calls

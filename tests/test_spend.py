@@ -82,6 +82,8 @@ def test_the_month_is_counted_when_the_budget_is_set_and_then_only_read_on(
         ("DELETE FROM invocations", 0),
         ("INSERT INTO invocations (id, prompt_name, metadata) VALUES (-7, 'p', '{\"cost_usd\": 2}')", 5),
         ("INSERT OR REPLACE INTO invocations (id, prompt_name, metadata) VALUES (1, 'p', '{\"cost_usd\": 9}')", 11),
+        ("INSERT OR REPLACE INTO invocations (id, prompt_name, metadata) VALUES (3, 'p', '{\"cost_usd\": 9}')", 11),
+        ("INSERT INTO invocations (id, prompt_name, metadata) VALUES (0, 'p', '{\"cost_usd\": 2}')", 5),
     ],
 )
 def test_what_changes_older_rows_voids_the_sums(
@@ -91,6 +93,7 @@ def test_what_changes_older_rows_voids_the_sums(
     for _ in range(3):
         track_invocation("p", {"cost_usd": 1})
     assert spent() == 3 and len(counted) == 1
+    keep()
     version = raw.execute(CELL).fetchone()[0]
     raw.execute(change)
     found = raw.execute(CELL).fetchone()
@@ -101,11 +104,18 @@ def test_what_changes_older_rows_voids_the_sums(
     assert spent() == usd + 1 and len(counted) == 2
 
 
+def keep() -> None:
+    """Have the store keep the sums as of now."""
+    with promptry.transact() as connection:
+        promptry.keep_spend(connection, promptry.read_spend(connection, promptry.now_text(), set()))
+
+
 def test_texts_ratings_and_reservations_void_nothing(store: Path, raw: sqlite3.Connection, counted: list[str]) -> None:
     set_budget("global", None, "monthly", 100)
     with promptry.budget_guard("p", 1):
         track_invocation("p", {"cost_usd": 1}, request_id="r")
-    promptry.release(promptry.reserve("p", estimate_usd=1) or 0)
+    held: Any = promptry.reserve("p", estimate_usd=1)
+    promptry.release(held)
     promptry.record_feedback("r", 0.5)
     raw.execute("UPDATE invocations SET input_text = 'x', output_text = NULL")
     promptry.save_dataset("qa", [1])
@@ -133,9 +143,88 @@ def test_sums_that_were_made_void_meanwhile_are_not_kept(store: Path, raw: sqlit
     raw.execute("UPDATE invocations SET metadata = '{\"cost_usd\": 3}'")
     promptry.keep_spend(connection, spend)
     assert raw.execute(CELL).fetchone()[1] == "null"
-    first = spend._replace(kept=None)
-    promptry.keep_spend(connection, first)
+    promptry.keep_spend(connection, spend._replace(kept=None))
     assert spent() == 3
+
+
+def test_a_change_during_the_first_count_is_not_lost(store: Path, raw: sqlite3.Connection) -> None:
+    for _ in range(3):
+        track_invocation("p", {"cost_usd": 1})
+    raw.execute("INSERT INTO budgets (scope, period, limit_usd) VALUES ('global', 'monthly', 100.0)")
+    connection = promptry.connect()
+    with promptry.one_state(connection):
+        spend = promptry.read_spend(connection, promptry.now_text(), {("global", None)})
+    raw.execute("UPDATE invocations SET metadata = '{\"cost_usd\": 30}'")
+    promptry.offer_spend(spend)
+    assert [spent(), spent(), spent()] == [90, 90, 90]
+
+
+def test_a_void_between_the_count_and_the_lock_has_nothing_counted_in_the_lock(
+    store: Path, raw: sqlite3.Connection, counted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_budget("global", None, "monthly", 100)
+    track_invocation("p", {"cost_usd": 1})
+    keep()
+    raw.execute("UPDATE invocations SET metadata = '{\"cost_usd\": 3}'")
+    ahead = promptry.count_ahead
+
+    def voided(now: str, scopes: Any) -> Any:
+        found = ahead(now, scopes)
+        raw.execute("UPDATE invocations SET metadata = '{\"cost_usd\": 5}' WHERE id = 1")
+        return found
+
+    monkeypatch.setattr(promptry, "count_ahead", voided)
+    with promptry.budget_guard("p", 1):
+        assert len(counted) == 2, "when set, and ahead of the lock"
+    assert spent() == 5
+
+
+def test_sums_of_another_store_count_for_nothing(store: Path, tmp_path: Path, raw: sqlite3.Connection) -> None:
+    promptry.use_store(tmp_path / "other.db")
+    promptry.track_invocation("p", {"cost_usd": 7})
+    set_budget("global", None, "monthly", 100)
+    promptry.use_store(store)
+    track_invocation("p", {"cost_usd": 1})
+    raw.execute("UPDATE schema_version SET applied_at = '2026-01-01T00:00:00.000Z'")
+    raw.execute(f"ATTACH '{tmp_path / 'other.db'}' AS other")
+    raw.execute("INSERT INTO datasets (name, version, items) SELECT name, version, items FROM other.datasets")
+    set_budget("global", None, "monthly", 100)
+    assert spent() == 1
+
+
+def test_a_second_row_of_the_name_keeps_nobody_from_changing_calls(store: Path, raw: sqlite3.Connection) -> None:
+    set_budget("global", None, "monthly", 100)
+    track_invocation("p", {"cost_usd": 1})
+    keep()
+    raw.execute("INSERT INTO datasets (name, version, items) SELECT name, version + 1, items FROM datasets")
+    raw.execute("UPDATE invocations SET metadata = '{\"cost_usd\": 2}'")
+    assert spent() == 2
+    raw.execute("UPDATE datasets SET version = 9223372036854775807 WHERE id = 2")
+    raw.execute("UPDATE invocations SET metadata = '{\"cost_usd\": 3}'")
+    assert spent() == 3
+
+
+def test_a_reservation_moved_by_hand_is_counted(store: Path, raw: sqlite3.Connection) -> None:
+    set_budget("global", None, "monthly", 100)
+    held: Any = promptry.reserve("p", estimate_usd=1)
+    track_invocation("p", {"cost_usd": 1})
+    keep()
+    raw.execute("UPDATE invocations SET id = -5 WHERE id = ?", (held.id,))
+    raw.execute("UPDATE invocations SET metadata = '{\"cost_usd\": 2}' WHERE id = -5")
+    assert spent() == 3
+
+
+@pytest.mark.parametrize("at_text", ["2026-12", "2026-12-0", "2026-12 05", "2026-11", "2026-11-30", "x", ""])
+def test_a_day_that_is_none_counts_as_in_the_sql(store: Path, raw: sqlite3.Connection, at: Any, at_text: str) -> None:
+    at("2026-11-24T12:00:00.000Z")
+    set_budget("global", None, "monthly", 100)
+    insert(raw, 5, at_text or "2026")
+    sql = promptry.statements("list_budgets")[0]
+    rows = raw.execute(sql, {"now": promptry.now_text(), "limit": 9, "offset": 0})
+    place = [column[0] for column in rows.description].index("spent_usd")
+    assert spent() == rows.fetchone()[place]
+    raw.execute("UPDATE datasets SET items = 'null'")
+    assert spent() == spent()
 
 
 def test_a_cost_beyond_all_numbers_breaks_no_look(store: Path, raw: sqlite3.Connection) -> None:
@@ -158,6 +247,32 @@ def test_a_look_does_not_wait_long_to_keep_what_it_read(store: Path, raw: sqlite
         assert time.perf_counter() - began < 2
 
 
+TAMPERED = [
+    ("last", None),
+    ("last", "x"),
+    ("last", 99999999999999999999999),
+    ("since", 5),
+    ("open", {"a": 1}),
+    ("sums", [["2026-11", "global", None, None, 0]]),
+    ("sums", [["2026-11", "global", None, "x", 0]]),
+    ("sums", [[None, "global", None, 1, 0]]),
+    ("scopes", [[[], None]]),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), TAMPERED)
+def test_kept_sums_of_a_wrong_kind_break_no_look(store: Path, raw: sqlite3.Connection, key: str, value: Any) -> None:
+    set_budget("global", None, "monthly", 100)
+    for _ in range(3):
+        track_invocation("p", {"cost_usd": 1})
+    keep()
+    known = json.loads(raw.execute(CELL).fetchone()[1])
+    raw.execute("UPDATE datasets SET items = ?", (json.dumps({**known, key: value}),))
+    with promptry.budget_guard("p", 1):
+        pass
+    assert spent() == 3
+
+
 @pytest.mark.parametrize("text", ["null", "[]", "5", '"x"', "{}", '{"since": 5}', '{"sums": [[1]]}'])
 def test_kept_sums_that_are_none_are_counted_anew(
     store: Path, raw: sqlite3.Connection, counted: list[str], text: str
@@ -167,7 +282,7 @@ def test_kept_sums_that_are_none_are_counted_anew(
     raw.execute("UPDATE datasets SET items = ?", (text,))
     assert [spent(), spent()] == [1, 1] and len(counted) == 2
     raw.execute("DELETE FROM datasets")
-    assert [spent(), spent()] == [1, 1] and len(counted) == 3
+    assert [spent(), spent(), spent()] == [1, 1, 1] and len(counted) == 4, "a void is kept first, then the sums"
 
 
 def test_days_and_months_pass_and_clocks_go_back(store: Path, at: Any, counted: list[str]) -> None:
@@ -241,7 +356,7 @@ def test_any_order_of_writes_gives_the_sums_of_the_rows(
     for scope, target in (("global", None), ("module", "a"), ("prompt", "a/1")):
         for period in ("daily", "monthly"):
             set_budget(scope, target, period, 1e6)
-    held: list[tuple[str, int]] = []
+    held: list[tuple[str, Any]] = []
     names, days = ("a/1", "a.2", "a", "b", "b/a/1"), ("2026-10-31", "2026-11-01", "2026-11-23", "2026-11-24")
     for number in range(300):
         at(f"2026-11-{draw.choice(('23', '23', '24'))}T12:00:00.000Z")
@@ -252,7 +367,7 @@ def test_any_order_of_writes_gives_the_sums_of_the_rows(
         elif step < 5:
             insert(raw, draw.random(), f"{draw.choice(days)}T01:00:00.000Z", name)
         elif step < 7:
-            held.append((name, promptry.reserve(name, estimate_usd=0.5) or 0))
+            held.append((name, promptry.reserve(name, estimate_usd=0.5)))
         elif step < 9 and held:
             name, id = held.pop(draw.randrange(len(held)))
             promptry.record_call(name, {"cost_usd": 1.5}, settles=id) if step == 7 else promptry.release(id)

@@ -44,13 +44,12 @@ import operator
 import os
 import re
 import sqlite3
-import string
 import sys
 import threading
 import time
 import weakref
 from bisect import bisect_left
-from collections import deque, namedtuple
+from collections import Counter, deque, namedtuple
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from typing import IO, TYPE_CHECKING, Any, TypeVar
@@ -1451,11 +1450,11 @@ def query(name: str, part: int = 0, /, **parameters: Any) -> list[dict[str, Any]
     return fetch(sql, {key: parameters.get(key) for key in names})
 
 
-def fetch(sql: str, parameters: Any = ()) -> list[dict[str, Any]]:
-    """Return the rows of a query as dicts; raises StoreError."""
+def fetch(sql: str, parameters: Any = (), wait_s: float = PATIENCE_S) -> list[dict[str, Any]]:
+    """Return the rows of a query as dicts, having waited a bounded time for the store; raises StoreError."""
     with translated_faults():
         try:
-            cursor = connect().execute(sql, parameters)
+            cursor = connect(wait_s).execute(sql, parameters)
         except (OverflowError, UnicodeEncodeError) as error:
             raise WrongUse(f"No store can hold what is asked for: {error}.") from None
         columns = [column[0] for column in cursor.description]
@@ -1567,6 +1566,13 @@ def read_days(days: Any) -> str:
     if not isinstance(days, int) or isinstance(days, bool) or not 1 <= days <= 36_500:
         raise WrongUse(f"The days are {days!r}; they take 1 to 36500.")
     return first_day(days)
+
+
+def bindable_number(value: Any, what: str) -> int:
+    """Return a whole number that SQLite can look for, 0 for one beyond its range; raises WrongUse."""
+    if type(value) is not int:
+        raise WrongUse(f"The {what} is {value!r}; it takes a whole number.")
+    return value if abs(value) < 2**63 else 0
 
 
 def read_id(text: Any, what: str) -> int:
@@ -1718,6 +1724,10 @@ at_store_change(_forget_served)
 _LATEST = """ORDER BY CASE WHEN json_extract(metadata, '$.promptry.current_at') GLOB '[0-9][0-9][0-9][0-9]-*'
     THEN json_extract(metadata, '$.promptry.current_at') ELSE created_at END DESC, version DESC LIMIT 1"""
 
+# As in string.Template; in braces a name may also hold other letters, dashes, dots and spaces.
+AWKWARD_NAME = r"[^\W\d](?:[\w .-]{0,98}[\w.-])?"
+_PLACEHOLDER = re.compile(rf"\$(?:\$|(?P<named>(?a:[_a-zA-Z][_a-zA-Z0-9]*))|\{{(?P<braced>{AWKWARD_NAME})\}})")
+_MAX_CELLS = 1_000_000
 MANY_VERSIONS = 50
 _CONTEXT = ":context"
 
@@ -1820,6 +1830,8 @@ def save_prompt(name: str, content: str, tag: str | None = None, metadata: dict[
     Errors: WrongUse, StoreError. Writes: prompts, prompt_tags.
     """
     check_prompt_text(content, name, tag, metadata)
+    if not content.strip():
+        raise WrongUse(f"The text of prompt '{name}' is empty.", "An application that is served nothing asks nothing.")
     return _save(name, content, metadata, tag, by_code=False).version
 
 
@@ -1871,25 +1883,30 @@ def edition() -> int:
 
 
 def find_prompt(
-    name: str, *, version: int | None = None, tag: str | None = None, content: str | None = None
+    name: str,
+    *,
+    version: int | None = None,
+    tag: str | None = None,
+    content: str | None = None,
+    wait_s: float = PATIENCE_S,
 ) -> PromptVersion | None:
     """Find a version by number, tag or text, or the latest one; None where there is none."""
-    base = "SELECT id, name, version, content, hash FROM prompts WHERE name = ?"
-    if version is not None and abs(version) >= 2**63:
-        return None
+    narrowed, value = _LATEST, tuple[Any, ...]()
     if version is not None:
-        rows = fetch(f"{base} AND version = ?", (name, version))
+        narrowed, value = "AND version = ?", (bindable_number(version, "version"),)
     elif tag is not None:
-        rows = fetch(f"{base} AND id IN (SELECT prompt_id FROM prompt_tags WHERE tag = ?)", (name, tag))
+        narrowed, value = "AND id IN (SELECT prompt_id FROM prompt_tags WHERE tag = ?)", (tag,)
     elif content is not None:
-        rows = fetch(f"{base} AND hash = ?", (name, hash_text(content)))
-    else:
-        rows = fetch(f"{base} {_LATEST}", (name,))
+        narrowed, value = "AND hash = ?", (hash_text(content),)
+    rows = fetch(
+        f"SELECT id, name, version, content, hash FROM prompts WHERE name = ? {narrowed}", (name, *value), wait_s
+    )
     return PromptVersion(**rows[0]) if rows else None
 
 
 def require_prompt(name: str, version: int | None = None, tag: str | None = None) -> PromptVersion:
     """Return a version by number or tag, or the latest one; raises NotFound naming what exists."""
+    check_name(name)
     found = find_prompt(name, version=version, tag=tag)
     if found is not None:
         return found
@@ -1979,8 +1996,22 @@ def get_prompt(name: str, version: int | None = None, tag: str | None = None) ->
 
 def placeholders(text: str) -> list[str]:
     """Return the names of the $placeholders in a text, each once, in their order."""
-    found = (match["named"] or match["braced"] for match in string.Template.pattern.finditer(text))
+    found = (match["named"] or match["braced"] for match in _PLACEHOLDER.finditer(text))
     return list(dict.fromkeys(name for name in found if name))
+
+
+def fill_placeholders(text: str, values: dict[str, Any]) -> str:
+    """Return a text with its $placeholders filled in; what has no value stays as it is, and $$ is a dollar sign.
+
+    >>> fill_placeholders("Dear ${user-name}, $$5 for $what", {"user-name": "Ada"})
+    'Dear Ada, $5 for $what'
+    """
+
+    def value_of(match: re.Match[str]) -> str:
+        name = match["named"] or match["braced"]
+        return "$" if name is None else str(values[name]) if name in values else match[0]
+
+    return _PLACEHOLDER.sub(value_of, text)
 
 
 def diff_prompts(name: str, old: int, new: int) -> dict[str, Any]:
@@ -1997,25 +2028,85 @@ def diff_texts(before: PromptVersion, after: PromptVersion) -> dict[str, Any]:
     """Return the unified diff of two versions, its lines, and the words that changed within them."""
     import difflib
 
-    old, new = before.content.splitlines(), after.content.splitlines()
+    old, new = _lines_of(before.content), _lines_of(after.content)
     names = f"{before.name} v{before.version}", f"{after.name} v{after.version}"
-    text = "\n".join(difflib.unified_diff(old, new, *names, lineterm=""))
-    return {"diff": text, "lines": _diff_runs(old, new), "words": _word_runs(before.content, after.content)}
+    rows = difflib.unified_diff([*map(_shown_end, old)], [*map(_shown_end, new)], *names, lineterm="")
+    runs = _diff_runs(old, new)
+    lines = [{**run, "text": run["text"].removesuffix("\n")} for run in runs]
+    return {"diff": "\n".join(rows), "lines": lines, "words": _word_runs(runs)}
+
+
+def _lines_of(text: str) -> list[str]:
+    """Return the lines of a text with the ends that they have."""
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
+
+
+def _shown_end(line: str) -> str:
+    """Return a line so that an end which is not the usual one is seen."""
+    if not line.endswith("\n"):
+        return f"{line}\n\\ No newline at end of file"
+    return line[:-1].replace("\r", "\\r")
 
 
 def _diff_runs(old: list[str], new: list[str]) -> list[dict[str, str]]:
-    """Return the parts of two lists in order, each as same, removed or added."""
+    """Return the parts of two lists in order, each as same, removed or added.
+
+    What both begin and end with stays. Between, lists too long to hold every part against every other are split at
+    the parts that each has once, in the order that both have most of them in (Cohen's patience diff).
+    """
+    start = next((place for place, pair in enumerate(zip(old, new, strict=False)) if pair[0] != pair[1]), None)
+    start = min(len(old), len(new)) if start is None else start
+    end = 0
+    while end < min(len(old), len(new)) - start and old[-1 - end] == new[-1 - end]:
+        end += 1
+    middle = _changed_runs(old[start : len(old) - end], new[start : len(new) - end])
+    same = [[{"kind": "same", "text": part} for part in parts] for parts in (old[:start], old[len(old) - end :])]
+    return [*same[0], *middle, *same[1]]
+
+
+def _changed_runs(old: list[str], new: list[str]) -> list[dict[str, str]]:
     import difflib
 
-    runs: list[dict[str, str]] = []
-    for kind, start, end, first, last in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        runs += [{"kind": "same" if kind == "equal" else "removed", "text": part} for part in old[start:end]]
-        runs += [{"kind": "added", "text": part} for part in new[first:last] if kind != "equal"]
-    return runs
+    if len(old) * len(new) <= _MAX_CELLS:
+        steps = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+        pieces = [(kind == "equal", old[a:b], new[c:d]) for kind, a, b, c, d in steps]
+        return [run for same, gone, come in pieces for run in _marked_runs(gone, [] if same else come, same)]
+    runs, done = [], (0, 0)
+    for place in _anchors(old, new):
+        runs += _diff_runs(old[done[0] : place[0]], new[done[1] : place[1]])
+        runs += _marked_runs([old[place[0]]], [], True)
+        done = place[0] + 1, place[1] + 1
+    if done == (0, 0):
+        return _marked_runs(old, new)
+    return runs + _diff_runs(old[done[0] :], new[done[1] :])
 
 
-def _word_runs(old: str, new: str) -> list[dict[str, str]]:
-    """Return two texts as stretches that stayed, went or came; words are compared within changed lines only."""
+def _marked_runs(gone: list[str], come: list[str], same: bool = False) -> list[dict[str, str]]:
+    kind = "same" if same else "removed"
+    return [{"kind": kind, "text": part} for part in gone] + [{"kind": "added", "text": part} for part in come]
+
+
+def _anchors(old: list[str], new: list[str]) -> list[tuple[int, int]]:
+    """Return the places of parts that both lists have once, the longest series of them that goes up in both."""
+    once = [{part: place for place, part in enumerate(parts)} for parts in (old, new)]
+    counts = Counter(old), Counter(new)
+    pairs = [(once[0][part], once[1][part]) for part in counts[0] if counts[0][part] == counts[1].get(part) == 1]
+    ends: list[int] = []  # the least end of a series of each length, and the pair that it belongs to
+    tops: list[int] = []
+    before: list[int | None] = []
+    for number, (_, place) in enumerate(pairs):
+        length = bisect_left(ends, place)
+        ends[length : length + 1], tops[length : length + 1] = [place], [number]
+        before.append(tops[length - 1] if length else None)
+    found, last = [], tops[-1] if tops else None
+    while last is not None:
+        found.append(pairs[last])
+        last = before[last]
+    return found[::-1]
+
+
+def _word_runs(lines: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Return compared lines as stretches that stayed, went or came; words are compared within changed lines only."""
     stretches: list[dict[str, str]] = []
     block: dict[str, str] = {"removed": "", "added": ""}
 
@@ -2031,7 +2122,7 @@ def _word_runs(old: str, new: str) -> list[dict[str, str]]:
             add(run["kind"], run["text"])
         block.update(removed="", added="")
 
-    for line in _diff_runs(old.splitlines(True), new.splitlines(True)):
+    for line in lines:
         if line["kind"] == "same":
             close_block()
             add("same", line["text"])
@@ -2044,13 +2135,14 @@ def _word_runs(old: str, new: str) -> list[dict[str, str]]:
 # ======================================================================================
 # === TEMPLATES: the live prompts: what is served, cached, and fallen back to
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, STORE, SCOPE, PROMPTS.
+# Uses: ERRORS, CLOCK, SETTINGS, STORE, ROWS, SCOPE, PROMPTS.   Writes: datasets.
 # Public: render_prompt, get_prompt_template, seed_prompt, lint_prompt.
 #
-# string.Template and not str.format, so that braces in JSON examples stay what they are. A run never reads the cache:
+# $placeholders and not str.format, so that braces in JSON examples stay what they are. A run never reads the cache:
 # it serves what it was told to test, or the latest version, so that a draft is tested before it is promoted.
 
 MISS_TTL_S = 5.0
+_TOLD = "promptry/fallbacks"
 
 
 class _Served(NamedTuple):
@@ -2079,18 +2171,18 @@ def render_prompt(
     """Return the served version of a prompt with its $placeholders filled in; never raises for the store's sake.
 
     The version tagged `env`, else (without env) the latest, else the default; looked up again after about `ttl`
-    seconds. Names that are no Python names, or are parameters here, go through `variables`. Placeholders without a
-    value stay as they are. Errors: WrongUse for a wrong argument.
+    seconds. Names that are no Python names (${user-name}), or are parameters here, go through `variables`. Placeholders
+    without a value stay as they are. Errors: WrongUse for a wrong argument.
     """
     template = get_prompt_template(name, default_content, ttl=ttl, env=env)
     values = {**(variables or {}), **kw} if variables is None or isinstance(variables, dict) else None
     if values is None:
         raise WrongUse(f"variables is {type(variables).__name__}; it takes a dict.")
     try:
-        return string.Template(template).safe_substitute(values)
+        return fill_placeholders(template, values)
     except Exception as error:
         _fall_back(name, error)
-        return string.Template(default_content).safe_substitute({key: _text_of(item) for key, item in values.items()})
+        return fill_placeholders(default_content, {key: _text_of(item) for key, item in values.items()})
 
 
 def _text_of(value: Any) -> str:
@@ -2112,6 +2204,8 @@ def get_prompt_template(name: str, default_content: str, ttl: float = 60.0, env:
     try:
         scope = run_scope()
         found = _serve_cached(name, env, ttl) if scope is None else _serve_in_run(scope, name)
+        if found is not None and not found.content.strip() and default_content.strip():
+            raise WrongUse(f"Version {found.version} of prompt '{name}' is empty.")
     except Exception as error:
         _fall_back(name, error)
         found = None
@@ -2127,11 +2221,12 @@ def _serve_cached(name: str, env: str | None, ttl: float) -> PromptVersion | Non
     if known is not None and known.edition == edition() and now - known.at < lasts:
         return known.found
     try:
-        found = find_prompt(name, tag=env)
+        found = find_prompt(name, tag=env, wait_s=settings_or_default().wait_ms / 1000)
     except Exception:
         _templates[name, env] = _Served(now - max(0.0, lasts - 1.0), edition(), known.found if known else None)
         raise
     _templates[name, env] = _Served(now, edition(), found)
+    tell_fallbacks()
     return found
 
 
@@ -2163,7 +2258,11 @@ def seed_prompt(name: str, default_content: str) -> None:
 
 
 _TRAPS = (
-    ("warning", r"\$\{(?![_a-z][_a-z0-9]*\})[^}\n]{0,40}\}?", "is no placeholder and stays as it is: write ${name}"),
+    (
+        "warning",
+        rf"\$\{{(?!{AWKWARD_NAME}\}})[^}}\n]{{0,40}}\}}?",
+        "is no placeholder and stays as it is: write ${name}",
+    ),
     ("hint", r"\$(?![$_a-z{])", "is a plain dollar sign here; $$ says so for certain"),
     ("warning", r"(?<!\$)\{\{?\s*[_a-z]\w*\s*\}?\}", "is plain text: placeholders are written $name"),
     ("warning", r"%\([_a-z]\w*\)s|(?<![\w%])%s", "is plain text: placeholders are written $name"),
@@ -2178,6 +2277,8 @@ def lint_prompt(
     `variables` are the names that code passes; a placeholder that is none of them is an error. `against` is the
     version in production: a placeholder that came or went is told.
     """
+    if not isinstance(content, str):
+        raise WrongUse(f"The content is {type(content).__name__}; it takes text.")
     if not content.strip():
         return [{"level": "error", "line": 1, "message": "the text is empty"}]
     known = None if variables is None else list(variables)
@@ -2187,10 +2288,19 @@ def lint_prompt(
         for level, pattern, words in _TRAPS:
             found += [(level, number, f"'{hit[0]}' {words}") for hit in re.finditer(pattern, plain, re.IGNORECASE)]
         unknown = [name for name in placeholders(line) if known is not None and name not in known]
-        found += [("error", number, f"${name} is passed by nobody. {nearest(name, known or [])}") for name in unknown]
+        found += [
+            ("error", number, f"${name} is passed by nobody. {_meant(name, line, known or [])}") for name in unknown
+        ]
     if against is not None:
         found += _changed_placeholders(content, against)
+    found.sort(key=lambda row: row[1])
     return [{"level": level, "line": line, "message": message.strip()} for level, line, message in found]
+
+
+def _meant(name: str, line: str, known: list[str]) -> str:
+    """Say which variable a placeholder may have been meant for."""
+    whole = next((other for other in known if other.startswith(name) and f"${other}" in line), None)
+    return nearest(name, known) if whole is None else f"Write ${{{whole}}}: such a name takes braces."
 
 
 def _changed_placeholders(content: str, against: PromptVersion) -> Iterator[tuple[str, int, str]]:
@@ -2217,6 +2327,35 @@ def take_fallbacks() -> dict[str, int]:
     found = dict(_untold)
     _untold.clear()
     return found
+
+
+def tell_fallbacks() -> None:
+    """Add to the store what no call has told it of prompts served from the code, if it can be written now."""
+    told = dict(_untold)
+    if not told:
+        return
+    try:
+        with transact(settings_or_default().wait_ms / 1000) as connection:
+            counts = write_json(Counter(stored_fallbacks()) + Counter(told))
+            connection.execute("DELETE FROM datasets WHERE name = ?", (_TOLD,))
+            connection.execute("INSERT INTO datasets (name, version, items) VALUES (?, 1, ?)", (_TOLD, counts))
+    except StoreError as error:
+        log.debug("prompts that were served from the code are not counted yet: %s", error)
+    else:
+        left = Counter(_untold) - Counter(told)
+        _untold.clear()
+        _untold.update(left)
+
+
+def stored_fallbacks() -> dict[str, int]:
+    """Return how often each prompt was served from the code, as far as no call tells it."""
+    found: dict[str, int] = {}
+    for row in fetch("SELECT items FROM datasets WHERE name = ?", (_TOLD,)):
+        found = {name: count for name, count in read_object(row["items"]).items() if type(count) is int}
+    return found
+
+
+atexit.register(tell_fallbacks)
 
 
 def count_untold_fallbacks() -> int:
@@ -3214,7 +3353,7 @@ def _check_call(name: Any, metadata: Any, version: Any, sample_rate: Any, max_ca
         raise WrongUse(f"The metadata of a call of '{name}' is {type(metadata).__name__}; it takes a dict.")
     if version is not None and type(version) is not int:
         raise WrongUse(f"The prompt_version of a call of '{name}' is {version!r}; it takes a whole number.")
-    if type(sample_rate) is not float and type(sample_rate) is not int:
+    if (type(sample_rate) is not float and type(sample_rate) is not int) or not 0 <= sample_rate <= 1:
         raise WrongUse(f"The sample_rate of a call of '{name}' is {sample_rate!r}; it takes a share from 0 to 1.")
     if max_capture_chars is not None and type(max_capture_chars) is not int:
         raise WrongUse(
@@ -4991,11 +5130,11 @@ def load_dataset(name: str, version: int | None = None) -> list[Any]:
 
 def require_dataset(name: str, version: int | None = None) -> DatasetVersion:
     """Return a version of a dataset; raises NotFound naming what exists."""
-    too_great = version is not None and abs(version) >= 2**63
+    number = None if version is None else bindable_number(version, "version")
     rows = fetch(
         "SELECT name, version, items, metadata FROM datasets WHERE name = :name AND (:version IS NULL OR"
         " version = :version) ORDER BY version DESC LIMIT 1",
-        {"name": name, "version": 0 if too_great else version},
+        {"name": check_name(name), "version": number},
     )
     if not rows:
         known = [row["name"] for row in fetch("SELECT DISTINCT name FROM datasets")]
@@ -5485,12 +5624,14 @@ def _look_at_fallbacks() -> dict[str, str]:
 
 
 def fallbacks_told() -> dict[str, int]:
-    """Return how often each prompt was served from the code, as the calls that came after it tell."""
+    """Return how often each prompt was served from the code, as the store was told, by calls that came after too."""
     rows = fetch(
         "SELECT told.key AS name, sum(told.value) AS times FROM invocations, json_each(metadata, '$.fallbacks') AS told"
         " WHERE metadata LIKE '%\"fallbacks\"%' AND json_type(metadata, '$.fallbacks') = 'object' GROUP BY told.key"
     )
-    return {str(row["name"]): int(row["times"]) for row in rows if isinstance(row["times"], (int, float))}
+    counts = Counter(stored_fallbacks())
+    counts.update({str(row["name"]): int(row["times"]) for row in rows if isinstance(row["times"], (int, float))})
+    return dict(counts)
 
 
 def _look_at_prices() -> dict[str, str]:
@@ -8540,7 +8681,13 @@ def run_command(arguments: list[str]) -> int:
         "--json" in arguments or "--format=json" in arguments or ("--format", "json") in itertools.pairwise(arguments)
     )
     try:
-        return int(make_cli().main(arguments, prog_name="promptry", standalone_mode=False) or 0)
+        _check_words(arguments)
+        code = int(make_cli().main(arguments, prog_name="promptry", standalone_mode=False) or 0)
+        sys.stdout.flush()
+        return code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "promptry"
         return _say_error(
@@ -8555,6 +8702,11 @@ def run_command(arguments: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
+    except RecursionError:
+        return _say_error("wrong_use", "What is given is nested too deeply to be read.", "", 2, as_json)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return _say_error("unwritable", f"The output cannot be written: {error.strerror}.", "", 3, False)
     except Exception as error:
         log.debug("a fault in promptry itself", exc_info=True)
         import traceback
@@ -8563,6 +8715,13 @@ def run_command(arguments: list[str]) -> int:
         return _say_error(
             "internal", f"A fault in promptry: {type(error).__name__}: {error}.", "Please report it.", 3, as_json
         )
+
+
+def _check_words(arguments: list[str]) -> None:
+    """Refuse arguments that are no text: bytes that are no UTF-8 come as half characters; raises WrongUse."""
+    for word in arguments:
+        if not word.isascii() and word.encode("utf-8", "replace").decode() != word:
+            raise WrongUse(f"The argument {word!r} is no UTF-8 text.", "Is the terminal's or file's encoding UTF-8?")
 
 
 def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool) -> int:
@@ -8582,21 +8741,29 @@ def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool
 
 @cli_command("prompt save")
 @cli_argument("name")
-@cli_argument("file", type=click.File("r", encoding="utf-8"), default="-")
+@cli_argument("file", type=click.File("rb"), default="-")
 @cli_option("--tag", help="Put this tag on the version.")
 @cli_option("--metadata", metavar="JSON", help="Facts to keep with a new version.")
 @DB_OPTION
-def cli_save_prompt(name: str, file: IO[str], tag: str | None, metadata: str | None) -> None:
+def cli_save_prompt(name: str, file: IO[bytes], tag: str | None, metadata: str | None) -> None:
     """Save a file, or stdin, as the latest version of a prompt; an equal text keeps its version."""
-    try:
-        content = file.read()
-    except UnicodeDecodeError as error:
-        raise WrongUse(f"{file.name} is no UTF-8 text: {error}.") from None
-    facts = _read_metadata(metadata)
-    known = find_prompt(name, content=content)
+    content, facts = _read_text(file), _read_metadata(metadata)
+    known, production = find_prompt(name, content=content), find_prompt(name, tag="prod")
     version = save_prompt(name, content, tag, facts)
     click.echo(f"{name}@{version} {'is the latest version again' if known else 'is saved'}{f', {tag}' if tag else ''}.")
-    for row in lint_prompt(content, against=find_prompt(name, tag="prod")):
+    _tell_lint(content, production)
+
+
+def _read_text(file: IO[bytes]) -> str:
+    """Return what a file holds, line ends as they are; raises WrongUse."""
+    try:
+        return file.read().decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise WrongUse(f"{file.name} is no UTF-8 text: {error}.") from None
+
+
+def _tell_lint(content: str, against: PromptVersion | None) -> None:
+    for row in lint_prompt(content, against=against):
         click.echo(f"{row['level']}, line {row['line']}: {row['message']}", err=True)
 
 
@@ -8619,6 +8786,7 @@ def cli_promote(name: str, version: int, env: str) -> None:
     """Move a tag such as prod to a version of a prompt; an older version is a roll back."""
     before = find_prompt(name, tag=env)
     promote(name, version, env)
+    _tell_lint(require_prompt(name, version).content, before)
     was = f"it stood on version {before.version} before" if before and before.version != version else ""
     click.echo(f"{name}@{version} is {env} now{f'; {was}' if was else ''}.")
 
@@ -8646,16 +8814,16 @@ def cli_untag(name: str, tag: str) -> None:
 @cli_command("prompt lint")
 @cli_argument("name")
 @cli_option("--version", type=int, help="The version to look at; the latest without it.")
-@cli_option("--file", type=click.File("r", encoding="utf-8"), help="Look at this text instead, - for stdin.")
+@cli_option("--file", type=click.File("rb"), help="Look at this text instead, - for stdin.")
 @cli_option("--variable", "variables", multiple=True, help="A name that the code passes; give it for each.")
 @cli_option("--env", default="prod", help="Tell what changed since the version with this tag; prod without it.")
 @JSON_OPTION
 @DB_OPTION
 def cli_lint(
-    name: str, version: int | None, file: IO[str] | None, variables: tuple[str, ...], env: str, as_json: bool
+    name: str, version: int | None, file: IO[bytes] | None, variables: tuple[str, ...], env: str, as_json: bool
 ) -> None:
     """Look a prompt's text over for placeholders and signs that do not mean what they seem; exits 1 for an error."""
-    text = file.read() if file else require_prompt(name, version).content
+    text = _read_text(file) if file else require_prompt(name, version).content
     rows = lint_prompt(text, variables or None, find_prompt(name, tag=env))
     columns = {"line": "line", "level": "level", "message": "message"}
     none = f"Nothing to say; placeholders: {', '.join(placeholders(text)) or 'none'}"

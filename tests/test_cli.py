@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -491,3 +492,49 @@ def test_a_wrong_word_names_the_help_of_its_own_command(
 ) -> None:
     assert promptry.run_command(words) == 2
     assert capsys.readouterr().err == f"promptry: {told}\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["vote", "qa", "ab\udcff", "--up"],
+        ["vote", "qa", "x", "--up", "--message", "ab\udcff"],
+        ["feedback", "add", "r9", "--rating", "1", "--source", "ab\udcff"],
+    ],
+)
+def test_an_argument_that_is_no_text_is_one_sentence(
+    words: list[str], store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert promptry.run_command(words) == 2
+    assert capsys.readouterr().err.startswith(r"promptry: The argument 'ab\udcff' is no UTF-8 text.")
+
+
+def test_metadata_nested_without_end_is_one_sentence(
+    tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "p.txt").write_text("text")
+    deep = '{"a":' * 100_000 + "1" + "}" * 100_000
+    assert promptry.run_command(["prompt", "save", "x", str(tmp_path / "p.txt"), "--metadata", deep]) == 2
+    assert "nested too deeply" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_an_output_that_is_full_is_one_sentence(store: Path, tmp_path: Path) -> None:
+    promptry.save_prompt("p", "text")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, promptry.__file__, "--db", str(store), "prompt", "list"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (3, "promptry: The output cannot be written: No space left on device.\n")
+
+
+@pytest.mark.parametrize("words", [[], ["prompt"], ["prices"]], ids=" ".join)
+def test_a_command_without_words_shows_its_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert promptry.run_command(words) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("Usage: promptry") and "--help says more" not in err

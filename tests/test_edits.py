@@ -216,3 +216,27 @@ def test_the_store_is_backed_up_and_thinned_out(say: Say, store: Path, tmp_path:
     code, out, _ = say("retention", "--calls-days", "30", "--apply")
     assert code == 0 and "taken out" in out and promptry.list_calls()["total"] == 0
     assert say("retention", "--calls-days", "0")[0] == 2
+
+
+def test_a_save_that_goes_to_production_tells_what_it_changes_there(say: Say, store: Path, tmp_path: Path) -> None:
+    file = tmp_path / "p.txt"
+    for text in ("Hi $q", "Hi $q and $new"):
+        file.write_text(text)
+        code, _, err = say("prompt", "save", "x", file, "--tag", "prod")
+        assert code == 0
+    assert "$new is new since version 1" in err
+    code, _, err = say("prompt", "promote", "x", 1, "prod")
+    assert code == 0 and "$new of version 2 is gone" in err
+
+
+def test_an_empty_text_is_not_saved(say: Say, store: Path, tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("\n")
+    code, _, err = say("prompt", "save", "x", tmp_path / "p.txt", "--tag", "prod")
+    assert code == 2 and "The text of prompt 'x' is empty" in err
+    assert promptry.list_prompts()["total"] == 0
+
+
+def test_a_file_is_saved_with_the_line_ends_that_it_has(say: Say, store: Path, tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_bytes("\ufeffa\r\nb".encode())
+    assert say("prompt", "save", "x", tmp_path / "p.txt")[0] == 0
+    assert promptry.get_prompt("x")["content"] == "a\r\nb"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
+import re
 import sqlite3
 import threading
 import time
@@ -482,7 +484,7 @@ def words_of(old: str, new: str) -> list[tuple[str, str]]:
         ("one\ntwo\nthree\n", "one\n2\nthree\nfour\n"),
         ("a  b", "a b"),
         ("same", "same\n"),
-        ("", "new"),
+        ("one\r\ntwo", "one\ntwo"),
         ("Straße\r\nÄ", "Strasse\r\nÄ"),
     ],
 )
@@ -561,3 +563,57 @@ def test_a_tag_that_is_not_there_cannot_be_taken_off(store: Any) -> None:
     promptry.save_prompt("p", "one")
     with pytest.raises(promptry.NotFound, match="carries the tag 'prod'"):
         promptry.remove_tag("p", "prod")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "shown"),
+    [
+        ("a\n", "a", ["-a", "+a", "\\ No newline at end of file"]),
+        ("a\r\nb", "a\nb", ["-a\\r", "+a", " b"]),
+        ("a\u2028b", "a\u2028c", ["-a\u2028b"]),
+    ],
+)
+def test_a_diff_shows_ends_of_lines_that_differ(store: Any, old: str, new: str, shown: list[str]) -> None:
+    promptry.save_prompt("p", old)
+    promptry.save_prompt("p", new)
+    found = promptry.diff_prompts("p", 1, 2)
+    assert all(line in found["diff"].split("\n") for line in shown)
+
+
+@pytest.mark.parametrize("cells", [0, 1, 1_000_000])
+def test_a_diff_of_any_texts_holds_both(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(promptry, "_MAX_CELLS", cells)
+    draw = random.Random(cells)
+    for _ in range(400):
+        old, new = ("".join(draw.choice("ab \n") for _ in range(draw.randrange(14))) for _ in range(2))
+        found = promptry.diff_texts(*(promptry.PromptVersion(1, "p", 1, text, "h") for text in (old, new)))
+        assert "".join(run["text"] for run in found["words"] if run["kind"] != "added") == old
+        assert "".join(run["text"] for run in found["words"] if run["kind"] != "removed") == new
+        assert (not found["diff"]) == (old == new)
+
+
+def test_a_long_text_is_compared_in_little_time() -> None:
+    draw = random.Random(1)
+    old = [f"w{draw.randrange(3000)}" for _ in range(20_000)]
+    new = [*old[:500], "here", *old[503:15_000], *old[15_002:]]
+    began = time.perf_counter()
+    found = promptry.diff_texts(*(promptry.PromptVersion(1, "p", 1, " ".join(words), "h") for words in (old, new)))
+    assert time.perf_counter() - began < 10, "it was a minute"
+    assert sum(run["kind"] != "same" for run in found["words"]) < 20
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (lambda: promptry.get_prompt("p", "x"), "The version is 'x'; it takes a whole number"),
+        (lambda: promptry.diff_prompts("p", "1", "2"), "The version is '1'"),
+        (lambda: promptry.get_prompt(None), "The name is None"),
+        (lambda: promptry.load_dataset("d", "1"), "The version is '1'"),
+        (lambda: promptry.get_dataset(5), "The name is 5"),
+        (lambda: promptry.lint_prompt(None), "The content is NoneType"),
+    ],
+)
+def test_a_read_asked_with_a_wrong_type_says_so(store: Any, ask: Any, words: str) -> None:
+    promptry.save_prompt("p", "text")
+    with pytest.raises(promptry.WrongUse, match=re.escape(words)):
+        ask()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,13 @@ RENDERED: list[tuple[str, dict[str, Any], str]] = [
     ("$a$b", {"a": 1, "b": None}, "1None"),
     ("${not a name} $1", {}, "${not a name} $1"),
     ("$ünlaut $who", {"who": "Ada"}, "$ünlaut Ada"),
-    ("", {"a": 1}, ""),
+    ("Dear ${user-name} and ${naïve}", {"user-name": "Ada", "naïve": 1}, "Dear Ada and 1"),
+    ("${first name}, ${a.b}", {"first name": "Ada", "a.b": 2}, "Ada, 2"),
+    (
+        "$user-name ${json: 1} ${-x} ${x }",
+        {"user-name": 1, "json: 1": 2, "-x": 3, "x ": 4},
+        "$user-name ${json: 1} ${-x} ${x }",
+    ),
 ]
 
 
@@ -303,7 +310,8 @@ LINTED: list[tuple[str, list[tuple[str, int, str]]]] = [
     ("It costs $5.", [("hint", 1, "'$' is a plain dollar sign here; $$ says so for certain")]),
     ("a\nHello {name}", [("warning", 2, "'{name}' is plain text: placeholders are written $name")]),
     ("Hello {{ name }}", [("warning", 1, "'{{ name }}' is plain text: placeholders are written $name")]),
-    ("Hello ${na-me}", [("warning", 1, "'${na-me}' is no placeholder and stays as it is: write ${name}")]),
+    ("Hello ${na-me}", []),
+    ("Hello ${na:me}", [("warning", 1, "'${na:me}' is no placeholder and stays as it is: write ${name}")]),
     ("Hello ${name", [("warning", 1, "'${name' is no placeholder and stays as it is: write ${name}")]),
     ("Hello %(name)s and %s", [("warning", 1, "'%(name)s' is plain"), ("warning", 1, "'%s' is plain")]),
     ("100%sure", []),
@@ -328,5 +336,79 @@ def test_lint_names_placeholders_that_nobody_passes() -> None:
 def test_lint_tells_what_changed_since_production(store: Any) -> None:
     promptry.save_prompt("p", "Hi $name, $question", tag="prod")
     found = promptry.lint_prompt("Hi\n$tone $name", against=promptry.find_prompt("p", tag="prod"))
-    assert [(row["level"], row["line"]) for row in found] == [("warning", 2), ("warning", 1)]
-    assert "$tone is new since version 1" in found[0]["message"] and "$question of version 1" in found[1]["message"]
+    assert [(row["level"], row["line"]) for row in found] == [("warning", 1), ("warning", 2)]
+    assert "$question of version 1" in found[0]["message"] and "$tone is new since version 1" in found[1]["message"]
+
+
+def test_lint_says_that_a_name_with_other_signs_takes_braces() -> None:
+    (found,) = promptry.lint_prompt("Dear $user-name", ["user-name", "users"])
+    assert found["message"] == "$user is passed by nobody. Write ${user-name}: such a name takes braces."
+
+
+@pytest.mark.parametrize("text", ["", " \n\t"])
+def test_an_empty_edit_is_refused_and_one_made_elsewhere_serves_the_default(
+    store: Any, raw: sqlite3.Connection, text: str, caplog: Any
+) -> None:
+    with pytest.raises(promptry.WrongUse, match="The text of prompt 'p' is empty"):
+        promptry.save_prompt("p", text)
+    promptry.save_prompt("p", "good")
+    raw.execute(
+        "INSERT INTO prompts (name, version, content, hash, created_at) VALUES ('p', 2, ?, 'h', ?)",
+        (text, "2999-01-01T00:00:00.000Z"),
+    )
+    assert promptry.render_prompt("p", "default $a", a=1) == "default 1"
+    assert "Version 2 of prompt 'p' is empty" in caplog.text and promptry.count_untold_fallbacks() == 1
+    assert promptry.render_prompt("p", "", a=1) == text, "where the default is empty too, that is meant"
+
+
+def test_a_store_that_is_locked_whole_holds_up_a_template_for_wait_ms_only(store: Path) -> None:
+    promptry.save_prompt("p", "stored", tag="prod")
+    promptry.close_store()
+    other = sqlite3.connect(store, isolation_level=None)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("UPDATE prompts SET metadata = metadata")
+    other.execute("COMMIT")
+    try:
+        began = time.perf_counter()
+        assert promptry.render_prompt("p", "default", env="prod") == "default"
+        assert time.perf_counter() - began < 2, "it was 5 s"
+    finally:
+        other.close()
+
+
+def test_fallbacks_are_told_to_the_store_when_it_can_be_used_again(store: Any, locked: Any, clock: Any) -> None:
+    promptry.save_prompt("p", "stored")
+    broken = store.with_name("broken.db")
+    broken.write_text("no store" * 1000)
+    promptry.use_store(broken)
+    assert [promptry.render_prompt("p", "default") for _ in range(3)] == ["default"] * 3
+    promptry.use_store(store)
+    with locked():
+        assert promptry.render_prompt("p", "default") == "stored"
+        assert promptry.stored_fallbacks() == {} and promptry.count_untold_fallbacks() == 3
+    clock(61)
+    assert promptry.render_prompt("p", "default") == "stored"
+    assert (
+        promptry.stored_fallbacks() == {"p": 3} == promptry.fallbacks_told() and not promptry.count_untold_fallbacks()
+    )
+
+
+def test_fallbacks_of_a_process_that_records_no_call_are_told_at_its_end(store: Any, run_python: Any) -> None:
+    promptry.save_prompt("p", "stored")
+    run_python(
+        """
+        import promptry, sys
+        store, broken = promptry.store_path(), promptry.store_path().with_name("broken.db")
+        broken.write_text("no store" * 1000)
+        promptry.use_store(broken)
+        for _ in range(2):
+            promptry.render_prompt("p", "default")
+        promptry.use_store(store)
+        """,
+        PROMPTRY_DB=str(store),
+    )
+    run_python("import promptry\npromptry._fall_back('p', ValueError())\n", PROMPTRY_DB=str(store))
+    assert promptry.fallbacks_told() == {"p": 3}
+    code = promptry.run_command(["doctor"])
+    assert code == 0

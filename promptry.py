@@ -3899,7 +3899,8 @@ SCOPES, PERIODS = ("global", "module", "prompt"), ("daily", "monthly")
 _SET_CAP = """INSERT INTO budgets (scope, target, period, limit_usd, created_at) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (scope, coalesce(target, ''), period) DO UPDATE SET limit_usd = excluded.limit_usd RETURNING id"""
 _CAPS = "SELECT id, scope, target, period, limit_usd FROM budgets"
-_CAPS_OF = f"{_CAPS} WHERE (scope, coalesce(target, '')) IN (VALUES ('global', ''), ('module', ?), ('prompt', ?))"
+_CAPS_OF = f"""{_CAPS} WHERE (scope = 'global' AND coalesce(target, '') = '')
+    OR (scope = 'module' AND coalesce(target, '') = ?) OR (scope = 'prompt' AND coalesce(target, '') = ?)"""
 _PATIENCE_S, _KEEP_LAPSED_S, _USUAL_S = 2.0, 3600.0, 10.0
 _SHORT_TAIL = 8
 
@@ -4032,8 +4033,8 @@ def _status_of(cap: _Cap, now: str, spent: float, reserved: float, unpriced: int
     return BudgetStatus(str(id), scope, target, period, *money, spent / limit, spent >= limit, forecast, unpriced)
 
 
-_HELD = """SELECT prompt_name, coalesce(cost_usd, 0.0) FROM invocations INDEXED BY calls_reserved
-    WHERE status = 'reserved' AND json_extract(metadata, '$.lease_until') > ?"""
+_HELD = """SELECT prompt_name, total(cost_usd) FROM invocations INDEXED BY calls_reserved
+    WHERE status = 'reserved' AND json_extract(metadata, '$.lease_until') > ? GROUP BY prompt_name"""
 _DROP_LAPSED = """DELETE FROM invocations INDEXED BY calls_reserved
     WHERE status = 'reserved' AND json_extract(metadata, '$.lease_until') < ?"""
 _RELEASE = "DELETE FROM invocations WHERE id = ? AND status = 'reserved' AND json_extract(metadata, '$.uid') = ?"

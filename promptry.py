@@ -1206,7 +1206,10 @@ def connect(wait_s: float = PATIENCE_S) -> sqlite3.Connection:
 def _is_replaced() -> bool:
     """Tell whether the file of this thread's connection was deleted or replaced, and leave that connection then."""
     _here.look_at = monotonic_s() + _LOOK_EVERY_S
-    file = _file_at(db.database)
+    try:
+        file = _file_at(db.database)
+    except OSError:  # it cannot be seen now, which does not say that it is gone
+        return False
     if file == _here.opened.file and not any(entry.file == file for entry in _left):
         return False
     if _here.opened.connection.in_transaction:
@@ -1221,9 +1224,10 @@ def _is_replaced() -> bool:
 
 
 def _file_at(path: str) -> _File:
+    """Return which file bears a name, None where there is none; raises OSError where that cannot be seen."""
     try:
         found = os.stat(path)
-    except OSError:
+    except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino
 

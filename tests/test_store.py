@@ -789,6 +789,23 @@ def test_a_file_that_is_back_is_opened_when_every_thread_has_left_it(store: Path
     assert rows_of(store) == 3
 
 
+def test_a_file_that_cannot_be_seen_for_a_moment_is_not_left(
+    store: Path, monkeypatch: pytest.MonkeyPatch, clock: Any, caplog: Any
+) -> None:
+    promptry.track_invocation("p")
+    clock(0.2)
+
+    def denied(path: Any) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "stat", denied)
+        assert promptry.track_invocation("p") == 2
+    clock(0.2)
+    assert promptry.track_invocation("p") == 3
+    assert caplog.text == "" and Path(f"{store}-wal").exists()
+
+
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere an open file cannot be deleted")
 def test_every_thread_leaves_a_deleted_file(store: Path, clock: Any) -> None:
     promptry.track_invocation("p")

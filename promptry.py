@@ -2398,7 +2398,7 @@ def _read_shape(shape: _Shape, usage: dict[str, Any], maker: str = "") -> Usage:
         inside[shape.sides[bucket]] += count
     if total is not None and not faults and total != tokens_in + tokens_out:
         excess, reasoning = total - tokens_in - tokens_out, buckets.get("reasoning", 0)
-        if excess == reasoning or (not reasoning and _GOOGLE.search(maker)):
+        if excess == reasoning or (excess > 0 and not reasoning and _GOOGLE.search(maker)):
             tokens_out += excess
             inside["output"] += excess - reasoning
             buckets["reasoning"] = excess

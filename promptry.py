@@ -2262,12 +2262,16 @@ _Term = tuple[str, int, tuple[_Path, ...]]
 
 
 class Usage(NamedTuple):
-    """Inclusive totals, disjoint buckets {name: tokens or units}, and the paths of the fields that cannot be meant."""
+    """Inclusive totals, disjoint buckets {name: tokens or units}, the paths of the fields that cannot be meant.
+
+    Buckets of zero are left out; `says_cached` tells a call that had nothing from a cache from one that does not say.
+    """
 
     tokens_in: int | None
     tokens_out: int | None
     buckets: dict[str, int]
     faults: list[str]
+    says_cached: bool = False
 
 
 class _Shape(NamedTuple):
@@ -2411,7 +2415,7 @@ def _read_shape(shape: _Shape, usage: dict[str, Any], maker: str = "") -> Usage:
     if faults:
         return Usage(tokens_in or None, tokens_out or None, {}, list(dict.fromkeys(faults)))
     found = {bucket: count for bucket, count in buckets.items() if count}
-    return Usage(tokens_in if knows_input else None, tokens_out, found, faults)
+    return Usage(tokens_in if knows_input else None, tokens_out, found, faults, "cache_read" in buckets)
 
 
 def _too_great(shape: _Shape, usage: dict[str, Any], side: str) -> str:
@@ -3156,6 +3160,8 @@ def _note_usage(facts: dict[str, Any], tells: bool = True) -> None:
         facts["tokens_in"] = found.tokens_in
     if found.tokens_out is not None:
         facts["tokens_out"] = found.tokens_out
+    if found.says_cached:
+        facts["cached_tokens"] = 0
     if found.buckets:
         facts.update(token_totals(found.buckets), buckets=found.buckets)
     if found.faults:
@@ -5024,7 +5030,8 @@ def list_costs(
     Shape: items [{keys of `by`, calls, errors, unpriced, cost_usd, cache_saved_usd, tokens_in, tokens_out,
     cached_tokens, cached_share, template_tokens, payload_tokens}], total, next; sum and origins [{origin}] have the
     same keys. `origin` is app, eval, judge, playground or all; origins always tells each apart. Units: USD, tokens;
-    template_tokens are estimated as characters / 4 of the version's text. Errors: WrongUse.
+    cached_share is of the input of the calls that say how much was cached, None where none does; template_tokens are
+    estimated as characters / 4 of the version's text. Errors: WrongUse.
     """
     if by not in COST_GROUPS:
         raise WrongUse(f"Costs are not told by {by!r}.", nearest(by, COST_GROUPS) or ", ".join(COST_GROUPS))
@@ -5067,8 +5074,8 @@ def _summed(rows: list[dict[str, Any]]) -> dict[str, Any]:
     for key in _SUMS:
         known = [row[key] for row in rows if row[key] is not None]
         found[key] = (math.fsum(known) if key.endswith("_usd") else sum(known)) if known else None
-    known_in = found["tokens_in"]
-    found["cached_share"] = (found["cached_tokens"] or 0) / known_in if known_in else None
+    told_in = sum(row["told_in"] or 0 for row in rows)
+    found["cached_share"] = found["cached_tokens"] / told_in if found["cached_tokens"] is not None and told_in else None
     return found
 
 

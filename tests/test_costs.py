@@ -81,6 +81,51 @@ def test_the_cached_share_and_what_caching_saved(spent: None) -> None:
     assert row["cache_saved_usd"] == pytest.approx(3 * SAVED, abs=1e-12)
 
 
+def details(cached: int | None) -> dict[str, Any]:
+    said = {} if cached is None else {"prompt_tokens_details": {"cached_tokens": cached}}
+    return {"prompt_tokens": 1000, "completion_tokens": 1, **said}
+
+
+@pytest.mark.parametrize(
+    ("said", "share", "shown"),
+    [
+        ([None, None], None, "-"),
+        ([0, 0], 0.0, "0.0%"),
+        ([400, None], 0.4, "40.0%"),
+        ([400, 0, None], 0.2, "20.0%"),
+        ([1000], 1.0, "100.0%"),
+    ],
+)
+def test_the_cached_share_is_of_the_calls_that_say_it(
+    store: Path, said: Any, share: float | None, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for cached in said:
+        call("p", usage=details(cached))
+    found = list_costs()
+    assert found["items"][0]["cached_share"] == found["sum"]["cached_share"] == share
+    known = [cached for cached in said if cached is not None]
+    assert found["sum"]["cached_tokens"] == (sum(known) if known else None)
+    assert promptry.run_command(["cost"]) == 0
+    _, _, titles, _, row, *_ = capsys.readouterr().out.splitlines()
+    assert row.split()[titles.split().index("cached")] == shown
+    assert promptry.run_command(["cost", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["sum"]["cached_share"] == share
+
+
+@pytest.mark.parametrize(
+    ("usage", "facts", "cached"),
+    [
+        ({"input_tokens": 9, "output_tokens": 1, "cache_read_input_tokens": 0}, {}, 0),
+        ({"input_tokens": 9, "output_tokens": 1}, {}, None),
+        (None, {"tokens_in": 9, "tokens_out": 1, "cached_tokens": 0}, 0),
+        (None, {"tokens_in": 9, "tokens_out": 1}, None),
+    ],
+)
+def test_a_call_keeps_that_nothing_came_from_a_cache(store: Path, usage: Any, facts: Any, cached: int | None) -> None:
+    call("p", usage=usage, **facts)
+    assert promptry.fetch("SELECT cached_tokens FROM invocations") == [{"cached_tokens": cached}]
+
+
 def test_input_is_parted_into_the_template_and_what_was_filled_in(spent: None) -> None:
     versions = rows(by="version")
     first, second = versions["support/answer", 1], versions["support/answer", 2]

@@ -2779,6 +2779,12 @@ def find_provider(providers: dict[str, Any], name: str) -> str | None:
     return wanted if wanted in providers else next(named, None)
 
 
+def providers_of(model: str) -> list[str]:
+    """Return the providers whose model of that name has a rate in our tables, in order."""
+    tables = list(filter(None, (_imported.table, stamped_prices())))
+    return sorted({place for table in tables for place in table["providers"] if _find_model(table, model, place)})
+
+
 def _matches(text: str, rule: Any) -> bool:
     if rule is None:
         return False
@@ -5011,9 +5017,12 @@ _LITELLM_NAMES = {
     "output_cost_per_audio_token": "output_audio",
 }
 _LITELLM_TIERS = {"_flex": "flex", "_priority": "priority", "_batches": "batch"}
+_SAY_NO_TOKENS = "calls say no tokens that can be meant"
+_RATE_TODAY = "there is a rate today: promptry prices reprice"
 _REPRICED_AT_ONCE = 500
 _COMPUTED = {"cost_usd", "cost_source", "rates", "rate_source", "cache_saved_usd", "buckets", "usage_faults"}
-_COMPUTED |= {"cached_tokens", "cache_write_tokens", "reasoning_tokens"}
+_TOLD_COUNTS = {"cached_tokens", "cache_write_tokens", "reasoning_tokens"}  # computed, or told where there is no usage
+_COMPUTED |= _TOLD_COUNTS
 
 
 def list_costs(
@@ -5088,18 +5097,39 @@ def list_unpriced(days: int = 30, limit: int = 50, before: str | None = None) ->
     rows = query("list_unpriced", since=since, limit=read_limit(limit), offset=read_offset(before))
     for row in rows:
         row["reason"] = _why_unpriced(row)
+    _note_helped(rows, since)
     return page(rows, query("list_unpriced", 1, since=since)[0]["total"], limit, before)
+
+
+def _note_helped(rows: list[dict[str, Any]], since: str) -> None:
+    """Say of the models with a rate today whether it helps: calls are read for these alone."""
+    models = [row["model"] for row in rows if row["reason"] == _RATE_TODAY]
+    found = query("list_unpriced", 2, since=since, models=json.dumps(models)) if models else []
+    helped = {row["model"]: row["meant"] for row in found}
+    for row in rows:
+        if row["model"] in helped and not helped[row["model"]]:
+            row["reason"] = f"the {_SAY_NO_TOKENS}"
+        elif helped.get(row["model"], row["calls"]) < row["calls"]:
+            row["reason"] = f"{_RATE_TODAY}; other {_SAY_NO_TOKENS}"
 
 
 def _why_unpriced(row: dict[str, Any]) -> str:
     if row["model"] is None:
         return "the calls name no model"
     if row["tokens_in"] is None:
-        return "the calls say no tokens that can be meant"
+        return f"the {_SAY_NO_TOKENS}"
     if find_card({"model": row["model"], "provider": row["provider"]}, now_text()) is None:
-        lacks = "" if row["provider"] else "say provider= with the call, or "
-        return f'no rate: {lacks}set [pricing."{row["model"]}"] in promptry.toml'
-    return "there is a rate today: promptry prices reprice"
+        return _why_no_rate(row["model"], row["provider"])
+    return _RATE_TODAY
+
+
+def _why_no_rate(model: str, provider: str | None) -> str:
+    """Say what gives a model a rate: its provider where it is unknown or another one has the model, else our own."""
+    known = providers_of(model)
+    lacks = f" with {provider}" if provider else " without a provider"
+    elsewhere = f"{lacks}, but with {', '.join(known[:3])}{' and others' if known[3:] else ''}" if known else ""
+    ask = "say provider= with the call, or " if known or not provider else ""
+    return f'no rate{elsewhere}: {ask}set [pricing."{model}"] in promptry.toml'
 
 
 def reprice(days: int | None = None, apply: bool = False) -> dict[str, Any]:

@@ -179,6 +179,70 @@ def test_every_model_with_calls_and_no_cost_is_listed_with_its_reason(spent: Non
     assert promptry.run_command(["prices", "check"]) == 1
 
 
+LACKS = [
+    ("gpt-99", "openai", 'no rate: set [pricing."gpt-99"] in promptry.toml'),
+    ("gpt-99", None, 'no rate: say provider= with the call, or set [pricing."gpt-99"] in promptry.toml'),
+    (
+        "llama-3.1-8b-instant",
+        None,
+        "no rate without a provider, but with groq: say provider= with the call, or"
+        ' set [pricing."llama-3.1-8b-instant"] in promptry.toml',
+    ),
+    (
+        "llama-3.1-8b-instant",
+        "my-proxy",
+        "no rate with my-proxy, but with groq: say provider= with the call, or"
+        ' set [pricing."llama-3.1-8b-instant"] in promptry.toml',
+    ),
+]
+
+
+@pytest.mark.parametrize(("model", "provider", "reason"), LACKS)
+def test_a_provider_is_asked_for_where_one_would_help_or_none_is_said(
+    store: Path, model: str, provider: str | None, reason: str
+) -> None:
+    track_invocation("p", model=model, provider=provider, usage=USAGE)
+    assert [row["reason"] for row in list_unpriced()["items"]] == [reason]
+
+
+def test_many_providers_are_not_all_named(store: Path, tmp_path: Path) -> None:
+    row = {"input_cost_per_token": 1e-06, "output_cost_per_token": 2e-06}
+    table = {f"p{number}/gpt-99": {**row, "litellm_provider": f"p{number}"} for number in range(5)}
+    (tmp_path / "lite.json").write_text(json.dumps(table))
+    promptry.import_prices(tmp_path / "lite.json")
+    track_invocation("p", model="gpt-99", provider="nobody", usage=USAGE)
+    (found,) = list_unpriced()["items"]
+    assert found["reason"].startswith(
+        "no rate with nobody, but with p0, p1, p2 and others: say provider= with the call"
+    )
+
+
+FAULTY = {**USAGE, "prompt_tokens_details": {"cached_tokens": 4000}}
+NO_TOKENS = "the calls say no tokens that can be meant"
+RATE_TODAY = "there is a rate today: promptry prices reprice"
+
+
+@pytest.mark.parametrize(
+    ("usages", "reason"),
+    [
+        ([FAULTY], NO_TOKENS),
+        ([FAULTY, {"prompt_tokens": -1, "completion_tokens": 1}], NO_TOKENS),
+        ([USAGE, FAULTY], f"{RATE_TODAY}; other {NO_TOKENS[4:]}"),
+        ([FAULTY, USAGE], f"{RATE_TODAY}; other {NO_TOKENS[4:]}"),
+        ([USAGE, USAGE], RATE_TODAY),
+    ],
+)
+def test_repricing_is_advised_only_where_it_can_help(store: Path, tmp_path: Path, usages: Any, reason: str) -> None:
+    """The first in the list is what can be acted on."""
+    for usage in usages:
+        call("p", "gpt-99", usage=usage)
+    set_rate(tmp_path, input=10, output=20)
+    assert [row["reason"] for row in list_unpriced()["items"]] == [reason]
+    reprice(apply=True)
+    left = [NO_TOKENS] if FAULTY in usages else []
+    assert [row["reason"] for row in list_unpriced()["items"]] == left
+
+
 def test_a_ledger_without_gaps_passes_the_check(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     call("p")
     assert promptry.run_command(["prices", "check"]) == 0

@@ -5135,9 +5135,10 @@ def _why_no_rate(model: str, provider: str | None) -> str:
 def reprice(days: int | None = None, apply: bool = False) -> dict[str, Any]:
     """Work the costs of history out again from the usage that was kept, at the rates of each call's own day.
 
-    Costs that the caller gave stay. Without `apply` nothing is written. Doing it again changes nothing. Shape: items
-    [{model, calls, changed, before_usd, after_usd, unpriced_before, unpriced_after}], changed, applied. Writes:
-    invocations; a changed call keeps what it had under `repriced`.
+    Costs that the caller gave stay, and so do those of calls whose rate nobody knows any more (`kept`). Without `apply`
+    nothing is written. Doing it again changes nothing. Shape: items [{model, calls, changed, kept, before_usd,
+    after_usd, unpriced_before, unpriced_after}], changed, kept, applied. Writes: invocations; a changed call keeps what
+    it had under `repriced`.
     """
     since, after = "" if days is None else read_days(days), 0
     models: dict[str, dict[str, Any]] = {}
@@ -5148,7 +5149,8 @@ def reprice(days: int | None = None, apply: bool = False) -> dict[str, Any]:
             with transact() as connection:
                 connection.executemany("UPDATE invocations SET metadata = ? WHERE id = ? AND metadata = ?", changes)
     items = sorted(models.values(), key=lambda row: -row["calls"])
-    return {"items": items, "changed": sum(row["changed"] for row in items), "applied": apply}
+    changed, kept = (sum(row[key] for row in items) for key in ("changed", "kept"))
+    return {"items": items, "changed": changed, "kept": kept, "applied": apply}
 
 
 _SOME_COMPUTED = """SELECT id, created_at, metadata FROM invocations
@@ -5162,8 +5164,11 @@ def _repriced(row: dict[str, Any], models: dict[str, dict[str, Any]]) -> tuple[s
         return None
     if old.get("cost_source") is None and not old.keys().isdisjoint({"cost", "cost_usd"}):
         return None
-    new = {key: value for key, value in old.items() if key not in _COMPUTED}
+    told = _TOLD_COUNTS if old.get("usage") is None else set()
+    new = {key: value for key, value in old.items() if key not in _COMPUTED or key in told}
     note_money(new, row["created_at"])
+    is_kept = old.get("cost_source") == "computed" != new["cost_source"] and "usage_faults" not in new
+    new = old if is_kept else new
     before, after = old.get("cost_usd"), new.get("cost_usd")
     name = str(old.get("model") or "-")
     known = models.setdefault(
@@ -5173,14 +5178,14 @@ def _repriced(row: dict[str, Any], models: dict[str, dict[str, Any]]) -> tuple[s
     for key, cost in (("before", before), ("after", after)):
         known[f"unpriced_{key}"] += cost is None
         known[f"{key}_usd"] = cost if known[f"{key}_usd"] is None else known[f"{key}_usd"] + (cost or 0.0)
-    known.update(calls=known["calls"] + 1, changed=known["changed"] + differs)
+    known.update(calls=known["calls"] + 1, changed=known["changed"] + differs, kept=known["kept"] + is_kept)
     if not differs:
         return None
     new.setdefault("repriced", {"cost_usd": before, "rate_source": old.get("rate_source"), "at": now_text()})
     return write_json(new), row["id"], row["metadata"]
 
 
-_REPRICE_COUNTS = ("calls", "changed", "unpriced_before", "unpriced_after")
+_REPRICE_COUNTS = ("calls", "changed", "kept", "unpriced_before", "unpriced_after")
 _REPRICE_SUMS = ("before_usd", "after_usd")
 
 
@@ -8091,6 +8096,7 @@ def render_repriced(found: dict[str, Any]) -> str:
     """Lay out what history costs at the rates known today beside what was written."""
     columns = {"model": "model", "calls": "calls", "changed": "changed", "before_usd": "usd before"}
     columns |= {"after_usd": "usd after", "unpriced_before": "unpriced before", "unpriced_after": "after"}
+    columns |= {"kept": "kept, no rate now"} if found["kept"] else {}
     end = "written." if found["applied"] else "nothing is written yet: --apply writes it."
     changed = f"{found['changed']:,} calls change; {end}" if found["changed"] else "No call changes."
     return "\n\n".join([render_table(columns, found["items"]), changed] if found["items"] else [changed])

@@ -303,6 +303,49 @@ def test_costs_that_the_caller_gave_stay(store: Path, raw: sqlite3.Connection) -
     assert list(raw.iterdump()) == before
 
 
+def test_a_cost_whose_rate_is_known_no_more_stays(
+    store: Path, tmp_path: Path, raw: sqlite3.Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_rate(tmp_path, input=10, output=20)
+    call("p", "gpt-99")
+    call("p", "gpt-99", usage={"prompt_tokens": 1, "completion_tokens": 1, "cost": 0.5})
+    call("p", "gpt-98")
+    cost = promptry.get_call("1")["metadata"]["cost_usd"]
+    (tmp_path / "promptry.toml").write_text('[store]\npath = "store.db"\n')
+    promptry.forget_settings()
+    before = list(raw.iterdump())
+    for apply in (False, True, True):
+        found = reprice(apply=apply)
+        row, other = found["items"]
+        assert (row["model"], row["calls"], row["changed"], row["kept"], row["unpriced_after"]) == (
+            "gpt-99",
+            2,
+            0,
+            2,
+            0,
+        )
+        assert row["after_usd"] == row["before_usd"] == pytest.approx(cost + 30e-6)
+        assert (other["kept"], other["unpriced_after"], found["changed"], found["kept"]) == (0, 1, 0, 2)
+        assert list(raw.iterdump()) == before, "cost, rates and their source are what they were"
+    assert promptry.run_command(["prices", "reprice", "--apply"]) == 0
+    said = capsys.readouterr().out
+    assert "kept, no rate now" in said and said.endswith("No call changes.\n")
+
+
+def test_a_cost_of_tokens_that_cannot_be_meant_does_not_stay(store: Path, raw: sqlite3.Connection) -> None:
+    facts = {"model": "gpt-4o", "provider": "openai", "usage": FAULTY, "cost_usd": 1.5, "cost_source": "computed"}
+    raw.execute("INSERT INTO invocations (prompt_name, metadata) VALUES ('p', ?)", (json.dumps(facts),))
+    found = reprice(apply=True)
+    assert (found["changed"], found["kept"]) == (1, 0)
+    assert promptry.get_call("1")["metadata"]["cost_source"] == "unpriced"
+
+
+def test_the_counts_that_a_caller_told_are_repriced_as_they_were_priced(store: Path) -> None:
+    call("p", usage=None, tokens_in=1000, tokens_out=100, cached_tokens=400)
+    assert promptry.get_call("1")["metadata"]["cost_usd"] == pytest.approx(COST)
+    assert reprice(apply=True)["changed"] == 0
+
+
 def test_rates_of_the_calls_own_day_count(store: Path, raw: sqlite3.Connection) -> None:
     """A call keeps the price of its day, so a price that fell later changes nothing."""
     call("p")

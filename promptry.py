@@ -5192,20 +5192,35 @@ _REPRICE_SUMS = ("before_usd", "after_usd")
 def import_prices(path: Path) -> dict[str, Any]:
     """Take a price table, LiteLLM's or genai-prices' JSON, into the store, where it goes before the one stamped in.
 
-    Shape: {source, models, version}. Errors: WrongUse for a file that is none. Writes: datasets.
+    It replaces the table imported before. Shape: {source, models, version, replaced: {source, models} or None}. Errors:
+    WrongUse for a file that is none, and for a rate that cannot be meant. Writes: datasets.
     """
     try:
         raw = json.loads(path.read_text(encoding="utf-8-sig"), parse_float=Decimal)
     except (OSError, ValueError, RecursionError) as error:
         raise WrongUse(f"{path} is no price table: {error}.", "Give a JSON file.") from None
     table = compact_prices(raw, f"{path.name} of {now_text()[:10]}")
+    before = _newest_import()
     version = write_dataset(IMPORTED, [plain_json(table)])
-    newest = fetch("SELECT max(version) AS version FROM datasets WHERE name = ?", (IMPORTED,))[0]["version"]
-    if version != newest:  # this table was in force before another one: it comes again as the newest
+    if before is not None and version < before["version"]:  # in force before another one: it comes again as the newest
         version = write_dataset(IMPORTED, [plain_json({**table, "again": now_text()})])
     forget_imported_prices()
-    models = sum(len(provider["models"]) for provider in table["providers"].values())
-    return {"source": table["source"], "models": models, "version": version}
+    told = {"source": table["source"], "models": _count_models(table), "version": version}
+    replaced = None if before is None or version == before.pop("version") else before
+    return {**told, "replaced": replaced}
+
+
+def _newest_import() -> dict[str, Any] | None:
+    """Return what is known of the table imported last: {source, models, version}, or None."""
+    rows = fetch("SELECT items, version FROM datasets WHERE name = ? ORDER BY version DESC LIMIT 1", (IMPORTED,))
+    if not rows:
+        return None
+    table = json.loads(rows[0]["items"])[0]
+    return {"source": table["source"], "models": _count_models(table), "version": rows[0]["version"]}
+
+
+def _count_models(table: dict[str, Any]) -> int:
+    return sum(len(provider["models"]) for provider in table["providers"].values())
 
 
 def compact_prices(raw: Any, source: str) -> dict[str, Any]:
@@ -8748,10 +8763,20 @@ def cli_list_prices(as_json: bool, **asked: Any) -> None:
 @cli_argument("file")
 @DB_OPTION
 def cli_import_prices(file: str) -> None:
-    """Take LiteLLM's or genai-prices' JSON into the store; it goes before the table that promptry carries."""
+    """Take LiteLLM's or genai-prices' JSON into the store; it goes before the table that promptry carries.
+
+    One import replaces the one before, with all its models: put what you need into one file.
+    """
     found = import_prices(Path(file))
-    models = "1 model" if found["models"] == 1 else f"{found['models']:,} models"
-    click.echo(f"The prices of {models} from {found['source']} go before those that promptry carries.")
+    old = found["replaced"]
+    click.echo(
+        f"The prices of {_models_text(found)} from {found['source']} go before those that promptry carries."
+        + (f" They replace {_models_text(old)} of {old['source']}." if old else "")
+    )
+
+
+def _models_text(found: dict[str, Any]) -> str:
+    return "1 model" if found["models"] == 1 else f"{found['models']:,} models"
 
 
 @cli_command("prices reprice")

@@ -377,7 +377,9 @@ def test_an_imported_table_goes_before_the_one_stamped_in(store: Path, tmp_path:
     file.write_text(json.dumps({"sample_spec": {}, "gpt-99": row, "gpt-4o": row}))
     call("p", "gpt-99")
     assert promptry.run_command(["prices", "import", str(file)]) == 0
-    assert capsys.readouterr().out.startswith("The prices of 2 models from litellm.json of ")
+    today = promptry.now_text()[:10]
+    first = f"The prices of 2 models from litellm.json of {today} go before those that promptry carries."
+    assert capsys.readouterr().out == f"{first}\n"
     call("p", "gpt-99")
     call("p")
     costs = [promptry.get_call(id)["metadata"].get("cost_usd") for id in "123"]
@@ -398,6 +400,30 @@ def test_a_table_imported_again_after_another_is_in_force_again(store: Path, tmp
         return promptry.get_call(str(id))["metadata"].get("cost_usd")
 
     assert [rate(usd) for usd in (0.25, 0.5, 0.25, 0.25, 0.5)] == [0.25, 0.5, 0.25, 0.25, 0.5]
+
+
+def test_an_import_says_what_it_replaces(store: Path, tmp_path: Path, capsys: Any, raw: sqlite3.Connection) -> None:
+    def take(name: str, *models: str) -> str:
+        row = {"litellm_provider": "openai", "input_cost_per_token": 1e-06, "output_cost_per_token": 2e-06}
+        (tmp_path / name).write_text(json.dumps(dict.fromkeys(models, row)))
+        assert promptry.run_command(["prices", "import", str(tmp_path / name)]) == 0
+        return str(capsys.readouterr().out.partition("promptry carries.")[2])
+
+    today = promptry.now_text()[:10]
+    assert take("lite.json", "a", "b") == "\n"
+    assert take("lite.json", "a", "b") == "\n", "the same table again replaces nothing"
+    assert take("one.json", "c") == f" They replace 2 models of lite.json of {today}.\n"
+    assert promptry.list_prices("a", "openai")["items"][0]["source"].startswith("genai-prices"), "a is gone"
+    assert take("lite.json", "a", "b") == f" They replace 1 model of one.json of {today}.\n"
+    assert promptry.import_prices(tmp_path / "one.json")["replaced"] == {
+        "source": f"lite.json of {today}",
+        "models": 2,
+    }
+
+
+def test_the_help_says_that_one_import_replaces_another(capsys: pytest.CaptureFixture[str]) -> None:
+    assert promptry.run_command(["prices", "import", "--help"]) == 0
+    assert "One import replaces the one before" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -7495,7 +7495,7 @@ def list_suites(
     verdict}], total, next. Errors: ConfigError for a module that cannot be loaded.
     """
     registered = _registered_suites(module, python)
-    rows = {row["suite"]: row for row in query("list_suites")}
+    rows = {row["suite"]: row for row in query("list_suites", limit=-1)}
     empty = dict.fromkeys(("last_run", "last_at", "prompt_version", "passed", "score", "verdict"))
     for name, found in registered.items():
         rows.setdefault(name, {"suite": name, "runs": 0, "prompt_name": found["prompt"], **empty})

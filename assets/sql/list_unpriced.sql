@@ -3,7 +3,8 @@ WITH found AS (
     SELECT model, count(*) AS calls, min(day) AS first_day, max(day) AS last_day, sum(tokens_in) AS tokens_in,
            sum(tokens_out) AS tokens_out, max(id) AS last_id
     FROM invocations INDEXED BY calls_by_day
-    WHERE day >= :since AND cost_usd IS NULL AND (status <> 'error' OR tokens_in > 0) AND status <> 'reserved'
+    WHERE day >= coalesce(:since, date('now', '-29 days')) AND cost_usd IS NULL
+      AND (status <> 'error' OR tokens_in > 0) AND status <> 'reserved'
     GROUP BY model
 )
 SELECT model, json_extract((SELECT metadata FROM invocations WHERE id = last_id), '$.provider') AS provider, calls,

@@ -406,7 +406,8 @@ _KEYS = {
         "if_unreadable": _Key("budget_if_unreadable", str, "allow or refuse", choices=("allow", "refuse")),
     },
 }
-_RATE = _Key("", float, "US dollars per million tokens (searches and requests: per thousand)", (0, 10**6))
+MAX_RATE_USD = 10**6
+_RATE = _Key("", float, "US dollars per million tokens (searches and requests: per thousand)", (0, MAX_RATE_USD))
 _PRICE_KEYS = {
     **dict.fromkeys(("input", "output", "cache_read", "cache_write", "cache_write_5m", "cache_write_1h"), _RATE),
     **dict.fromkeys(("reasoning", "input_audio", "output_audio", "cache_read_audio", "input_image"), _RATE),
@@ -2406,12 +2407,16 @@ _Term = tuple[str, int, tuple[_Path, ...]]
 
 
 class Usage(NamedTuple):
-    """Inclusive totals, disjoint buckets {name: tokens or units}, and the paths of the fields that cannot be meant."""
+    """Inclusive totals, disjoint buckets {name: tokens or units}, the paths of the fields that cannot be meant.
+
+    Buckets of zero are left out; `says_cached` tells a call that had nothing from a cache from one that does not say.
+    """
 
     tokens_in: int | None
     tokens_out: int | None
     buckets: dict[str, int]
     faults: list[str]
+    says_cached: bool = False
 
 
 class _Shape(NamedTuple):
@@ -2542,7 +2547,7 @@ def _read_shape(shape: _Shape, usage: dict[str, Any], maker: str = "") -> Usage:
         inside[shape.sides[bucket]] += count
     if total is not None and not faults and total != tokens_in + tokens_out:
         excess, reasoning = total - tokens_in - tokens_out, buckets.get("reasoning", 0)
-        if excess == reasoning or (not reasoning and _GOOGLE.search(maker)):
+        if excess == reasoning or (excess > 0 and not reasoning and _GOOGLE.search(maker)):
             tokens_out += excess
             inside["output"] += excess - reasoning
             buckets["reasoning"] = excess
@@ -2555,7 +2560,7 @@ def _read_shape(shape: _Shape, usage: dict[str, Any], maker: str = "") -> Usage:
     if faults:
         return Usage(tokens_in or None, tokens_out or None, {}, list(dict.fromkeys(faults)))
     found = {bucket: count for bucket, count in buckets.items() if count}
-    return Usage(tokens_in if knows_input else None, tokens_out, found, faults)
+    return Usage(tokens_in if knows_input else None, tokens_out, found, faults, "cache_read" in buckets)
 
 
 def _too_great(shape: _Shape, usage: dict[str, Any], side: str) -> str:
@@ -2687,25 +2692,6 @@ def _camel(key: str) -> str:
 # that it was charged at and where they came from.
 
 IMPORTED = "promptry/prices"
-_RATE_NAMES = {
-    "cache_audio_read_mtok": "cache_read_audio",
-    "cache_image_read_mtok": "cache_read_image",
-    "cache_video_read_mtok": "cache_read_video",
-    "output_reasoning_mtok": "reasoning",
-    "audio_hours": "audio_seconds",
-    "input_audio_hours": "input_audio_seconds",
-}
-_LITELLM_NAMES = {
-    "input_cost_per_token": "input",
-    "output_cost_per_token": "output",
-    "cache_read_input_token_cost": "cache_read",
-    "cache_creation_input_token_cost": "cache_write",
-    "cache_creation_input_token_cost_above_1hr": "cache_write_1h",
-    "output_cost_per_reasoning_token": "reasoning",
-    "input_cost_per_audio_token": "input_audio",
-    "output_cost_per_audio_token": "output_audio",
-}
-_LITELLM_TIERS = {"_flex": "flex", "_priority": "priority", "_batches": "batch"}
 _IMPORTED_TTL_S = 60.0
 _RULES: dict[str, Callable[[str, str], bool]] = {
     "=": lambda text, rule: text == rule,
@@ -2860,7 +2846,7 @@ def _make_card(
         own = _own_rates(name, provider)
         if own is not None:
             return RateCard("promptry.toml", ((-1, own),), {}), True
-    for table in filter(None, (_imported.table, _stamped())):
+    for table in filter(None, (_imported.table, stamped_prices())):
         for name in names:
             model = _find_model(table, name, provider)
             if model is not None:
@@ -2879,11 +2865,16 @@ def _own_rates(name: str, provider: str | None) -> dict[str, Decimal] | None:
 
 
 def _find_model(table: dict[str, Any], name: str, provider: str | None) -> _Model | None:
-    """Find a model by the rules of a price table; a date without dashes is tried with them too."""
+    """Find a model by the rules of a price table; a date without dashes is tried with them too.
+
+    The ids of LiteLLM say the provider in ways that no rule knows, and stand once in its table: they go first. The
+    stamped table stays what genai-prices makes of it.
+    """
     ref = name.lower()
-    found = _find_provider(table, ref, provider)
+    exact = _find_exact(table, ref) if _is_open(provider) and table is not stamped_prices() else None
+    found = None if exact and table.get("has_unique_ids") else _find_place(table, ref, provider)
     if found is None:
-        return None
+        return exact
     place, ref = found
     dashed = re.sub(r"-(20\d\d)(0[1-9]|1[0-2])([0-3]\d)(?=-|:|$)", r"-\1-\2-\3", ref)
     for text in dict.fromkeys((ref, dashed)):
@@ -2891,24 +2882,52 @@ def _find_model(table: dict[str, Any], name: str, provider: str | None) -> _Mode
             for key, rule, prices, variants in table["providers"].get(other, {"models": ()})["models"]:
                 if _matches(text, rule):
                     return _Model(f"{table['source']} {other}/{key}", prices, [] if number else variants)
-    return None
+    return exact
 
 
-def _find_provider(table: dict[str, Any], ref: str, provider: str | None) -> tuple[str, str] | None:
-    """Find a provider by its id or another name of it, else by the model; returns it and the model's own name."""
+def _find_exact(table: dict[str, Any], ref: str) -> _Model | None:
+    """Find a model by its very id where one provider of a table alone has it."""
+    rows = ((place, row) for place, entry in table["providers"].items() for row in entry["models"])
+    owners = {place: row for place, row in rows if row[0].lower() == ref}
+    if len(owners) != 1:
+        return None
+    ((place, (key, _, prices, variants)),) = owners.items()
+    return _Model(f"{table['source']} {place}/{key}", prices, variants)
+
+
+def _find_place(table: dict[str, Any], ref: str, provider: str | None) -> tuple[str, str] | None:
+    """Find the provider that is given, else that of the model; returns it and the model's own name."""
     providers = table["providers"]
+    if provider and not _is_open(provider):
+        given = find_provider(providers, provider)
+        return None if given is None else (given, ref)
     head, _, rest = ref.partition("/")
-    wanted = provider.lower().strip() if provider else None
-    if wanted not in {None, "litellm"}:
-        named = (key for key, entry in providers.items() if _matches(wanted, entry.get("names")))
-        place = wanted if wanted in providers else next(named, None)
-        return None if place is None else (place, ref)
-    if wanted == "litellm" and rest and head in providers:
-        return head, rest
+    is_prefix = bool(rest) and (table is not stamped_prices() or head in providers)
+    home = find_provider(providers, head) if is_prefix else None
+    if home and (provider or table.get("has_unique_ids")):
+        return home, rest
     place = next((key for key, entry in providers.items() if _matches(ref, entry.get("knows"))), None)
-    if rest and head in providers and (place is None or place == head):
-        return head, rest
+    if home and place in {None, home}:
+        return home, rest
     return None if place is None else (place, ref)
+
+
+def _is_open(provider: str | None) -> bool:
+    """Tell whether a call leaves open whose model it is: LiteLLM calls all of them."""
+    return not provider or provider.lower().strip() == "litellm"
+
+
+def find_provider(providers: dict[str, Any], name: str) -> str | None:
+    """Find a provider of a price table by its id, or by another name of it."""
+    wanted = name.lower().strip()
+    named = (key for key, entry in providers.items() if _matches(wanted, entry.get("names")))
+    return wanted if wanted in providers else next(named, None)
+
+
+def providers_of(model: str) -> list[str]:
+    """Return the providers whose model of that name has a rate in our tables, in order."""
+    tables = list(filter(None, (_imported.table, stamped_prices())))
+    return sorted({place for table in tables for place in table["providers"] if _find_model(table, model, place)})
 
 
 def _matches(text: str, rule: Any) -> bool:
@@ -2955,7 +2974,7 @@ def _steps(prices: dict[str, Any]) -> tuple[tuple[int, dict[str, Decimal]], ...]
 
 def find_provider_by_url(url: str) -> str | None:
     """Find the provider whose API is at an address, or None."""
-    entries = _stamped()["providers"].items()
+    entries = stamped_prices()["providers"].items()
     return next((key for key, entry in entries if entry.get("api") and re.match(entry["api"], url)), None)
 
 
@@ -2973,7 +2992,8 @@ def unit_sizes() -> dict[str, int]:
 
 
 @functools.cache
-def _stamped() -> dict[str, Any]:
+def stamped_prices() -> dict[str, Any]:
+    """Return the price table that promptry carries: {source, providers {id: {api, names, knows, also, models}}}."""
     table: dict[str, Any] = json.loads(asset("prices.json"), parse_float=Decimal)
     return table
 
@@ -2981,13 +3001,13 @@ def _stamped() -> dict[str, Any]:
 def list_prices(
     model: str | None = None, provider: str | None = None, limit: int = 50, before: str | None = None
 ) -> dict[str, Any]:
-    """List the rates of today, those of promptry.toml first; `model` finds any part of an id.
+    """List the rates of today, those of promptry.toml first; `model` finds any part of an id, in any case.
 
     Shape: items [{provider, model, source, rates {price key: rate}, tiers [{above, rates}]}], total, next. Units: USD
     per million tokens, above in tokens of input; web searches and requests per thousand, audio per hour.
     """
     _refresh(PATIENCE_S)
-    rows = [row for row in _all_prices(now_text()) if (model or "") in row["model"]]
+    rows = [row for row in _all_prices(now_text()) if (model or "").lower() in row["model"].lower()]
     rows = [row for row in rows if provider in {None, row["provider"]}]
     start = read_offset(before)
     return page(rows[start : start + read_limit(limit)], len(rows), limit, before)
@@ -2996,7 +3016,7 @@ def list_prices(
 def _all_prices(at: str) -> Iterator[dict[str, Any]]:
     for name, rates in settings_or_default().pricing:
         yield {"provider": None, "model": name, "source": "promptry.toml", "rates": rates, "tiers": []}
-    for table in filter(None, (_imported.table, _stamped())):
+    for table in filter(None, (_imported.table, stamped_prices())):
         for provider, entry in table["providers"].items():
             for key, _, prices, variants in entry["models"]:
                 steps = _steps(_prices_at(_Model("", prices, variants), {}, at)[0])
@@ -3008,121 +3028,6 @@ def _all_prices(at: str) -> Iterator[dict[str, Any]]:
                     "rates": base["rates"],
                     "tiers": tiers,
                 }
-
-
-def compact_prices(raw: Any, source: str) -> dict[str, Any]:
-    """Return a price table made from the JSON of LiteLLM or of genai-prices; raises WrongUse for another file."""
-    if isinstance(raw, dict) and isinstance(raw.get("providers"), list):
-        raw = raw["providers"]
-    with contextlib.suppress(LookupError, TypeError, ValueError, AttributeError, ArithmeticError, re.error):
-        listed = isinstance(raw, list)
-        providers = {row["id"]: _compact_provider(row) for row in raw} if listed else _compact_litellm(raw)
-        if _is_usable(providers):
-            return {"source": source, "providers": providers}
-    raise WrongUse(
-        f"{source} is no price table.",
-        "Give LiteLLM's model_prices_and_context_window.json or the data.json of genai-prices.",
-    )
-
-
-def _is_usable(providers: dict[str, Any]) -> bool:
-    """Tell whether a table holds models and only finite rates; what would break at a call raises here."""
-    models = [model for entry in providers.values() for model in entry["models"]]
-    tables = [row[-1] for _, _, prices, variants in models for row in (prices[0], *prices, *variants)]
-    rates = (rate for table in tables for _, step in _steps(table) for rate in step.values())
-    return bool(models) and all(rate.is_finite() for rate in rates)
-
-
-def _compact_provider(raw: dict[str, Any]) -> dict[str, Any]:
-    """Return a provider of genai-prices: api, names and knows as rules, also (whose models it serves), models."""
-    entry = {
-        "api": raw.get("api_pattern"),
-        "names": _compact_rule(raw.get("provider_match")),
-        "knows": _compact_rule(raw.get("model_match")),
-        "also": raw.get("fallback_model_providers"),
-    }
-    models = [
-        [
-            model["id"],
-            _compact_rule(model["match"]),
-            _compact_conditions(model["prices"]),
-            [
-                [variant["when"], _compact_condition(variant.get("constraint")), _compact_rates(variant["prices"])]
-                for variant in model.get("price_variants") or ()
-            ],
-        ]
-        for model in raw["models"]
-    ]
-    return {**{key: value for key, value in entry.items() if value}, "models": models}
-
-
-def _compact_rule(raw: Any) -> Any:
-    if not raw:
-        return None
-    ((kind, value),) = raw.items()
-    if kind in {"or", "and"}:
-        return ["|" if kind == "or" else "&", *map(_compact_rule, value)]
-    sign = {"equals": "=", "starts_with": "^", "ends_with": "$", "contains": "~", "regex": "/"}[kind]
-    return sign + (re.compile(value).pattern if kind == "regex" else value.lower())
-
-
-def _compact_conditions(raw: Any) -> list[Any]:
-    if isinstance(raw, dict):
-        return [[None, _compact_rates(raw)]]
-    return [[_compact_condition(entry.get("constraint")), _compact_rates(entry["prices"])] for entry in raw]
-
-
-def _compact_condition(raw: dict[str, Any] | None) -> Any:
-    if not raw:
-        return None
-    if "start_date" in raw:
-        return str(raw["start_date"])
-    return [str(raw["start_time"])[:5], str(raw["end_time"])[:5]]
-
-
-def _compact_rates(raw: dict[str, Any]) -> dict[str, Any]:
-    rates = {}
-    for name, price in raw.items():
-        key = _RATE_NAMES.get(name) or name.removesuffix("_mtok").removesuffix("_kcount")
-        if isinstance(price, dict):
-            rates[key] = [price["base"], *([tier["start"], tier["price"]] for tier in price["tiers"])]
-        elif price is not None:
-            rates[key] = price
-    return rates
-
-
-def _compact_litellm(raw: dict[str, Any]) -> dict[str, Any]:
-    """Return the providers of LiteLLM's table, each model under its exact name with and without the provider's."""
-    providers: dict[str, Any] = {}
-    for name, row in raw.items():
-        rates = _litellm_rates(row, "") if isinstance(row, dict) and name != "sample_spec" else {}
-        if "input" not in rates or not isinstance(row.get("litellm_provider"), str):
-            continue
-        label = row["litellm_provider"].lower()
-        found = _find_provider(_stamped(), "", label)
-        place = found[0] if found else label
-        known = {key: value for key, value in _stamped()["providers"].get(place, {}).items() if key != "models"}
-        bare = name.lower().removeprefix(f"{label}/")
-        rule = ["|", f"={bare}", f"={name.lower()}"]
-        tiers = ((tier, _litellm_rates(row, suffix)) for suffix, tier in _LITELLM_TIERS.items())
-        model = [name, rule, [[None, rates]], [[{"service_tier": tier}, None, own] for tier, own in tiers if own]]
-        providers.setdefault(place, {**known, "models": []})["models"].append(model)
-    return providers
-
-
-def _litellm_rates(row: dict[str, Any], suffix: str) -> dict[str, Any]:
-    rates: dict[str, Any] = {}
-    for name, key in _LITELLM_NAMES.items():
-        base = row.get(name + suffix)
-        if isinstance(base, (int, float, Decimal)) and not isinstance(base, bool):
-            tiers = [
-                [int(found[1]) * 1000, Decimal(str(rate)) * 1_000_000]
-                for field, rate in row.items()
-                if (found := re.fullmatch(f"{name}_above_([0-9]+)k_tokens{suffix}", field)) and rate is not None
-            ]
-            price = Decimal(str(base)) * 1_000_000
-            rates[key] = [price, *sorted(tiers)] if tiers else price
-    return rates
 
 
 # ======================================================================================
@@ -3426,6 +3331,8 @@ def _note_usage(facts: dict[str, Any], tells: bool = True) -> None:
         facts["tokens_in"] = found.tokens_in
     if found.tokens_out is not None:
         facts["tokens_out"] = found.tokens_out
+    if found.says_cached:
+        facts["cached_tokens"] = 0
     if found.buckets:
         facts.update(token_totals(found.buckets), buckets=found.buckets)
     if found.faults:
@@ -5279,20 +5186,43 @@ def _dataset_hash(items: str, metadata: str | None) -> str:
 
 
 # ======================================================================================
-# === COSTS: what was spent and on what, which models have no rate, and history at today's rates
+# === COSTS: what was spent and on what, which models have no rate, history at today's rates, price tables read in
 # ======================================================================================
-# Uses: ERRORS, CLOCK, STORE, ROWS, SCOPE, PRICES, INVOCATIONS, DATASETS.   Writes: invocations.
+# Uses: ERRORS, CLOCK, SETTINGS, STORE, ROWS, SCOPE, PRICES, INVOCATIONS, DATASETS.   Writes: invocations.
 # Public: list_costs, list_unpriced, reprice, import_prices.
 #
 # One pass over the ledger's index at the finest grain, folded in memory by what is asked for. A total never hides the
-# calls without a cost: their number stands beside it, and a sum of none is unknown, not zero.
+# calls without a cost: their number stands beside it, and a sum of none is unknown, not zero. A price table is read
+# whole or not at all: one rate that cannot be meant would make money of nothing.
 
 COST_GROUPS = ("module", "prompt", "version", "model", "day", "origin")
 _COUNTS = ("calls", "errors", "unpriced")
 _SUMS = ("cost_usd", "cache_saved_usd", "tokens_in", "tokens_out", "cached_tokens", "template_tokens", "payload_tokens")
+_RATE_NAMES = {
+    "cache_audio_read_mtok": "cache_read_audio",
+    "cache_image_read_mtok": "cache_read_image",
+    "cache_video_read_mtok": "cache_read_video",
+    "output_reasoning_mtok": "reasoning",
+    "audio_hours": "audio_seconds",
+    "input_audio_hours": "input_audio_seconds",
+}
+_LITELLM_NAMES = {
+    "input_cost_per_token": "input",
+    "output_cost_per_token": "output",
+    "cache_read_input_token_cost": "cache_read",
+    "cache_creation_input_token_cost": "cache_write",
+    "cache_creation_input_token_cost_above_1hr": "cache_write_1h",
+    "output_cost_per_reasoning_token": "reasoning",
+    "input_cost_per_audio_token": "input_audio",
+    "output_cost_per_audio_token": "output_audio",
+}
+_LITELLM_TIERS = {"_flex": "flex", "_priority": "priority", "_batches": "batch"}
+_SAY_NO_TOKENS = "calls say no tokens that can be meant"
+_RATE_TODAY = "there is a rate today: promptry prices reprice"
 _REPRICED_AT_ONCE = 500
 _COMPUTED = {"cost_usd", "cost_source", "rates", "rate_source", "cache_saved_usd", "buckets", "usage_faults"}
-_COMPUTED |= {"cached_tokens", "cache_write_tokens", "reasoning_tokens"}
+_TOLD_COUNTS = {"cached_tokens", "cache_write_tokens", "reasoning_tokens"}  # computed, or told where there is no usage
+_COMPUTED |= _TOLD_COUNTS
 
 
 def list_costs(
@@ -5309,7 +5239,8 @@ def list_costs(
     Shape: items [{keys of `by`, calls, errors, unpriced, cost_usd, cache_saved_usd, tokens_in, tokens_out,
     cached_tokens, cached_share, template_tokens, payload_tokens}], total, next; sum and origins [{origin}] have the
     same keys. `origin` is app, eval, judge, playground or all; origins always tells each apart. Units: USD, tokens;
-    template_tokens are estimated as characters / 4 of the version's text. Errors: WrongUse.
+    cached_share is of the input of the calls that say how much was cached, None where none does; template_tokens are
+    estimated as characters / 4 of the version's text. Errors: WrongUse.
     """
     if by not in COST_GROUPS:
         raise WrongUse(f"Costs are not told by {by!r}.", nearest(by, COST_GROUPS) or ", ".join(COST_GROUPS))
@@ -5352,8 +5283,8 @@ def _summed(rows: list[dict[str, Any]]) -> dict[str, Any]:
     for key in _SUMS:
         known = [row[key] for row in rows if row[key] is not None]
         found[key] = (math.fsum(known) if key.endswith("_usd") else sum(known)) if known else None
-    known_in = found["tokens_in"]
-    found["cached_share"] = (found["cached_tokens"] or 0) / known_in if known_in else None
+    told_in = sum(row["told_in"] or 0 for row in rows)
+    found["cached_share"] = found["cached_tokens"] / told_in if found["cached_tokens"] is not None and told_in else None
     return found
 
 
@@ -5366,26 +5297,48 @@ def list_unpriced(days: int = 30, limit: int = 50, before: str | None = None) ->
     rows = query("list_unpriced", since=since, limit=read_limit(limit), offset=read_offset(before))
     for row in rows:
         row["reason"] = _why_unpriced(row)
+    _note_helped(rows, since)
     return page(rows, query("list_unpriced", 1, since=since)[0]["total"], limit, before)
+
+
+def _note_helped(rows: list[dict[str, Any]], since: str) -> None:
+    """Say of the models with a rate today whether it helps: calls are read for these alone."""
+    models = [row["model"] for row in rows if row["reason"] == _RATE_TODAY]
+    found = query("list_unpriced", 2, since=since, models=json.dumps(models)) if models else []
+    helped = {row["model"]: row["meant"] for row in found}
+    for row in rows:
+        if row["model"] in helped and not helped[row["model"]]:
+            row["reason"] = f"the {_SAY_NO_TOKENS}"
+        elif helped.get(row["model"], row["calls"]) < row["calls"]:
+            row["reason"] = f"{_RATE_TODAY}; other {_SAY_NO_TOKENS}"
 
 
 def _why_unpriced(row: dict[str, Any]) -> str:
     if row["model"] is None:
         return "the calls name no model"
     if row["tokens_in"] is None:
-        return "the calls say no tokens that can be meant"
+        return f"the {_SAY_NO_TOKENS}"
     if find_card({"model": row["model"], "provider": row["provider"]}, now_text()) is None:
-        lacks = "" if row["provider"] else "say provider= with the call, or "
-        return f'no rate: {lacks}set [pricing."{row["model"]}"] in promptry.toml'
-    return "there is a rate today: promptry prices reprice"
+        return _why_no_rate(row["model"], row["provider"])
+    return _RATE_TODAY
+
+
+def _why_no_rate(model: str, provider: str | None) -> str:
+    """Say what gives a model a rate: its provider where it is unknown or another one has the model, else our own."""
+    known = providers_of(model)
+    lacks = f" with {provider}" if provider else " without a provider"
+    elsewhere = f"{lacks}, but with {', '.join(known[:3])}{' and others' if known[3:] else ''}" if known else ""
+    ask = "say provider= with the call, or " if known or not provider else ""
+    return f'no rate{elsewhere}: {ask}set [pricing."{model}"] in promptry.toml'
 
 
 def reprice(days: int | None = None, apply: bool = False) -> dict[str, Any]:
     """Work the costs of history out again from the usage that was kept, at the rates of each call's own day.
 
-    Costs that the caller gave stay. Without `apply` nothing is written. Doing it again changes nothing. Shape: items
-    [{model, calls, changed, before_usd, after_usd, unpriced_before, unpriced_after}], changed, applied. Writes:
-    invocations; a changed call keeps what it had under `repriced`.
+    Costs that the caller gave stay, and so do those of calls whose rate nobody knows any more (`kept`). Without `apply`
+    nothing is written. Doing it again changes nothing. Shape: items [{model, calls, changed, kept, before_usd,
+    after_usd, unpriced_before, unpriced_after}], changed, kept, applied. Writes: invocations; a changed call keeps what
+    it had under `repriced`.
     """
     since, after = "" if days is None else read_days(days), 0
     models: dict[str, dict[str, Any]] = {}
@@ -5396,7 +5349,8 @@ def reprice(days: int | None = None, apply: bool = False) -> dict[str, Any]:
             with transact() as connection:
                 connection.executemany("UPDATE invocations SET metadata = ? WHERE id = ? AND metadata = ?", changes)
     items = sorted(models.values(), key=lambda row: -row["calls"])
-    return {"items": items, "changed": sum(row["changed"] for row in items), "applied": apply}
+    changed, kept = (sum(row[key] for row in items) for key in ("changed", "kept"))
+    return {"items": items, "changed": changed, "kept": kept, "applied": apply}
 
 
 _SOME_COMPUTED = """SELECT id, created_at, metadata FROM invocations
@@ -5410,8 +5364,11 @@ def _repriced(row: dict[str, Any], models: dict[str, dict[str, Any]]) -> tuple[s
         return None
     if old.get("cost_source") is None and not old.keys().isdisjoint({"cost", "cost_usd"}):
         return None
-    new = {key: value for key, value in old.items() if key not in _COMPUTED}
+    told = _TOLD_COUNTS if old.get("usage") is None else set()
+    new = {key: value for key, value in old.items() if key not in _COMPUTED or key in told}
     note_money(new, row["created_at"])
+    is_kept = old.get("cost_source") == "computed" != new["cost_source"] and "usage_faults" not in new
+    new = old if is_kept else new
     before, after = old.get("cost_usd"), new.get("cost_usd")
     name = str(old.get("model") or "-")
     known = models.setdefault(
@@ -5421,34 +5378,192 @@ def _repriced(row: dict[str, Any], models: dict[str, dict[str, Any]]) -> tuple[s
     for key, cost in (("before", before), ("after", after)):
         known[f"unpriced_{key}"] += cost is None
         known[f"{key}_usd"] = cost if known[f"{key}_usd"] is None else known[f"{key}_usd"] + (cost or 0.0)
-    known.update(calls=known["calls"] + 1, changed=known["changed"] + differs)
+    known.update(calls=known["calls"] + 1, changed=known["changed"] + differs, kept=known["kept"] + is_kept)
     if not differs:
         return None
     new.setdefault("repriced", {"cost_usd": before, "rate_source": old.get("rate_source"), "at": now_text()})
     return write_json(new), row["id"], row["metadata"]
 
 
-_REPRICE_COUNTS = ("calls", "changed", "unpriced_before", "unpriced_after")
+_REPRICE_COUNTS = ("calls", "changed", "kept", "unpriced_before", "unpriced_after")
 _REPRICE_SUMS = ("before_usd", "after_usd")
 
 
 def import_prices(path: Path) -> dict[str, Any]:
     """Take a price table, LiteLLM's or genai-prices' JSON, into the store, where it goes before the one stamped in.
 
-    Shape: {source, models, version}. Errors: WrongUse for a file that is none. Writes: datasets.
+    It replaces the table imported before. Shape: {source, models, version, replaced: {source, models} or None}. Errors:
+    WrongUse for a file that is none, and for a rate that cannot be meant. Writes: datasets.
     """
     try:
         raw = json.loads(path.read_text(encoding="utf-8-sig"), parse_float=Decimal)
     except (OSError, ValueError, RecursionError) as error:
         raise WrongUse(f"{path} is no price table: {error}.", "Give a JSON file.") from None
     table = compact_prices(raw, f"{path.name} of {now_text()[:10]}")
+    before = _newest_import()
     version = write_dataset(IMPORTED, [plain_json(table)])
-    newest = fetch("SELECT max(version) AS version FROM datasets WHERE name = ?", (IMPORTED,))[0]["version"]
-    if version != newest:  # this table was in force before another one: it comes again as the newest
+    if before is not None and version < before["version"]:  # in force before another one: it comes again as the newest
         version = write_dataset(IMPORTED, [plain_json({**table, "again": now_text()})])
     forget_imported_prices()
-    models = sum(len(provider["models"]) for provider in table["providers"].values())
-    return {"source": table["source"], "models": models, "version": version}
+    told = {"source": table["source"], "models": _count_models(table), "version": version}
+    replaced = None if before is None or version == before.pop("version") else before
+    return {**told, "replaced": replaced}
+
+
+def _newest_import() -> dict[str, Any] | None:
+    """Return what is known of the table imported last: {source, models, version}, or None."""
+    rows = fetch("SELECT items, version FROM datasets WHERE name = ? ORDER BY version DESC LIMIT 1", (IMPORTED,))
+    if not rows:
+        return None
+    table = json.loads(rows[0]["items"])[0]
+    return {"source": table["source"], "models": _count_models(table), "version": rows[0]["version"]}
+
+
+def _count_models(table: dict[str, Any]) -> int:
+    return sum(len(provider["models"]) for provider in table["providers"].values())
+
+
+def compact_prices(raw: Any, source: str) -> dict[str, Any]:
+    """Return a price table made from the JSON of LiteLLM or of genai-prices.
+
+    Errors: WrongUse for another file, and for a rate that [pricing] in promptry.toml would not take either.
+    """
+    if isinstance(raw, dict) and isinstance(raw.get("providers"), list):
+        raw = raw["providers"]
+    try:
+        listed = isinstance(raw, list)
+        providers = {row["id"]: _compact_provider(row) for row in raw} if listed else _compact_litellm(raw)
+        if _is_usable(providers):
+            table = {"source": source, "providers": providers}
+            return table if listed else {**table, "has_unique_ids": True}
+    except WrongUse as error:
+        raise WrongUse(f"{source}: {error.message}") from None
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, re.error) as error:
+        log.debug("%s is no price table: %r", source, error)
+    raise WrongUse(
+        f"{source} is no price table.",
+        "Give LiteLLM's model_prices_and_context_window.json or the data.json of genai-prices.",
+    )
+
+
+def _is_usable(providers: dict[str, Any]) -> bool:
+    """Tell whether a table holds models, and a price for each of their times."""
+    models = [model for entry in providers.values() for model in entry["models"]]
+    return bool(models) and all(prices for _, _, prices, _ in models)
+
+
+def _checked_rate(model: str, key: str, rate: Any, unit: str = "", most: int = MAX_RATE_USD) -> Any:
+    """Return a rate as a price table writes it; raises WrongUse for one that cannot be meant."""
+    number = Decimal(str(rate)) if isinstance(rate, (int, float, Decimal)) and not isinstance(rate, bool) else None
+    if number is None or not number.is_finite() or not 0 <= number <= most:
+        shown = str(rate) if isinstance(rate, Decimal) else repr(rate)[:100]
+        raise WrongUse(f"{key} of {model} is {shown}; it takes US dollars{unit}, 0 to {most}: nothing is imported.")
+    return rate
+
+
+def _compact_provider(raw: dict[str, Any]) -> dict[str, Any]:
+    """Return a provider of genai-prices: api, names and knows as rules, also (whose models it serves), models."""
+    entry = {
+        "api": raw.get("api_pattern"),
+        "names": _compact_rule(raw.get("provider_match")),
+        "knows": _compact_rule(raw.get("model_match")),
+        "also": raw.get("fallback_model_providers"),
+    }
+    models = [
+        [
+            model["id"],
+            _compact_rule(model["match"]),
+            _compact_conditions(model["id"], model["prices"]),
+            [
+                [
+                    dict(own["when"]),
+                    _compact_condition(own.get("constraint")),
+                    _compact_rates(model["id"], own["prices"]),
+                ]
+                for own in model.get("price_variants") or ()
+            ],
+        ]
+        for model in raw["models"]
+    ]
+    return {**{key: value for key, value in entry.items() if value}, "models": models}
+
+
+def _compact_rule(raw: Any) -> Any:
+    if not raw:
+        return None
+    ((kind, value),) = raw.items()
+    if kind in {"or", "and"}:
+        return ["|" if kind == "or" else "&", *map(_compact_rule, value)]
+    sign = {"equals": "=", "starts_with": "^", "ends_with": "$", "contains": "~", "regex": "/"}[kind]
+    return sign + (re.compile(value).pattern if kind == "regex" else value.lower())
+
+
+def _compact_conditions(model: str, raw: Any) -> list[Any]:
+    if isinstance(raw, dict):
+        return [[None, _compact_rates(model, raw)]]
+    return [[_compact_condition(entry.get("constraint")), _compact_rates(model, entry["prices"])] for entry in raw]
+
+
+def _compact_condition(raw: dict[str, Any] | None) -> Any:
+    if not raw:
+        return None
+    if "start_date" in raw:
+        return str(raw["start_date"])
+    return [str(raw["start_time"])[:5], str(raw["end_time"])[:5]]
+
+
+def _compact_rates(model: str, raw: dict[str, Any]) -> dict[str, Any]:
+    rates: dict[str, Any] = {}
+    for name, price in raw.items():
+        key = _RATE_NAMES.get(name) or name.removesuffix("_mtok").removesuffix("_kcount")
+        if isinstance(price, dict):
+            tiers = [[int(tier["start"]), _checked_rate(model, name, tier["price"])] for tier in price["tiers"]]
+            rates[key] = [_checked_rate(model, name, price["base"]), *tiers]
+        elif price is not None:
+            rates[key] = _checked_rate(model, name, price)
+    return rates
+
+
+def _compact_litellm(raw: dict[str, Any]) -> dict[str, Any]:
+    """Return the providers of LiteLLM's table, each model under its exact name with and without the provider's."""
+    providers: dict[str, Any] = {}
+    stamped = stamped_prices()["providers"]
+    for name, row in raw.items():
+        if not isinstance(row, dict) or name == "sample_spec" or not isinstance(row.get("litellm_provider"), str):
+            continue
+        told = _litellm_told(name, row)
+        rates = _litellm_rates(told, "")
+        if "input" not in rates:
+            continue
+        label = row["litellm_provider"].lower()
+        place = find_provider(stamped, label) or label
+        known = {key: value for key, value in stamped.get(place, {}).items() if key != "models"}
+        bare = name.lower().removeprefix(f"{label}/")
+        rule = ["|", f"={bare}", f"={name.lower()}"]
+        tiers = ((tier, _litellm_rates(told, suffix)) for suffix, tier in _LITELLM_TIERS.items())
+        model = [name, rule, [[None, rates]], [[{"service_tier": tier}, None, own] for tier, own in tiers if own]]
+        providers.setdefault(place, {**known, "models": []})["models"].append(model)
+    return providers
+
+
+def _litellm_told(model: str, row: dict[str, Any]) -> dict[str, Decimal]:
+    """Return what a model of LiteLLM's table costs a token, by the table's own keys, those of tiers among them."""
+    known = f"({'|'.join(_LITELLM_NAMES)})(_above_[0-9]+k_tokens)?({'|'.join(_LITELLM_TIERS)})?"
+    found = ((key, rate) for key, rate in row.items() if rate is not None and re.fullmatch(known, key))
+    return {key: Decimal(str(_checked_rate(model, key, rate, " per token", 1))) for key, rate in found}
+
+
+def _litellm_rates(told: dict[str, Decimal], suffix: str) -> dict[str, Any]:
+    """Return the rates of a service tier by price key, USD per million tokens."""
+    rates: dict[str, Any] = {}
+    for name, key in _LITELLM_NAMES.items():
+        if name + suffix in told:
+            above = f"{name}_above_([0-9]+)k_tokens{suffix}"
+            found = ((re.fullmatch(above, field), rate) for field, rate in told.items())
+            tiers = sorted([int(match[1]) * 1000, rate * 1_000_000] for match, rate in found if match)
+            base = told[name + suffix] * 1_000_000
+            rates[key] = [base, *tiers] if tiers else base
+    return rates
 
 
 # ======================================================================================
@@ -7582,7 +7697,7 @@ def list_suites(
     verdict}], total, next. Errors: ConfigError for a module that cannot be loaded.
     """
     registered = _registered_suites(module, python)
-    rows = {row["suite"]: row for row in query("list_suites")}
+    rows = {row["suite"]: row for row in query("list_suites", limit=-1)}
     empty = dict.fromkeys(("last_run", "last_at", "prompt_version", "passed", "score", "verdict"))
     for name, found in registered.items():
         rows.setdefault(name, {"suite": name, "runs": 0, "prompt_name": found["prompt"], **empty})
@@ -8198,6 +8313,7 @@ def render_repriced(found: dict[str, Any]) -> str:
     """Lay out what history costs at the rates known today beside what was written."""
     columns = {"model": "model", "calls": "calls", "changed": "changed", "before_usd": "usd before"}
     columns |= {"after_usd": "usd after", "unpriced_before": "unpriced before", "unpriced_after": "after"}
+    columns |= {"kept": "kept, no rate now"} if found["kept"] else {}
     end = "written." if found["applied"] else "nothing is written yet: --apply writes it."
     changed = f"{found['changed']:,} calls change; {end}" if found["changed"] else "No call changes."
     return "\n\n".join([render_table(columns, found["items"]), changed] if found["items"] else [changed])
@@ -8876,10 +8992,20 @@ def cli_list_prices(as_json: bool, **asked: Any) -> None:
 @cli_argument("file")
 @DB_OPTION
 def cli_import_prices(file: str) -> None:
-    """Take LiteLLM's or genai-prices' JSON into the store; it goes before the table that promptry carries."""
+    """Take LiteLLM's or genai-prices' JSON into the store; it goes before the table that promptry carries.
+
+    One import replaces the one before, with all its models: put what you need into one file.
+    """
     found = import_prices(Path(file))
-    models = "1 model" if found["models"] == 1 else f"{found['models']:,} models"
-    click.echo(f"The prices of {models} from {found['source']} go before those that promptry carries.")
+    old = found["replaced"]
+    click.echo(
+        f"The prices of {_models_text(found)} from {found['source']} go before those that promptry carries."
+        + (f" They replace {_models_text(old)} of {old['source']}." if old else "")
+    )
+
+
+def _models_text(found: dict[str, Any]) -> str:
+    return "1 model" if found["models"] == 1 else f"{found['models']:,} models"
 
 
 @cli_command("prices reprice")

@@ -81,6 +81,51 @@ def test_the_cached_share_and_what_caching_saved(spent: None) -> None:
     assert row["cache_saved_usd"] == pytest.approx(3 * SAVED, abs=1e-12)
 
 
+def details(cached: int | None) -> dict[str, Any]:
+    said = {} if cached is None else {"prompt_tokens_details": {"cached_tokens": cached}}
+    return {"prompt_tokens": 1000, "completion_tokens": 1, **said}
+
+
+@pytest.mark.parametrize(
+    ("said", "share", "shown"),
+    [
+        ([None, None], None, "-"),
+        ([0, 0], 0.0, "0.0%"),
+        ([400, None], 0.4, "40.0%"),
+        ([400, 0, None], 0.2, "20.0%"),
+        ([1000], 1.0, "100.0%"),
+    ],
+)
+def test_the_cached_share_is_of_the_calls_that_say_it(
+    store: Path, said: Any, share: float | None, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for cached in said:
+        call("p", usage=details(cached))
+    found = list_costs()
+    assert found["items"][0]["cached_share"] == found["sum"]["cached_share"] == share
+    known = [cached for cached in said if cached is not None]
+    assert found["sum"]["cached_tokens"] == (sum(known) if known else None)
+    assert promptry.run_command(["cost"]) == 0
+    _, _, titles, _, row, *_ = capsys.readouterr().out.splitlines()
+    assert row.split()[titles.split().index("cached")] == shown
+    assert promptry.run_command(["cost", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["sum"]["cached_share"] == share
+
+
+@pytest.mark.parametrize(
+    ("usage", "facts", "cached"),
+    [
+        ({"input_tokens": 9, "output_tokens": 1, "cache_read_input_tokens": 0}, {}, 0),
+        ({"input_tokens": 9, "output_tokens": 1}, {}, None),
+        (None, {"tokens_in": 9, "tokens_out": 1, "cached_tokens": 0}, 0),
+        (None, {"tokens_in": 9, "tokens_out": 1}, None),
+    ],
+)
+def test_a_call_keeps_that_nothing_came_from_a_cache(store: Path, usage: Any, facts: Any, cached: int | None) -> None:
+    call("p", usage=usage, **facts)
+    assert promptry.fetch("SELECT cached_tokens FROM invocations") == [{"cached_tokens": cached}]
+
+
 def test_input_is_parted_into_the_template_and_what_was_filled_in(spent: None) -> None:
     versions = rows(by="version")
     first, second = versions["support/answer", 1], versions["support/answer", 2]
@@ -132,6 +177,70 @@ def test_every_model_with_calls_and_no_cost_is_listed_with_its_reason(spent: Non
     assert "reprice" in found["gpt-4o-mini"]["reason"]
     assert "no tokens" in found["gpt-4o"]["reason"] and "name no model" in found[None]["reason"]
     assert promptry.run_command(["prices", "check"]) == 1
+
+
+LACKS = [
+    ("gpt-99", "openai", 'no rate: set [pricing."gpt-99"] in promptry.toml'),
+    ("gpt-99", None, 'no rate: say provider= with the call, or set [pricing."gpt-99"] in promptry.toml'),
+    (
+        "llama-3.1-8b-instant",
+        None,
+        "no rate without a provider, but with groq: say provider= with the call, or"
+        ' set [pricing."llama-3.1-8b-instant"] in promptry.toml',
+    ),
+    (
+        "llama-3.1-8b-instant",
+        "my-proxy",
+        "no rate with my-proxy, but with groq: say provider= with the call, or"
+        ' set [pricing."llama-3.1-8b-instant"] in promptry.toml',
+    ),
+]
+
+
+@pytest.mark.parametrize(("model", "provider", "reason"), LACKS)
+def test_a_provider_is_asked_for_where_one_would_help_or_none_is_said(
+    store: Path, model: str, provider: str | None, reason: str
+) -> None:
+    track_invocation("p", model=model, provider=provider, usage=USAGE)
+    assert [row["reason"] for row in list_unpriced()["items"]] == [reason]
+
+
+def test_many_providers_are_not_all_named(store: Path, tmp_path: Path) -> None:
+    row = {"input_cost_per_token": 1e-06, "output_cost_per_token": 2e-06}
+    table = {f"p{number}/gpt-99": {**row, "litellm_provider": f"p{number}"} for number in range(5)}
+    (tmp_path / "lite.json").write_text(json.dumps(table))
+    promptry.import_prices(tmp_path / "lite.json")
+    track_invocation("p", model="gpt-99", provider="nobody", usage=USAGE)
+    (found,) = list_unpriced()["items"]
+    assert found["reason"].startswith(
+        "no rate with nobody, but with p0, p1, p2 and others: say provider= with the call"
+    )
+
+
+FAULTY = {**USAGE, "prompt_tokens_details": {"cached_tokens": 4000}}
+NO_TOKENS = "the calls say no tokens that can be meant"
+RATE_TODAY = "there is a rate today: promptry prices reprice"
+
+
+@pytest.mark.parametrize(
+    ("usages", "reason"),
+    [
+        ([FAULTY], NO_TOKENS),
+        ([FAULTY, {"prompt_tokens": -1, "completion_tokens": 1}], NO_TOKENS),
+        ([USAGE, FAULTY], f"{RATE_TODAY}; other {NO_TOKENS[4:]}"),
+        ([FAULTY, USAGE], f"{RATE_TODAY}; other {NO_TOKENS[4:]}"),
+        ([USAGE, USAGE], RATE_TODAY),
+    ],
+)
+def test_repricing_is_advised_only_where_it_can_help(store: Path, tmp_path: Path, usages: Any, reason: str) -> None:
+    """The first in the list is what can be acted on."""
+    for usage in usages:
+        call("p", "gpt-99", usage=usage)
+    set_rate(tmp_path, input=10, output=20)
+    assert [row["reason"] for row in list_unpriced()["items"]] == [reason]
+    reprice(apply=True)
+    left = [NO_TOKENS] if FAULTY in usages else []
+    assert [row["reason"] for row in list_unpriced()["items"]] == left
 
 
 def test_a_ledger_without_gaps_passes_the_check(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -194,6 +303,49 @@ def test_costs_that_the_caller_gave_stay(store: Path, raw: sqlite3.Connection) -
     assert list(raw.iterdump()) == before
 
 
+def test_a_cost_whose_rate_is_known_no_more_stays(
+    store: Path, tmp_path: Path, raw: sqlite3.Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_rate(tmp_path, input=10, output=20)
+    call("p", "gpt-99")
+    call("p", "gpt-99", usage={"prompt_tokens": 1, "completion_tokens": 1, "cost": 0.5})
+    call("p", "gpt-98")
+    cost = promptry.get_call("1")["metadata"]["cost_usd"]
+    (tmp_path / "promptry.toml").write_text('[store]\npath = "store.db"\n')
+    promptry.forget_settings()
+    before = list(raw.iterdump())
+    for apply in (False, True, True):
+        found = reprice(apply=apply)
+        row, other = found["items"]
+        assert (row["model"], row["calls"], row["changed"], row["kept"], row["unpriced_after"]) == (
+            "gpt-99",
+            2,
+            0,
+            2,
+            0,
+        )
+        assert row["after_usd"] == row["before_usd"] == pytest.approx(cost + 30e-6)
+        assert (other["kept"], other["unpriced_after"], found["changed"], found["kept"]) == (0, 1, 0, 2)
+        assert list(raw.iterdump()) == before, "cost, rates and their source are what they were"
+    assert promptry.run_command(["prices", "reprice", "--apply"]) == 0
+    said = capsys.readouterr().out
+    assert "kept, no rate now" in said and said.endswith("No call changes.\n")
+
+
+def test_a_cost_of_tokens_that_cannot_be_meant_does_not_stay(store: Path, raw: sqlite3.Connection) -> None:
+    facts = {"model": "gpt-4o", "provider": "openai", "usage": FAULTY, "cost_usd": 1.5, "cost_source": "computed"}
+    raw.execute("INSERT INTO invocations (prompt_name, metadata) VALUES ('p', ?)", (json.dumps(facts),))
+    found = reprice(apply=True)
+    assert (found["changed"], found["kept"]) == (1, 0)
+    assert promptry.get_call("1")["metadata"]["cost_source"] == "unpriced"
+
+
+def test_the_counts_that_a_caller_told_are_repriced_as_they_were_priced(store: Path) -> None:
+    call("p", usage=None, tokens_in=1000, tokens_out=100, cached_tokens=400)
+    assert promptry.get_call("1")["metadata"]["cost_usd"] == pytest.approx(COST)
+    assert reprice(apply=True)["changed"] == 0
+
+
 def test_rates_of_the_calls_own_day_count(store: Path, raw: sqlite3.Connection) -> None:
     """A call keeps the price of its day, so a price that fell later changes nothing."""
     call("p")
@@ -225,7 +377,9 @@ def test_an_imported_table_goes_before_the_one_stamped_in(store: Path, tmp_path:
     file.write_text(json.dumps({"sample_spec": {}, "gpt-99": row, "gpt-4o": row}))
     call("p", "gpt-99")
     assert promptry.run_command(["prices", "import", str(file)]) == 0
-    assert capsys.readouterr().out.startswith("The prices of 2 models from litellm.json of ")
+    today = promptry.now_text()[:10]
+    first = f"The prices of 2 models from litellm.json of {today} go before those that promptry carries."
+    assert capsys.readouterr().out == f"{first}\n"
     call("p", "gpt-99")
     call("p")
     costs = [promptry.get_call(id)["metadata"].get("cost_usd") for id in "123"]
@@ -246,6 +400,30 @@ def test_a_table_imported_again_after_another_is_in_force_again(store: Path, tmp
         return promptry.get_call(str(id))["metadata"].get("cost_usd")
 
     assert [rate(usd) for usd in (0.25, 0.5, 0.25, 0.25, 0.5)] == [0.25, 0.5, 0.25, 0.25, 0.5]
+
+
+def test_an_import_says_what_it_replaces(store: Path, tmp_path: Path, capsys: Any, raw: sqlite3.Connection) -> None:
+    def take(name: str, *models: str) -> str:
+        row = {"litellm_provider": "openai", "input_cost_per_token": 1e-06, "output_cost_per_token": 2e-06}
+        (tmp_path / name).write_text(json.dumps(dict.fromkeys(models, row)))
+        assert promptry.run_command(["prices", "import", str(tmp_path / name)]) == 0
+        return str(capsys.readouterr().out.partition("promptry carries.")[2])
+
+    today = promptry.now_text()[:10]
+    assert take("lite.json", "a", "b") == "\n"
+    assert take("lite.json", "a", "b") == "\n", "the same table again replaces nothing"
+    assert take("one.json", "c") == f" They replace 2 models of lite.json of {today}.\n"
+    assert promptry.list_prices("a", "openai")["items"][0]["source"].startswith("genai-prices"), "a is gone"
+    assert take("lite.json", "a", "b") == f" They replace 1 model of one.json of {today}.\n"
+    assert promptry.import_prices(tmp_path / "one.json")["replaced"] == {
+        "source": f"lite.json of {today}",
+        "models": 2,
+    }
+
+
+def test_the_help_says_that_one_import_replaces_another(capsys: pytest.CaptureFixture[str]) -> None:
+    assert promptry.run_command(["prices", "import", "--help"]) == 0
+    assert "One import replaces the one before" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

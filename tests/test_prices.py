@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import itertools
 import json
+import re
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -530,9 +531,7 @@ MODEL = GENAI[0]["models"][0]
 GARBAGE: list[Any] = [
     *([], {}, None, 5, "x", [1], [[]], {"a": 1}, {"a": {"litellm_provider": "openai"}}),
     {"a": {"litellm_provider": 5, "input_cost_per_token": 1}},
-    {"a": {"litellm_provider": "openai", "input_cost_per_token": "free"}},
-    {"a": {"litellm_provider": "openai", "input_cost_per_token": float("nan")}},
-    {"a": {"litellm_provider": "o", "input_cost_per_token": 1, "input_cost_per_token_above_1k_tokens": "x"}},
+    {"a": {"litellm_provider": "openai", "input_cost_per_token": None}},
     {"sample_spec": {"litellm_provider": "openai", "input_cost_per_token": 1}},
     {"providers": []},
     {"providers": [{"models": []}]},
@@ -549,12 +548,13 @@ GARBAGE: list[Any] = [
             {"match": "gpt-99"},
             {"prices": []},
             {"prices": None},
-            {"prices": {"input_mtok": "free"}},
             {"prices": {"input_mtok": {"base": 1}}},
+            {"prices": {"input_mtok": {"base": 1, "tiers": [{"start": "x", "price": 1}]}}},
             {"prices": [{"constraint": {"moon": "full"}, "prices": {"input_mtok": 1}}]},
             {"price_variants": [{"prices": {"input_mtok": 1}}]},
         )
     ),
+    {"providers": [{"id": "x", "models": [{**MODEL, "price_variants": [{"when": 5, "prices": {"input_mtok": 1}}]}]}]},
 ]
 
 
@@ -568,6 +568,167 @@ def test_what_is_no_price_table_is_refused_in_one_sentence(store: Path, tmp_path
     with pytest.raises(promptry.WrongUse, match="no price table"):
         promptry.import_prices(tmp_path / "prices.json")
     assert rate_of("gpt-4o") == 2.5
+
+
+NO_RATES = [-1e-6, -5, 1e300, 1_000_001, float("nan"), float("inf"), -float("inf"), "free", "1", True, False, [1], {}]
+PER_TOKEN, PER_UNIT = "takes US dollars per token, 0 to 1:", "takes US dollars, 0 to 1000000:"
+
+
+def with_rate(rate: Any) -> dict[str, tuple[Any, str]]:
+    """Return price tables with one rate that is none, each with the key under which it stands."""
+    paid = {"litellm_provider": "openai", "input_cost_per_token": 1e-06}
+    keys = ["input_cost_per_token", "output_cost_per_token", "cache_creation_input_token_cost_above_1hr"]
+    keys += ["input_cost_per_token_above_200k_tokens", "input_cost_per_token_flex"]
+    keys += ["output_cost_per_audio_token_above_128k_tokens_priority"]
+    found: dict[str, tuple[Any, str]] = {
+        key: ({"gpt-4o": paid, "gpt-99": {**paid, key: rate}}, f"{key} of gpt-99") for key in keys
+    }
+    variants = [{"when": {"service_tier": "flex"}, "prices": {"output_mtok": rate}}]
+    told: dict[str, tuple[str, Any]] = {
+        "a rate": ("input_mtok", {"prices": {"input_mtok": rate}}),
+        "a tier": ("input_mtok", {"prices": {"input_mtok": {"base": 1, "tiers": [{"start": 9, "price": rate}]}}}),
+        "a base": ("input_mtok", {"prices": {"input_mtok": {"base": rate, "tiers": []}}}),
+        "a price per thousand": ("requests_kcount", {"prices": {"requests_kcount": rate}}),
+        "a price of a day": ("output_mtok", {"prices": [{"prices": {"input_mtok": 1, "output_mtok": rate}}]}),
+        "a variant": ("output_mtok", {"price_variants": variants}),
+    }
+    for name, (key, wrong) in told.items():
+        if not isinstance(rate, dict) or name in {"a tier", "a base"}:  # a dict is a price with tiers
+            found[name] = ([{"id": "openai", "models": [MODEL, {**MODEL, **wrong}]}], f"{key} of gpt-99")
+    return found
+
+
+@pytest.mark.parametrize("rate", NO_RATES, ids=repr)
+def test_a_rate_that_cannot_be_meant_keeps_a_whole_table_out(
+    store: Path, tmp_path: Path, rate: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The limits are those of [pricing] in promptry.toml."""
+    file = tmp_path / "prices.json"
+    for name, (raw, place) in with_rate(rate).items():
+        file.write_text(json.dumps(raw))
+        assert promptry.run_command(["prices", "import", str(file)]) == 2, name
+        said = capsys.readouterr()
+        assert said.out == "" and said.err.count("\n") == 1 and f": {place} is " in said.err, name
+        assert said.err.endswith(f"it {PER_TOKEN if 'cost' in name else PER_UNIT} nothing is imported.\n"), name
+    assert promptry.fetch("SELECT * FROM datasets") == [] and rate_of("gpt-4o") == 2.5
+
+
+def test_the_value_of_a_wrong_rate_is_said_as_the_file_has_it(store: Path, tmp_path: Path) -> None:
+    for rate, shown in {
+        "-1e-6": "-0.000001",
+        "1e300": "1E+300",
+        "NaN": "nan",
+        '"free"': "'free'",
+        "true": "True",
+    }.items():
+        file = tmp_path / "lite.json"
+        file.write_text(f'{{"gpt-99": {{"litellm_provider": "openai", "input_cost_per_token": {rate}}}}}')
+        with pytest.raises(
+            promptry.WrongUse, match=re.escape(f": input_cost_per_token of gpt-99 is {shown}; it takes")
+        ):
+            promptry.import_prices(file)
+
+
+def test_the_least_and_the_greatest_rate_are_taken(store: Path) -> None:
+    import_raw({"a": {"litellm_provider": "o", "input_cost_per_token": 1, "output_cost_per_token": 0}})
+    promptry.forget_imported_prices()
+    assert rate_of("a", "o") == promptry.MAX_RATE_USD
+
+
+# Ids of LiteLLM's own table that no rule of genai-prices knows the provider of, each with its provider and rate.
+IDS = {
+    "bedrock/eu.claude-x": ("bedrock", 1),
+    "anthropic.claude-y-v1:0": ("bedrock", 2),
+    "together_ai/llama-x": ("together_ai", 3),
+    "xai/gx": ("xai", 4),
+    "text-embedding-zz": ("openai", 5),
+    "my-local": ("custom", 6),
+    "azure/text-embedding-zz": ("azure", 7),
+    "gemini/gemini-x": ("gemini", 8),
+    "gemini-x": ("vertex_ai-language-models", 9),
+    "claude-z": ("anthropic", 10),
+    "vertex_ai/Llama-X": ("vertex_ai-llama_models", 11),
+}
+
+
+@pytest.fixture
+def exact(store: Path) -> None:
+    rows = {
+        name: {"litellm_provider": provider, "input_cost_per_token": rate / 1e6}
+        for name, (provider, rate) in IDS.items()
+    }
+    import_raw(rows)
+    promptry.forget_imported_prices()
+
+
+@pytest.mark.parametrize("provider", [None, "litellm", "LiteLLM"])
+@pytest.mark.parametrize("model", IDS)
+def test_each_id_of_litellms_own_table_is_priced_by_its_row(exact: None, model: str, provider: str | None) -> None:
+    row = track(model, {"prompt_tokens": 1_000_000, "completion_tokens": 0}, provider)
+    assert row.get("cost_usd") == IDS[model][1] and row["rate_source"].endswith(f"/{model}")
+    assert rate_of(model.upper(), provider) == IDS[model][1]
+
+
+STRICT = [
+    ("eu.claude-x", None, None),
+    ("eu.claude-x", "bedrock", 1),
+    ("amazon/eu.claude-x", None, 1),
+    ("x-ai/gx", None, 4),
+    ("x-ai/gx", "litellm", 4),
+    ("gx", None, None),
+    ("gx", "xai", 4),
+    ("xai/g", None, None),
+    ("xai/gx-mini", "litellm", None),
+    ("nobody/gx", "litellm", None),
+    ("llama-x", None, None),
+    ("together-ai/llama-x", None, 3),
+    ("text-embedding", None, None),
+    ("text-embedding-zz-2", None, None),
+    ("text-embedding-zz", "azure", 7),
+    ("my-local", "openai", None),
+    ("my-local-2", None, None),
+    ("custom/my-local", None, 6),
+    ("anthropic/claude-z", None, 10),
+    ("xai/", None, None),
+    ("/gx", None, None),
+]
+
+
+@pytest.mark.parametrize(("model", "provider", "rate"), STRICT)
+def test_nothing_but_an_exact_id_or_a_known_provider_prefix_names_an_imported_model(
+    exact: None, model: str, provider: str | None, rate: float | None
+) -> None:
+    assert rate_of(model, provider) == rate
+
+
+def test_an_id_that_two_providers_of_an_imported_table_have_names_neither(store: Path) -> None:
+    def make(provider: str, model: str, rate: float) -> Any:
+        return {
+            "id": provider,
+            "models": [{**MODEL, "id": model, "match": {"equals": model}, "prices": {"input_mtok": rate}}],
+        }
+
+    import_raw([make("one", "twice", 1), make("two", "twice", 2), make("three", "once", 3)])
+    promptry.forget_imported_prices()
+    assert (rate_of("twice", None), rate_of("once", None), rate_of("twice", "two")) == (None, 3, 2)
+
+
+def test_the_rules_of_an_imported_table_of_genai_prices_go_before_an_id(store: Path) -> None:
+    """A hub lists the models of others under their names: without a provider the maker's rate counts, as in ours."""
+    hub = {
+        "id": "hub",
+        "models": [
+            {**MODEL, "match": {"equals": "gpt-99-x-latest"}, "id": "gpt-99-x-latest", "prices": {"input_mtok": 9}}
+        ],
+    }
+    import_raw([hub, GENAI[0]])
+    promptry.forget_imported_prices()
+    assert rate_of("gpt-99-x-latest", None) == 1.505 and rate_of("gpt-99-x-latest", "hub") == 9
+
+
+def test_an_id_of_the_stamped_table_names_no_model_of_its_own(store: Path) -> None:
+    """Without an imported table a name is what genai-prices makes of it."""
+    assert rate_of("llama-3.1-8b-instant", "groq") and rate_of("llama-3.1-8b-instant", None) is None
 
 
 # --- the list
@@ -596,12 +757,13 @@ def test_prices_are_found_by_any_part_of_an_id_and_by_provider(store: Path) -> N
     assert row["rates"]["input"] == 3 and row["source"].startswith("genai-prices ")
     assert [(tier["above"], tier["rates"]["input"]) for tier in row["tiers"]] == [(200_000, 6)]
     assert {row["provider"] for row in promptry.list_prices("gpt-4o", limit=1000)["items"]} >= {"openai"}
+    assert promptry.list_prices("GPT-4O", limit=1000) == promptry.list_prices("gpt-4o", limit=1000)
     assert promptry.list_prices("gpt-99") == {"items": [], "total": 0, "next": None}
     assert promptry.list_prices(provider="nobody")["total"] == 0
 
 
 def test_own_prices_are_listed_first_and_imported_ones_next(litellm: None, tmp_path: Path) -> None:
-    set_pricing(tmp_path, '[pricing."gpt-99"]\ninput = 7\noutput = 8\n')
+    set_pricing(tmp_path, '[pricing."GPT-99"]\ninput = 7\noutput = 8\n')
     rows = promptry.list_prices("gpt-99")["items"]
     assert [(row["provider"], row["source"], row["rates"]["input"]) for row in rows] == [
         (None, "promptry.toml", 7),

@@ -348,6 +348,13 @@ def test_buckets_are_never_negative_and_sum_to_the_totals(usage: dict[str, Any])
         assert (sides["input"], sides["output"]) == (found.tokens_in or 0, found.tokens_out)
 
 
+@pytest.mark.parametrize("parts", [{}, {"completion_tokens_details": {"audio_tokens": 1}}])
+def test_a_total_of_googles_that_is_less_than_its_parts_is_a_fault_and_hides_no_thoughts(parts: dict[str, Any]) -> None:
+    usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 1, **parts}
+    found = promptry.read_usage(usage, "google")
+    assert (found.buckets, found.faults) == ({}, ["total_tokens"])
+
+
 @given(p=st.integers(0, 10**6), c=st.integers(0, 10**6), cached=st.integers(0, 10**6), reasoning=st.integers(0, 10**6))
 @settings(max_examples=200, deadline=None)
 def test_the_same_call_said_by_four_providers_is_the_same(p: int, c: int, cached: int, reasoning: int) -> None:

@@ -38,7 +38,7 @@ LIMIT coalesce(:limit, 50);
 SELECT id, created_at, prompt_name, prompt_version, model, status, origin, tokens_in, tokens_out, cost_usd, latency_ms,
        request_id
 FROM invocations
-WHERE id < :before AND id >= :after AND status <> 'reserved'
+WHERE id < coalesce(:before, 9223372036854775807) AND id >= coalesce(:after, 0) AND status <> 'reserved'
   AND (instr(lower(coalesce(input_text, '')), lower(:search)) OR instr(lower(coalesce(output_text, '')), lower(:search))
        OR instr(lower(prompt_name), lower(:search)) OR instr(lower(coalesce(metadata, '')), lower(:search)))
 ORDER BY id DESC

@@ -4,4 +4,5 @@ SELECT suite_name AS suite, count(*) AS runs, max(id) AS last_run, timestamp AS 
        json_extract(CASE WHEN json_valid(metadata) THEN metadata END, '$.verdict') AS verdict
 FROM eval_runs
 GROUP BY suite_name
-ORDER BY last_run DESC;
+ORDER BY last_run DESC
+LIMIT coalesce(:limit, 50);

@@ -1532,6 +1532,11 @@ def _safe_repr(value: Any) -> str:
         return f"<{type(value).__name__}>"
 
 
+def bindable(text: str) -> str:
+    """Return a text as its row is stored: half characters become question marks."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def page(rows: list[dict[str, Any]], total: int, limit: int, before: str | None) -> dict[str, Any]:
     """Return the one shape of lists, paged by an offset that callers treat as opaque."""
     offset = read_offset(before) + len(rows)
@@ -3410,7 +3415,7 @@ def _mended(part: Any) -> Any:
         return part if abs(part) < 2**63 else None
     if not isinstance(part, str):
         return part
-    text = part.encode("utf-8", "replace").decode()
+    text = bindable(part)
     with contextlib.suppress(ValueError, RecursionError):
         return json.dumps(plain_json(json.loads(text))) if text.startswith("{") else text
     return text
@@ -3762,15 +3767,10 @@ def _check_budget(scope: Any, target: Any, period: Any) -> None:
         raise WrongUse(f"The period is {period!r}; it takes daily or monthly.", nearest(str(period), PERIODS))
     if scope == "global" and target is not None:
         raise WrongUse(f"A global budget has no target; {target!r} is given.", "Leave it out, or name another scope.")
-    if scope != "global" and _bindable(check_name(target, f"target of a {scope} budget")) != target:
+    if scope != "global" and bindable(check_name(target, f"target of a {scope} budget")) != target:
         raise WrongUse(f"The target is {target!r}; no store can hold half a character.")
     if scope == "module" and module_of(str(target)) != target:
         raise WrongUse(f"'{target}' is no module.", f"The module of such a prompt is '{module_of(str(target))}'.")
-
-
-def _bindable(text: str) -> str:
-    """Return a text as its row is stored: half characters become question marks."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def remove_budget(scope: str, target: str | None, period: str) -> None:
@@ -3873,7 +3873,7 @@ def reserve(
     The estimate is the one given, else characters / 4 and max_tokens at the model's rates, else the 95th percentile of
     the prompt's recent costs. Errors: BudgetExceeded, WrongUse, StoreError. Writes: invocations.
     """
-    name = _bindable(check_name(name))
+    name = bindable(check_name(name))
     _check_estimate(estimate_usd, input_chars, max_tokens)
     mine = (module_of(name), name)
     with translated_faults():
@@ -4764,13 +4764,9 @@ def record_feedback(
     What it leaves out, the rating or the comment, stays as it was. Units: rating 0 (bad) to 1 (good). Errors: WrongUse,
     StoreError. Writes: feedback.
     """
-    for what, text, most in (
-        ("request_id", check_name(request_id, "request_id"), _MAX_ID_CHARS),
-        ("source", "-" if source is None else check_name(source, "source"), _MAX_ID_CHARS),
-        ("comment", "-" if comment is None else check_name(comment, "comment"), MAX_COMMENT_CHARS),
-    ):
-        if len(text) > most:
-            raise WrongUse(f"The {what} has {len(text)} characters; it takes {most}.")
+    request_id = _check_said(request_id, "request_id", _MAX_ID_CHARS)
+    source = None if source is None else _check_said(source, "source", _MAX_ID_CHARS)
+    comment = None if comment is None else _check_said(comment, "comment", MAX_COMMENT_CHARS)
     if rating is None and comment is None:
         raise WrongUse("A rating, a comment, or both make feedback; there is neither.")
     if rating is not None and (
@@ -4784,6 +4780,13 @@ def record_feedback(
         row = (request_id, calls[0]["prompt_name"] if calls else None, rating, comment, source, now_text())
         ((key,),) = connection.execute(_RATE_REQUEST, row).fetchall()
     return int(key)
+
+
+def _check_said(text: Any, what: str, most: int) -> str:
+    """Return a text as it is stored; raises WrongUse for none and for one that is too long."""
+    if len(check_name(text, what)) > most:
+        raise WrongUse(f"The {what} has {len(text)} characters; it takes {most}.")
+    return bindable(text)
 
 
 def list_feedback(
@@ -4809,7 +4812,7 @@ def vote(
     The vote counts for the version of the prompt that this process last served, else for the latest one. Errors:
     WrongUse, StoreError. Writes: votes.
     """
-    check_name(name)
+    name = bindable(check_name(name))
     if score not in (1, -1) or isinstance(score, (bool, float)):
         raise WrongUse(f"The score of a vote is {score!r}; it takes 1 or -1.")
     texts = {"response": response, "message": "" if message is None else message}
@@ -4824,8 +4827,9 @@ def vote(
             found = find_prompt(name)
             version = found.version if found else None
         own = write_json({**(metadata or {}), "promptry": {"uid": make_uid()}})
-        row = {"prompt_name": name, "prompt_version": version, "response": response, "score": score}
-        return int(Vote.insert(**row, message=message, metadata=own, created_at=now_text()).execute())
+        row = {"prompt_name": name, "prompt_version": version, "response": bindable(response), "score": score}
+        said = None if message is None else bindable(message)
+        return int(Vote.insert(**row, message=said, metadata=own, created_at=now_text()).execute())
 
 
 def list_votes(

@@ -137,3 +137,14 @@ def test_a_locked_store_is_a_clear_error_and_nothing_is_half_written(
     with locked(), pytest.raises(promptry.StoreError, match="locked"), promptry.transact(0.05):
         record_feedback("r", 1)
     assert promptry.list_feedback()["total"] == 0
+
+
+def test_half_characters_are_stored_as_question_marks(store: Path) -> None:
+    promptry.save_prompt("a?", "one")
+    promptry.track_invocation("a\ud800", request_id="r\ud800")
+    record_feedback("r\ud800", 1.0, "fine\udcff", "a\ud800")
+    vote("a\ud800", "Yes\ud800", 1, "why\udcff", {"by": "\ud800"})
+    (told,) = promptry.list_feedback()["items"]
+    assert (told["request_id"], told["comment"], told["source"], told["call_id"]) == ("r?", "fine?", "a?", "1")
+    (up,) = promptry.list_votes()["items"]
+    assert (up["prompt_name"], up["prompt_version"], up["response"], up["message"]) == ("a?", 1, "Yes?", "why?")

@@ -1550,6 +1550,14 @@ def read_limit(limit: Any) -> int:
     return limit
 
 
+def check_choice(value: Any, choices: tuple[Any, ...], what: str) -> None:
+    """Check that a value is None or one of a closed list; raises WrongUse with the nearest of them."""
+    words = [str(choice) for choice in choices]
+    if value is None or str(value) in words and type(value) is type(choices[0]):
+        return
+    raise WrongUse(f"The {what} is {value!r}; it takes {', '.join(words)}.", nearest(str(value), words))
+
+
 def read_offset(cursor: str | None) -> int:
     """Return the number in the cursor of a list; raises WrongUse."""
     if cursor is None:
@@ -4624,6 +4632,18 @@ if hasattr(os, "register_at_fork"):
 
 SEARCH_S = 0.25
 SEARCHED_AT_ONCE = 2_000
+CALL_STATES = ("ok", "error")
+ORIGINS = ("app", "eval", "judge", "playground")
+_IS_NAMED = """SELECT EXISTS (SELECT 1 FROM prompts WHERE name = :name)
+    OR EXISTS (SELECT 1 FROM invocations INDEXED BY calls_by_prompt WHERE prompt_name = :name)
+    OR EXISTS (SELECT 1 FROM votes WHERE prompt_name = :name)
+    OR EXISTS (SELECT 1 FROM feedback WHERE prompt_name = :name) AS known"""
+# The names of calls are found from one to the next: DISTINCT would go through the whole index.
+_ALL_NAMES = """WITH RECURSIVE called (name) AS (SELECT min(prompt_name) FROM invocations UNION ALL
+    SELECT (SELECT min(prompt_name) FROM invocations WHERE prompt_name > called.name) FROM called
+    WHERE called.name IS NOT NULL LIMIT 1000)
+    SELECT name FROM called UNION SELECT name FROM prompts UNION SELECT prompt_name FROM votes
+    UNION SELECT prompt_name FROM feedback"""
 
 
 def list_calls(
@@ -4643,8 +4663,11 @@ def list_calls(
     `search` finds a text in what was captured, the name and the facts; it looks back from the newest call for a quarter
     of a second or a full page, `next` says where it stopped, and its total is None. `request` stands for itself.
     Shape: items [{id, created_at, prompt_name, prompt_version, model, status, origin, tokens_in, tokens_out, cost_usd,
-    latency_ms, request_id}], total, next. Units: USD, milliseconds.
+    latency_ms, request_id}], total, next. Units: USD, milliseconds. Errors: WrongUse; NotFound for a prompt that
+    nothing names.
     """
+    check_choice(status, CALL_STATES, "status")
+    check_choice(origin, ORIGINS, "origin")
     filters = {"prompt": prompt, "version": version, "model": model, "status": status, "origin": origin}
     asked = {**filters, "since": None if days is None else read_days(days)}
     asked = {key: value for key, value in asked.items() if value is not None}
@@ -4656,7 +4679,17 @@ def list_calls(
     part = 3 if request is not None else 2 if asked else 0
     rows = query("list_calls", part, **asked, request=request, limit=count + 1, before=key)
     total = query("list_calls", 1 if request is None else 5, **asked, request=request)[0]["total"]
+    if not total:
+        require_named(prompt)
     return page_by_id([{**row, "id": str(row["id"])} for row in rows], total, count)
+
+
+def require_named(prompt: str | None) -> None:
+    """Raise NotFound, with the nearest name, for a prompt that no version, call, vote or rating names."""
+    if prompt is None or fetch(_IS_NAMED, {"name": prompt})[0]["known"]:
+        return
+    hint = nearest(prompt, [row["name"] for row in fetch(_ALL_NAMES) if row["name"] is not None])
+    raise NotFound(f"There is no prompt '{prompt}'.", hint or "No version, call, vote or rating has that name.")
 
 
 def _search_calls(text: str, limit: int, before: int | None) -> dict[str, Any]:
@@ -4738,7 +4771,7 @@ def call_facts(run_uid: str) -> dict[str, Any]:
 # ======================================================================================
 # === FEEDBACK: ratings of requests and votes on responses, joined to what they speak of
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, SCOPE, PROMPTS.   Writes: feedback, votes.
+# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, SCOPE, PROMPTS, CALLS.   Writes: feedback, votes.
 # Public: record_feedback, list_feedback, vote, list_votes, analyze_votes.
 #
 # A rating may come before the row of its call: the name of the prompt is joined at reading. A rating of the same source
@@ -4795,13 +4828,15 @@ def list_feedback(
     """List the ratings and comments, newest first; `max_rating` keeps those that are at most so good.
 
     Shape: items [{id, created_at, request_id, prompt_name, prompt_version, model, rating, comment, source, call_id}],
-    total, next; call_id is None until the call arrives.
+    total, next; call_id is None until the call arrives. Errors: NotFound for a prompt that nothing names.
     """
     key = read_offset(before) if before is not None else None
     asked = {"prompt": prompt, "max_rating": max_rating}
     rows = query("list_feedback", limit=read_limit(limit) + 1, before=key, **asked)
-    shown = [{**row, "id": str(row["id"])} for row in rows]
-    return page_by_id(shown, query("list_feedback", 1, **asked)[0]["total"], limit)
+    total = query("list_feedback", 1, **asked)[0]["total"]
+    if not total:
+        require_named(prompt)
+    return page_by_id([{**row, "id": str(row["id"])} for row in rows], total, limit)
 
 
 def vote(
@@ -4835,14 +4870,19 @@ def vote(
 def list_votes(
     prompt: str | None = None, score: int | None = None, limit: int = 50, before: str | None = None
 ) -> dict[str, Any]:
-    """List the votes, newest first.
+    """List the votes, newest first; `score` keeps those up (1) or down (-1).
 
     Shape: items [{id, created_at, prompt_name, prompt_version, score, message, response, metadata}], total, next.
+    Errors: WrongUse; NotFound for a prompt that nothing names.
     """
+    check_choice(score, (1, -1), "score")
     key = read_offset(before) if before is not None else None
     rows = query("list_votes", prompt=prompt, score=score, limit=read_limit(limit) + 1, before=key)
     shown = [{**row, "id": str(row["id"]), "metadata": read_json(row["metadata"])} for row in rows]
-    return page_by_id(shown, query("list_votes", 1, prompt=prompt, score=score)[0]["total"], limit)
+    total = query("list_votes", 1, prompt=prompt, score=score)[0]["total"]
+    if not total:
+        require_named(prompt)
+    return page_by_id(shown, total, limit)
 
 
 def get_vote(id: str) -> dict[str, Any]:
@@ -7713,10 +7753,10 @@ def render_rows(found: dict[str, Any], columns: dict[str, str], none: str) -> st
     if not found["items"]:
         return none
     text = render_table(columns, found["items"])
-    rest = (
-        f"\n{len(found['items'])} of {found['total']}; the next page: --before {found['next']}" if found["next"] else ""
-    )
-    return text + rest
+    if not found["next"]:
+        return text
+    of = "there may be more" if found["total"] is None else f"{len(found['items'])} of {found['total']}"
+    return f"{text}\n{of}; the next page: --before {found['next']}"
 
 
 def render_prompts(found: dict[str, Any]) -> str:
@@ -8083,12 +8123,16 @@ class Parameter(NamedTuple):
 
 
 class Read(NamedTuple):
-    """One question: the command's words, the function that answers, its text for people, and what it is for."""
+    """One question: the command's words, the function that answers, its text for people, and what it is for.
+
+    `none_fits` is said of an empty list that was asked for with filters: there may be rows that do not fit.
+    """
 
     command: str
     function: Callable[..., Any]
     render: Callable[[Any], str]
     sentence: str
+    none_fits: str = ""
 
     @property
     def name(self) -> str:
@@ -8103,7 +8147,7 @@ class Read(NamedTuple):
 
 _KINDS = {"str": str, "int": int, "float": float, "bool": bool}
 _POSITIONAL = {"id", "baseline_id"}
-# What each parameter means, once for all reads that take it.
+# What each parameter means, once for all reads that take it, but for a read in which it takes more.
 _ASKED = {
     "name": "The name of the prompt or dataset.",
     "version": "The version to show.",
@@ -8120,6 +8164,7 @@ _ASKED = {
     "model": "Only calls of this model.",
     "status": "Only calls that ended so: ok or error.",
     "origin": "Only calls of this origin: app, eval, judge, playground.",
+    "list_costs.origin": "Only calls of this origin: app (without it), eval, judge, playground, or all.",
     "days": "How many days to look back.",
     "request": "The calls of this request id.",
     "search": "Calls that hold this text.",
@@ -8137,7 +8182,8 @@ def _parameters_of(function: Callable[..., Any]) -> tuple[Parameter, ...]:
     for name, taken in inspect.signature(function).parameters.items():
         required = taken.default is taken.empty and name != "id"
         kind = _KINDS[str(taken.annotation).partition(" ")[0]]
-        parameters.append(Parameter(name, kind, _ASKED[name], required, required or name in _POSITIONAL))
+        sentence = _ASKED.get(f"{function.__name__}.{name}") or _ASKED[name]
+        parameters.append(Parameter(name, kind, sentence, required, required or name in _POSITIONAL))
     return tuple(parameters)
 
 
@@ -8146,7 +8192,13 @@ READS = (
     Read("prompt show", get_prompt, render_version, "Show a prompt: its versions, and the text of one."),
     Read("prompt diff", diff_prompts, render_diff, "Show what changed between two versions of a prompt."),
     Read("suites", list_suites, render_suites, "List the suites, with the newest run of each."),
-    Read("runs", list_runs, render_runs, "List the runs, newest first; with an ID show one with all its cases."),
+    Read(
+        "runs",
+        list_runs,
+        render_runs,
+        "List the runs, newest first; with an ID show one with all its cases.",
+        "No run fits.",
+    ),
     Read("runs", get_run, render_run, "Show one run with its cases."),
     Read(
         "compare",
@@ -8154,15 +8206,29 @@ READS = (
         lambda found: render_comparison(found.to_dict()),
         "Compare a run with a baseline: a run, a tag, or what it was judged against. Exits 1 if it got worse.",
     ),
-    Read("calls", list_calls, render_calls, "List the recorded calls, newest first; with an ID show one."),
+    Read(
+        "calls",
+        list_calls,
+        render_calls,
+        "List the recorded calls, newest first; with an ID show one.",
+        "No call fits.",
+    ),
     Read("calls", get_call, render_call, "Show one call with its texts and all that was measured."),
     Read("traces", list_traces, render_traces, "List the traces, newest first; with an ID show one as a tree."),
     Read("traces", get_trace, render_trace, "Show the spans and calls of a trace as a tree."),
     Read("cost", list_costs, render_costs, "Sum what was spent by module, prompt, version, model, day or origin."),
     Read("prices check", list_unpriced, render_unpriced, "List models whose calls have no cost; exits 1 if any."),
     Read("budget list", list_budgets, render_budgets, "List the budgets with what their periods have cost."),
-    Read("feedback", list_feedback, render_feedback, "List the ratings and comments, newest first."),
-    Read("votes", list_votes, render_votes, "List the votes, newest first; with a NAME analyse its down votes."),
+    Read(
+        "feedback", list_feedback, render_feedback, "List the ratings and comments, newest first.", "No feedback fits."
+    ),
+    Read(
+        "votes",
+        list_votes,
+        render_votes,
+        "List the votes, newest first; with a NAME analyse its down votes.",
+        "No vote fits.",
+    ),
     Read("votes", analyze_votes, render_vote_analysis, "Tell how a prompt's versions were voted on, and why."),
     Read("dataset list", list_datasets, render_datasets, "List the datasets, the latest changed first."),
     Read("dataset show", get_dataset, render_dataset, "Show one version of a dataset with its items."),
@@ -8311,11 +8377,17 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
         if foreign:
             raise WrongUse(f"--{foreign[0]} says nothing about one {read.command.rstrip('s')}.", "Leave it out.")
         found = _suites_too(read, asked) if read.function is list_suites else read.function(**asked)
-        print_answer(found, read.render, as_json)
+        print_answer(found, functools.partial(_rendered, read, asked), as_json)
         if (isinstance(found, Comparison) and not found.passed) or (read.function is list_unpriced and found["total"]):
             click.get_current_context().exit(1)
 
     return answer
+
+
+def _rendered(read: Read, asked: dict[str, Any], found: Any) -> str:
+    """Return the text of an answer; an empty list is not said to be all there is where filters were asked for."""
+    is_empty = bool(read.none_fits) and not found["items"] and found["next"] is None
+    return read.none_fits if is_empty and asked.keys() - {"limit"} else read.render(found)
 
 
 def _print_export(form: str, asked: dict[str, Any]) -> None:

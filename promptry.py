@@ -4941,13 +4941,15 @@ class DatasetVersion(NamedTuple):
 def save_dataset(name: str, items: list[Any], metadata: dict[str, Any] | None = None) -> int:
     """Save items under a name and return the version; the same items keep the version they have.
 
-    Errors: WrongUse, StoreError. Writes: datasets.
+    Errors: WrongUse, also for two items with the same `id`; StoreError. Writes: datasets.
     """
     check_name(name)
     if "@" in name:
         raise WrongUse(f"The dataset name '{name}' holds '@'.", "That sign stands before a version, as in qa@3.")
     if name.startswith("promptry/"):
         raise WrongUse(f"The dataset name '{name}' is one of promptry's own.", "Choose one that has no promptry/.")
+    if bindable(name) != name:
+        raise WrongUse(f"The dataset name is {name!r}; no store can hold half a character.")
     return write_dataset(name, items, metadata)
 
 
@@ -4956,11 +4958,13 @@ def write_dataset(name: str, items: list[Any], metadata: dict[str, Any] | None =
     listed = isinstance(items, Iterable) and not isinstance(items, (str, bytes, dict))
     if not listed or not isinstance(metadata, (dict, type(None))):
         raise WrongUse(f"Dataset '{name}' takes a list of items and a dict of metadata.")
+    items = list(items)
     try:
-        text = json.dumps(list(items), allow_nan=False)
+        text = json.dumps(items, allow_nan=False)
+        digest = hash_text(json.dumps(json.loads(text), sort_keys=True))
     except (TypeError, ValueError, RecursionError) as error:
         raise WrongUse(f"The items of dataset '{name}' cannot be written as JSON: {error}.") from None
-    digest = hash_text(json.dumps(json.loads(text), sort_keys=True))
+    _check_ids(name, items)
     with transact():
         known = list(Dataset.select().where(Dataset.name == name))
         for row in known:
@@ -4970,6 +4974,15 @@ def write_dataset(name: str, items: list[Any], metadata: dict[str, Any] | None =
         own = write_json({**(metadata or {}), "promptry": {"hash": digest}})
         Dataset.insert(name=name, version=version, items=text, metadata=own, created_at=now_text()).execute()
     return version
+
+
+def _check_ids(name: str, items: list[Any]) -> None:
+    """Refuse items of which no run could tell the cases apart: ids that are equal as text."""
+    seen = set()
+    for id in (str(item["id"]) for item in items if isinstance(item, dict) and item.get("id") not in (None, "")):
+        if id in seen:
+            raise WrongUse(f"Two items of dataset '{name}' have the id '{id}'.", "Give each item an id of its own.")
+        seen.add(id)
 
 
 def load_dataset(name: str, version: int | None = None) -> list[Any]:
@@ -5019,8 +5032,10 @@ def get_dataset(name: str, version: int | None = None) -> dict[str, Any]:
 def add_to_dataset(name: str, call: str | None = None, vote_id: str | None = None) -> dict[str, Any]:
     """Make a recorded call or a vote an item of a dataset, in a new version of it, and return {version, item, added}.
 
-    What was rated or voted well is `expected`, what was not is `rejected`; an unrated answer is taken as expected.
-    Errors: NotFound; WrongUse for a call without captured text. Writes: datasets.
+    The answer of a call is `expected` if its mean rating is 0.5 or better, else `rejected`. One that is not rated is
+    what the votes on the same response to the same prompt are in sum; with none, or as many up as down, it is
+    `expected`: the person chose it. Errors: NotFound; WrongUse for a call that failed or has no captured text. Writes:
+    datasets.
     """
     if (call is None) == (vote_id is None):
         raise WrongUse("A call or a vote becomes an item.", "Give one of --call ID and --vote ID.")
@@ -5035,18 +5050,28 @@ def add_to_dataset(name: str, call: str | None = None, vote_id: str | None = Non
 
 def _item_of_call(id: str) -> dict[str, Any]:
     found = get_call(id)
+    if fetch("SELECT status FROM invocations WHERE id = ?", (found["id"],))[0]["status"] == "error":
+        raise WrongUse(f"Call {id} ended in an error, so it has no answer to learn from.", "Choose one that is ok.")
     if found["input_text"] is None:
         hint = "track_invocation(..., input_text=..., capture=True) and instrument(client, capture=True) keep the text."
         raise WrongUse(f"Call {id} has no captured text, so it makes no item.", hint)
-    ratings = [row["rating"] for row in found["feedback"] if row["rating"] is not None]
-    is_good = not ratings or math.fsum(ratings) / len(ratings) >= 0.5
+    is_good, told = _verdict_on(found)
     answer = {} if found["output_text"] is None else {"expected" if is_good else "rejected": found["output_text"]}
-    comments = [row["comment"] for row in found["feedback"] if row["comment"]]
-    told = {"rating": math.fsum(ratings) / len(ratings)} if ratings else {}
     origin = {"call": found["id"], "prompt": found["prompt_name"], "prompt_version": found["prompt_version"]}
-    if comments:
-        told["comments"] = comments  # type: ignore[assignment]
     return {"id": f"call-{id}", "input": _parsed(found["input_text"]), **answer, "from": {**origin, **told}}
+
+
+def _verdict_on(call: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
+    """Tell whether people found the answer of a call good (also where nobody said so), and what they said."""
+    comments = [row["comment"] for row in call["feedback"] if row["comment"]]
+    told = {"comments": comments} if comments else {}
+    ratings = [row["rating"] for row in call["feedback"] if row["rating"] is not None]
+    if ratings:
+        rating = math.fsum(ratings) / len(ratings)
+        return rating >= 0.5, {"rating": rating, **told}
+    said = (call["prompt_name"], call["output_text"])
+    votes = fetch("SELECT sum(score) AS score FROM votes WHERE prompt_name = ? AND response = ?", said)[0]["score"]
+    return (votes or 0) >= 0, told if votes is None else {"votes": votes, **told}
 
 
 def _item_of_vote(id: str) -> dict[str, Any]:
@@ -5085,6 +5110,8 @@ def _items_of_json(path: Path, text: str) -> list[Any]:
         value = json.loads(text)
     except ValueError as error:
         raise WrongUse(f"{path} is no JSON: {error}.") from None
+    except RecursionError:
+        raise WrongUse(f"{path} is JSON too deep to be read.", "A dataset is a list of items.") from None
     if not isinstance(value, list):
         raise WrongUse(f"{path} holds a {type(value).__name__}; a dataset is a list of items.")
     return value
@@ -5097,23 +5124,40 @@ def _items_of_lines(path: Path, text: str) -> list[Any]:
             items += [json.loads(line)] if line.strip() else []
         except ValueError as error:
             raise WrongUse(f"{path}, line {number} is no JSON: {error}.") from None
+        except RecursionError:
+            raise WrongUse(f"{path}, line {number} is JSON too deep to be read.") from None
     return items
 
 
 def _items_of_csv(path: Path, text: str) -> list[Any]:
-    """Return a dict of texts for each row; the first line names the columns."""
+    """Return a dict of texts for each row; the first line names the columns, parted by commas, semicolons or tabs."""
     import csv
 
+    lines = text.splitlines(True)
+    if not lines:
+        raise WrongUse(f"{path} is no CSV with a line of column names: it is empty.")
     try:
-        title, *rows = csv.reader(text.splitlines(True), strict=True)
-    except (csv.Error, ValueError) as error:
+        title, *rows = csv.reader(lines, delimiter=_delimiter_of(lines), strict=True)
+    except csv.Error as error:
         raise WrongUse(f"{path} is no CSV with a line of column names: {error}.") from None
-    if not all(title) or len(set(title)) < len(title):
+    if not title or not all(title) or len(set(title)) < len(title):
         raise WrongUse(f"{path}: the first line names the columns, each once; it is {', '.join(title)!r}.")
     wrong = next((number for number, row in enumerate(rows, 2) if row and len(row) != len(title)), None)
     if wrong:
         raise WrongUse(f"{path}, row {wrong} has {len(rows[wrong - 2])} fields; the first line names {len(title)}.")
     return [dict(zip(title, row, strict=True)) for row in rows if row]
+
+
+def _delimiter_of(lines: list[str]) -> str:
+    """Return the sign that parts the first line into the most columns, a comma where signs are equal."""
+    import csv
+
+    def columns(sign: str) -> int:
+        with contextlib.suppress(csv.Error):
+            return len(next(csv.reader(lines, delimiter=sign, strict=True)))
+        return 0
+
+    return max(",;\t", key=columns)
 
 
 def _dataset_hash(items: str, metadata: str | None) -> str:
@@ -8691,7 +8735,7 @@ def cli_lint(
 @DB_OPTION
 def cli_save_dataset(file: str, name: str | None) -> None:
     """Save the items of a .json, .jsonl or .csv file; the same items keep their version."""
-    items, name = load_items(Path(file)), name or Path(file).stem
+    items, name = load_items(Path(file)), Path(file).stem if name is None else name
     click.echo(f"{name}@{save_dataset(name, items)} has {len(items)} items.")
 
 

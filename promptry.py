@@ -8824,15 +8824,15 @@ def cli_check_budgets(as_json: bool) -> None:
 @cli_command("vote")
 @cli_argument("name")
 @cli_argument("response")
-@cli_option("--up", "score", flag_value=1, type=int, help="The response is good.")
-@cli_option("--down", "score", flag_value=-1, type=int, help="The response is bad.")
+@cli_option("--up", is_flag=True, help="The response is good.")
+@cli_option("--down", is_flag=True, help="The response is bad.")
 @cli_option("--message", help="Why.")
 @DB_OPTION
-def cli_vote(name: str, response: str, score: int | None, message: str | None) -> None:
+def cli_vote(name: str, response: str, up: bool, down: bool, message: str | None) -> None:
     """Record a thumb up or down on a response of a prompt."""
-    if score is None:
-        raise WrongUse("A vote is up or down.", "Give --up or --down.")
-    click.echo(f"vote {vote(name, response, score, message)} is recorded.")
+    if up == down:
+        raise WrongUse("A vote is up or down.", "Give one of --up and --down.")
+    click.echo(f"vote {vote(name, response, 1 if up else -1, message)} is recorded.")
 
 
 @cli_command("feedback add")

@@ -184,7 +184,10 @@ def test_an_item_made_of_a_call_runs_in_a_suite(say: Say) -> None:
 
 def test_votes_and_ratings_come_from_the_command_line(say: Say) -> None:
     assert say("vote", "p", "Yes.", "--down", "--message", "rude") == (0, "vote 1 is recorded.\n", "")
-    assert say("vote", "p", "Yes.")[0] == 2
+    for words in ([], ["--up", "--down"]):
+        code, _, err = say("vote", "p", "Yes.", *words)
+        assert code == 2 and err == "promptry: A vote is up or down. Give one of --up and --down.\n"
+    assert say("vote", "p", "No.", "--up")[0] == 0 and promptry.list_votes()["total"] == 2
     assert say("feedback", "add", "r1", "--rating", "0.5", "--source", "ada")[:2] == (0, "feedback 1 is recorded.\n")
     assert say("feedback", "add", "r1", "--rating", "7")[0] == 2
     assert say("feedback", "add", "r1")[0] == 2

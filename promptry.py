@@ -5389,7 +5389,8 @@ def retention(
     """Take out calls, captured texts and runs older than so many days, and give the room back to the disk.
 
     Versions of prompts, votes, datasets and the runs that could be a baseline stay. Without `apply` nothing is written.
-    Shape: {items [{what, rows}], applied, bytes_before, bytes_after}. Writes: invocations, feedback, eval_runs.
+    Shape: {items [{what, rows}], applied, bytes_before, bytes_after, held}; held says that another process still reads
+    the old state, so that the log could not be emptied. Writes: invocations, feedback, eval_runs.
     """
     days = {"calls": calls_days, "texts": texts_days, "runs": runs_days}
     before = {what: None if limit is None else read_days(limit) for what, limit in days.items()}
@@ -5402,9 +5403,9 @@ def retention(
         ]
         for place in (3, 1, 5, 7, 9) if apply else ():
             connect().execute(parts[place], {key: asked[key] for key in _named(parts[place])})
-    if apply:
-        _give_room_back()
-    return {"items": items, "applied": apply, "bytes_before": size, "bytes_after": _disk_size() if apply else None}
+    held = apply and not _give_room_back()
+    after = _disk_size() if apply else None
+    return {"items": items, "applied": apply, "bytes_before": size, "bytes_after": after, "held": held}
 
 
 def _named(sql: str) -> set[str]:
@@ -5421,13 +5422,17 @@ def _disk_size() -> int:
     )
 
 
-def _give_room_back() -> None:
-    """Write the file anew without its gaps; raises StoreError while another process holds it for longer."""
+def _give_room_back() -> bool:
+    """Write the file anew without its gaps, and tell whether the log is empty: a reader may need what stands there.
+
+    Raises StoreError while another process writes for longer.
+    """
     with translated_faults(), write_lock(PATIENCE_S):
         connection = connect()
         with bounded_wait(connection, PATIENCE_S):
             connection.execute("VACUUM")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            ((busy, *_),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    return not busy
 
 
 def diagnose() -> list[dict[str, str]]:
@@ -5435,8 +5440,11 @@ def diagnose() -> list[dict[str, str]]:
     python = f"Python {sys.version_info[0]}.{sys.version_info[1]}.{sys.version_info[2]}"
     findings = [_finding("version", "ok", f"promptry {__version__}, {python}, SQLite {sqlite3.sqlite_version}")]
     findings += [_look_at_settings(), *_look_at_file(store_path())]
+    findings += [
+        _finding("other store", "hint", f"{place} exists too and is not read here") for place in other_stores()
+    ]
     looks = {"integrity": _look_at_integrity, "size": _look_at_size, "rows": _look_at_rows, "prices": _look_at_prices}
-    for name, look in {**(looks if store_path().exists() else {}), "fallbacks": _look_at_fallbacks}.items():
+    for name, look in {**(looks if store_path().is_file() else {}), "fallbacks": _look_at_fallbacks}.items():
         try:
             findings.append(look())
         except StoreError as error:
@@ -5462,14 +5470,25 @@ def _look_at_file(path: Path) -> list[dict[str, str]]:
         return [_finding("store", "fault", f"{path} cannot be made: {above} is no folder that can be written")]
     if not path.exists():
         return [_finding("store", "hint", f"{path} does not exist yet: the first track() or run makes it")]
+    if not path.is_file():
+        return [_finding("store", "fault", f"{path} is {'a folder' if path.is_dir() else 'no regular file'}")]
     findings = [_finding("store", "ok", f"{path}, {path.stat().st_size:,} bytes")]
     mode = path.stat().st_mode & 0o077
     if os.name == "posix" and mode:
         findings.append(_finding("mode", "fault", f"others can open {path}: chmod 600 it"))
-    home = Path("~").expanduser() / ".promptry" / "store.db"
-    if home.exists() and home != path:
-        findings.append(_finding("other store", "hint", f"{home} exists too and is not read here"))
     return findings
+
+
+def other_stores() -> list[Path]:
+    """Return the stores that are there and not in use: that of PROMPTRY_DB, the project's own, the home folder's."""
+    known, variable = settings_or_default(), os.environ.get("PROMPTRY_DB")
+    places = [Path(variable).expanduser().absolute()] if variable else []
+    if known.file is not None:
+        places.append(known.file.parent / Path(known.store_path or ".promptry/store.db").expanduser())
+    places.append(Path("~").expanduser() / ".promptry" / "store.db")
+    found = {os.path.realpath(place): place for place in places if os.path.isfile(place)}
+    found.pop(os.path.realpath(store_path()), None)
+    return list(found.values())
 
 
 def _look_at_integrity() -> dict[str, str]:
@@ -5509,10 +5528,11 @@ def _look_at_rows() -> dict[str, str]:
 
 
 def _look_at_fallbacks() -> dict[str, str]:
-    told = fallbacks_told() if store_path().exists() else {}
+    told = fallbacks_told() if store_path().is_file() else {}
     count = sum(told.values()) + count_untold_fallbacks()
     names = ", ".join(sorted(told, key=lambda name: -told[name])[:5])
-    detail = f"{count:,} prompts were served from the code because the store failed{f': {names}' if names else ''}"
+    of = f", of {len(told):,} prompt{'' if len(told) == 1 else 's'}: {names}" if told else ""
+    detail = f"{count:,} time{'' if count == 1 else 's'} the text in the code was served because the store failed{of}"
     return _finding("fallbacks", "hint" if count else "ok", detail)
 
 
@@ -8871,7 +8891,8 @@ def cli_retention(as_json: bool, **asked: Any) -> None:
 def _render_retention(found: dict[str, Any]) -> str:
     table = render_table({"what": "what", "rows": "taken out" if found["applied"] else "would go"}, found["items"])
     if found["applied"]:
-        return f"{table}\n\nThe file had {found['bytes_before']:,} bytes and has {found['bytes_after']:,}."
+        held = " Another process still reads the old state: the room comes back when it ends." if found["held"] else ""
+        return f"{table}\n\nThe file had {found['bytes_before']:,} bytes and has {found['bytes_after']:,}.{held}"
     return f"{table}\n\nNothing is written yet: --apply does it. The file has {found['bytes_before']:,} bytes."
 
 

@@ -218,4 +218,5 @@ def test_the_store_is_backed_up_and_thinned_out(say: Say, store: Path, tmp_path:
     assert code == 0 and "would go" in out and promptry.list_calls()["total"] == 1
     code, out, _ = say("retention", "--calls-days", "30", "--apply")
     assert code == 0 and "taken out" in out and promptry.list_calls()["total"] == 0
+    assert "Another process" not in out
     assert say("retention", "--calls-days", "0")[0] == 2

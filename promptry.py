@@ -8410,6 +8410,41 @@ def _make_read_command(words: str) -> click.Command:
     return command
 
 
+@contextlib.contextmanager
+def no_new_store(is_read: bool = True) -> Iterator[None]:
+    """Keep a command that only reads from making a store: where there is none yet, an empty one of a moment answers.
+
+    Raises NotFound where --db or PROMPTRY_DB names a file that is not there, for it may be mistyped.
+    """
+    path, chosen = store_path(), chosen_store()
+    if not is_read or not _is_missing(path):
+        yield
+        return
+    if chosen or os.environ.get("PROMPTRY_DB"):
+        others = ", ".join(str(place) for place in other_stores())
+        hint = f"There is {others}." if others else "The first track() or run with that path makes one."
+        raise NotFound(f"There is no store at {path}.", hint)
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        use_store(Path(folder) / "store.db")
+        try:
+            yield
+        finally:
+            use_store(chosen)
+
+
+def _is_missing(path: Path) -> bool:
+    """Tell a path where nothing is from one that cannot be looked at, which opening it explains."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def print_answer(found: Any, render: Callable[[Any], str], as_json: bool) -> None:
     """Print what a read returned, as JSON or laid out for people."""
     value = found.to_dict() if hasattr(found, "to_dict") else found
@@ -8434,13 +8469,15 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
         form = given.pop("form", None)
         asked = {key: value for key, value in given.items() if value is not None}
         if form is not None:
-            _print_export(form, asked)
+            with no_new_store():
+                _print_export(form, asked)
             return
         read = reads[-1] if one in asked else reads[0]
         foreign = [key for key in asked if key not in {parameter.name for parameter in read.parameters}]
         if foreign:
             raise WrongUse(f"--{foreign[0]} says nothing about one {read.command.rstrip('s')}.", "Leave it out.")
-        found = _suites_too(read, asked) if read.function is list_suites else read.function(**asked)
+        with no_new_store():
+            found = _suites_too(read, asked) if read.function is list_suites else read.function(**asked)
         print_answer(found, functools.partial(_rendered, read, asked), as_json)
         if (isinstance(found, Comparison) and not found.passed) or (read.function is list_unpriced and found["total"]):
             click.get_current_context().exit(1)
@@ -8739,8 +8776,9 @@ def cli_lint(
     name: str, version: int | None, file: IO[str] | None, variables: tuple[str, ...], env: str, as_json: bool
 ) -> None:
     """Look a prompt's text over for placeholders and signs that do not mean what they seem; exits 1 for an error."""
-    text = file.read() if file else require_prompt(name, version).content
-    rows = lint_prompt(text, variables or None, find_prompt(name, tag=env))
+    with no_new_store():
+        text = file.read() if file else require_prompt(name, version).content
+        rows = lint_prompt(text, variables or None, find_prompt(name, tag=env))
     columns = {"line": "line", "level": "level", "message": "message"}
     none = f"Nothing to say; placeholders: {', '.join(placeholders(text)) or 'none'}"
     found = {"items": rows, "total": len(rows), "next": None}
@@ -8780,7 +8818,8 @@ def cli_add_item(name: str, call: str | None, vote_id: str | None) -> None:
 @DB_OPTION
 def cli_list_prices(as_json: bool, **asked: Any) -> None:
     """List what models cost today, in USD per million tokens; MODEL is any part of an id."""
-    print_answer(list_prices(**asked), render_prices, as_json)
+    with no_new_store():
+        print_answer(list_prices(**asked), render_prices, as_json)
 
 
 @cli_command("prices import")
@@ -8800,7 +8839,8 @@ def cli_import_prices(file: str) -> None:
 @DB_OPTION
 def cli_reprice(days: int | None, apply: bool, as_json: bool) -> None:
     """Show what history costs at the rates of each call's day as they are known now; --apply writes it."""
-    print_answer(reprice(days, apply), render_repriced, as_json)
+    with no_new_store(not apply):
+        print_answer(reprice(days, apply), render_repriced, as_json)
 
 
 _PERIOD = cli_option("--period", default="monthly", metavar="daily|monthly", help="In UTC; monthly without it.")
@@ -8834,7 +8874,8 @@ def cli_remove_budget(scope: str, target: str | None, period: str) -> None:
 @DB_OPTION
 def cli_check_budgets(as_json: bool) -> None:
     """List the budgets that are spent; exits 1 if there is one."""
-    rows = [status.to_dict() for status in check_budgets()]
+    with no_new_store():
+        rows = [status.to_dict() for status in check_budgets()]
     found = {"items": rows, "total": len(rows), "next": None}
     print_answer(found, lambda answer: render_budgets(answer) if rows else "No budget is spent.", as_json)
     if rows:
@@ -8883,9 +8924,10 @@ def cli_backup(file: str) -> None:
 @cli_option("--apply", is_flag=True, help="Do it; without it nothing is written.")
 @JSON_OPTION
 @DB_OPTION
-def cli_retention(as_json: bool, **asked: Any) -> None:
+def cli_retention(as_json: bool, apply: bool, **asked: Any) -> None:
     """Show what is older than the days given, and with --apply take it out and give the room back to the disk."""
-    print_answer(retention(**asked), _render_retention, as_json)
+    with no_new_store(not apply):
+        print_answer(retention(**asked, apply=apply), _render_retention, as_json)
 
 
 def _render_retention(found: dict[str, Any]) -> str:

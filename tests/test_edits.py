@@ -196,6 +196,7 @@ def test_votes_and_ratings_come_from_the_command_line(say: Say) -> None:
 
 
 def test_prices_are_listed_with_their_source(say: Say) -> None:
+    promptry.connect()
     code, out, _ = say("prices", "list", "gpt-4o-mini", "--provider", "openai", "--json")
     rows = json.loads(out)["items"]
     assert (

@@ -1538,6 +1538,11 @@ def _safe_repr(value: Any) -> str:
         return f"<{type(value).__name__}>"
 
 
+def bindable(text: str) -> str:
+    """Return a text as its row is stored: half characters become question marks."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def page(rows: list[dict[str, Any]], total: int, limit: int, before: str | None) -> dict[str, Any]:
     """Return the one shape of lists, paged by an offset that callers treat as opaque."""
     offset = read_offset(before) + len(rows)
@@ -1549,6 +1554,14 @@ def read_limit(limit: Any) -> int:
     if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= 1000:
         raise WrongUse(f"The limit is {limit!r}; it takes 1 to 1000.")
     return limit
+
+
+def check_choice(value: Any, choices: tuple[Any, ...], what: str) -> None:
+    """Check that a value is None or one of a closed list; raises WrongUse with the nearest of them."""
+    words = [str(choice) for choice in choices]
+    if value is None or str(value) in words and type(value) is type(choices[0]):
+        return
+    raise WrongUse(f"The {what} is {value!r}; it takes {', '.join(words)}.", nearest(str(value), words))
 
 
 def read_offset(cursor: str | None) -> int:
@@ -3482,7 +3495,7 @@ def _mended(part: Any) -> Any:
         return part if abs(part) < 2**63 else None
     if not isinstance(part, str):
         return part
-    text = part.encode("utf-8", "replace").decode()
+    text = bindable(part)
     with contextlib.suppress(ValueError, RecursionError):
         return json.dumps(plain_json(json.loads(text))) if text.startswith("{") else text
     return text
@@ -3872,15 +3885,10 @@ def _check_budget(scope: Any, target: Any, period: Any) -> None:
         raise WrongUse(f"The period is {period!r}; it takes daily or monthly.", nearest(str(period), PERIODS))
     if scope == "global" and target is not None:
         raise WrongUse(f"A global budget has no target; {target!r} is given.", "Leave it out, or name another scope.")
-    if scope != "global" and _bindable(check_name(target, f"target of a {scope} budget")) != target:
+    if scope != "global" and bindable(check_name(target, f"target of a {scope} budget")) != target:
         raise WrongUse(f"The target is {target!r}; no store can hold half a character.")
     if scope == "module" and module_of(str(target)) != target:
         raise WrongUse(f"'{target}' is no module.", f"The module of such a prompt is '{module_of(str(target))}'.")
-
-
-def _bindable(text: str) -> str:
-    """Return a text as its row is stored: half characters become question marks."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def remove_budget(scope: str, target: str | None, period: str) -> None:
@@ -3976,7 +3984,7 @@ def reserve(
     The estimate is the one given, else characters / 4 and max_tokens at the model's rates, else the 95th percentile of
     the prompt's recent costs. Errors: BudgetExceeded, WrongUse, StoreError. Writes: invocations.
     """
-    name = _bindable(check_name(name))
+    name = bindable(check_name(name))
     _check_estimate(estimate_usd, input_chars, max_tokens)
     mine = (module_of(name), name)
     with translated_faults():
@@ -4731,6 +4739,18 @@ if hasattr(os, "register_at_fork"):
 
 SEARCH_S = 0.25
 SEARCHED_AT_ONCE = 2_000
+CALL_STATES = ("ok", "error")
+ORIGINS = ("app", "eval", "judge", "playground")
+_IS_NAMED = """SELECT EXISTS (SELECT 1 FROM prompts WHERE name = :name)
+    OR EXISTS (SELECT 1 FROM invocations INDEXED BY calls_by_prompt WHERE prompt_name = :name)
+    OR EXISTS (SELECT 1 FROM votes WHERE prompt_name = :name)
+    OR EXISTS (SELECT 1 FROM feedback WHERE prompt_name = :name) AS known"""
+# The names of calls are found from one to the next: DISTINCT would go through the whole index.
+_ALL_NAMES = """WITH RECURSIVE called (name) AS (SELECT min(prompt_name) FROM invocations UNION ALL
+    SELECT (SELECT min(prompt_name) FROM invocations WHERE prompt_name > called.name) FROM called
+    WHERE called.name IS NOT NULL LIMIT 1000)
+    SELECT name FROM called UNION SELECT name FROM prompts UNION SELECT prompt_name FROM votes
+    UNION SELECT prompt_name FROM feedback"""
 
 
 def list_calls(
@@ -4750,8 +4770,11 @@ def list_calls(
     `search` finds a text in what was captured, the name and the facts; it looks back from the newest call for a quarter
     of a second or a full page, `next` says where it stopped, and its total is None. `request` stands for itself.
     Shape: items [{id, created_at, prompt_name, prompt_version, model, status, origin, tokens_in, tokens_out, cost_usd,
-    latency_ms, request_id}], total, next. Units: USD, milliseconds.
+    latency_ms, request_id}], total, next. Units: USD, milliseconds. Errors: WrongUse; NotFound for a prompt that
+    nothing names.
     """
+    check_choice(status, CALL_STATES, "status")
+    check_choice(origin, ORIGINS, "origin")
     filters = {"prompt": prompt, "version": version, "model": model, "status": status, "origin": origin}
     asked = {**filters, "since": None if days is None else read_days(days)}
     asked = {key: value for key, value in asked.items() if value is not None}
@@ -4763,7 +4786,17 @@ def list_calls(
     part = 3 if request is not None else 2 if asked else 0
     rows = query("list_calls", part, **asked, request=request, limit=count + 1, before=key)
     total = query("list_calls", 1 if request is None else 5, **asked, request=request)[0]["total"]
+    if not total:
+        require_named(prompt)
     return page_by_id([{**row, "id": str(row["id"])} for row in rows], total, count)
+
+
+def require_named(prompt: str | None) -> None:
+    """Raise NotFound, with the nearest name, for a prompt that no version, call, vote or rating names."""
+    if prompt is None or fetch(_IS_NAMED, {"name": prompt})[0]["known"]:
+        return
+    hint = nearest(prompt, [row["name"] for row in fetch(_ALL_NAMES) if row["name"] is not None])
+    raise NotFound(f"There is no prompt '{prompt}'.", hint or "No version, call, vote or rating has that name.")
 
 
 def _search_calls(text: str, limit: int, before: int | None) -> dict[str, Any]:
@@ -4845,7 +4878,7 @@ def call_facts(run_uid: str) -> dict[str, Any]:
 # ======================================================================================
 # === FEEDBACK: ratings of requests and votes on responses, joined to what they speak of
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, SCOPE, PROMPTS.   Writes: feedback, votes.
+# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, SCOPE, PROMPTS, CALLS.   Writes: feedback, votes.
 # Public: record_feedback, list_feedback, vote, list_votes, analyze_votes.
 #
 # A rating may come before the row of its call: the name of the prompt is joined at reading. A rating of the same source
@@ -4871,13 +4904,9 @@ def record_feedback(
     What it leaves out, the rating or the comment, stays as it was. Units: rating 0 (bad) to 1 (good). Errors: WrongUse,
     StoreError. Writes: feedback.
     """
-    for what, text, most in (
-        ("request_id", check_name(request_id, "request_id"), _MAX_ID_CHARS),
-        ("source", "-" if source is None else check_name(source, "source"), _MAX_ID_CHARS),
-        ("comment", "-" if comment is None else check_name(comment, "comment"), MAX_COMMENT_CHARS),
-    ):
-        if len(text) > most:
-            raise WrongUse(f"The {what} has {len(text)} characters; it takes {most}.")
+    request_id = _check_said(request_id, "request_id", _MAX_ID_CHARS)
+    source = None if source is None else _check_said(source, "source", _MAX_ID_CHARS)
+    comment = None if comment is None else _check_said(comment, "comment", MAX_COMMENT_CHARS)
     if rating is None and comment is None:
         raise WrongUse("A rating, a comment, or both make feedback; there is neither.")
     if rating is not None and (
@@ -4893,19 +4922,28 @@ def record_feedback(
     return int(key)
 
 
+def _check_said(text: Any, what: str, most: int) -> str:
+    """Return a text as it is stored; raises WrongUse for none and for one that is too long."""
+    if len(check_name(text, what)) > most:
+        raise WrongUse(f"The {what} has {len(text)} characters; it takes {most}.")
+    return bindable(text)
+
+
 def list_feedback(
     prompt: str | None = None, max_rating: float | None = None, limit: int = 50, before: str | None = None
 ) -> dict[str, Any]:
     """List the ratings and comments, newest first; `max_rating` keeps those that are at most so good.
 
     Shape: items [{id, created_at, request_id, prompt_name, prompt_version, model, rating, comment, source, call_id}],
-    total, next; call_id is None until the call arrives.
+    total, next; call_id is None until the call arrives. Errors: NotFound for a prompt that nothing names.
     """
     key = read_offset(before) if before is not None else None
     asked = {"prompt": prompt, "max_rating": max_rating}
     rows = query("list_feedback", limit=read_limit(limit) + 1, before=key, **asked)
-    shown = [{**row, "id": str(row["id"])} for row in rows]
-    return page_by_id(shown, query("list_feedback", 1, **asked)[0]["total"], limit)
+    total = query("list_feedback", 1, **asked)[0]["total"]
+    if not total:
+        require_named(prompt)
+    return page_by_id([{**row, "id": str(row["id"])} for row in rows], total, limit)
 
 
 def vote(
@@ -4916,7 +4954,7 @@ def vote(
     The vote counts for the version of the prompt that this process last served, else for the latest one. Errors:
     WrongUse, StoreError. Writes: votes.
     """
-    check_name(name)
+    name = bindable(check_name(name))
     if score not in (1, -1) or isinstance(score, (bool, float)):
         raise WrongUse(f"The score of a vote is {score!r}; it takes 1 or -1.")
     texts = {"response": response, "message": "" if message is None else message}
@@ -4931,21 +4969,27 @@ def vote(
             found = find_prompt(name)
             version = found.version if found else None
         own = write_json({**(metadata or {}), "promptry": {"uid": make_uid()}})
-        row = {"prompt_name": name, "prompt_version": version, "response": response, "score": score}
-        return int(Vote.insert(**row, message=message, metadata=own, created_at=now_text()).execute())
+        row = {"prompt_name": name, "prompt_version": version, "response": bindable(response), "score": score}
+        said = None if message is None else bindable(message)
+        return int(Vote.insert(**row, message=said, metadata=own, created_at=now_text()).execute())
 
 
 def list_votes(
     prompt: str | None = None, score: int | None = None, limit: int = 50, before: str | None = None
 ) -> dict[str, Any]:
-    """List the votes, newest first.
+    """List the votes, newest first; `score` keeps those up (1) or down (-1).
 
     Shape: items [{id, created_at, prompt_name, prompt_version, score, message, response, metadata}], total, next.
+    Errors: WrongUse; NotFound for a prompt that nothing names.
     """
+    check_choice(score, (1, -1), "score")
     key = read_offset(before) if before is not None else None
     rows = query("list_votes", prompt=prompt, score=score, limit=read_limit(limit) + 1, before=key)
     shown = [{**row, "id": str(row["id"]), "metadata": read_json(row["metadata"])} for row in rows]
-    return page_by_id(shown, query("list_votes", 1, prompt=prompt, score=score)[0]["total"], limit)
+    total = query("list_votes", 1, prompt=prompt, score=score)[0]["total"]
+    if not total:
+        require_named(prompt)
+    return page_by_id(shown, total, limit)
 
 
 def get_vote(id: str) -> dict[str, Any]:
@@ -5004,13 +5048,15 @@ class DatasetVersion(NamedTuple):
 def save_dataset(name: str, items: list[Any], metadata: dict[str, Any] | None = None) -> int:
     """Save items under a name and return the version; the same items keep the version they have.
 
-    Errors: WrongUse, StoreError. Writes: datasets.
+    Errors: WrongUse, also for two items with the same `id`; StoreError. Writes: datasets.
     """
     check_name(name)
     if "@" in name:
         raise WrongUse(f"The dataset name '{name}' holds '@'.", "That sign stands before a version, as in qa@3.")
     if name.startswith("promptry/"):
         raise WrongUse(f"The dataset name '{name}' is one of promptry's own.", "Choose one that has no promptry/.")
+    if bindable(name) != name:
+        raise WrongUse(f"The dataset name is {name!r}; no store can hold half a character.")
     return write_dataset(name, items, metadata)
 
 
@@ -5019,11 +5065,13 @@ def write_dataset(name: str, items: list[Any], metadata: dict[str, Any] | None =
     listed = isinstance(items, Iterable) and not isinstance(items, (str, bytes, dict))
     if not listed or not isinstance(metadata, (dict, type(None))):
         raise WrongUse(f"Dataset '{name}' takes a list of items and a dict of metadata.")
+    items = list(items)
     try:
-        text = json.dumps(list(items), allow_nan=False)
+        text = json.dumps(items, allow_nan=False)
+        digest = hash_text(json.dumps(json.loads(text), sort_keys=True))
     except (TypeError, ValueError, RecursionError) as error:
         raise WrongUse(f"The items of dataset '{name}' cannot be written as JSON: {error}.") from None
-    digest = hash_text(json.dumps(json.loads(text), sort_keys=True))
+    _check_ids(name, items)
     with transact():
         known = list(Dataset.select().where(Dataset.name == name))
         for row in known:
@@ -5033,6 +5081,15 @@ def write_dataset(name: str, items: list[Any], metadata: dict[str, Any] | None =
         own = write_json({**(metadata or {}), "promptry": {"hash": digest}})
         Dataset.insert(name=name, version=version, items=text, metadata=own, created_at=now_text()).execute()
     return version
+
+
+def _check_ids(name: str, items: list[Any]) -> None:
+    """Refuse items of which no run could tell the cases apart: ids that are equal as text."""
+    seen = set()
+    for id in (str(item["id"]) for item in items if isinstance(item, dict) and item.get("id") not in (None, "")):
+        if id in seen:
+            raise WrongUse(f"Two items of dataset '{name}' have the id '{id}'.", "Give each item an id of its own.")
+        seen.add(id)
 
 
 def load_dataset(name: str, version: int | None = None) -> list[Any]:
@@ -5082,8 +5139,10 @@ def get_dataset(name: str, version: int | None = None) -> dict[str, Any]:
 def add_to_dataset(name: str, call: str | None = None, vote_id: str | None = None) -> dict[str, Any]:
     """Make a recorded call or a vote an item of a dataset, in a new version of it, and return {version, item, added}.
 
-    What was rated or voted well is `expected`, what was not is `rejected`; an unrated answer is taken as expected.
-    Errors: NotFound; WrongUse for a call without captured text. Writes: datasets.
+    The answer of a call is `expected` if its mean rating is 0.5 or better, else `rejected`. One that is not rated is
+    what the votes on the same response to the same prompt are in sum; with none, or as many up as down, it is
+    `expected`: the person chose it. Errors: NotFound; WrongUse for a call that failed or has no captured text. Writes:
+    datasets.
     """
     if (call is None) == (vote_id is None):
         raise WrongUse("A call or a vote becomes an item.", "Give one of --call ID and --vote ID.")
@@ -5098,18 +5157,28 @@ def add_to_dataset(name: str, call: str | None = None, vote_id: str | None = Non
 
 def _item_of_call(id: str) -> dict[str, Any]:
     found = get_call(id)
+    if fetch("SELECT status FROM invocations WHERE id = ?", (found["id"],))[0]["status"] == "error":
+        raise WrongUse(f"Call {id} ended in an error, so it has no answer to learn from.", "Choose one that is ok.")
     if found["input_text"] is None:
         hint = "track_invocation(..., input_text=..., capture=True) and instrument(client, capture=True) keep the text."
         raise WrongUse(f"Call {id} has no captured text, so it makes no item.", hint)
-    ratings = [row["rating"] for row in found["feedback"] if row["rating"] is not None]
-    is_good = not ratings or math.fsum(ratings) / len(ratings) >= 0.5
+    is_good, told = _verdict_on(found)
     answer = {} if found["output_text"] is None else {"expected" if is_good else "rejected": found["output_text"]}
-    comments = [row["comment"] for row in found["feedback"] if row["comment"]]
-    told = {"rating": math.fsum(ratings) / len(ratings)} if ratings else {}
     origin = {"call": found["id"], "prompt": found["prompt_name"], "prompt_version": found["prompt_version"]}
-    if comments:
-        told["comments"] = comments  # type: ignore[assignment]
     return {"id": f"call-{id}", "input": _parsed(found["input_text"]), **answer, "from": {**origin, **told}}
+
+
+def _verdict_on(call: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
+    """Tell whether people found the answer of a call good (also where nobody said so), and what they said."""
+    comments = [row["comment"] for row in call["feedback"] if row["comment"]]
+    told = {"comments": comments} if comments else {}
+    ratings = [row["rating"] for row in call["feedback"] if row["rating"] is not None]
+    if ratings:
+        rating = math.fsum(ratings) / len(ratings)
+        return rating >= 0.5, {"rating": rating, **told}
+    said = (call["prompt_name"], call["output_text"])
+    votes = fetch("SELECT sum(score) AS score FROM votes WHERE prompt_name = ? AND response = ?", said)[0]["score"]
+    return (votes or 0) >= 0, told if votes is None else {"votes": votes, **told}
 
 
 def _item_of_vote(id: str) -> dict[str, Any]:
@@ -5148,6 +5217,8 @@ def _items_of_json(path: Path, text: str) -> list[Any]:
         value = json.loads(text)
     except ValueError as error:
         raise WrongUse(f"{path} is no JSON: {error}.") from None
+    except RecursionError:
+        raise WrongUse(f"{path} is JSON too deep to be read.", "A dataset is a list of items.") from None
     if not isinstance(value, list):
         raise WrongUse(f"{path} holds a {type(value).__name__}; a dataset is a list of items.")
     return value
@@ -5160,23 +5231,40 @@ def _items_of_lines(path: Path, text: str) -> list[Any]:
             items += [json.loads(line)] if line.strip() else []
         except ValueError as error:
             raise WrongUse(f"{path}, line {number} is no JSON: {error}.") from None
+        except RecursionError:
+            raise WrongUse(f"{path}, line {number} is JSON too deep to be read.") from None
     return items
 
 
 def _items_of_csv(path: Path, text: str) -> list[Any]:
-    """Return a dict of texts for each row; the first line names the columns."""
+    """Return a dict of texts for each row; the first line names the columns, parted by commas, semicolons or tabs."""
     import csv
 
+    lines = text.splitlines(True)
+    if not lines:
+        raise WrongUse(f"{path} is no CSV with a line of column names: it is empty.")
     try:
-        title, *rows = csv.reader(text.splitlines(True), strict=True)
-    except (csv.Error, ValueError) as error:
+        title, *rows = csv.reader(lines, delimiter=_delimiter_of(lines), strict=True)
+    except csv.Error as error:
         raise WrongUse(f"{path} is no CSV with a line of column names: {error}.") from None
-    if not all(title) or len(set(title)) < len(title):
+    if not title or not all(title) or len(set(title)) < len(title):
         raise WrongUse(f"{path}: the first line names the columns, each once; it is {', '.join(title)!r}.")
     wrong = next((number for number, row in enumerate(rows, 2) if row and len(row) != len(title)), None)
     if wrong:
         raise WrongUse(f"{path}, row {wrong} has {len(rows[wrong - 2])} fields; the first line names {len(title)}.")
     return [dict(zip(title, row, strict=True)) for row in rows if row]
+
+
+def _delimiter_of(lines: list[str]) -> str:
+    """Return the sign that parts the first line into the most columns, a comma where signs are equal."""
+    import csv
+
+    def columns(sign: str) -> int:
+        with contextlib.suppress(csv.Error):
+            return len(next(csv.reader(lines, delimiter=sign, strict=True)))
+        return 0
+
+    return max(",;\t", key=columns)
 
 
 def _dataset_hash(items: str, metadata: str | None) -> str:
@@ -5616,7 +5704,8 @@ def retention(
     """Take out calls, captured texts and runs older than so many days, and give the room back to the disk.
 
     Versions of prompts, votes, datasets and the runs that could be a baseline stay. Without `apply` nothing is written.
-    Shape: {items [{what, rows}], applied, bytes_before, bytes_after}. Writes: invocations, feedback, eval_runs.
+    Shape: {items [{what, rows}], applied, bytes_before, bytes_after, held}; held says that another process still reads
+    the old state, so that the log could not be emptied. Writes: invocations, feedback, eval_runs.
     """
     days = {"calls": calls_days, "texts": texts_days, "runs": runs_days}
     before = {what: None if limit is None else read_days(limit) for what, limit in days.items()}
@@ -5629,9 +5718,9 @@ def retention(
         ]
         for place in (3, 1, 5, 7, 9) if apply else ():
             connect().execute(parts[place], {key: asked[key] for key in _named(parts[place])})
-    if apply:
-        _give_room_back()
-    return {"items": items, "applied": apply, "bytes_before": size, "bytes_after": _disk_size() if apply else None}
+    held = apply and not _give_room_back()
+    after = _disk_size() if apply else None
+    return {"items": items, "applied": apply, "bytes_before": size, "bytes_after": after, "held": held}
 
 
 def _named(sql: str) -> set[str]:
@@ -5648,13 +5737,17 @@ def _disk_size() -> int:
     )
 
 
-def _give_room_back() -> None:
-    """Write the file anew without its gaps; raises StoreError while another process holds it for longer."""
+def _give_room_back() -> bool:
+    """Write the file anew without its gaps, and tell whether the log is empty: a reader may need what stands there.
+
+    Raises StoreError while another process writes for longer.
+    """
     with translated_faults(), write_lock(PATIENCE_S):
         connection = connect()
         with bounded_wait(connection, PATIENCE_S):
             connection.execute("VACUUM")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            ((busy, *_),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    return not busy
 
 
 def diagnose() -> list[dict[str, str]]:
@@ -5662,8 +5755,11 @@ def diagnose() -> list[dict[str, str]]:
     python = f"Python {sys.version_info[0]}.{sys.version_info[1]}.{sys.version_info[2]}"
     findings = [_finding("version", "ok", f"promptry {__version__}, {python}, SQLite {sqlite3.sqlite_version}")]
     findings += [_look_at_settings(), *_look_at_file(store_path())]
+    findings += [
+        _finding("other store", "hint", f"{place} exists too and is not read here") for place in other_stores()
+    ]
     looks = {"integrity": _look_at_integrity, "size": _look_at_size, "rows": _look_at_rows, "prices": _look_at_prices}
-    for name, look in {**(looks if store_path().exists() else {}), "fallbacks": _look_at_fallbacks}.items():
+    for name, look in {**(looks if store_path().is_file() else {}), "fallbacks": _look_at_fallbacks}.items():
         try:
             findings.append(look())
         except StoreError as error:
@@ -5689,14 +5785,25 @@ def _look_at_file(path: Path) -> list[dict[str, str]]:
         return [_finding("store", "fault", f"{path} cannot be made: {above} is no folder that can be written")]
     if not path.exists():
         return [_finding("store", "hint", f"{path} does not exist yet: the first track() or run makes it")]
+    if not path.is_file():
+        return [_finding("store", "fault", f"{path} is {'a folder' if path.is_dir() else 'no regular file'}")]
     findings = [_finding("store", "ok", f"{path}, {path.stat().st_size:,} bytes")]
     mode = path.stat().st_mode & 0o077
     if os.name == "posix" and mode:
         findings.append(_finding("mode", "fault", f"others can open {path}: chmod 600 it"))
-    home = Path("~").expanduser() / ".promptry" / "store.db"
-    if home.exists() and home != path:
-        findings.append(_finding("other store", "hint", f"{home} exists too and is not read here"))
     return findings
+
+
+def other_stores() -> list[Path]:
+    """Return the stores that are there and not in use: that of PROMPTRY_DB, the project's own, the home folder's."""
+    known, variable = settings_or_default(), os.environ.get("PROMPTRY_DB")
+    places = [Path(variable).expanduser().absolute()] if variable else []
+    if known.file is not None:
+        places.append(known.file.parent / Path(known.store_path or ".promptry/store.db").expanduser())
+    places.append(Path("~").expanduser() / ".promptry" / "store.db")
+    found = {os.path.realpath(place): place for place in places if os.path.isfile(place)}
+    found.pop(os.path.realpath(store_path()), None)
+    return list(found.values())
 
 
 def _look_at_integrity() -> dict[str, str]:
@@ -5736,10 +5843,11 @@ def _look_at_rows() -> dict[str, str]:
 
 
 def _look_at_fallbacks() -> dict[str, str]:
-    told = fallbacks_told() if store_path().exists() else {}
+    told = fallbacks_told() if store_path().is_file() else {}
     count = sum(told.values()) + count_untold_fallbacks()
     names = ", ".join(sorted(told, key=lambda name: -told[name])[:5])
-    detail = f"{count:,} prompts were served from the code because the store failed{f': {names}' if names else ''}"
+    of = f", of {len(told):,} prompt{'' if len(told) == 1 else 's'}: {names}" if told else ""
+    detail = f"{count:,} time{'' if count == 1 else 's'} the text in the code was served because the store failed{of}"
     return _finding("fallbacks", "hint" if count else "ok", detail)
 
 
@@ -8026,10 +8134,10 @@ def render_rows(found: dict[str, Any], columns: dict[str, str], none: str) -> st
     if not found["items"]:
         return none
     text = render_table(columns, found["items"])
-    rest = (
-        f"\n{len(found['items'])} of {found['total']}; the next page: --before {found['next']}" if found["next"] else ""
-    )
-    return text + rest
+    if not found["next"]:
+        return text
+    of = "there may be more" if found["total"] is None else f"{len(found['items'])} of {found['total']}"
+    return f"{text}\n{of}; the next page: --before {found['next']}"
 
 
 def render_prompts(found: dict[str, Any]) -> str:
@@ -8397,12 +8505,16 @@ class Parameter(NamedTuple):
 
 
 class Read(NamedTuple):
-    """One question: the command's words, the function that answers, its text for people, and what it is for."""
+    """One question: the command's words, the function that answers, its text for people, and what it is for.
+
+    `none_fits` is said of an empty list that was asked for with filters: there may be rows that do not fit.
+    """
 
     command: str
     function: Callable[..., Any]
     render: Callable[[Any], str]
     sentence: str
+    none_fits: str = ""
 
     @property
     def name(self) -> str:
@@ -8417,7 +8529,7 @@ class Read(NamedTuple):
 
 _KINDS = {"str": str, "int": int, "float": float, "bool": bool}
 _POSITIONAL = {"id", "baseline_id"}
-# What each parameter means, once for all reads that take it.
+# What each parameter means, once for all reads that take it, but for a read in which it takes more.
 _ASKED = {
     "name": "The name of the prompt or dataset.",
     "version": "The version to show.",
@@ -8434,6 +8546,7 @@ _ASKED = {
     "model": "Only calls of this model.",
     "status": "Only calls that ended so: ok or error.",
     "origin": "Only calls of this origin: app, eval, judge, playground.",
+    "list_costs.origin": "Only calls of this origin: app (without it), eval, judge, playground, or all.",
     "days": "How many days to look back.",
     "request": "The calls of this request id.",
     "search": "Calls that hold this text.",
@@ -8451,7 +8564,8 @@ def _parameters_of(function: Callable[..., Any]) -> tuple[Parameter, ...]:
     for name, taken in inspect.signature(function).parameters.items():
         required = taken.default is taken.empty and name != "id"
         kind = _KINDS[str(taken.annotation).partition(" ")[0]]
-        parameters.append(Parameter(name, kind, _ASKED[name], required, required or name in _POSITIONAL))
+        sentence = _ASKED.get(f"{function.__name__}.{name}") or _ASKED[name]
+        parameters.append(Parameter(name, kind, sentence, required, required or name in _POSITIONAL))
     return tuple(parameters)
 
 
@@ -8460,7 +8574,13 @@ READS = (
     Read("prompt show", get_prompt, render_version, "Show a prompt: its versions, and the text of one."),
     Read("prompt diff", diff_prompts, render_diff, "Show what changed between two versions of a prompt."),
     Read("suites", list_suites, render_suites, "List the suites, with the newest run of each."),
-    Read("runs", list_runs, render_runs, "List the runs, newest first; with an ID show one with all its cases."),
+    Read(
+        "runs",
+        list_runs,
+        render_runs,
+        "List the runs, newest first; with an ID show one with all its cases.",
+        "No run fits.",
+    ),
     Read("runs", get_run, render_run, "Show one run with its cases."),
     Read(
         "compare",
@@ -8468,15 +8588,29 @@ READS = (
         lambda found: render_comparison(found.to_dict()),
         "Compare a run with a baseline: a run, a tag, or what it was judged against. Exits 1 if it got worse.",
     ),
-    Read("calls", list_calls, render_calls, "List the recorded calls, newest first; with an ID show one."),
+    Read(
+        "calls",
+        list_calls,
+        render_calls,
+        "List the recorded calls, newest first; with an ID show one.",
+        "No call fits.",
+    ),
     Read("calls", get_call, render_call, "Show one call with its texts and all that was measured."),
     Read("traces", list_traces, render_traces, "List the traces, newest first; with an ID show one as a tree."),
     Read("traces", get_trace, render_trace, "Show the spans and calls of a trace as a tree."),
     Read("cost", list_costs, render_costs, "Sum what was spent by module, prompt, version, model, day or origin."),
     Read("prices check", list_unpriced, render_unpriced, "List models whose calls have no cost; exits 1 if any."),
     Read("budget list", list_budgets, render_budgets, "List the budgets with what their periods have cost."),
-    Read("feedback", list_feedback, render_feedback, "List the ratings and comments, newest first."),
-    Read("votes", list_votes, render_votes, "List the votes, newest first; with a NAME analyse its down votes."),
+    Read(
+        "feedback", list_feedback, render_feedback, "List the ratings and comments, newest first.", "No feedback fits."
+    ),
+    Read(
+        "votes",
+        list_votes,
+        render_votes,
+        "List the votes, newest first; with a NAME analyse its down votes.",
+        "No vote fits.",
+    ),
     Read("votes", analyze_votes, render_vote_analysis, "Tell how a prompt's versions were voted on, and why."),
     Read("dataset list", list_datasets, render_datasets, "List the datasets, the latest changed first."),
     Read("dataset show", get_dataset, render_dataset, "Show one version of a dataset with its items."),
@@ -8594,6 +8728,41 @@ def _make_read_command(words: str) -> click.Command:
     return command
 
 
+@contextlib.contextmanager
+def no_new_store(is_read: bool = True) -> Iterator[None]:
+    """Keep a command that only reads from making a store: where there is none yet, an empty one of a moment answers.
+
+    Raises NotFound where --db or PROMPTRY_DB names a file that is not there, for it may be mistyped.
+    """
+    path, chosen = store_path(), chosen_store()
+    if not is_read or not _is_missing(path):
+        yield
+        return
+    if chosen or os.environ.get("PROMPTRY_DB"):
+        others = ", ".join(str(place) for place in other_stores())
+        hint = f"There is {others}." if others else "The first track() or run with that path makes one."
+        raise NotFound(f"There is no store at {path}.", hint)
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        use_store(Path(folder) / "store.db")
+        try:
+            yield
+        finally:
+            use_store(chosen)
+
+
+def _is_missing(path: Path) -> bool:
+    """Tell a path where nothing is from one that cannot be looked at, which opening it explains."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def print_answer(found: Any, render: Callable[[Any], str], as_json: bool) -> None:
     """Print what a read returned, as JSON or laid out for people."""
     value = found.to_dict() if hasattr(found, "to_dict") else found
@@ -8618,18 +8787,26 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
         form = given.pop("form", None)
         asked = {key: value for key, value in given.items() if value is not None}
         if form is not None:
-            _print_export(form, asked)
+            with no_new_store():
+                _print_export(form, asked)
             return
         read = reads[-1] if one in asked else reads[0]
         foreign = [key for key in asked if key not in {parameter.name for parameter in read.parameters}]
         if foreign:
             raise WrongUse(f"--{foreign[0]} says nothing about one {read.command.rstrip('s')}.", "Leave it out.")
-        found = _suites_too(read, asked) if read.function is list_suites else read.function(**asked)
-        print_answer(found, read.render, as_json)
+        with no_new_store():
+            found = _suites_too(read, asked) if read.function is list_suites else read.function(**asked)
+        print_answer(found, functools.partial(_rendered, read, asked), as_json)
         if (isinstance(found, Comparison) and not found.passed) or (read.function is list_unpriced and found["total"]):
             click.get_current_context().exit(1)
 
     return answer
+
+
+def _rendered(read: Read, asked: dict[str, Any], found: Any) -> str:
+    """Return the text of an answer; an empty list is not said to be all there is where filters were asked for."""
+    is_empty = bool(read.none_fits) and not found["items"] and found["next"] is None
+    return read.none_fits if is_empty and asked.keys() - {"limit"} else read.render(found)
 
 
 def _print_export(form: str, asked: dict[str, Any]) -> None:
@@ -8944,8 +9121,9 @@ def cli_lint(
     name: str, version: int | None, file: IO[bytes] | None, variables: tuple[str, ...], env: str, as_json: bool
 ) -> None:
     """Look a prompt's text over for placeholders and signs that do not mean what they seem; exits 1 for an error."""
-    text = _read_text(file) if file else require_prompt(name, version).content
-    rows = lint_prompt(text, variables or None, find_prompt(name, tag=env))
+    with no_new_store():
+        text = _read_text(file) if file else require_prompt(name, version).content
+        rows = lint_prompt(text, variables or None, find_prompt(name, tag=env))
     columns = {"line": "line", "level": "level", "message": "message"}
     none = f"Nothing to say; placeholders: {', '.join(placeholders(text)) or 'none'}"
     found = {"items": rows, "total": len(rows), "next": None}
@@ -8960,7 +9138,7 @@ def cli_lint(
 @DB_OPTION
 def cli_save_dataset(file: str, name: str | None) -> None:
     """Save the items of a .json, .jsonl or .csv file; the same items keep their version."""
-    items, name = load_items(Path(file)), name or Path(file).stem
+    items, name = load_items(Path(file)), Path(file).stem if name is None else name
     click.echo(f"{name}@{save_dataset(name, items)} has {len(items)} items.")
 
 
@@ -8985,7 +9163,8 @@ def cli_add_item(name: str, call: str | None, vote_id: str | None) -> None:
 @DB_OPTION
 def cli_list_prices(as_json: bool, **asked: Any) -> None:
     """List what models cost today, in USD per million tokens; MODEL is any part of an id."""
-    print_answer(list_prices(**asked), render_prices, as_json)
+    with no_new_store():
+        print_answer(list_prices(**asked), render_prices, as_json)
 
 
 @cli_command("prices import")
@@ -9015,7 +9194,8 @@ def _models_text(found: dict[str, Any]) -> str:
 @DB_OPTION
 def cli_reprice(days: int | None, apply: bool, as_json: bool) -> None:
     """Show what history costs at the rates of each call's day as they are known now; --apply writes it."""
-    print_answer(reprice(days, apply), render_repriced, as_json)
+    with no_new_store(not apply):
+        print_answer(reprice(days, apply), render_repriced, as_json)
 
 
 _PERIOD = cli_option("--period", default="monthly", metavar="daily|monthly", help="In UTC; monthly without it.")
@@ -9049,7 +9229,8 @@ def cli_remove_budget(scope: str, target: str | None, period: str) -> None:
 @DB_OPTION
 def cli_check_budgets(as_json: bool) -> None:
     """List the budgets that are spent; exits 1 if there is one."""
-    rows = [status.to_dict() for status in check_budgets()]
+    with no_new_store():
+        rows = [status.to_dict() for status in check_budgets()]
     found = {"items": rows, "total": len(rows), "next": None}
     print_answer(found, lambda answer: render_budgets(answer) if rows else "No budget is spent.", as_json)
     if rows:
@@ -9059,15 +9240,15 @@ def cli_check_budgets(as_json: bool) -> None:
 @cli_command("vote")
 @cli_argument("name")
 @cli_argument("response")
-@cli_option("--up", "score", flag_value=1, type=int, help="The response is good.")
-@cli_option("--down", "score", flag_value=-1, type=int, help="The response is bad.")
+@cli_option("--up", is_flag=True, help="The response is good.")
+@cli_option("--down", is_flag=True, help="The response is bad.")
 @cli_option("--message", help="Why.")
 @DB_OPTION
-def cli_vote(name: str, response: str, score: int | None, message: str | None) -> None:
+def cli_vote(name: str, response: str, up: bool, down: bool, message: str | None) -> None:
     """Record a thumb up or down on a response of a prompt."""
-    if score is None:
-        raise WrongUse("A vote is up or down.", "Give --up or --down.")
-    click.echo(f"vote {vote(name, response, score, message)} is recorded.")
+    if up == down:
+        raise WrongUse("A vote is up or down.", "Give one of --up and --down.")
+    click.echo(f"vote {vote(name, response, 1 if up else -1, message)} is recorded.")
 
 
 @cli_command("feedback add")
@@ -9098,15 +9279,17 @@ def cli_backup(file: str) -> None:
 @cli_option("--apply", is_flag=True, help="Do it; without it nothing is written.")
 @JSON_OPTION
 @DB_OPTION
-def cli_retention(as_json: bool, **asked: Any) -> None:
+def cli_retention(as_json: bool, apply: bool, **asked: Any) -> None:
     """Show what is older than the days given, and with --apply take it out and give the room back to the disk."""
-    print_answer(retention(**asked), _render_retention, as_json)
+    with no_new_store(not apply):
+        print_answer(retention(**asked, apply=apply), _render_retention, as_json)
 
 
 def _render_retention(found: dict[str, Any]) -> str:
     table = render_table({"what": "what", "rows": "taken out" if found["applied"] else "would go"}, found["items"])
     if found["applied"]:
-        return f"{table}\n\nThe file had {found['bytes_before']:,} bytes and has {found['bytes_after']:,}."
+        held = " Another process still reads the old state: the room comes back when it ends." if found["held"] else ""
+        return f"{table}\n\nThe file had {found['bytes_before']:,} bytes and has {found['bytes_after']:,}.{held}"
     return f"{table}\n\nNothing is written yet: --apply does it. The file has {found['bytes_before']:,} bytes."
 
 

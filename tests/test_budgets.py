@@ -843,6 +843,7 @@ def test_the_command_line_sets_lists_checks_and_removes(store: Path, capsys: pyt
         code = promptry.run_command(["budget", *words])
         return code, capsys.readouterr().out
 
+    promptry.connect()
     assert say("list") == (0, "No budget yet: promptry budget set global --limit 50 sets one.\n")
     assert say("set", "module", "support", "--limit", "2", "--period", "daily")[0] == 0
     assert say("set", "global", "--limit", "50") == (0, "The monthly budget of all calls is $50.\n")

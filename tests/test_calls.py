@@ -111,11 +111,62 @@ def test_a_search_in_pages_gives_each_row_once(ledger: None, limit: int) -> None
         ({"days": -5}, "The days are -5"),
         ({"days": True}, "The days are True"),
         ({"limit": 1001}, "The limit is 1001"),
+        ({"status": "nope"}, "The status is 'nope'; it takes ok, error"),
+        ({"status": "eror"}, "Did you mean 'error'"),
+        ({"status": "reserved"}, "The status is 'reserved'"),
+        ({"origin": "ap"}, "The origin is 'ap'; it takes app, eval, judge, playground. Did you mean 'app'"),
+        ({"origin": "all"}, "The origin is 'all'"),
+        ({"origin": ["app"]}, "The origin is"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(store: Path, asked: Any, words: str) -> None:
     with pytest.raises(promptry.WrongUse, match=words):
         promptry.list_calls(**asked)
+
+
+@pytest.mark.parametrize(("name", "words"), [("a/oen", "Did you mean 'a/one'"), ("zzz", "No version, call, vote")])
+def test_a_prompt_that_nothing_names_is_not_found(ledger: None, name: str, words: str) -> None:
+    with pytest.raises(promptry.NotFound, match=f"There is no prompt '{name}'. {words}"):
+        promptry.list_calls(prompt=name, status="ok")
+    with pytest.raises(promptry.NotFound):
+        list(promptry.export_calls(prompt=name))
+
+
+def test_a_prompt_that_anything_names_is_known(ledger: None) -> None:
+    promptry.save_prompt("saved", "text")
+    promptry.vote("voted", "x", 1)
+    with promptry.transact() as connection:
+        connection.execute("INSERT INTO feedback (request_id, prompt_name, rating) VALUES ('r', 'rated', 1)")
+    for name in ("saved", "voted", "rated"):
+        assert promptry.list_calls(prompt=name)["total"] == 0
+    assert promptry.list_calls(prompt="a/one", model="absent")["total"] == 0
+
+
+def test_whether_a_prompt_is_known_and_which_is_nearest_are_asked_of_indexes(store: Path) -> None:
+    connection = promptry.connect()
+    for sql, given in ((promptry._IS_NAMED, {"name": "p"}), (promptry._ALL_NAMES, {})):
+        for *_, step in connection.execute(f"EXPLAIN QUERY PLAN {sql}", given):
+            if step.startswith(("SCAN", "SEARCH")) and "called" not in step and "CONSTANT" not in step:
+                assert "USING COVERING INDEX" in step, step
+        plan = " ".join(step for *_, step in connection.execute(f"EXPLAIN QUERY PLAN {sql}", given))
+        assert "SCAN invocations" not in plan
+
+
+def test_a_list_of_calls_that_do_not_fit_is_not_said_to_be_empty(
+    ledger: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["--model", "absent"], ["--search", "absent"], ["--request", "absent"], ["--before", "1"]):
+        assert promptry.run_command(["calls", *words]) == 0
+        assert capsys.readouterr().out == "No call fits.\n", words
+    assert promptry.run_command(["calls", "--status", "eror"]) == 2
+    assert "Did you mean 'error'?" in capsys.readouterr().err
+    assert promptry.run_command(["calls", "--model", "absent", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"items": [], "total": 0, "next": None}
+
+
+def test_a_page_of_a_search_says_that_there_may_be_more(ledger: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert promptry.run_command(["calls", "--search", "needle", "--limit", "1"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "there may be more; the next page: --before 40"
 
 
 def test_money_reserved_is_no_call(ledger: None, raw: sqlite3.Connection) -> None:

@@ -63,6 +63,34 @@ def test_another_store_is_named(store: Path) -> None:
     assert promptry.run_command(["doctor"]) == 0
 
 
+def test_the_store_of_the_project_and_that_of_the_environment_are_named_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, variable, home = places = [tmp_path / name for name in ("own.db", "env.db", "home/.promptry/store.db")]
+    (tmp_path / "promptry.toml").write_text('[store]\npath = "own.db"\n')
+    promptry.forget_settings()
+    for place in places:
+        promptry.use_store(place)
+        promptry.track("A", "p")
+    monkeypatch.setenv("PROMPTRY_DB", str(variable))
+    (tmp_path / "link.db").symlink_to(own)
+
+    def others(path: Path | None) -> list[str]:
+        promptry.use_store(path)
+        return [found["detail"].split()[0] for found in promptry.diagnose() if found["name"] == "other store"]
+
+    assert others(tmp_path / "absent.db") == [str(variable), str(own), str(home)]
+    assert others(None) == [str(own), str(home)]
+    assert others(own) == others(tmp_path / "link.db") == [str(variable), str(home)], "one file under two names"
+
+
+def test_a_folder_as_the_store_is_a_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert promptry.run_command(["doctor", "--db", str(tmp_path), "--json"]) == 1
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["items"]}
+    assert (rows["store"]["state"], rows["store"]["detail"]) == ("fault", f"{tmp_path} is a folder")
+    assert [name for name, row in rows.items() if row["state"] == "fault"] == ["store"] and "mode" not in rows
+
+
 def test_a_broken_promptry_toml_is_a_fault_and_the_rest_is_still_looked_at(tmp_path: Path, store: Path) -> None:
     promptry.track("A", "p")
     (tmp_path / "promptry.toml").write_text("[stor]\n")
@@ -312,6 +340,27 @@ def test_the_room_is_given_back_to_the_disk(store: Path, tmp_path: Path, raw: sq
     assert not wal.exists() or wal.stat().st_size == 0
 
 
+def test_a_reader_that_keeps_the_room_is_told_of(
+    store: Path, raw: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(promptry, "PATIENCE_S", 0.05)
+    rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)"
+    raw.execute(
+        f"{rows} INSERT INTO invocations (prompt_name, created_at, input_text) SELECT 'p', ?, hex(randomblob(200))"
+        " FROM n",
+        (OLD,),
+    )
+    raw.execute("BEGIN")
+    assert raw.execute("SELECT count(*) FROM invocations").fetchone() == (2000,)
+    assert promptry.retention(calls_days=30)["held"] is False
+    assert promptry.run_command(["retention", "--calls-days", "30", "--apply"]) == 0
+    assert "Another process still reads the old state: the room comes back when it ends." in capsys.readouterr().out
+    assert promptry.retention(calls_days=30, apply=True)["held"] is True
+    raw.execute("COMMIT")
+    done = promptry.retention(calls_days=30, apply=True)
+    assert done["held"] is False and done["bytes_after"] < done["bytes_before"]
+
+
 @pytest.mark.parametrize("days", [0, -1, True, 1.5])
 def test_days_that_are_none_are_refused(store: Path, days: Any) -> None:
     for what in ("calls_days", "texts_days", "runs_days"):
@@ -328,14 +377,14 @@ def test_fallbacks_of_other_processes_are_told(store: Path, locked: Any) -> None
     promptry.connect()
     promptry._fall_back("p", ValueError("no"))
     promptry._fall_back("p", ValueError("no"))
-    assert "2 prompts were served" in detail("fallbacks")
+    assert detail("fallbacks") == "2 times the text in the code was served because the store failed"
     promptry.track_invocation("p", {"cost_usd": 0})
     promptry.forget_templates()
-    assert (
-        states()["fallbacks"] == "hint"
-        and "2 prompts were served" in detail("fallbacks")
-        and ": p" in detail("fallbacks")
-    )
+    said = "times the text in the code was served because the store failed, of"
+    assert states()["fallbacks"] == "hint" and detail("fallbacks") == f"2 {said} 1 prompt: p"
+    promptry._fall_back("q", ValueError("no"))
+    promptry.track_invocation("p", {"cost_usd": 0})
+    assert detail("fallbacks") == f"3 {said} 2 prompts: p, q"
 
 
 def test_models_without_a_rate_are_a_hint(store: Path) -> None:

@@ -329,10 +329,101 @@ def test_the_store_is_where_the_first_of_the_rules_says(
     assert str(tmp_path / "d.db") in done.stdout
 
 
-def test_reading_an_empty_place_says_what_to_do_and_exits_0(store: Path, say: Say) -> None:
+def test_reading_an_empty_place_says_what_to_do_and_exits_0(say: Say) -> None:
     for words in (["prompt", "list"], ["runs"], ["calls"], ["suites"]):
         code, out, _ = say(*words)
         assert code == 0 and re.search(r"\bNo .* yet", out), words
+
+
+# Commands that only read, with their exit code where there is no store yet.
+LOOKS: list[tuple[list[str], int]] = [
+    (["prompt", "list"], 0),
+    (["prompt", "show", "p"], 2),
+    (["prompt", "diff", "p", "1", "2"], 2),
+    (["prompt", "lint", "p"], 2),
+    (["suites"], 0),
+    (["runs"], 0),
+    (["runs", "1"], 2),
+    (["compare", "1"], 2),
+    (["calls"], 0),
+    (["calls", "--format", "csv"], 0),
+    (["calls", "--prompt", "p"], 2),
+    (["traces"], 0),
+    (["cost"], 0),
+    (["prices", "list"], 0),
+    (["prices", "check"], 0),
+    (["prices", "reprice"], 0),
+    (["budget", "list"], 0),
+    (["budget", "check"], 0),
+    (["feedback"], 0),
+    (["votes"], 0),
+    (["votes", "p"], 0),
+    (["dataset", "list"], 0),
+    (["dataset", "show", "qa"], 2),
+    (["retention"], 0),
+    (["sql"], 0),
+    (["doctor"], 0),
+]
+
+
+@pytest.mark.parametrize("toml", [None, "", "[store]\npath = 'data/x.db'\n"])
+@pytest.mark.parametrize(("words", "code"), LOOKS, ids=lambda part: " ".join(part) if isinstance(part, list) else "")
+def test_a_command_that_reads_makes_no_store(
+    words: list[str], code: int, toml: str | None, tmp_path: Path, say: Say
+) -> None:
+    if toml is not None:
+        (tmp_path / "promptry.toml").write_text(toml)
+    before = sorted(tmp_path.rglob("*"))
+    got, out, err = say(*words)
+    assert got == code and "Traceback" not in err and bool(out) == (code == 0 and "--format" not in words), err
+    assert sorted(tmp_path.rglob("*")) == before and promptry.chosen_store() is None
+
+
+def test_an_empty_place_has_the_usual_shape_in_json(say: Say) -> None:
+    for words in (["prompt", "list"], ["runs"], ["calls"], ["votes"], ["budget", "check"], ["prices", "check"]):
+        code, out, _ = say(*words, "--json")
+        assert code == 0 and json.loads(out) == {"items": [], "total": 0, "next": None}, words
+    found = json.loads(say("retention", "--json")[1])
+    assert (found["applied"], found["bytes_before"], found["held"]) == (False, 0, False)
+
+
+@pytest.mark.parametrize("words", [words for words, _ in LOOKS if words not in (["sql"], ["doctor"])], ids=" ".join)
+def test_a_store_that_is_named_and_not_there_is_not_found(words: list[str], tmp_path: Path, run_cli: Say) -> None:
+    path = tmp_path / "deep" / "mistyped.db"
+    for named, env in (["--db", path], {}), ([], {"PROMPTRY_DB": str(path)}):
+        done = run_cli(*words, *named, **env)
+        assert done.returncode == 2 and done.stdout == "", done
+        told = f"promptry: There is no store at {path}. The first track() or run with that path makes one.\n"
+        assert done.stderr == told
+    assert not path.parent.exists()
+
+
+def test_what_is_not_there_comes_with_the_stores_that_are(tmp_path: Path, say: Say) -> None:
+    (tmp_path / "promptry.toml").write_text("")
+    save_prompt("p", "text")
+    code, out, _ = say("prompt", "list", "--db", "mistyped.db", "--json")
+    error = json.loads(out)["error"]
+    assert code == 2 and error["code"] == "not_found"
+    assert error["hint"] == f"There is {tmp_path / '.promptry' / 'store.db'}."
+    promptry.use_store(None)
+    assert say("prompt", "list")[1].startswith("prompt ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["vote", "p", "Yes.", "--up"], ["budget", "set", "global", "--limit", "5"], ["retention", "--apply"]],
+    ids=" ".join,
+)
+def test_a_command_that_writes_still_makes_the_store(words: list[str], tmp_path: Path, say: Say) -> None:
+    assert say(*words, "--db", tmp_path / "new" / "named.db")[0] == 0
+    assert (tmp_path / "new" / "named.db").is_file()
+
+
+def test_a_suite_is_listed_before_there_is_a_store(tmp_path: Path, say: Say) -> None:
+    (tmp_path / "evals.py").write_text(EVALS)
+    code, out, _ = say("suites", "--json")
+    assert code == 0 and [row["suite"] for row in json.loads(out)["items"]] == ["quiz"]
+    assert not (tmp_path / "home" / ".promptry").exists()
 
 
 def test_promote_moves_a_tag_says_so_and_rolls_back(project: Path, say: Say) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,6 +70,8 @@ WRONG: list[tuple[Any, ...]] = [
     ("qa", [float("nan")]),
     ("qa", [1], "metadata"),
     ("qa", [1], [("a", 1)]),
+    ("q\ud800", [1]),
+    ("qa", [{"id": "a"}, {"id": "b"}, {"id": "a"}]),
 ]
 
 
@@ -123,3 +126,115 @@ def test_processes_that_save_at_once_get_versions_without_holes(store: Any, raw:
     for name, count in (("own", 60), ("common", 15)):
         found = raw.execute("SELECT version FROM datasets WHERE name = ? ORDER BY version", (name,)).fetchall()
         assert [version for (version,) in found] == list(range(1, count + 1))
+
+
+@pytest.mark.parametrize(("items", "id"), [([{"id": "a"}, 5, {"id": "a"}], "a"), ([{"id": 1}, {"id": "1"}], "1")])
+def test_two_items_with_one_id_are_refused_by_that_id(store: Any, items: list[Any], id: str) -> None:
+    with pytest.raises(promptry.WrongUse, match=f"Two items of dataset 'qa' have the id '{id}'"):
+        promptry.save_dataset("qa", iter(items))  # type: ignore[arg-type]
+    assert promptry.list_datasets()["total"] == 0
+
+
+def test_items_without_an_id_of_their_own_do_not_clash(store: Any) -> None:
+    assert promptry.save_dataset("qa", [{"id": None}, {"id": None, "n": 1}, {"id": ""}, {}, {"id": [1]}, "a", "a"]) == 1
+
+
+def answered(request: str, text: str | None = "Yes.", **facts: Any) -> str:
+    """Record a call of the prompt p and return its id."""
+    id = promptry.track_invocation("p", facts, request_id=request, input_text="Q", output_text=text, capture=True)
+    return str(id)
+
+
+# The ratings of a call, the votes on its response, and what that makes of its answer.
+VERDICTS: list[tuple[list[float], list[int], str]] = [
+    ([], [], "expected"),
+    ([0.5], [], "expected"),
+    ([0.49], [], "rejected"),
+    ([1.0, 0.2], [], "expected"),
+    ([1.0], [-1, -1], "expected"),
+    ([0.0], [1, 1], "rejected"),
+    ([], [-1], "rejected"),
+    ([], [1], "expected"),
+    ([], [1, -1, -1], "rejected"),
+    ([], [1, -1], "expected"),
+]
+
+
+@pytest.mark.parametrize(("ratings", "votes", "verdict"), VERDICTS)
+def test_ratings_then_votes_say_what_becomes_of_an_answer(
+    store: Any, ratings: list[float], votes: list[int], verdict: str
+) -> None:
+    call = answered("r")
+    for number, rating in enumerate(ratings):
+        promptry.record_feedback("r", rating, source=f"s{number}")
+    for score in votes:
+        promptry.vote("p", "Yes.", score)
+    promptry.vote("p", "Another response.", -1)
+    promptry.vote("another prompt", "Yes.", -1)
+    promptry.record_feedback("another request", 0.0)
+    item = promptry.add_to_dataset("qa", call=call)["item"]
+    assert {key: item[key] for key in item.keys() & {"expected", "rejected"}} == {verdict: "Yes."}
+    assert item["from"].get("votes") == (None if ratings or not votes else sum(votes))
+
+
+def test_a_comment_alone_is_no_rating(store: Any) -> None:
+    call = answered("r")
+    promptry.record_feedback("r", comment="hm")
+    promptry.vote("p", "Yes.", -1)
+    item = promptry.add_to_dataset("qa", call=call)["item"]
+    assert item["rejected"] == "Yes." and item["from"]["comments"] == ["hm"] and item["from"]["votes"] == -1
+
+
+def test_a_call_that_failed_makes_no_item(store: Any) -> None:
+    call = answered("r", "half an ans", status="error")
+    promptry.record_feedback("r", 1.0)
+    with pytest.raises(promptry.WrongUse, match=f"Call {call} ended in an error"):
+        promptry.add_to_dataset("qa", call=call)
+    assert promptry.run_command(["dataset", "add", "qa", "--call", call]) == 2
+    assert promptry.list_datasets()["total"] == 0
+
+
+def test_a_call_without_a_captured_answer_is_a_question_only(store: Any) -> None:
+    item = promptry.add_to_dataset("qa", call=answered("r", None))["item"]
+    assert item["input"] == "Q" and not item.keys() & {"expected", "rejected"}
+
+
+FILES: list[tuple[str, list[dict[str, str]]]] = [
+    ("question;answer\nWhy?;Because, that is.\n", [{"question": "Why?", "answer": "Because, that is."}]),
+    ("question\tanswer\nWhy?\tSo; so\n", [{"question": "Why?", "answer": "So; so"}]),
+    ("question,answer\nWhy?,So; so\n", [{"question": "Why?", "answer": "So; so"}]),
+    ('"a;b",c\n1,2\n', [{"a;b": "1", "c": "2"}]),
+    ('"a,b";c\n1;"2;3"\n', [{"a,b": "1", "c": "2;3"}]),
+    ("question\nWhy; oh why?\n", [{"question": "Why; oh why?"}]),
+]
+
+
+@pytest.mark.parametrize(("text", "items"), FILES)
+def test_the_header_of_a_csv_says_what_parts_its_columns(tmp_path: Path, text: str, items: Any) -> None:
+    (tmp_path / "a.csv").write_text(text, encoding="utf-8")
+    assert promptry.load_items(tmp_path / "a.csv") == items
+
+
+DEEP = "[" * 100_000
+BAD: list[tuple[str, str, str]] = [
+    ("a.csv", "", "a.csv is no CSV with a line of column names: it is empty."),
+    ("a.csv", "\n\n", "the first line names the columns, each once; it is ''."),
+    ("deep.json", DEEP, "deep.json is JSON too deep to be read. A dataset is a list of items."),
+    ("deep.jsonl", f"1\n{DEEP}\n", "deep.jsonl, line 2 is JSON too deep to be read."),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "words"), BAD, ids=lambda part: part[:20])
+def test_a_file_that_cannot_be_meant_is_one_sentence(
+    store: Any, tmp_path: Path, name: str, text: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_text(text)
+    assert promptry.run_command(["dataset", "save", str(tmp_path / name)]) == 2
+    said = capsys.readouterr().err
+    assert said.endswith(f"{words}\n") and said.count("\n") == 1
+
+
+def test_an_empty_name_is_not_that_of_the_file(store: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.json").write_text("[1]")
+    assert promptry.run_command(["dataset", "save", str(tmp_path / "a.json"), "--name", ""]) == 2
+    assert "The name is ''" in capsys.readouterr().err and promptry.list_datasets()["total"] == 0

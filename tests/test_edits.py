@@ -184,7 +184,10 @@ def test_an_item_made_of_a_call_runs_in_a_suite(say: Say) -> None:
 
 def test_votes_and_ratings_come_from_the_command_line(say: Say) -> None:
     assert say("vote", "p", "Yes.", "--down", "--message", "rude") == (0, "vote 1 is recorded.\n", "")
-    assert say("vote", "p", "Yes.")[0] == 2
+    for words in ([], ["--up", "--down"]):
+        code, _, err = say("vote", "p", "Yes.", *words)
+        assert code == 2 and err == "promptry: A vote is up or down. Give one of --up and --down.\n"
+    assert say("vote", "p", "No.", "--up")[0] == 0 and promptry.list_votes()["total"] == 2
     assert say("feedback", "add", "r1", "--rating", "0.5", "--source", "ada")[:2] == (0, "feedback 1 is recorded.\n")
     assert say("feedback", "add", "r1", "--rating", "7")[0] == 2
     assert say("feedback", "add", "r1")[0] == 2
@@ -193,6 +196,7 @@ def test_votes_and_ratings_come_from_the_command_line(say: Say) -> None:
 
 
 def test_prices_are_listed_with_their_source(say: Say) -> None:
+    promptry.connect()
     code, out, _ = say("prices", "list", "gpt-4o-mini", "--provider", "openai", "--json")
     rows = json.loads(out)["items"]
     assert (
@@ -215,6 +219,7 @@ def test_the_store_is_backed_up_and_thinned_out(say: Say, store: Path, tmp_path:
     assert code == 0 and "would go" in out and promptry.list_calls()["total"] == 1
     code, out, _ = say("retention", "--calls-days", "30", "--apply")
     assert code == 0 and "taken out" in out and promptry.list_calls()["total"] == 0
+    assert "Another process" not in out
     assert say("retention", "--calls-days", "0")[0] == 2
 
 

@@ -23,7 +23,8 @@ def test_a_rating_joins_its_call(store: Path) -> None:
 def test_a_rating_that_comes_before_its_call_joins_later(store: Path) -> None:
     record_feedback("early", 1)
     assert promptry.list_feedback()["items"][0]["call_id"] is None
-    assert promptry.list_feedback(prompt="p")["total"] == 0
+    with pytest.raises(promptry.NotFound, match="There is no prompt 'p'"):
+        promptry.list_feedback(prompt="p")
     id = promptry.track_invocation("p", request_id="early")
     (row,) = promptry.list_feedback(prompt="p")["items"]
     assert row["call_id"] == str(id) and row["prompt_name"] == "p" and promptry.list_feedback(prompt="p")["total"] == 1
@@ -137,3 +138,48 @@ def test_a_locked_store_is_a_clear_error_and_nothing_is_half_written(
     with locked(), pytest.raises(promptry.StoreError, match="locked"), promptry.transact(0.05):
         record_feedback("r", 1)
     assert promptry.list_feedback()["total"] == 0
+
+
+def test_half_characters_are_stored_as_question_marks(store: Path) -> None:
+    promptry.save_prompt("a?", "one")
+    promptry.track_invocation("a\ud800", request_id="r\ud800")
+    record_feedback("r\ud800", 1.0, "fine\udcff", "a\ud800")
+    vote("a\ud800", "Yes\ud800", 1, "why\udcff", {"by": "\ud800"})
+    (told,) = promptry.list_feedback()["items"]
+    assert (told["request_id"], told["comment"], told["source"], told["call_id"]) == ("r?", "fine?", "a?", "1")
+    (up,) = promptry.list_votes()["items"]
+    assert (up["prompt_name"], up["prompt_version"], up["response"], up["message"]) == ("a?", 1, "Yes?", "why?")
+
+
+@pytest.mark.parametrize("score", [5, 0, True, "1", 1.0])
+def test_votes_of_a_score_that_is_none_are_refused(store: Path, score: Any) -> None:
+    with pytest.raises(promptry.WrongUse, match="it takes 1, -1"):
+        promptry.list_votes(score=score)
+
+
+def test_a_prompt_that_nothing_names_has_no_list_of_ratings_or_votes(store: Path) -> None:
+    promptry.save_prompt("support/answer", "text")
+    vote("other", "x", 1)
+    record_feedback("r", 1.0)
+    for find in (promptry.list_feedback, promptry.list_votes):
+        with pytest.raises(promptry.NotFound, match="no prompt 'support/anwser'. Did you mean 'support/answer'"):
+            find(prompt="support/anwser")
+        assert find(prompt="support/answer") == {"items": [], "total": 0, "next": None}
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["feedback"], "No feedback yet"),
+        (["feedback", "--max-rating", "0.1"], "No feedback fits."),
+        (["votes", "--limit", "3"], "No vote yet"),
+        (["votes", "--score", "-1"], "No vote fits."),
+        (["votes", "--before", "1"], "No vote fits."),
+    ],
+)
+def test_an_empty_list_says_whether_filters_made_it_so(
+    store: Path, words: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    promptry.connect()
+    assert promptry.run_command(words) == 0
+    assert capsys.readouterr().out.startswith(text)

@@ -534,7 +534,8 @@ def test_calls_are_listed_newest_first_in_pages_that_miss_none(store: Path) -> N
     assert seen == list(range(25, 0, -1))
     assert promptry.list_calls("answer")["total"] == 12
     assert {row["prompt_name"] for row in promptry.list_calls("answer")["items"]} == {"answer"}
-    assert promptry.list_calls("nobody") == {"items": [], "total": 0, "next": None}
+    with pytest.raises(promptry.NotFound, match="There is no prompt 'nobody'"):
+        promptry.list_calls("nobody")
 
 
 def test_the_last_full_page_has_no_next(store: Path) -> None:

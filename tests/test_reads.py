@@ -94,7 +94,7 @@ ASKED: list[tuple[str, list[str], dict[str, Any]]] = [
     ("compare_runs", ["3", "dev"], {"run_id": "3", "baseline_id": "dev"}),
     ("list_calls", [], {}),
     ("list_calls", ["--prompt", "support/answer", "--limit", "3"], {"prompt": "support/answer", "limit": 3}),
-    ("list_calls", ["--prompt", "nothing"], {"prompt": "nothing"}),
+    ("list_calls", ["--prompt", "p2"], {"prompt": "p2"}),
     (
         "list_calls",
         ["--model", "gpt-4o", "--status", "ok", "--days", "2"],
@@ -430,6 +430,18 @@ CHECKS: dict[str, Any] = {
 }
 
 
+def test_each_origin_that_can_be_asked_for_stands_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert promptry.run_command(["cost", "--help"]) == 0
+    assert "playground, or all." in " ".join(capsys.readouterr().out.split())
+    assert promptry.run_command(["calls", "--help"]) == 0
+    assert "app, eval, judge, playground." in " ".join(capsys.readouterr().out.split())
+
+
+def test_an_empty_list_of_runs_says_whether_a_filter_made_it_so(full: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert promptry.run_command(["runs", "--suite", "never ran"]) == 0
+    assert capsys.readouterr().out == "No run fits.\n"
+
+
 @pytest.mark.parametrize("name", sorted(BY_NAME))
 def test_promptry_sql_prints_the_sql_of_each_read(
     name: str, full: None, raw: sqlite3.Connection, capsys: pytest.CaptureFixture[str]
@@ -461,6 +473,12 @@ def test_promptry_sql_without_a_name_lists_all_reads(capsys: pytest.CaptureFixtu
         (["calls", "x"], 2, "wrong_use", "call id"),
         (["compare", "99"], 2, "not_found", "no run 99"),
         (["compare", "1", "nowhere"], 2, "not_found", "nowhere"),
+        (["calls", "--prompt", "absent"], 2, "not_found", "no prompt 'absent'"),
+        (["feedback", "--prompt", "absent"], 2, "not_found", "no prompt 'absent'"),
+        (["votes", "--prompt", "absent"], 2, "not_found", "no prompt 'absent'"),
+        (["calls", "--status", "nope"], 2, "wrong_use", "status is 'nope'"),
+        (["calls", "--origin", "ap"], 2, "wrong_use", "origin is 'ap'"),
+        (["votes", "--score", "5"], 2, "wrong_use", "score is 5"),
         (["runs", "--limit", "0"], 2, "wrong_use", "limit"),
         (["calls", "--before", "x"], 2, "wrong_use", "cursor"),
         (["calls", "--before", "99999999999999999999999"], 2, "wrong_use", "cursor"),

@@ -562,12 +562,13 @@ def test_the_command_line_says_what_is_wrong_in_one_sentence_and_exits_3(
 ) -> None:
     with broken(tmp_path) as path:
         before = path.read_bytes() if path.is_file() else None
-        assert promptry.run_command([*words, "--db", str(path)]) == 3
+        is_absent = broken is unwritable_folder and "promote" not in words  # what only reads would not make it
+        assert promptry.run_command([*words, "--db", str(path)]) == (2 if is_absent else 3)
         said = capsys.readouterr()
         text = said.out + said.err
         assert str(path) in text and "Traceback" not in text
         if "--json" in words:
-            assert '"code": "store"' in said.out and not said.err
+            assert f'"code": "{"not_found" if is_absent else "store"}"' in said.out and not said.err
         else:
             assert not said.out and len(said.err.splitlines()) == 1
         promptry.use_store(None)
@@ -676,7 +677,7 @@ def test_a_store_that_cannot_be_made_on_a_full_disk_leaves_no_half_schema(
     filler = fill(small_disk)
     path = small_disk / "store.db"
     for _ in range(2):
-        assert promptry.run_command(["calls", "--db", str(path)]) == 3
+        assert promptry.run_command(["vote", "p", "Yes.", "--up", "--db", str(path)]) == 3
         said = capsys.readouterr()
         assert len(said.err.splitlines()) == 1 and "is full" in said.err, said
     assert promptry.track_invocation("kept") is None

@@ -216,7 +216,7 @@ def test_a_bad_store_serves_the_default_is_counted_and_complained_of_once(
     promptry.use_store(tmp_path / "good.db")
     promptry.connect()
     found = next(found for found in promptry.diagnose() if found["name"] == "fallbacks")
-    assert "3 prompts" in found["detail"]
+    assert "3 times" in found["detail"]
 
 
 def test_a_store_that_fails_later_goes_on_serving_what_it_served(store: Any, clock: Any, monkeypatch: Any) -> None:

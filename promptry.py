@@ -5762,8 +5762,8 @@ def diagnose() -> list[dict[str, str]]:
     for name, look in {**(looks if store_path().is_file() else {}), "fallbacks": _look_at_fallbacks}.items():
         try:
             findings.append(look())
-        except StoreError as error:
-            findings.append(_finding(name, "fault", str(error)))
+        except StoreError as error:  # the next look would wait as long, and say the same
+            return [*findings, _finding(name, "fault", str(error))]
     return findings
 
 
@@ -8729,16 +8729,17 @@ def _make_read_command(words: str) -> click.Command:
 
 
 @contextlib.contextmanager
-def no_new_store(is_read: bool = True) -> Iterator[None]:
+def no_new_store(is_read: bool = True, must_be_there: bool = True) -> Iterator[None]:
     """Keep a command that only reads from making a store: where there is none yet, an empty one of a moment answers.
 
-    Raises NotFound where --db or PROMPTRY_DB names a file that is not there, for it may be mistyped.
+    Raises NotFound where --db or PROMPTRY_DB names a file that is not there, for it may be mistyped, if the answer is
+    in the store alone.
     """
     path, chosen = store_path(), chosen_store()
     if not is_read or not _is_missing(path):
         yield
         return
-    if chosen or os.environ.get("PROMPTRY_DB"):
+    if must_be_there and (chosen or os.environ.get("PROMPTRY_DB")):
         others = ", ".join(str(place) for place in other_stores())
         hint = f"There is {others}." if others else "The first track() or run with that path makes one."
         raise NotFound(f"There is no store at {path}.", hint)
@@ -8794,7 +8795,7 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
         foreign = [key for key in asked if key not in {parameter.name for parameter in read.parameters}]
         if foreign:
             raise WrongUse(f"--{foreign[0]} says nothing about one {read.command.rstrip('s')}.", "Leave it out.")
-        with no_new_store():
+        with no_new_store(must_be_there=read.function is not list_suites):
             found = _suites_too(read, asked) if read.function is list_suites else read.function(**asked)
         print_answer(found, functools.partial(_rendered, read, asked), as_json)
         if (isinstance(found, Comparison) and not found.passed) or (read.function is list_unpriced and found["total"]):
@@ -9121,7 +9122,7 @@ def cli_lint(
     name: str, version: int | None, file: IO[bytes] | None, variables: tuple[str, ...], env: str, as_json: bool
 ) -> None:
     """Look a prompt's text over for placeholders and signs that do not mean what they seem; exits 1 for an error."""
-    with no_new_store():
+    with no_new_store(must_be_there=file is None):
         text = _read_text(file) if file else require_prompt(name, version).content
         rows = lint_prompt(text, variables or None, find_prompt(name, tag=env))
     columns = {"line": "line", "level": "level", "message": "message"}
@@ -9163,7 +9164,7 @@ def cli_add_item(name: str, call: str | None, vote_id: str | None) -> None:
 @DB_OPTION
 def cli_list_prices(as_json: bool, **asked: Any) -> None:
     """List what models cost today, in USD per million tokens; MODEL is any part of an id."""
-    with no_new_store():
+    with no_new_store(must_be_there=False):
         print_answer(list_prices(**asked), render_prices, as_json)
 
 

@@ -8795,7 +8795,7 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
         foreign = [key for key in asked if key not in {parameter.name for parameter in read.parameters}]
         if foreign:
             raise WrongUse(f"--{foreign[0]} says nothing about one {read.command.rstrip('s')}.", "Leave it out.")
-        with no_new_store(must_be_there=read.function is not list_suites):
+        with no_new_store(must_be_there="module" not in asked):
             found = _suites_too(read, asked) if read.function is list_suites else read.function(**asked)
         print_answer(found, functools.partial(_rendered, read, asked), as_json)
         if (isinstance(found, Comparison) and not found.passed) or (read.function is list_unpriced and found["total"]):
@@ -9164,7 +9164,7 @@ def cli_add_item(name: str, call: str | None, vote_id: str | None) -> None:
 @DB_OPTION
 def cli_list_prices(as_json: bool, **asked: Any) -> None:
     """List what models cost today, in USD per million tokens; MODEL is any part of an id."""
-    with no_new_store(must_be_there=False):
+    with no_new_store():
         print_answer(list_prices(**asked), render_prices, as_json)
 
 

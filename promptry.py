@@ -2046,12 +2046,17 @@ def diff_texts(before: PromptVersion, after: PromptVersion) -> dict[str, Any]:
     """Return the unified diff of two versions, its lines, and the words that changed within them."""
     import difflib
 
-    old, new = _lines_of(before.content), _lines_of(after.content)
+    old, new = before.content, after.content
+    end = "" if {old[-1:], new[-1:]} & {"", "\n"} else "\n"  # that both lack one is no difference
+    lines = _lines_of(old + end), _lines_of(new + end)
     names = f"{before.name} v{before.version}", f"{after.name} v{after.version}"
-    rows = difflib.unified_diff([*map(_shown_end, old)], [*map(_shown_end, new)], *names, lineterm="")
-    runs = _diff_runs(old, new)
-    lines = [{**run, "text": run["text"].removesuffix("\n")} for run in runs]
-    return {"diff": "\n".join(rows), "lines": lines, "words": _word_runs(runs)}
+    shown = [[_shown_end(line) for line in side] for side in lines]
+    rows = difflib.unified_diff(shown[0], shown[1], *names, lineterm="")
+    return {
+        "diff": "\n".join(rows),
+        "lines": [{**run, "text": run["text"].removesuffix("\n")} for run in _diff_runs(*lines)],
+        "words": _word_runs(_diff_runs(_lines_of(old), _lines_of(new))),
+    }
 
 
 def _lines_of(text: str) -> list[str]:
@@ -5867,9 +5872,7 @@ def _look_at_prices() -> dict[str, str]:
     names = ", ".join(str(row["model"] or "no model named") for row in found["items"])
     if not found["total"]:
         return _finding("prices", "ok", "every call of the last 30 days has a cost")
-    return _finding(
-        "prices", "hint", f"{found['total']} models have calls without a cost: {names}; promptry prices check"
-    )
+    return _finding("prices", "hint", f"models that have calls without a cost: {names}; promptry prices check")
 
 
 # ======================================================================================
@@ -8423,7 +8426,8 @@ def render_repriced(found: dict[str, Any]) -> str:
     columns |= {"after_usd": "usd after", "unpriced_before": "unpriced before", "unpriced_after": "after"}
     columns |= {"kept": "kept, no rate now"} if found["kept"] else {}
     end = "written." if found["applied"] else "nothing is written yet: --apply writes it."
-    changed = f"{found['changed']:,} calls change; {end}" if found["changed"] else "No call changes."
+    calls = "1 call changes" if found["changed"] == 1 else f"{found['changed']:,} calls change"
+    changed = f"{calls}; {end}" if found["changed"] else "No call changes."
     return "\n\n".join([render_table(columns, found["items"]), changed] if found["items"] else [changed])
 
 

@@ -617,3 +617,11 @@ def test_a_read_asked_with_a_wrong_type_says_so(store: Any, ask: Any, words: str
     promptry.save_prompt("p", "text")
     with pytest.raises(promptry.WrongUse, match=re.escape(words)):
         ask()
+
+
+def test_a_diff_of_texts_that_both_lack_the_last_end_says_nothing_of_it(store: Any) -> None:
+    promptry.save_prompt("p", "a")
+    promptry.save_prompt("p", "a\nb")
+    found = promptry.diff_prompts("p", 1, 2)
+    assert found["diff"].split("\n")[2:] == ["@@ -1 +1,2 @@", " a", "+b"]
+    assert found["words"] == [{"kind": "same", "text": "a"}, {"kind": "added", "text": "\nb"}]

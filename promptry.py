@@ -5337,6 +5337,7 @@ def list_costs(
     """
     if by not in COST_GROUPS:
         raise WrongUse(f"Costs are not told by {by!r}.", nearest(by, COST_GROUPS) or ", ".join(COST_GROUPS))
+    check_choice(origin, (*ORIGINS, "all"), "origin")
     sizes = {(row["prompt_name"], row["prompt_version"]): row["characters"] for row in query("list_costs", 1)}
     rows = [_with_keys(row, sizes) for row in query("list_costs", since=read_days(days))]
     rows = [row for row in rows if prompt in {None, row["prompt"]} and model in {None, row["model"]}]

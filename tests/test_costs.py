@@ -144,6 +144,7 @@ def test_only_the_days_asked_for_count(spent: None, raw: sqlite3.Connection) -> 
     ("asked", "words"),
     [
         ({"by": "modul"}, "Did you mean 'module'"),
+        ({"origin": "ap"}, "The origin is 'ap'; it takes app, eval, judge, playground, all"),
         ({"days": 0}, "days are 0"),
         ({"days": -5}, "days are -5"),
         ({"limit": 0}, "limit"),

@@ -5281,7 +5281,7 @@ def _dataset_hash(items: str, metadata: str | None) -> str:
 # ======================================================================================
 # === COSTS: what was spent and on what, which models have no rate, history at today's rates, price tables read in
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, STORE, ROWS, SCOPE, PRICES, INVOCATIONS, DATASETS.   Writes: invocations.
+# Uses: ERRORS, CLOCK, SETTINGS, STORE, ROWS, SCOPE, PRICES, INVOCATIONS, CALLS, DATASETS.   Writes: invocations.
 # Public: list_costs, list_unpriced, reprice, import_prices.
 #
 # One pass over the ledger's index at the finest grain, folded in memory by what is asked for. A total never hides the

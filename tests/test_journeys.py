@@ -14,6 +14,8 @@ import pytest
 
 import promptry
 
+pytestmark = pytest.mark.slow
+
 Say = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

@@ -7695,12 +7695,13 @@ def _write_verdict(run: int, passed: bool, facts: dict[str, Any], gate: dict[str
         EvalRun.update(metadata=write_json(manifest), overall_pass=int(passed)).where(EvalRun.id == run).execute()
 
 
-def exit_code_of(result: RunResult, require_baseline: bool = False) -> int:
+def exit_code_of(result: RunResult, require_baseline: bool = False, require_power: bool = False) -> int:
     """Return the exit code of a run: 0 passed, 1 regressed or failed, 3 could not decide."""
     ran = result.counts["pass"] + result.counts["fail"]
     undecided = (result.counts["error"] or not ran) and len(result.reasons) == 1
     missing = require_baseline and result.compare is not None and result.comparison is None
-    if not result.complete or (result.passed and missing):
+    blind = require_power and result.verdict == "not enough data"
+    if not result.complete or (result.passed and (missing or blind)):
         return 3
     if result.passed:
         return 0
@@ -8861,6 +8862,7 @@ def _default_module() -> str | None:
 @cli_option("--repeats", type=click.IntRange(1, 1000), help="Run every case so often.")
 @cli_option("--min-score", type=click.FloatRange(0, 1), help="Pass if the score is at least this.")
 @cli_option("--require-baseline", is_flag=True, help="Exit 3 where --compare finds no baseline.")
+@cli_option("--require-power", is_flag=True, help="Exit 3 where the suite is too small to see a drop of its margin.")
 @cli_option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="The report's form.")
 @cli_option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @cli_option("--output", metavar="FILE", help="Write the report to a file; the table goes to the screen.")
@@ -8882,7 +8884,8 @@ def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, *
     }
     results = run_job(Job(options["module"] or settings().module, suites, **chosen), python)
     _print_results(results, options["form"] == "json" or options["as_json"], options["output"])
-    codes = [exit_code_of(result, options["require_baseline"]) for result in results]
+    asked = options["require_baseline"], options["require_power"]
+    codes = [exit_code_of(result, *asked) for result in results]
     click.get_current_context().exit(next((code for code in (1, 3) if code in codes), 0))
 
 

@@ -698,6 +698,9 @@ EIGHT = {f"c{number:02}": "fail" for number in range(8)}
         ({"c00": "error", **EIGHT}, ["--compare", "prod"], 1),
         ({}, ["--compare", "staging", "--require-baseline"], 3),
         ({"c00": "fail"}, ["--compare", "staging", "--require-baseline"], 1),
+        ({}, ["--compare", "prod", "--require-power"], 3),
+        ({"c00": "fail"}, ["--compare", "prod", "--require-power"], 1),
+        ({}, ["--require-power"], 0),
     ],
 )
 def test_the_exit_codes(

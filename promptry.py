@@ -4847,6 +4847,12 @@ def get_call(id: str) -> dict[str, Any]:
     return {**call, "id": str(call["id"]), "metadata": read_json(call["metadata"]), "feedback": said}
 
 
+def run_cost(run_uid: str) -> float:
+    """Return what the calls of a run have cost so far."""
+    spent = "SELECT total(cost_usd) AS usd FROM invocations INDEXED BY calls_by_run WHERE run_uid = ?"
+    return float(fetch(f"{spent} AND status <> 'reserved'", (run_uid,))[0]["usd"])
+
+
 def call_facts(run_uid: str) -> dict[str, Any]:
     """Return what the calls of a run say.
 
@@ -6893,7 +6899,7 @@ def shortcomings(
     """Say what keeps a run from passing on its own: an empty list passes; a baseline judges failing cases instead."""
     gate = manifest.get("gate") or {}
     ran = counts["pass"] + counts["fail"]
-    found = [] if manifest.get("complete", True) else ["the run was interrupted"]
+    found = [] if manifest.get("complete", True) else [gate.get("stopped") or "the run was interrupted"]
     if counts["error"]:
         found.append(f"{counts['error']} of {ran + counts['error']} cases ended in an error")
     if gate.get("min_pass_rate") is not None and ran and counts["pass"] / ran < gate["min_pass_rate"]:
@@ -7058,6 +7064,7 @@ class Job(NamedTuple):
     compare: str | None = None
     repeats: int | None = None
     min_score: float | None = None
+    max_usd: float | None = None
 
 
 def record_run(chosen: Suite, job: Job) -> tuple[int, bool]:
@@ -7072,12 +7079,15 @@ def record_run(chosen: Suite, job: Job) -> tuple[int, bool]:
     header = {"uid": scope.uid, "suite": chosen.name, "started": now_text(), "prompt": chosen.prompt}
     spool, tally = open_spool(header), make_tally()
     keep = True
+
+    def emit(outcome: CaseOutcome) -> None:
+        write_outcome(spool, count_outcome(tally, outcome))
+
     try:
         with _interruptible():
             with entered_scope(scope), contextlib.redirect_stdout(sys.stderr):
-                tries = _run_and_confirm(
-                    chosen, job, items, held, lambda outcome: write_outcome(spool, count_outcome(tally, outcome))
-                )
+                check_spend = functools.partial(_check_spend, job, scope.uid)
+                tries = _run_and_confirm(chosen, job, items, held, emit, check_spend)
             if tries is None and not tally.states:
                 raise KeyboardInterrupt
             _check_served(chosen, job, scope)
@@ -7100,14 +7110,27 @@ def check_runnable(chosen: Suite, job: Job) -> tuple[Any, DatasetVersion | None]
         raise WrongUse(f"The minimal score is {job.min_score}; it takes a share from 0 to 1.")
     if job.repeats is not None and job.repeats < 1:
         raise WrongUse(f"repeats is {job.repeats}; it takes 1 or more.")
+    if job.max_usd is not None and not 0 < job.max_usd < math.inf:
+        raise WrongUse(f"What a run may cost is {job.max_usd}; it takes US dollars, more than 0.")
     fetch("SELECT 1")
     _check_function(chosen)
     _check_fixed_prompt(chosen, job)
     return suite_cases(chosen)
 
 
+def _check_spend(job: Job, run_uid: str) -> None:
+    """End a run whose calls have cost what it may, as an interrupt would: what has run is saved."""
+    if job.max_usd is not None and run_cost(run_uid) >= job.max_usd:
+        raise KeyboardInterrupt
+
+
 def _run_and_confirm(
-    chosen: Suite, job: Job, items: Any, held: set[str], emit: Callable[[CaseOutcome], Any]
+    chosen: Suite,
+    job: Job,
+    items: Any,
+    held: set[str],
+    emit: Callable[[CaseOutcome], Any],
+    check_spend: Callable[[], None],
 ) -> dict[str, list[str]] | None:
     """Run all cases, then try again those that held in the baseline and fail: {case: states}; None if interrupted."""
     failing: set[str] = set()
@@ -7118,11 +7141,13 @@ def _run_and_confirm(
             emit(outcome)
         if outcome.state == "fail" and outcome.case in held:
             failing.add(outcome.case)
+        if items is None:
+            check_spend()
 
     try:
         for repeat in range(job.repeats or chosen.repeats):
-            _run_cases(chosen, items, repeat, note)
-        return _try_again(chosen, items, failing)
+            _run_cases(chosen, items, repeat, note, check_spend)
+        return _try_again(chosen, items, failing, check_spend)
     except KeyboardInterrupt:
         return None
 
@@ -7219,11 +7244,14 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _run_cases(chosen: Suite, items: Any, repeat: int, emit: Callable[[CaseOutcome], None]) -> None:
+def _run_cases(
+    chosen: Suite, items: Any, repeat: int, emit: Callable[[CaseOutcome], None], check_spend: Callable[[], None]
+) -> None:
     if items is None:
         _run_case(chosen, chosen.name, "", (), repeat, emit)
         return
     for name, item in items:
+        check_spend()
         _run_case(chosen, name, name, (item,), repeat, emit)
 
 
@@ -7279,7 +7307,7 @@ def _loop() -> Any:
     return loop
 
 
-def _try_again(chosen: Suite, items: Any, failing: set[str]) -> dict[str, list[str]]:
+def _try_again(chosen: Suite, items: Any, failing: set[str], check_spend: Callable[[], None]) -> dict[str, list[str]]:
     """Try failing cases again until they pass or their tries are used up: {case: states}."""
     tries: dict[str, list[str]] = {name: [] for name in sorted(failing)}
 
@@ -7291,7 +7319,7 @@ def _try_again(chosen: Suite, items: Any, failing: set[str]) -> dict[str, list[s
         open_cases = {name for name, states in tries.items() if "pass" not in states}
         again = items if items is None else [pair for pair in items if _concerns(pair[0], open_cases)]
         if open_cases:
-            _run_cases(chosen, again, 0, note)
+            _run_cases(chosen, again, 0, note, check_spend)
     return tries
 
 
@@ -7338,11 +7366,21 @@ def _manifest(
             "margin": chosen.margin,
             "confirm": tries or {},
             "broken": [],
+            "max_usd": job.max_usd,
+            "stopped": _stop_text(job, facts) if tries is None else None,
         },
         "versions": {"promptry": __version__, "python": platform.python_version()},
         "counts": counts_of(tally),
         "cost_usd": facts["cost_usd"],
     }
+
+
+def _stop_text(job: Job, facts: dict[str, Any]) -> str | None:
+    """Say that a run was ended because of what it cost; what had no price is said too."""
+    if job.max_usd is None or (facts["cost_usd"] or 0.0) < job.max_usd:
+        return None
+    unpriced = f", and {facts['unpriced']} calls without a price" if facts["unpriced"] else ""
+    return f"the run was stopped: ${facts['cost_usd']:.6g} are spent{unpriced}, it may cost ${job.max_usd:g}"
 
 
 def _git_state() -> tuple[str | None, bool | None]:
@@ -7718,15 +7756,16 @@ def run_suite(
     compare: str | None = None,
     repeats: int | None = None,
     min_score: float | None = None,
+    max_usd: float | None = None,
 ) -> RunResult:
     """Run a registered suite in this process, judge it, and return the result.
 
-    `module` is loaded first if it is given. Errors: NotFound, WrongUse, ConfigError, StoreError. Writes: eval_runs,
-    eval_results.
+    `module` is loaded first if it is given. A run that has cost `max_usd` is ended and kept, incomplete. Errors:
+    NotFound, WrongUse, ConfigError, StoreError. Writes: eval_runs, eval_results.
     """
     if module is not None:
         load_suites(module)
-    job = Job(module, (name,), prompt_version, env, model_version, compare, repeats, min_score)
+    job = Job(module, (name,), prompt_version, env, model_version, compare, repeats, min_score, max_usd)
     return judge_run(record_run(require_suite(name), job)[0], compare)
 
 
@@ -7855,9 +7894,15 @@ def _record_here(job: Job) -> list[int]:
     for found in chosen:
         key, complete = record_run(found, job)
         keys.append(key)
-        if not complete:
+        if job.max_usd is not None:
+            spent = float(fetch(_COST_OF_RUN, (key,))[0]["usd"])
+            job = job._replace(max_usd=job.max_usd - spent)
+        if not complete or (job.max_usd is not None and job.max_usd <= 0):
             break
     return keys
+
+
+_COST_OF_RUN = """SELECT coalesce(json_extract(metadata, '$.cost_usd'), 0.0) AS usd FROM eval_runs WHERE id = ?"""
 
 
 def _choose_python(module: str | None, asked: str | None) -> str | None:
@@ -8861,6 +8906,7 @@ def _default_module() -> str | None:
 @cli_option("--model-version", metavar="TEXT", help="Name the model under test in the run.")
 @cli_option("--repeats", type=click.IntRange(1, 1000), help="Run every case so often.")
 @cli_option("--min-score", type=click.FloatRange(0, 1), help="Pass if the score is at least this.")
+@cli_option("--max-usd", type=float, metavar="USD", help="End the run once its calls have cost this; exits 3.")
 @cli_option("--require-baseline", is_flag=True, help="Exit 3 where --compare finds no baseline.")
 @cli_option("--require-power", is_flag=True, help="Exit 3 where the suite is too small to see a drop of its margin.")
 @cli_option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="The report's form.")
@@ -8879,9 +8925,7 @@ def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, *
         return
     _offer_spools()
     _check_output(options["output"])
-    chosen = {
-        key: options[key] for key in ("prompt_version", "env", "model_version", "compare", "repeats", "min_score")
-    }
+    chosen = {key: options[key] for key in Job._fields if key not in {"module", "suites"}}
     results = run_job(Job(options["module"] or settings().module, suites, **chosen), python)
     _print_results(results, options["form"] == "json" or options["as_json"], options["output"])
     asked = options["require_baseline"], options["require_power"]

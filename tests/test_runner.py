@@ -625,3 +625,98 @@ def test_a_run_does_not_need_its_streams(closed: str, store: Path, tmp_path: Pat
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stdout + done.stderr
     assert promptry.list_runs()["total"] == 1
+
+
+# --- what a run may cost
+
+
+@pytest.mark.parametrize("kind", ["dataset", "blocks"])
+def test_a_run_ends_once_it_has_cost_what_it_may(store: Path, kind: str) -> None:
+    def ask() -> None:
+        promptry.track_invocation("p", {"cost_usd": 0.25})
+        assert_exact(1, 1)
+
+    if kind == "dataset":
+
+        @suite("s", dataset=[{"id": f"c{number}"} for number in range(10)])
+        def by_item(item: Any) -> None:
+            ask()
+
+    else:
+
+        @suite("s")
+        def by_block() -> None:
+            for number in range(10):
+                with case(f"c{number}"):
+                    ask()
+
+    result = promptry.run_suite("s", max_usd=1.0)
+    assert (result.counts["cases"], result.cost_usd, result.complete, result.passed) == (4, 1.0, False, False)
+    assert result.reasons == ("the run was stopped: $1 are spent, it may cost $1",)
+    assert promptry.exit_code_of(result) == 3
+    assert "stopped: $1 are spent" in promptry.render_result(result)
+    whole = promptry.run_suite("s", max_usd=100)
+    assert (whole.counts["cases"], whole.complete, whole.passed) == (10, True, True)
+
+
+def test_the_tries_that_confirm_a_break_cost_too(store: Path) -> None:
+    states = {"c1": 1}
+
+    @suite("s", prompt="p", dataset=[{"id": f"c{number}"} for number in range(4)])
+    def check(item: Any) -> None:
+        render_prompt("p", "")
+        promptry.track_invocation("p", {"cost_usd": 0.25})
+        assert_exact(states.get(item["id"], 1), 1)
+
+    promptry.save_prompt("p", "text", tag="prod")
+    promptry.run_suite("s")
+    states["c1"] = 0
+    result = promptry.run_suite("s", compare="prod", max_usd=1.25)
+    assert (result.cost_usd, result.complete) == (1.25, False)
+    result = promptry.run_suite("s", compare="prod", max_usd=1.75)
+    assert (result.cost_usd, result.complete) == (1.5, True)
+
+
+def test_calls_without_a_price_are_told_where_a_run_is_stopped(store: Path) -> None:
+    @suite("s", dataset=[1, 2, 3])
+    def check(item: Any) -> None:
+        promptry.track_invocation("p", {"cost_usd": 1})
+        promptry.track_invocation("p", model="never-heard", usage={"prompt_tokens": 1, "completion_tokens": 1})
+        assert_exact(1, 1)
+
+    result = promptry.run_suite("s", max_usd=1.5)
+    assert result.reasons == ("the run was stopped: $2 are spent, and 2 calls without a price, it may cost $1.5",)
+
+
+@pytest.mark.parametrize("usd", [0, -1, float("nan"), float("inf")])
+def test_what_a_run_may_cost_is_more_than_nothing(store: Path, usd: float) -> None:
+    @suite("s", dataset=[1])
+    def check(item: Any) -> None:
+        assert_exact(1, 1)
+
+    with pytest.raises(promptry.WrongUse, match="What a run may cost is"):
+        promptry.run_suite("s", max_usd=usd)
+    assert nothing_saved()
+
+
+def test_the_suites_of_one_command_share_what_it_may_cost(
+    store: Path, tmp_path: Path, run_cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "evals.py").write_text(
+        "from promptry import assert_exact, suite, track_invocation\n"
+        + "".join(
+            f"""
+@suite("{name}", dataset=[1, 2, 3])
+def check_{name}(item):
+    track_invocation("p", {{"cost_usd": 0.5}})
+    assert_exact(1, 1)
+"""
+            for name in "abc"
+        )
+    )
+    done = run_cli("run", "--max-usd", "2.5", "--json", "--db", store)
+    assert done.returncode == 3, done.stderr
+    found = {row["suite"]: (row["counts"]["cases"], row["complete"]) for row in json.loads(done.stdout)["items"]}
+    assert found == {"a": (3, True), "b": (2, False)}
+    assert run_cli("run", "--max-usd", "4.5", "--db", store).returncode == 0
+    assert run_cli("run", "--max-usd", "0", "--db", store).returncode == 2

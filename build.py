@@ -96,6 +96,7 @@ SMOKE = {
     "sql": ["sql", "list_runs"],
     "doctor": ["doctor", "--json"],
     "init": ["init", "fresh"],
+    "watch": ["watch", "--help"],  # it ends with Ctrl-C only
 }
 
 

@@ -9,7 +9,7 @@ Floors, from the ground up; each section uses only sections above it:
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
     EVALS    STATISTICS · HELPERS · ASSERTIONS · SUITES · SPOOLS · RUNS · RUNNER · COMPARISON · INTERPRETERS
-    FACES    REPORTS · READS · CLI · EDITS · DEMO
+    FACES    REPORTS · READS · CLI · EDITS · WATCH · DEMO
     ROOF     MAIN
     CELLAR   EMBEDDED
 Find your way:   grep -n '^# === ' promptry.py
@@ -1992,6 +1992,13 @@ def list_prompts(limit: int = 50, before: str | None = None) -> dict[str, Any]:
     for row in rows:
         row["tags"] = read_json(row["tags"])
     return page(rows, query("list_prompts", 1)[0]["total"], limit, before)
+
+
+def prompt_state() -> dict[str, Any] | None:
+    """Return what changes whenever a prompt is saved or a tag moves, None where the store cannot be read."""
+    with contextlib.suppress(StoreError):
+        return query("list_prompts", 2)[0]
+    return None
 
 
 def get_prompt(name: str, version: int | None = None, tag: str | None = None) -> dict[str, Any]:
@@ -9344,6 +9351,84 @@ def _render_retention(found: dict[str, Any]) -> str:
         held = " Another process still reads the old state: the room comes back when it ends." if found["held"] else ""
         return f"{table}\n\nThe file had {found['bytes_before']:,} bytes and has {found['bytes_after']:,}.{held}"
     return f"{table}\n\nNothing is written yet: --apply does it. The file has {found['bytes_before']:,} bytes."
+
+
+# ======================================================================================
+# === WATCH: suites run again whenever a file or a prompt is saved
+# ======================================================================================
+# Uses: ERRORS, SETTINGS, PROMPTS, RUNNER, INTERPRETERS, REPORTS, CLI.
+# Public: nothing.
+#
+# Files are looked at, not subscribed to: that works on every disk, also one that is shared. What a run itself writes
+# is seen when it ends and starts no other.
+
+_WATCHED = {".py", ".txt", ".md", ".json", ".jsonl", ".yaml", ".yml", ".toml", ".csv", ".j2", ".jinja", ".prompt"}
+_MOST_FILES = 20_000
+_LOOK_S = 0.3
+
+_Seen = dict[str, Any]
+
+
+@cli_command("watch")
+@cli_argument("suites", nargs=-1, metavar="[SUITE]...")
+@cli_option("--module", help="Module or file of the suites: evals, evals.py or pkg.evals.")
+@cli_option("--compare", metavar="TAG", help="Judge against the newest good run on the version with this tag.")
+@cli_option("--python", metavar="PATH", help="The Python that runs the suites.")
+@DB_OPTION
+def cli_watch(suites: tuple[str, ...], module: str | None, compare: str | None, python: str | None) -> None:
+    """Run suites, and again whenever a file below this folder or a prompt in the store is saved; Ctrl-C ends.
+
+    A suite that cannot run says why and is tried again at the next change.
+    """
+    job = Job(module or settings().module, suites, compare=compare)
+    goes_on = True
+    with contextlib.suppress(KeyboardInterrupt):
+        while goes_on:
+            goes_on = _run_once(job, python)
+            seen = _look_around()
+            if goes_on:
+                click.echo(f"Watching {len(seen) - 1:,} files and the prompts; Ctrl-C ends.", err=True)
+                click.echo(f"\n{', '.join(_wait_for_change(seen))}:", err=True)
+
+
+def _run_once(job: Job, python: str | None) -> bool:
+    """Run the suites and show how they end; tells whether to go on, which an interrupted run says not to."""
+    try:
+        forget_settings()
+        results = run_job(job, python)
+    except PromptryError as error:
+        click.echo(f"promptry: {error.message} {error.hint}".rstrip(), err=True)
+        return True
+    click.echo("\n\n".join(render_result(result) for result in results))
+    return all(result.complete for result in results)
+
+
+def _look_around() -> _Seen:
+    """Return when each watched file was saved, by its path, and under no path what the store holds of prompts."""
+    seen: _Seen = {"": prompt_state()}
+    for folder, below, files in os.walk("."):
+        below[:] = [name for name in below if not name.startswith((".", "__pycache__", "node_modules"))]
+        if "pyvenv.cfg" in files:
+            below.clear()
+            continue
+        for name in files:
+            if os.path.splitext(name)[1] in _WATCHED and len(seen) < _MOST_FILES:
+                with contextlib.suppress(OSError):
+                    found = os.stat(path := os.path.join(folder, name)[2:])
+                    seen[path] = (found.st_mtime_ns, found.st_size)
+    return seen
+
+
+def _wait_for_change(seen: _Seen) -> list[str]:
+    """Wait until something was saved and nothing has been for a moment, and return what, a few names at most."""
+    now = seen
+    while True:
+        time.sleep(_LOOK_S)
+        before, now = now, _look_around()
+        if now != seen and now == before:
+            names = sorted(key for key in seen.keys() | now.keys() if seen.get(key) != now.get(key))
+            shown = [name or "a prompt in the store" for name in names]
+            return shown if len(shown) <= 3 else [*shown[:3], f"{len(shown) - 3} more"]
 
 
 # ======================================================================================

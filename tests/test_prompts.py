@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import random
 import re
@@ -625,3 +626,19 @@ def test_a_diff_of_texts_that_both_lack_the_last_end_says_nothing_of_it(store: A
     found = promptry.diff_prompts("p", 1, 2)
     assert found["diff"].split("\n")[2:] == ["@@ -1 +1,2 @@", " a", "+b"]
     assert found["words"] == [{"kind": "same", "text": "a"}, {"kind": "added", "text": "\nb"}]
+
+
+def test_the_state_of_the_prompts_changes_with_each_edit(store: Any) -> None:
+    seen = [promptry.prompt_state()]
+    for step in (
+        lambda: promptry.save_prompt("p", "one"),
+        lambda: promptry.save_prompt("p", "two"),
+        lambda: promptry.save_prompt("p", "one"),
+        lambda: promptry.promote("p", 1, "prod"),
+        lambda: promptry.promote("p", 2, "prod"),
+        lambda: promptry.remove_tag("p", "prod"),
+    ):
+        step()
+        seen.append(promptry.prompt_state())
+    assert all(one != other for one, other in itertools.pairwise(seen))
+    assert promptry.prompt_state() == seen[-1]

@@ -18,3 +18,7 @@ ORDER BY current_at DESC, name
 LIMIT coalesce(:limit, 50) OFFSET coalesce(:offset, 0);
 
 SELECT count(DISTINCT name) AS total FROM prompts;
+
+-- What changes whenever a version is saved or becomes the latest, or a tag moves.
+SELECT (SELECT count(*) FROM prompts) AS versions, (SELECT json_group_array(json_array(prompt_id, tag)) FROM prompt_tags) AS tags,
+       (SELECT max(json_extract(metadata, '$.promptry.current_at')) FROM prompts) AS current_at;

@@ -8,7 +8,7 @@ Floors, from the ground up; each section uses only sections above it:
     STORE    TABLES · MIGRATIONS · STORE · ROWS
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
-    EVALS    STATISTICS · HELPERS · ASSERTIONS · SUITES · SPOOLS · RUNS · RUNNER · COMPARISON · INTERPRETERS
+    EVALS    STATISTICS · HELPERS · ASSERTIONS · SUITES · SPOOLS · RUNS · RUNNER · COMPARISON · PLAN · INTERPRETERS
     FACES    REPORTS · READS · CLI · EDITS · WATCH · DEMO
     ROOF     MAIN
     CELLAR   EMBEDDED
@@ -144,6 +144,9 @@ __all__ = [
     "Comparison",
     "compare_runs",
     "run_suite",
+    # PLAN
+    "Plan",
+    "plan_suite",
     # INTERPRETERS
     "list_suites",
     # MAIN
@@ -6021,14 +6024,44 @@ def _t_quantile(freedom: int) -> float:
 
 def can_see(drop: float, differences: list[float], binary: bool, alpha: float) -> bool:
     """Tell whether these pairs would have shown a true drop of that size at 80 % power."""
-    n = len(differences)
+    return sees_drop(drop, len(differences), noise_of(differences, binary), binary, alpha)
+
+
+def noise_of(differences: list[float], binary: bool) -> float:
+    """Return how unsteady pairs are: the share that differs (pass or fail), or the deviation of the differences."""
+    if binary:
+        return (sum(value != 0 for value in differences) + 1) / (len(differences) + 2)
+    return max(spread(differences), 0.1)
+
+
+def sees_drop(drop: float, n: int, noise: float, binary: bool, alpha: float) -> bool:
+    """Tell whether so many pairs, so unsteady, show a true drop of that size at 80 % power."""
     if n < 6:
         return False
     if not binary:
-        deviation = max(spread(differences), 0.1)
-        return drop * math.sqrt(n) / deviation >= _z_of(alpha) + _Z_POWER
-    discordant = min(1.0, max(drop, (sum(value != 0 for value in differences) + 1) / (n + 2)))
+        return drop * math.sqrt(n) / noise >= _z_of(alpha) + _Z_POWER
+    discordant = min(1.0, max(drop, noise))
     return _mcnemar_power(n, discordant, (discordant + drop) / (2 * discordant), alpha) >= 0.8
+
+
+def smallest_drop(n: int, noise: float, binary: bool, alpha: float) -> float | None:
+    """Return the smallest drop that so many pairs show at 80 % power, to 0.001, or None where they show none."""
+    if not sees_drop(1.0, n, noise, binary, alpha):
+        return None
+    steps = range(1, 1001)
+    return steps[bisect_left(steps, True, key=lambda step: sees_drop(step / 1000, n, noise, binary, alpha))] / 1000
+
+
+def pairs_needed(drop: float, noise: float, binary: bool, alpha: float) -> int:
+    """Return how many pairs, so unsteady, show a drop of that size at 80 % power; at most a million are tried.
+
+    The power of an exact test goes up and down a little with the pairs: some more show the drop too.
+    """
+    counts = range(6, 1_000_000)
+    found = counts[bisect_left(counts, True, key=lambda n: sees_drop(drop, n, noise, binary, alpha))]
+    while not all(sees_drop(drop, found + more, noise, binary, alpha) for more in range(4)):
+        found += 1
+    return found
 
 
 def _z_of(alpha: float) -> float:
@@ -7478,19 +7511,17 @@ def compare_runs(run_id: str | int, baseline_id: str | int | None = None) -> Com
     gate = run["manifest"].get("gate") or {}
     now, before = _states_of(run["cases"]), _states_of(baseline["cases"])
     deltas = _deltas(baseline["cases"], run["cases"])
-    pairs = list(_case_pairs(baseline["cases"], run["cases"]).values())
-    differences = [pair.now - pair.before for pair in pairs]
-    binary = _is_binary(pairs)
+    differences, binary = case_differences(baseline["cases"], run["cases"])
     flips = _flips(before, now, baseline["cases"], run["cases"], gate.get("confirm") or {})
     can_tell = can_see(gate.get("margin", 0.10), differences, binary, ALPHA / max(1, len(deltas)))
-    verdict = _verdict(deltas, len(pairs), gate.get("tolerance", 0.02), can_tell)
+    verdict = _verdict(deltas, len(differences), gate.get("tolerance", 0.02), can_tell)
     broken = [flip for flip in flips if flip["state"] == "broken"]
     return Comparison(
         verdict=verdict,
         delta=math.fsum(differences) / len(differences) if differences else None,
         interval=paired_interval(differences, binary),
         p=min((row["p"] for row in deltas if row["p"] is not None), default=None),
-        n=len(pairs),
+        n=len(differences),
         flips=flips,
         deltas=[{key: value for key, value in row.items() if key != "p_better"} for row in deltas],
         cause=_cause(run, baseline),
@@ -7504,6 +7535,12 @@ def compare_runs(run_id: str | int, baseline_id: str | int | None = None) -> Com
             "errors": sorted(name for name, state in now.items() if state == "error"),
         },
     )
+
+
+def case_differences(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> tuple[list[float], bool]:
+    """Return how the score of each case changed between two runs, and whether all scores are 0 or 1."""
+    pairs = list(_case_pairs(before, now).values())
+    return [pair.now - pair.before for pair in pairs], _is_binary(pairs)
 
 
 def _baseline_of(run: dict[str, Any], asked: str | int | None) -> str:
@@ -7774,6 +7811,74 @@ def run_suite(
         load_suites(module)
     job = Job(module, (name,), prompt_version, env, model_version, compare, repeats, min_score, max_usd)
     return judge_run(record_run(require_suite(name), job)[0], compare)
+
+
+# ======================================================================================
+# === PLAN: what a suite can see, and what it takes to see a smaller drop
+# ======================================================================================
+# Uses: ERRORS, STATISTICS, RUNS, COMPARISON.
+# Public: Plan, plan_suite.
+#
+# How unsteady a suite is shows between two runs of one prompt version: what differs there is noise alone. Noise of
+# runs shrinks with repeats as it does with cases.
+
+
+class Plan(NamedTuple):
+    """What a suite can see at 80 % power, and what a `drop` takes; None where two runs do not tell it yet.
+
+    Units: smallest_drop and drop are shares of the score; run_usd and needed_usd are of one run. `runs` are the two
+    that tell how unsteady the suite is, and `steady` says that they had one prompt version.
+    """
+
+    suite: str
+    n: int
+    repeats: int
+    drop: float
+    smallest_drop: float | None
+    cases_needed: int | None
+    repeats_needed: int | None
+    run_usd: float | None
+    needed_usd: float | None
+    runs: list[str]
+    steady: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the keys of the JSON form."""
+        return self._asdict()
+
+
+def plan_suite(suite_name: str, drop: float | None = None) -> Plan:
+    """Return the smallest drop that a suite can see as it is, and the cases or repeats that another drop takes.
+
+    `drop` is the suite's margin without a value. Errors: WrongUse, StoreError.
+    """
+    if drop is not None and not 0 < drop <= 1:
+        raise WrongUse(f"The drop is {drop!r}; it takes a share of the score, more than 0 and at most 1.")
+    complete = [row for row in list_runs(suite_name, limit=100)["items"] if row["complete"]]
+    if len(complete) < 2:
+        cost, n = (complete[0]["cost_usd"], complete[0]["counts"].get("scored", 0)) if complete else (None, 0)
+        return Plan(
+            suite_name, n, 1, drop or 0.10, None, None, None, cost, None, [row["id"] for row in complete], False
+        )
+    run = get_run(complete[0]["id"])
+    same = [row for row in complete[1:] if row["prompt_version"] == run["prompt_version"]]
+    return _plan_from(run, get_run((same or complete[1:])[0]["id"]), drop, bool(same))
+
+
+def _plan_from(run: dict[str, Any], other: dict[str, Any], drop: float | None, steady: bool) -> Plan:
+    gate, repeats = run["manifest"].get("gate") or {}, run["manifest"].get("repeats") or 1
+    target = drop or gate.get("margin", 0.10)
+    differences, binary = case_differences(other["cases"], run["cases"])
+    kinds = {check["assertion_type"] for row in run["cases"] for check in row["checks"]}
+    n, noise, alpha = len(differences), noise_of(differences, binary), ALPHA / max(1, len(kinds))
+    cost, runs = run["cost_usd"], [run["id"], other["id"]]
+    if not n:
+        return Plan(run["suite"], 0, repeats, target, None, None, None, cost, None, runs, steady)
+    needed = pairs_needed(target, noise, binary, alpha)
+    dollars = None if cost is None else cost * needed / n
+    more = max(repeats, math.ceil(repeats * needed / n))
+    least = smallest_drop(n, noise, binary, alpha)
+    return Plan(run["suite"], n, repeats, target, least, needed, more, cost, dollars, runs, steady)
 
 
 # ======================================================================================
@@ -8279,6 +8384,28 @@ def render_run(found: dict[str, Any]) -> str:
     return f"{head}\n\n{render_cases(bad)}" if bad else head
 
 
+def render_plan(plan: dict[str, Any]) -> str:
+    """Render what a suite can see as sentences."""
+    name, n, runs = plan["suite"], plan["n"], plan["runs"]
+    if plan["cases_needed"] is None:
+        return f"{name}: {len(runs)} complete runs do not tell yet how unsteady it is; run it twice on one version."
+    cases = f"{n} case{'' if n == 1 else 's'}"
+    sees = f"a drop of {plan['smallest_drop']:.3f}" if plan["smallest_drop"] is not None else "no drop"
+    first = f"{name}: its {cases} can see {sees} or more, in 80 of 100 runs."
+    if plan["cases_needed"] <= n:
+        second = f"A drop of {plan['drop']:g} takes {plan['cases_needed']}."
+    else:
+        second = (
+            f"A drop of {plan['drop']:g} takes {plan['cases_needed']:,} cases, or {plan['repeats_needed']:,} repeats"
+        )
+        dollars = (
+            None if plan["needed_usd"] is None else f": ${plan['needed_usd']:.4g} a run, now ${plan['run_usd']:.4g}"
+        )
+        second += f"{dollars or ''}."
+    told = "of one version" if plan["steady"] else "of different versions, which overstates its noise"
+    return f"{first} {second} From runs {runs[0]} and {runs[1]}, {told}."
+
+
 def render_cases(cases: list[dict[str, Any]]) -> str:
     """Lay out cases with their state and reason, the first twenty of them."""
     rows = [{**row, "reason": _shortened_line(row.get("reason"))} for row in cases[:MAX_LISTED]]
@@ -8683,7 +8810,7 @@ def read_names() -> list[str]:
 # ======================================================================================
 # === CLI: the command line: parse, one call, print
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, ASSETS, STORE, ROWS, CALLS, COSTS, CARE, SPOOLS, RUNS, RUNNER, COMPARISON, INTERPRETERS,
+# Uses: ERRORS, SETTINGS, ASSETS, STORE, ROWS, CALLS, COSTS, CARE, SPOOLS, RUNS, RUNNER, COMPARISON, PLAN, INTERPRETERS,
 #   REPORTS, READS.
 # Public: nothing.
 #
@@ -8914,6 +9041,8 @@ def _default_module() -> str | None:
 @cli_option("--repeats", type=click.IntRange(1, 1000), help="Run every case so often.")
 @cli_option("--min-score", type=click.FloatRange(0, 1), help="Pass if the score is at least this.")
 @cli_option("--max-usd", type=float, metavar="USD", help="End the run once its calls have cost this; exits 3.")
+@cli_option("--plan", is_flag=True, help="Run nothing: say what drop the suites can see, and what another takes.")
+@cli_option("--drop", type=float, metavar="SHARE", help="The drop that --plan is asked for; the margin without it.")
 @cli_option("--require-baseline", is_flag=True, help="Exit 3 where --compare finds no baseline.")
 @cli_option("--require-power", is_flag=True, help="Exit 3 where the suite is too small to see a drop of its margin.")
 @cli_option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="The report's form.")
@@ -8930,6 +9059,9 @@ def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, *
     if recover is not None:
         _settle_spools(recover)
         return
+    if options["plan"] or options["drop"] is not None:
+        _print_plans(suites, options["drop"], options["form"] == "json" or options["as_json"])
+        return
     _offer_spools()
     _check_output(options["output"])
     chosen = {key: options[key] for key in Job._fields if key not in {"module", "suites"}}
@@ -8938,6 +9070,15 @@ def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, *
     asked = options["require_baseline"], options["require_power"]
     codes = [exit_code_of(result, *asked) for result in results]
     click.get_current_context().exit(next((code for code in (1, 3) if code in codes), 0))
+
+
+def _print_plans(suites: tuple[str, ...], drop: float | None, as_json: bool) -> None:
+    """Say what suites can see, from what the store holds; nothing runs."""
+    with no_new_store():
+        names = suites or tuple(row["suite"] for row in list_suites(limit=1000)["items"])
+        plans = [plan_suite(name, drop).to_dict() for name in names]
+    found = {"items": plans, "total": len(plans), "next": None}
+    print_answer(found, lambda answer: "\n".join(map(render_plan, plans)) or "No suite has run yet.", as_json)
 
 
 def _print_results(results: list[RunResult], as_json: bool, output: str | None) -> None:

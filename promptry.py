@@ -6002,6 +6002,24 @@ def paired_interval(differences: list[float], binary: bool) -> tuple[float, floa
     return max(-1.0, middle - half), min(1.0, middle + half)
 
 
+def pass_all(passed: int, tries: int, k: int) -> float:
+    """Return the chance that k tries all pass, from so many that did, unbiased (pass^k, Yao et al. 2024).
+
+    >>> pass_all(2, 3, 2)
+    0.3333333333333333
+    """
+    return math.comb(passed, k) / math.comb(tries, k)
+
+
+def pass_any(passed: int, tries: int, k: int) -> float:
+    """Return the chance that one of k tries passes, from so many that did, unbiased (pass@k, Chen et al. 2021).
+
+    >>> pass_any(1, 3, 2)
+    0.6666666666666666
+    """
+    return 1.0 - math.comb(tries - passed, k) / math.comb(tries, k)
+
+
 def spread(values: list[float]) -> float:
     """Return the sample standard deviation, 0 for fewer than two values."""
     n = len(values)
@@ -6829,7 +6847,7 @@ def _modified_text(path: Path) -> str:
 # ======================================================================================
 # === RUNS: saved runs: counted, written in one transaction, read back
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, CALLS, ASSERTIONS, SUITES, SPOOLS.
+# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, CALLS, STATISTICS, ASSERTIONS, SUITES, SPOOLS.
 #   Writes: eval_runs, eval_results.
 # Public: RunResult, list_runs, get_run.
 
@@ -6838,7 +6856,8 @@ class RunResult(NamedTuple):
     """A saved run and what it means.
 
     counts: {cases, pass, fail, error, skipped, checks, scored}, cases: [{case, repeat, state, score, reason}],
-    reasons: why it did not pass, notes: what must not be overlooked, comparison: the JSON form of a Comparison or None.
+    reasons: why it did not pass, notes: what must not be overlooked, comparison: the JSON form of a Comparison or None;
+    pass_k: with repeats, [{k, all (pass^k), any (pass@k)}] for k from 1 on, means over the cases that ran each time.
     """
 
     run_id: str
@@ -6858,6 +6877,7 @@ class RunResult(NamedTuple):
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     comparison: dict[str, Any] | None = None
+    pass_k: list[dict[str, Any]] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the keys of the JSON form."""
@@ -7052,7 +7072,27 @@ def load_result(run: int) -> RunResult:
         compare=(manifest.get("gate") or {}).get("compare"),
         verdict=found["verdict"],
         reasons=tuple(shortcomings(found["counts"], found["score"], manifest)),
+        pass_k=_pass_rates(found["cases"], manifest.get("repeats") or 1),
     )
+
+
+def _pass_rates(cases: list[dict[str, Any]], repeats: int) -> list[dict[str, Any]] | None:
+    """Return how often k tries of a case all pass, and one of them does; a case with errors or skips tells neither."""
+    passed: dict[str, list[bool]] = {}
+    for row in cases:
+        if row["state"] in {"pass", "fail"}:
+            passed.setdefault(row["case"], []).append(row["state"] == "pass")
+    counts = [sum(tries) for tries in passed.values() if len(tries) == repeats]
+    if repeats < 2 or not counts:
+        return None
+    return [
+        {
+            "k": k,
+            "all": math.fsum(pass_all(count, repeats, k) for count in counts) / len(counts),
+            "any": math.fsum(pass_any(count, repeats, k) for count in counts) / len(counts),
+        }
+        for k in range(1, min(repeats, 10) + 1)
+    ]
 
 
 def only_name(names: Iterable[str]) -> str | None:
@@ -8429,6 +8469,8 @@ def render_result(result: RunResult) -> str:
     facts = [f"run {result.run_id}", _version_text(result.prompt, result.prompt_version), score]
     head = f"{_coloured('PASS' if result.passed else 'FAIL')}  {result.suite}  {', '.join(filter(None, facts))}"
     lines = [f"{head}, {_counts_text(result.counts)}", *(f"  because {reason}" for reason in result.reasons)]
+    for row in (result.pass_k or [])[-1:]:
+        lines.append(f"  all {row['k']} repeats of a case pass in {row['all']:.1%}, one of them in {row['any']:.1%}")
     if result.comparison is not None:
         return "\n".join([*lines, render_comparison(result.comparison)])
     lines += [f"  {note}" for note in result.notes]

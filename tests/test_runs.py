@@ -93,3 +93,34 @@ def test_runs_of_an_unknown_suite_are_none_and_no_error(store: Path) -> None:
 def test_an_unknown_run_is_not_found(store: Path) -> None:
     with pytest.raises(promptry.NotFound, match="no run 5"):
         promptry.get_run("5")
+
+
+def test_repeats_tell_how_often_all_and_one_of_them_pass(store: Path) -> None:
+    states = {"a": [1, 1, 1], "b": [1, 0, 1], "c": [0, 0, 0]}
+
+    @promptry.suite("s", dataset=[{"id": name} for name in states], repeats=3)
+    def check(item: Any) -> None:
+        promptry.assert_exact(states[item["id"]].pop(0), 1)
+
+    result = promptry.run_suite("s", min_score=0.1)
+    assert [row["k"] for row in result.pass_k or []] == [1, 2, 3]
+    last = (result.pass_k or [])[-1]
+    assert last["all"] == pytest.approx(1 / 3) and last["any"] == pytest.approx(2 / 3)
+    assert (result.pass_k or [])[0]["all"] == (result.pass_k or [])[0]["any"] == pytest.approx(5 / 9)
+    assert "all 3 repeats of a case pass in 33.3%, one of them in 66.7%" in promptry.render_result(result)
+    assert result.to_dict()["pass_k"][2]["k"] == 3
+
+
+def test_without_repeats_there_is_no_pass_k(store: Path) -> None:
+    @promptry.suite("s", dataset=[1, 2])
+    def check(item: Any) -> None:
+        promptry.assert_exact(1, 1)
+
+    assert promptry.run_suite("s").pass_k is None
+
+
+def test_a_case_with_an_error_tells_no_pass_k() -> None:
+    rows = [{"case": "a", "state": state} for state in ("pass", "error")]
+    assert promptry._pass_rates(rows, 2) is None
+    rows += [{"case": "b", "state": state} for state in ("pass", "fail")]
+    assert promptry._pass_rates(rows, 2) == [{"k": 1, "all": 0.5, "any": 0.5}, {"k": 2, "all": 0.0, "any": 1.0}]

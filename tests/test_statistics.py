@@ -263,3 +263,13 @@ def test_false_alarms_of_the_paired_tests_are_no_more_than_alpha(n: int) -> None
     limit = 0.04 + 3 * math.sqrt(0.04 * 0.96 / rounds)
     assert binary / rounds <= limit
     assert scores / rounds <= limit
+
+
+@pytest.mark.parametrize("tries", range(1, 8))
+def test_pass_k_is_the_mean_over_all_choices_of_k_tries(tries: int) -> None:
+    for passed in range(tries + 1):
+        outcomes = [True] * passed + [False] * (tries - passed)
+        for k in range(1, tries + 1):
+            chosen = list(itertools.combinations(outcomes, k))
+            assert promptry.pass_all(passed, tries, k) == pytest.approx(sum(map(all, chosen)) / len(chosen), abs=1e-12)
+            assert promptry.pass_any(passed, tries, k) == pytest.approx(sum(map(any, chosen)) / len(chosen), abs=1e-12)

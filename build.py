@@ -60,10 +60,10 @@ NOT_FROZEN = {"antigravity", "ensurepip", "idlelib", "lib2to3", "test", "this", 
 # What the smoke run gives each subcommand of the built file; a subcommand without a line fails the build.
 SMOKE = {
     "demo": ["demo", "."],
-    "run": ["run", "qa", "--compare", "prod", "--format", "json"],
+    "run": ["run", "qa", "--compare", "prod", "--format", "junit"],
     "suites": ["suites", "--json"],
     "runs": ["runs", "1", "--json"],
-    "compare": ["compare", "2", "1", "--json"],
+    "compare": ["compare", "2", "1", "--format", "html", "--output", "report.html"],
     "prompt list": ["prompt", "list", "--json"],
     "prompt show": ["prompt", "show", "answer", "--json"],
     "prompt diff": ["prompt", "diff", "answer", "1", "2", "--json"],

@@ -9,7 +9,7 @@ Floors, from the ground up; each section uses only sections above it:
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
     EVALS    STATISTICS · HELPERS · ASSERTIONS · SUITES · SPOOLS · RUNS · RUNNER · COMPARISON · PLAN · INTERPRETERS
-    FACES    REPORTS · READS · CLI · EDITS · WATCH · DEMO
+    FACES    REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS · WATCH · DEMO
     ROOF     MAIN
     CELLAR   EMBEDDED
 Find your way:   grep -n '^# === ' promptry.py
@@ -8412,53 +8412,33 @@ def render_run(found: dict[str, Any]) -> str:
     manifest, counts = found["manifest"], found["counts"]
     facts = {
         "run": f"{found['id']} of suite {found['suite']}, {found['date']}",
-        "prompt": _version_text(found["prompt_name"], found["prompt_version"]) or "-",
+        "prompt": version_text(found["prompt_name"], found["prompt_version"]) or "-",
         "model": found["model"] or "-",
         "dataset": manifest.get("dataset") or "-",
         "commit": manifest.get("git_commit") or "-",
         "result": f"{_cell(found['passed'])}, score {_cell(found['score'])}, verdict {found['verdict'] or '-'}",
-        "cases": _counts_text(counts) + ("" if found["complete"] else " (interrupted)"),
+        "cases": counts_text(counts) + ("" if found["complete"] else " (interrupted)"),
     }
     head = "\n".join(f"{name:<8} {text}" for name, text in facts.items())
     bad = [row for row in found["cases"] if row["state"] != "pass"]
     return f"{head}\n\n{render_cases(bad)}" if bad else head
 
 
-def render_plan(plan: dict[str, Any]) -> str:
-    """Render what a suite can see as sentences."""
-    name, n, runs = plan["suite"], plan["n"], plan["runs"]
-    if plan["cases_needed"] is None:
-        return f"{name}: {len(runs)} complete runs do not tell yet how unsteady it is; run it twice on one version."
-    cases = f"{n} case{'' if n == 1 else 's'}"
-    sees = f"a drop of {plan['smallest_drop']:.3f}" if plan["smallest_drop"] is not None else "no drop"
-    first = f"{name}: its {cases} can see {sees} or more, in 80 of 100 runs."
-    if plan["cases_needed"] <= n:
-        second = f"A drop of {plan['drop']:g} takes {plan['cases_needed']}."
-    else:
-        second = (
-            f"A drop of {plan['drop']:g} takes {plan['cases_needed']:,} cases, or {plan['repeats_needed']:,} repeats"
-        )
-        dollars = (
-            None if plan["needed_usd"] is None else f": ${plan['needed_usd']:.4g} a run, now ${plan['run_usd']:.4g}"
-        )
-        second += f"{dollars or ''}."
-    told = "of one version" if plan["steady"] else "of different versions, which overstates its noise"
-    return f"{first} {second} From runs {runs[0]} and {runs[1]}, {told}."
-
-
 def render_cases(cases: list[dict[str, Any]]) -> str:
     """Lay out cases with their state and reason, the first twenty of them."""
-    rows = [{**row, "reason": _shortened_line(row.get("reason"))} for row in cases[:MAX_LISTED]]
+    rows = [{**row, "reason": shortened_line(row.get("reason"))} for row in cases[:MAX_LISTED]]
     more = f"\n... and {len(cases) - MAX_LISTED} more" if len(cases) > MAX_LISTED else ""
     return render_table({"case": "case", "state": "state", "score": "score", "reason": "reason"}, rows) + more
 
 
-def _shortened_line(text: str | None) -> str | None:
-    line = " ".join((text or "").split())
+def shortened_line(text: Any) -> str | None:
+    """Return the start of a text as one line, or None where it is empty."""
+    line = " ".join(str(text or "").split())
     return (line if len(line) <= 100 else f"{line[:97]}...") or None
 
 
-def _counts_text(counts: dict[str, int]) -> str:
+def counts_text(counts: dict[str, int]) -> str:
+    """Say how many cases there were and how they ended."""
     states = ", ".join(f"{counts[state]} {state}" for state in ("pass", "fail", "error", "skipped") if counts[state])
     return f"{counts['cases']} case{'' if counts['cases'] == 1 else 's'}: {states or 'none ran'}"
 
@@ -8466,9 +8446,9 @@ def _counts_text(counts: dict[str, int]) -> str:
 def render_result(result: RunResult) -> str:
     """Lay out what came of a run: the verdict first, then what changed, then why."""
     score = "no score" if result.score is None else f"score {result.score:.3f}"
-    facts = [f"run {result.run_id}", _version_text(result.prompt, result.prompt_version), score]
+    facts = [f"run {result.run_id}", version_text(result.prompt, result.prompt_version), score]
     head = f"{_coloured('PASS' if result.passed else 'FAIL')}  {result.suite}  {', '.join(filter(None, facts))}"
-    lines = [f"{head}, {_counts_text(result.counts)}", *(f"  because {reason}" for reason in result.reasons)]
+    lines = [f"{head}, {counts_text(result.counts)}", *(f"  because {reason}" for reason in result.reasons)]
     for row in (result.pass_k or [])[-1:]:
         lines.append(f"  all {row['k']} repeats of a case pass in {row['all']:.1%}, one of them in {row['any']:.1%}")
     if result.comparison is not None:
@@ -8481,7 +8461,7 @@ def render_result(result: RunResult) -> str:
     return "\n".join([*lines, "", render_cases(bad)] if bad else lines)
 
 
-def _version_text(prompt: str | None, version: int | None) -> str:
+def version_text(prompt: str | None, version: int | None) -> str:
     """Return a prompt's name with its version, without one where it is unknown."""
     return (prompt or "") if version is None else f"{prompt}@{version}"
 
@@ -8489,13 +8469,13 @@ def _version_text(prompt: str | None, version: int | None) -> str:
 def render_comparison(found: dict[str, Any]) -> str:
     """Lay out a comparison: verdict, flips, the tests by assertion type, and the probable cause."""
     run, baseline = found["run"], found["baseline"]
-    against = f"run {baseline['id']} of {baseline['date'][:16]} ({_age_text(baseline['age_s'])} old)"
-    interval = f"95 % interval {_interval_text(found['interval'])}"
+    against = f"run {baseline['id']} of {baseline['date'][:16]} ({age_text(baseline['age_s'])} old)"
+    interval = f"95 % interval {interval_text(found['interval'])}"
     lines = [
         f"{_coloured(found['verdict'])}: run {run['id']} against {against}",
-        f"  change {_signed(found['delta'])}, {interval}, p {_p_text(found['p'])}, {found['n']} pairs",
+        f"  change {signed(found['delta'])}, {interval}, p {p_text(found['p'])}, {found['n']} pairs",
     ]
-    lines += [*_flip_lines(found), "", render_table(_DELTA_COLUMNS, [_delta_row(row) for row in found["deltas"]])]
+    lines += [*_flip_lines(found), "", render_table(DELTA_COLUMNS, [delta_row(row) for row in found["deltas"]])]
     lines += [f"known failures, in both runs: {len(found['known'])}"] if found["known"] else []
     for name, words in (("new", "without a baseline"), ("missing", "missing now"), ("errors", "in error")):
         names = found["unpaired"][name]
@@ -8503,12 +8483,13 @@ def render_comparison(found: dict[str, Any]) -> str:
     return "\n".join([*lines, "", *_cause_lines(found["cause"])])
 
 
-_DELTA_COLUMNS = {"assertion_type": "check", "n": "n", "baseline": "baseline", "current": "now", "delta": "change"}
-_DELTA_COLUMNS |= {"interval": "95 % interval", "p": "p", "test": "by"}
+DELTA_COLUMNS = {"assertion_type": "check", "n": "n", "baseline": "baseline", "current": "now", "delta": "change"}
+DELTA_COLUMNS |= {"interval": "95 % interval", "p": "p", "test": "by"}
 
 
-def _delta_row(row: dict[str, Any]) -> dict[str, Any]:
-    texts = {"delta": _signed(row["delta"]), "interval": _interval_text(row["interval"]), "p": _p_text(row["p"])}
+def delta_row(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the test of one assertion type as texts under the keys of DELTA_COLUMNS."""
+    texts = {"delta": signed(row["delta"]), "interval": interval_text(row["interval"]), "p": p_text(row["p"])}
     return {**row, **texts, "baseline": f"{row['baseline']:.3f}", "current": f"{row['current']:.3f}"}
 
 
@@ -8538,19 +8519,23 @@ def _cause_lines(cause: dict[str, Any] | None) -> list[str]:
     return ["probable cause:", *changes, *diff]
 
 
-def _signed(value: float | None) -> str:
+def signed(value: float | None) -> str:
+    """Return a change with its sign, or a dash where it is unknown."""
     return "-" if value is None else f"{value:+.3f}"
 
 
-def _interval_text(interval: Any) -> str:
+def interval_text(interval: Any) -> str:
+    """Return an interval as text, or a dash where there is none."""
     return "-" if interval is None else f"{interval[0]:+.3f} to {interval[1]:+.3f}"
 
 
-def _p_text(p: float | None) -> str:
+def p_text(p: float | None) -> str:
+    """Return a p-value as text, never as 0."""
     return "-" if p is None else f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
-def _age_text(age: float | None) -> str:
+def age_text(age: float | None) -> str:
+    """Return an age in seconds as words."""
     if age is None:
         return "unknown age,"
     for unit, seconds in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
@@ -8676,7 +8661,7 @@ def render_feedback(found: dict[str, Any]) -> str:
 def render_votes(found: dict[str, Any]) -> str:
     """Lay out votes."""
     columns = {"id": "vote", "created_at": "at", "prompt_name": "prompt", "prompt_version": "version", "score": "score"}
-    rows = [{**row, "response": _shortened_line(row["response"])} for row in found["items"]]
+    rows = [{**row, "response": shortened_line(row["response"])} for row in found["items"]]
     columns |= {"message": "message", "response": "response"}
     return render_rows({**found, "items": rows}, columns, "No vote yet: vote(name, response, 1) records one.")
 
@@ -8690,7 +8675,7 @@ def render_vote_analysis(found: dict[str, Any]) -> str:
     lines = [render_table({**columns, "last_at": "last"}, rows)]
     for row in found["versions"]:
         words = ", ".join(f"{word['word']} ({word['down_votes']})" for word in row["words"])
-        said = [f"  said: {_shortened_line(message)}" for message in row["messages"]]
+        said = [f"  said: {shortened_line(message)}" for message in row["messages"]]
         if words or said:
             of = "without a version" if row["version"] is None else f"on version {row['version']}"
             lines += ["", f"down votes {of}: {words or 'no common words'}", *said]
@@ -8709,6 +8694,578 @@ def render_dataset(found: dict[str, Any]) -> str:
     columns = {"version": "version", "items": "items", "created_at": "created", "hash": "hash"}
     items = "\n".join(json.dumps(item, ensure_ascii=False) for item in found["items"])
     return f"{render_table(columns, rows)}\n\n{found['name']}@{found['version']}:\n{items}"
+
+
+# ======================================================================================
+# === FINDINGS: what the history of a suite says, as sentences
+# ======================================================================================
+# Uses: nothing.
+# Public: nothing.
+
+
+def render_plan(plan: dict[str, Any]) -> str:
+    """Render what a suite can see as sentences."""
+    name, n, runs = plan["suite"], plan["n"], plan["runs"]
+    if plan["cases_needed"] is None:
+        told = {0: "no run tells", 1: "one complete run does not tell"}.get(len(runs), "the runs share no case to tell")
+        return f"{name}: {told} how unsteady it is; run it twice on one version."
+    cases = f"{n} case{'' if n == 1 else 's'}"
+    sees = f"a drop of {plan['smallest_drop']:.3f}" if plan["smallest_drop"] is not None else "no drop"
+    first = f"{name}: its {cases} can see {sees} or more, in 80 of 100 runs."
+    if plan["cases_needed"] <= n:
+        second = f"A drop of {plan['drop']:g} takes {plan['cases_needed']}."
+    else:
+        second = (
+            f"A drop of {plan['drop']:g} takes {plan['cases_needed']:,} cases, or {plan['repeats_needed']:,} repeats"
+        )
+        dollars = (
+            None if plan["needed_usd"] is None else f": ${plan['needed_usd']:.4g} a run, now ${plan['run_usd']:.4g}"
+        )
+        second += f"{dollars or ''}."
+    told = "of one version" if plan["steady"] else "of different versions, which overstates its noise"
+    return f"{first} {second} From runs {runs[0]} and {runs[1]}, {told}."
+
+
+# ======================================================================================
+# === FORMATS: judged runs for other readers: JUnit XML for CI, Markdown for a pull request
+# ======================================================================================
+# Uses: RUNS, COMPARISON, REPORTS.
+# Public: nothing.
+#
+# What users wrote stays text in each of them. What XML cannot hold, and what turns the direction of writing, is spelled
+# as Python would. Markdown has it in code spans and fences longer than any it holds: escapes with a backslash would
+# still mention people.
+
+MAX_MARKDOWN_CHARS = 60_000
+SHOWN_RUNS, SHOWN_NAMES, _SHOWN_DIFF = 30, 50, 10_000
+_ODD = re.compile(
+    r"[^\t\n\r\x20-\x7e\xa0-\u2029\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\ufdd0-\ufdef]"
+)
+_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;"})
+
+
+class Report(NamedTuple):
+    """A judged run as the formats show it: its exit code, the run as it is stored, the runs until it, its baseline."""
+
+    result: RunResult
+    code: int
+    run: dict[str, Any]
+    history: list[dict[str, Any]]
+    baseline: dict[str, Any] | None
+
+
+def load_report(result: RunResult, code: int) -> Report:
+    """Return the report of a run that was judged, with the last runs of its suite, the judged one first."""
+    history = list_runs(result.suite, SHOWN_RUNS, str(int(result.run_id) + 1))["items"]
+    baseline = get_run(result.comparison["baseline"]["id"]) if result.comparison is not None else None
+    return Report(result, code, get_run(result.run_id), history, baseline)
+
+
+def report_of(found: Comparison) -> Report:
+    """Return the report of a comparison: it alone judges, whatever the run was judged when it ran."""
+    result = load_result(int(found.run["id"]))
+    judged = result._replace(passed=found.passed, verdict=found.verdict, reasons=(), comparison=found.to_dict())
+    return load_report(judged, int(not found.passed))
+
+
+def legible(value: Any) -> str:
+    """Return a value as text that every format can hold: control signs and half characters are spelled out."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
+    return _ODD.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def finding_of(report: Report) -> str:
+    """Return the finding: whether the run passes, and on what evidence."""
+    result = report.result
+    evidence = "" if result.compare is None else "no baseline"
+    evidence = (result.verdict or "") if result.comparison is not None else evidence
+    evidence = evidence if result.complete else "interrupted"
+    word = {0: "Passed", 1: "Failed"}.get(report.code, "Not decided")
+    return f"{word}: {evidence}" if evidence else word
+
+
+def change_text(report: Report) -> str:
+    """Say what changed against the baseline, or how the cases ended where there is none."""
+    found = report.result.comparison
+    if found is None:
+        return counts_text(report.result.counts)
+    flips = {state: len(names) for state, names in _flipped(report).items() if names}
+    said = ", ".join(f"{count} {state}" for state, count in flips.items())
+    return f"{said or 'no case changed sides'} of {found['n']} paired cases"
+
+
+def _flipped(report: Report) -> dict[str, list[str]]:
+    """Return the cases that changed sides by how, those that broke first."""
+    flips = (report.result.comparison or {}).get("flips", [])
+    states = ("broken", "flaky", "fixed")
+    return {state: list(dict.fromkeys(row["case"] for row in flips if row["state"] == state)) for state in states}
+
+
+def numbers_of(report: Report) -> dict[str, str]:
+    """Return the numbers of a report under their titles; what is not known is a dash."""
+    result, found = report.result, report.result.comparison or {}
+    against = "none"
+    if report.baseline is not None:
+        age = age_text(found["baseline"]["age_s"]).rstrip(",")
+        version = version_text(report.baseline["prompt_name"], report.baseline["prompt_version"])
+        against = f"run {report.baseline['id']} of {report.baseline['date'][:16]}, {age} old, {version}".rstrip(", ")
+    interval = f" ({interval_text(found['interval'])})" if found.get("interval") else ""
+    return {
+        "score": "-" if result.score is None else f"{result.score:.3f}",
+        "change (95 % interval)": f"{signed(found.get('delta'))}{interval}",
+        "p": p_text(found.get("p")),
+        "n": f"{result.counts['cases']}",
+        "pairs": f"{found['n']}" if found else "-",
+        "cost": "unknown" if result.cost_usd is None else f"${result.cost_usd:.4f}",
+        "baseline": against,
+    }
+
+
+def facts_of(report: Report) -> dict[str, str]:
+    """Return which run a report is of, and what it tested: run, at, prompt, model, as far as they are known."""
+    result = report.result
+    prompt = version_text(result.prompt, result.prompt_version)
+    facts = {"run": result.run_id, "at": result.date[:19], "prompt": prompt, "model": result.model}
+    return {name: text for name, text in facts.items() if text}
+
+
+def groups_of(report: Report) -> dict[str, list[str]]:
+    """Return the cases to speak of under what they are, the flips first; those that simply hold are left out."""
+    found, flipped = report.result.comparison or {}, _flipped(report)
+    known, unpaired = found.get("known", []), found.get("unpaired", {})
+    named: dict[str, dict[str, None]] = {"fail": {}, "error": {}, "skipped": {}, "pass": {}}
+    for row in report.run["cases"]:
+        named[row["state"]][row["case"]] = None
+    spoken_of = {*flipped["broken"], *flipped["flaky"], *known}
+    others = [name for name in named["fail"] if name not in spoken_of]
+    groups = {**flipped, "failing": others, "in error": list(named["error"]), "known failures": known}
+    groups |= {"skipped": list(named["skipped"]), "missing now": unpaired.get("missing", [])}
+    groups |= {"without a baseline": unpaired.get("new", [])}
+    return {title: names for title, names in groups.items() if names}
+
+
+def reasons_of(report: Report) -> dict[str, str]:
+    """Return why each case that did not pass did not."""
+    bad = [row for row in reversed(report.run["cases"]) if row["state"] != "pass"]
+    return {row["case"]: shortened_line(row["reason"]) or "" for row in bad}
+
+
+def changes_of(report: Report) -> list[tuple[str, str, str]]:
+    """Return what differs from the baseline: (what, before, now)."""
+    cause = (report.result.comparison or {}).get("cause") or {}
+    names = [name for name in ("prompt", "model", "dataset", "commit") if cause.get(name)]
+    return [(name, cause[name]["before"] or "-", cause[name]["now"] or "-") for name in names]
+
+
+def prompt_change(report: Report) -> str:
+    """Return the prompt diff of the probable cause, cut where it is long."""
+    diff = legible(((report.result.comparison or {}).get("cause") or {}).get("prompt_diff") or "")
+    return diff if len(diff) <= _SHOWN_DIFF else f"{diff[:_SHOWN_DIFF]}\n... (cut: promptry prompt diff shows it whole)"
+
+
+def overall_finding(reports: list[Report]) -> tuple[str, str]:
+    """Return the finding over several suites, and what it rests on."""
+    codes = [report.code for report in reports]
+    word = "Failed" if 1 in codes else "Not decided" if any(codes) or not codes else "Passed"
+    return word, f"{codes.count(0)} of {len(codes)} suites pass"
+
+
+# --- JUnit
+
+
+def render_junit(reports: list[Report]) -> str:
+    """Render JUnit XML: a testsuite a suite, a testcase an execution of a case.
+
+    A failing case that the gate forgives is skipped, with the reason: a known failure, a flaky case, and in a run that
+    passes every other too. A run that does not pass for a reason that no case shows has one more testcase, "(gate)": so
+    CI is red where the exit code is. What users wrote is kept, what XML cannot hold is spelled out.
+    """
+    suites = [_junit_cases(report) for report in reports]
+    totals = _junit_counts([row for cases in suites for row in cases])
+    inner = [_testsuite(report, cases) for report, cases in zip(reports, suites, strict=True)]
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n{make_element("testsuites", {"name": "promptry", **totals}, *inner)}'
+    )
+
+
+class _Testcase(NamedTuple):
+    name: str
+    seconds: float
+    tag: str = ""
+    message: str = ""
+    kind: str = ""
+    text: str = ""
+
+
+def _junit_cases(report: Report) -> list[_Testcase]:
+    repeats, excuses = any(row["repeat"] for row in report.run["cases"]), _excuses(report)
+    found = [_testcase_of(row, repeats, excuses.get(row["case"], "")) for row in report.run["cases"]]
+    if report.code and not any(row.tag in {"failure", "error"} for row in found):
+        why = "; ".join([*report.result.reasons, *report.result.notes]) or finding_of(report)
+        found.append(_Testcase("(gate)", 0.0, "failure" if report.code == 1 else "error", why, "gate"))
+    return found
+
+
+def _testcase_of(row: dict[str, Any], repeats: bool, excuse: str) -> _Testcase:
+    name = f"{row['case']} [repeat {row['repeat'] + 1}]" if repeats else row["case"]
+    seconds = math.fsum(check["latency_ms"] or 0.0 for check in row["checks"]) / 1000
+    if row["state"] == "pass":
+        return _Testcase(name, seconds)
+    excuse = excuse if row["state"] == "fail" else ""
+    tag = "skipped" if excuse or row["state"] == "skipped" else "error" if row["state"] == "error" else "failure"
+    bad = [check for check in row["checks"] if not check["passed"]]
+    message = ": ".join(filter(None, [excuse, shortened_line(row["reason"])]))
+    kind = bad[0]["assertion_type"] if bad else row["state"]
+    return _Testcase(name, seconds, tag, message, kind, "\n\n".join(_check_text_of(check) for check in bad))
+
+
+def _excuses(report: Report) -> dict[str, str]:
+    """Say of each failing case that the gate forgives why it does."""
+    lenient = [row["case"] for row in report.run["cases"]] if report.result.passed else []
+    found = dict.fromkeys(lenient, "the gate lets it pass")
+    found |= dict.fromkeys(_flipped(report)["flaky"], "flaky, it also passes")
+    known = (report.result.comparison or {}).get("known", [])
+    return found | dict.fromkeys(known, "known failure, it fails in the baseline too")
+
+
+def _check_text_of(check: dict[str, Any]) -> str:
+    """Return a check's expected, actual and reason as lines."""
+    details = check["details"] if isinstance(check["details"], dict) else {}
+    known = {key: details[key] for key in ("reason", "expected", "actual") if details.get(key) is not None}
+    return "\n".join([check["assertion_type"], *(f"{key}: {legible(value)}" for key, value in known.items())])
+
+
+def _junit_counts(cases: list[_Testcase]) -> dict[str, str]:
+    tags = Counter(row.tag for row in cases)
+    counts = {"tests": len(cases), "failures": tags["failure"], "errors": tags["error"], "skipped": tags["skipped"]}
+    return {
+        **{name: str(count) for name, count in counts.items()},
+        "time": f"{math.fsum(row.seconds for row in cases):.3f}",
+    }
+
+
+def _testsuite(report: Report, cases: list[_Testcase]) -> str:
+    result = report.result
+    told = [make_element("property", {"name": name, "value": text}) for name, text in _properties(report).items()]
+    rows = []
+    for row in cases:
+        attributes = {"message": row.message, "type": row.kind}
+        inner = [make_element(row.tag, attributes, escaped(row.text))] if row.tag else []
+        where = {"classname": result.suite, "name": row.name, "time": f"{row.seconds:.3f}"}
+        rows.append(make_element("testcase", where, *inner))
+    output = make_element("system-out", {}, escaped(click.unstyle(render_result(result))))
+    attributes = {"name": result.suite, **_junit_counts(cases), "timestamp": result.date[:19].replace(" ", "T")}
+    inner = [make_element("properties", {}, *told), *rows, output]
+    return make_element("testsuite", attributes, "\n".join(["", *inner, ""]))
+
+
+def _properties(report: Report) -> dict[str, str]:
+    """Return what a report knows of a run beside its cases; what is unknown is left out, but no baseline is said."""
+    result, found = report.result, report.result.comparison or {}
+    against = f"run {report.baseline['id']}" if report.baseline is not None else "none"
+    facts: dict[str, Any] = {"run": result.run_id, "passed": str(result.passed).lower(), "verdict": result.verdict}
+    facts |= {"score": result.score, "cases": result.counts["cases"], "baseline": against}
+    facts |= {key: found.get(key) for key in ("delta", "interval", "p", "n")}
+    facts |= {"cost_usd": result.cost_usd, "model": result.model}
+    facts |= {"prompt": version_text(result.prompt, result.prompt_version) or None}
+    known = {name: value for name, value in facts.items() if value is not None}
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in known.items()}
+
+
+def escaped(value: Any) -> str:
+    """Return a value as text for XML and HTML, in which nothing of it is markup."""
+    return legible(value).translate(_ESCAPES)
+
+
+def make_element(tag: str, attributes: dict[str, str], *inner: str) -> str:
+    """Return an element of XML or HTML; the attributes are escaped here, what it holds is markup already."""
+    told = "".join(
+        f' {name}="{escaped(text).replace(chr(10), "&#10;").replace(chr(9), "&#9;")}"'
+        for name, text in attributes.items()
+    )
+    return f"<{tag}{told}>{''.join(inner)}</{tag}>" if inner else f"<{tag}{told}/>"
+
+
+# --- Markdown
+
+
+def render_markdown(reports: list[Report]) -> str:
+    """Render Markdown for a pull request: the verdict first, then flips, numbers and the probable cause.
+
+    A report of more than MAX_MARKDOWN_CHARS ends with a line that says so; no table or fence is cut in two.
+    """
+    if len(reports) == 1:
+        return _fitted([_markdown_head(reports[0]), *_markdown_blocks(reports[0])])
+    word, rest = overall_finding(reports)
+    blocks = [f"**{word}.** {rest}.", *(f"- {_markdown_head(report)}" for report in reports)]
+    for report in reports:
+        blocks += [f"### {_code(report.result.suite)}", _markdown_head(report), *_markdown_blocks(report)]
+    return _fitted(blocks)
+
+
+def _fitted(blocks: list[str]) -> str:
+    cut = f"Cut: the rest does not fit into {MAX_MARKDOWN_CHARS:,} characters; `--format html` has all of it."
+    left = MAX_MARKDOWN_CHARS - len(cut) - 2
+    for place, block in enumerate(blocks):
+        left -= len(block) + 2
+        if left < 0:
+            return "\n\n".join([*blocks[:place], cut])
+    return "\n\n".join(blocks)
+
+
+def _markdown_head(report: Report) -> str:
+    return f"**{finding_of(report)}.** {_code(report.result.suite)}: {change_text(report)}."
+
+
+def _markdown_blocks(report: Report) -> list[str]:
+    """Return a report as paragraphs, lists, tables and fences, each whole."""
+    numbers, facts = numbers_of(report), facts_of(report)
+    blocks = [_markdown_table(list(numbers), [[_plain(text) for text in numbers.values()]])]
+    said = [f"because {reason}" for reason in report.result.reasons] + list(report.result.notes)
+    blocks += ["\n".join(f"- {_plain(text)}" for text in said)] if said else []
+    reasons = reasons_of(report)
+    blocks += [_markdown_group(title, names, reasons) for title, names in groups_of(report).items()]
+    rows = [delta_row(row) for row in (report.result.comparison or {}).get("deltas", [])]
+    cells = [[_plain(row[key]) for key in DELTA_COLUMNS] for row in rows]
+    blocks += [_markdown_table(list(DELTA_COLUMNS.values()), cells)] if rows else []
+    blocks += _markdown_cause(report)
+    return [*blocks, ", ".join(f"{name} {_code(text)}" for name, text in facts.items())]
+
+
+def _markdown_group(title: str, names: list[str], reasons: dict[str, str]) -> str:
+    speaks = title not in {"fixed", "missing now"}
+    lines = [
+        f"- {_code(name)}{': ' + _code(reasons[name]) if speaks and reasons.get(name) else ''}"
+        for name in names[:SHOWN_NAMES]
+    ]
+    lines += [f"- and {len(names) - SHOWN_NAMES} more"] if len(names) > SHOWN_NAMES else []
+    return "\n".join([f"**{title.capitalize()}: {len(names)}**", "", *lines])
+
+
+def _markdown_cause(report: Report) -> list[str]:
+    if report.result.comparison is None:
+        return []
+    changes = [f"- {name}: {_code(before)} to {_code(now)}" for name, before, now in changes_of(report)]
+    if not changes:
+        return ["**Probable cause**: nothing we record changed."]
+    diff = prompt_change(report)
+    return ["\n".join(["**Probable cause**", "", *changes]), *([_fenced(diff, "diff")] if diff else [])]
+
+
+def _markdown_table(titles: list[str], rows: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [titles, ["---"] * len(titles), *rows])
+
+
+def _fenced(text: str, language: str) -> str:
+    """Return a fenced block whose fence is longer than any in the text."""
+    fence = "`" * max([3, *(len(ticks) + 1 for ticks in re.findall("`+", text))])
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
+def _code(text: str) -> str:
+    """Return a text as one code span, cut where it is long: GitHub reads no mention, link or markup in it."""
+    line = " ".join(legible(text).split()) or "-"
+    line = line if len(line) <= 200 else f"{line[:197]}..."
+    ticks = "`" * (max((len(run) for run in re.findall("`+", line)), default=0) + 1)
+    pad = " " if "`" in (line[0], line[-1]) else ""
+    return f"{ticks}{pad}{line}{pad}{ticks}"
+
+
+def _plain(value: Any) -> str:
+    """Return a value as one line of Markdown that is only text, in a table too: signs become entities."""
+    line = " ".join(legible(value if isinstance(value, str) else str(value)).split())
+    line = re.sub('[]!"#$&*/:;<=>?@[\\\\^_`{|}~]|(?<=www)[.]', lambda found: f"&#{ord(found[0])};", line)
+    return line.replace("&#64;", "&#64;\u200b").replace("&#35;", "&#35;\u200b")
+
+
+# ======================================================================================
+# === PAGES: judged runs as one HTML page to keep and to send
+# ======================================================================================
+# Uses: ASSETS, REPORTS, FORMATS.
+# Public: nothing.
+#
+# The frame and its style are assets/reports/run.html. Its policy names the hash of that style and nothing else, so that
+# a text that should get through as markup could still load and run nothing. The numbers of a chart are pixels in
+# height and percent in width: its text never scales.
+
+_SHOWN_CASES = 500
+
+
+def render_html(reports: list[Report]) -> str:
+    """Render one page that needs nothing but itself: the frame is assets/reports/run.html, its CSP forbids all else."""
+    word, rest = overall_finding(reports)
+    head, level = "", "h1"
+    if len(reports) != 1:
+        links = [f'<li><a href="#run-{report.result.run_id}">{_html_head(report)}</a></li>' for report in reports]
+        head, level = f'<h1>{_coloured_html(word)} {rest}.</h1><ul class="all">{"".join(links)}</ul>', "h2"
+    body = head + "\n".join(_html_section(report, level) for report in reports)
+    title = ", ".join(f"{report.result.suite}: {finding_of(report)}" for report in reports[:3]) or word
+    parts = {"title": escaped(title), "body": body, "version": __version__}
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], asset("reports/run.html").decode("utf-8")).rstrip()
+
+
+def _coloured_html(words: str) -> str:
+    kind = {"Passed": "good", "Failed": "bad"}.get(words.partition(":")[0], "warn")
+    return make_element("strong", {"class": kind}, f"{escaped(words)}.")
+
+
+def _html_head(report: Report) -> str:
+    suite = make_element("span", {"class": "case"}, escaped(report.result.suite))
+    return f"{_coloured_html(finding_of(report))} {suite}: {change_text(report)}."
+
+
+def _html_section(report: Report, level: str) -> str:
+    """Return a report as a section: verdict, numbers, flips, tests, cause, history, cases."""
+    numbers, facts = numbers_of(report), facts_of(report)
+    figures = [f"<div><dt>{title}</dt><dd>{escaped(text)}</dd></div>" for title, text in numbers.items()]
+    said = [f"<p>because {escaped(reason)}</p>" for reason in report.result.reasons]
+    said += [make_element("p", {"class": "note"}, escaped(note)) for note in report.result.notes]
+    parts = [
+        f"<{level}>{_html_head(report)}</{level}>",
+        *said,
+        f"<dl>{''.join(figures)}</dl>",
+        make_element("p", {"class": "facts"}, escaped(", ".join(f"{name} {text}" for name, text in facts.items()))),
+        _html_groups(report),
+        _html_deltas(report),
+        _html_cause(report),
+        _html_chart(report),
+        _html_cases(report),
+    ]
+    return make_element("section", {"id": f"run-{report.result.run_id}"}, *parts)
+
+
+def _html_groups(report: Report) -> str:
+    reasons = reasons_of(report)
+    rows = []
+    for title, names in groups_of(report).items():
+        for name in names[:SHOWN_NAMES]:
+            cells = f'<td class="s">{title}</td><td class="case">{escaped(name)}</td>'
+            rows.append(f"<tr>{cells}<td>{escaped(reasons.get(name, ''))}</td></tr>")
+        rest = len(names) - SHOWN_NAMES
+        rows += [f'<tr><td class="s">{title}</td><td>and {rest} more</td><td></td></tr>'] if rest > 0 else []
+    return f"<h3>What did not simply hold</h3>{_html_table(['', 'case', 'reason'], rows)}" if rows else ""
+
+
+def _html_table(titles: list[str], rows: list[str], kind: str = "") -> str:
+    head = "".join(f'<th class="{kind if place else ""}">{title}</th>' for place, title in enumerate(titles))
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def _html_deltas(report: Report) -> str:
+    found = [delta_row(row) for row in (report.result.comparison or {}).get("deltas", [])]
+    cells = [[escaped(str(row[key])) for key in DELTA_COLUMNS] for row in found]
+    rows = [f"<tr><td>{first}</td>{''.join(map(_number_cell, rest))}</tr>" for first, *rest in cells]
+    return f"<h3>By check</h3>{_html_table(list(DELTA_COLUMNS.values()), rows, 'n')}" if rows else ""
+
+
+def _number_cell(text: str) -> str:
+    return f'<td class="n">{text}</td>'
+
+
+def _html_cause(report: Report) -> str:
+    if report.result.comparison is None:
+        return ""
+    items = [
+        f"<li>{name}: <code>{escaped(old)}</code> to <code>{escaped(new)}</code></li>"
+        for name, old, new in changes_of(report)
+    ]
+    told = f"<ul>{''.join(items)}</ul>" if items else "<p>Nothing we record changed.</p>"
+    marks = {"+": "good", "-": "bad"}
+    lines = [
+        make_element("span", {"class": marks.get(line[:1], "")}, escaped(line) or " ")
+        for line in prompt_change(report).split("\n")
+    ]
+    diff = f'<pre class="diff">{"".join(lines)}</pre>' if prompt_change(report) else ""
+    return f"<h3>Probable cause</h3>{told}{diff}"
+
+
+def _html_chart(report: Report) -> str:
+    """Draw the scores of the last runs, the judged one at the right and ringed, the baseline as a dashed line."""
+    base = report.baseline["score"] if report.baseline is not None else None
+    scores = [score for score in [base, *(run["score"] for run in report.history)] if score is not None]
+    if not scores:
+        return ""
+    low = min(0.9, math.floor(min(scores) * 10) / 10)
+    points = [(97 - place * 94 / (SHOWN_RUNS - 1), run) for place, run in enumerate(report.history)]
+    marks = "".join(_dot(report, x, _height(run["score"], low), run) for x, run in points if run["score"] is not None)
+    edges = "".join(f'<line class="edge" x1="0" x2="100%" y1="{y}" y2="{y}"/>' for y in (28, 148))
+    line, said = (
+        "",
+        f"Scores from {low:.1f} to 1.0 of the last {len(points)} runs until run {report.result.run_id}, the ringed one",
+    )
+    if report.baseline is not None and base is not None:
+        y, text = _height(base, low), f"baseline, run {report.baseline['id']}: {base:.3f}"
+        line = f'<line class="base" x1="0" x2="100%" y1="{y}" y2="{y}"/><text x="0" y="{y - 6}">{text}</text>'
+        said += f"; dashed is the baseline, run {report.baseline['id']} of {escaped(report.baseline['date'][:16])}"
+    box = 'y="28" width="100%" height="120" viewBox="0 0 100 120" preserveAspectRatio="none"'
+    curve = f"<svg {box}>{_curves(points, low)}</svg>"
+    drawn = f'<svg width="100%" height="164" role="img" aria-label="{said}">{edges}{line}{curve}{marks}</svg>'
+    return f"<h3>The last runs <small>{said}</small></h3>{drawn}"
+
+
+def _height(score: float, low: float) -> float:
+    return round(28 + 120 * (1 - (score - low) / (1 - low)), 1)
+
+
+def _curves(points: list[tuple[float, dict[str, Any]]], low: float) -> str:
+    """Return a line through the scores of runs next to each other; a run without a score leaves a gap."""
+    pieces = [
+        list(piece)
+        for scored, piece in itertools.groupby(points, lambda point: point[1]["score"] is not None)
+        if scored
+    ]
+    lines = [" ".join(f"{x:.2f},{_height(run['score'], low) - 28:.1f}" for x, run in piece) for piece in pieces]
+    return "".join(f'<polyline class="curve" points="{line}"/>' for line in lines)
+
+
+def _dot(report: Report, x: float, y: float, run: dict[str, Any]) -> str:
+    """Return the dot of a run, with a ring and a label if it is the judged one, with a ring if it is the baseline."""
+    said = f"run {run['id']} of {run['date'][:16]}: {run['score']:.3f}, {'pass' if run['passed'] else 'fail'}"
+    place, kind = f'cx="{x:.2f}%" cy="{y}"', "dot" if run["passed"] else "dot lost"
+    dot = f'<circle class="{kind}" {place} r="3"><title>{escaped(said)}</title></circle>'
+    if run["id"] == report.result.run_id:
+        label = f"run {run['id']}: {run['score']:.3f}"
+        text = f'<text class="now" x="99%" y="{y + (18 if y < 80 else -10)}" text-anchor="end">{label}</text>'
+        return f'{dot}<circle class="ring" {place} r="6"/>{text}'
+    is_base = report.baseline is not None and run["id"] == report.baseline["id"]
+    return f'{dot}<circle class="ring old" {place} r="6"/>' if is_base else dot
+
+
+def _html_cases(report: Report) -> str:
+    """Return the cases to be opened, those that did not pass first, then the others behind one line."""
+    shown = sorted(report.run["cases"], key=lambda row: row["state"] == "pass")[:_SHOWN_CASES]
+    bad = [_html_case(row) for row in shown if row["state"] != "pass"]
+    good = [_html_case(row) for row in shown if row["state"] == "pass"]
+    rest = len(report.run["cases"]) - len(shown)
+    more = f"<p>and {rest} more: promptry runs {report.result.run_id} --json has all.</p>" if rest else ""
+    held = f"<details><summary>{len(good)} that pass</summary>{''.join(good)}</details>" if good else ""
+    return f"<h3>Cases <small>{counts_text(report.result.counts)}</small></h3>{''.join(bad)}{held}{more}"
+
+
+def _html_case(row: dict[str, Any]) -> str:
+    kind = {"pass": "good", "skipped": "warn"}.get(row["state"], "bad")
+    repeat = f" <small>repeat {row['repeat'] + 1}</small>" if row["repeat"] else ""
+    name = f'<b class="{kind}">{row["state"]}</b> <span class="case">{escaped(row["case"])}</span>{repeat}'
+    reason = f" <small>{escaped(shortened_line(row['reason']) or '')}</small>" if row["state"] != "pass" else ""
+    return (
+        f"<details><summary>{name}{reason}</summary>{''.join(_html_check(check) for check in row['checks'])}</details>"
+    )
+
+
+def _html_check(check: dict[str, Any]) -> str:
+    details = check["details"] if isinstance(check["details"], dict) else {}
+    score = "" if check["score"] is None else f", score {check['score']:.3f}"
+    reason = f"<pre>{escaped(details['reason'])}</pre>" if details.get("reason") and not check["passed"] else ""
+    sides = [
+        f"<figure><figcaption>{key}</figcaption><pre>{escaped(details[key])}</pre></figure>"
+        for key in ("expected", "actual")
+        if key in details
+    ]
+    pair = f'<div class="pair">{"".join(sides)}</div>' if sides else ""
+    return f"<h4>{escaped(check['assertion_type'])}{score}</h4>{reason}{pair}"
+
+
+FORMS = {"junit": render_junit, "markdown": render_markdown, "html": render_html}
 
 
 # ======================================================================================
@@ -8852,8 +9409,8 @@ def read_names() -> list[str]:
 # ======================================================================================
 # === CLI: the command line: parse, one call, print
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, ASSETS, STORE, ROWS, CALLS, COSTS, CARE, SPOOLS, RUNS, RUNNER, COMPARISON, PLAN, INTERPRETERS,
-#   REPORTS, READS.
+# Uses: ERRORS, SETTINGS, ASSETS, STORE, ROWS, CALLS, COSTS, CARE, COMPARISON, INTERPRETERS, REPORTS, FORMATS,
+#   PAGES, READS.
 # Public: nothing.
 #
 # Results go to stdout, talk to stderr. Every error becomes one sentence and its exit code in run_command, nowhere else.
@@ -8910,6 +9467,8 @@ _DB_FACTS: dict[str, Any] = {"metavar": "FILE", "expose_value": False, "callback
 DB_OPTION = cli_option("--db", **_DB_FACTS, help="The store to use.")
 JSON_OPTION = cli_option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 
+REPORT_FORMS = ["table", "json", *FORMS]
+
 
 @functools.cache
 def make_cli() -> click.Group:
@@ -8950,6 +9509,11 @@ def _make_read_command(words: str) -> click.Command:
     if list_calls in {read.function for read in reads}:
         forms = click.Choice(["csv", "jsonl"])
         click.option("--format", "form", type=forms, help="Print every call that fits, with its texts.")(command)
+    if compare_runs in {read.function for read in reads}:
+        click.option("--format", "form", type=click.Choice(REPORT_FORMS), help="The report's form.")(command)
+        click.option("--output", metavar="FILE", help="Write the report to a file; the table goes to the screen.")(
+            command
+        )
     click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")(command)
     click.option("--db", **_DB_FACTS, help="The store to use.")(command)
     return command
@@ -9012,9 +9576,9 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
     def answer(as_json: bool, **given: Any) -> None:
         if click.get_current_context().invoked_subcommand is not None:
             return
-        form = given.pop("form", None)
+        form, output = given.pop("form", None), given.pop("output", None)
         asked = {key: value for key, value in given.items() if value is not None}
-        if form is not None:
+        if form in {"csv", "jsonl"}:
             with no_new_store():
                 _print_export(form, asked)
             return
@@ -9022,9 +9586,15 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
         foreign = [key for key in asked if key not in {parameter.name for parameter in read.parameters}]
         if foreign:
             raise WrongUse(f"--{foreign[0]} says nothing about one {read.command.rstrip('s')}.", "Leave it out.")
+        form = form_of(form or "table", as_json)
+        check_output(output)
         with no_new_store(must_be_there="module" not in asked):
             found = _suites_too(read, asked) if read.function is list_suites else read.function(**asked)
-        print_answer(found, functools.partial(_rendered, read, asked), as_json)
+        if isinstance(found, Comparison):
+            told = found.to_dict()
+            print_in_form(form, output, read.render(found), told, lambda: [report_of(found)])
+        else:
+            print_answer(found, functools.partial(_rendered, read, asked), as_json)
         if (isinstance(found, Comparison) and not found.passed) or (read.function is list_unpriced and found["total"]):
             click.get_current_context().exit(1)
 
@@ -9073,68 +9643,29 @@ def _default_module() -> str | None:
     return name if path.is_file() or (path.with_suffix("") / "__init__.py").is_file() else None
 
 
-@cli_command("run")
-@cli_argument("suites", nargs=-1, metavar="[SUITE]...")
-@cli_option("--module", help="Module or file of the suites: evals, evals.py or pkg.evals.")
-@cli_option("--compare", metavar="TAG", help="Judge against the newest good run on the version with this tag.")
-@cli_option("--prompt-version", type=int, metavar="N", help="Serve this version of the prompt.")
-@cli_option("--env", metavar="TAG", help="Serve the version with this tag.")
-@cli_option("--model-version", metavar="TEXT", help="Name the model under test in the run.")
-@cli_option("--repeats", type=click.IntRange(1, 1000), help="Run every case so often.")
-@cli_option("--min-score", type=click.FloatRange(0, 1), help="Pass if the score is at least this.")
-@cli_option("--max-usd", type=float, metavar="USD", help="End the run once its calls have cost this; exits 3.")
-@cli_option("--plan", is_flag=True, help="Run nothing: say what drop the suites can see, and what another takes.")
-@cli_option("--drop", type=float, metavar="SHARE", help="The drop that --plan is asked for; the margin without it.")
-@cli_option("--require-baseline", is_flag=True, help="Exit 3 where --compare finds no baseline.")
-@cli_option("--require-power", is_flag=True, help="Exit 3 where the suite is too small to see a drop of its margin.")
-@cli_option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="The report's form.")
-@cli_option("--json", "as_json", is_flag=True, help="The same as --format json.")
-@cli_option("--output", metavar="FILE", help="Write the report to a file; the table goes to the screen.")
-@cli_option("--python", metavar="PATH", help="The Python that runs the suites.")
-@cli_option("--recover/--discard", default=None, help="Save, or drop, what killed runs have left, and end.")
-@DB_OPTION
-def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, **options: Any) -> None:
-    """Run suites (all by default), save the results, and judge them.
-
-    Exit code 0: passed. 1: regressed or failed. 2: wrong use. 3: could not decide.
-    """
-    if recover is not None:
-        _settle_spools(recover)
-        return
-    if options["plan"] or options["drop"] is not None:
-        _print_plans(suites, options["drop"], options["form"] == "json" or options["as_json"])
-        return
-    _offer_spools()
-    _check_output(options["output"])
-    chosen = {key: options[key] for key in Job._fields if key not in {"module", "suites"}}
-    results = run_job(Job(options["module"] or settings().module, suites, **chosen), python)
-    _print_results(results, options["form"] == "json" or options["as_json"], options["output"])
-    asked = options["require_baseline"], options["require_power"]
-    codes = [exit_code_of(result, *asked) for result in results]
-    click.get_current_context().exit(next((code for code in (1, 3) if code in codes), 0))
+def form_of(form: str, as_json: bool) -> str:
+    """Return the form that is asked for; raises WrongUse where --json and --format say two things."""
+    if as_json and form in FORMS:
+        raise WrongUse(f"--json and --format {form} ask for two forms.", "Give one of them.")
+    return "json" if as_json else form
 
 
-def _print_plans(suites: tuple[str, ...], drop: float | None, as_json: bool) -> None:
-    """Say what suites can see, from what the store holds; nothing runs."""
-    with no_new_store():
-        names = suites or tuple(row["suite"] for row in list_suites(limit=1000)["items"])
-        plans = [plan_suite(name, drop).to_dict() for name in names]
-    found = {"items": plans, "total": len(plans), "next": None}
-    print_answer(found, lambda answer: "\n".join(map(render_plan, plans)) or "No suite has run yet.", as_json)
-
-
-def _print_results(results: list[RunResult], as_json: bool, output: str | None) -> None:
-    table = "\n\n".join(render_result(result) for result in results)
-    page_of_results = {"items": [result.to_dict() for result in results], "total": len(results), "next": None}
-    report = json.dumps(page_of_results, indent=2, ensure_ascii=False) if as_json else click.unstyle(table)
+def print_in_form(
+    form: str, output: str | None, table: str, found: dict[str, Any], load: Callable[[], list[Report]]
+) -> None:
+    """Print what was found in the form asked for, or write that to a file and print the table."""
+    if form in FORMS:
+        report = FORMS[form](load())
+    else:
+        report = json.dumps(found, indent=2, ensure_ascii=False) if form == "json" else click.unstyle(table)
     if output is None:
-        click.echo(report if as_json else table)
+        click.echo(table if form == "table" else report)
         return
     Path(output).write_text(report + "\n", encoding="utf-8")
     click.echo(table)
 
 
-def _check_output(path: str | None) -> None:
+def check_output(path: str | None) -> None:
     """Refuse a report that could not be written before anything has run."""
     if path is None:
         return
@@ -9144,24 +9675,6 @@ def _check_output(path: str | None) -> None:
     )
     if not writable:
         raise WrongUse(f"--output {path} cannot be written.", "Name a file in a folder that exists.")
-
-
-def _offer_spools() -> None:
-    found = list_spools()
-    if found:
-        click.echo(
-            f"{len(found)} killed runs left results behind: promptry run --recover saves them, --discard drops them.",
-            err=True,
-        )
-
-
-def _settle_spools(save: bool) -> None:
-    found = list_spools()
-    keys = [recover_spool(path) for path in found] if save else []
-    for path in found:
-        path.unlink(missing_ok=True)
-    saved = ", ".join(str(key) for key in keys if key is not None)
-    click.echo(f"{len(found)} killed runs: {f'saved as incomplete runs {saved}' if saved else 'nothing saved'}.")
 
 
 @cli_command("sql")
@@ -9271,6 +9784,84 @@ def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool
     else:
         click.echo(f"promptry: {message} {hint}".rstrip(), err=True)
     return exit_code
+
+
+# ======================================================================================
+# === LAUNCH: suites run and judged from the command line, and what they could see
+# ======================================================================================
+# Uses: SETTINGS, SPOOLS, RUNS, RUNNER, COMPARISON, PLAN, INTERPRETERS, REPORTS, FINDINGS, FORMATS, CLI.
+# Public: nothing.
+
+
+@cli_command("run")
+@cli_argument("suites", nargs=-1, metavar="[SUITE]...")
+@cli_option("--module", help="Module or file of the suites: evals, evals.py or pkg.evals.")
+@cli_option("--compare", metavar="TAG", help="Judge against the newest good run on the version with this tag.")
+@cli_option("--prompt-version", type=int, metavar="N", help="Serve this version of the prompt.")
+@cli_option("--env", metavar="TAG", help="Serve the version with this tag.")
+@cli_option("--model-version", metavar="TEXT", help="Name the model under test in the run.")
+@cli_option("--repeats", type=click.IntRange(1, 1000), help="Run every case so often.")
+@cli_option("--min-score", type=click.FloatRange(0, 1), help="Pass if the score is at least this.")
+@cli_option("--max-usd", type=float, metavar="USD", help="End the run once its calls have cost this; exits 3.")
+@cli_option("--plan", is_flag=True, help="Run nothing: say what drop the suites can see, and what another takes.")
+@cli_option("--drop", type=float, metavar="SHARE", help="The drop that --plan is asked for; the margin without it.")
+@cli_option("--require-baseline", is_flag=True, help="Exit 3 where --compare finds no baseline.")
+@cli_option("--require-power", is_flag=True, help="Exit 3 where the suite is too small to see a drop of its margin.")
+@cli_option("--format", "form", type=click.Choice(REPORT_FORMS), default="table", help="The report's form.")
+@cli_option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@cli_option("--output", metavar="FILE", help="Write the report to a file; the table goes to the screen.")
+@cli_option("--python", metavar="PATH", help="The Python that runs the suites.")
+@cli_option("--recover/--discard", default=None, help="Save, or drop, what killed runs have left, and end.")
+@DB_OPTION
+def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, **options: Any) -> None:
+    """Run suites (all by default), save the results, and judge them.
+
+    Exit code 0: passed. 1: regressed or failed. 2: wrong use. 3: could not decide.
+    """
+    if recover is not None:
+        _settle_spools(recover)
+        return
+    if options["plan"] or options["drop"] is not None:
+        _print_plans(suites, options["drop"], options["form"] == "json" or options["as_json"])
+        return
+    _offer_spools()
+    form = form_of(options["form"], options["as_json"])
+    check_output(options["output"])
+    chosen = {key: options[key] for key in Job._fields if key not in {"module", "suites"}}
+    results = run_job(Job(options["module"] or settings().module, suites, **chosen), python)
+    asked = options["require_baseline"], options["require_power"]
+    codes = [exit_code_of(result, *asked) for result in results]
+    found = {"items": [result.to_dict() for result in results], "total": len(results), "next": None}
+    table = "\n\n".join(render_result(result) for result in results)
+    print_in_form(form, options["output"], table, found, lambda: list(map(load_report, results, codes)))
+    click.get_current_context().exit(next((code for code in (1, 3) if code in codes), 0))
+
+
+def _print_plans(suites: tuple[str, ...], drop: float | None, as_json: bool) -> None:
+    """Say what suites can see, from what the store holds; nothing runs."""
+    with no_new_store():
+        names = suites or tuple(row["suite"] for row in list_suites(limit=1000)["items"])
+        plans = [plan_suite(name, drop).to_dict() for name in names]
+    found = {"items": plans, "total": len(plans), "next": None}
+    print_answer(found, lambda answer: "\n".join(map(render_plan, plans)) or "No suite has run yet.", as_json)
+
+
+def _offer_spools() -> None:
+    found = list_spools()
+    if found:
+        click.echo(
+            f"{len(found)} killed runs left results behind: promptry run --recover saves them, --discard drops them.",
+            err=True,
+        )
+
+
+def _settle_spools(save: bool) -> None:
+    found = list_spools()
+    keys = [recover_spool(path) for path in found] if save else []
+    for path in found:
+        path.unlink(missing_ok=True)
+    saved = ", ".join(str(key) for key in keys if key is not None)
+    click.echo(f"{len(found)} killed runs: {f'saved as incomplete runs {saved}' if saved else 'nothing saved'}.")
 
 
 # ======================================================================================

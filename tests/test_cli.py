@@ -629,3 +629,28 @@ def test_a_command_without_words_shows_its_help(words: list[str], capsys: pytest
     assert promptry.run_command(words) == 2
     err = capsys.readouterr().err
     assert err.startswith("Usage: promptry") and "--help says more" not in err
+
+
+@pytest.mark.parametrize(("form", "start"), [("junit", "<?xml"), ("markdown", "**"), ("html", "<!doctype html>")])
+def test_run_and_compare_write_the_same_forms(form: str, start: str, project: Path, say: Say) -> None:
+    say("run")
+    for words, screen in ((["run"], "PASS  quiz"), (["compare", 2, 1], "not enough data: run 2")):
+        code, out, err = say(*words, "--format", form)
+        assert code == 0 and out.startswith(start), err
+        code, out, _ = say(*words, "--format", form, "--output", "report")
+        assert code == 0 and out.startswith(screen)
+        assert (project / "report").read_text(encoding="utf-8").startswith(start)
+
+
+def test_the_forms_of_a_comparison_are_those_of_a_run(project: Path, say: Say) -> None:
+    say("run")
+    say("run")
+    code, out, _ = say("compare", 2, 1, "--format", "json")
+    assert code == 0 and json.loads(out)["run"]["id"] == "2"
+    assert say("compare", 2, 1, "--json", "--output", "c.json")[1].startswith("not enough data")
+    assert json.loads((project / "c.json").read_text())["verdict"] == "not enough data"
+    code, _, err = say("compare", 2, 1, "--format", "yaml")
+    assert code == 2 and "'table', 'json', 'junit', 'markdown', 'html'" in err
+    for words in (["run"], ["compare", 2, 1]):
+        assert say(*words, "--json", "--format", "html")[0] == 2
+        assert say(*words, "--format", "html", "--output", "no/such/folder/x")[0] == 2

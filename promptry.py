@@ -7838,8 +7838,10 @@ def _change(before: Any, now: Any) -> dict[str, Any] | None:
 
 
 def _prompts_of(run: dict[str, Any]) -> dict[str, int]:
-    """Return the versions that a run served; a run without a manifest has its column only."""
-    served = {name: found["version"] for name, found in (run["manifest"].get("prompts") or {}).items()}
+    """Return the versions that a run served; a run without a manifest, or with one of others, has its column only."""
+    told = run["manifest"].get("prompts")
+    rows = told.items() if isinstance(told, dict) else ()
+    served = {name: row["version"] for name, row in rows if isinstance(row, dict) and type(row.get("version")) is int}
     column = {run["prompt_name"]: run["prompt_version"]} if run["prompt_version"] is not None else {}
     return {**column, **served}
 
@@ -7849,13 +7851,13 @@ def _prompts_text(run: dict[str, Any]) -> str | None:
 
 
 def _dataset_text(manifest: dict[str, Any]) -> str | None:
-    digest = manifest.get("dataset_hash")
-    return manifest.get("dataset") or (f"in the code, {digest[:8]}" if digest else None)
+    name, digest = manifest.get("dataset"), manifest.get("dataset_hash")
+    return str(name) if name else f"in the code, {str(digest)[:8]}" if digest else None
 
 
 def _commit_text(manifest: dict[str, Any]) -> str | None:
     commit = manifest.get("git_commit")
-    return f"{commit[:12]}{' with changes' if manifest.get('git_dirty') else ''}" if commit else None
+    return f"{str(commit)[:12]}{' with changes' if manifest.get('git_dirty') else ''}" if commit else None
 
 
 def prompt_diff_of(run: dict[str, Any], baseline: dict[str, Any]) -> str | None:
@@ -8700,6 +8702,7 @@ def _drift_text(row: dict[str, Any]) -> str:
     word = _coloured("drifting" if row["drifting"] else "steady")
     slope = f"slope {_signed(row['slope'])} a run (95 % interval {_interval_text(row['slope_interval'])})"
     shift = f"newest run z {_signed(row['z'])}, newer half p {_p_text(row['shift_p'])}"
+    shift += f", lag-1 correlation {_signed(row['correlation'])}"
     lines = [f"{word}  {row['suite']}: {row['reason']} ({row['n']} runs, p {_p_text(row['p'])})", f"  {slope}, {shift}"]
     point = row["change_point"]
     if row["drifting"] and point:

@@ -243,6 +243,18 @@ def test_the_change_point_says_what_changed_there(raw: sqlite3.Connection) -> No
     }
 
 
+def test_manifests_of_others_do_not_keep_a_suite_from_being_looked_at(raw: sqlite3.Connection) -> None:
+    odd = ['{"prompts": ["p"], "git_commit": 7}', '{"prompts": {"p": 3}, "dataset": [1], "dataset_hash": 5}', "[1]"]
+    for place, score in enumerate([0.9, 0.91] * 6 + [0.5, 0.51] * 6):
+        add_runs(raw, [score], metadata=[*odd, '{"dataset_hash": 5}', '"x"'][place % 5])
+    found = check_drift("qa")
+    assert found.drifting and found.change_point is not None
+    json.dumps(found.to_dict())
+    raw.execute("UPDATE eval_runs SET overall_pass = 0 WHERE id > 12")
+    broken = promptry.bisect_suite("qa").first_bad
+    assert broken is not None and broken["id"] == "13"
+
+
 @pytest.mark.parametrize("window", [0, -1, 1001, "30", 2.5, True, None])
 def test_a_window_that_is_no_number_of_runs_is_refused(window: object, raw: sqlite3.Connection) -> None:
     with pytest.raises(promptry.WrongUse, match="window"):

@@ -64,6 +64,8 @@ SMOKE = {
     "suites": ["suites", "--json"],
     "runs": ["runs", "1", "--json"],
     "compare": ["compare", "2", "1", "--format", "html", "--output", "report.html"],
+    "drift": ["drift", "qa", "--json"],
+    "bisect": ["bisect", "qa", "--json"],
     "prompt list": ["prompt", "list", "--json"],
     "prompt show": ["prompt", "show", "answer", "--json"],
     "prompt diff": ["prompt", "diff", "answer", "1", "2", "--json"],

@@ -8,7 +8,8 @@ Floors, from the ground up; each section uses only sections above it:
     STORE    TABLES · MIGRATIONS · STORE · ROWS
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
-    EVALS    STATISTICS · HELPERS · ASSERTIONS · SUITES · SPOOLS · RUNS · RUNNER · COMPARISON · PLAN · INTERPRETERS
+    EVALS    STATISTICS · HELPERS · ASSERTIONS · SUITES · SPOOLS · RUNS · RUNNER · COMPARISON · PLAN · DRIFT · BISECT ·
+             INTERPRETERS
     FACES    REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS · WATCH · DEMO
     ROOF     MAIN
     CELLAR   EMBEDDED
@@ -147,6 +148,12 @@ __all__ = [
     # PLAN
     "Plan",
     "plan_suite",
+    # DRIFT
+    "DriftReport",
+    "check_drift",
+    # BISECT
+    "Bisection",
+    "bisect_suite",
     # INTERPRETERS
     "list_suites",
     # MAIN
@@ -5893,18 +5900,22 @@ def _look_at_prices() -> dict[str, str]:
 
 
 # ======================================================================================
-# === STATISTICS: paired tests, intervals and power: numbers in, numbers out
+# === STATISTICS: paired tests, intervals, power, and falls in a series: numbers in, numbers out
 # ======================================================================================
 # Uses: nothing.
 # Public: nothing.
 #
-# All tests are one-sided towards worse. Differences are current minus baseline, one per case.
+# All tests are one-sided towards worse. Differences are current minus baseline, one per case; a series goes from the
+# oldest run to the newest.
 
 _Z_95 = 1.959963984540054
 _Z_POWER = 0.8416212335729143
 _EXACT_SIGNS = 12
 _DRAWN_SIGNS = 400
 _DRAWS = 9_999
+_ORDERS = 2_000
+_ENOUGH_HITS = 120
+_FEW_RUNS = 20
 
 
 def mcnemar_p(worse: int, better: int) -> float:
@@ -6028,7 +6039,7 @@ def spread(values: list[float]) -> float:
 
 
 def _t_quantile(freedom: int) -> float:
-    """Return Student's 97.5 % quantile by Cornish and Fisher's expansion; within 0.3 % from five degrees on."""
+    """Return Student's 97.5 % quantile: Cornish and Fisher's expansion, below 200 degrees made exact by Newton."""
     z, v = _Z_95, freedom
     terms = (
         z,
@@ -6037,7 +6048,31 @@ def _t_quantile(freedom: int) -> float:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3),
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / (92160 * v**4),
     )
-    return sum(terms)
+    t = sum(terms)
+    scale = math.exp(math.lgamma((v + 1) / 2) - math.lgamma(v / 2)) / math.sqrt(v * math.pi)
+    for _ in range(60 if v < 200 else 0):
+        step = (student_tail(-t, v) - 0.025) / scale * math.exp((v + 1) / 2 * math.log1p(t * t / v))
+        t += step
+        if abs(step) < 1e-13 * t:
+            break
+    return t
+
+
+def student_tail(t: float, freedom: int) -> float:
+    """Return the share of Student's distribution below t, as a finite sum (Abramowitz and Stegun 1964, 26.7.3, 26.7.4).
+
+    >>> student_tail(-1.0, 1)
+    0.25
+    """
+    angle = math.atan2(abs(t), math.sqrt(freedom))
+    cosine = math.cos(angle)
+    odd = freedom % 2
+    term, total = cosine if odd else 1.0, 0.0
+    for number in range(odd, freedom - 1, 2):
+        total += term
+        term *= cosine * cosine * (number + 1) / (number + 2)
+    inside = 2 / math.pi * (angle + math.sin(angle) * total) if odd else math.sin(angle) * total
+    return (1 - inside) / 2 if t <= 0 else (1 + inside) / 2
 
 
 def can_see(drop: float, differences: list[float], binary: bool, alpha: float) -> bool:
@@ -6104,6 +6139,181 @@ def _mcnemar_power(n: int, discordant: float, share: float, alpha: float) -> flo
                 for worse in range(worst, total + 1)
             )
     return power
+
+
+def slope_of(values: list[float]) -> tuple[float, tuple[float, float]]:
+    """Return the least-squares slope of a series per step and its 95 % interval by Student's t; from three values on.
+
+    >>> slope_of([1.0, 2.0, 3.0])
+    (1.0, (1.0, 1.0))
+    """
+    n = len(values)
+    middle, mean = (n - 1) / 2, math.fsum(values) / n
+    squares = n * (n * n - 1) / 12
+    slope = math.fsum((place - middle) * value for place, value in enumerate(values)) / squares
+    rest = math.fsum((value - mean - slope * (place - middle)) ** 2 for place, value in enumerate(values))
+    half = _t_quantile(n - 2) * math.sqrt(rest / (n - 2) / squares)
+    return slope, (slope - half, slope + half)
+
+
+def newest_z(values: list[float]) -> float | None:
+    """Return how many standard deviations of the others the newest lies above their mean, None where they are equal.
+
+    >>> newest_z([1.0, 2.0, 3.0, 0.0])
+    -2.0
+    """
+    *others, newest = values
+    distance, deviation = newest - math.fsum(others) / len(others), spread(others)
+    return distance / deviation if deviation > 1e-12 else None if abs(distance) > 1e-12 else 0.0
+
+
+def mann_whitney_p(recent: list[float], older: list[float]) -> float:
+    """Return the p of recent values ranking so low (Mann and Whitney 1947), normal, corrected for ties and continuity.
+
+    1 where all values are equal: no evidence.
+    """
+    n, m = len(recent), len(older)
+    everything = sorted([*recent, *older])
+    ties = [len(list(group)) for _, group in itertools.groupby(everything)]
+    ends = itertools.accumulate(ties)
+    ranks = {everything[end - 1]: end - (tie - 1) / 2 for tie, end in zip(ties, ends, strict=True)}
+    u = math.fsum(ranks[value] for value in recent) - n * (n + 1) / 2
+    shrunk = sum(tie**3 - tie for tie in ties) / ((n + m) * (n + m - 1))
+    deviation = math.sqrt(max(0.0, n * m / 12 * (n + m + 1 - shrunk)))
+    return _normal_tail((u - n * m / 2 + 0.5) / deviation) if deviation else 1.0
+
+
+def benjamini_hochberg(p_values: list[float]) -> list[float]:
+    """Return p-values adjusted so that a share of those found is false (Benjamini and Hochberg 1995), in their order.
+
+    >>> benjamini_hochberg([0.01, 0.04, 0.03])
+    [0.03, 0.04, 0.04]
+    """
+    adjusted = [0.0] * len(p_values)
+    lowest = 1.0
+    falling = sorted(range(len(p_values)), key=lambda index: -p_values[index])
+    for rank, place in zip(range(len(p_values), 0, -1), falling, strict=True):
+        lowest = min(lowest, p_values[place] * len(p_values) / rank)
+        adjusted[place] = lowest
+    return adjusted
+
+
+class Fall(NamedTuple):
+    """How likely so deep a fall is by chance, its shape (line, step or newest), and the lag-1 correlation beside it."""
+
+    p: float
+    shape: str
+    correlation: float
+
+
+def fall_of(values: list[float]) -> Fall:
+    """Return the deepest fall of a series and its p, by permutation (Fisher 1935); from three values on.
+
+    The statistic is the greatest t of the falling line and of every step down, each divided by what the lag-1
+    correlation makes of its standard error; p is the share of random orders that reach it. Up to 20 values, where
+    chance alone puts the lowest last too often, 500 times Student's p of the newest counts if it is less.
+    """
+    n, mean = len(values), math.fsum(values) / len(values)
+    centred = [value - mean for value in values]
+    line, steps = _contrasts(n)
+    heights = [_dot(line, centred), *map(operator.mul, steps, itertools.accumulate(centred[:-1]))]
+    total = math.fsum(value * value for value in centred)
+    if total < 1e-18:
+        return Fall(1.0, "line", 0.0)
+    correlation = _residual_correlation(centred, heights)
+    errors = _error_growth(n, correlation)
+    t_values = [
+        height * math.sqrt((n - 2) / max(total - height * height, 1e-12 * total)) / error
+        for height, error in zip(heights, errors, strict=True)
+    ]
+    t, place = max((t, place) for place, t in enumerate(t_values))
+    shape = "line" if place == 0 else "newest" if place == n - 1 else "step"
+    p = _order_p(centred, (line, steps), t * math.sqrt(total / (n - 2 + t * t))) if t > 0 else 1.0
+    alone = min(1.0, 500 * _newest_p(values)) if n <= _FEW_RUNS else 1.0
+    return Fall(p, shape, correlation) if p <= alone else Fall(alone, "newest", correlation)
+
+
+def _dot(left: list[float], right: list[float]) -> float:
+    return float(sum(map(operator.mul, left, right)))
+
+
+@functools.lru_cache(8)
+def _contrasts(n: int) -> tuple[list[float], list[float]]:
+    """Return the unit weights of a falling line, and those that make a unit step down of the sum of the first k."""
+    size = math.sqrt(n * (n * n - 1) / 12)
+    line = [((n - 1) / 2 - place) / size for place in range(n)]
+    return line, [math.sqrt(n / (k * (n - k))) for k in range(1, n)]
+
+
+def _residual_correlation(centred: list[float], heights: list[float]) -> float:
+    """Return the lag-1 correlation of what the better of line and step leaves, freed of most of its bias.
+
+    The fit takes about (1 + 2 r) * 4 / n away, as simulation shows for 30 values.
+    """
+    n = len(centred)
+    cut = max(range(1, n), key=lambda place: abs(heights[place]))
+    if abs(heights[0]) >= abs(heights[cut]):
+        rest = [value - heights[0] * weight for value, weight in zip(centred, _contrasts(n)[0], strict=True)]
+    else:
+        means = math.fsum(centred[:cut]) / cut, math.fsum(centred[cut:]) / (n - cut)
+        rest = [value - means[place >= cut] for place, value in enumerate(centred)]
+    total = math.fsum(value * value for value in rest)
+    raw = math.fsum(map(operator.mul, rest, rest[1:])) / total if total > 1e-18 else -0.5
+    return max(-0.9, min(0.9, raw + (1 + 2 * raw) * 4 / n))
+
+
+def _error_growth(n: int, correlation: float) -> list[float]:
+    """Return by what an autoregression widens the errors of the line and of each step; nothing makes them less."""
+    r = max(0.0, correlation)
+    whole = (1 + r) / (1 - r)
+    shares = [whole - 2 * r * (1 - r**m) / (m * (1 - r) ** 2) for m in range(1, n)]  # of the variance of a mean of m
+    steps = [math.sqrt((shares[m - 1] * (n - m) + shares[n - m - 1] * m) / n) for m in range(1, n)]
+    return [math.sqrt(whole), *steps]
+
+
+def _order_p(centred: list[float], contrasts: tuple[list[float], list[float]], height: float) -> float:
+    """Return the share of random orders whose deepest fall is so high, by about 2,000 seeded draws.
+
+    Each value stands last equally often, so that the share of orders that end with the lowest is exact. Where it is
+    plain that the share is great, fewer are drawn.
+    """
+    import random
+
+    draw = random.Random(0).random
+    line, steps = contrasts
+    n, least, hits = len(centred), height * (1 - 1e-9), 0
+    draws = n * (_ORDERS // n)
+    for drawn in range(draws):
+        last = drawn % n
+        order = sorted(centred[:last] + centred[last + 1 :], key=lambda _: draw())
+        hits += (
+            _dot(line, order) + line[-1] * centred[last] >= least
+            or max(map(operator.mul, steps, itertools.accumulate(order))) >= least
+        )
+        if hits >= _ENOUGH_HITS:
+            return hits / (drawn + 1)
+    return (hits + 1) / (draws + 1)
+
+
+def _newest_p(values: list[float]) -> float:
+    """Return the p of the newest by Student's t; equal others count as if one of them lay 0.1 beside the rest."""
+    *others, newest = values
+    n = len(others)
+    deviation = max(spread(others), 0.1 / math.sqrt(n)) * math.sqrt(1 + 1 / n)
+    return student_tail((newest - math.fsum(others) / n) / deviation, n - 1)
+
+
+def change_of(values: list[float], *, falls_only: bool = False) -> int | None:
+    """Return the place where the likeliest step of a series begins, by least squares; None where there is no step.
+
+    >>> change_of([1.0, 1.0, 0.0])
+    2
+    """
+    n, mean = len(values), math.fsum(values) / len(values)
+    sums = list(itertools.accumulate(value - mean for value in values[:-1]))
+    heights = list(map(operator.mul, _contrasts(n)[1], sums))
+    height, place = max((height if falls_only else abs(height), -place) for place, height in enumerate(heights))
+    return 1 - place if height > 1e-9 else None
 
 
 # ======================================================================================
@@ -7728,15 +7938,21 @@ def _flip(key: tuple[str, str, int], before: str, now: str, state: str) -> dict[
 
 def _cause(run: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any] | None:
     """Return what differs between two manifests, or None: then nothing that is recorded changed."""
-    found = {
+    found = changes_of(run, baseline)
+    return {**found, "prompt_diff": prompt_diff_of(run, baseline)} if any(found.values()) else None
+
+
+def changes_of(run: dict[str, Any], baseline: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
+    """Return what a run has other than a baseline: {prompt, model, dataset, commit: each {before, now} or None}.
+
+    A run is what get_run returns, or as much of it: prompt_name, prompt_version, model, manifest.
+    """
+    return {
         "prompt": _change(*(_prompts_text(side) for side in (baseline, run))),
         "model": _change(baseline["model"], run["model"]),
         "dataset": _change(*(_dataset_text(side["manifest"]) for side in (baseline, run))),
         "commit": _change(*(_commit_text(side["manifest"]) for side in (baseline, run))),
     }
-    if not any(found.values()):
-        return None
-    return {**found, "prompt_diff": _prompt_diff(run, baseline) if found["prompt"] else None}
 
 
 def _change(before: Any, now: Any) -> dict[str, Any] | None:
@@ -7744,8 +7960,10 @@ def _change(before: Any, now: Any) -> dict[str, Any] | None:
 
 
 def _prompts_of(run: dict[str, Any]) -> dict[str, int]:
-    """Return the versions that a run served; a run without a manifest has its column only."""
-    served = {name: found["version"] for name, found in (run["manifest"].get("prompts") or {}).items()}
+    """Return the versions that a run served; a run without a manifest, or with one of others, has its column only."""
+    told = run["manifest"].get("prompts")
+    rows = told.items() if isinstance(told, dict) else ()
+    served = {name: row["version"] for name, row in rows if isinstance(row, dict) and type(row.get("version")) is int}
     column = {run["prompt_name"]: run["prompt_version"]} if run["prompt_version"] is not None else {}
     return {**column, **served}
 
@@ -7755,20 +7973,23 @@ def _prompts_text(run: dict[str, Any]) -> str | None:
 
 
 def _dataset_text(manifest: dict[str, Any]) -> str | None:
-    digest = manifest.get("dataset_hash")
-    return manifest.get("dataset") or (f"in the code, {digest[:8]}" if digest else None)
+    name, digest = manifest.get("dataset"), manifest.get("dataset_hash")
+    return str(name) if name else f"in the code, {str(digest)[:8]}" if digest else None
 
 
 def _commit_text(manifest: dict[str, Any]) -> str | None:
     commit = manifest.get("git_commit")
-    return f"{commit[:12]}{' with changes' if manifest.get('git_dirty') else ''}" if commit else None
+    return f"{str(commit)[:12]}{' with changes' if manifest.get('git_dirty') else ''}" if commit else None
 
 
-def _prompt_diff(run: dict[str, Any], baseline: dict[str, Any]) -> str | None:
-    """Return the unified diff of each prompt that both runs served in different versions."""
+def prompt_diff_of(run: dict[str, Any], baseline: dict[str, Any]) -> str | None:
+    """Return the unified diff of each prompt that both runs served in different versions, of those that are saved."""
     old, new = _prompts_of(baseline), _prompts_of(run)
     changed = [name for name in sorted(old.keys() & new.keys()) if old[name] != new[name]]
-    texts = [diff_prompts(name, old[name], new[name])["diff"] for name in changed]
+    texts = []
+    for name in changed:
+        with contextlib.suppress(NotFound):
+            texts.append(diff_prompts(name, old[name], new[name])["diff"])
     return "\n".join(texts) or None
 
 
@@ -7919,6 +8140,175 @@ def _plan_from(run: dict[str, Any], other: dict[str, Any], drop: float | None, s
     more = max(repeats, math.ceil(repeats * needed / n))
     least = smallest_drop(n, noise, binary, alpha)
     return Plan(run["suite"], n, repeats, target, least, needed, more, cost, dollars, runs, steady)
+
+
+# ======================================================================================
+# === DRIFT: whether the scores of a suite fall from run to run, and where they broke
+# ======================================================================================
+# Uses: ERRORS, ROWS, STATISTICS, COMPARISON.
+# Public: DriftReport, check_drift.
+#
+# One rule: a suite drifts if its deepest fall, a line or a step down (to the newest run alone too), would come of runs
+# in random order at most once in twenty times. What rises does not drift.
+
+DRIFT_ALPHA = 0.05
+MIN_RUNS = 6
+NO_DATA = "not enough data"
+
+
+class DriftReport(NamedTuple):
+    """Whether the scores of a suite fall over its last n complete runs, and the numbers behind the verdict.
+
+    p is that of the rule, fall_of; shift_p is Mann and Whitney's of the recent half against the older. change_point:
+    {run, date, before, after (mean scores), changed {prompt, model, dataset, commit: each {before, now} or None}} or
+    None: the likeliest step, the likeliest fall in a suite that drifts. correlation: of the scores' noise from run to
+    run, which widens the rule.
+    """
+
+    suite: str
+    n: int
+    drifting: bool
+    reason: str
+    slope: float | None = None
+    slope_interval: tuple[float, float] | None = None
+    z: float | None = None
+    p: float | None = None
+    change_point: dict[str, Any] | None = None
+    shift_p: float | None = None
+    correlation: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the keys of the JSON form."""
+        return {**self._asdict(), "slope_interval": list(self.slope_interval) if self.slope_interval else None}
+
+
+def check_drift(suite_name: str, window: int = 30) -> DriftReport:
+    """Tell whether the scores of a suite fall over its last complete runs; an unknown suite has none.
+
+    Errors: WrongUse for a window that is no number of runs.
+    """
+    _check_window(window)
+    runs = query("check_drift", suite_name=suite_name, window=window)[::-1]
+    scores = [float(run["score"]) for run in runs]
+    if len(scores) < MIN_RUNS:
+        return DriftReport(suite_name, len(scores), False, NO_DATA)
+    slope, interval = slope_of(scores)
+    fall = fall_of(scores)
+    drifting = fall.p <= DRIFT_ALPHA
+    half = len(scores) - len(scores) // 2
+    return DriftReport(
+        suite=suite_name,
+        n=len(scores),
+        drifting=drifting,
+        reason=_fall_text(fall.shape) if drifting else "no fall beyond chance",
+        slope=slope,
+        slope_interval=interval,
+        z=newest_z(scores),
+        p=fall.p,
+        change_point=_change_point(runs, scores, change_of(scores, falls_only=drifting)),
+        shift_p=mann_whitney_p(scores[half:], scores[:half]),
+        correlation=fall.correlation,
+    )
+
+
+def _check_window(window: Any) -> None:
+    if type(window) is not int or not 1 <= window <= 1000:
+        raise WrongUse(f"The window is {window!r} runs; it takes 1 to 1000.")
+
+
+def _fall_text(shape: str) -> str:
+    texts = {"line": "the scores decline from run to run", "newest": "the newest run lies far below the others"}
+    return texts.get(shape, "the scores fell and stay down")
+
+
+def _change_point(runs: list[dict[str, Any]], scores: list[float], place: int | None) -> dict[str, Any] | None:
+    if place is None:
+        return None
+    old, new = ({**run, "manifest": read_object(run["metadata"])} for run in runs[place - 1 : place + 1])
+    return {
+        "run": str(new["id"]),
+        "date": new["date"],
+        "before": math.fsum(scores[:place]) / place,
+        "after": math.fsum(scores[place:]) / (len(scores) - place),
+        "changed": changes_of(new, old),
+    }
+
+
+def check_drifts(suite_names: Iterable[str] = (), window: int = 30) -> list[DriftReport]:
+    """Check several suites, all that ran without names; of so many a share of 5 % of those found may be false."""
+    _check_window(window)
+    names = list(dict.fromkeys(suite_names)) or [row["suite"] for row in query("check_drift", 1)]
+    reports = [check_drift(name, window) for name in names]
+    adjusted = iter(benjamini_hochberg([report.p for report in reports if report.p is not None]))
+    return [report if report.p is None else _judged_among(report, next(adjusted), len(reports)) for report in reports]
+
+
+def _judged_among(report: DriftReport, p: float, count: int) -> DriftReport:
+    """Return a report as it stands among several: one that is found alone may be chance among many."""
+    if not report.drifting or p <= DRIFT_ALPHA:
+        return report
+    return report._replace(drifting=False, reason=f"no fall beyond chance among {count} suites")
+
+
+# ======================================================================================
+# === BISECT: the run that broke a suite or a case, and what changed with it
+# ======================================================================================
+# Uses: ROWS, COMPARISON.
+# Public: Bisection, bisect_suite.
+#
+# A break is a row of failing runs: it begins after a run that was good, or with the first, and is open until a good
+# one. Incomplete runs, and runs in which a case could not be judged, are passed over.
+
+
+class Bisection(NamedTuple):
+    """The run that began a break, and what it has other than the good run before it.
+
+    first_bad and last_good: {id, date, score} or None, changed: {prompt, model, dataset, commit: each {before, now} or
+    None} or None, n: the runs that could be judged.
+    """
+
+    found: bool
+    first_bad: dict[str, Any] | None
+    last_good: dict[str, Any] | None
+    changed: dict[str, dict[str, Any] | None] | None
+    prompt_diff: str | None
+    suite: str
+    case: str | None
+    n: int
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the keys of the JSON form."""
+        return self._asdict()
+
+
+def bisect_suite(suite_name: str, case: str | None = None, first: bool = False) -> Bisection:
+    """Find the first failing run of the break of a suite or case that is still open, or (first) of the oldest.
+
+    What is not known by that name has no run, and no break.
+    """
+    asked: dict[str, Any] = {"suite_name": suite_name, "case": case, "first": int(first)}
+    n = query("bisect_suite", 1, **asked)[0]["n"]
+    rows = [{**row, "manifest": read_object(row["metadata"])} for row in query("bisect_suite", **asked)]
+    if not rows:
+        reason = "not enough data" if not n else "it never failed" if first else "it passes in the newest run"
+        return Bisection(False, None, None, None, None, suite_name, case, n, reason)
+    bad, good = rows[0], rows[1] if len(rows) > 1 else None
+    return Bisection(
+        found=True,
+        first_bad=_run_of(bad),
+        last_good=_run_of(good) if good else None,
+        changed=changes_of(bad, good) if good else None,
+        prompt_diff=prompt_diff_of(bad, good) if good else None,
+        suite=suite_name,
+        case=case,
+        n=n,
+        reason="it passed until then" if good else "no run before it passed",
+    )
+
+
+def _run_of(row: dict[str, Any]) -> dict[str, Any]:
+    return {"id": str(row["id"]), "date": row["date"], "score": row["score"]}
 
 
 # ======================================================================================
@@ -8277,16 +8667,8 @@ def work_for_parent() -> None:
 # does not go to a terminal.
 
 MAX_LISTED = 20
-_COLOURS = {
-    "regressed": "red",
-    "fail": "red",
-    "error": "red",
-    "fault": "red",
-    "broken": "red",
-    "FAIL": "red",
-    "breached": "red",
-}
-_COLOURS |= {"improved": "green", "pass": "green", "ok": "green", "fixed": "green", "PASS": "green"}
+_COLOURS = dict.fromkeys(("regressed", "fail", "error", "fault", "broken", "FAIL", "breached", "drifting"), "red")
+_COLOURS |= dict.fromkeys(("improved", "pass", "ok", "fixed", "PASS", "steady"), "green")
 _COLOURS |= {"not enough data": "yellow", "hint": "yellow", "flaky": "yellow", "tied": "cyan"}
 
 
@@ -8308,7 +8690,7 @@ def _line(cells: list[str], widths: list[int], right: list[bool]) -> str:
         for cell, width, to_right in zip(cells, widths, right, strict=True)
     ]
     return "  ".join(
-        padded.replace(cell, _coloured(cell), 1) if cell in _COLOURS else padded
+        padded.replace(cell, coloured(cell), 1) if cell in _COLOURS else padded
         for cell, padded in zip(cells, laid, strict=True)
     ).rstrip()
 
@@ -8327,7 +8709,8 @@ def _cell(value: Any) -> str:
     return str(value).replace("\n", " ")
 
 
-def _coloured(word: str) -> str:
+def coloured(word: str) -> str:
+    """Return a verdict or state in its colour."""
     return click.style(word, fg=_COLOURS[word], bold=True) if word in _COLOURS else word
 
 
@@ -8447,7 +8830,7 @@ def render_result(result: RunResult) -> str:
     """Lay out what came of a run: the verdict first, then what changed, then why."""
     score = "no score" if result.score is None else f"score {result.score:.3f}"
     facts = [f"run {result.run_id}", version_text(result.prompt, result.prompt_version), score]
-    head = f"{_coloured('PASS' if result.passed else 'FAIL')}  {result.suite}  {', '.join(filter(None, facts))}"
+    head = f"{coloured('PASS' if result.passed else 'FAIL')}  {result.suite}  {', '.join(filter(None, facts))}"
     lines = [f"{head}, {counts_text(result.counts)}", *(f"  because {reason}" for reason in result.reasons)]
     for row in (result.pass_k or [])[-1:]:
         lines.append(f"  all {row['k']} repeats of a case pass in {row['all']:.1%}, one of them in {row['any']:.1%}")
@@ -8472,7 +8855,7 @@ def render_comparison(found: dict[str, Any]) -> str:
     against = f"run {baseline['id']} of {baseline['date'][:16]} ({age_text(baseline['age_s'])} old)"
     interval = f"95 % interval {interval_text(found['interval'])}"
     lines = [
-        f"{_coloured(found['verdict'])}: run {run['id']} against {against}",
+        f"{coloured(found['verdict'])}: run {run['id']} against {against}",
         f"  change {signed(found['delta'])}, {interval}, p {p_text(found['p'])}, {found['n']} pairs",
     ]
     lines += [*_flip_lines(found), "", render_table(DELTA_COLUMNS, [delta_row(row) for row in found["deltas"]])]
@@ -8480,7 +8863,7 @@ def render_comparison(found: dict[str, Any]) -> str:
     for name, words in (("new", "without a baseline"), ("missing", "missing now"), ("errors", "in error")):
         names = found["unpaired"][name]
         lines += [f"cases {words}: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"] if names else []
-    return "\n".join([*lines, "", *_cause_lines(found["cause"])])
+    return "\n".join([*lines, "", *cause_lines(found["cause"])])
 
 
 DELTA_COLUMNS = {"assertion_type": "check", "n": "n", "baseline": "baseline", "current": "now", "delta": "change"}
@@ -8499,24 +8882,18 @@ def _flip_lines(found: dict[str, Any]) -> list[str]:
     for state in ("broken", "flaky", "fixed"):
         names = list(dict.fromkeys(flip["case"] for flip in found["flips"] if flip["state"] == state))
         rest = f" and {len(names) - 10} more" if len(names) > 10 else ""
-        lines += [f"  {_coloured(state)} {len(names)}: {', '.join(names[:10])}{rest}"] if names else []
+        lines += [f"  {coloured(state)} {len(names)}: {', '.join(names[:10])}{rest}"] if names else []
     return lines
 
 
-def _cause_lines(cause: dict[str, Any] | None) -> list[str]:
-    if cause is None:
+def cause_lines(cause: dict[str, Any] | None) -> list[str]:
+    """Return what changed between two runs as lines, with the diff of the prompt."""
+    rows = [(name, (cause or {}).get(name)) for name in ("prompt", "model", "dataset", "commit")]
+    changes = [f"  {name}: {row['before'] or '-'} -> {row['now'] or '-'}" for name, row in rows if row]
+    if cause is None or not changes:
         return ["probable cause: nothing we record changed"]
-    changes = [
-        f"  {name}: {cause[name]['before'] or '-'} -> {cause[name]['now'] or '-'}"
-        for name in ("prompt", "model", "dataset", "commit")
-        if cause[name]
-    ]
-    diff = (
-        [paint_diff("\n".join(f"  {line}" for line in cause["prompt_diff"].split("\n")))]
-        if cause["prompt_diff"]
-        else []
-    )
-    return ["probable cause:", *changes, *diff]
+    diff = "\n".join(f"  {line}" for line in (cause["prompt_diff"] or "").split("\n"))
+    return ["probable cause:", *changes, *([paint_diff(diff)] if cause["prompt_diff"] else [])]
 
 
 def signed(value: float | None) -> str:
@@ -8699,7 +9076,7 @@ def render_dataset(found: dict[str, Any]) -> str:
 # ======================================================================================
 # === FINDINGS: what the history of a suite says, as sentences
 # ======================================================================================
-# Uses: nothing.
+# Uses: REPORTS.
 # Public: nothing.
 
 
@@ -8724,6 +9101,40 @@ def render_plan(plan: dict[str, Any]) -> str:
         second += f"{dollars or ''}."
     told = "of one version" if plan["steady"] else "of different versions, which overstates its noise"
     return f"{first} {second} From runs {runs[0]} and {runs[1]}, {told}."
+
+
+def render_drifts(found: dict[str, Any]) -> str:
+    """Lay out suites with whether they drift, the sentence first."""
+    return "\n".join(map(_drift_text, found["items"])) or "No suite has run yet: promptry init writes one."
+
+
+def _drift_text(row: dict[str, Any]) -> str:
+    if row["p"] is None:
+        return f"{row['suite']}: {coloured(row['reason'])}, {row['n']} of at least 6 runs."
+    word = coloured("drifting" if row["drifting"] else "steady")
+    slope = f"slope {signed(row['slope'])} a run (95 % interval {interval_text(row['slope_interval'])})"
+    shift = f"newest run z {signed(row['z'])}, newer half p {p_text(row['shift_p'])}"
+    shift += f", lag-1 correlation {signed(row['correlation'])}"
+    lines = [f"{word}  {row['suite']}: {row['reason']} ({row['n']} runs, p {p_text(row['p'])})", f"  {slope}, {shift}"]
+    point = row["change_point"]
+    if row["drifting"] and point:
+        lines += [f"  {point['before']:.3f} -> {point['after']:.3f} from run {point['run']} of {point['date'][:16]}"]
+        lines += cause_lines({**point["changed"], "prompt_diff": None})
+    return "\n".join(lines)
+
+
+def render_bisection(found: dict[str, Any]) -> str:
+    """Lay out where a suite or case broke, the sentence first, and what changed there."""
+    what = f"{found['suite']}, case {found['case']}" if found["case"] else found["suite"]
+    bad, good = found["first_bad"], found["last_good"]
+    if not bad:
+        return f"{what}: {found['reason']} (runs judged: {found['n']})."
+    head = f"{coloured('broken')}  {what}: since run {bad['id']} of {bad['date'][:16]}; {found['reason']}"
+    if not good:
+        return head
+    return "\n".join(
+        [f"{head} (run {good['id']})", *cause_lines({**found["changed"], "prompt_diff": found["prompt_diff"]})]
+    )
 
 
 # ======================================================================================
@@ -8850,7 +9261,7 @@ def reasons_of(report: Report) -> dict[str, str]:
     return {row["case"]: shortened_line(row["reason"]) or "" for row in bad}
 
 
-def changes_of(report: Report) -> list[tuple[str, str, str]]:
+def cause_rows(report: Report) -> list[tuple[str, str, str]]:
     """Return what differs from the baseline: (what, before, now)."""
     cause = (report.result.comparison or {}).get("cause") or {}
     names = [name for name in ("prompt", "model", "dataset", "commit") if cause.get(name)]
@@ -9045,7 +9456,7 @@ def _markdown_group(title: str, names: list[str], reasons: dict[str, str]) -> st
 def _markdown_cause(report: Report) -> list[str]:
     if report.result.comparison is None:
         return []
-    changes = [f"- {name}: {_code(before)} to {_code(now)}" for name, before, now in changes_of(report)]
+    changes = [f"- {name}: {_code(before)} to {_code(now)}" for name, before, now in cause_rows(report)]
     if not changes:
         return ["**Probable cause**: nothing we record changed."]
     diff = prompt_change(report)
@@ -9167,7 +9578,7 @@ def _html_cause(report: Report) -> str:
         return ""
     items = [
         f"<li>{name}: <code>{escaped(old)}</code> to <code>{escaped(new)}</code></li>"
-        for name, old, new in changes_of(report)
+        for name, old, new in cause_rows(report)
     ]
     told = f"<ul>{''.join(items)}</ul>" if items else "<p>Nothing we record changed.</p>"
     marks = {"+": "good", "-": "bad"}
@@ -9187,7 +9598,7 @@ def _html_chart(report: Report) -> str:
         return ""
     low = min(0.9, math.floor(min(scores) * 10) / 10)
     points = [(97 - place * 94 / (SHOWN_RUNS - 1), run) for place, run in enumerate(report.history)]
-    marks = "".join(_dot(report, x, _height(run["score"], low), run) for x, run in points if run["score"] is not None)
+    marks = "".join(_point(report, x, _height(run["score"], low), run) for x, run in points if run["score"] is not None)
     edges = "".join(f'<line class="edge" x1="0" x2="100%" y1="{y}" y2="{y}"/>' for y in (28, 148))
     line, said = (
         "",
@@ -9218,7 +9629,7 @@ def _curves(points: list[tuple[float, dict[str, Any]]], low: float) -> str:
     return "".join(f'<polyline class="curve" points="{line}"/>' for line in lines)
 
 
-def _dot(report: Report, x: float, y: float, run: dict[str, Any]) -> str:
+def _point(report: Report, x: float, y: float, run: dict[str, Any]) -> str:
     """Return the dot of a run, with a ring and a label if it is the judged one, with a ring if it is the baseline."""
     said = f"run {run['id']} of {run['date'][:16]}: {run['score']:.3f}, {'pass' if run['passed'] else 'fail'}"
     place, kind = f'cx="{x:.2f}%" cy="{y}"', "dot" if run["passed"] else "dot lost"
@@ -9271,7 +9682,8 @@ FORMS = {"junit": render_junit, "markdown": render_markdown, "html": render_html
 # ======================================================================================
 # === READS: every question that can be asked, once, for every face
 # ======================================================================================
-# Uses: PROMPTS, TRACES, BUDGETS, CALLS, FEEDBACK, DATASETS, COSTS, RUNS, COMPARISON, INTERPRETERS, REPORTS.
+# Uses: PROMPTS, TRACES, BUDGETS, CALLS, FEEDBACK, DATASETS, COSTS, RUNS, COMPARISON, DRIFT, BISECT, INTERPRETERS,
+#   REPORTS, FINDINGS.
 # Public: nothing.
 #
 # The command with --json answers what its function returns. A command in two rows lists without an id and shows one
@@ -9325,6 +9737,10 @@ _ASKED = {
     "suite": "Only the runs of this suite.",
     "id": "Which one to show.",
     "run_id": "The run to judge.",
+    "suite_name": "The suite to look at.",
+    "window": "How many of its last complete runs to look at, 30 by default.",
+    "case": "Only this case of the suite.",
+    "first": "The oldest break, not the one that is open.",
     "baseline_id": "A run or a tag to compare with.",
     "prompt": "Only what belongs to this prompt.",
     "model": "Only calls of this model.",
@@ -9373,6 +9789,18 @@ READS = (
         "Compare a run with a baseline: a run, a tag, or what it was judged against. Exits 1 if it got worse.",
     ),
     Read(
+        "drift",
+        check_drift,
+        lambda found: render_drifts({"items": [found.to_dict()]}),
+        "Tell whether the scores of suites fall from run to run, and since when.",
+    ),
+    Read(
+        "bisect",
+        bisect_suite,
+        lambda found: render_bisection(found.to_dict()),
+        "Find the run that broke a suite or a case, and what changed with it. Exits 1 if there is one.",
+    ),
+    Read(
         "calls",
         list_calls,
         render_calls,
@@ -9409,8 +9837,8 @@ def read_names() -> list[str]:
 # ======================================================================================
 # === CLI: the command line: parse, one call, print
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, ASSETS, STORE, ROWS, CALLS, COSTS, CARE, COMPARISON, INTERPRETERS, REPORTS, FORMATS,
-#   PAGES, READS.
+# Uses: ERRORS, SETTINGS, ASSETS, STORE, ROWS, CALLS, COSTS, CARE, COMPARISON, BISECT, INTERPRETERS, REPORTS,
+#   FORMATS, PAGES, READS.
 # Public: nothing.
 #
 # Results go to stdout, talk to stderr. Every error becomes one sentence and its exit code in run_command, nowhere else.
@@ -9564,10 +9992,13 @@ def print_answer(found: Any, render: Callable[[Any], str], as_json: bool) -> Non
 def _click_parameter(parameter: Parameter, is_alone: bool) -> click.Parameter:
     kind = {int: click.INT, float: click.FLOAT}.get(parameter.kind, click.STRING)
     if parameter.positional:
-        name = parameter.name.removesuffix("_id").upper()
+        name = re.sub("_(id|name)$", "", parameter.name).upper()
         required = parameter.required and is_alone
         return click.Argument([parameter.name], required=required, type=kind, metavar=name if required else f"[{name}]")
-    return click.Option([f"--{parameter.name.replace('_', '-')}"], type=kind, help=parameter.sentence)
+    option = f"--{parameter.name.replace('_', '-')}"
+    if parameter.kind is bool:
+        return click.Option([option], is_flag=True, help=parameter.sentence)
+    return click.Option([option], type=kind, help=parameter.sentence)
 
 
 def _read_callback(reads: list[Read]) -> Callable[..., None]:
@@ -9595,10 +10026,17 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
             print_in_form(form, output, read.render(found), told, lambda: [report_of(found)])
         else:
             print_answer(found, functools.partial(_rendered, read, asked), as_json)
-        if (isinstance(found, Comparison) and not found.passed) or (read.function is list_unpriced and found["total"]):
+        if _is_bad(read, found):
             click.get_current_context().exit(1)
 
     return answer
+
+
+def _is_bad(read: Read, found: Any) -> bool:
+    """Tell an answer that ends with exit code 1: it got worse, it is broken, it has no price."""
+    if isinstance(found, Comparison):
+        return not found.passed
+    return found.found if isinstance(found, Bisection) else read.function is list_unpriced and found["total"] > 0
 
 
 def _rendered(read: Read, asked: dict[str, Any], found: Any) -> str:
@@ -9789,7 +10227,7 @@ def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool
 # ======================================================================================
 # === LAUNCH: suites run and judged from the command line, and what they could see
 # ======================================================================================
-# Uses: SETTINGS, SPOOLS, RUNS, RUNNER, COMPARISON, PLAN, INTERPRETERS, REPORTS, FINDINGS, FORMATS, CLI.
+# Uses: SETTINGS, SPOOLS, RUNS, RUNNER, COMPARISON, PLAN, DRIFT, INTERPRETERS, REPORTS, FINDINGS, FORMATS, CLI.
 # Public: nothing.
 
 
@@ -9862,6 +10300,25 @@ def _settle_spools(save: bool) -> None:
         path.unlink(missing_ok=True)
     saved = ", ".join(str(key) for key in keys if key is not None)
     click.echo(f"{len(found)} killed runs: {f'saved as incomplete runs {saved}' if saved else 'nothing saved'}.")
+
+
+@cli_command("drift")
+@cli_argument("suites", nargs=-1, metavar="[SUITE]...")
+@cli_option("--window", type=int, default=30, help="How many of the last complete runs to look at, 30 by default.")
+@JSON_OPTION
+@DB_OPTION
+def cli_drift(suites: tuple[str, ...], window: int, as_json: bool) -> None:
+    """Tell whether the scores of suites (all by default) fall from run to run; exits 1 if so."""
+    with no_new_store():
+        reports = check_drifts(suites, window)
+    rows = [report.to_dict() for report in reports]
+    found = {"items": rows, "total": len(rows), "next": None}
+    if as_json and len(suites) == 1:
+        click.echo(json.dumps(rows[0], indent=2, ensure_ascii=False))
+    else:
+        print_answer(found, render_drifts, as_json)
+    if any(report.drifting for report in reports):
+        click.get_current_context().exit(1)
 
 
 # ======================================================================================

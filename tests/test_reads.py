@@ -72,6 +72,10 @@ def full(store: Path) -> None:
     promptry.save_dataset("qa", [{"id": 1}])
     promptry.save_dataset("qa", [{"id": 1}, {"id": "ä"}])
     promptry.save_dataset("other", [1])
+    promptry.connect().executemany(
+        "INSERT INTO eval_runs (suite_name, overall_score, overall_pass) VALUES ('many', ?, ?)",
+        [(0.9 - number % 3 / 20 - number // 6 / 3, number < 6) for number in range(8)],
+    )
 
 
 # Every read, with words for the command line and the same as arguments of the function.
@@ -92,6 +96,14 @@ ASKED: list[tuple[str, list[str], dict[str, Any]]] = [
     ("compare_runs", ["2"], {"run_id": "2"}),
     ("compare_runs", ["3", "1"], {"run_id": "3", "baseline_id": "1"}),
     ("compare_runs", ["3", "dev"], {"run_id": "3", "baseline_id": "dev"}),
+    ("check_drift", ["other"], {"suite_name": "other"}),
+    ("check_drift", ["many"], {"suite_name": "many"}),
+    ("check_drift", ["many", "--window", "7"], {"suite_name": "many", "window": 7}),
+    ("check_drift", ["never ran"], {"suite_name": "never ran"}),
+    ("bisect_suite", ["quiz"], {"suite_name": "quiz"}),
+    ("bisect_suite", ["quiz", "--first"], {"suite_name": "quiz", "first": True}),
+    ("bisect_suite", ["many"], {"suite_name": "many"}),
+    ("bisect_suite", ["quiz", "--case", "c2", "--first"], {"suite_name": "quiz", "case": "c2", "first": True}),
     ("list_calls", [], {}),
     ("list_calls", ["--prompt", "support/answer", "--limit", "3"], {"prompt": "support/answer", "limit": 3}),
     ("list_calls", ["--prompt", "p2"], {"prompt": "p2"}),
@@ -147,7 +159,9 @@ def test_json_of_the_command_is_the_answer_of_the_function(
 ) -> None:
     code = promptry.run_command([*BY_NAME[name].command.split(), *words, "--json"])
     said = capsys.readouterr()
-    assert code in ({0, 1} if name in {"compare_runs", "list_unpriced"} else {0}), said.err
+    assert code in ({0, 1} if name in {"compare_runs", "list_unpriced", "check_drift", "bisect_suite"} else {0}), (
+        said.err
+    )
     assert without_age(json.loads(said.out)) == without_age(json.loads(json.dumps(answer_of(name, arguments))))
 
 
@@ -294,6 +308,8 @@ NAMED: dict[str, dict[str, Any]] = {
     "diff_prompts": {"name": "support/answer", "old": 1, "new": 2},
     "get_run": {"id": "1"},
     "compare_runs": {"run_id": "2"},
+    "check_drift": {"suite_name": "many"},
+    "bisect_suite": {"suite_name": "quiz"},
     "get_call": {"id": "6"},
     "get_trace": {"id": "TRACE"},
     "analyze_votes": {"name": "support/answer"},
@@ -389,6 +405,18 @@ def check_comparison(answers: list[Any], found: dict[str, Any], asked: dict[str,
     assert [row["score"] for row in answers[0]] == [check["score"] for row in run["cases"] for check in row["checks"]]
 
 
+def check_the_drift(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:
+    scores = [row["score"] for row in answers[0]][::-1]
+    assert found["n"] == len(scores)
+    assert found["p"] == (promptry.fall_of(scores).p if len(scores) >= 6 else None)
+    assert {row["suite"] for row in answers[1]} >= {"quiz", "other", "many"}
+
+
+def check_bisection(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:
+    ends = [end["id"] for end in (found["first_bad"], found["last_good"]) if end]
+    assert [str(row["id"]) for row in answers[0]] == ends and answers[1] == [{"n": found["n"]}]
+
+
 def check_diff(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:
     assert {row["version"] for row in answers[0]} == {found["old"], found["new"]}
 
@@ -422,6 +450,8 @@ CHECKS: dict[str, Any] = {
     "get_run": check_run,
     "get_prompt": check_prompt,
     "compare_runs": check_comparison,
+    "check_drift": check_the_drift,
+    "bisect_suite": check_bisection,
     "diff_prompts": check_diff,
     "get_call": check_call,
     "get_trace": check_trace,
@@ -522,4 +552,4 @@ def test_a_row_with_metadata_of_others_is_read_like_ours(full: None, raw: sqlite
     assert call["cost_usd"] is None and call["model"] is None
     assert promptry.get_prompt("raw")["version"] == 1
     assert save_prompt("raw", "another text") == 2
-    assert promptry.list_suites()["total"] == 3
+    assert promptry.list_suites()["total"] == 4

@@ -8,7 +8,7 @@ Floors, from the ground up; each section uses only sections above it:
     STORE    TABLES · MIGRATIONS · STORE · ROWS
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
-    EVALS    STATISTICS · HELPERS · ASSERTIONS · SUITES · SPOOLS · RUNS · RUNNER · COMPARISON · INTERPRETERS
+    EVALS    STATISTICS · HELPERS · ASSERTIONS · TEXTS · SUITES · SPOOLS · RUNS · RUNNER · COMPARISON · INTERPRETERS
     FACES    REPORTS · READS · CLI · EDITS · DEMO
     ROOF     MAIN
     CELLAR   EMBEDDED
@@ -50,7 +50,7 @@ import time
 import weakref
 from bisect import bisect_left
 from collections import Counter, deque, namedtuple
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -133,6 +133,9 @@ __all__ = [
     "assert_not_contains",
     "clean_json",
     "collect",
+    # TEXTS
+    "assert_levenshtein",
+    "assert_rouge_l",
     # SUITES
     "case",
     "suite",
@@ -6219,14 +6222,16 @@ def _shortened(value: Any) -> Any:
     return value
 
 
-def _brief(value: Any) -> str:
+def brief(value: Any) -> str:
+    """Return a value as a message shows it, 120 characters at most."""
     text = repr(value)
     return text if len(text) <= 120 else f"{text[:117]}..."
 
 
-def _check_text(text: Any, what: str = "text") -> str:
+def check_text(text: Any, what: str = "text") -> str:
+    """Return a text; raises WrongUse for anything else."""
     if not isinstance(text, str):
-        raise WrongUse(f"The {what} is {type(text).__name__} ({_brief(text)}); it takes text.")
+        raise WrongUse(f"The {what} is {type(text).__name__} ({brief(text)}); it takes text.")
     return text
 
 
@@ -6234,18 +6239,18 @@ def assert_exact(actual: Any, expected: Any, case_sensitive: bool = True) -> flo
     """Assert that two values are equal; returns 1.0."""
     folded = not case_sensitive and isinstance(actual, str) and isinstance(expected, str)
     equal = actual.casefold() == expected.casefold() if folded else actual == expected
-    reason = "equal" if equal else f"expected {_brief(expected)}, got {_brief(actual)}"
+    reason = "equal" if equal else f"expected {brief(expected)}, got {brief(actual)}"
     return record_check("exact", float(equal), bool(equal), expected, actual, reason)
 
 
 def _keywords_in(text: Any, keywords: Any, case_sensitive: bool) -> tuple[list[str], list[str]]:
     """Return the keywords and those of them that the text holds."""
     if not isinstance(keywords, Iterable):
-        raise WrongUse(f"The keywords are {_brief(keywords)}; they take a text or several.")
+        raise WrongUse(f"The keywords are {brief(keywords)}; they take a text or several.")
     words = [keywords] if isinstance(keywords, str) else list(keywords)
-    whole = _check_text(text) if case_sensitive else _check_text(text).casefold()
+    whole = check_text(text) if case_sensitive else check_text(text).casefold()
     for word in words:
-        _check_text(word, "keyword")
+        check_text(word, "keyword")
     return words, [word for word in words if (word if case_sensitive else word.casefold()) in whole]
 
 
@@ -6254,7 +6259,7 @@ def assert_contains(text: str, keywords: str | Iterable[str], case_sensitive: bo
     words, found = _keywords_in(text, keywords, case_sensitive)
     missing = [word for word in words if word not in found]
     score = len(found) / len(words) if words else 1.0
-    reason = f"missing {_brief(missing)}" if missing else "holds all"
+    reason = f"missing {brief(missing)}" if missing else "holds all"
     return record_check("contains", score, not missing, keywords if isinstance(keywords, str) else words, text, reason)
 
 
@@ -6262,7 +6267,7 @@ def assert_not_contains(text: str, keywords: str | Iterable[str], case_sensitive
     """Assert that a text holds none of some keywords; returns the share it does not hold."""
     words, found = _keywords_in(text, keywords, case_sensitive)
     score = 1.0 - len(found) / len(words) if words else 1.0
-    reason = f"holds {_brief(found)}" if found else "holds none"
+    reason = f"holds {brief(found)}" if found else "holds none"
     return record_check(
         "not_contains", score, not found, keywords if isinstance(keywords, str) else words, text, reason
     )
@@ -6274,19 +6279,19 @@ def assert_matches(text: str, pattern: str, fullmatch: bool = True) -> float:
     A pattern that has found no answer after a second is an error of the case, not a failure. Errors: WrongUse,
     HelperMissing.
     """
-    matched = match_pattern(_check_text(pattern, "pattern"), _check_text(text).strip(), fullmatch)
+    matched = match_pattern(check_text(pattern, "pattern"), check_text(text).strip(), fullmatch)
     if matched is None:
         raise WrongUse(
-            f"The pattern {_brief(pattern)} found no answer in {PATTERN_TIMEOUT_S:g} s.",
+            f"The pattern {brief(pattern)} found no answer in {PATTERN_TIMEOUT_S:g} s.",
             "Write it without nested repeats.",
         )
-    reason = "matches" if matched else f"{_brief(text)} does not match {_brief(pattern)}"
+    reason = "matches" if matched else f"{brief(text)} does not match {brief(pattern)}"
     return record_check("matches", float(matched), matched, pattern, text, reason)
 
 
 def assert_json_valid(text: str) -> float:
     """Assert that a text holds a JSON value, in a code fence or among words perhaps; returns 1.0."""
-    _check_text(text)
+    check_text(text)
     try:
         clean_json(text)
         reason = ""
@@ -6300,7 +6305,7 @@ def clean_json(text: str) -> Any:
 
     Of several values the first that starts counts. NaN and Infinity are no JSON. Errors: WrongUse (a ValueError).
     """
-    whole = _check_text(text).strip()
+    whole = check_text(text).strip()
     for candidate in (whole, *_fenced_blocks(whole)):
         for form in (candidate, _without_trailing_commas(candidate)):
             with contextlib.suppress(ValueError, RecursionError):
@@ -6309,7 +6314,7 @@ def clean_json(text: str) -> Any:
         found = _first_bracketed(form)
         if found:
             return found[0]
-    raise WrongUse(f"No JSON in {_brief(text)}.")
+    raise WrongUse(f"No JSON in {brief(text)}.")
 
 
 def _refuse_constant(name: str) -> Any:
@@ -6356,6 +6361,126 @@ def _without_trailing_commas(text: str) -> str:
             kept.append(text[begin : found.start()])
             begin = found.end()
     return "".join([*kept, text[begin:]])
+
+
+# ======================================================================================
+# === TEXTS: how near a text is to another, in characters and in words, without a model
+# ======================================================================================
+# Uses: ERRORS, ASSERTIONS.
+# Public: assert_levenshtein, assert_rouge_l.
+#
+# A column of the table that both measures fill is one whole number here, a bit a row: 20,000 signs against 20,000 take
+# less than a second. Time grows with the product of the lengths, so longer texts than MAX_COMPARED are refused.
+
+MAX_COMPARED = 100_000
+
+
+def assert_levenshtein(
+    actual: str, expected: str, max_distance: int | None = None, min_ratio: float | None = None
+) -> float:
+    """Assert that a text is near another; returns the ratio, 1 - distance / length of the longer (both empty: 1.0).
+
+    The distance is the fewest characters to insert, delete or replace, upper and lower case being different. Exactly
+    one limit is given. Errors: WrongUse, also for texts that differ over more than 100,000 characters.
+
+    >>> assert_levenshtein("kitten", "sitting", max_distance=3)
+    0.5714285714285714
+    """
+    distance_limit, ratio_limit = _checked_limits(max_distance, min_ratio)
+    distance = levenshtein_distance(check_text(actual, "actual text"), check_text(expected, "expected text"))
+    length = max(len(actual), len(expected))
+    ratio = (length - distance) / length if length else 1.0
+    passed = distance <= distance_limit and ratio >= ratio_limit
+    limit = f"max_distance {max_distance}" if max_distance is not None else f"min_ratio {min_ratio}"
+    reason = f"distance {distance:,}, ratio {ratio:.4g}; {limit}"
+    return record_check("levenshtein", ratio, passed, expected, actual, reason, distance=distance)
+
+
+def _checked_limits(max_distance: Any, min_ratio: Any) -> tuple[float, float]:
+    """Return the limits of distance and ratio; the one not given allows all."""
+    if (max_distance is None) == (min_ratio is None):
+        raise WrongUse(f"max_distance is {max_distance} and min_ratio {min_ratio}; give exactly one.")
+    if max_distance is None:
+        return math.inf, check_share(min_ratio, "min_ratio")
+    if isinstance(max_distance, bool) or not isinstance(max_distance, (int, float)) or not max_distance >= 0:
+        raise WrongUse(f"max_distance is {brief(max_distance)}; it takes a number of characters, 0 or more.")
+    return max_distance, 0.0
+
+
+def check_share(value: Any, what: str) -> float:
+    """Return a number that lies in 0..1; raises WrongUse."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise WrongUse(f"{what} is {brief(value)}; it takes a number from 0 to 1.")
+    return float(value)
+
+
+def assert_rouge_l(actual: str, expected: str, min_score: float) -> float:
+    """Assert that a text has the words of another in their order; returns ROUGE-L as F1, twice the words in common.
+
+    Words are what white space parts, with their punctuation and case; those in common are the longest sequence that
+    both hold in this order, gaps allowed. Both texts empty: 1.0; one: 0.0. A language without spaces has one word.
+    Errors: WrongUse, also beyond 100,000 words. Source: Lin 2004, section 3.
+
+    >>> assert_rouge_l("the cat sat", "the cat sat down", 0.8)
+    0.8571428571428571
+    """
+    limit = check_share(min_score, "min_score")
+    found, wanted = check_text(actual, "actual text").split(), check_text(expected, "expected text").split()
+    common = common_length(found, wanted)
+    score = 2 * common / (len(found) + len(wanted)) if found or wanted else 1.0
+    reason = f"{common:,} words in common, of {len(found):,} and {len(wanted):,}: {score:.4g}; min_score {min_score}"
+    return record_check("rouge_l", score, score >= limit, expected, actual, reason)
+
+
+def levenshtein_distance(one: str, other: str) -> int:
+    """Return the fewest insertions, deletions and replacements from one text to another (Myers 1999, Hyyrö 2003)."""
+    _, one, other = _without_ends(one, other)
+    if not one or not other:
+        return len(one) + len(other)
+    full, last = (1 << len(one)) - 1, 1 << (len(one) - 1)
+    places, rises, falls, distance = _places_of(one), full, 0, len(one)
+    for sign in other:
+        same = places.get(sign, 0)
+        level = (((same & rises) + rises) ^ rises | same | falls) & full
+        up, down = falls | full ^ (level | rises), rises & level
+        distance += bool(up & last) - bool(down & last)
+        up, down, change = (up << 1 | 1) & full, down << 1 & full, same | falls
+        rises, falls = down | full ^ (change | up), up & change
+    return distance
+
+
+def common_length(one: Sequence[str], other: Sequence[str]) -> int:
+    """Return the length of the longest common subsequence of two sequences (Hyyrö 2004)."""
+    ends, one, other = _without_ends(one, other)
+    full = row = (1 << len(one)) - 1
+    places = _places_of(one)
+    for item in other:
+        same = row & places.get(item, 0)
+        row = (row + same | row - same) & full
+    return ends + len(one) - row.bit_count()
+
+
+_Items = TypeVar("_Items", bound=Sequence[str])
+
+
+def _without_ends(one: _Items, other: _Items) -> tuple[int, _Items, _Items]:
+    """Return how many items two sequences share at both ends, and what is left of them; raises WrongUse if too much."""
+    shorter = min(len(one), len(other))
+    start = next((place for place in range(shorter) if one[place] != other[place]), shorter)
+    end = next((place for place in range(shorter - start) if one[-1 - place] != other[-1 - place]), shorter - start)
+    rests = one[start : len(one) - end], other[start : len(other) - end]
+    if min(map(len, rests)) and max(map(len, rests)) > MAX_COMPARED:
+        longest = max(map(len, rests))
+        raise WrongUse(f"The texts differ over {longest:,} characters or words; at most {MAX_COMPARED:,} are compared.")
+    return start + end, *rests  # type: ignore[return-value]
+
+
+def _places_of(items: Sequence[str]) -> dict[str, int]:
+    """Return for each item a number whose bits say where it stands."""
+    found: dict[str, int] = {}
+    for bit, item in enumerate(items):
+        found[item] = found.get(item, 0) | 1 << bit
+    return found
 
 
 # ======================================================================================

@@ -8,7 +8,8 @@ Floors, from the ground up; each section uses only sections above it:
     STORE    TABLES · MIGRATIONS · STORE · ROWS
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
-    EVALS    STATISTICS · HELPERS · ASSERTIONS · TEXTS · SUITES · SPOOLS · RUNS · RUNNER · COMPARISON · INTERPRETERS
+    EVALS    STATISTICS · HELPERS · ASSERTIONS · TEXTS · TOOLS · SUITES · SPOOLS · RUNS · RUNNER · COMPARISON ·
+             INTERPRETERS
     FACES    REPORTS · READS · CLI · EDITS · DEMO
     ROOF     MAIN
     CELLAR   EMBEDDED
@@ -136,6 +137,10 @@ __all__ = [
     # TEXTS
     "assert_levenshtein",
     "assert_rouge_l",
+    # TOOLS
+    "assert_no_tool_called",
+    "assert_tool_called",
+    "assert_tool_sequence",
     # SUITES
     "case",
     "suite",
@@ -6481,6 +6486,270 @@ def _places_of(items: Sequence[str]) -> dict[str, int]:
     for bit, item in enumerate(items):
         found[item] = found.get(item, 0) | 1 << bit
     return found
+
+
+# ======================================================================================
+# === TOOLS: what an agent's messages hold: texts, tool calls and results; which tools it called
+# ======================================================================================
+# Uses: ERRORS, ASSERTIONS, TEXTS.
+# Public: assert_tool_called, assert_tool_sequence, assert_no_tool_called.
+#
+# A trace is a list of steps ({"name", "args"}), of messages or tool calls of OpenAI, of items of its Responses API, or
+# of messages or content blocks of Anthropic, as dicts or as objects of the SDKs; or one of these, or a whole response.
+# One walk reads them all: what is neither text, call nor result (reasoning, an image) is passed over, as providers
+# invent such; what is malformed is refused with its place, as a call that goes unseen would pass for none.
+
+_CALL_NAMES = ("name", "tool_name", "tool")
+_CALL_INPUTS = ("arguments", "input", "args", "tool_input", "action")
+_NAMED_CALLS = {"tool_call", "function_call", "custom_tool_call", "mcp_call"}
+_NAMED_CALLS |= {"tool_use", "server_tool_use", "mcp_tool_use"}
+_RESULT_ROLES = {"tool", "function", "tool_result"}
+_RESULT_IDS = ("tool_call_id", "tool_use_id", "call_id")
+_TEXT_TYPES = {"text", "input_text", "output_text", "refusal"}
+_HOLDS_CALLS = ("tool_calls", "function_call", "function", "custom", "tools")
+_HOLDS_PARTS = ("choices", "steps", "turns", "messages", "message", "output", "content", *_HOLDS_CALLS)
+_MAX_NESTED = 20
+
+
+class Part(NamedTuple):
+    """A piece of a message: a text, a call with its input and positional args, or a result; all know their message."""
+
+    message: int
+    role: str
+    kind: str
+    value: Any
+    name: str | None = None
+    args: tuple[Any, ...] = ()
+    id: Any = None
+
+
+def parts_of(trace: Any, what: str = "trace") -> list[Part]:
+    """Return the parts of a trace in order; texts of a message that stand together are one, results have names.
+
+    A message that holds nothing gives an empty text. Errors: WrongUse for what is malformed, with its place.
+    """
+    found: list[Part] = []
+    for number, item in enumerate(_items_of(trace, what)):
+        if isinstance(item, str):
+            raise _malformed(item, f"{what}[{number}]")
+        found += _parts_in(item, f"{what}[{number}]", number, "assistant")
+    names = {repr(part.id): part.name for part in found if part.kind == "call" and part.id is not None}
+    return [
+        part._replace(name=names.get(repr(part.id))) if part.kind == "result" and part.name is None else part
+        for part in found
+    ]
+
+
+def tool_calls_of(trace: Any, what: str = "trace") -> list[Part]:
+    """Return the tool calls of a trace in order."""
+    return [part for part in parts_of(trace, what) if part.kind == "call"]
+
+
+def show_call(call: Part) -> dict[str, Any]:
+    """Return a call as {name, input}, and args where it has both positional and named ones."""
+    shown = {"name": call.name, "input": call.value}
+    return {**shown, "args": list(call.args)} if call.args and isinstance(call.value, dict) else shown
+
+
+def _items_of(trace: Any, what: str) -> list[Any]:
+    plain = _plain(trace)
+    if isinstance(plain, dict):
+        return [plain]
+    if isinstance(trace, (str, bytes)) or not isinstance(trace, Iterable):
+        raise WrongUse(f"The {what} is {brief(trace)}; it takes a list of steps, messages, tool calls or blocks.")
+    return list(trace)
+
+
+def _plain(value: Any) -> Any:
+    """Return an object, such as those of the SDKs, as a dict of its fields; other values as they are."""
+    if isinstance(value, (dict, list, str, type)):
+        return value
+    for way in ("model_dump", "_asdict", "to_dict"):
+        if callable(getattr(value, way, None)):
+            return getattr(value, way)()
+    return value if isinstance(value, Iterable) else getattr(value, "__dict__", value)
+
+
+def _malformed(value: Any, place: str) -> WrongUse:
+    return WrongUse(f"{place} is {brief(value)}; that is no step, message, tool call or content block.")
+
+
+def _parts_in(value: Any, place: str, number: int, role: str) -> list[Part]:
+    """Return the parts of a message, block or step, and of what it holds."""
+    if isinstance(value, str):
+        return [Part(number, role, "text", value)]
+    item = _plain(value)
+    if not isinstance(item, dict) or place.count(".") > _MAX_NESTED:
+        raise _malformed(value, place)
+    role = role if item.get("role") is None else item["role"]
+    kind = _kind_of(item, place)
+    if kind == "call":
+        return [_call_in(item, place, number)]
+    if kind == "result":
+        return [_result_in(item, number)]
+    if kind == "text":
+        text = next((item[key] for key in ("text", "refusal") if item.get(key) is not None), "")
+        return [Part(number, role, "text", check_text(text, f"text of {place}"))]
+    return _joined([part for key in _HOLDS_PARTS for part in _held(item, key, place, number, role)], item, number, role)
+
+
+def _kind_of(item: dict[str, Any], place: str) -> str:
+    """Tell what a dict is: a call, a result, a text, or a message, which may hold others or nothing of interest."""
+    kind, role = item.get("type"), item.get("role")
+    if not isinstance(kind, str | None) or not isinstance(role, str | None):
+        raise _malformed(item, place)
+    if role in _RESULT_ROLES or (kind or "").endswith(("tool_result", "_output")):
+        return "result"
+    if role == "tool_call" or kind in _NAMED_CALLS or (kind or "").endswith("_call"):
+        return "call"
+    if kind in _TEXT_TYPES and role is None:
+        return "text"
+    named = role is None and any(item.get(key) is not None for key in _CALL_NAMES)
+    if named and (kind is None or (not kind.endswith("_request") and item.keys() & {*_CALL_INPUTS, "kwargs"})):
+        return "call"
+    if kind is None and role is None and not item.keys() & {*_HOLDS_PARTS}:
+        raise _malformed(item, place)
+    return "message"
+
+
+def _held(item: dict[str, Any], key: str, place: str, number: int, role: str) -> list[Part]:
+    """Return the parts that a message holds under one of its keys."""
+    value = item.get(key)
+    if value is None or (key == "tools" and "role" not in item):  # the tools of a request are only offered
+        return []
+    several = list(value) if isinstance(value, (list, tuple)) and not hasattr(value, "_asdict") else None
+    places = [f"{place}.{key}"] if several is None else [f"{place}.{key}[{at}]" for at in range(len(several))]
+    found: list[Part] = []
+    for inner, where in zip([value] if several is None else several, places, strict=True):
+        parts = _parts_in(inner, where, number, role)
+        if key in _HOLDS_CALLS and {part.kind for part in parts} != {"call"}:
+            raise WrongUse(f"{where} is {brief(inner)}; that is no tool call.")
+        found += parts
+    own_id = item.get("id") if key in {"function", "custom"} else None
+    return found if own_id is None else [part._replace(id=own_id) for part in found]
+
+
+def _joined(parts: list[Part], item: dict[str, Any], number: int, role: str) -> list[Part]:
+    """Return the parts of a message with texts that stand together as one, and no empty text but as the only part."""
+    found: list[Part] = []
+    for part in parts:
+        if found and part.kind == found[-1].kind == "text" and part.role == found[-1].role:
+            found[-1] = part._replace(value=found[-1].value + part.value)
+        elif part.kind != "text" or part.value:
+            found.append(part)
+    return found or ([Part(number, role, "text", "")] if item.get("role") is not None else [])
+
+
+def _call_in(item: dict[str, Any], place: str, number: int) -> Part:
+    """Return a tool call; a provider's own tool is named after its type: web_search_call is web_search."""
+    name = next((item[key] for key in _CALL_NAMES if item.get(key) is not None), None)
+    kind = item.get("type") or ""
+    if name is None and kind not in _NAMED_CALLS:
+        name = kind.removesuffix("_call")
+    if not isinstance(name, str) or not name:
+        raise WrongUse(f"{place} is a tool call without a name: {brief(item)}.")
+    key = next((key for key in _CALL_INPUTS if item.get(key) is not None), "kwargs")
+    given, named = item.get(key), item.get("kwargs") or {}
+    if key == "arguments" and isinstance(given, str):
+        given = _read_arguments(given, place, name)
+    if not isinstance(named, dict):
+        raise WrongUse(f"The kwargs of '{name}' in {place} are {brief(named)}; they take a dict.")
+    own_id = item.get("id") if item.get("call_id") is None else item["call_id"]
+    if given is None or isinstance(given, dict):
+        return Part(number, "assistant", "call", {**(given or {}), **named}, name, (), own_id)
+    args = tuple(given) if isinstance(given, (list, tuple)) else (given,)
+    return Part(number, "assistant", "call", named or given, name, args, own_id)
+
+
+def _read_arguments(text: str, place: str, name: str) -> Any:
+    """Return what a provider's arguments say; they are JSON text, and empty for a tool that takes none."""
+    try:
+        return json.loads(text) if text.strip() else {}
+    except (ValueError, RecursionError) as error:
+        raise WrongUse(f"The arguments of '{name}' in {place} are no JSON ({error}): {brief(text)}.") from None
+
+
+def _result_in(item: dict[str, Any], number: int) -> Part:
+    value = next((item[key] for key in ("tool_output", "output", "content", "result") if item.get(key) is not None), "")
+    blocks = [_plain(block) for block in value] if isinstance(value, list) else []
+    texts = [block["text"] for block in blocks if isinstance(block, dict) and isinstance(block.get("text"), str)]
+    if texts and len(texts) == len(blocks):
+        value = "".join(texts)
+    name = next((item[key] for key in ("name", "tool_name") if isinstance(item.get(key), str)), None)
+    return Part(number, "tool", "result", value, name, (), next(filter(None, map(item.get, _RESULT_IDS)), None))
+
+
+def check_tool_name(name: Any) -> str:
+    """Return the name of a tool; raises WrongUse for what can be none."""
+    if not check_text(name, "tool name"):
+        raise WrongUse("The tool name is empty; name the tool.")
+    return str(name)
+
+
+def assert_tool_called(
+    trace: Any, name: str, args: Sequence[Any] | None = None, kwargs: dict[str, Any] | None = None
+) -> float:
+    """Assert that a tool was called, with these arguments if given; returns 1.0.
+
+    `args` are the first positional arguments; `kwargs` are among the named ones, which is where the arguments that
+    models give stand. Errors: WrongUse.
+
+    >>> assert_tool_called([{"name": "search", "args": {"query": "refund", "limit": 5}}], "search", kwargs={"limit": 5})
+    1.0
+    """
+    if isinstance(args, (str, bytes)) or not isinstance(args, Sequence | None) or not isinstance(kwargs, dict | None):
+        raise WrongUse(f"args are {brief(args)} and kwargs {brief(kwargs)}; they take a list and a dict.")
+    check_tool_name(name)
+    calls = tool_calls_of(trace)
+    named = [call for call in calls if call.name == name]
+    passed = any(_agrees(call, args or (), kwargs or {}) for call in named)
+    expected = {"name": name, "args": args and list(args), "kwargs": kwargs}
+    expected = {key: value for key, value in expected.items() if value is not None}
+    shown = [show_call(call) for call in named or calls]
+    reason = f"'{name}' was called" if passed else f"'{name}' was called, but with {brief(shown)}"
+    reason = reason if named else f"'{name}' was not called; {_called(calls)}"
+    return record_check("tool_called", float(passed), passed, expected, shown, reason)
+
+
+def _agrees(call: Part, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
+    named = call.value if isinstance(call.value, dict) else {}
+    first = list(call.args[: len(args)]) == list(args)
+    return first and all(key in named and bool(named[key] == value) for key, value in kwargs.items())
+
+
+def _called(calls: list[Part]) -> str:
+    return f"called were {brief([call.name for call in calls])}" if calls else "no tool was"
+
+
+def assert_tool_sequence(trace: Any, expected_sequence: Sequence[str]) -> float:
+    """Assert that tools were called in an order, others in between allowed; returns the share found in that order.
+
+    Errors: WrongUse.
+
+    >>> assert_tool_sequence([{"name": "search"}, {"name": "read"}, {"name": "answer"}], ["search", "answer"])
+    1.0
+    """
+    if isinstance(expected_sequence, str) or not isinstance(expected_sequence, Iterable):
+        raise WrongUse(f"The expected sequence is {brief(expected_sequence)}; it takes a list of tool names.")
+    wanted = [check_tool_name(name) for name in expected_sequence]
+    calls = tool_calls_of(trace)
+    names = [call.name or "" for call in calls]
+    common = common_length(names, wanted)
+    score = common / len(wanted) if wanted else 1.0
+    reason = f"{common} of {len(wanted)} in this order; {_called(calls)}"
+    return record_check("tool_sequence", score, common == len(wanted), wanted, names, reason)
+
+
+def assert_no_tool_called(trace: Any, name: str) -> float:
+    """Assert that a tool was not called; returns 1.0. Errors: WrongUse.
+
+    >>> assert_no_tool_called([{"name": "search", "args": {"query": "refund"}}], "delete")
+    1.0
+    """
+    check_tool_name(name)
+    named = [show_call(call) for call in tool_calls_of(trace) if call.name == name]
+    reason = f"'{name}' was called {len(named)} times: {brief(named)}" if named else f"'{name}' was not called"
+    return record_check("no_tool_called", float(not named), not named, f"no call of {name}", named, reason)
 
 
 # ======================================================================================

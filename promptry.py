@@ -8,8 +8,8 @@ Floors, from the ground up; each section uses only sections above it:
     STORE    TABLES · MIGRATIONS · STORE · ROWS
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
-    EVALS    STATISTICS · HELPERS · ASSERTIONS · TEXTS · TOOLS · SUITES · SPOOLS · RUNS · RUNNER · COMPARISON ·
-             INTERPRETERS
+    EVALS    STATISTICS · HELPERS · ASSERTIONS · TEXTS · TOOLS · TRAJECTORIES · SUITES · SPOOLS · RUNS · RUNNER ·
+             COMPARISON · INTERPRETERS
     FACES    REPORTS · READS · CLI · EDITS · DEMO
     ROOF     MAIN
     CELLAR   EMBEDDED
@@ -141,6 +141,17 @@ __all__ = [
     "assert_no_tool_called",
     "assert_tool_called",
     "assert_tool_sequence",
+    # TRAJECTORIES
+    "Trajectory",
+    "TrajectoryDiff",
+    "TrajectoryStep",
+    "analyze_trajectory",
+    "assert_final_answer_present",
+    "assert_no_redundant_tool_calls",
+    "assert_tool_input_matches",
+    "assert_trajectory_max_steps",
+    "diff_trajectories",
+    "format_trajectory_diff",
     # SUITES
     "case",
     "suite",
@@ -6284,14 +6295,37 @@ def assert_matches(text: str, pattern: str, fullmatch: bool = True) -> float:
     A pattern that has found no answer after a second is an error of the case, not a failure. Errors: WrongUse,
     HelperMissing.
     """
-    matched = match_pattern(check_text(pattern, "pattern"), check_text(text).strip(), fullmatch)
+    matched = find_pattern(check_text(pattern, "pattern"), check_text(text).strip(), fullmatch)
+    reason = "matches" if matched else f"{brief(text)} does not match {brief(pattern)}"
+    return record_check("matches", float(matched), matched, pattern, text, reason)
+
+
+def find_pattern(pattern: str, text: str, whole: bool) -> bool:
+    """Tell whether a pattern matches a text, as match_pattern does; no answer in time is WrongUse."""
+    matched = match_pattern(pattern, text, whole)
     if matched is None:
         raise WrongUse(
             f"The pattern {brief(pattern)} found no answer in {PATTERN_TIMEOUT_S:g} s.",
             "Write it without nested repeats.",
         )
-    reason = "matches" if matched else f"{brief(text)} does not match {brief(pattern)}"
-    return record_check("matches", float(matched), matched, pattern, text, reason)
+    return matched
+
+
+def ask_predicate(predicate: Callable[[Any], Any], value: Any) -> tuple[Any, str]:
+    """Return what a predicate answers, and the reason of the AssertionError it raised, or an empty text.
+
+    The checks that it makes are not recorded. Errors: WrongUse for an async one; what else it raises goes on.
+    """
+    with opened_collection():
+        try:
+            answer = predicate(value)
+        except AssertionError as error:
+            return None, str(error) or "it raised AssertionError"
+    if inspect.isawaitable(answer):
+        if inspect.iscoroutine(answer):
+            answer.close()
+        raise WrongUse(f"The predicate {brief(predicate)} is async; it takes a function that answers at once.")
+    return answer, ""
 
 
 def assert_json_valid(text: str) -> float:
@@ -6750,6 +6784,353 @@ def assert_no_tool_called(trace: Any, name: str) -> float:
     named = [show_call(call) for call in tool_calls_of(trace) if call.name == name]
     reason = f"'{name}' was called {len(named)} times: {brief(named)}" if named else f"'{name}' was not called"
     return record_check("no_tool_called", float(not named), not named, f"no call of {name}", named, reason)
+
+
+# ======================================================================================
+# === TRAJECTORIES: the steps that an agent took: read from messages, counted, compared, asserted
+# ======================================================================================
+# Uses: ERRORS, ROWS, ASSERTIONS, TEXTS, TOOLS.
+# Public: Trajectory, TrajectoryStep, TrajectoryDiff, analyze_trajectory, diff_trajectories, format_trajectory_diff,
+#   assert_trajectory_max_steps, assert_no_redundant_tool_calls, assert_tool_input_matches,
+#   assert_final_answer_present.
+#
+# A message that says something and calls two tools is three steps. What a system message says is no step: the agent
+# did not take it.
+
+STEP_ROLES = ("user", "assistant", "tool_call", "tool_result")
+_STEP_ALIASES = {"name": "tool_name", "tool": "tool_name", "input": "tool_input", "args": "tool_input"}
+_STEP_ALIASES |= {"arguments": "tool_input", "output": "tool_output", "result": "tool_output"}
+
+
+class _StepFields(NamedTuple):
+    index: int  # type: ignore[assignment]
+    role: str
+    content: str | None = None
+    tool_name: str | None = None
+    tool_input: Any = None
+    tool_output: Any = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    duration_ms: float | None = None
+    metadata: Any = None
+
+
+class TrajectoryStep(_StepFields):
+    """One step: what a user or assistant said, a tool_call, or a tool_result; tokens that nobody counted are None."""
+
+    __slots__ = ()
+
+    def __new__(cls, *values: Any, **named: Any) -> TrajectoryStep:
+        step = super().__new__(cls, *values, **named)
+        return step._replace(metadata={}) if step.metadata is None else step
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the keys of the JSON form."""
+        return self._asdict()
+
+
+class Trajectory(NamedTuple):
+    """The steps that an agent took for a task, and its final answer."""
+
+    steps: list[TrajectoryStep]
+    task: str | None = None
+    final_answer: Any = None
+
+    @classmethod
+    def from_dicts(
+        cls, steps: Iterable[dict[str, Any]], task: str | None = None, final_answer: Any = None
+    ) -> Trajectory:
+        """Return the trajectory of dicts with the fields of a step; what else stands in them is metadata.
+
+        `name`, `input` and `output` do for `tool_name`, `tool_input` and `tool_output`. Errors: WrongUse.
+        """
+        if isinstance(steps, (str, dict)) or not isinstance(steps, Iterable):
+            raise WrongUse(f"The steps are {brief(steps)}; they take a list of dicts.")
+        return cls._ended([_step_of(step, number) for number, step in enumerate(steps)], task, final_answer)
+
+    @classmethod
+    def from_openai(cls, messages: Any, task: str | None = None, final_answer: Any = None) -> Trajectory:
+        """Return the trajectory of messages, or items of the Responses API, as dicts or objects. Errors: WrongUse.
+
+        A text that comes last is the final answer, unless another is given.
+        """
+        return cls._ended(_steps_in(messages), task, final_answer)
+
+    @classmethod
+    def from_anthropic(cls, messages: Any, task: str | None = None, final_answer: Any = None) -> Trajectory:
+        """Return the trajectory of messages, as dicts or objects; see from_openai. Errors: WrongUse."""
+        return cls._ended(_steps_in(messages), task, final_answer)
+
+    @classmethod
+    def _ended(cls, steps: list[TrajectoryStep], task: str | None, final_answer: Any) -> Trajectory:
+        last = steps[-1] if steps else None
+        if final_answer is None and last is not None and last.role == "assistant" and (last.content or "").strip():
+            final_answer = last.content
+        return cls(steps, task, final_answer)
+
+    @property
+    def step_count(self) -> int:
+        """Return how many steps there are."""
+        return len(self.steps)
+
+    @property
+    def tool_calls(self) -> list[TrajectoryStep]:
+        """Return the steps that call a tool."""
+        return [step for step in self.steps if step.role == "tool_call"]
+
+    @property
+    def total_tokens_in(self) -> int:
+        """Return the sum of the input tokens that steps say; 0 where none does."""
+        return sum(step.tokens_in or 0 for step in self.steps)
+
+    @property
+    def total_tokens_out(self) -> int:
+        """Return the sum of the output tokens that steps say; 0 where none does."""
+        return sum(step.tokens_out or 0 for step in self.steps)
+
+    @property
+    def total_duration_ms(self) -> float:
+        """Return the sum of the durations that steps say; 0 where none does."""
+        return sum(step.duration_ms or 0 for step in self.steps)
+
+    def tool_name_sequence(self) -> list[str]:
+        """Return the names of the tools in the order called."""
+        return [step.tool_name or "" for step in self.tool_calls]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the keys of the JSON form."""
+        return {**self._asdict(), "steps": [step.to_dict() for step in self.steps]}
+
+
+def _step_of(given: Any, number: int) -> TrajectoryStep:
+    """Return the step that a dict describes."""
+    if isinstance(given, TrajectoryStep):
+        return given
+    if not isinstance(given, dict):
+        raise WrongUse(f"steps[{number}] is {brief(given)}; it takes a dict.")
+    fields: dict[str, Any] = {"index": number}
+    more: dict[Any, Any] = {}
+    for key, value in given.items():
+        field = _STEP_ALIASES.get(key, key)
+        is_second = field != key and given.get(field) is not None
+        if is_second or field not in TrajectoryStep._fields:
+            more[key] = value
+        else:
+            fields[field] = value
+    _check_fields(fields, f"steps[{number}]")
+    return TrajectoryStep(**{**fields, "metadata": {**more, **(fields.get("metadata") or {})}})
+
+
+def _check_fields(fields: dict[str, Any], place: str) -> None:
+    """Raise WrongUse if the fields of a step have values that cannot be meant."""
+    if fields.get("role") not in STEP_ROLES:
+        raise WrongUse(f"{place} has the role {brief(fields.get('role'))}; it takes {', '.join(STEP_ROLES)}.")
+    for field in ("content", "tool_name"):
+        if not isinstance(fields.get(field), str | None):
+            raise WrongUse(f"{place} has the {field} {brief(fields[field])}; it takes text.")
+    if fields["role"] == "tool_call" and not fields.get("tool_name"):
+        raise WrongUse(f"{place} is a tool call without a tool_name.")
+    if not isinstance(fields.get("metadata"), dict | None):
+        raise WrongUse(f"{place} has the metadata {brief(fields['metadata'])}; they take a dict.")
+    for field in ("index", "tokens_in", "tokens_out", "duration_ms"):
+        value = 0 if fields.get(field) is None else fields[field]
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+            raise WrongUse(f"{place} has {field} {brief(value)}; it takes a number, 0 or more.")
+
+
+def _steps_in(messages: Any) -> list[TrajectoryStep]:
+    """Return the steps in the messages of a provider."""
+    steps: list[TrajectoryStep] = []
+    for part in parts_of(messages, "messages"):
+        index, more = len(steps), {"metadata": {} if part.id is None else {"id": part.id}}
+        if part.kind == "call":
+            steps.append(TrajectoryStep(index, "tool_call", None, part.name, part.value, **more))
+        elif part.kind == "result":
+            text = part.value if isinstance(part.value, str) else None
+            steps.append(TrajectoryStep(index, "tool_result", text, part.name, None, part.value, **more))
+        elif part.role in {"user", "assistant"}:
+            steps.append(TrajectoryStep(index, part.role, part.value, **more))
+        elif part.role not in {"system", "developer"}:
+            raise WrongUse(f"messages[{part.message}] has the role {part.role!r}; it takes user, assistant or tool.")
+    return steps
+
+
+def _check_trajectory(given: Any) -> Trajectory:
+    if not isinstance(given, Trajectory):
+        raise WrongUse(
+            f"The trajectory is {brief(given)}.", "Trajectory.from_openai(messages), or its like, makes one."
+        )
+    return given
+
+
+def _redundant_calls(trajectory: Trajectory) -> list[TrajectoryStep]:
+    """Return the calls that repeat the call before them, with no word of the user in between."""
+    found, before = [], None
+    for step in trajectory.steps:
+        if step.role == "tool_call":
+            if before and (before.tool_name, before.tool_input) == (step.tool_name, step.tool_input):
+                found.append(step)
+            before = step
+        elif step.role == "user":
+            before = None
+    return found
+
+
+def analyze_trajectory(trajectory: Trajectory) -> dict[str, Any]:
+    """Return the figures of a trajectory.
+
+    Shape: step_count, role_counts and tool_counts {name: n}, tool_call_total, unique_tools (how many),
+    total_tokens_in, total_tokens_out, total_duration_ms, consecutive_duplicate_calls, has_final_answer.
+    """
+    found = _check_trajectory(trajectory)
+    tools = Counter(found.tool_name_sequence())
+    return {
+        "step_count": found.step_count,
+        "role_counts": dict(Counter(step.role for step in found.steps)),
+        "tool_counts": dict(tools),
+        "tool_call_total": tools.total(),
+        "unique_tools": len(tools),
+        "total_tokens_in": found.total_tokens_in,
+        "total_tokens_out": found.total_tokens_out,
+        "total_duration_ms": found.total_duration_ms,
+        "consecutive_duplicate_calls": len(_redundant_calls(found)),
+        "has_final_answer": _has_answer(found),
+    }
+
+
+class TrajectoryDiff(NamedTuple):
+    """How a trajectory differs from a baseline: tools called more and less often, their order, and differences."""
+
+    tools_added: list[str]
+    tools_removed: list[str]
+    reordered: bool
+    baseline_tools: list[str]
+    candidate_tools: list[str]
+    step_delta: int
+    tokens_in_delta: int
+    tokens_out_delta: int
+    duration_ms_delta: float
+    answer_changed: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the keys of the JSON form."""
+        return self._asdict()
+
+
+def diff_trajectories(baseline: Trajectory, candidate: Trajectory) -> TrajectoryDiff:
+    """Return what a candidate does otherwise than a baseline; a tool counts as often as it is called.
+
+    It is reordered if the calls that both make do not come in one order.
+    """
+    old, new = _check_trajectory(baseline), _check_trajectory(candidate)
+    before, after = old.tool_name_sequence(), new.tool_name_sequence()
+    shared = Counter(before) & Counter(after)
+    return TrajectoryDiff(
+        tools_added=list((Counter(after) - shared).elements()),
+        tools_removed=list((Counter(before) - shared).elements()),
+        reordered=common_length(before, after) < shared.total(),
+        baseline_tools=before,
+        candidate_tools=after,
+        step_delta=new.step_count - old.step_count,
+        tokens_in_delta=new.total_tokens_in - old.total_tokens_in,
+        tokens_out_delta=new.total_tokens_out - old.total_tokens_out,
+        duration_ms_delta=new.total_duration_ms - old.total_duration_ms,
+        answer_changed=bool(old.final_answer != new.final_answer),
+    )
+
+
+def format_trajectory_diff(diff: TrajectoryDiff) -> str:
+    """Return a difference as text, a line for each thing that changed."""
+    lines = [f"+ {name} ({count})" for name, count in Counter(diff.tools_added).items()]
+    lines += [f"- {name} ({count})" for name, count in Counter(diff.tools_removed).items()]
+    if diff.reordered:
+        lines.append(f"order: {', '.join(diff.baseline_tools)} -> {', '.join(diff.candidate_tools)}")
+    deltas = {"steps": diff.step_delta, "tokens in": diff.tokens_in_delta, "tokens out": diff.tokens_out_delta}
+    lines += [f"{what}: {delta:+,}" for what, delta in deltas.items() if delta]
+    if diff.duration_ms_delta:
+        lines.append(f"duration: {diff.duration_ms_delta:+,.0f} ms")
+    if diff.answer_changed:
+        lines.append("the final answer differs")
+    return "\n".join(lines or ["the same tools in the same order, and the same figures"])
+
+
+def _has_answer(trajectory: Trajectory) -> bool:
+    answer = trajectory.final_answer
+    return bool(answer.strip()) if isinstance(answer, str) else answer is not None
+
+
+def assert_trajectory_max_steps(trajectory: Trajectory, max_steps: int) -> float:
+    """Assert that a trajectory has so many steps at most, of all roles; returns 1.0. Errors: WrongUse.
+
+    >>> assert_trajectory_max_steps(Trajectory.from_openai([{"role": "user", "content": "Hi"}]), 3)
+    1.0
+    """
+    if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 0:
+        raise WrongUse(f"max_steps is {brief(max_steps)}; it takes a whole number, 0 or more.")
+    count = _check_trajectory(trajectory).step_count
+    passed = count <= max_steps
+    reason = f"{count:,} steps; max_steps {max_steps:,}"
+    return record_check("trajectory_max_steps", float(passed), passed, max_steps, count, reason)
+
+
+def assert_no_redundant_tool_calls(trajectory: Trajectory) -> float:
+    """Assert that no tool call repeats the call before it, with the same input; returns 1.0.
+
+    A word of the user in between makes it a new question. Errors: WrongUse.
+
+    >>> assert_no_redundant_tool_calls(Trajectory.from_dicts([{"role": "tool_call", "tool_name": "search"}]))
+    1.0
+    """
+    repeated = _redundant_calls(_check_trajectory(trajectory))
+    shown = [{"index": step.index, "name": step.tool_name, "input": step.tool_input} for step in repeated]
+    reason = f"{len(shown)} calls repeat the one before: {brief(shown)}" if shown else "no call repeats the one before"
+    kind = "trajectory_no_redundant_calls"
+    return record_check(kind, float(not shown), not shown, "no call twice in a row", shown, reason)
+
+
+def assert_tool_input_matches(trajectory: Trajectory, tool_name: str, matcher: Any) -> float:
+    """Assert that a tool was called, once at least, with an input that matches; returns 1.0.
+
+    A dict matches if the input holds its items, a function if its answer is true and it raises no AssertionError, a
+    text as a regular expression that is found in the input's JSON. Errors: WrongUse, HelperMissing.
+
+    >>> call = {"role": "tool_call", "tool_name": "search", "tool_input": {"query": "refund", "limit": 5}}
+    >>> assert_tool_input_matches(Trajectory.from_dicts([call]), "search", {"limit": 5})
+    1.0
+    """
+    if not isinstance(matcher, (dict, str)) and not callable(matcher):
+        raise WrongUse(f"The matcher is {brief(matcher)}; it takes a dict, a function or a regular expression.")
+    check_tool_name(tool_name)
+    inputs = [step.tool_input for step in _check_trajectory(trajectory).tool_calls if step.tool_name == tool_name]
+    passed = any(_input_matches(given, matcher) for given in inputs)
+    expected = matcher if isinstance(matcher, (dict, str)) else getattr(matcher, "__name__", repr(matcher))
+    reason = f"of {len(inputs)} inputs of '{tool_name}' none matches {brief(expected)}: {brief(inputs)}"
+    reason = reason if inputs else f"'{tool_name}' was not called; called were {brief(trajectory.tool_name_sequence())}"
+    reason = "an input matches" if passed else reason
+    return record_check("tool_input_matches", float(passed), passed, expected, inputs, reason, tool=tool_name)
+
+
+def _input_matches(given: Any, matcher: Any) -> bool:
+    if isinstance(matcher, dict):
+        held = given if isinstance(given, dict) else {}
+        return all(key in held and bool(held[key] == value) for key, value in matcher.items())
+    if isinstance(matcher, str):
+        return find_pattern(matcher, json.dumps(plain_json(given), ensure_ascii=False), whole=False)
+    answer, fault = ask_predicate(matcher, given)
+    return not fault and bool(answer)
+
+
+def assert_final_answer_present(trajectory: Trajectory) -> float:
+    """Assert that a trajectory has a final answer that is not blank; returns 1.0. Errors: WrongUse.
+
+    >>> assert_final_answer_present(Trajectory([], final_answer="42"))
+    1.0
+    """
+    passed = _has_answer(_check_trajectory(trajectory))
+    reason = "there is a final answer" if passed else f"the final answer is {brief(trajectory.final_answer)}"
+    return record_check(
+        "trajectory_final_answer", float(passed), passed, "a final answer", trajectory.final_answer, reason
+    )
 
 
 # ======================================================================================

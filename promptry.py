@@ -8,8 +8,8 @@ Floors, from the ground up; each section uses only sections above it:
     STORE    TABLES · MIGRATIONS · STORE · ROWS
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
-    EVALS    STATISTICS · HELPERS · ASSERTIONS · TEXTS · TOOLS · TRAJECTORIES · SUITES · SPOOLS · RUNS · RUNNER ·
-             COMPARISON · INTERPRETERS
+    EVALS    STATISTICS · HELPERS · ASSERTIONS · TEXTS · TOOLS · TRAJECTORIES · CONVERSATIONS · SUITES · SPOOLS · RUNS ·
+             RUNNER · COMPARISON · INTERPRETERS
     FACES    REPORTS · READS · CLI · EDITS · DEMO
     ROOF     MAIN
     CELLAR   EMBEDDED
@@ -152,6 +152,12 @@ __all__ = [
     "assert_trajectory_max_steps",
     "diff_trajectories",
     "format_trajectory_diff",
+    # CONVERSATIONS
+    "Conversation",
+    "Turn",
+    "assert_all_assistant_turns",
+    "assert_any_assistant_turn",
+    "assert_conversation_length",
     # SUITES
     "case",
     "suite",
@@ -6590,7 +6596,7 @@ def _items_of(trace: Any, what: str) -> list[Any]:
     if isinstance(plain, dict):
         return [plain]
     if isinstance(trace, (str, bytes)) or not isinstance(trace, Iterable):
-        raise WrongUse(f"The {what} is {brief(trace)}; it takes a list of steps, messages, tool calls or blocks.")
+        raise WrongUse(f"{what} is {brief(trace)}; it takes a list of steps, messages, tool calls or blocks.")
     return list(trace)
 
 
@@ -6689,7 +6695,7 @@ def _call_in(item: dict[str, Any], place: str, number: int) -> Part:
     if not isinstance(named, dict):
         raise WrongUse(f"The kwargs of '{name}' in {place} are {brief(named)}; they take a dict.")
     own_id = item.get("id") if item.get("call_id") is None else item["call_id"]
-    if given is None or isinstance(given, dict):
+    if given in (None, [], ()) or isinstance(given, dict):
         return Part(number, "assistant", "call", {**(given or {}), **named}, name, (), own_id)
     args = tuple(given) if isinstance(given, (list, tuple)) else (given,)
     return Part(number, "assistant", "call", named or given, name, args, own_id)
@@ -6799,7 +6805,13 @@ def assert_no_tool_called(trace: Any, name: str) -> float:
 
 STEP_ROLES = ("user", "assistant", "tool_call", "tool_result")
 _STEP_ALIASES = {"name": "tool_name", "tool": "tool_name", "input": "tool_input", "args": "tool_input"}
-_STEP_ALIASES |= {"arguments": "tool_input", "output": "tool_output", "result": "tool_output"}
+_STEP_ALIASES |= {
+    "arguments": "tool_input",
+    "kwargs": "tool_input",
+    "type": "role",
+    "output": "tool_output",
+    "result": "tool_output",
+}
 
 
 class _StepFields(NamedTuple):
@@ -6809,14 +6821,14 @@ class _StepFields(NamedTuple):
     tool_name: str | None = None
     tool_input: Any = None
     tool_output: Any = None
-    tokens_in: int | None = None
-    tokens_out: int | None = None
-    duration_ms: float | None = None
+    tokens_in: int = 0
+    tokens_out: int = 0
+    duration_ms: float = 0.0
     metadata: Any = None
 
 
 class TrajectoryStep(_StepFields):
-    """One step: what a user or assistant said, a tool_call, or a tool_result; tokens that nobody counted are None."""
+    """One step: what a user or assistant said, a tool_call, or a tool_result; tokens that nobody counted are 0."""
 
     __slots__ = ()
 
@@ -6854,19 +6866,16 @@ class Trajectory(NamedTuple):
 
         A text that comes last is the final answer, unless another is given.
         """
-        return cls._ended(_steps_in(messages), task, final_answer)
+        return cls._ended(_steps_in(messages, "tool_call_id"), task, final_answer)
 
     @classmethod
     def from_anthropic(cls, messages: Any, task: str | None = None, final_answer: Any = None) -> Trajectory:
         """Return the trajectory of messages, as dicts or objects; see from_openai. Errors: WrongUse."""
-        return cls._ended(_steps_in(messages), task, final_answer)
+        return cls._ended(_steps_in(messages, "tool_use_id"), task, final_answer)
 
     @classmethod
     def _ended(cls, steps: list[TrajectoryStep], task: str | None, final_answer: Any) -> Trajectory:
-        last = steps[-1] if steps else None
-        if final_answer is None and last is not None and last.role == "assistant" and (last.content or "").strip():
-            final_answer = last.content
-        return cls(steps, task, final_answer)
+        return cls(steps, task, _last_answer(steps) if final_answer is None else final_answer)
 
     @property
     def step_count(self) -> int:
@@ -6874,32 +6883,46 @@ class Trajectory(NamedTuple):
         return len(self.steps)
 
     @property
-    def tool_calls(self) -> list[TrajectoryStep]:
-        """Return the steps that call a tool."""
-        return [step for step in self.steps if step.role == "tool_call"]
+    def tool_calls(self) -> list[dict[str, Any]]:
+        """Return the tool calls as a trace: {name, args, kwargs}."""
+        return [show_step(step) for step in self.steps if step.role == "tool_call"]
 
     @property
     def total_tokens_in(self) -> int:
         """Return the sum of the input tokens that steps say; 0 where none does."""
-        return sum(step.tokens_in or 0 for step in self.steps)
+        return sum(step.tokens_in for step in self.steps)
 
     @property
     def total_tokens_out(self) -> int:
         """Return the sum of the output tokens that steps say; 0 where none does."""
-        return sum(step.tokens_out or 0 for step in self.steps)
+        return sum(step.tokens_out for step in self.steps)
 
     @property
     def total_duration_ms(self) -> float:
         """Return the sum of the durations that steps say; 0 where none does."""
-        return sum(step.duration_ms or 0 for step in self.steps)
+        return sum(step.duration_ms for step in self.steps)
 
     def tool_name_sequence(self) -> list[str]:
         """Return the names of the tools in the order called."""
-        return [step.tool_name or "" for step in self.tool_calls]
+        return [step.tool_name or "" for step in self.steps if step.role == "tool_call"]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the keys of the JSON form."""
         return {**self._asdict(), "steps": [step.to_dict() for step in self.steps]}
+
+
+def show_step(step: TrajectoryStep) -> dict[str, Any]:
+    """Return a tool call as a step of a trace: {name, args, kwargs}."""
+    given = step.tool_input
+    if given is None or isinstance(given, dict):
+        return {"name": step.tool_name, "args": [], "kwargs": dict(given or {})}
+    return {"name": step.tool_name, "args": list(given) if isinstance(given, (list, tuple)) else [given], "kwargs": {}}
+
+
+def _last_answer(steps: list[TrajectoryStep]) -> str | None:
+    """Return the text of the assistant after which no tool was called, or None."""
+    last = next((step for step in reversed(steps) if step.role != "user"), None)
+    return last.content if last is not None and last.role == "assistant" and (last.content or "").strip() else None
 
 
 def _step_of(given: Any, number: int) -> TrajectoryStep:
@@ -6915,7 +6938,7 @@ def _step_of(given: Any, number: int) -> TrajectoryStep:
         is_second = field != key and given.get(field) is not None
         if is_second or field not in TrajectoryStep._fields:
             more[key] = value
-        else:
+        elif value is not None:
             fields[field] = value
     _check_fields(fields, f"steps[{number}]")
     return TrajectoryStep(**{**fields, "metadata": {**more, **(fields.get("metadata") or {})}})
@@ -6933,16 +6956,16 @@ def _check_fields(fields: dict[str, Any], place: str) -> None:
     if not isinstance(fields.get("metadata"), dict | None):
         raise WrongUse(f"{place} has the metadata {brief(fields['metadata'])}; they take a dict.")
     for field in ("index", "tokens_in", "tokens_out", "duration_ms"):
-        value = 0 if fields.get(field) is None else fields[field]
+        value = fields.get(field, 0)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
             raise WrongUse(f"{place} has {field} {brief(value)}; it takes a number, 0 or more.")
 
 
-def _steps_in(messages: Any) -> list[TrajectoryStep]:
-    """Return the steps in the messages of a provider."""
+def _steps_in(messages: Any, id_key: str) -> list[TrajectoryStep]:
+    """Return the steps in the messages of a provider; the ids of calls and results are metadata."""
     steps: list[TrajectoryStep] = []
     for part in parts_of(messages, "messages"):
-        index, more = len(steps), {"metadata": {} if part.id is None else {"id": part.id}}
+        index, more = len(steps), {"metadata": {} if part.id is None else {id_key: part.id}}
         if part.kind == "call":
             steps.append(TrajectoryStep(index, "tool_call", None, part.name, part.value, **more))
         elif part.kind == "result":
@@ -6963,13 +6986,14 @@ def _check_trajectory(given: Any) -> Trajectory:
     return given
 
 
-def _redundant_calls(trajectory: Trajectory) -> list[TrajectoryStep]:
-    """Return the calls that repeat the call before them, with no word of the user in between."""
-    found, before = [], None
+def _redundant_calls(trajectory: Trajectory) -> list[tuple[int, int, str]]:
+    """Return (index, index, tool) of calls that repeat the call before them, with no word of the user in between."""
+    found: list[tuple[int, int, str]] = []
+    before: TrajectoryStep | None = None
     for step in trajectory.steps:
         if step.role == "tool_call":
-            if before and (before.tool_name, before.tool_input) == (step.tool_name, step.tool_input):
-                found.append(step)
+            if before and show_step(before) == show_step(step):
+                found.append((before.index, step.index, step.tool_name or ""))
             before = step
         elif step.role == "user":
             before = None
@@ -6980,7 +7004,8 @@ def analyze_trajectory(trajectory: Trajectory) -> dict[str, Any]:
     """Return the figures of a trajectory.
 
     Shape: step_count, role_counts and tool_counts {name: n}, tool_call_total, unique_tools (how many),
-    total_tokens_in, total_tokens_out, total_duration_ms, consecutive_duplicate_calls, has_final_answer.
+    total_tokens_in, total_tokens_out, total_duration_ms, has_final_answer, and consecutive_duplicate_calls: the
+    (index, index, tool) of each call that repeats the one before.
     """
     found = _check_trajectory(trajectory)
     tools = Counter(found.tool_name_sequence())
@@ -6993,23 +7018,25 @@ def analyze_trajectory(trajectory: Trajectory) -> dict[str, Any]:
         "total_tokens_in": found.total_tokens_in,
         "total_tokens_out": found.total_tokens_out,
         "total_duration_ms": found.total_duration_ms,
-        "consecutive_duplicate_calls": len(_redundant_calls(found)),
-        "has_final_answer": _has_answer(found),
+        "consecutive_duplicate_calls": _redundant_calls(found),
+        "has_final_answer": _answer_of(found) is not None,
     }
 
 
 class TrajectoryDiff(NamedTuple):
-    """How a trajectory differs from a baseline: tools called more and less often, their order, and differences."""
+    """How a candidate differs from a baseline: calls added and removed, the order of the others, and figures."""
 
-    tools_added: list[str]
-    tools_removed: list[str]
+    baseline_step_count: int
+    candidate_step_count: int
+    baseline_tool_sequence: list[str]
+    candidate_tool_sequence: list[str]
+    added_tool_calls: list[str]
+    removed_tool_calls: list[str]
     reordered: bool
-    baseline_tools: list[str]
-    candidate_tools: list[str]
-    step_delta: int
+    step_count_delta: int
+    duration_ms_delta: float
     tokens_in_delta: int
     tokens_out_delta: int
-    duration_ms_delta: float
     answer_changed: bool
 
     def to_dict(self) -> dict[str, Any]:
@@ -7020,32 +7047,34 @@ class TrajectoryDiff(NamedTuple):
 def diff_trajectories(baseline: Trajectory, candidate: Trajectory) -> TrajectoryDiff:
     """Return what a candidate does otherwise than a baseline; a tool counts as often as it is called.
 
-    It is reordered if the calls that both make do not come in one order.
+    It is reordered if the calls that both make do not come in one order. Errors: WrongUse.
     """
     old, new = _check_trajectory(baseline), _check_trajectory(candidate)
     before, after = old.tool_name_sequence(), new.tool_name_sequence()
     shared = Counter(before) & Counter(after)
     return TrajectoryDiff(
-        tools_added=list((Counter(after) - shared).elements()),
-        tools_removed=list((Counter(before) - shared).elements()),
+        baseline_step_count=old.step_count,
+        candidate_step_count=new.step_count,
+        baseline_tool_sequence=before,
+        candidate_tool_sequence=after,
+        added_tool_calls=list((Counter(after) - shared).elements()),
+        removed_tool_calls=list((Counter(before) - shared).elements()),
         reordered=common_length(before, after) < shared.total(),
-        baseline_tools=before,
-        candidate_tools=after,
-        step_delta=new.step_count - old.step_count,
+        step_count_delta=new.step_count - old.step_count,
+        duration_ms_delta=new.total_duration_ms - old.total_duration_ms,
         tokens_in_delta=new.total_tokens_in - old.total_tokens_in,
         tokens_out_delta=new.total_tokens_out - old.total_tokens_out,
-        duration_ms_delta=new.total_duration_ms - old.total_duration_ms,
-        answer_changed=bool(old.final_answer != new.final_answer),
+        answer_changed=bool(_answer_of(old) != _answer_of(new)),
     )
 
 
 def format_trajectory_diff(diff: TrajectoryDiff) -> str:
     """Return a difference as text, a line for each thing that changed."""
-    lines = [f"+ {name} ({count})" for name, count in Counter(diff.tools_added).items()]
-    lines += [f"- {name} ({count})" for name, count in Counter(diff.tools_removed).items()]
+    lines = [f"+ {name} ({count})" for name, count in Counter(diff.added_tool_calls).items()]
+    lines += [f"- {name} ({count})" for name, count in Counter(diff.removed_tool_calls).items()]
     if diff.reordered:
-        lines.append(f"order: {', '.join(diff.baseline_tools)} -> {', '.join(diff.candidate_tools)}")
-    deltas = {"steps": diff.step_delta, "tokens in": diff.tokens_in_delta, "tokens out": diff.tokens_out_delta}
+        lines.append(f"order: {', '.join(diff.baseline_tool_sequence)} -> {', '.join(diff.candidate_tool_sequence)}")
+    deltas = {"steps": diff.step_count_delta, "tokens in": diff.tokens_in_delta, "tokens out": diff.tokens_out_delta}
     lines += [f"{what}: {delta:+,}" for what, delta in deltas.items() if delta]
     if diff.duration_ms_delta:
         lines.append(f"duration: {diff.duration_ms_delta:+,.0f} ms")
@@ -7054,9 +7083,10 @@ def format_trajectory_diff(diff: TrajectoryDiff) -> str:
     return "\n".join(lines or ["the same tools in the same order, and the same figures"])
 
 
-def _has_answer(trajectory: Trajectory) -> bool:
-    answer = trajectory.final_answer
-    return bool(answer.strip()) if isinstance(answer, str) else answer is not None
+def _answer_of(trajectory: Trajectory) -> Any:
+    """Return the final answer, as given or as the steps end, without white space around it; None if there is none."""
+    given = _last_answer(trajectory.steps) if trajectory.final_answer is None else trajectory.final_answer
+    return (given.strip() or None) if isinstance(given, str) else given
 
 
 def assert_trajectory_max_steps(trajectory: Trajectory, max_steps: int) -> float:
@@ -7081,8 +7111,8 @@ def assert_no_redundant_tool_calls(trajectory: Trajectory) -> float:
     >>> assert_no_redundant_tool_calls(Trajectory.from_dicts([{"role": "tool_call", "tool_name": "search"}]))
     1.0
     """
-    repeated = _redundant_calls(_check_trajectory(trajectory))
-    shown = [{"index": step.index, "name": step.tool_name, "input": step.tool_input} for step in repeated]
+    found = _redundant_calls(_check_trajectory(trajectory))
+    shown = [f"'{name}' in steps {before} and {again}" for before, again, name in found]
     reason = f"{len(shown)} calls repeat the one before: {brief(shown)}" if shown else "no call repeats the one before"
     kind = "trajectory_no_redundant_calls"
     return record_check(kind, float(not shown), not shown, "no call twice in a row", shown, reason)
@@ -7101,7 +7131,8 @@ def assert_tool_input_matches(trajectory: Trajectory, tool_name: str, matcher: A
     if not isinstance(matcher, (dict, str)) and not callable(matcher):
         raise WrongUse(f"The matcher is {brief(matcher)}; it takes a dict, a function or a regular expression.")
     check_tool_name(tool_name)
-    inputs = [step.tool_input for step in _check_trajectory(trajectory).tool_calls if step.tool_name == tool_name]
+    calls = [step for step in _check_trajectory(trajectory).steps if step.role == "tool_call"]
+    inputs = [step.tool_input for step in calls if step.tool_name == tool_name]
     passed = any(_input_matches(given, matcher) for given in inputs)
     expected = matcher if isinstance(matcher, (dict, str)) else getattr(matcher, "__name__", repr(matcher))
     reason = f"of {len(inputs)} inputs of '{tool_name}' none matches {brief(expected)}: {brief(inputs)}"
@@ -7116,21 +7147,216 @@ def _input_matches(given: Any, matcher: Any) -> bool:
         return all(key in held and bool(held[key] == value) for key, value in matcher.items())
     if isinstance(matcher, str):
         return find_pattern(matcher, json.dumps(plain_json(given), ensure_ascii=False), whole=False)
-    answer, fault = ask_predicate(matcher, given)
+    answer, fault = ask_predicate(matcher, {} if given is None else given)
     return not fault and bool(answer)
 
 
 def assert_final_answer_present(trajectory: Trajectory) -> float:
-    """Assert that a trajectory has a final answer that is not blank; returns 1.0. Errors: WrongUse.
+    """Assert that a trajectory has a final answer that is not blank; returns 1.0.
+
+    Without one given it is the text of the assistant after which no tool was called. Errors: WrongUse.
 
     >>> assert_final_answer_present(Trajectory([], final_answer="42"))
     1.0
     """
-    passed = _has_answer(_check_trajectory(trajectory))
-    reason = "there is a final answer" if passed else f"the final answer is {brief(trajectory.final_answer)}"
-    return record_check(
-        "trajectory_final_answer", float(passed), passed, "a final answer", trajectory.final_answer, reason
+    answer = _answer_of(_check_trajectory(trajectory))
+    passed = answer is not None
+    reason = "there is a final answer" if passed else f"no final answer after {len(trajectory.steps)} steps"
+    return record_check("trajectory_final_answer", float(passed), passed, "a final answer", answer, reason)
+
+
+# ======================================================================================
+# === CONVERSATIONS: what was said in turns, built by hand or read from messages, and asserted
+# ======================================================================================
+# Uses: ERRORS, ROWS, ASSERTIONS, TOOLS.
+# Public: Conversation, Turn, assert_conversation_length, assert_all_assistant_turns, assert_any_assistant_turn.
+#
+# A message is one turn, with the tools it called; each result of a tool is a turn of the role tool, also where it
+# comes in a message of the user, as Anthropic has it. Conversation is a class as it grows, turn by turn.
+
+
+class _TurnFields(NamedTuple):
+    role: str
+    content: str
+    tools: Any = None
+    metadata: Any = None
+
+
+class Turn(_TurnFields):
+    """One turn: who speaks, the text, the tools called in it as {name, input}, and metadata."""
+
+    __slots__ = ()
+
+    def __new__(cls, role: str, content: str, tools: Any = None, metadata: Any = None) -> Turn:
+        own = [] if tools is None else tools, {} if metadata is None else metadata
+        return super().__new__(cls, check_text(role, "role"), check_text(content, "content of a turn"), *own)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the keys of the JSON form."""
+        return self._asdict()
+
+
+class Conversation:
+    """A list of turns that grows."""
+
+    def __init__(self, turns: Iterable[Turn] = ()) -> None:
+        if isinstance(turns, (str, dict)) or not isinstance(turns, Iterable):
+            raise WrongUse(f"The turns are {brief(turns)}; they take a list of Turn.")
+        self.turns = list(turns)
+        for place, turn in enumerate(self.turns):
+            if not isinstance(turn, Turn):
+                hint = "Conversation.from_openai(messages), or its like, reads messages."
+                raise WrongUse(f"turns[{place}] is {brief(turn)}; it takes a Turn.", hint)
+
+    def add(self, role: str, content: str, **more: Any) -> Conversation:
+        """Add a turn, with tools or metadata, and return the conversation. Errors: WrongUse."""
+        if unknown := more.keys() - {"tools", "metadata"}:
+            raise WrongUse(f"A turn has no {min(unknown)}; it takes tools and metadata.")
+        self.turns.append(Turn(role, content, **more))
+        return self
+
+    def last(self, role: str | None = None) -> Turn | None:
+        """Return the last turn, or the last of a role; None if there is none."""
+        return next((turn for turn in reversed(self.turns) if role in {None, turn.role}), None)
+
+    def assistant_turns(self) -> list[Turn]:
+        """Return the turns of the assistant."""
+        return [turn for turn in self.turns if turn.role == "assistant"]
+
+    def user_turns(self) -> list[Turn]:
+        """Return the turns of the user."""
+        return [turn for turn in self.turns if turn.role == "user"]
+
+    @classmethod
+    def from_openai(cls, messages: Any) -> Conversation:
+        """Return the conversation in messages, or items of the Responses API, as dicts or objects. Errors: WrongUse."""
+        return cls(_turns_in(messages))
+
+    @classmethod
+    def from_anthropic(cls, messages: Any) -> Conversation:
+        """Return the conversation in messages, as dicts or objects. Errors: WrongUse."""
+        return cls(_turns_in(messages))
+
+    def __len__(self) -> int:
+        return len(self.turns)
+
+    def __iter__(self) -> Iterator[Turn]:
+        return iter(self.turns)
+
+    def __eq__(self, other: object) -> bool:
+        return self.turns == other.turns if isinstance(other, Conversation) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Conversation({self.turns!r})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the keys of the JSON form."""
+        return {"turns": [turn.to_dict() for turn in self.turns]}
+
+
+def _turns_in(messages: Any) -> list[Turn]:
+    """Return the turns in the messages of a provider."""
+    turns = []
+    for (_, role), several in itertools.groupby(parts_of(messages, "messages"), lambda part: (part.message, part.role)):
+        parts = list(several)
+        results = [part for part in parts if part.kind == "result"]
+        turns += [Turn(role, _text_in(part), [], {"tool": part.name, "id": part.id}) for part in results]
+        said = [part.value for part in parts if part.kind == "text"]
+        calls = [show_call(part) for part in parts if part.kind == "call"]
+        if said or calls:
+            turns.append(Turn(role, "\n".join(said), calls))
+    return turns
+
+
+def _text_in(result: Part) -> str:
+    return result.value if isinstance(result.value, str) else json.dumps(plain_json(result.value), ensure_ascii=False)
+
+
+def _check_conversation(given: Any) -> Conversation:
+    if not isinstance(given, Conversation):
+        hint = "Conversation.from_openai(messages), or its like, makes one."
+        raise WrongUse(f"The conversation is {brief(given)}.", hint)
+    return given
+
+
+def assert_conversation_length(
+    conversation: Conversation, min_turns: int | None = None, max_turns: int | None = None
+) -> float:
+    """Assert that a conversation has so many turns, of all roles, at least or at most or both; returns 1.0.
+
+    Errors: WrongUse.
+
+    >>> assert_conversation_length(Conversation().add("user", "Hi").add("assistant", "Hello"), max_turns=2)
+    1.0
+    """
+    for limit, what in ((min_turns, "min_turns"), (max_turns, "max_turns")):
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
+            raise WrongUse(f"{what} is {brief(limit)}; it takes a whole number, 0 or more.")
+    if min_turns is None and max_turns is None:
+        raise WrongUse("Neither min_turns nor max_turns is given; give one or both.")
+    count = len(_check_conversation(conversation))
+    passed = (min_turns or 0) <= count and (max_turns is None or count <= max_turns)
+    expected = {"min_turns": min_turns, "max_turns": max_turns}
+    reason = f"{count:,} turns; " + ", ".join(
+        f"{what} {limit}" for what, limit in expected.items() if limit is not None
     )
+    return record_check("conversation_length", float(passed), passed, expected, count, reason)
+
+
+def _fault_of(predicate: Callable[[str], Any], turn: Turn) -> str:
+    """Return why a predicate does not hold of a turn's text, or an empty text."""
+    answer, fault = ask_predicate(predicate, turn.content)
+    is_false = type(answer).__name__ in {"bool", "bool_"} and not answer  # numpy's bool is no bool
+    return fault or ("the predicate is False" if is_false else "")
+
+
+def _checked_turns(conversation: Any, predicate: Any) -> list[Turn]:
+    if not callable(predicate):
+        raise WrongUse(f"The predicate is {brief(predicate)}; it takes a function of a turn's text.")
+    return _check_conversation(conversation).assistant_turns()
+
+
+def assert_all_assistant_turns(conversation: Conversation, predicate: Callable[[str], Any]) -> float:
+    """Assert that a predicate holds for the text of every turn of the assistant; returns the share for which it does.
+
+    It fails by raising AssertionError, as the assertions do, or by returning False; all else it returns, None too, is
+    a yes. The checks it makes are not recorded. No turn of the assistant fails. Errors: WrongUse.
+
+    >>> talk = Conversation().add("user", "Hi").add("assistant", "Hello, how can I help?")
+    >>> assert_all_assistant_turns(talk, lambda text: assert_contains(text, "hello"))
+    1.0
+    """
+    turns = _checked_turns(conversation, predicate)
+    faults = [_fault_of(predicate, turn) for turn in turns]
+    failed = [f"turn {number} of {len(turns)}: {fault}" for number, fault in enumerate(faults, 1) if fault]
+    score = 1 - len(failed) / len(turns) if turns else 0.0
+    reason = f"fails in {len(failed)} turns; {brief(failed[0])}" if failed else f"holds in {len(turns)} turns"
+    reason = reason if turns else "the conversation has no turn of the assistant"
+    passed = bool(turns) and not failed
+    return record_check("all_assistant_turns", score, passed, _name_of(predicate), failed, reason)
+
+
+def assert_any_assistant_turn(conversation: Conversation, predicate: Callable[[str], Any]) -> float:
+    """Assert that a predicate holds for the text of a turn of the assistant at least; returns 1.0.
+
+    Turns after the first that holds are not asked; see assert_all_assistant_turns. Errors: WrongUse.
+
+    >>> talk = Conversation().add("assistant", "One moment.").add("assistant", "Your refund is on its way.")
+    >>> assert_any_assistant_turn(talk, lambda text: "refund" in text)
+    1.0
+    """
+    turns = _checked_turns(conversation, predicate)
+    found = next((number for number, turn in enumerate(turns, 1) if not _fault_of(predicate, turn)), None)
+    passed = found is not None
+    reason = f"holds in turn {found} of {len(turns)}" if passed else f"holds in none of {len(turns)} turns"
+    actual = [turn.content for turn in turns]
+    return record_check("any_assistant_turn", float(passed), passed, _name_of(predicate), actual, reason)
+
+
+def _name_of(predicate: Any) -> str:
+    return getattr(predicate, "__name__", None) or brief(predicate)
 
 
 # ======================================================================================

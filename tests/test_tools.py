@@ -187,10 +187,10 @@ ENDLESS["content"] = [ENDLESS]
 
 # A malformed trace, and what its message says.
 MALFORMED: list[tuple[Any, str]] = [
-    (None, "The trace is None"),
-    ("search", "The trace is 'search'"),
-    (b"search", "The trace is b'search'"),
-    (7, "The trace is 7"),
+    (None, "trace is None"),
+    ("search", "trace is 'search'"),
+    (b"search", "trace is b'search'"),
+    (7, "trace is 7"),
     (["search"], r"trace\[0\] is 'search'"),
     ([None], r"trace\[0\] is None"),
     ([{}], r"trace\[0\] is {}"),

@@ -110,9 +110,11 @@ def test_every_source_gives_the_same_steps(trajectory: Trajectory) -> None:
         (4, "assistant", "On the Rhine.", None, None),
     ]
     assert trajectory.steps[3].tool_output == "on the Rhine"
-    assert trajectory.steps[2].metadata == trajectory.steps[3].metadata == {"id": "c1"}
+    assert trajectory.steps[2].metadata == trajectory.steps[3].metadata
+    assert list(trajectory.steps[2].metadata.values()) == ["c1"]
     assert (trajectory.final_answer, trajectory.task, trajectory.step_count) == ("On the Rhine.", None, 5)
-    assert trajectory.tool_name_sequence() == ["search"] and trajectory.tool_calls == [trajectory.steps[2]]
+    assert trajectory.tool_name_sequence() == ["search"]
+    assert trajectory.tool_calls == [{"name": "search", "args": [], "kwargs": INPUT}]
 
 
 @pytest.mark.parametrize("make", [Trajectory.from_dicts, Trajectory.from_openai, Trajectory.from_anthropic])
@@ -128,7 +130,7 @@ def test_a_step_has_metadata_of_its_own() -> None:
     one, other = TrajectoryStep(0, "user"), TrajectoryStep(index=1, role="assistant", content="hi", metadata={"a": 1})
     one.metadata["b"] = 2
     assert TrajectoryStep(0, "user").metadata == {} and other.metadata == {"a": 1}
-    assert list(one.to_dict()) == list(TrajectoryStep._fields) and one.tokens_in is None
+    assert list(one.to_dict()) == list(TrajectoryStep._fields) and one.tokens_in == 0
 
 
 def test_what_is_no_field_of_a_step_is_kept_as_metadata() -> None:
@@ -139,6 +141,14 @@ def test_what_is_no_field_of_a_step_is_kept_as_metadata() -> None:
 def test_a_trajectory_is_a_trace_too() -> None:
     assert assert_tool_called(SOURCES["openai"], "search", kwargs={"limit": 5}) == 1.0
     assert assert_tool_called(SOURCES["dicts"].steps, "search") == 1.0
+    assert assert_tool_called(SOURCES["dicts"].tool_calls, "search", kwargs=INPUT) == 1.0
+    calls = [tool("a", [1, 2]), tool("b", "text"), tool("c")]
+    again = promptry.tool_calls_of(Trajectory.from_dicts(calls).tool_calls)
+    assert [(call.name, call.value, call.args) for call in again] == [
+        ("a", [1, 2], (1, 2)),
+        ("b", ["text"], ("text",)),
+        ("c", {}, ()),
+    ]
 
 
 def test_the_totals_are_of_what_the_steps_say() -> None:
@@ -158,7 +168,7 @@ def test_the_analysis_counts_steps_roles_and_tools() -> None:
         "total_tokens_in": 15,
         "total_tokens_out": 7,
         "total_duration_ms": 20.5,
-        "consecutive_duplicate_calls": 1,
+        "consecutive_duplicate_calls": [(5, 6, "a")],
         "has_final_answer": False,
     }
     assert analyze_trajectory(Trajectory([]))["tool_counts"] == {}
@@ -185,8 +195,12 @@ def test_a_diff_names_the_tools_added_removed_and_reordered(
 ) -> None:
     old, new = (Trajectory.from_dicts([tool(name) for name in names]) for names in (before, after))
     found = diff_trajectories(old, new)
-    assert ("".join(found.tools_added), "".join(found.tools_removed), found.reordered) == (added, removed, reordered)
-    assert (found.step_delta, found.answer_changed) == (len(after) - len(before), False)
+    assert ("".join(found.added_tool_calls), "".join(found.removed_tool_calls), found.reordered) == (
+        added,
+        removed,
+        reordered,
+    )
+    assert (found.step_count_delta, found.answer_changed) == (len(after) - len(before), False)
     json.dumps(found.to_dict())
 
 
@@ -229,6 +243,8 @@ def must_ask_little(given: dict[str, Any]) -> bool:
 
 
 ANSWERED = {"role": "tool_result", "tool_name": "a", "tool_output": "none"}
+SAID, THANKED = TrajectoryStep(0, "assistant", "I look."), TrajectoryStep(1, "user", "Thanks.")
+CALLED = TrajectoryStep(1, "tool_call", tool_name="search")
 LONG = Trajectory.from_dicts([tool("a", {"number": number}) for number in range(20_000)])
 
 # assertion, kind, trajectory, the other arguments, passed
@@ -273,6 +289,9 @@ TABLE: list[tuple[Callable[..., float], str, Trajectory, tuple[Any, ...], bool]]
     (assert_final_answer_present, "trajectory_final_answer", SOURCES["anthropic"], (), True),
     (assert_final_answer_present, "trajectory_final_answer", Trajectory([]), (), False),
     (assert_final_answer_present, "trajectory_final_answer", named(answer=" \n"), (), False),
+    (assert_final_answer_present, "trajectory_final_answer", Trajectory([SAID]), (), True),
+    (assert_final_answer_present, "trajectory_final_answer", Trajectory([SAID, THANKED]), (), True),
+    (assert_final_answer_present, "trajectory_final_answer", Trajectory([SAID, CALLED]), (), False),
     (assert_final_answer_present, "trajectory_final_answer", named(answer={"total": 0}), (), True),
     (assert_final_answer_present, "trajectory_final_answer", named(answer="日本"), (), True),
 ]
@@ -301,13 +320,13 @@ def test_each_assertion_scores_records_and_raises(row: tuple[Any, ...]) -> None:
         (lambda: Trajectory.from_dicts(None), "steps are None"),  # type: ignore[arg-type]
         (lambda: Trajectory.from_dicts([5]), r"steps\[0\] is 5"),  # type: ignore[list-item]
         (lambda: Trajectory.from_dicts([{"content": "a"}]), r"steps\[0\] has the role None"),
-        (lambda: Trajectory.from_dicts([{"role": "tool"}]), "it takes user, assistant, tool_call, tool_result"),
+        (lambda: Trajectory.from_dicts([{"type": "tool"}]), "it takes user, assistant, tool_call, tool_result"),
         (lambda: Trajectory.from_dicts([{"role": "tool_call"}]), r"steps\[0\] is a tool call without"),
         (lambda: Trajectory.from_dicts([{"role": "user", "content": 5}]), "has the content 5"),
         (lambda: Trajectory.from_dicts([{"role": "user", "metadata": 5}]), "has the metadata 5"),
         (lambda: Trajectory.from_dicts([{"role": "user", "tokens_in": "5"}]), "has tokens_in '5'"),
         (lambda: Trajectory.from_dicts([{"role": "user", "duration_ms": float("nan")}]), "has duration_ms nan"),
-        (lambda: Trajectory.from_openai("abc"), "The messages is 'abc'"),
+        (lambda: Trajectory.from_openai("abc"), "messages is 'abc'"),
         (lambda: Trajectory.from_openai([{"role": "user", "content": 5}]), r"messages\[0\]\.content is 5"),
         (lambda: Trajectory.from_openai([{"role": "bot", "content": "a"}]), r"messages\[0\] has the role 'bot'"),
         (lambda: Trajectory.from_anthropic([{"role": "user"}, {}]), r"messages\[1\] is {}"),

@@ -6246,7 +6246,10 @@ def _shortened(value: Any) -> Any:
 
 def brief(value: Any) -> str:
     """Return a value as a message shows it, 120 characters at most."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = f"a {type(value).__name__} nested too deep to show"
     return text if len(text) <= 120 else f"{text[:117]}..."
 
 

@@ -12,6 +12,8 @@ import anthropic.types
 import openai.types.chat
 import openai.types.responses
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import promptry
 from promptry import assert_no_tool_called, assert_tool_called, assert_tool_sequence, collect
@@ -233,6 +235,51 @@ def test_a_malformed_trace_is_a_wrong_use_that_names_the_place(
     with collect() as checks, pytest.raises(promptry.WrongUse, match=words) as caught:
         call(trace)
     assert checks == [] and len(str(caught.value)) < 1_000
+
+
+KEYS = ["type", "role", "name", "tool", "args", "arguments", "input", "kwargs", "content", "text", "output", "id"]
+KEYS += ["tool_calls", "function", "function_call", "choices", "message", "tools", "steps", "tool_call_id", "call_id"]
+WORDS = [
+    "function",
+    "function_call",
+    "tool_use",
+    "tool_result",
+    "text",
+    "message",
+    "assistant",
+    "user",
+    "tool",
+    "{}",
+    "",
+]
+leaves = st.one_of(st.none(), st.booleans(), st.integers(), st.sampled_from(WORDS), st.text(max_size=5))
+anything = st.recursive(
+    leaves,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(KEYS), inner, min_size=1, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(anything)
+def test_whatever_a_trace_is_it_is_read_or_refused(trace: Any) -> None:
+    for read in (promptry.parts_of, promptry.Trajectory.from_openai, promptry.Conversation.from_anthropic):
+        try:
+            found = read(trace)
+        except promptry.WrongUse as error:
+            assert len(str(error)) < 1_000
+        else:
+            json.loads(promptry.write_json(found))
+
+
+def test_a_trace_nested_without_end_is_refused() -> None:
+    deep: Any = "end"
+    for _ in range(100_000):
+        deep = {"role": "user", "content": [deep]}
+    with pytest.raises(promptry.WrongUse, match="nested too deep to show"):
+        promptry.tool_calls_of([deep])
 
 
 STEPS = [{"name": "search", "args": ["a", 2], "kwargs": {"deep": True}}, {"name": "read"}, {"name": "answer"}]

@@ -7003,14 +7003,14 @@ def _redundant_calls(trajectory: Trajectory) -> list[tuple[int, int, str]]:
     return found
 
 
-def analyze_trajectory(trajectory: Trajectory) -> dict[str, Any]:
+def analyze_trajectory(traj: Trajectory) -> dict[str, Any]:
     """Return the figures of a trajectory.
 
     Shape: step_count, role_counts and tool_counts {name: n}, tool_call_total, unique_tools (how many),
     total_tokens_in, total_tokens_out, total_duration_ms, has_final_answer, and consecutive_duplicate_calls: the
     (index, index, tool) of each call that repeats the one before.
     """
-    found = _check_trajectory(trajectory)
+    found = _check_trajectory(traj)
     tools = Counter(found.tool_name_sequence())
     return {
         "step_count": found.step_count,
@@ -7092,7 +7092,7 @@ def _answer_of(trajectory: Trajectory) -> Any:
     return (given.strip() or None) if isinstance(given, str) else given
 
 
-def assert_trajectory_max_steps(trajectory: Trajectory, max_steps: int) -> float:
+def assert_trajectory_max_steps(traj: Trajectory, max_steps: int) -> float:
     """Assert that a trajectory has so many steps at most, of all roles; returns 1.0. Errors: WrongUse.
 
     >>> assert_trajectory_max_steps(Trajectory.from_openai([{"role": "user", "content": "Hi"}]), 3)
@@ -7100,13 +7100,13 @@ def assert_trajectory_max_steps(trajectory: Trajectory, max_steps: int) -> float
     """
     if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 0:
         raise WrongUse(f"max_steps is {brief(max_steps)}; it takes a whole number, 0 or more.")
-    count = _check_trajectory(trajectory).step_count
+    count = _check_trajectory(traj).step_count
     passed = count <= max_steps
     reason = f"{count:,} steps; max_steps {max_steps:,}"
     return record_check("trajectory_max_steps", float(passed), passed, max_steps, count, reason)
 
 
-def assert_no_redundant_tool_calls(trajectory: Trajectory) -> float:
+def assert_no_redundant_tool_calls(traj: Trajectory) -> float:
     """Assert that no tool call repeats the call before it, with the same input; returns 1.0.
 
     A word of the user in between makes it a new question. Errors: WrongUse.
@@ -7114,14 +7114,14 @@ def assert_no_redundant_tool_calls(trajectory: Trajectory) -> float:
     >>> assert_no_redundant_tool_calls(Trajectory.from_dicts([{"role": "tool_call", "tool_name": "search"}]))
     1.0
     """
-    found = _redundant_calls(_check_trajectory(trajectory))
+    found = _redundant_calls(_check_trajectory(traj))
     shown = [f"'{name}' in steps {before} and {again}" for before, again, name in found]
     reason = f"{len(shown)} calls repeat the one before: {brief(shown)}" if shown else "no call repeats the one before"
     kind = "trajectory_no_redundant_calls"
     return record_check(kind, float(not shown), not shown, "no call twice in a row", shown, reason)
 
 
-def assert_tool_input_matches(trajectory: Trajectory, tool_name: str, matcher: Any) -> float:
+def assert_tool_input_matches(traj: Trajectory, tool_name: str, matcher: Any) -> float:
     """Assert that a tool was called, once at least, with an input that matches; returns 1.0.
 
     A dict matches if the input holds its items, a function if its answer is true and it raises no AssertionError, a
@@ -7134,12 +7134,12 @@ def assert_tool_input_matches(trajectory: Trajectory, tool_name: str, matcher: A
     if not isinstance(matcher, (dict, str)) and not callable(matcher):
         raise WrongUse(f"The matcher is {brief(matcher)}; it takes a dict, a function or a regular expression.")
     check_tool_name(tool_name)
-    calls = [step for step in _check_trajectory(trajectory).steps if step.role == "tool_call"]
+    calls = [step for step in _check_trajectory(traj).steps if step.role == "tool_call"]
     inputs = [step.tool_input for step in calls if step.tool_name == tool_name]
     passed = any(_input_matches(given, matcher) for given in inputs)
     expected = matcher if isinstance(matcher, (dict, str)) else getattr(matcher, "__name__", repr(matcher))
     reason = f"of {len(inputs)} inputs of '{tool_name}' none matches {brief(expected)}: {brief(inputs)}"
-    reason = reason if inputs else f"'{tool_name}' was not called; called were {brief(trajectory.tool_name_sequence())}"
+    reason = reason if inputs else f"'{tool_name}' was not called; called were {brief(traj.tool_name_sequence())}"
     reason = "an input matches" if passed else reason
     return record_check("tool_input_matches", float(passed), passed, expected, inputs, reason, tool=tool_name)
 
@@ -7154,7 +7154,7 @@ def _input_matches(given: Any, matcher: Any) -> bool:
     return not fault and bool(answer)
 
 
-def assert_final_answer_present(trajectory: Trajectory) -> float:
+def assert_final_answer_present(traj: Trajectory) -> float:
     """Assert that a trajectory has a final answer that is not blank; returns 1.0.
 
     Without one given it is the text of the assistant after which no tool was called. Errors: WrongUse.
@@ -7162,9 +7162,9 @@ def assert_final_answer_present(trajectory: Trajectory) -> float:
     >>> assert_final_answer_present(Trajectory([], final_answer="42"))
     1.0
     """
-    answer = _answer_of(_check_trajectory(trajectory))
+    answer = _answer_of(_check_trajectory(traj))
     passed = answer is not None
-    reason = "there is a final answer" if passed else f"no final answer after {len(trajectory.steps)} steps"
+    reason = "there is a final answer" if passed else f"no final answer after {len(traj.steps)} steps"
     return record_check("trajectory_final_answer", float(passed), passed, "a final answer", answer, reason)
 
 
@@ -7284,9 +7284,7 @@ def _check_conversation(given: Any) -> Conversation:
     return given
 
 
-def assert_conversation_length(
-    conversation: Conversation, min_turns: int | None = None, max_turns: int | None = None
-) -> float:
+def assert_conversation_length(conv: Conversation, min_turns: int | None = None, max_turns: int | None = None) -> float:
     """Assert that a conversation has so many turns, of all roles, at least or at most or both; returns 1.0.
 
     Errors: WrongUse.
@@ -7299,7 +7297,7 @@ def assert_conversation_length(
             raise WrongUse(f"{what} is {brief(limit)}; it takes a whole number, 0 or more.")
     if min_turns is None and max_turns is None:
         raise WrongUse("Neither min_turns nor max_turns is given; give one or both.")
-    count = len(_check_conversation(conversation))
+    count = len(_check_conversation(conv))
     passed = (min_turns or 0) <= count and (max_turns is None or count <= max_turns)
     expected = {"min_turns": min_turns, "max_turns": max_turns}
     reason = f"{count:,} turns; " + ", ".join(
@@ -7321,7 +7319,7 @@ def _checked_turns(conversation: Any, predicate: Any) -> list[Turn]:
     return _check_conversation(conversation).assistant_turns()
 
 
-def assert_all_assistant_turns(conversation: Conversation, predicate: Callable[[str], Any]) -> float:
+def assert_all_assistant_turns(conv: Conversation, predicate: Callable[[str], Any]) -> float:
     """Assert that a predicate holds for the text of every turn of the assistant; returns the share for which it does.
 
     It fails by raising AssertionError, as the assertions do, or by returning False; all else it returns, None too, is
@@ -7331,7 +7329,7 @@ def assert_all_assistant_turns(conversation: Conversation, predicate: Callable[[
     >>> assert_all_assistant_turns(talk, lambda text: assert_contains(text, "hello"))
     1.0
     """
-    turns = _checked_turns(conversation, predicate)
+    turns = _checked_turns(conv, predicate)
     faults = [_fault_of(predicate, turn) for turn in turns]
     failed = [f"turn {number} of {len(turns)}: {fault}" for number, fault in enumerate(faults, 1) if fault]
     score = 1 - len(failed) / len(turns) if turns else 0.0
@@ -7341,7 +7339,7 @@ def assert_all_assistant_turns(conversation: Conversation, predicate: Callable[[
     return record_check("all_assistant_turns", score, passed, _name_of(predicate), failed, reason)
 
 
-def assert_any_assistant_turn(conversation: Conversation, predicate: Callable[[str], Any]) -> float:
+def assert_any_assistant_turn(conv: Conversation, predicate: Callable[[str], Any]) -> float:
     """Assert that a predicate holds for the text of a turn of the assistant at least; returns 1.0.
 
     Turns after the first that holds are not asked; see assert_all_assistant_turns. Errors: WrongUse.
@@ -7350,7 +7348,7 @@ def assert_any_assistant_turn(conversation: Conversation, predicate: Callable[[s
     >>> assert_any_assistant_turn(talk, lambda text: "refund" in text)
     1.0
     """
-    turns = _checked_turns(conversation, predicate)
+    turns = _checked_turns(conv, predicate)
     found = next((number for number, turn in enumerate(turns, 1) if not _fault_of(predicate, turn)), None)
     passed = found is not None
     reason = f"holds in turn {found} of {len(turns)}" if passed else f"holds in none of {len(turns)} turns"

@@ -187,7 +187,7 @@ def test_each_assertion_scores_records_one_check_and_raises(row: tuple[Any, ...]
     function, conversation, arguments, score, passed = row
     with collect() as checks:
         if passed:
-            assert function(conversation, **arguments) == score
+            assert function(conv=conversation, **arguments) == score
         else:
             with pytest.raises(promptry.CheckFailed) as caught:
                 function(conversation, **arguments)

@@ -155,6 +155,8 @@ def test_the_totals_are_of_what_the_steps_say() -> None:
     found = SOURCES["dicts"]
     assert (found.total_tokens_in, found.total_tokens_out, found.total_duration_ms) == (15, 7, 20.5)
     assert SOURCES["openai"].total_tokens_in == 0
+    assert assert_tool_input_matches(traj=found, tool_name="search", matcher={"limit": 5}) == 1.0
+    assert assert_trajectory_max_steps(traj=found, max_steps=5) == 1.0
 
 
 def test_the_analysis_counts_steps_roles_and_tools() -> None:

@@ -8,8 +8,8 @@ Floors, from the ground up; each section uses only sections above it:
     STORE    TABLES · MIGRATIONS · STORE · ROWS
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
-    EVALS    STATISTICS · HELPERS · ASSERTIONS · SUITES · SPOOLS · RUNS · RUNNER · COMPARISON · PLAN · DRIFT · BISECT ·
-             INTERPRETERS
+    EVALS    STATISTICS · HELPERS · ASSERTIONS · TEXTS · TOOLS · TRAJECTORIES · CONVERSATIONS · SUITES · SPOOLS · RUNS ·
+             RUNNER · COMPARISON · PLAN · DRIFT · BISECT · INTERPRETERS
     FACES    REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS · WATCH · DEMO
     ROOF     MAIN
     CELLAR   EMBEDDED
@@ -51,7 +51,7 @@ import time
 import weakref
 from bisect import bisect_left
 from collections import Counter, deque, namedtuple
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -134,6 +134,30 @@ __all__ = [
     "assert_not_contains",
     "clean_json",
     "collect",
+    # TEXTS
+    "assert_levenshtein",
+    "assert_rouge_l",
+    # TOOLS
+    "assert_no_tool_called",
+    "assert_tool_called",
+    "assert_tool_sequence",
+    # TRAJECTORIES
+    "Trajectory",
+    "TrajectoryDiff",
+    "TrajectoryStep",
+    "analyze_trajectory",
+    "assert_final_answer_present",
+    "assert_no_redundant_tool_calls",
+    "assert_tool_input_matches",
+    "assert_trajectory_max_steps",
+    "diff_trajectories",
+    "format_trajectory_diff",
+    # CONVERSATIONS
+    "Conversation",
+    "Turn",
+    "assert_all_assistant_turns",
+    "assert_any_assistant_turn",
+    "assert_conversation_length",
     # SUITES
     "case",
     "suite",
@@ -6493,14 +6517,19 @@ def _shortened(value: Any) -> Any:
     return value
 
 
-def _brief(value: Any) -> str:
-    text = repr(value)
+def brief(value: Any) -> str:
+    """Return a value as a message shows it, 120 characters at most."""
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = f"a {type(value).__name__} nested too deep to show"
     return text if len(text) <= 120 else f"{text[:117]}..."
 
 
-def _check_text(text: Any, what: str = "text") -> str:
+def check_text(text: Any, what: str = "text") -> str:
+    """Return a text; raises WrongUse for anything else."""
     if not isinstance(text, str):
-        raise WrongUse(f"The {what} is {type(text).__name__} ({_brief(text)}); it takes text.")
+        raise WrongUse(f"The {what} is {type(text).__name__} ({brief(text)}); it takes text.")
     return text
 
 
@@ -6508,18 +6537,18 @@ def assert_exact(actual: Any, expected: Any, case_sensitive: bool = True) -> flo
     """Assert that two values are equal; returns 1.0."""
     folded = not case_sensitive and isinstance(actual, str) and isinstance(expected, str)
     equal = actual.casefold() == expected.casefold() if folded else actual == expected
-    reason = "equal" if equal else f"expected {_brief(expected)}, got {_brief(actual)}"
+    reason = "equal" if equal else f"expected {brief(expected)}, got {brief(actual)}"
     return record_check("exact", float(equal), bool(equal), expected, actual, reason)
 
 
 def _keywords_in(text: Any, keywords: Any, case_sensitive: bool) -> tuple[list[str], list[str]]:
     """Return the keywords and those of them that the text holds."""
     if not isinstance(keywords, Iterable):
-        raise WrongUse(f"The keywords are {_brief(keywords)}; they take a text or several.")
+        raise WrongUse(f"The keywords are {brief(keywords)}; they take a text or several.")
     words = [keywords] if isinstance(keywords, str) else list(keywords)
-    whole = _check_text(text) if case_sensitive else _check_text(text).casefold()
+    whole = check_text(text) if case_sensitive else check_text(text).casefold()
     for word in words:
-        _check_text(word, "keyword")
+        check_text(word, "keyword")
     return words, [word for word in words if (word if case_sensitive else word.casefold()) in whole]
 
 
@@ -6528,7 +6557,7 @@ def assert_contains(text: str, keywords: str | Iterable[str], case_sensitive: bo
     words, found = _keywords_in(text, keywords, case_sensitive)
     missing = [word for word in words if word not in found]
     score = len(found) / len(words) if words else 1.0
-    reason = f"missing {_brief(missing)}" if missing else "holds all"
+    reason = f"missing {brief(missing)}" if missing else "holds all"
     return record_check("contains", score, not missing, keywords if isinstance(keywords, str) else words, text, reason)
 
 
@@ -6536,7 +6565,7 @@ def assert_not_contains(text: str, keywords: str | Iterable[str], case_sensitive
     """Assert that a text holds none of some keywords; returns the share it does not hold."""
     words, found = _keywords_in(text, keywords, case_sensitive)
     score = 1.0 - len(found) / len(words) if words else 1.0
-    reason = f"holds {_brief(found)}" if found else "holds none"
+    reason = f"holds {brief(found)}" if found else "holds none"
     return record_check(
         "not_contains", score, not found, keywords if isinstance(keywords, str) else words, text, reason
     )
@@ -6548,19 +6577,42 @@ def assert_matches(text: str, pattern: str, fullmatch: bool = True) -> float:
     A pattern that has found no answer after a second is an error of the case, not a failure. Errors: WrongUse,
     HelperMissing.
     """
-    matched = match_pattern(_check_text(pattern, "pattern"), _check_text(text).strip(), fullmatch)
+    matched = find_pattern(check_text(pattern, "pattern"), check_text(text).strip(), fullmatch)
+    reason = "matches" if matched else f"{brief(text)} does not match {brief(pattern)}"
+    return record_check("matches", float(matched), matched, pattern, text, reason)
+
+
+def find_pattern(pattern: str, text: str, whole: bool) -> bool:
+    """Tell whether a pattern matches a text, as match_pattern does; no answer in time is WrongUse."""
+    matched = match_pattern(pattern, text, whole)
     if matched is None:
         raise WrongUse(
-            f"The pattern {_brief(pattern)} found no answer in {PATTERN_TIMEOUT_S:g} s.",
+            f"The pattern {brief(pattern)} found no answer in {PATTERN_TIMEOUT_S:g} s.",
             "Write it without nested repeats.",
         )
-    reason = "matches" if matched else f"{_brief(text)} does not match {_brief(pattern)}"
-    return record_check("matches", float(matched), matched, pattern, text, reason)
+    return matched
+
+
+def ask_predicate(predicate: Callable[[Any], Any], value: Any) -> tuple[Any, str]:
+    """Return what a predicate answers, and the reason of the AssertionError it raised, or an empty text.
+
+    The checks that it makes are not recorded. Errors: WrongUse for an async one; what else it raises goes on.
+    """
+    with opened_collection():
+        try:
+            answer = predicate(value)
+        except AssertionError as error:
+            return None, str(error) or "it raised AssertionError"
+    if inspect.isawaitable(answer):
+        if inspect.iscoroutine(answer):
+            answer.close()
+        raise WrongUse(f"The predicate {brief(predicate)} is async; it takes a function that answers at once.")
+    return answer, ""
 
 
 def assert_json_valid(text: str) -> float:
     """Assert that a text holds a JSON value, in a code fence or among words perhaps; returns 1.0."""
-    _check_text(text)
+    check_text(text)
     try:
         clean_json(text)
         reason = ""
@@ -6574,7 +6626,7 @@ def clean_json(text: str) -> Any:
 
     Of several values the first that starts counts. NaN and Infinity are no JSON. Errors: WrongUse (a ValueError).
     """
-    whole = _check_text(text).strip()
+    whole = check_text(text).strip()
     for candidate in (whole, *_fenced_blocks(whole)):
         for form in (candidate, _without_trailing_commas(candidate)):
             with contextlib.suppress(ValueError, RecursionError):
@@ -6583,7 +6635,7 @@ def clean_json(text: str) -> Any:
         found = _first_bracketed(form)
         if found:
             return found[0]
-    raise WrongUse(f"No JSON in {_brief(text)}.")
+    raise WrongUse(f"No JSON in {brief(text)}.")
 
 
 def _refuse_constant(name: str) -> Any:
@@ -6630,6 +6682,955 @@ def _without_trailing_commas(text: str) -> str:
             kept.append(text[begin : found.start()])
             begin = found.end()
     return "".join([*kept, text[begin:]])
+
+
+# ======================================================================================
+# === TEXTS: how near a text is to another, in characters and in words, without a model
+# ======================================================================================
+# Uses: ERRORS, ASSERTIONS.
+# Public: assert_levenshtein, assert_rouge_l.
+#
+# A column of the table that both measures fill is one whole number here, a bit a row: 20,000 signs against 20,000 take
+# less than a second. Time grows with the product of the lengths, so longer texts than MAX_COMPARED are refused.
+
+MAX_COMPARED = 100_000
+
+
+def assert_levenshtein(
+    actual: str, expected: str, max_distance: int | None = None, min_ratio: float | None = None
+) -> float:
+    """Assert that a text is near another; returns the ratio, 1 - distance / length of the longer (both empty: 1.0).
+
+    The distance is the fewest characters to insert, delete or replace, upper and lower case being different. Exactly
+    one limit is given. Errors: WrongUse, also for texts that differ over more than 100,000 characters.
+
+    >>> assert_levenshtein("kitten", "sitting", max_distance=3)
+    0.5714285714285714
+    """
+    distance_limit, ratio_limit = _checked_limits(max_distance, min_ratio)
+    distance = levenshtein_distance(check_text(actual, "actual text"), check_text(expected, "expected text"))
+    length = max(len(actual), len(expected))
+    ratio = (length - distance) / length if length else 1.0
+    passed = distance <= distance_limit and ratio >= ratio_limit
+    limit = f"max_distance {max_distance}" if max_distance is not None else f"min_ratio {min_ratio}"
+    reason = f"distance {distance:,}, ratio {ratio:.4g}; {limit}"
+    return record_check("levenshtein", ratio, passed, expected, actual, reason, distance=distance)
+
+
+def _checked_limits(max_distance: Any, min_ratio: Any) -> tuple[float, float]:
+    """Return the limits of distance and ratio; the one not given allows all."""
+    if (max_distance is None) == (min_ratio is None):
+        raise WrongUse(f"max_distance is {max_distance} and min_ratio {min_ratio}; give exactly one.")
+    if max_distance is None:
+        return math.inf, check_share(min_ratio, "min_ratio")
+    if isinstance(max_distance, bool) or not isinstance(max_distance, (int, float)) or not max_distance >= 0:
+        raise WrongUse(f"max_distance is {brief(max_distance)}; it takes a number of characters, 0 or more.")
+    return max_distance, 0.0
+
+
+def check_share(value: Any, what: str) -> float:
+    """Return a number that lies in 0..1; raises WrongUse."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise WrongUse(f"{what} is {brief(value)}; it takes a number from 0 to 1.")
+    return float(value)
+
+
+def assert_rouge_l(actual: str, expected: str, min_score: float) -> float:
+    """Assert that a text has the words of another in their order; returns ROUGE-L as F1, twice the words in common.
+
+    Words are what white space parts, with their punctuation and case; those in common are the longest sequence that
+    both hold in this order, gaps allowed. Both texts empty: 1.0; one: 0.0. A language without spaces has one word.
+    Errors: WrongUse, also beyond 100,000 words. Source: Lin 2004, section 3.
+
+    >>> assert_rouge_l("the cat sat", "the cat sat down", 0.8)
+    0.8571428571428571
+    """
+    limit = check_share(min_score, "min_score")
+    found, wanted = check_text(actual, "actual text").split(), check_text(expected, "expected text").split()
+    common = common_length(found, wanted)
+    score = 2 * common / (len(found) + len(wanted)) if found or wanted else 1.0
+    reason = f"{common:,} words in common, of {len(found):,} and {len(wanted):,}: {score:.4g}; min_score {min_score}"
+    return record_check("rouge_l", score, score >= limit, expected, actual, reason)
+
+
+def levenshtein_distance(one: str, other: str) -> int:
+    """Return the fewest insertions, deletions and replacements from one text to another (Myers 1999, Hyyrö 2003)."""
+    _, one, other = _without_ends(one, other)
+    if not one or not other:
+        return len(one) + len(other)
+    full, last = (1 << len(one)) - 1, 1 << (len(one) - 1)
+    places, rises, falls, distance = _places_of(one), full, 0, len(one)
+    for sign in other:
+        same = places.get(sign, 0)
+        level = (((same & rises) + rises) ^ rises | same | falls) & full
+        up, down = falls | full ^ (level | rises), rises & level
+        distance += bool(up & last) - bool(down & last)
+        up, down, change = (up << 1 | 1) & full, down << 1 & full, same | falls
+        rises, falls = down | full ^ (change | up), up & change
+    return distance
+
+
+def common_length(one: Sequence[str], other: Sequence[str]) -> int:
+    """Return the length of the longest common subsequence of two sequences (Hyyrö 2004)."""
+    ends, one, other = _without_ends(one, other)
+    full = row = (1 << len(one)) - 1
+    places = _places_of(one)
+    for item in other:
+        same = row & places.get(item, 0)
+        row = (row + same | row - same) & full
+    return ends + len(one) - row.bit_count()
+
+
+_Items = TypeVar("_Items", bound=Sequence[str])
+
+
+def _without_ends(one: _Items, other: _Items) -> tuple[int, _Items, _Items]:
+    """Return how many items two sequences share at both ends, and what is left of them; raises WrongUse if too much."""
+    shorter = min(len(one), len(other))
+    start = next((place for place in range(shorter) if one[place] != other[place]), shorter)
+    end = next((place for place in range(shorter - start) if one[-1 - place] != other[-1 - place]), shorter - start)
+    rests = one[start : len(one) - end], other[start : len(other) - end]
+    if min(map(len, rests)) and max(map(len, rests)) > MAX_COMPARED:
+        longest = max(map(len, rests))
+        raise WrongUse(f"The texts differ over {longest:,} characters or words; at most {MAX_COMPARED:,} are compared.")
+    return start + end, *rests  # type: ignore[return-value]
+
+
+def _places_of(items: Sequence[str]) -> dict[str, int]:
+    """Return for each item a number whose bits say where it stands."""
+    found: dict[str, int] = {}
+    for bit, item in enumerate(items):
+        found[item] = found.get(item, 0) | 1 << bit
+    return found
+
+
+# ======================================================================================
+# === TOOLS: what an agent's messages hold: texts, tool calls and results; which tools it called
+# ======================================================================================
+# Uses: ERRORS, ASSERTIONS, TEXTS.
+# Public: assert_tool_called, assert_tool_sequence, assert_no_tool_called.
+#
+# A trace is a list of steps ({"name", "args"}), of messages or tool calls of OpenAI, of items of its Responses API, or
+# of messages or content blocks of Anthropic, as dicts or as objects of the SDKs; or one of these, or a whole response.
+# One walk reads them all: what is neither text, call nor result (reasoning, an image) is passed over, as providers
+# invent such; what is malformed is refused with its place, as a call that goes unseen would pass for none.
+
+_CALL_NAMES = ("name", "tool_name", "tool")
+_CALL_INPUTS = ("arguments", "input", "args", "tool_input", "action")
+_NAMED_CALLS = {"tool_call", "function_call", "custom_tool_call", "mcp_call"}
+_NAMED_CALLS |= {"tool_use", "server_tool_use", "mcp_tool_use"}
+_RESULT_ROLES = {"tool", "function", "tool_result"}
+_RESULT_IDS = ("tool_call_id", "tool_use_id", "call_id")
+_TEXT_TYPES = {"text", "input_text", "output_text", "refusal"}
+_HOLDS_CALLS = ("tool_calls", "function_call", "function", "custom", "tools")
+_HOLDS_PARTS = ("choices", "steps", "turns", "messages", "message", "output", "content", *_HOLDS_CALLS)
+_MAX_NESTED = 20
+
+
+class Part(NamedTuple):
+    """A piece of a message: a text, a call with its input and positional args, or a result; all know their message."""
+
+    message: int
+    role: str
+    kind: str
+    value: Any
+    name: str | None = None
+    args: tuple[Any, ...] = ()
+    id: Any = None
+
+
+def parts_of(trace: Any, what: str = "trace") -> list[Part]:
+    """Return the parts of a trace in order; texts of a message that stand together are one, results have names.
+
+    A message that holds nothing gives an empty text. Errors: WrongUse for what is malformed, with its place.
+    """
+    found: list[Part] = []
+    for number, item in enumerate(_items_of(trace, what)):
+        if isinstance(item, str):
+            raise _malformed(item, f"{what}[{number}]")
+        found += _parts_in(item, f"{what}[{number}]", number, "assistant")
+    names = {repr(part.id): part.name for part in found if part.kind == "call" and part.id is not None}
+    return [
+        part._replace(name=names.get(repr(part.id))) if part.kind == "result" and part.name is None else part
+        for part in found
+    ]
+
+
+def tool_calls_of(trace: Any, what: str = "trace") -> list[Part]:
+    """Return the tool calls of a trace in order."""
+    return [part for part in parts_of(trace, what) if part.kind == "call"]
+
+
+def show_call(call: Part) -> dict[str, Any]:
+    """Return a call as {name, input}, and args where it has both positional and named ones."""
+    shown = {"name": call.name, "input": call.value}
+    return {**shown, "args": list(call.args)} if call.args and isinstance(call.value, dict) else shown
+
+
+def _items_of(trace: Any, what: str) -> list[Any]:
+    plain = _plain(trace)
+    if isinstance(plain, dict):
+        return [plain]
+    if isinstance(trace, (str, bytes)) or not isinstance(trace, Iterable):
+        raise WrongUse(f"{what} is {brief(trace)}; it takes a list of steps, messages, tool calls or blocks.")
+    return list(trace)
+
+
+def _plain(value: Any) -> Any:
+    """Return an object, such as those of the SDKs, as a dict of its fields; other values as they are."""
+    if isinstance(value, (dict, list, str, type)):
+        return value
+    for way in ("model_dump", "_asdict", "to_dict"):
+        if callable(getattr(value, way, None)):
+            return getattr(value, way)()
+    return value if isinstance(value, Iterable) else getattr(value, "__dict__", value)
+
+
+def _malformed(value: Any, place: str) -> WrongUse:
+    return WrongUse(f"{place} is {brief(value)}; that is no step, message, tool call or content block.")
+
+
+def _parts_in(value: Any, place: str, number: int, role: str) -> list[Part]:
+    """Return the parts of a message, block or step, and of what it holds."""
+    if isinstance(value, str):
+        return [Part(number, role, "text", value)]
+    item = _plain(value)
+    if not isinstance(item, dict) or place.count(".") > _MAX_NESTED:
+        raise _malformed(value, place)
+    role = role if item.get("role") is None else item["role"]
+    kind = _kind_of(item, place)
+    if kind == "call":
+        return [_call_in(item, place, number)]
+    if kind == "result":
+        return [_result_in(item, number)]
+    if kind == "text":
+        text = next((item[key] for key in ("text", "refusal") if item.get(key) is not None), "")
+        return [Part(number, role, "text", check_text(text, f"text of {place}"))]
+    return _joined([part for key in _HOLDS_PARTS for part in _held(item, key, place, number, role)], item, number, role)
+
+
+def _kind_of(item: dict[str, Any], place: str) -> str:
+    """Tell what a dict is: a call, a result, a text, or a message, which may hold others or nothing of interest."""
+    kind, role = item.get("type"), item.get("role")
+    if not isinstance(kind, str | None) or not isinstance(role, str | None):
+        raise _malformed(item, place)
+    if role in _RESULT_ROLES or (kind or "").endswith(("tool_result", "_output")):
+        return "result"
+    if role == "tool_call" or kind in _NAMED_CALLS or (kind or "").endswith("_call"):
+        return "call"
+    if kind in _TEXT_TYPES and role is None:
+        return "text"
+    named = role is None and any(item.get(key) is not None for key in _CALL_NAMES)
+    if named and (kind is None or (not kind.endswith("_request") and item.keys() & {*_CALL_INPUTS, "kwargs"})):
+        return "call"
+    if kind is None and role is None and not item.keys() & {*_HOLDS_PARTS}:
+        raise _malformed(item, place)
+    return "message"
+
+
+def _held(item: dict[str, Any], key: str, place: str, number: int, role: str) -> list[Part]:
+    """Return the parts that a message holds under one of its keys."""
+    value = item.get(key)
+    if value is None or (key == "tools" and "role" not in item):  # the tools of a request are only offered
+        return []
+    several = list(value) if isinstance(value, (list, tuple)) and not hasattr(value, "_asdict") else None
+    places = [f"{place}.{key}"] if several is None else [f"{place}.{key}[{at}]" for at in range(len(several))]
+    found: list[Part] = []
+    for inner, where in zip([value] if several is None else several, places, strict=True):
+        parts = _parts_in(inner, where, number, role)
+        if key in _HOLDS_CALLS and {part.kind for part in parts} != {"call"}:
+            raise WrongUse(f"{where} is {brief(inner)}; that is no tool call.")
+        found += parts
+    own_id = item.get("id") if key in {"function", "custom"} else None
+    return found if own_id is None else [part._replace(id=own_id) for part in found]
+
+
+def _joined(parts: list[Part], item: dict[str, Any], number: int, role: str) -> list[Part]:
+    """Return the parts of a message with texts that stand together as one, and no empty text but as the only part."""
+    found: list[Part] = []
+    for part in parts:
+        if found and part.kind == found[-1].kind == "text" and part.role == found[-1].role:
+            found[-1] = part._replace(value=found[-1].value + part.value)
+        elif part.kind != "text" or part.value:
+            found.append(part)
+    return found or ([Part(number, role, "text", "")] if item.get("role") is not None else [])
+
+
+def _call_in(item: dict[str, Any], place: str, number: int) -> Part:
+    """Return a tool call; a provider's own tool is named after its type: web_search_call is web_search."""
+    name = next((item[key] for key in _CALL_NAMES if item.get(key) is not None), None)
+    kind = item.get("type") or ""
+    if name is None and kind not in _NAMED_CALLS:
+        name = kind.removesuffix("_call")
+    if not isinstance(name, str) or not name:
+        raise WrongUse(f"{place} is a tool call without a name: {brief(item)}.")
+    key = next((key for key in _CALL_INPUTS if item.get(key) is not None), "kwargs")
+    given, named = item.get(key), item.get("kwargs") or {}
+    if key == "arguments" and isinstance(given, str):
+        given = _read_arguments(given, place, name)
+    if not isinstance(named, dict):
+        raise WrongUse(f"The kwargs of '{name}' in {place} are {brief(named)}; they take a dict.")
+    own_id = item.get("id") if item.get("call_id") is None else item["call_id"]
+    if given in (None, [], ()) or isinstance(given, dict):
+        return Part(number, "assistant", "call", {**(given or {}), **named}, name, (), own_id)
+    args = tuple(given) if isinstance(given, (list, tuple)) else (given,)
+    return Part(number, "assistant", "call", named or given, name, args, own_id)
+
+
+def _read_arguments(text: str, place: str, name: str) -> Any:
+    """Return what a provider's arguments say; they are JSON text, and empty for a tool that takes none."""
+    try:
+        return json.loads(text) if text.strip() else {}
+    except (ValueError, RecursionError) as error:
+        raise WrongUse(f"The arguments of '{name}' in {place} are no JSON ({error}): {brief(text)}.") from None
+
+
+def _result_in(item: dict[str, Any], number: int) -> Part:
+    value = next((item[key] for key in ("tool_output", "output", "content", "result") if item.get(key) is not None), "")
+    blocks = [_plain(block) for block in value] if isinstance(value, list) else []
+    texts = [block["text"] for block in blocks if isinstance(block, dict) and isinstance(block.get("text"), str)]
+    if texts and len(texts) == len(blocks):
+        value = "".join(texts)
+    name = next((item[key] for key in ("name", "tool_name") if isinstance(item.get(key), str)), None)
+    return Part(number, "tool", "result", value, name, (), next(filter(None, map(item.get, _RESULT_IDS)), None))
+
+
+def check_tool_name(name: Any) -> str:
+    """Return the name of a tool; raises WrongUse for what can be none."""
+    if not check_text(name, "tool name"):
+        raise WrongUse("The tool name is empty; name the tool.")
+    return str(name)
+
+
+def assert_tool_called(
+    trace: Any, name: str, args: Sequence[Any] | None = None, kwargs: dict[str, Any] | None = None
+) -> float:
+    """Assert that a tool was called, with these arguments if given; returns 1.0.
+
+    `args` are the first positional arguments; `kwargs` are among the named ones, which is where the arguments that
+    models give stand. Errors: WrongUse.
+
+    >>> assert_tool_called([{"name": "search", "args": {"query": "refund", "limit": 5}}], "search", kwargs={"limit": 5})
+    1.0
+    """
+    if isinstance(args, (str, bytes)) or not isinstance(args, Sequence | None) or not isinstance(kwargs, dict | None):
+        raise WrongUse(f"args are {brief(args)} and kwargs {brief(kwargs)}; they take a list and a dict.")
+    check_tool_name(name)
+    calls = tool_calls_of(trace)
+    named = [call for call in calls if call.name == name]
+    passed = any(_agrees(call, args or (), kwargs or {}) for call in named)
+    expected = {"name": name, "args": args and list(args), "kwargs": kwargs}
+    expected = {key: value for key, value in expected.items() if value is not None}
+    shown = [show_call(call) for call in named or calls]
+    reason = f"'{name}' was called" if passed else f"'{name}' was called, but with {brief(shown)}"
+    reason = reason if named else f"'{name}' was not called; {_called(calls)}"
+    return record_check("tool_called", float(passed), passed, expected, shown, reason)
+
+
+def _agrees(call: Part, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
+    named = call.value if isinstance(call.value, dict) else {}
+    first = list(call.args[: len(args)]) == list(args)
+    return first and all(key in named and bool(named[key] == value) for key, value in kwargs.items())
+
+
+def _called(calls: list[Part]) -> str:
+    return f"called were {brief([call.name for call in calls])}" if calls else "no tool was"
+
+
+def assert_tool_sequence(trace: Any, expected_sequence: Sequence[str]) -> float:
+    """Assert that tools were called in an order, others in between allowed; returns the share found in that order.
+
+    Errors: WrongUse.
+
+    >>> assert_tool_sequence([{"name": "search"}, {"name": "read"}, {"name": "answer"}], ["search", "answer"])
+    1.0
+    """
+    if isinstance(expected_sequence, str) or not isinstance(expected_sequence, Iterable):
+        raise WrongUse(f"The expected sequence is {brief(expected_sequence)}; it takes a list of tool names.")
+    wanted = [check_tool_name(name) for name in expected_sequence]
+    calls = tool_calls_of(trace)
+    names = [call.name or "" for call in calls]
+    common = common_length(names, wanted)
+    score = common / len(wanted) if wanted else 1.0
+    reason = f"{common} of {len(wanted)} in this order; {_called(calls)}"
+    return record_check("tool_sequence", score, common == len(wanted), wanted, names, reason)
+
+
+def assert_no_tool_called(trace: Any, name: str) -> float:
+    """Assert that a tool was not called; returns 1.0. Errors: WrongUse.
+
+    >>> assert_no_tool_called([{"name": "search", "args": {"query": "refund"}}], "delete")
+    1.0
+    """
+    check_tool_name(name)
+    named = [show_call(call) for call in tool_calls_of(trace) if call.name == name]
+    reason = f"'{name}' was called {len(named)} times: {brief(named)}" if named else f"'{name}' was not called"
+    return record_check("no_tool_called", float(not named), not named, f"no call of {name}", named, reason)
+
+
+# ======================================================================================
+# === TRAJECTORIES: the steps that an agent took: read from messages, counted, compared, asserted
+# ======================================================================================
+# Uses: ERRORS, ROWS, ASSERTIONS, TEXTS, TOOLS.
+# Public: Trajectory, TrajectoryStep, TrajectoryDiff, analyze_trajectory, diff_trajectories, format_trajectory_diff,
+#   assert_trajectory_max_steps, assert_no_redundant_tool_calls, assert_tool_input_matches,
+#   assert_final_answer_present.
+#
+# A message that says something and calls two tools is three steps. What a system message says is no step: the agent
+# did not take it.
+
+STEP_ROLES = ("user", "assistant", "tool_call", "tool_result")
+_STEP_ALIASES = {"name": "tool_name", "tool": "tool_name", "input": "tool_input", "args": "tool_input"}
+_STEP_ALIASES |= {
+    "arguments": "tool_input",
+    "kwargs": "tool_input",
+    "type": "role",
+    "output": "tool_output",
+    "result": "tool_output",
+}
+
+
+class _StepFields(NamedTuple):
+    index: int  # type: ignore[assignment]
+    role: str
+    content: str | None = None
+    tool_name: str | None = None
+    tool_input: Any = None
+    tool_output: Any = None
+    tokens_in: int = 0
+    tokens_out: int = 0
+    duration_ms: float = 0.0
+    metadata: Any = None
+
+
+class TrajectoryStep(_StepFields):
+    """One step: what a user or assistant said, a tool_call, or a tool_result; tokens that nobody counted are 0."""
+
+    __slots__ = ()
+
+    def __new__(cls, *values: Any, **named: Any) -> TrajectoryStep:
+        step = super().__new__(cls, *values, **named)
+        return step._replace(metadata={}) if step.metadata is None else step
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the keys of the JSON form."""
+        return self._asdict()
+
+
+class Trajectory(NamedTuple):
+    """The steps that an agent took for a task, and its final answer."""
+
+    steps: list[TrajectoryStep]
+    task: str | None = None
+    final_answer: Any = None
+
+    @classmethod
+    def from_dicts(
+        cls, steps: Iterable[dict[str, Any]], task: str | None = None, final_answer: Any = None
+    ) -> Trajectory:
+        """Return the trajectory of dicts with the fields of a step; what else stands in them is metadata.
+
+        `name`, `input` and `output` do for `tool_name`, `tool_input` and `tool_output`. Errors: WrongUse.
+        """
+        if isinstance(steps, (str, dict)) or not isinstance(steps, Iterable):
+            raise WrongUse(f"The steps are {brief(steps)}; they take a list of dicts.")
+        return cls._ended([_step_of(step, number) for number, step in enumerate(steps)], task, final_answer)
+
+    @classmethod
+    def from_openai(cls, messages: Any, task: str | None = None, final_answer: Any = None) -> Trajectory:
+        """Return the trajectory of messages, or items of the Responses API, as dicts or objects. Errors: WrongUse.
+
+        A text that comes last is the final answer, unless another is given.
+        """
+        return cls._ended(_steps_in(messages, "tool_call_id"), task, final_answer)
+
+    @classmethod
+    def from_anthropic(cls, messages: Any, task: str | None = None, final_answer: Any = None) -> Trajectory:
+        """Return the trajectory of messages, as dicts or objects; see from_openai. Errors: WrongUse."""
+        return cls._ended(_steps_in(messages, "tool_use_id"), task, final_answer)
+
+    @classmethod
+    def _ended(cls, steps: list[TrajectoryStep], task: str | None, final_answer: Any) -> Trajectory:
+        return cls(steps, task, _last_answer(steps) if final_answer is None else final_answer)
+
+    @property
+    def step_count(self) -> int:
+        """Return how many steps there are."""
+        return len(self.steps)
+
+    @property
+    def tool_calls(self) -> list[dict[str, Any]]:
+        """Return the tool calls as a trace: {name, args, kwargs}."""
+        return [show_step(step) for step in self.steps if step.role == "tool_call"]
+
+    @property
+    def total_tokens_in(self) -> int:
+        """Return the sum of the input tokens that steps say; 0 where none does."""
+        return sum(step.tokens_in for step in self.steps)
+
+    @property
+    def total_tokens_out(self) -> int:
+        """Return the sum of the output tokens that steps say; 0 where none does."""
+        return sum(step.tokens_out for step in self.steps)
+
+    @property
+    def total_duration_ms(self) -> float:
+        """Return the sum of the durations that steps say; 0 where none does."""
+        return sum(step.duration_ms for step in self.steps)
+
+    def tool_name_sequence(self) -> list[str]:
+        """Return the names of the tools in the order called."""
+        return [step.tool_name or "" for step in self.steps if step.role == "tool_call"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the keys of the JSON form."""
+        return {**self._asdict(), "steps": [step.to_dict() for step in self.steps]}
+
+
+def show_step(step: TrajectoryStep) -> dict[str, Any]:
+    """Return a tool call as a step of a trace: {name, args, kwargs}."""
+    given = step.tool_input
+    if given is None or isinstance(given, dict):
+        return {"name": step.tool_name, "args": [], "kwargs": dict(given or {})}
+    return {"name": step.tool_name, "args": list(given) if isinstance(given, (list, tuple)) else [given], "kwargs": {}}
+
+
+def _last_answer(steps: list[TrajectoryStep]) -> str | None:
+    """Return the text of the assistant after which no tool was called, or None."""
+    last = next((step for step in reversed(steps) if step.role != "user"), None)
+    return last.content if last is not None and last.role == "assistant" and (last.content or "").strip() else None
+
+
+def _step_of(given: Any, number: int) -> TrajectoryStep:
+    """Return the step that a dict describes."""
+    if isinstance(given, TrajectoryStep):
+        return given
+    if not isinstance(given, dict):
+        raise WrongUse(f"steps[{number}] is {brief(given)}; it takes a dict.")
+    fields: dict[str, Any] = {"index": number}
+    more: dict[Any, Any] = {}
+    for key, value in given.items():
+        field = _STEP_ALIASES.get(key, key)
+        is_second = field != key and given.get(field) is not None
+        if is_second or field not in TrajectoryStep._fields:
+            more[key] = value
+        elif value is not None:
+            fields[field] = value
+    _check_fields(fields, f"steps[{number}]")
+    return TrajectoryStep(**{**fields, "metadata": {**more, **(fields.get("metadata") or {})}})
+
+
+def _check_fields(fields: dict[str, Any], place: str) -> None:
+    """Raise WrongUse if the fields of a step have values that cannot be meant."""
+    if fields.get("role") not in STEP_ROLES:
+        raise WrongUse(f"{place} has the role {brief(fields.get('role'))}; it takes {', '.join(STEP_ROLES)}.")
+    for field in ("content", "tool_name"):
+        if not isinstance(fields.get(field), str | None):
+            raise WrongUse(f"{place} has the {field} {brief(fields[field])}; it takes text.")
+    if fields["role"] == "tool_call" and not fields.get("tool_name"):
+        raise WrongUse(f"{place} is a tool call without a tool_name.")
+    if not isinstance(fields.get("metadata"), dict | None):
+        raise WrongUse(f"{place} has the metadata {brief(fields['metadata'])}; they take a dict.")
+    for field in ("index", "tokens_in", "tokens_out", "duration_ms"):
+        value = fields.get(field, 0)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+            raise WrongUse(f"{place} has {field} {brief(value)}; it takes a number, 0 or more.")
+
+
+def _steps_in(messages: Any, id_key: str) -> list[TrajectoryStep]:
+    """Return the steps in the messages of a provider; the ids of calls and results are metadata."""
+    steps: list[TrajectoryStep] = []
+    for part in parts_of(messages, "messages"):
+        index, more = len(steps), {"metadata": {} if part.id is None else {id_key: part.id}}
+        if part.kind == "call":
+            steps.append(TrajectoryStep(index, "tool_call", None, part.name, part.value, **more))
+        elif part.kind == "result":
+            text = part.value if isinstance(part.value, str) else None
+            steps.append(TrajectoryStep(index, "tool_result", text, part.name, None, part.value, **more))
+        elif part.role in {"user", "assistant"}:
+            steps.append(TrajectoryStep(index, part.role, part.value, **more))
+        elif part.role not in {"system", "developer"}:
+            raise WrongUse(f"messages[{part.message}] has the role {part.role!r}; it takes user, assistant or tool.")
+    return steps
+
+
+def _check_trajectory(given: Any) -> Trajectory:
+    if not isinstance(given, Trajectory):
+        raise WrongUse(
+            f"The trajectory is {brief(given)}.", "Trajectory.from_openai(messages), or its like, makes one."
+        )
+    return given
+
+
+def _redundant_calls(trajectory: Trajectory) -> list[tuple[int, int, str]]:
+    """Return (index, index, tool) of calls that repeat the call before them, with no word of the user in between."""
+    found: list[tuple[int, int, str]] = []
+    before: TrajectoryStep | None = None
+    for step in trajectory.steps:
+        if step.role == "tool_call":
+            if before and show_step(before) == show_step(step):
+                found.append((before.index, step.index, step.tool_name or ""))
+            before = step
+        elif step.role == "user":
+            before = None
+    return found
+
+
+def analyze_trajectory(traj: Trajectory) -> dict[str, Any]:
+    """Return the figures of a trajectory.
+
+    Shape: step_count, role_counts and tool_counts {name: n}, tool_call_total, unique_tools (how many),
+    total_tokens_in, total_tokens_out, total_duration_ms, has_final_answer, and consecutive_duplicate_calls: the
+    (index, index, tool) of each call that repeats the one before.
+    """
+    found = _check_trajectory(traj)
+    tools = Counter(found.tool_name_sequence())
+    return {
+        "step_count": found.step_count,
+        "role_counts": dict(Counter(step.role for step in found.steps)),
+        "tool_counts": dict(tools),
+        "tool_call_total": tools.total(),
+        "unique_tools": len(tools),
+        "total_tokens_in": found.total_tokens_in,
+        "total_tokens_out": found.total_tokens_out,
+        "total_duration_ms": found.total_duration_ms,
+        "consecutive_duplicate_calls": _redundant_calls(found),
+        "has_final_answer": _answer_of(found) is not None,
+    }
+
+
+class TrajectoryDiff(NamedTuple):
+    """How a candidate differs from a baseline: calls added and removed, the order of the others, and figures."""
+
+    baseline_step_count: int
+    candidate_step_count: int
+    baseline_tool_sequence: list[str]
+    candidate_tool_sequence: list[str]
+    added_tool_calls: list[str]
+    removed_tool_calls: list[str]
+    reordered: bool
+    step_count_delta: int
+    duration_ms_delta: float
+    tokens_in_delta: int
+    tokens_out_delta: int
+    answer_changed: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the keys of the JSON form."""
+        return self._asdict()
+
+
+def diff_trajectories(baseline: Trajectory, candidate: Trajectory) -> TrajectoryDiff:
+    """Return what a candidate does otherwise than a baseline; a tool counts as often as it is called.
+
+    It is reordered if the calls that both make do not come in one order. Errors: WrongUse.
+    """
+    old, new = _check_trajectory(baseline), _check_trajectory(candidate)
+    before, after = old.tool_name_sequence(), new.tool_name_sequence()
+    shared = Counter(before) & Counter(after)
+    return TrajectoryDiff(
+        baseline_step_count=old.step_count,
+        candidate_step_count=new.step_count,
+        baseline_tool_sequence=before,
+        candidate_tool_sequence=after,
+        added_tool_calls=list((Counter(after) - shared).elements()),
+        removed_tool_calls=list((Counter(before) - shared).elements()),
+        reordered=common_length(before, after) < shared.total(),
+        step_count_delta=new.step_count - old.step_count,
+        duration_ms_delta=new.total_duration_ms - old.total_duration_ms,
+        tokens_in_delta=new.total_tokens_in - old.total_tokens_in,
+        tokens_out_delta=new.total_tokens_out - old.total_tokens_out,
+        answer_changed=bool(_answer_of(old) != _answer_of(new)),
+    )
+
+
+def format_trajectory_diff(diff: TrajectoryDiff) -> str:
+    """Return a difference as text, a line for each thing that changed."""
+    lines = [f"+ {name} ({count})" for name, count in Counter(diff.added_tool_calls).items()]
+    lines += [f"- {name} ({count})" for name, count in Counter(diff.removed_tool_calls).items()]
+    if diff.reordered:
+        lines.append(f"order: {', '.join(diff.baseline_tool_sequence)} -> {', '.join(diff.candidate_tool_sequence)}")
+    deltas = {"steps": diff.step_count_delta, "tokens in": diff.tokens_in_delta, "tokens out": diff.tokens_out_delta}
+    lines += [f"{what}: {delta:+,}" for what, delta in deltas.items() if delta]
+    if diff.duration_ms_delta:
+        lines.append(f"duration: {diff.duration_ms_delta:+,.0f} ms")
+    if diff.answer_changed:
+        lines.append("the final answer differs")
+    return "\n".join(lines or ["the same tools in the same order, and the same figures"])
+
+
+def _answer_of(trajectory: Trajectory) -> Any:
+    """Return the final answer, as given or as the steps end, without white space around it; None if there is none."""
+    given = _last_answer(trajectory.steps) if trajectory.final_answer is None else trajectory.final_answer
+    return (given.strip() or None) if isinstance(given, str) else given
+
+
+def assert_trajectory_max_steps(traj: Trajectory, max_steps: int) -> float:
+    """Assert that a trajectory has so many steps at most, of all roles; returns 1.0. Errors: WrongUse.
+
+    >>> assert_trajectory_max_steps(Trajectory.from_openai([{"role": "user", "content": "Hi"}]), 3)
+    1.0
+    """
+    if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 0:
+        raise WrongUse(f"max_steps is {brief(max_steps)}; it takes a whole number, 0 or more.")
+    count = _check_trajectory(traj).step_count
+    passed = count <= max_steps
+    reason = f"{count:,} steps; max_steps {max_steps:,}"
+    return record_check("trajectory_max_steps", float(passed), passed, max_steps, count, reason)
+
+
+def assert_no_redundant_tool_calls(traj: Trajectory) -> float:
+    """Assert that no tool call repeats the call before it, with the same input; returns 1.0.
+
+    A word of the user in between makes it a new question. Errors: WrongUse.
+
+    >>> assert_no_redundant_tool_calls(Trajectory.from_dicts([{"role": "tool_call", "tool_name": "search"}]))
+    1.0
+    """
+    found = _redundant_calls(_check_trajectory(traj))
+    shown = [f"'{name}' in steps {before} and {again}" for before, again, name in found]
+    reason = f"{len(shown)} calls repeat the one before: {brief(shown)}" if shown else "no call repeats the one before"
+    kind = "trajectory_no_redundant_calls"
+    return record_check(kind, float(not shown), not shown, "no call twice in a row", shown, reason)
+
+
+def assert_tool_input_matches(traj: Trajectory, tool_name: str, matcher: Any) -> float:
+    """Assert that a tool was called, once at least, with an input that matches; returns 1.0.
+
+    A dict matches if the input holds its items, a function if its answer is true and it raises no AssertionError, a
+    text as a regular expression that is found in the input's JSON. Errors: WrongUse, HelperMissing.
+
+    >>> call = {"role": "tool_call", "tool_name": "search", "tool_input": {"query": "refund", "limit": 5}}
+    >>> assert_tool_input_matches(Trajectory.from_dicts([call]), "search", {"limit": 5})
+    1.0
+    """
+    if not isinstance(matcher, (dict, str)) and not callable(matcher):
+        raise WrongUse(f"The matcher is {brief(matcher)}; it takes a dict, a function or a regular expression.")
+    check_tool_name(tool_name)
+    calls = [step for step in _check_trajectory(traj).steps if step.role == "tool_call"]
+    inputs = [step.tool_input for step in calls if step.tool_name == tool_name]
+    passed = any(_input_matches(given, matcher) for given in inputs)
+    expected = matcher if isinstance(matcher, (dict, str)) else getattr(matcher, "__name__", repr(matcher))
+    reason = f"of {len(inputs)} inputs of '{tool_name}' none matches {brief(expected)}: {brief(inputs)}"
+    reason = reason if inputs else f"'{tool_name}' was not called; called were {brief(traj.tool_name_sequence())}"
+    reason = "an input matches" if passed else reason
+    return record_check("tool_input_matches", float(passed), passed, expected, inputs, reason, tool=tool_name)
+
+
+def _input_matches(given: Any, matcher: Any) -> bool:
+    if isinstance(matcher, dict):
+        held = given if isinstance(given, dict) else {}
+        return all(key in held and bool(held[key] == value) for key, value in matcher.items())
+    if isinstance(matcher, str):
+        return find_pattern(matcher, json.dumps(plain_json(given), ensure_ascii=False), whole=False)
+    answer, fault = ask_predicate(matcher, {} if given is None else given)
+    return not fault and bool(answer)
+
+
+def assert_final_answer_present(traj: Trajectory) -> float:
+    """Assert that a trajectory has a final answer that is not blank; returns 1.0.
+
+    Without one given it is the text of the assistant after which no tool was called. Errors: WrongUse.
+
+    >>> assert_final_answer_present(Trajectory([], final_answer="42"))
+    1.0
+    """
+    answer = _answer_of(_check_trajectory(traj))
+    passed = answer is not None
+    reason = "there is a final answer" if passed else f"no final answer after {len(traj.steps)} steps"
+    return record_check("trajectory_final_answer", float(passed), passed, "a final answer", answer, reason)
+
+
+# ======================================================================================
+# === CONVERSATIONS: what was said in turns, built by hand or read from messages, and asserted
+# ======================================================================================
+# Uses: ERRORS, ROWS, ASSERTIONS, TOOLS.
+# Public: Conversation, Turn, assert_conversation_length, assert_all_assistant_turns, assert_any_assistant_turn.
+#
+# A message is one turn, with the tools it called; each result of a tool is a turn of the role tool, also where it
+# comes in a message of the user, as Anthropic has it. Conversation is a class as it grows, turn by turn.
+
+
+class _TurnFields(NamedTuple):
+    role: str
+    content: str
+    tools: Any = None
+    metadata: Any = None
+
+
+class Turn(_TurnFields):
+    """One turn: who speaks, the text, the tools called in it as {name, input}, and metadata."""
+
+    __slots__ = ()
+
+    def __new__(cls, role: str, content: str, tools: Any = None, metadata: Any = None) -> Turn:
+        own = [] if tools is None else tools, {} if metadata is None else metadata
+        return super().__new__(cls, check_text(role, "role"), check_text(content, "content of a turn"), *own)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the keys of the JSON form."""
+        return self._asdict()
+
+
+class Conversation:
+    """A list of turns that grows."""
+
+    def __init__(self, turns: Iterable[Turn] = ()) -> None:
+        if isinstance(turns, (str, dict)) or not isinstance(turns, Iterable):
+            raise WrongUse(f"The turns are {brief(turns)}; they take a list of Turn.")
+        self.turns = list(turns)
+        for place, turn in enumerate(self.turns):
+            if not isinstance(turn, Turn):
+                hint = "Conversation.from_openai(messages), or its like, reads messages."
+                raise WrongUse(f"turns[{place}] is {brief(turn)}; it takes a Turn.", hint)
+
+    def add(self, role: str, content: str, **more: Any) -> Conversation:
+        """Add a turn, with tools or metadata, and return the conversation. Errors: WrongUse."""
+        if unknown := more.keys() - {"tools", "metadata"}:
+            raise WrongUse(f"A turn has no {min(unknown)}; it takes tools and metadata.")
+        self.turns.append(Turn(role, content, **more))
+        return self
+
+    def last(self, role: str | None = None) -> Turn | None:
+        """Return the last turn, or the last of a role; None if there is none."""
+        return next((turn for turn in reversed(self.turns) if role in {None, turn.role}), None)
+
+    def assistant_turns(self) -> list[Turn]:
+        """Return the turns of the assistant."""
+        return [turn for turn in self.turns if turn.role == "assistant"]
+
+    def user_turns(self) -> list[Turn]:
+        """Return the turns of the user."""
+        return [turn for turn in self.turns if turn.role == "user"]
+
+    @classmethod
+    def from_openai(cls, messages: Any) -> Conversation:
+        """Return the conversation in messages, or items of the Responses API, as dicts or objects. Errors: WrongUse."""
+        return cls(_turns_in(messages))
+
+    @classmethod
+    def from_anthropic(cls, messages: Any) -> Conversation:
+        """Return the conversation in messages, as dicts or objects. Errors: WrongUse."""
+        return cls(_turns_in(messages))
+
+    def __len__(self) -> int:
+        return len(self.turns)
+
+    def __iter__(self) -> Iterator[Turn]:
+        return iter(self.turns)
+
+    def __eq__(self, other: object) -> bool:
+        return self.turns == other.turns if isinstance(other, Conversation) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Conversation({self.turns!r})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the keys of the JSON form."""
+        return {"turns": [turn.to_dict() for turn in self.turns]}
+
+
+def _turns_in(messages: Any) -> list[Turn]:
+    """Return the turns in the messages of a provider."""
+    turns = []
+    for (_, role), several in itertools.groupby(parts_of(messages, "messages"), lambda part: (part.message, part.role)):
+        parts = list(several)
+        results = [part for part in parts if part.kind == "result"]
+        turns += [Turn(role, _text_in(part), [], {"tool": part.name, "id": part.id}) for part in results]
+        said = [part.value for part in parts if part.kind == "text"]
+        calls = [show_call(part) for part in parts if part.kind == "call"]
+        if said or calls:
+            turns.append(Turn(role, "\n".join(said), calls))
+    return turns
+
+
+def _text_in(result: Part) -> str:
+    return result.value if isinstance(result.value, str) else json.dumps(plain_json(result.value), ensure_ascii=False)
+
+
+def _check_conversation(given: Any) -> Conversation:
+    if not isinstance(given, Conversation):
+        hint = "Conversation.from_openai(messages), or its like, makes one."
+        raise WrongUse(f"The conversation is {brief(given)}.", hint)
+    return given
+
+
+def assert_conversation_length(conv: Conversation, min_turns: int | None = None, max_turns: int | None = None) -> float:
+    """Assert that a conversation has so many turns, of all roles, at least or at most or both; returns 1.0.
+
+    Errors: WrongUse.
+
+    >>> assert_conversation_length(Conversation().add("user", "Hi").add("assistant", "Hello"), max_turns=2)
+    1.0
+    """
+    for limit, what in ((min_turns, "min_turns"), (max_turns, "max_turns")):
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
+            raise WrongUse(f"{what} is {brief(limit)}; it takes a whole number, 0 or more.")
+    if min_turns is None and max_turns is None:
+        raise WrongUse("Neither min_turns nor max_turns is given; give one or both.")
+    count = len(_check_conversation(conv))
+    passed = (min_turns or 0) <= count and (max_turns is None or count <= max_turns)
+    expected = {"min_turns": min_turns, "max_turns": max_turns}
+    reason = f"{count:,} turns; " + ", ".join(
+        f"{what} {limit}" for what, limit in expected.items() if limit is not None
+    )
+    return record_check("conversation_length", float(passed), passed, expected, count, reason)
+
+
+def _fault_of(predicate: Callable[[str], Any], turn: Turn) -> str:
+    """Return why a predicate does not hold of a turn's text, or an empty text."""
+    answer, fault = ask_predicate(predicate, turn.content)
+    is_false = type(answer).__name__ in {"bool", "bool_"} and not answer  # numpy's bool is no bool
+    return fault or ("the predicate is False" if is_false else "")
+
+
+def _checked_turns(conversation: Any, predicate: Any) -> list[Turn]:
+    if not callable(predicate):
+        raise WrongUse(f"The predicate is {brief(predicate)}; it takes a function of a turn's text.")
+    return _check_conversation(conversation).assistant_turns()
+
+
+def assert_all_assistant_turns(conv: Conversation, predicate: Callable[[str], Any]) -> float:
+    """Assert that a predicate holds for the text of every turn of the assistant; returns the share for which it does.
+
+    It fails by raising AssertionError, as the assertions do, or by returning False; all else it returns, None too, is
+    a yes. The checks it makes are not recorded. No turn of the assistant fails. Errors: WrongUse.
+
+    >>> talk = Conversation().add("user", "Hi").add("assistant", "Hello, how can I help?")
+    >>> assert_all_assistant_turns(talk, lambda text: assert_contains(text, "hello"))
+    1.0
+    """
+    turns = _checked_turns(conv, predicate)
+    faults = [_fault_of(predicate, turn) for turn in turns]
+    failed = [f"turn {number} of {len(turns)}: {fault}" for number, fault in enumerate(faults, 1) if fault]
+    score = 1 - len(failed) / len(turns) if turns else 0.0
+    reason = f"fails in {len(failed)} turns; {brief(failed[0])}" if failed else f"holds in {len(turns)} turns"
+    reason = reason if turns else "the conversation has no turn of the assistant"
+    passed = bool(turns) and not failed
+    return record_check("all_assistant_turns", score, passed, _name_of(predicate), failed, reason)
+
+
+def assert_any_assistant_turn(conv: Conversation, predicate: Callable[[str], Any]) -> float:
+    """Assert that a predicate holds for the text of a turn of the assistant at least; returns 1.0.
+
+    Turns after the first that holds are not asked; see assert_all_assistant_turns. Errors: WrongUse.
+
+    >>> talk = Conversation().add("assistant", "One moment.").add("assistant", "Your refund is on its way.")
+    >>> assert_any_assistant_turn(talk, lambda text: "refund" in text)
+    1.0
+    """
+    turns = _checked_turns(conv, predicate)
+    found = next((number for number, turn in enumerate(turns, 1) if not _fault_of(predicate, turn)), None)
+    passed = found is not None
+    reason = f"holds in turn {found} of {len(turns)}" if passed else f"holds in none of {len(turns)} turns"
+    actual = [turn.content for turn in turns]
+    return record_check("any_assistant_turn", float(passed), passed, _name_of(predicate), actual, reason)
+
+
+def _name_of(predicate: Any) -> str:
+    return getattr(predicate, "__name__", None) or brief(predicate)
 
 
 # ======================================================================================
@@ -9431,13 +10432,13 @@ def _markdown_head(report: Report) -> str:
 def _markdown_blocks(report: Report) -> list[str]:
     """Return a report as paragraphs, lists, tables and fences, each whole."""
     numbers, facts = numbers_of(report), facts_of(report)
-    blocks = [_markdown_table(list(numbers), [[_plain(text) for text in numbers.values()]])]
+    blocks = [_markdown_table(list(numbers), [[_plain_line(text) for text in numbers.values()]])]
     said = [f"because {reason}" for reason in report.result.reasons] + list(report.result.notes)
-    blocks += ["\n".join(f"- {_plain(text)}" for text in said)] if said else []
+    blocks += ["\n".join(f"- {_plain_line(text)}" for text in said)] if said else []
     reasons = reasons_of(report)
     blocks += [_markdown_group(title, names, reasons) for title, names in groups_of(report).items()]
     rows = [delta_row(row) for row in (report.result.comparison or {}).get("deltas", [])]
-    cells = [[_plain(row[key]) for key in DELTA_COLUMNS] for row in rows]
+    cells = [[_plain_line(row[key]) for key in DELTA_COLUMNS] for row in rows]
     blocks += [_markdown_table(list(DELTA_COLUMNS.values()), cells)] if rows else []
     blocks += _markdown_cause(report)
     return [*blocks, ", ".join(f"{name} {_code(text)}" for name, text in facts.items())]
@@ -9482,7 +10483,7 @@ def _code(text: str) -> str:
     return f"{ticks}{pad}{line}{pad}{ticks}"
 
 
-def _plain(value: Any) -> str:
+def _plain_line(value: Any) -> str:
     """Return a value as one line of Markdown that is only text, in a table too: signs become entities."""
     line = " ".join(legible(value if isinstance(value, str) else str(value)).split())
     line = re.sub('[]!"#$&*/:;<=>?@[\\\\^_`{|}~]|(?<=www)[.]', lambda found: f"&#{ord(found[0])};", line)

@@ -1306,15 +1306,24 @@ def _close_stale(file: _File) -> None:
         _left.remove(entry)
 
 
-@contextlib.contextmanager
-def write_lock(wait_s: float) -> Iterator[None]:
-    """Hold the lock of this process's writers; raises sqlite3.OperationalError after waiting in vain."""
+class _Release:
+    """What a `with` leaves by: the lock of this process's writers is free again; a generator would take longer."""
+
+    def __enter__(self) -> None:
+        """Do nothing: the lock is taken."""
+
+    def __exit__(self, *fault: Any) -> None:
+        _write_lock.release()
+
+
+_RELEASE_AT_END = _Release()
+
+
+def write_lock(wait_s: float) -> _Release:
+    """Hold the lock of this process's writers for a `with`; raises sqlite3.OperationalError after waiting in vain."""
     if not _write_lock.acquire(timeout=max(0.0, wait_s)):
         raise sqlite3.OperationalError("database is locked by another thread")
-    try:
-        yield
-    finally:
-        _write_lock.release()
+    return _RELEASE_AT_END
 
 
 def _open(wait_s: float) -> None:
@@ -1778,7 +1787,7 @@ _LATEST = """ORDER BY CASE WHEN json_extract(metadata, '$.promptry.current_at') 
 
 # As in string.Template; in braces a name may also hold other letters, dashes, dots and spaces.
 AWKWARD_NAME = r"[^\W\d](?:[\w .-]{0,98}[\w.-])?"
-_PLACEHOLDER = re.compile(rf"\$(?:\$|(?P<named>(?a:[_a-zA-Z][_a-zA-Z0-9]*))|\{{(?P<braced>{AWKWARD_NAME})\}})")
+_PLACEHOLDER = rf"\$(?:\$|(?P<named>(?a:[_a-zA-Z][_a-zA-Z0-9]*))|\{{(?P<braced>{AWKWARD_NAME})\}})"
 _MAX_CELLS = 1_000_000
 MANY_VERSIONS = 50
 _CONTEXT = ":context"
@@ -2055,7 +2064,7 @@ def get_prompt(name: str, version: int | None = None, tag: str | None = None) ->
 
 def placeholders(text: str) -> list[str]:
     """Return the names of the $placeholders in a text, each once, in their order."""
-    found = (match["named"] or match["braced"] for match in _PLACEHOLDER.finditer(text))
+    found = (match["named"] or match["braced"] for match in re.finditer(_PLACEHOLDER, text))
     return list(dict.fromkeys(name for name in found if name))
 
 
@@ -2070,7 +2079,7 @@ def fill_placeholders(text: str, values: dict[str, Any]) -> str:
         name = match["named"] or match["braced"]
         return "$" if name is None else str(values[name]) if name in values else match[0]
 
-    return _PLACEHOLDER.sub(value_of, text)
+    return re.sub(_PLACEHOLDER, value_of, text)
 
 
 def diff_prompts(name: str, old: int, new: int) -> dict[str, Any]:
@@ -2456,7 +2465,7 @@ _BESIDE = {
     "service_tier": ("service_tier",),
 }
 _WHOLE = {*_INSIDE, "choices", "candidates"}
-_GOOGLE = re.compile("google|gemini|vertex", re.IGNORECASE)
+_GOOGLE = "(?i)google|gemini|vertex"
 _OLLAMA_KEYS = (*_INSIDE[3:], "total_duration", "load_duration", "prompt_eval_duration", "eval_duration")
 COUNT_NAMES = {"tokens_in", "tokens_out", "input_tokens", "output_tokens", "prompt_tokens", "completion_tokens"}
 
@@ -2606,7 +2615,7 @@ def _read_shape(shape: _Shape, usage: dict[str, Any], maker: str = "") -> Usage:
         inside[shape.sides[bucket]] += count
     if total is not None and not faults and total != tokens_in + tokens_out:
         excess, reasoning = total - tokens_in - tokens_out, buckets.get("reasoning", 0)
-        if excess == reasoning or (excess > 0 and not reasoning and _GOOGLE.search(maker)):
+        if excess == reasoning or (excess > 0 and not reasoning and re.search(_GOOGLE, maker)):
             tokens_out += excess
             inside["output"] += excess - reasoning
             buckets["reasoning"] = excess
@@ -10150,9 +10159,7 @@ def render_bisection(found: dict[str, Any]) -> str:
 
 MAX_MARKDOWN_CHARS = 60_000
 SHOWN_RUNS, SHOWN_NAMES, _SHOWN_DIFF = 30, 50, 10_000
-_ODD = re.compile(
-    r"[^\t\n\r\x20-\x7e\xa0-\u2029\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\ufdd0-\ufdef]"
-)
+_ODD = r"[^\t\n\r\x20-\x7e\xa0-\u2029\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\ufdd0-\ufdef]"
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;"})
 
 
@@ -10183,7 +10190,7 @@ def report_of(found: Comparison) -> Report:
 def legible(value: Any) -> str:
     """Return a value as text that every format can hold: control signs and half characters are spelled out."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
-    return _ODD.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return re.sub(_ODD, lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def finding_of(report: Report) -> str:

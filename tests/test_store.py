@@ -302,7 +302,8 @@ def test_a_worker_of_multiprocessing_writes(store: Path, run_python: Any, method
     run_python(
         """
         import multiprocessing, sys
-        import promptry
+        open("promptry.toml", "w").write("[store]\\nwait_ms = 5000\\n")  # it is not about waiting
+import promptry
 
         def work(number):
             promptry.use_store(sys.argv[1])

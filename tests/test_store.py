@@ -221,6 +221,7 @@ def test_asyncio_to_thread_writes_every_row(store: Path) -> None:
 
 FORKED = """
 import os, sqlite3, sys, threading, promptry
+open("promptry.toml", "w").write("[store]\\nwait_ms = 5000\\n")  # it is not about waiting
 promptry.use_store(sys.argv[1])
 assert promptry.track_invocation("parent", {"cost_usd": 0.1})
 promptry.track("Hello", "greeting")
@@ -302,8 +303,7 @@ def test_a_worker_of_multiprocessing_writes(store: Path, run_python: Any, method
     run_python(
         """
         import multiprocessing, sys
-        open("promptry.toml", "w").write("[store]\\nwait_ms = 5000\\n")  # it is not about waiting
-import promptry
+        import promptry
 
         def work(number):
             promptry.use_store(sys.argv[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ def test_a_plan_is_a_sentence_and_runs_nothing(graded: None, capsys: pytest.Capt
 
 def test_a_run_ends_with_the_worst_of_its_codes(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    sys.modules.pop("evals", None)
     (tmp_path / "evals.py").write_text(
         "from promptry import assert_exact, suite\n"
         "@suite('good')\ndef good():\n    assert_exact(1, 1)\n"

@@ -200,6 +200,7 @@ def test_clean_json_refuses_what_is_no_json(text: str) -> None:
         clean_json(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

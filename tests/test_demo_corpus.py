@@ -278,6 +278,7 @@ def test_a_live_answer_comes_from_the_model_that_sees_the_prompt_and_the_ranked_
 # The project
 
 
+@pytest.mark.slow
 def test_the_suite_scores_what_the_formula_gives_and_catches_the_edit(
     tmp_path: Path, pipeline: ModuleType, run_cli: Callable[..., Any]
 ) -> None:

@@ -157,6 +157,7 @@ def test_a_last_run_at_zero_is_found_in_every_window(n: int) -> None:
     assert promptry.fall_of([*[1.0] * (n - 1), 0.0]).p <= 0.05
 
 
+@pytest.mark.simulation
 def test_the_correlation_is_that_of_the_noise_and_not_of_the_fall() -> None:
     draw = random.Random(7)
     means = {}

@@ -1285,6 +1285,7 @@ def with_code(house: House, additions: dict[str, str]) -> str:
     return "\n".join(lines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("law", "additions"), [pytest.param(*case, id=f"{case[0]}: {' '.join(case[1])}") for case in BROKEN_HOUSES]
 )

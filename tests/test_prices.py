@@ -89,6 +89,7 @@ def known_models() -> list[tuple[str, str]]:
     return found
 
 
+@pytest.mark.slow
 def test_every_model_costs_what_the_library_says(store: Path) -> None:
     """Each model at times, tiers and buckets that take turns, so that every pair of them comes up over the table."""
     differences, compared, unpriced = [], 0, 0

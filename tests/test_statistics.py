@@ -231,6 +231,7 @@ def test_power_by_the_normal_limit_meets_the_exact_power(n: int) -> None:
     assert [promptry.can_see(drop, differences, True, 0.04) for drop in (0.04, 0.06)] == [False, True]
 
 
+@pytest.mark.simulation
 def test_the_drop_that_scores_can_see_is_seen_in_simulation() -> None:
     draw = random.Random(4)
 
@@ -253,6 +254,7 @@ def test_nothing_is_seen_below_six_pairs() -> None:
     assert not promptry.can_see(1.0, [0.1] * 5, False, 0.04)
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize("n", [6, 10, 30])
 def test_false_alarms_of_the_paired_tests_are_no_more_than_alpha(n: int) -> None:
     draw = random.Random(n)

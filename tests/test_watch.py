@@ -72,6 +72,7 @@ def watching(project: Path, store: Path) -> Iterator[Watch]:
     watch.file.close()
 
 
+@pytest.mark.slow
 def test_what_is_saved_runs_the_suites_again(watching: Watch, project: Path, store: Path) -> None:
     assert "PASS  quiz  run 1" in watching.wait_for("PASS")
     (project / "answer.txt").write_text("x")

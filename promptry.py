@@ -1900,7 +1900,7 @@ def _save(
     name: str, content: str, metadata: Any, tag: str | None, *, by_code: bool, patience_s: float = PATIENCE_S
 ) -> PromptVersion:
     global _edition
-    content = content.encode("utf-8", "replace").decode()
+    content = bindable(content)
     digest = hash_text(content)
     _edition += 1
     with transact(patience_s):
@@ -11220,7 +11220,7 @@ def run_command(arguments: list[str]) -> int:
 def _check_words(arguments: list[str]) -> None:
     """Refuse arguments that are no text: bytes that are no UTF-8 come as half characters; raises WrongUse."""
     for word in arguments:
-        if not word.isascii() and word.encode("utf-8", "replace").decode() != word:
+        if not word.isascii() and bindable(word) != word:
             raise WrongUse(f"The argument {word!r} is no UTF-8 text.", "Is the terminal's or file's encoding UTF-8?")
 
 

@@ -4261,6 +4261,14 @@ def part_of(value: Any, *path: str) -> Any:
     return value
 
 
+def _fields_of(value: Any) -> dict[str, Any]:
+    """Return what part_of can find in a dict or an object: one look for several names."""
+    if type(value) is dict:
+        return value
+    own, known = getattr(value, "__dict__", None) or {}, getattr(value, "__pydantic_extra__", None)
+    return {**known, **own} if known else own
+
+
 def note_answer(answer: Answer, whole: Any) -> None:
     """Look at a whole answer, once."""
     if not answer.is_whole:
@@ -4326,15 +4334,17 @@ def _note_tool(answer: Answer, place: Any, name: Any, arguments: Any) -> None:
 
 def _note_choices(answer: Answer, piece: Any) -> None:
     """Look at a completion of chat or text, or at a chunk of one."""
-    if not answer.facts or part_of(piece, "usage"):
+    told = _fields_of(piece)
+    if not answer.facts or told.get("usage"):
         _note_head(answer, piece)
-    for choice in part_of(piece, "choices") or ():
-        place, said = part_of(choice, "index") or 0, part_of(choice, "delta") or part_of(choice, "message") or choice
+    for choice in told.get("choices") or ():
+        seen = _fields_of(choice)
+        place, said = seen.get("index") or 0, _fields_of(seen.get("delta") or seen.get("message") or choice)
         if answer.wants_text:
-            _note_said(answer, place, part_of(said, "content") or part_of(said, "text") or part_of(said, "refusal"))
-        if reason := part_of(choice, "finish_reason"):
+            _note_said(answer, place, said.get("content") or said.get("text") or said.get("refusal"))
+        if reason := seen.get("finish_reason"):
             _note_said(answer, place, None, reason)
-        for order, tool in enumerate(part_of(said, "tool_calls") or ()):
+        for order, tool in enumerate(said.get("tool_calls") or ()):
             what, number = part_of(tool, "function") or part_of(tool, "custom"), part_of(tool, "index")
             arguments = part_of(what, "arguments") or part_of(what, "input")
             _note_tool(answer, (place, order if number is None else number), part_of(what, "name"), arguments)
@@ -4657,10 +4667,17 @@ class _Watch:
     __aiter__ = __iter__
 
     def __next__(self) -> Any:
+        call = self._call
         while True:
-            with self._call:
+            call.waits = True  # as `with call` does, without its two calls a chunk
+            try:
                 chunk = self._inner.__next__()
-            if not _quietly(_note_chunk, self._call, chunk):
+            except BaseException as error:
+                if not call.__exit__(type(error), error, None):
+                    raise
+                continue
+            call.waits = False
+            if not _quietly(_note_chunk, call, chunk):
                 return chunk
 
     async def __anext__(self) -> Any:
@@ -4708,7 +4725,7 @@ def _note_chunk(call: _Call, chunk: Any) -> bool:
             _finish_call(call)
         return False
     note_event(call.answer, chunk)
-    if not _asks_for_usage(call):
+    if call.sent is call.given or not _asks_for_usage(call):
         return False
     if part_of(chunk, "usage") is not None:
         return not part_of(chunk, "choices")

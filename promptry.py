@@ -2393,20 +2393,11 @@ def _changed_placeholders(content: str, against: PromptVersion) -> Iterator[tupl
             yield "warning", 1, f"${name} of version {against.version} is gone: what code passes for it is dropped"
 
 
-def take_fallbacks() -> dict[str, int]:
-    """Return how often each prompt was served from the code since this was last asked."""
-    if not _untold:
-        return {}
-    found = dict(_untold)
-    _untold.clear()
-    return found
-
-
 def tell_fallbacks() -> None:
-    """Add to the store what no call has told it of prompts served from the code, if it can be written now."""
-    told = dict(_untold)
-    if not told:
+    """Add to the store what it was not told yet of prompts served from the code, if it can be written now."""
+    if not _untold:
         return
+    told = dict(_untold)
     try:
         with transact(settings_or_default().wait_ms / 1000) as connection:
             counts = write_json(Counter(stored_fallbacks()) + Counter(told))
@@ -2421,7 +2412,7 @@ def tell_fallbacks() -> None:
 
 
 def stored_fallbacks() -> dict[str, int]:
-    """Return how often each prompt was served from the code, as far as no call tells it."""
+    """Return how often each prompt was served from the code, as far as the store was told."""
     found: dict[str, int] = {}
     for row in fetch("SELECT items FROM datasets WHERE name = ?", (_TOLD,)):
         found = {name: count for name, count in read_object(row["items"]).items() if type(count) is int}
@@ -2432,7 +2423,7 @@ atexit.register(tell_fallbacks)
 
 
 def count_untold_fallbacks() -> int:
-    """Return how often this process served the text in the code and no call has told the store yet."""
+    """Return how often this process served the text in the code and has not told the store yet."""
     return sum(_untold.values())
 
 
@@ -3317,7 +3308,10 @@ def record_call(
             version = served_version(name)
         if settles is None:
             settles = take_reservation(name)
-        return _store_row((name, version, write_json(facts), *texts, request, at, settles), until)
+        key = _store_row((name, version, write_json(facts), *texts, request, at, settles), until)
+        if key is not None:
+            tell_fallbacks()
+        return key
     except Exception:
         log.exception("a call of %r is lost", name)
         return None
@@ -3470,14 +3464,11 @@ def price_facts(facts: dict[str, Any], at: str, wait_s: float) -> dict[str, Any]
 
 
 def _note_scope(facts: dict[str, Any]) -> None:
-    """Say which run a call belongs to, and what this process served from the code since its last call."""
+    """Say which run a call belongs to."""
     scope = run_scope()
     if scope is not None:
         facts.setdefault("origin", "eval")
         facts["run_uid"] = scope.uid
-    fallbacks = take_fallbacks()
-    if fallbacks:
-        facts["fallbacks"] = fallbacks
 
 
 def _captured(texts: tuple[Any, Any], limit: int | None) -> tuple[str | None, str | None]:
@@ -4667,17 +4658,10 @@ class _Watch:
     __aiter__ = __iter__
 
     def __next__(self) -> Any:
-        call = self._call
         while True:
-            call.waits = True  # as `with call` does, without its two calls a chunk
-            try:
+            with self._call:
                 chunk = self._inner.__next__()
-            except BaseException as error:
-                if not call.__exit__(type(error), error, None):
-                    raise
-                continue
-            call.waits = False
-            if not _quietly(_note_chunk, call, chunk):
+            if not _quietly(_note_chunk, self._call, chunk):
                 return chunk
 
     async def __anext__(self) -> Any:
@@ -5922,23 +5906,12 @@ def _look_at_rows() -> dict[str, str]:
 
 
 def _look_at_fallbacks() -> dict[str, str]:
-    told = fallbacks_told() if store_path().is_file() else {}
+    told = stored_fallbacks() if store_path().is_file() else {}
     count = sum(told.values()) + count_untold_fallbacks()
     names = ", ".join(sorted(told, key=lambda name: -told[name])[:5])
     of = f", of {len(told):,} prompt{'' if len(told) == 1 else 's'}: {names}" if told else ""
     detail = f"{count:,} time{'' if count == 1 else 's'} the text in the code was served because the store failed{of}"
     return _finding("fallbacks", "hint" if count else "ok", detail)
-
-
-def fallbacks_told() -> dict[str, int]:
-    """Return how often each prompt was served from the code, as the store was told, by calls that came after too."""
-    rows = fetch(
-        "SELECT told.key AS name, sum(told.value) AS times FROM invocations, json_each(metadata, '$.fallbacks') AS told"
-        " WHERE metadata LIKE '%\"fallbacks\"%' AND json_type(metadata, '$.fallbacks') = 'object' GROUP BY told.key"
-    )
-    counts = Counter(stored_fallbacks())
-    counts.update({str(row["name"]): int(row["times"]) for row in rows if isinstance(row["times"], (int, float))})
-    return dict(counts)
 
 
 def _look_at_prices() -> dict[str, str]:

@@ -61,6 +61,7 @@ NOT_FROZEN = {"antigravity", "ensurepip", "idlelib", "lib2to3", "test", "this", 
 SMOKE = {
     "demo": ["demo", "."],
     "run": ["run", "qa", "--compare", "prod", "--format", "junit"],
+    "status": ["status", "--json"],
     "suites": ["suites", "--json"],
     "runs": ["runs", "1", "--json"],
     "compare": ["compare", "2", "1", "--format", "html", "--output", "report.html"],

@@ -9,7 +9,7 @@ Floors, from the ground up; each section uses only sections above it:
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
     EVALS    STATISTICS · HELPERS · ASSERTIONS · TEXTS · TOOLS · TRAJECTORIES · CONVERSATIONS · SUITES · SPOOLS · RUNS ·
-             RUNNER · COMPARISON · PLAN · DRIFT · BISECT · INTERPRETERS
+             RUNNER · COMPARISON · PLAN · DRIFT · BISECT · OVERVIEW · INTERPRETERS
     FACES    REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS · WATCH · DEMO
     ROOF     MAIN
     CELLAR   EMBEDDED
@@ -178,6 +178,8 @@ __all__ = [
     # BISECT
     "Bisection",
     "bisect_suite",
+    # OVERVIEW
+    "get_overview",
     # INTERPRETERS
     "list_suites",
     # MAIN
@@ -3793,7 +3795,8 @@ def _parse_sums(text: str, store: str) -> Spend | None:
 
 
 def _count_month(connection: sqlite3.Connection, now: str, kept: _Kept | None, last: int) -> Spend:
-    scopes, sums = frozenset(connection.execute("SELECT scope, target FROM budgets")), _Sums()
+    scopes = frozenset({("global", None), *connection.execute("SELECT scope, target FROM budgets")})
+    sums = _Sums()
     _add_to_sums(sums, connection.execute(_BY_DAY, (period_of("monthly", now)[0], _NO_ID)), now, scopes)
     open = [id for id in _open_ids(connection) if id < last]
     return Spend(now[:10], scopes, last, open, sums, kept, sys.maxsize)
@@ -3974,6 +3977,22 @@ def budget_status() -> list[BudgetStatus]:
             spend, held = read_spend(connection, now, _scopes(caps)), _held_at(connection, now)
         offer_spend(spend)
     return [_status_of(cap, now, *_money_of(cap, now, spend.sums, held)) for cap in caps]
+
+
+def month_so_far() -> dict[str, Any]:
+    """Return what the month and the day have cost: {since, spent_usd, today_usd, forecast_usd, unpriced}, in USD.
+
+    The forecast is a monthly budget's; unpriced counts the month's calls that have no cost.
+    """
+    now = now_text()
+    with translated_faults():
+        with one_state(connect()) as connection:
+            spend = read_spend(connection, now, {("global", None)})
+        offer_spend(spend)
+    (spent, unpriced), (today, _) = (spend.sums.get((of, "global", None), (0.0, 0)) for of in (now[:7], now[:10]))
+    month = _status_of((0, "global", None, "monthly", math.inf), now, spent, 0.0, unpriced)
+    known = {key: getattr(month, key) for key in ("since", "spent_usd", "forecast_usd", "unpriced")}
+    return {**known, "today_usd": today}
 
 
 def _scopes(caps: list[_Cap]) -> set[Scope]:
@@ -9312,6 +9331,39 @@ def _run_of(row: dict[str, Any]) -> dict[str, Any]:
 
 
 # ======================================================================================
+# === OVERVIEW: how everything stands, in one answer
+# ======================================================================================
+# Uses: ROWS, BUDGETS, DRIFT.
+# Public: get_overview.
+
+
+def get_overview() -> dict[str, Any]:
+    """Tell how the suites stand, what the month costs, which budgets are spent, and what was served from the code.
+
+    Shape: suites [{suite, run, at, prompt_name, prompt_version, model, passed, score, verdict, complete, counts,
+    drifting, drift}], spend {since, spent_usd, today_usd, forecast_usd, unpriced}, budgets [BudgetStatus], fallbacks
+    [{name, times, last_at}].
+    """
+    rows = query("get_overview")
+    drifts = {report.suite: report for report in check_drifts([row["suite"] for row in rows])}
+    return {
+        "suites": [_standing(row, drifts[row["suite"]]) for row in rows],
+        "spend": month_so_far(),
+        "budgets": [status.to_dict() for status in budget_status()],
+        "fallbacks": query("get_overview", 2),
+    }
+
+
+def _standing(row: dict[str, Any], drift: DriftReport) -> dict[str, Any]:
+    """Return how a suite stands by its newest run and by its runs together."""
+    manifest = read_object(row.pop("metadata"))
+    passed = None if row["passed"] is None else bool(row["passed"])
+    known = {**row, "run": str(row["run"]), "passed": passed, "verdict": manifest.get("verdict")}
+    known |= {"complete": manifest.get("complete", True), "counts": manifest.get("counts")}
+    return {**known, "drifting": drift.drifting, "drift": drift.reason}
+
+
+# ======================================================================================
 # === INTERPRETERS: whose Python runs a suite: this one, or the team's in a child process
 # ======================================================================================
 # Uses: ERRORS, SETTINGS, STORE, ROWS, HELPERS, SUITES, RUNS, RUNNER, COMPARISON.
@@ -10103,6 +10155,43 @@ def render_plan(plan: dict[str, Any]) -> str:
     return f"{first} {second} From runs {runs[0]} and {runs[1]}, {told}."
 
 
+def render_overview(found: dict[str, Any]) -> str:
+    """Lay out how everything stands: a line a suite, the month's money, and what asks for a look."""
+    lines = [_standing_text(row) for row in found["suites"]] or ["No suite has run yet: promptry init writes one."]
+    spend = found["spend"]
+    forecast = "" if spend["forecast_usd"] is None else f", ${spend['forecast_usd']:,.2f} by its end at this pace"
+    lines += ["", f"This month: ${spend['spent_usd']:,.4f}, today ${spend['today_usd']:,.4f}{forecast}."]
+    if spend["unpriced"]:
+        lines.append(f"{spend['unpriced']:,} of its calls have no cost: promptry prices check says why.")
+    for row in found["budgets"]:
+        if row["breached"] or (row["forecast_usd"] or 0) > row["limit_usd"]:
+            lines.append(_budget_text(row))
+    if found["fallbacks"]:
+        times, names = sum(row["times"] for row in found["fallbacks"]), found["fallbacks"][:5]
+        served = f"{times:,} time{'' if times == 1 else 's'} the text in the code was served because the store failed"
+        lines.append(f"{served}: {', '.join(row['name'] for row in names)}.")
+    return "\n".join(lines)
+
+
+def _standing_text(row: dict[str, Any]) -> str:
+    state = "not judged" if row["passed"] is None else "pass" if row["passed"] else "FAIL"
+    score = "-" if row["score"] is None else f"{row['score']:.3f}"
+    prompt = f", {row['prompt_name']}@{row['prompt_version']}" if row["prompt_name"] else ""
+    verdict = f", {coloured(row['verdict'])}" if row["verdict"] else ""
+    drift = f", {coloured('drifting')}: {row['drift']}" if row["drifting"] else ""
+    cut = "" if row["complete"] else ", not complete"
+    run = f"run {row['run']} of {row['at'][:16]}{cut}"
+    return f"{coloured(state)}  {row['suite']}: score {score}{prompt}{verdict}{drift} ({run})"
+
+
+def _budget_text(row: dict[str, Any]) -> str:
+    name = " ".join(filter(None, (row["period"], row["scope"], row["target"])))
+    spent = f"${row['spent_usd']:,.2f} of ${row['limit_usd']:,.2f}"
+    if row["breached"]:
+        return f"{coloured('breached')}  The {name} budget is spent: {spent}."
+    return f"The {name} budget will not last: {spent}, ${row['forecast_usd']:,.2f} at this pace."
+
+
 def render_drifts(found: dict[str, Any]) -> str:
     """Lay out suites with whether they drift, the sentence first."""
     return "\n".join(map(_drift_text, found["items"])) or "No suite has run yet: promptry init writes one."
@@ -10680,8 +10769,8 @@ FORMS = {"junit": render_junit, "markdown": render_markdown, "html": render_html
 # ======================================================================================
 # === READS: every question that can be asked, once, for every face
 # ======================================================================================
-# Uses: PROMPTS, TRACES, BUDGETS, CALLS, FEEDBACK, DATASETS, COSTS, RUNS, COMPARISON, DRIFT, BISECT, INTERPRETERS,
-#   REPORTS, FINDINGS.
+# Uses: PROMPTS, TRACES, BUDGETS, CALLS, FEEDBACK, DATASETS, COSTS, RUNS, COMPARISON, DRIFT, BISECT, OVERVIEW,
+#   INTERPRETERS, REPORTS, FINDINGS.
 # Public: nothing.
 #
 # The command with --json answers what its function returns. A command in two rows lists without an id and shows one
@@ -10768,6 +10857,12 @@ def _parameters_of(function: Callable[..., Any]) -> tuple[Parameter, ...]:
 
 
 READS = (
+    Read(
+        "status",
+        get_overview,
+        render_overview,
+        "Show how the suites stand, what the month costs, and what was served from the code because the store failed.",
+    ),
     Read("prompt list", list_prompts, render_prompts, "List the prompts, the latest changed first."),
     Read("prompt show", get_prompt, render_version, "Show a prompt: its versions, and the text of one."),
     Read("prompt diff", diff_prompts, render_diff, "Show what changed between two versions of a prompt."),

@@ -80,6 +80,7 @@ def full(store: Path) -> None:
 
 # Every read, with words for the command line and the same as arguments of the function.
 ASKED: list[tuple[str, list[str], dict[str, Any]]] = [
+    ("get_overview", [], {}),
     ("list_prompts", [], {}),
     ("list_prompts", ["--limit", "2"], {"limit": 2}),
     ("list_prompts", ["--limit", "2", "--before", "2"], {"limit": 2, "before": "2"}),
@@ -417,6 +418,17 @@ def check_bisection(answers: list[Any], found: dict[str, Any], asked: dict[str, 
     assert [str(row["id"]) for row in answers[0]] == ends and answers[1] == [{"n": found["n"]}]
 
 
+def check_overview(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:
+    told = [(row["suite"], str(row["run"]), row["score"], row["at"]) for row in answers[0]]
+    assert told == [(row["suite"], row["run"], row["score"], row["at"]) for row in found["suites"]] and told
+    assert {**found["spend"], "forecast_usd": 0} == {
+        **{k: nearly(v) for k, v in answers[1][0].items()},
+        "forecast_usd": 0,
+    }
+    assert found["spend"]["spent_usd"] > 0 and found["spend"]["unpriced"] > 0
+    assert answers[2] == found["fallbacks"]
+
+
 def check_diff(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:
     assert {row["version"] for row in answers[0]} == {found["old"], found["new"]}
 
@@ -446,6 +458,7 @@ def check_dataset(answers: list[Any], found: dict[str, Any], asked: dict[str, An
 
 
 CHECKS: dict[str, Any] = {
+    "get_overview": check_overview,
     "list_costs": check_costs,
     "get_run": check_run,
     "get_prompt": check_prompt,

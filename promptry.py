@@ -25,7 +25,13 @@ State that outlives a call: the settings, the open store, what was tracked and s
 
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["click>=8.1,<9", "peewee>=4.5,<5", "regex>=2024.4,<2027"]
+# dependencies = [
+#     "click>=8.1,<9",
+#     "jsonschema>=4.20,<5",
+#     "peewee>=4.5,<5",
+#     "pyyaml>=6,<7",
+#     "regex>=2024.4,<2027",
+# ]
 # ///
 
 from __future__ import annotations

@@ -313,6 +313,7 @@ def test_the_store_is_named_before_or_after_the_command(
     assert not (tmp_path / "environment.db").exists()
 
 
+@pytest.mark.slow
 def test_the_store_is_where_the_first_of_the_rules_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_cli: Say
 ) -> None:

@@ -17,6 +17,7 @@ import promptry
 CATASTROPHES = [("(a|aa)+$", "a" * 60 + "b"), ("(a|a)*$", "a" * 40 + "b"), (r"(\w+\s?)+!", "a " * 40 + "b")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pattern", "text"), [("(a+)+$", "a" * 40), *CATASTROPHES])
 def test_a_catastrophic_pattern_ends_within_about_its_time(pattern: str, text: str) -> None:
     began = time.monotonic()
@@ -24,6 +25,7 @@ def test_a_catastrophic_pattern_ends_within_about_its_time(pattern: str, text: s
     assert time.monotonic() - began < promptry.PATTERN_TIMEOUT_S + 10.0, "a busy machine is late, a hang is longer"
 
 
+@pytest.mark.slow
 def test_a_pattern_without_an_answer_is_none_and_not_false() -> None:
     assert promptry.match_pattern(*CATASTROPHES[0], True) is None
 

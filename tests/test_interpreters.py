@@ -121,6 +121,7 @@ def test_without_that_python_the_import_fails_with_a_hint(project: Callable[[str
     assert "teamlib" in done.stdout and "--python" in done.stdout
 
 
+@pytest.mark.slow
 def test_all_words_of_the_command_reach_the_child(
     bare_python: Path, project: Callable[[str], Path], store: Path
 ) -> None:
@@ -139,6 +140,7 @@ def test_all_words_of_the_command_reach_the_child(
     assert again["comparison"]["baseline"]["id"] == result["run_id"]
 
 
+@pytest.mark.slow
 def test_the_pattern_of_a_child_without_the_package_is_answered_over_the_pipe(
     bare_python: Path, project: Callable[[str], Path], store: Path
 ) -> None:
@@ -392,6 +394,7 @@ def check():
         own.rmdir()
 
 
+@pytest.mark.slow
 def test_the_child_has_one_promptry_and_it_is_ours(
     bare_python: Path, project: Callable[[str], Path], store: Path
 ) -> None:

@@ -328,6 +328,7 @@ INSERT INTO votes (prompt_name, prompt_version, response, score, message, create
 SELECT 'support/answer', 2, 'r', -1, 'm' || ago, strftime('%Y-%m-%dT%H:%M:%fZ', 'now', ago) FROM days"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(BY_NAME))
 def test_the_printed_sql_without_a_parameter_answers_as_the_command_without_options(
     name: str, full: None, store: Path, raw: sqlite3.Connection, capsys: pytest.CaptureFixture[str]

@@ -332,6 +332,7 @@ def check():
 """
 
 
+@pytest.mark.slow
 def test_child_processes_are_served_what_the_run_fixes(
     three: None, store: Path, tmp_path: Path, run_cli: Callable[..., Any]
 ) -> None:
@@ -344,6 +345,7 @@ def test_child_processes_are_served_what_the_run_fixes(
     assert (result["prompt_version"], result["model"], result["cost_usd"]) == (2, "in-child", 0.5)
 
 
+@pytest.mark.slow
 def test_a_prompt_that_only_a_child_process_serves_counts_as_served(
     three: None, store: Path, tmp_path: Path, run_cli: Callable[..., Any]
 ) -> None:
@@ -699,6 +701,7 @@ def test_what_a_run_may_cost_is_more_than_nothing(store: Path, usd: float) -> No
     assert nothing_saved()
 
 
+@pytest.mark.slow
 def test_the_suites_of_one_command_share_what_it_may_cost(
     store: Path, tmp_path: Path, run_cli: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

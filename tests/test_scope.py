@@ -84,6 +84,7 @@ def test_threads_and_tasks_are_in_the_run(prompts: None) -> None:
     assert seen == ["one", "one"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["subprocess", "fork", "spawn"])
 def test_child_processes_are_in_the_run(prompts: None, store: Any, run_python: Any, how: str) -> None:
     done = run_python(

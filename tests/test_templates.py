@@ -287,6 +287,7 @@ def test_seeding_with_a_wrong_argument_raises(store: Any, arguments: Any) -> Non
         promptry.seed_prompt(*arguments)
 
 
+@pytest.mark.slow
 def test_processes_that_seed_at_once_make_one_version(store: Any, start_python: Any) -> None:
     code = """
     import sys, promptry

@@ -8,8 +8,8 @@ Floors, from the ground up; each section uses only sections above it:
     STORE    TABLES · MIGRATIONS · STORE · ROWS
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
-    EVALS    STATISTICS · HELPERS · ASSERTIONS · TEXTS · TOOLS · TRAJECTORIES · CONVERSATIONS · SUITES · SPOOLS · RUNS ·
-             RUNNER · COMPARISON · PLAN · DRIFT · BISECT · INTERPRETERS
+    EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · TOOLS · TRAJECTORIES · CONVERSATIONS · SUITES ·
+             SPOOLS · RUNS · RUNNER · COMPARISON · PLAN · DRIFT · BISECT · INTERPRETERS
     FACES    REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS · WATCH · DEMO
     ROOF     MAIN
     CELLAR   EMBEDDED
@@ -5933,22 +5933,18 @@ def _look_at_prices() -> dict[str, str]:
 
 
 # ======================================================================================
-# === STATISTICS: paired tests, intervals, power, and falls in a series: numbers in, numbers out
+# === STATISTICS: paired tests, intervals and power: numbers in, numbers out
 # ======================================================================================
 # Uses: nothing.
 # Public: nothing.
 #
-# All tests are one-sided towards worse. Differences are current minus baseline, one per case; a series goes from the
-# oldest run to the newest.
+# All tests are one-sided towards worse. Differences are current minus baseline, one per case.
 
 _Z_95 = 1.959963984540054
 _Z_POWER = 0.8416212335729143
 _EXACT_SIGNS = 12
 _DRAWN_SIGNS = 400
 _DRAWS = 9_999
-_ORDERS = 2_000
-_ENOUGH_HITS = 120
-_FEW_RUNS = 20
 
 
 def mcnemar_p(worse: int, better: int) -> float:
@@ -6042,7 +6038,7 @@ def paired_interval(differences: list[float], binary: bool) -> tuple[float, floa
         middle, half = up - down, _Z_95 * math.sqrt((up + down - (up - down) ** 2) / (n + 2))
     else:
         middle = math.fsum(differences) / n
-        half = _t_quantile(n - 1) * (spread(differences) or 0.1 / math.sqrt(n)) / math.sqrt(n)
+        half = t_quantile(n - 1) * (spread(differences) or 0.1 / math.sqrt(n)) / math.sqrt(n)
     return max(-1.0, middle - half), min(1.0, middle + half)
 
 
@@ -6071,7 +6067,7 @@ def spread(values: list[float]) -> float:
     return math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (n - 1)) if n > 1 else 0.0
 
 
-def _t_quantile(freedom: int) -> float:
+def t_quantile(freedom: int) -> float:
     """Return Student's 97.5 % quantile: Cornish and Fisher's expansion, below 200 degrees made exact by Newton."""
     z, v = _Z_95, freedom
     terms = (
@@ -6174,6 +6170,19 @@ def _mcnemar_power(n: int, discordant: float, share: float, alpha: float) -> flo
     return power
 
 
+# ======================================================================================
+# === SERIES: whether values fall from one to the next: slope, step, newest, and how likely by chance
+# ======================================================================================
+# Uses: STATISTICS.
+# Public: nothing.
+#
+# A series goes from the oldest value to the newest; a fall is what is found, so what should not rise is negated first.
+
+_ORDERS = 2_000
+_ENOUGH_HITS = 120
+_FEW_VALUES = 20
+
+
 def slope_of(values: list[float]) -> tuple[float, tuple[float, float]]:
     """Return the least-squares slope of a series per step and its 95 % interval by Student's t; from three values on.
 
@@ -6185,7 +6194,7 @@ def slope_of(values: list[float]) -> tuple[float, tuple[float, float]]:
     squares = n * (n * n - 1) / 12
     slope = math.fsum((place - middle) * value for place, value in enumerate(values)) / squares
     rest = math.fsum((value - mean - slope * (place - middle)) ** 2 for place, value in enumerate(values))
-    half = _t_quantile(n - 2) * math.sqrt(rest / (n - 2) / squares)
+    half = t_quantile(n - 2) * math.sqrt(rest / (n - 2) / squares)
     return slope, (slope - half, slope + half)
 
 
@@ -6213,7 +6222,7 @@ def mann_whitney_p(recent: list[float], older: list[float]) -> float:
     u = math.fsum(ranks[value] for value in recent) - n * (n + 1) / 2
     shrunk = sum(tie**3 - tie for tie in ties) / ((n + m) * (n + m - 1))
     deviation = math.sqrt(max(0.0, n * m / 12 * (n + m + 1 - shrunk)))
-    return _normal_tail((u - n * m / 2 + 0.5) / deviation) if deviation else 1.0
+    return 0.5 * math.erfc(-(u - n * m / 2 + 0.5) / deviation / math.sqrt(2)) if deviation else 1.0
 
 
 def benjamini_hochberg(p_values: list[float]) -> list[float]:
@@ -6262,7 +6271,7 @@ def fall_of(values: list[float]) -> Fall:
     t, place = max((t, place) for place, t in enumerate(t_values))
     shape = "line" if place == 0 else "newest" if place == n - 1 else "step"
     p = _order_p(centred, (line, steps), t * math.sqrt(total / (n - 2 + t * t))) if t > 0 else 1.0
-    alone = min(1.0, 500 * _newest_p(values)) if n <= _FEW_RUNS else 1.0
+    alone = min(1.0, 500 * _newest_p(values)) if n <= _FEW_VALUES else 1.0
     return Fall(p, shape, correlation) if p <= alone else Fall(alone, "newest", correlation)
 
 
@@ -9155,7 +9164,7 @@ def _plan_from(run: dict[str, Any], other: dict[str, Any], drop: float | None, s
 # ======================================================================================
 # === DRIFT: whether the scores of a suite fall from run to run, and where they broke
 # ======================================================================================
-# Uses: ERRORS, ROWS, STATISTICS, COMPARISON.
+# Uses: ERRORS, ROWS, SERIES, COMPARISON.
 # Public: DriftReport, check_drift.
 #
 # One rule: a suite drifts if its deepest fall, a line or a step down (to the newest run alone too), would come of runs

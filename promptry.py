@@ -9456,7 +9456,8 @@ def _judged_among(report: DriftReport, p: float, count: int) -> DriftReport:
 # Public: Bisection, bisect_suite.
 #
 # A break is a row of failing runs: it begins after a run that was good, or with the first, and is open until a good
-# one. Incomplete runs, and runs in which a case could not be judged, are passed over.
+# one. Passed over are incomplete runs, those that an error kept from being judged, and those in which a case is flaky:
+# it fails in less than half of its repeats, or passed when it was tried again.
 
 
 class Bisection(NamedTuple):
@@ -9487,10 +9488,11 @@ def bisect_suite(suite_name: str, case: str | None = None, first: bool = False) 
     What is not known by that name has no run, and no break.
     """
     asked: dict[str, Any] = {"suite_name": suite_name, "case": case, "first": int(first)}
-    n = query("bisect_suite", 1, **asked)[0]["n"]
+    n, silent = query("bisect_suite", 1, **asked)[0].values()
     rows = [{**row, "manifest": read_object(row["metadata"])} for row in query("bisect_suite", **asked)]
     if not rows:
-        reason = "not enough data" if not n else "it never failed" if first else "it passes in the newest run"
+        newest = f"it passes in the newest run{' that could be judged' if silent else ''}"
+        reason = "not enough data" if not n else "it never failed" if first else newest
         return Bisection(False, None, None, None, None, suite_name, case, n, reason)
     bad, good = rows[0], rows[1] if len(rows) > 1 else None
     return Bisection(

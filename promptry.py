@@ -6182,6 +6182,7 @@ _ORDERS = 2_000
 _ENOUGH_HITS = 120
 _FEW_VALUES = 20
 _EXACT_RANKS = 8
+_KEPT_ORDERS = 60
 
 
 def slope_of(values: list[float]) -> tuple[float, tuple[float, float]]:
@@ -6277,7 +6278,7 @@ def fall_of(values: list[float]) -> Fall:
     n, mean = len(values), math.fsum(values) / len(values)
     centred = [value - mean for value in values]
     line, steps = _contrasts(n)
-    heights = [_dot(line, centred), *map(operator.mul, steps, itertools.accumulate(centred[:-1]))]
+    heights = [sum(map(operator.mul, line, centred)), *map(operator.mul, steps, itertools.accumulate(centred[:-1]))]
     total = math.fsum(value * value for value in centred)
     if total < 1e-18:
         return Fall(1.0, "line", 0.0)
@@ -6292,10 +6293,6 @@ def fall_of(values: list[float]) -> Fall:
     p = _order_p(centred, (line, steps), t * math.sqrt(total / (n - 2 + t * t))) if t > 0 else 1.0
     alone = min(1.0, 500 * _newest_p(values)) if n <= _FEW_VALUES else 1.0
     return Fall(p, shape, correlation) if p <= alone else Fall(alone, "newest", correlation)
-
-
-def _dot(left: list[float], right: list[float]) -> float:
-    return float(sum(map(operator.mul, left, right)))
 
 
 @functools.lru_cache(8)
@@ -6338,22 +6335,32 @@ def _order_p(centred: list[float], contrasts: tuple[list[float], list[float]], h
     Each value stands last equally often, so that the share of orders that end with the lowest is exact. Where it is
     plain that the share is great, fewer are drawn.
     """
-    import random
-
-    draw = random.Random(0).random
     line, steps = contrasts
     n, least, hits = len(centred), height * (1 - 1e-9), 0
-    draws = n * (_ORDERS // n)
-    for drawn in range(draws):
-        last = drawn % n
-        order = sorted(centred[:last] + centred[last + 1 :], key=lambda _: draw())
-        hits += (
-            _dot(line, order) + line[-1] * centred[last] >= least
-            or max(map(operator.mul, steps, itertools.accumulate(order))) >= least
-        )
-        if hits >= _ENOUGH_HITS:
-            return hits / (drawn + 1)
-    return (hits + 1) / (draws + 1)
+    drawn, make = 0, _orders if n <= _KEPT_ORDERS else _orders.__wrapped__
+    multiply, add_up = operator.mul, itertools.accumulate
+    for place in range(max(1, _ORDERS // n)):
+        for arrange in make(n, place):
+            order = arrange(centred)
+            drawn += 1
+            hits += sum(map(multiply, line, order)) >= least or max(map(multiply, steps, add_up(order))) >= least
+            if hits >= _ENOUGH_HITS:
+                return hits / drawn
+    return (hits + 1) / (drawn + 1)
+
+
+@functools.lru_cache(400)
+def _orders(n: int, seed: int) -> list[Callable[[Sequence[float]], tuple[float, ...]]]:
+    """Return as many random orders as there are values, each with another value last, as functions that arrange."""
+    import random
+
+    draw = random.Random(seed).random
+    orders: list[Callable[[Sequence[float]], tuple[float, ...]]] = []
+    for last in range(n):
+        keys = [draw() for _ in range(n)]
+        keys[last] = 2.0
+        orders.append(operator.itemgetter(*sorted(range(n), key=keys.__getitem__)))
+    return orders
 
 
 def _newest_p(values: list[float]) -> float:

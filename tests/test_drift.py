@@ -7,6 +7,7 @@ import math
 import random
 import sqlite3
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -166,6 +167,159 @@ def test_the_correlation_is_that_of_the_noise_and_not_of_the_fall() -> None:
         means[series.__name__] = sum(found) / len(found)
     assert all(abs(means[name]) < 0.15 for name in ("normal", "fallen", "declining")), means
     assert 0.15 < means["lagged"] < 0.4, means
+
+
+@pytest.mark.simulation
+def test_the_change_point_of_thousands_is_within_two_runs_in_four_of_five() -> None:
+    draw = random.Random(8)
+    rounds = 4000
+    near = sum(abs((promptry.change_of(fallen(draw, 30), falls_only=True) or 0) - 20) <= 2 for _ in range(rounds))
+    print(f"\n{near / rounds:.4f} of {rounds} within two runs, at least 0.8")
+    assert near / rounds >= 0.8 - 2 * math.sqrt(0.8 * 0.2 / rounds)
+
+
+# --- the same of production calls: days of log-normal latencies, of more and fewer calls, with a rhythm of the week
+
+Days = Callable[[random.Random, int], tuple[list[int], list[float], list[float]]]
+
+
+def days_of(draw: random.Random, sizes: list[int], levels: list[float], spread: float = 1.0) -> Any:
+    """Return counts, sums and sums of squares of days of log-normal values; a spread of 1 is that of slow services."""
+    days = [
+        [level * draw.lognormvariate(0, spread) for _ in range(size)] for size, level in zip(sizes, levels, strict=True)
+    ]
+    squares = [math.fsum(value * value for value in day) for day in days]
+    return sizes, list(map(math.fsum, days)), squares
+
+
+def steady_days(draw: random.Random, n: int) -> Any:
+    return days_of(draw, [20] * n, [1.0] * n)
+
+
+def few_calls(draw: random.Random, n: int) -> Any:
+    return days_of(draw, [draw.choice((1, 2, 3, 5, 8)) for _ in range(n)], [1.0] * n)
+
+
+def growing_traffic(draw: random.Random, n: int) -> Any:
+    return days_of(draw, [2 + 40 * place // n for place in range(n)], [1.0] * n)
+
+
+def shrinking_traffic(draw: random.Random, n: int) -> Any:
+    return days_of(draw, [2 + 40 * (n - place) // n for place in range(n)], [1.0] * n)
+
+
+def days_that_differ(draw: random.Random, n: int) -> Any:
+    return days_of(draw, [2 + 40 * place // n for place in range(n)], [draw.lognormvariate(0, 0.3) for _ in range(n)])
+
+
+def thin_newest_day(draw: random.Random, n: int) -> Any:
+    return days_of(draw, [40] * (n - 1) + [3], [1.0] * n)
+
+
+def weekly(draw: random.Random, n: int, level: float, last: int | None = None, spread: float = 1.0) -> Any:
+    """Weekends have a third of the calls, each so much dearer; last: the weekday of the newest day, 6 a Sunday."""
+    last = draw.randrange(7) if last is None else last
+    free = [(last - (n - 1 - place)) % 7 >= 5 for place in range(n)]
+    return days_of(draw, [10 if off else 30 for off in free], [level if off else 1.0 for off in free], spread)
+
+
+def slow_weekends(draw: random.Random, n: int) -> Any:
+    return weekly(draw, n, 1.3)
+
+
+def dear_weekends(draw: random.Random, n: int) -> Any:
+    return weekly(draw, n, 1.5, spread=0.3)
+
+
+def cheap_weekends(draw: random.Random, n: int) -> Any:
+    return weekly(draw, n, 0.6, spread=0.3)
+
+
+def seen_on_sunday(draw: random.Random, n: int) -> Any:
+    return weekly(draw, n, 1.5, last=6, spread=0.3)
+
+
+def ratings(draw: random.Random, n: int) -> Any:
+    days = [[draw.choice((0.0, 0.5, 1.0, 1.0)) for _ in range(draw.choice((1, 2, 4)))] for _ in range(n)]
+    return list(map(len, days)), list(map(sum, days)), [sum(value * value for value in day) for day in days]
+
+
+def cheaper(draw: random.Random, n: int) -> Any:
+    return days_of(draw, [30] * n, [1.0 if place < 2 * n // 3 else 0.6 for place in range(n)])
+
+
+def dearer(draw: random.Random, n: int) -> Any:
+    """A step of 30 %: with 200 calls a day about 2.5 times what a day's mean swings."""
+    return days_of(draw, [200] * n, [1.0 if place < 2 * n // 3 else 1.3 for place in range(n)])
+
+
+def dearer_with_weekends(draw: random.Random, n: int) -> Any:
+    counts, sums, squares = weekly(draw, n, 1.1, spread=0.3)
+    levels = [1.0 if place < 2 * n // 3 else 1.3 for place in range(n)]
+    return (
+        counts,
+        [total * level for total, level in zip(sums, levels, strict=True)],
+        [square * level**2 for square, level in zip(squares, levels, strict=True)],
+    )
+
+
+def calls_alarm_rate(days: Days, of: str, rounds: int, seed: int, n: int = 30) -> float:
+    """Return how often such days are said to drift, by the rule as check_drift applies it."""
+    draw, found = random.Random(seed), 0
+    for _ in range(rounds):
+        counts, sums, squares = days(draw, n)
+        rows = [
+            {"calls": count, "known": count, "total": total, "squares": square, "day": ""}
+            for count, total, square in zip(counts, sums, squares, strict=True)
+        ]
+        means = [row["total"] / row["known"] for row in rows]
+        report, _ = promptry._judged(
+            DriftReport(None, n, False, "", of=of), means, promptry.even_means(counts, sums, squares)
+        )
+        found += report.drifting
+    return found / rounds
+
+
+SOUND_DAYS = [
+    *[(days, of, 0.05) for days in (steady_days, few_calls) for of in ("latency", "length")],
+    *[(days, "cost", 0.05) for days in (growing_traffic, shrinking_traffic, days_that_differ, thin_newest_day)],
+    *[(growing_traffic, "length", 0.05), (ratings, "rating", 0.05), (cheaper, "cost", 0.02)],
+    *[(slow_weekends, "latency", 0.05), (slow_weekends, "length", 0.05)],
+    *[(dear_weekends, "cost", 0.05), (cheap_weekends, "cost", 0.05), (seen_on_sunday, "cost", 0.10)],
+]
+WORSE_DAYS = [(dearer, "cost", 0.95), (dearer, "length", 0.90), (cheaper, "length", 0.80)]
+WORSE_DAYS += [(dearer_with_weekends, "cost", 0.95)]
+
+
+@pytest.mark.parametrize(("days", "of", "most"), SOUND_DAYS, ids=name_of)
+def test_days_that_get_no_worse_are_seldom_found(days: Days, of: str, most: float) -> None:
+    rounds = 25
+    found = calls_alarm_rate(days, of, rounds, seed=11)
+    assert found <= most + 3 * math.sqrt(most * (1 - most) / rounds)
+
+
+@pytest.mark.parametrize(("days", "of", "least"), WORSE_DAYS, ids=name_of)
+def test_days_that_get_worse_are_found(days: Days, of: str, least: float) -> None:
+    rounds = 5
+    assert calls_alarm_rate(days, of, rounds, seed=12) >= least - 3 * math.sqrt(least * (1 - least) / rounds)
+
+
+@pytest.mark.simulation
+@pytest.mark.parametrize(("days", "of", "most"), SOUND_DAYS, ids=name_of)
+def test_false_alarms_of_days_are_no_more_than_stated(days: Days, of: str, most: float) -> None:
+    rounds = 2000
+    found = calls_alarm_rate(days, of, rounds, seed=13)
+    print(f"\n{days.__name__}, {of}: {found:.4f} of {rounds} found, at most {most}")
+    assert found <= most + 2 * math.sqrt(most * (1 - most) / rounds)
+
+
+@pytest.mark.simulation
+@pytest.mark.parametrize(("days", "of", "least"), WORSE_DAYS, ids=name_of)
+def test_power_over_days_is_at_least_as_stated(days: Days, of: str, least: float) -> None:
+    rounds = 1000
+    found = calls_alarm_rate(days, of, rounds, seed=14)
+    print(f"\n{days.__name__}, {of}: {found:.4f} of {rounds} found, at least {least}")
+    assert found >= least - 2 * math.sqrt(least * (1 - least) / rounds)
 
 
 # --- the report

@@ -6345,8 +6345,8 @@ def _order_p(centred: list[float], contrasts: tuple[list[float], list[float]], h
             drawn += 1
             hits += sum(map(multiply, line, order)) >= least or max(map(multiply, steps, add_up(order))) >= least
             if hits >= _ENOUGH_HITS:
-                return hits / drawn
-    return (hits + 1) / (drawn + 1)
+                return float(hits / drawn)
+    return float((hits + 1) / (drawn + 1))
 
 
 @functools.lru_cache(400)

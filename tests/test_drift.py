@@ -97,6 +97,11 @@ SOUND += [(lagged, 0.08), (lagged_ties, 0.08), (rising, 0.02), (risen, 0.02)]
 FALLING = [(fallen, 0.95), (declining, 0.90), (last_at_zero, 1.0), (last_tied_at_zero, 1.0)]
 
 
+def standard_error(share: float, rounds: int) -> float:
+    """Return what a rate swings by chance in so many rounds; each limit is met to two of these."""
+    return math.sqrt(share * (1 - share) / rounds)
+
+
 def name_of(value: object) -> str:
     return getattr(value, "__name__", str(value))
 
@@ -106,7 +111,7 @@ def test_what_does_not_fall_is_seldom_found(series: Series, most: float) -> None
     rounds = 150
     found = alarm_rate(series, rounds, seed=1)
     print(f"\n{series.__name__}: {found:.3f} of {rounds} found, at most {most}")
-    assert found <= most + 2 * math.sqrt(most * (1 - most) / rounds)
+    assert found <= most + 2 * standard_error(most, rounds)
 
 
 @pytest.mark.parametrize(("series", "least"), FALLING, ids=name_of)
@@ -122,8 +127,8 @@ def test_what_falls_is_found(series: Series, least: float) -> None:
 def test_false_alarms_are_no_more_than_stated(series: Series, most: float) -> None:
     rounds = 4000
     found = alarm_rate(series, rounds, seed=3)
-    print(f"\n{series.__name__}: {found:.4f} of {rounds} found, at most {most}")
-    assert found <= most
+    print(f"\n{series.__name__}: {found:.4f} (+- {standard_error(most, rounds):.4f}) of {rounds}, at most {most}")
+    assert found <= most + 2 * standard_error(most, rounds)
 
 
 @pytest.mark.simulation
@@ -138,10 +143,10 @@ def test_false_alarms_of_other_windows_are_no_more_than_stated(n: int) -> None:
 @pytest.mark.simulation
 @pytest.mark.parametrize(("series", "least"), FALLING, ids=name_of)
 def test_power_is_at_least_as_stated(series: Series, least: float) -> None:
-    rounds = 1000
+    rounds = 2000
     found = alarm_rate(series, rounds, seed=5)
-    print(f"\n{series.__name__}: {found:.4f} of {rounds} found, at least {least}")
-    assert found >= least
+    print(f"\n{series.__name__}: {found:.4f} (+- {standard_error(least, rounds):.4f}) of {rounds}, at least {least}")
+    assert found >= least - 2 * standard_error(least, rounds)
 
 
 def test_the_change_point_is_within_two_runs_of_the_fall() -> None:
@@ -216,11 +221,15 @@ def thin_newest_day(draw: random.Random, n: int) -> Any:
     return days_of(draw, [40] * (n - 1) + [3], [1.0] * n)
 
 
-def weekly(draw: random.Random, n: int, level: float, last: int | None = None, spread: float = 1.0) -> Any:
+def weekly(
+    draw: random.Random, n: int, level: float, last: int | None = None, spread: float = 1.0, calls: int = 30
+) -> Any:
     """Weekends have a third of the calls, each so much dearer; last: the weekday of the newest day, 6 a Sunday."""
     last = draw.randrange(7) if last is None else last
     free = [(last - (n - 1 - place)) % 7 >= 5 for place in range(n)]
-    return days_of(draw, [10 if off else 30 for off in free], [level if off else 1.0 for off in free], spread)
+    return days_of(
+        draw, [calls // 3 if off else calls for off in free], [level if off else 1.0 for off in free], spread
+    )
 
 
 def slow_weekends(draw: random.Random, n: int) -> Any:
@@ -236,7 +245,8 @@ def cheap_weekends(draw: random.Random, n: int) -> Any:
 
 
 def seen_on_sunday(draw: random.Random, n: int) -> Any:
-    return weekly(draw, n, 1.5, last=6, spread=0.3)
+    """The worst day to ask: the two dear days stand last, and so many calls leave them little noise."""
+    return weekly(draw, n, 1.5, last=6, calls=150)
 
 
 def ratings(draw: random.Random, n: int) -> Any:
@@ -295,13 +305,13 @@ WORSE_DAYS += [(dearer_with_weekends, "cost", 0.95)]
 def test_days_that_get_no_worse_are_seldom_found(days: Days, of: str, most: float) -> None:
     rounds = 25
     found = calls_alarm_rate(days, of, rounds, seed=11)
-    assert found <= most + 3 * math.sqrt(most * (1 - most) / rounds)
+    assert found <= most + 3 * standard_error(most, rounds)
 
 
 @pytest.mark.parametrize(("days", "of", "least"), WORSE_DAYS, ids=name_of)
 def test_days_that_get_worse_are_found(days: Days, of: str, least: float) -> None:
     rounds = 5
-    assert calls_alarm_rate(days, of, rounds, seed=12) >= least - 3 * math.sqrt(least * (1 - least) / rounds)
+    assert calls_alarm_rate(days, of, rounds, seed=12) >= least - 3 * standard_error(least, rounds)
 
 
 @pytest.mark.simulation
@@ -310,7 +320,7 @@ def test_false_alarms_of_days_are_no_more_than_stated(days: Days, of: str, most:
     rounds = 2000
     found = calls_alarm_rate(days, of, rounds, seed=13)
     print(f"\n{days.__name__}, {of}: {found:.4f} of {rounds} found, at most {most}")
-    assert found <= most + 2 * math.sqrt(most * (1 - most) / rounds)
+    assert found <= most + 2 * standard_error(most, rounds)
 
 
 @pytest.mark.simulation
@@ -319,7 +329,7 @@ def test_power_over_days_is_at_least_as_stated(days: Days, of: str, least: float
     rounds = 1000
     found = calls_alarm_rate(days, of, rounds, seed=14)
     print(f"\n{days.__name__}, {of}: {found:.4f} of {rounds} found, at least {least}")
-    assert found >= least - 2 * math.sqrt(least * (1 - least) / rounds)
+    assert found >= least - 2 * standard_error(least, rounds)
 
 
 # --- the report

@@ -8,8 +8,8 @@ Floors, from the ground up; each section uses only sections above it:
     STORE    TABLES · MIGRATIONS · STORE · ROWS
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
-    EVALS    STATISTICS · HELPERS · ASSERTIONS · TEXTS · TOOLS · TRAJECTORIES · CONVERSATIONS · SUITES · SPOOLS · RUNS ·
-             RUNNER · COMPARISON · PLAN · DRIFT · BISECT · OVERVIEW · INTERPRETERS
+    EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · TOOLS · TRAJECTORIES · CONVERSATIONS · SUITES ·
+             SPOOLS · RUNS · RUNNER · COMPARISON · PLAN · TRENDS · DRIFT · BISECT · OVERVIEW · INTERPRETERS
     FACES    REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS · WATCH · DEMO
     ROOF     MAIN
     CELLAR   EMBEDDED
@@ -1050,7 +1050,7 @@ _FIRST_SCHEMA = (
         {_number_column("latency_ms", "REAL")})""",
     """CREATE INDEX calls_by_day ON invocations
         (day, prompt_name, prompt_version, model, origin, status, cost_usd, tokens_in, tokens_out, cached_tokens,
-        cache_saved_usd)""",
+        cache_saved_usd, latency_ms)""",
     "CREATE INDEX calls_by_prompt ON invocations (prompt_name, id)",
     "CREATE INDEX calls_by_request ON invocations (request_id)",
     "CREATE INDEX calls_by_trace ON invocations (trace_id) WHERE trace_id IS NOT NULL",
@@ -5948,22 +5948,18 @@ def _look_at_prices() -> dict[str, str]:
 
 
 # ======================================================================================
-# === STATISTICS: paired tests, intervals, power, and falls in a series: numbers in, numbers out
+# === STATISTICS: paired tests, intervals and power: numbers in, numbers out
 # ======================================================================================
 # Uses: nothing.
 # Public: nothing.
 #
-# All tests are one-sided towards worse. Differences are current minus baseline, one per case; a series goes from the
-# oldest run to the newest.
+# All tests are one-sided towards worse. Differences are current minus baseline, one per case.
 
 _Z_95 = 1.959963984540054
 _Z_POWER = 0.8416212335729143
 _EXACT_SIGNS = 12
 _DRAWN_SIGNS = 400
 _DRAWS = 9_999
-_ORDERS = 2_000
-_ENOUGH_HITS = 120
-_FEW_RUNS = 20
 
 
 def mcnemar_p(worse: int, better: int) -> float:
@@ -6057,7 +6053,7 @@ def paired_interval(differences: list[float], binary: bool) -> tuple[float, floa
         middle, half = up - down, _Z_95 * math.sqrt((up + down - (up - down) ** 2) / (n + 2))
     else:
         middle = math.fsum(differences) / n
-        half = _t_quantile(n - 1) * (spread(differences) or 0.1 / math.sqrt(n)) / math.sqrt(n)
+        half = t_quantile(n - 1) * (spread(differences) or 0.1 / math.sqrt(n)) / math.sqrt(n)
     return max(-1.0, middle - half), min(1.0, middle + half)
 
 
@@ -6086,7 +6082,7 @@ def spread(values: list[float]) -> float:
     return math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (n - 1)) if n > 1 else 0.0
 
 
-def _t_quantile(freedom: int) -> float:
+def t_quantile(freedom: int) -> float:
     """Return Student's 97.5 % quantile: Cornish and Fisher's expansion, below 200 degrees made exact by Newton."""
     z, v = _Z_95, freedom
     terms = (
@@ -6189,6 +6185,21 @@ def _mcnemar_power(n: int, discordant: float, share: float, alpha: float) -> flo
     return power
 
 
+# ======================================================================================
+# === SERIES: whether values fall from one to the next: slope, step, newest, and how likely by chance
+# ======================================================================================
+# Uses: STATISTICS.
+# Public: nothing.
+#
+# A series goes from the oldest value to the newest; a fall is what is found, so what should not rise is negated first.
+
+_ORDERS = 2_000
+_ENOUGH_HITS = 120
+_FEW_VALUES = 20
+_EXACT_RANKS = 8
+_KEPT_ORDERS = 60
+
+
 def slope_of(values: list[float]) -> tuple[float, tuple[float, float]]:
     """Return the least-squares slope of a series per step and its 95 % interval by Student's t; from three values on.
 
@@ -6200,7 +6211,7 @@ def slope_of(values: list[float]) -> tuple[float, tuple[float, float]]:
     squares = n * (n * n - 1) / 12
     slope = math.fsum((place - middle) * value for place, value in enumerate(values)) / squares
     rest = math.fsum((value - mean - slope * (place - middle)) ** 2 for place, value in enumerate(values))
-    half = _t_quantile(n - 2) * math.sqrt(rest / (n - 2) / squares)
+    half = t_quantile(n - 2) * math.sqrt(rest / (n - 2) / squares)
     return slope, (slope - half, slope + half)
 
 
@@ -6216,9 +6227,13 @@ def newest_z(values: list[float]) -> float | None:
 
 
 def mann_whitney_p(recent: list[float], older: list[float]) -> float:
-    """Return the p of recent values ranking so low (Mann and Whitney 1947), normal, corrected for ties and continuity.
+    """Return the p of recent values ranking so low (Mann and Whitney 1947).
 
-    1 where all values are equal: no evidence.
+    Exact without ties where a side has at most eight values, else normal, corrected for ties and continuity. 1 where
+    all values are equal: no evidence.
+
+    >>> mann_whitney_p([1.0, 2.0], [3.0, 4.0, 5.0])
+    0.1
     """
     n, m = len(recent), len(older)
     everything = sorted([*recent, *older])
@@ -6226,9 +6241,23 @@ def mann_whitney_p(recent: list[float], older: list[float]) -> float:
     ends = itertools.accumulate(ties)
     ranks = {everything[end - 1]: end - (tie - 1) / 2 for tie, end in zip(ties, ends, strict=True)}
     u = math.fsum(ranks[value] for value in recent) - n * (n + 1) / 2
+    if min(n, m) <= _EXACT_RANKS and len(ties) == n + m:
+        return sum(_rank_ways(n, m)[: int(u) + 1]) / math.comb(n + m, n)
     shrunk = sum(tie**3 - tie for tie in ties) / ((n + m) * (n + m - 1))
     deviation = math.sqrt(max(0.0, n * m / 12 * (n + m + 1 - shrunk)))
-    return _normal_tail((u - n * m / 2 + 0.5) / deviation) if deviation else 1.0
+    return 0.5 * math.erfc(-(u - n * m / 2 + 0.5) / deviation / math.sqrt(2)) if deviation else 1.0
+
+
+@functools.lru_cache(8)
+def _rank_ways(n: int, m: int) -> list[int]:
+    """Return in how many orders U is 0, 1, 2 ...: the coefficients of the Gaussian binomial of n + m over n."""
+    ways = [1] + [0] * (n * m)
+    for part in range(1, min(n, m) + 1):
+        for u in range(n * m, max(n, m) + part - 1, -1):
+            ways[u] -= ways[u - max(n, m) - part]
+        for u in range(part, n * m + 1):
+            ways[u] += ways[u - part]
+    return ways
 
 
 def benjamini_hochberg(p_values: list[float]) -> list[float]:
@@ -6264,7 +6293,7 @@ def fall_of(values: list[float]) -> Fall:
     n, mean = len(values), math.fsum(values) / len(values)
     centred = [value - mean for value in values]
     line, steps = _contrasts(n)
-    heights = [_dot(line, centred), *map(operator.mul, steps, itertools.accumulate(centred[:-1]))]
+    heights = [sum(map(operator.mul, line, centred)), *map(operator.mul, steps, itertools.accumulate(centred[:-1]))]
     total = math.fsum(value * value for value in centred)
     if total < 1e-18:
         return Fall(1.0, "line", 0.0)
@@ -6277,12 +6306,8 @@ def fall_of(values: list[float]) -> Fall:
     t, place = max((t, place) for place, t in enumerate(t_values))
     shape = "line" if place == 0 else "newest" if place == n - 1 else "step"
     p = _order_p(centred, (line, steps), t * math.sqrt(total / (n - 2 + t * t))) if t > 0 else 1.0
-    alone = min(1.0, 500 * _newest_p(values)) if n <= _FEW_RUNS else 1.0
+    alone = min(1.0, 500 * _newest_p(values)) if n <= _FEW_VALUES else 1.0
     return Fall(p, shape, correlation) if p <= alone else Fall(alone, "newest", correlation)
-
-
-def _dot(left: list[float], right: list[float]) -> float:
-    return float(sum(map(operator.mul, left, right)))
 
 
 @functools.lru_cache(8)
@@ -6325,22 +6350,32 @@ def _order_p(centred: list[float], contrasts: tuple[list[float], list[float]], h
     Each value stands last equally often, so that the share of orders that end with the lowest is exact. Where it is
     plain that the share is great, fewer are drawn.
     """
-    import random
-
-    draw = random.Random(0).random
     line, steps = contrasts
     n, least, hits = len(centred), height * (1 - 1e-9), 0
-    draws = n * (_ORDERS // n)
-    for drawn in range(draws):
-        last = drawn % n
-        order = sorted(centred[:last] + centred[last + 1 :], key=lambda _: draw())
-        hits += (
-            _dot(line, order) + line[-1] * centred[last] >= least
-            or max(map(operator.mul, steps, itertools.accumulate(order))) >= least
-        )
-        if hits >= _ENOUGH_HITS:
-            return hits / (drawn + 1)
-    return (hits + 1) / (draws + 1)
+    drawn, make = 0, _orders if n <= _KEPT_ORDERS else _orders.__wrapped__
+    multiply, add_up = operator.mul, itertools.accumulate
+    for place in range(max(1, _ORDERS // n)):
+        for arrange in make(n, place):
+            order = arrange(centred)
+            drawn += 1
+            hits += sum(map(multiply, line, order)) >= least or max(map(multiply, steps, add_up(order))) >= least
+            if hits >= _ENOUGH_HITS:
+                return float(hits / drawn)
+    return float((hits + 1) / (drawn + 1))
+
+
+@functools.lru_cache(400)
+def _orders(n: int, seed: int) -> list[Callable[[Sequence[float]], tuple[float, ...]]]:
+    """Return as many random orders as there are values, each with another value last, as functions that arrange."""
+    import random
+
+    draw = random.Random(seed).random
+    orders: list[Callable[[Sequence[float]], tuple[float, ...]]] = []
+    for last in range(n):
+        keys = [draw() for _ in range(n)]
+        keys[last] = 2.0
+        orders.append(operator.itemgetter(*sorted(range(n), key=keys.__getitem__)))
+    return orders
 
 
 def _newest_p(values: list[float]) -> float:
@@ -6362,6 +6397,34 @@ def change_of(values: list[float], *, falls_only: bool = False) -> int | None:
     heights = list(map(operator.mul, _contrasts(n)[1], sums))
     height, place = max((height if falls_only else abs(height), -place) for place, height in enumerate(heights))
     return 1 - place if height > 1e-9 else None
+
+
+def even_means(counts: list[int], sums: list[float], squares: list[float]) -> list[float]:
+    """Return how far the mean of each group lies from that of all, as a share of it, all made equally unsteady.
+
+    A mean of few values swings more than one of many, and would be found last too often: each is divided by its error,
+    which is that of its values and what groups differ by beyond (DerSimonian and Laird 1986), and times the usual one.
+    Groups of one size keep their means. All 0 where the mean is 0. Squares are the sums of the squared values.
+    """
+    groups, everything = len(counts), sum(counts)
+    means = [total / count for total, count in zip(sums, counts, strict=True)]
+    rest = math.fsum(square - total * mean for square, total, mean in zip(squares, sums, means, strict=True))
+    within = max(0.0, rest) / max(1, everything - groups)
+    middle = _weighted_mean(means, [float(count) for count in counts])
+    beyond = math.fsum(count * (mean - middle) ** 2 for count, mean in zip(counts, means, strict=True))
+    spare = everything - sum(count * count for count in counts) / everything
+    between = max(0.0, (beyond - (groups - 1) * within) / spare) if spare else 0.0
+    errors = [between + within / count for count in counts]
+    if not any(errors):
+        return [0.0] * groups
+    middle = _weighted_mean(means, [1 / error for error in errors])
+    usual = math.fsum(errors) / groups
+    shares = ((mean - middle) * math.sqrt(usual / error) for mean, error in zip(means, errors, strict=True))
+    return [share / abs(middle) if middle else 0.0 for share in shares]
+
+
+def _weighted_mean(values: list[float], weights: list[float]) -> float:
+    return math.fsum(map(operator.mul, values, weights)) / math.fsum(weights)
 
 
 # ======================================================================================
@@ -9168,29 +9231,94 @@ def _plan_from(run: dict[str, Any], other: dict[str, Any], drop: float | None, s
 
 
 # ======================================================================================
-# === DRIFT: whether the scores of a suite fall from run to run, and where they broke
+# === TRENDS: what production calls cost, took, said and were worth, day by day
 # ======================================================================================
-# Uses: ERRORS, ROWS, STATISTICS, COMPARISON.
+# Uses: CLOCK, ROWS, CALLS.
+# Public: nothing.
+#
+# A day is a UTC day with calls that tell what is asked for; hours would follow the rhythm of a day. Today is left out:
+# half a day has the traffic of other hours. Days without calls are passed over.
+
+TREND_UNITS = {"cost": "USD", "latency": "ms", "length": "tokens", "rating": ""}
+
+
+def list_trends(of: str, window: int, prompt: str | None = None) -> dict[str, list[dict[str, Any]]]:
+    """Return the days of each prompt's calls, the oldest first: {prompt: [{day, calls, known, total, squares}]}.
+
+    known are the calls that tell the cost, latency, length or rating, total and squares sums of it and its squares.
+    Errors: NotFound for a prompt that nothing names.
+    """
+    require_named(prompt)
+    asked = {"suite_name": prompt, "window": window, "of": of, "today": now_text()[:10]}
+    rows = query("check_drift", 2, **asked)
+    if of == "rating":
+        rows = _with_ratings(rows, query("check_drift", 3, **asked))
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in sorted(rows, key=lambda row: (row["prompt"], row["day"])):
+        found.setdefault(row["prompt"], []).append(row)
+    return found
+
+
+def _with_ratings(rows: list[dict[str, Any]], rated: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return days of calls with what was said of them; a rating may name another prompt than the call it came to."""
+    days = {(row["prompt"], row["day"]): row for row in rows}
+    for row in rated:
+        key = row["prompt"], row["day"]
+        days[key] = {"calls": row["known"], **days.get(key, {}), **row}
+    return list(days.values())
+
+
+def served_between(prompt: str, before: str, now: str) -> dict[str, dict[str, Any] | None]:
+    """Return what served most calls of a prompt on one day other than on another, in the shape of changes_of.
+
+    The model is the one that answered, where the answers say so.
+    """
+    old, new = (query("check_drift", 4, suite_name=prompt, day=day) for day in (before, now))
+    sides = [(_most(rows, "prompt_version"), _most(rows, "served")) for rows in (old, new)]
+    (old_version, old_model), (new_version, new_model) = sides
+    versions = [None if version is None else f"{prompt}@{version}" for version in (old_version, new_version)]
+    told = {"prompt": versions, "model": [old_model, new_model]}
+    changed = {key: {"before": was, "now": now} if was != now else None for key, (was, now) in told.items()}
+    return {**changed, "dataset": None, "commit": None}
+
+
+def _most(rows: list[dict[str, Any]], key: str) -> Any:
+    """Return the value that the most calls have."""
+    counts: Counter[Any] = Counter()
+    for row in rows:
+        counts[row[key]] += row["calls"]
+    return max(counts, key=lambda value: counts[value], default=None)
+
+
+# ======================================================================================
+# === DRIFT: whether scores fall, or production calls get worse, and where they broke
+# ======================================================================================
+# Uses: ERRORS, ROWS, SERIES, COMPARISON, TRENDS.
 # Public: DriftReport, check_drift.
 #
-# One rule: a suite drifts if its deepest fall, a line or a step down (to the newest run alone too), would come of runs
-# in random order at most once in twenty times. What rises does not drift.
+# One rule: a series drifts if its worst change, a line or a step (to the newest alone too), would come of its values in
+# random order at most once in twenty times. Scores and ratings get worse by falling, cost and latency by rising; length
+# both ways, each with half the alpha. What gets better does not drift.
 
 DRIFT_ALPHA = 0.05
 MIN_RUNS = 6
 NO_DATA = "not enough data"
+MEASURES = ("score", *TREND_UNITS)
+_WORSE = {"score": (-1,), "rating": (-1,), "cost": (1,), "latency": (1,), "length": (-1, 1)}
 
 
 class DriftReport(NamedTuple):
-    """Whether the scores of a suite fall over its last n complete runs, and the numbers behind the verdict.
+    """Whether a suite's scores fall over its last n complete runs, or calls get worse over n days; and the numbers.
 
-    p is that of the rule, fall_of; shift_p is Mann and Whitney's of the recent half against the older. change_point:
-    {run, date, before, after (mean scores), changed {prompt, model, dataset, commit: each {before, now} or None}} or
-    None: the likeliest step, the likeliest fall in a suite that drifts. correlation: of the scores' noise from run to
-    run, which widens the rule.
+    p is that of the rule, fall_of (p_among: as it stands among all that were asked); shift_p is Mann and Whitney's of
+    the recent half against the older. change_point: {run, date, before, after (means), changed {prompt, model, dataset,
+    commit: each {before, now} or None}} or None: the likeliest step, the likeliest for the worse in what drifts; run is
+    None for calls. correlation: of the noise from one to the next, which widens the rule. left_out: runs that another
+    embedder scored, or calls that do not tell what is asked for. `of` is score, or cost (USD), latency (ms), length
+    (tokens out) or rating of the calls of a prompt, which stands in `prompt`, and `suite` is None.
     """
 
-    suite: str
+    suite: str | None
     n: int
     drifting: bool
     reason: str
@@ -9201,54 +9329,104 @@ class DriftReport(NamedTuple):
     change_point: dict[str, Any] | None = None
     shift_p: float | None = None
     correlation: float | None = None
+    p_among: float | None = None
+    of: str = "score"
+    prompt: str | None = None
+    calls: int | None = None
+    left_out: int = 0
+    embedder: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the keys of the JSON form."""
         return {**self._asdict(), "slope_interval": list(self.slope_interval) if self.slope_interval else None}
 
 
-def check_drift(suite_name: str, window: int = 30) -> DriftReport:
+def check_drift(suite_name: str, window: int = 30, of: str = "score") -> DriftReport:
     """Tell whether the scores of a suite fall over its last complete runs; an unknown suite has none.
 
-    Errors: WrongUse for a window that is no number of runs.
+    With `of` the name is a prompt's, and it is the cost, latency, length or rating of its calls over the days before
+    today. Errors: WrongUse for a window that is no number, NotFound for an unknown prompt.
     """
-    _check_window(window)
+    _check_asked(window, of)
+    if of != "score":
+        return _calls_report(suite_name, of, list_trends(of, window, suite_name).get(suite_name, []))
     runs = query("check_drift", suite_name=suite_name, window=window)[::-1]
     scores = [float(run["score"]) for run in runs]
+    told = {"left_out": runs[0]["left_out"], "embedder": runs[0]["embedder"]} if runs else {}
+    report = DriftReport(suite_name, len(scores), False, NO_DATA, **told)
     if len(scores) < MIN_RUNS:
-        return DriftReport(suite_name, len(scores), False, NO_DATA)
-    slope, interval = slope_of(scores)
-    fall = fall_of(scores)
-    drifting = fall.p <= DRIFT_ALPHA
-    half = len(scores) - len(scores) // 2
-    return DriftReport(
-        suite=suite_name,
-        n=len(scores),
-        drifting=drifting,
-        reason=_fall_text(fall.shape) if drifting else "no fall beyond chance",
+        return report
+    report, place = _judged(report, scores, scores)
+    return report if place is None else report._replace(change_point=_change_of_runs(runs, scores, place))
+
+
+def _check_asked(window: Any, of: Any) -> None:
+    check_choice(of, MEASURES, "measure")
+    if type(window) is not int or not 1 <= window <= 1000:
+        what = "runs" if of == "score" else "days"
+        raise WrongUse(f"The window is {window!r} {what}; it takes 1 to 1000.")
+
+
+def _calls_report(prompt: str, of: str, rows: list[dict[str, Any]]) -> DriftReport:
+    """Judge the days of a prompt's calls; calls that do not tell what is asked for are counted beside, never as 0."""
+    days = [row for row in rows if row["known"]]
+    calls, known = sum(row["calls"] for row in rows), sum(row["known"] for row in days)
+    told: dict[str, Any] = {"of": of, "prompt": prompt, "calls": calls, "left_out": max(0, calls - known)}
+    report = DriftReport(None, len(days), False, NO_DATA, **told)
+    if len(days) < MIN_RUNS:
+        return report
+    means = [row["total"] / row["known"] for row in days]
+    even = even_means(*([row[key] for row in days] for key in ("known", "total", "squares")))
+    report, place = _judged(report, means, even)
+    if place is None:
+        return report
+    changed = served_between(prompt, days[max(0, place - 2)]["day"], days[place]["day"])
+    point = {"run": None, "date": days[place]["day"], **_means_around(days, place), "changed": changed}
+    return report._replace(change_point=point)
+
+
+def _judged(report: DriftReport, values: list[float], tested: list[float]) -> tuple[DriftReport, int | None]:
+    """Return a report with its numbers, of the values, and its verdict, of those tested; and where they change."""
+    sides = _WORSE[report.of]
+    falls = {side: fall_of([-side * value for value in tested]) for side in sides}
+    side = min(sides, key=lambda side: falls[side].p)
+    p = min(1.0, len(sides) * falls[side].p)
+    half = len(values) - len(values) // 2
+    shifts = [
+        mann_whitney_p(*([-own * value for value in part] for part in (values[half:], values[:half]))) for own in sides
+    ]
+    slope, interval = slope_of(values)
+    judged = report._replace(
+        drifting=p <= DRIFT_ALPHA,
+        reason=_change_text(report, side, falls[side].shape) if p <= DRIFT_ALPHA else _steady_text(report),
         slope=slope,
         slope_interval=interval,
-        z=newest_z(scores),
-        p=fall.p,
-        change_point=_change_point(runs, scores, change_of(scores, falls_only=drifting)),
-        shift_p=mann_whitney_p(scores[half:], scores[:half]),
-        correlation=fall.correlation,
+        z=newest_z(values),
+        p=p,
+        shift_p=min(1.0, len(sides) * min(shifts)),
+        correlation=falls[side].correlation,
     )
+    return judged, change_of([-side * value for value in tested], falls_only=judged.drifting)
 
 
-def _check_window(window: Any) -> None:
-    if type(window) is not int or not 1 <= window <= 1000:
-        raise WrongUse(f"The window is {window!r} runs; it takes 1 to 1000.")
+def _change_text(report: DriftReport, side: int, shape: str) -> str:
+    """Say in words how a series gets worse."""
+    unit = "run" if report.of == "score" else "day"
+    if shape == "newest":
+        return f"the newest {unit} lies far {'above' if side > 0 else 'below'} the others"
+    if report.of == "score":
+        return "the scores decline from run to run" if shape == "line" else "the scores fell and stay down"
+    if shape == "line":
+        return f"the {report.of} {'rises' if side > 0 else 'falls'} from day to day"
+    return f"the {report.of} {'rose and stays up' if side > 0 else 'fell and stays down'}"
 
 
-def _fall_text(shape: str) -> str:
-    texts = {"line": "the scores decline from run to run", "newest": "the newest run lies far below the others"}
-    return texts.get(shape, "the scores fell and stay down")
+def _steady_text(report: DriftReport) -> str:
+    sides = _WORSE[report.of]
+    return f"no {'change' if len(sides) > 1 else 'rise' if sides[0] > 0 else 'fall'} beyond chance"
 
 
-def _change_point(runs: list[dict[str, Any]], scores: list[float], place: int | None) -> dict[str, Any] | None:
-    if place is None:
-        return None
+def _change_of_runs(runs: list[dict[str, Any]], scores: list[float], place: int) -> dict[str, Any]:
     old, new = ({**run, "manifest": read_object(run["metadata"])} for run in runs[place - 1 : place + 1])
     return {
         "run": str(new["id"]),
@@ -9259,20 +9437,38 @@ def _change_point(runs: list[dict[str, Any]], scores: list[float], place: int | 
     }
 
 
-def check_drifts(suite_names: Iterable[str] = (), window: int = 30) -> list[DriftReport]:
-    """Check several suites, all that ran without names; of so many a share of 5 % of those found may be false."""
-    _check_window(window)
-    names = list(dict.fromkeys(suite_names)) or [row["suite"] for row in query("check_drift", 1)]
-    reports = [check_drift(name, window) for name in names]
-    adjusted = iter(benjamini_hochberg([report.p for report in reports if report.p is not None]))
-    return [report if report.p is None else _judged_among(report, next(adjusted), len(reports)) for report in reports]
+def _means_around(days: list[dict[str, Any]], place: int) -> dict[str, float]:
+    """Return the mean of all calls before a day, and of those from it on."""
+    sides = {"before": days[:place], "after": days[place:]}
+    return {
+        key: math.fsum(row["total"] for row in own) / sum(row["known"] for row in own) for key, own in sides.items()
+    }
+
+
+def check_drifts(names: Iterable[str] = (), window: int = 30, of: str = "score") -> list[DriftReport]:
+    """Check several suites or prompts, all there are without names; of those found a share of 5 % may be false."""
+    _check_asked(window, of)
+    chosen = list(dict.fromkeys(names))
+    if of != "score" and not chosen:
+        reports = [_calls_report(prompt, of, rows) for prompt, rows in list_trends(of, window).items()]
+    else:
+        chosen = chosen or [row["suite"] for row in query("check_drift", 1)]
+        reports = [check_drift(name, window, of) for name in chosen]
+    tested = [report.p for report in reports if report.p is not None]
+    adjusted = iter(benjamini_hochberg(tested))
+    return [
+        report if report.p is None or len(tested) < 2 else _judged_among(report, next(adjusted), len(tested))
+        for report in reports
+    ]
 
 
 def _judged_among(report: DriftReport, p: float, count: int) -> DriftReport:
     """Return a report as it stands among several: one that is found alone may be chance among many."""
+    report = report._replace(p_among=p)
     if not report.drifting or p <= DRIFT_ALPHA:
         return report
-    return report._replace(drifting=False, reason=f"no fall beyond chance among {count} suites")
+    what = "suites" if report.of == "score" else "prompts"
+    return report._replace(drifting=False, reason=f"{_steady_text(report)} among {count} {what}")
 
 
 # ======================================================================================
@@ -9282,7 +9478,8 @@ def _judged_among(report: DriftReport, p: float, count: int) -> DriftReport:
 # Public: Bisection, bisect_suite.
 #
 # A break is a row of failing runs: it begins after a run that was good, or with the first, and is open until a good
-# one. Incomplete runs, and runs in which a case could not be judged, are passed over.
+# one. Passed over are incomplete runs, those that an error kept from being judged, and those in which a case is flaky:
+# it fails in less than half of its repeats, or passed when it was tried again.
 
 
 class Bisection(NamedTuple):
@@ -9313,10 +9510,11 @@ def bisect_suite(suite_name: str, case: str | None = None, first: bool = False) 
     What is not known by that name has no run, and no break.
     """
     asked: dict[str, Any] = {"suite_name": suite_name, "case": case, "first": int(first)}
-    n = query("bisect_suite", 1, **asked)[0]["n"]
+    n, silent = query("bisect_suite", 1, **asked)[0].values()
     rows = [{**row, "manifest": read_object(row["metadata"])} for row in query("bisect_suite", **asked)]
     if not rows:
-        reason = "not enough data" if not n else "it never failed" if first else "it passes in the newest run"
+        newest = f"it passes in the newest run{' that could be judged' if silent else ''}"
+        reason = "not enough data" if not n else "it never failed" if first else newest
         return Bisection(False, None, None, None, None, suite_name, case, n, reason)
     bad, good = rows[0], rows[1] if len(rows) > 1 else None
     return Bisection(
@@ -10134,7 +10332,7 @@ def render_dataset(found: dict[str, Any]) -> str:
 # ======================================================================================
 # === FINDINGS: what the history of a suite says, as sentences
 # ======================================================================================
-# Uses: REPORTS.
+# Uses: TRENDS, REPORTS.
 # Public: nothing.
 
 
@@ -10199,23 +10397,52 @@ def _budget_text(row: dict[str, Any]) -> str:
 
 
 def render_drifts(found: dict[str, Any]) -> str:
-    """Lay out suites with whether they drift, the sentence first."""
-    return "\n".join(map(_drift_text, found["items"])) or "No suite has run yet: promptry init writes one."
+    """Lay out suites or prompts with whether they drift, the sentence first."""
+    of = found.get("of", "score")
+    none = "No suite has run yet: promptry init writes one." if of == "score" else "No prompt had calls before today."
+    return "\n".join(map(_drift_text, found["items"])) or none
 
 
 def _drift_text(row: dict[str, Any]) -> str:
+    of, unit = row["of"], TREND_UNITS.get(row["of"], "")
+    step, name = ("run", row["suite"]) if of == "score" else ("day", f"{of} of {row['prompt']}")
     if row["p"] is None:
-        return f"{row['suite']}: {coloured(row['reason'])}, {row['n']} of at least 6 runs."
+        return "\n".join(
+            [f"{name}: {coloured(row['reason'])}, {row['n']} of at least 6 {step}s.", *_left_out_lines(row)]
+        )
     word = coloured("drifting" if row["drifting"] else "steady")
-    slope = f"slope {signed(row['slope'])} a run (95 % interval {interval_text(row['slope_interval'])})"
-    shift = f"newest run z {signed(row['z'])}, newer half p {p_text(row['shift_p'])}"
+    among = "" if row["p_among"] is None else f", {p_text(row['p_among'])} among all asked"
+    low, high = map(_change_number, row["slope_interval"])
+    slope = f"slope {_change_number(row['slope'])}{unit and f' {unit}'} a {step} (95 % interval {low} to {high})"
+    shift = f"newest {step} z {signed(row['z'])}, newer half p {p_text(row['shift_p'])}"
     shift += f", lag-1 correlation {signed(row['correlation'])}"
-    lines = [f"{word}  {row['suite']}: {row['reason']} ({row['n']} runs, p {p_text(row['p'])})", f"  {slope}, {shift}"]
+    lines = [
+        f"{word}  {name}: {row['reason']} ({row['n']} {step}s, p {p_text(row['p'])}{among})",
+        f"  {slope}, {shift}",
+    ]
     point = row["change_point"]
     if row["drifting"] and point:
-        lines += [f"  {point['before']:.3f} -> {point['after']:.3f} from run {point['run']} of {point['date'][:16]}"]
+        since = f"run {point['run']} of {point['date'][:16]}" if point["run"] else point["date"]
+        numbers_of = "{:.3f} -> {:.3f}" if of == "score" else "{:.4g} -> {:.4g}"
+        told = numbers_of.format(point["before"], point["after"])
+        lines += [f"  {told}{unit and f' {unit}'} from {since}"]
         lines += cause_lines({**point["changed"], "prompt_diff": None})
-    return "\n".join(lines)
+    return "\n".join([*lines, *_left_out_lines(row)])
+
+
+def _change_number(value: float) -> str:
+    """Return a change with its sign to three places, small ones to three digits."""
+    return signed(value) if abs(value) >= 0.1 or round(value, 3) == value else f"{value:+.3g}"
+
+
+def _left_out_lines(row: dict[str, Any]) -> list[str]:
+    """Say what a verdict does not rest on."""
+    count = row["left_out"]
+    if not count:
+        return []
+    if row["of"] == "score":
+        return [f"  {count} of the last runs left out: scored with another embedder than {row['embedder'] or 'none'}"]
+    return [f"  {count:,} of {row['calls']:,} calls have no {row['of']}"]
 
 
 def render_bisection(found: dict[str, Any]) -> str:
@@ -10831,7 +11058,8 @@ _ASKED = {
     "id": "Which one to show.",
     "run_id": "The run to judge.",
     "suite_name": "The suite to look at.",
-    "window": "How many of its last complete runs to look at, 30 by default.",
+    "window": "How many of its last complete runs, or days with --of, to look at, 30 by default.",
+    "of": "The cost, latency, length or rating of the production calls of a prompt, day by day; score without it.",
     "case": "Only this case of the suite.",
     "first": "The oldest break, not the one that is open.",
     "baseline_id": "A run or a tag to compare with.",
@@ -10891,7 +11119,7 @@ READS = (
         "drift",
         check_drift,
         lambda found: render_drifts({"items": [found.to_dict()]}),
-        "Tell whether the scores of suites fall from run to run, and since when.",
+        "Tell whether the scores of suites fall, or a prompt's calls get worse day by day, and since when.",
     ),
     Read(
         "bisect",
@@ -11402,20 +11630,25 @@ def _settle_spools(save: bool) -> None:
 
 
 @cli_command("drift")
-@cli_argument("suites", nargs=-1, metavar="[SUITE]...")
-@cli_option("--window", type=int, default=30, help="How many of the last complete runs to look at, 30 by default.")
+@cli_argument("names", nargs=-1, metavar="[NAME]...")
+@cli_option("--of", type=click.Choice(MEASURES), default="score", help="What to look at; all but score of calls.")
+@cli_option("--window", type=int, default=30, help="How many of the last runs, or days, to look at, 30 by default.")
 @JSON_OPTION
 @DB_OPTION
-def cli_drift(suites: tuple[str, ...], window: int, as_json: bool) -> None:
-    """Tell whether the scores of suites (all by default) fall from run to run; exits 1 if so."""
+def cli_drift(names: tuple[str, ...], of: str, window: int, as_json: bool) -> None:
+    """Tell whether the scores of suites (all by default) fall from run to run; exits 1 if so.
+
+    With --of: whether the production calls of prompts (all by default) cost or take more, say more or less, or are
+    rated worse, by day.
+    """
     with no_new_store():
-        reports = check_drifts(suites, window)
+        reports = check_drifts(names, window, of)
     rows = [report.to_dict() for report in reports]
     found = {"items": rows, "total": len(rows), "next": None}
-    if as_json and len(suites) == 1:
+    if as_json and len(names) == 1:
         click.echo(json.dumps(rows[0], indent=2, ensure_ascii=False))
     else:
-        print_answer(found, render_drifts, as_json)
+        print_answer(found, lambda answer: render_drifts({**answer, "of": of}), as_json)
     if any(report.drifting for report in reports):
         click.get_current_context().exit(1)
 

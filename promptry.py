@@ -1968,7 +1968,7 @@ class RunScope(NamedTuple):
 
 def make_scope(uid: str, prompt: str | None = None, version: int | None = None, env: str | None = None) -> RunScope:
     """Make the scope of a new run."""
-    return RunScope(uid, prompt, version, env, {}, set(), set())
+    return RunScope(uid, prompt, version, env, {}, set(), set(), set())
 
 
 def is_fixed(scope: RunScope, name: str) -> bool:
@@ -1987,6 +1987,7 @@ def run_scope() -> RunScope | None:
     return _scope.get() or _active
 
 
+    judges: set[str]
 @contextlib.contextmanager
 def entered_scope(scope: RunScope) -> Iterator[RunScope]:
     """Make a run the active one for this context, for threads without one, and for child processes."""
@@ -2003,6 +2004,8 @@ def entered_scope(scope: RunScope) -> Iterator[RunScope]:
         if kept is None:
             os.environ.pop(_ENVIRONMENT, None)
         else:
+_Purpose = tuple[str, list[dict[str, Any]]]
+_purpose: contextvars.ContextVar[_Purpose | None] = contextvars.ContextVar("promptry_purpose", default=None)
             os.environ[_ENVIRONMENT] = kept
 
 
@@ -2036,6 +2039,43 @@ def note_served(name: str, version: int, digest: str, rendered: bool = False) ->
 def served_version(name: str) -> int | None:
     """Return the version of a prompt that this context, else this run or process, last served; or None."""
     here = _served_here.get(None)
+@contextlib.contextmanager
+def calls_for(origin: str) -> Iterator[list[dict[str, Any]]]:
+    """Have the calls recorded in a block count as made for judge, eval or playground; the list fills with their facts.
+
+    A call that says its own origin keeps it. A block around this one is given the same facts at the end.
+    """
+    calls: list[dict[str, Any]] = []
+    outer = _purpose.get()
+    token = _purpose.set((origin, calls))
+    try:
+        yield calls
+    finally:
+        _purpose.reset(token)
+        if outer is not None:
+            outer[1].extend(calls)
+
+
+def call_origin() -> str:
+    """Return what the calls of this context are made for: what a block says, else eval in a run, else app."""
+    purpose = _purpose.get()
+    return purpose[0] if purpose is not None else "app" if run_scope() is None else "eval"
+
+
+def note_call(facts: dict[str, Any]) -> None:
+    """Add the facts of a call to the list of the block that it was made in."""
+    purpose = _purpose.get()
+    if purpose is not None:
+        purpose[1].append(facts)
+
+
+def note_judge(name: str) -> None:
+    """Remember who judged in this run."""
+    scope = run_scope()
+    if scope is not None:
+        scope.judges.add(name)
+
+
     if here is not None and name in here:
         return here[name]
     scope = run_scope()
@@ -3771,7 +3811,6 @@ def _note_scope(facts: dict[str, Any]) -> None:
     """Say which run a call belongs to, and what this process served from the code since its last call."""
     scope = run_scope()
     if scope is not None:
-        facts.setdefault("origin", "eval")
         facts["run_uid"] = scope.uid
     fallbacks = take_fallbacks()
     if fallbacks:
@@ -3792,6 +3831,10 @@ def _store_row(row: tuple[Any, ...], until: float) -> int | None:
     wait_s = max(0.0, until - monotonic_s()) / (10 if _kept else 1)
     until = monotonic_s() + wait_s
     try:
+    origin = call_origin()
+    if origin != "app":
+        facts.setdefault("origin", origin)
+    note_call(facts)
         with write_lock(wait_s):
             connection, left_s = connect(wait_s), until - monotonic_s()
             if not _kept and not _lost_rows and left_s > 0.9 * wait_s:
@@ -4362,9 +4405,9 @@ def reserve(
         # A call that ends this late is stored all the same, in a row of its own.
         connection.execute(_DROP_LAPSED, (text_of((seconds_of(now) or 0.0) - _KEEP_LAPSED_S),))
         until = text_of((seconds_of(now) or 0.0) + settings_or_default().budget_lease_s)
-        uid, origin = make_uid(), "app" if run_scope() is None else "eval"
+        uid = make_uid()
         facts = {"status": "reserved", "cost_usd": estimate, "lease_until": until, "uid": uid, "model": model}
-        text = write_json({**facts, "origin": origin})
+        text = write_json({**facts, "origin": call_origin()})
         id = connection.execute(INSERT_CALL, (name, None, text, None, None, None, now)).lastrowid
         return Reservation(id or 0, uid)
 
@@ -5202,14 +5245,15 @@ def run_cost(run_uid: str) -> float:
 
 
 def call_facts(run_uid: str) -> dict[str, Any]:
-    """Return what the calls of a run say.
+    """Return what the calls of a run say: of money all, of the rest those that no judge made.
 
     Shape: {models {model: calls}, prompts {name: versions}, cost_usd, unpriced, parameters}.
     """
     rows = fetch(
         "SELECT prompt_name, prompt_version, coalesce(json_extract(metadata, '$.served_model'), model) AS served,"
-        " count(*) AS calls, sum(cost_usd) AS cost_usd, count(*) - count(cost_usd) AS unpriced"
-        " FROM invocations INDEXED BY calls_by_run WHERE run_uid = ? GROUP BY prompt_name, prompt_version, served",
+        " origin = 'judge' AS judges, count(*) AS calls, sum(cost_usd) AS cost_usd,"
+        " count(*) - count(cost_usd) AS unpriced FROM invocations INDEXED BY calls_by_run WHERE run_uid = ?"
+        " GROUP BY prompt_name, prompt_version, served, judges",
         (run_uid,),
     )
     models: dict[str, int] = {}
@@ -5222,7 +5266,7 @@ def call_facts(run_uid: str) -> dict[str, Any]:
     priced = [row["cost_usd"] for row in rows if row["cost_usd"] is not None]
     asked = fetch(
         "SELECT DISTINCT json_extract(metadata, '$.parameters') AS parameters FROM invocations INDEXED BY calls_by_run"
-        " WHERE run_uid = ? LIMIT 20",
+        " WHERE run_uid = ? AND origin <> 'judge' LIMIT 20",
         (run_uid,),
     )
     return {
@@ -5264,6 +5308,8 @@ def record_feedback(
     StoreError. Writes: feedback.
     """
     request_id = _check_said(request_id, "request_id", _MAX_ID_CHARS)
+        if row["judges"]:
+            continue
     source = None if source is None else _check_said(source, "source", _MAX_ID_CHARS)
     comment = None if comment is None else _check_said(comment, "comment", MAX_COMMENT_CHARS)
     if rating is None and comment is None:
@@ -8951,7 +8997,7 @@ def _manifest(
         "prompts": {name: {"version": version, "hash": digest} for name, (version, digest) in served.items()},
         "model": job.model_version or only_name(facts["models"]) or (", ".join(sorted(facts["models"])) or None),
         "parameters": facts["parameters"],
-        "judge": None,
+        "judge": ", ".join(sorted(scope.judges)) or None,
         "embedder": None,
         "repeats": job.repeats or chosen.repeats,
         "gate": {

@@ -2804,7 +2804,7 @@ _BESIDE = {
 }
 _WHOLE = {*_INSIDE, "choices", "candidates"}
 _GOOGLE = "(?i)google|gemini|vertex"
-_OLLAMA_KEYS = (*_INSIDE[3:], "total_duration", "load_duration", "prompt_eval_duration", "eval_duration")
+OLLAMA_KEYS = (*_INSIDE[3:], "total_duration", "load_duration", "prompt_eval_duration", "eval_duration")
 COUNT_NAMES = {"tokens_in", "tokens_out", "input_tokens", "output_tokens", "prompt_tokens", "completion_tokens"}
 
 _fits: dict[tuple[Any, ...], _Shape | None] = {}
@@ -2864,8 +2864,8 @@ def open_response(given: Any) -> tuple[Any, dict[str, Any]]:
         hidden = read("_hidden_params")
         if isinstance(hidden, dict) and hidden.get("response_cost") is not None:
             told["cost"] = hidden["response_cost"]
-        if key in _OLLAMA_KEYS:
-            return {key: read(key) for key in _OLLAMA_KEYS if read(key) is not None}, told
+        if key in OLLAMA_KEYS:
+            return {key: read(key) for key in OLLAMA_KEYS if read(key) is not None}, told
         return plain_usage(read(key)) if key else None, told
     except Exception:
         return plain_usage(given), {}
@@ -4540,7 +4540,7 @@ class _Guard:
 
 
 # ======================================================================================
-# === ANSWERS: what a request to OpenAI or Anthropic asks, and what the answer says, whole or in bits
+# === ANSWERS: what a request to a provider asks, and what the answer says, whole or in bits
 # ======================================================================================
 # Uses: ROWS, USAGE.
 # Public: nothing.
@@ -4736,7 +4736,7 @@ def _note_block(answer: Answer, place: Any, block: Any, arguments: Any) -> None:
 
 _NOTES: dict[str, Callable[[Answer, Any], None]] = {
     **{"chat": _note_choices, "completions": _note_choices, "embeddings": _note_head},
-    **{"responses": _note_response, "messages": _note_message},
+    **{"responses": _note_response, "messages": _note_message, "generate": _note_candidates, "turn": _note_turn},
 }
 
 
@@ -4757,6 +4757,32 @@ _APIS = {
 }
 _OTHERS = {"promptry", "openai", "anthropic", "httpx", "httpx2", "asyncio", "threading", "concurrent", "contextlib"}
 _GENERATOR = 0x20  # inspect.CO_GENERATOR
+def _note_candidates(answer: Answer, piece: Any) -> None:
+    """Look at an answer of Gemini's generateContent; the thoughts in it are no text."""
+    heads = {"response_id": "responseId", "served_model": "modelVersion", "usage": "usageMetadata"}
+    answer.facts.update({name: value for name, key in heads.items() if (value := part_of(piece, key))})
+    for place, candidate in enumerate(part_of(piece, "candidates") or ()):
+        for number, part in enumerate(part_of(candidate, "content", "parts") or ()):
+            if not part_of(part, "thought"):
+                _note_said(answer, place, part_of(part, "text"))
+            if tool := part_of(part, "functionCall"):
+                _note_tool(answer, (place, number), part_of(tool, "name"), part_of(tool, "args"))
+        _note_said(answer, place, None, part_of(candidate, "finishReason"))
+    if blocked := part_of(piece, "promptFeedback", "blockReason"):
+        answer.fault = f"the prompt was blocked: {blocked}"
+
+
+def _note_turn(answer: Answer, piece: Any) -> None:
+    """Look at an answer of Ollama's chat, which tells what was used at its top."""
+    answer.facts["served_model"] = part_of(piece, "model")
+    usage = {key: count for key in OLLAMA_KEYS if (count := part_of(piece, key)) is not None}
+    if usage:
+        answer.facts["usage"] = usage
+    _note_said(answer, 0, part_of(piece, "message", "content"), part_of(piece, "done_reason"))
+    for number, tool in enumerate(part_of(piece, "message", "tool_calls") or ()):
+        _note_tool(answer, number, part_of(tool, "function", "name"), part_of(tool, "function", "arguments"))
+
+
 _Client = TypeVar("_Client")
 
 

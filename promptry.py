@@ -8,8 +8,8 @@ Floors, from the ground up; each section uses only sections above it:
     STORE    TABLES · MIGRATIONS · STORE · ROWS
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
-    EVALS    STATISTICS · HELPERS · ASSERTIONS · TEXTS · TOOLS · TRAJECTORIES · CONVERSATIONS · SUITES · SPOOLS · RUNS ·
-             RUNNER · COMPARISON · PLAN · DRIFT · BISECT · INTERPRETERS
+    EVALS    STATISTICS · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · PROVIDERS · TOOLS · TRAJECTORIES ·
+             CONVERSATIONS · SUITES · SPOOLS · RUNS · RUNNER · COMPARISON · PLAN · DRIFT · BISECT · INTERPRETERS
     FACES    REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS · WATCH · DEMO
     ROOF     MAIN
     CELLAR   EMBEDDED
@@ -1964,6 +1964,7 @@ class RunScope(NamedTuple):
     served: dict[str, dict[int, str]]
     rendered: set[str]
     missing: set[str]
+    judges: set[str]
 
 
 def make_scope(uid: str, prompt: str | None = None, version: int | None = None, env: str | None = None) -> RunScope:
@@ -1980,6 +1981,8 @@ _scope: contextvars.ContextVar[RunScope | None] = contextvars.ContextVar("prompt
 _active: RunScope | None = None
 _served: dict[str, int] = {}
 _served_here: contextvars.ContextVar[dict[str, int]] = contextvars.ContextVar("promptry_served")
+_Purpose = tuple[str, list[dict[str, Any]]]
+_purpose: contextvars.ContextVar[_Purpose | None] = contextvars.ContextVar("promptry_purpose", default=None)
 
 
 def run_scope() -> RunScope | None:
@@ -1987,7 +1990,6 @@ def run_scope() -> RunScope | None:
     return _scope.get() or _active
 
 
-    judges: set[str]
 @contextlib.contextmanager
 def entered_scope(scope: RunScope) -> Iterator[RunScope]:
     """Make a run the active one for this context, for threads without one, and for child processes."""
@@ -2004,8 +2006,6 @@ def entered_scope(scope: RunScope) -> Iterator[RunScope]:
         if kept is None:
             os.environ.pop(_ENVIRONMENT, None)
         else:
-_Purpose = tuple[str, list[dict[str, Any]]]
-_purpose: contextvars.ContextVar[_Purpose | None] = contextvars.ContextVar("promptry_purpose", default=None)
             os.environ[_ENVIRONMENT] = kept
 
 
@@ -2016,29 +2016,6 @@ def _inherit_scope() -> None:
         _active = make_scope(*json.loads(os.environ[_ENVIRONMENT]))
 
 
-def note_last(name: str, version: int) -> None:
-    """Remember the version of a prompt that this context, and this process, last used."""
-    here = _served_here.get(None)
-    if here is None or here.get(name) != version:
-        _served_here.set({**(here or {}), name: version})
-    _served[name] = version
-
-
-def note_served(name: str, version: int, digest: str, rendered: bool = False) -> None:
-    """Remember which version of a prompt this code last served or tracked."""
-    note_last(name, version)
-    scope = run_scope()
-    if scope is not None:
-        versions = scope.served.setdefault(name, {})
-        versions.pop(version, None)
-        versions[version] = digest
-        if rendered:
-            scope.rendered.add(name)
-
-
-def served_version(name: str) -> int | None:
-    """Return the version of a prompt that this context, else this run or process, last served; or None."""
-    here = _served_here.get(None)
 @contextlib.contextmanager
 def calls_for(origin: str) -> Iterator[list[dict[str, Any]]]:
     """Have the calls recorded in a block count as made for judge, eval or playground; the list fills with their facts.
@@ -2076,6 +2053,29 @@ def note_judge(name: str) -> None:
         scope.judges.add(name)
 
 
+def note_last(name: str, version: int) -> None:
+    """Remember the version of a prompt that this context, and this process, last used."""
+    here = _served_here.get(None)
+    if here is None or here.get(name) != version:
+        _served_here.set({**(here or {}), name: version})
+    _served[name] = version
+
+
+def note_served(name: str, version: int, digest: str, rendered: bool = False) -> None:
+    """Remember which version of a prompt this code last served or tracked."""
+    note_last(name, version)
+    scope = run_scope()
+    if scope is not None:
+        versions = scope.served.setdefault(name, {})
+        versions.pop(version, None)
+        versions[version] = digest
+        if rendered:
+            scope.rendered.add(name)
+
+
+def served_version(name: str) -> int | None:
+    """Return the version of a prompt that this context, else this run or process, last served; or None."""
+    here = _served_here.get(None)
     if here is not None and name in here:
         return here[name]
     scope = run_scope()
@@ -3809,6 +3809,10 @@ def price_facts(facts: dict[str, Any], at: str, wait_s: float) -> dict[str, Any]
 
 def _note_scope(facts: dict[str, Any]) -> None:
     """Say which run a call belongs to, and what this process served from the code since its last call."""
+    origin = call_origin()
+    if origin != "app":
+        facts.setdefault("origin", origin)
+    note_call(facts)
     scope = run_scope()
     if scope is not None:
         facts["run_uid"] = scope.uid
@@ -3831,10 +3835,6 @@ def _store_row(row: tuple[Any, ...], until: float) -> int | None:
     wait_s = max(0.0, until - monotonic_s()) / (10 if _kept else 1)
     until = monotonic_s() + wait_s
     try:
-    origin = call_origin()
-    if origin != "app":
-        facts.setdefault("origin", origin)
-    note_call(facts)
         with write_lock(wait_s):
             connection, left_s = connect(wait_s), until - monotonic_s()
             if not _kept and not _lost_rows and left_s > 0.9 * wait_s:
@@ -4734,29 +4734,6 @@ def _note_block(answer: Answer, place: Any, block: Any, arguments: Any) -> None:
     _note_said(answer, 0, part_of(block, "text"))
 
 
-_NOTES: dict[str, Callable[[Answer, Any], None]] = {
-    **{"chat": _note_choices, "completions": _note_choices, "embeddings": _note_head},
-    **{"responses": _note_response, "messages": _note_message, "generate": _note_candidates, "turn": _note_turn},
-}
-
-
-# ======================================================================================
-# === CAPTURE: a client of OpenAI or Anthropic records each of its calls
-# ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, MASKING, SCOPE, PRICES, INVOCATIONS, BUDGETS, ANSWERS.
-# Public: instrument.
-#
-# Everything that either SDK sends goes through client.post: one function in its place sees helpers, raw responses and
-# copies alike. Client and answers stay the SDK's own objects; of a stream only the iterator inside is replaced. What
-# the garbage collector takes is recorded by the next call or at exit, for within a collection this thread may be
-# holding the very locks that recording needs.
-
-_APIS = {
-    **{"/chat/completions": "chat", "/completions": "completions", "/embeddings": "embeddings"},
-    **{"/responses": "responses", "/responses/compact": "responses", "/v1/messages": "messages"},
-}
-_OTHERS = {"promptry", "openai", "anthropic", "httpx", "httpx2", "asyncio", "threading", "concurrent", "contextlib"}
-_GENERATOR = 0x20  # inspect.CO_GENERATOR
 def _note_candidates(answer: Answer, piece: Any) -> None:
     """Look at an answer of Gemini's generateContent; the thoughts in it are no text."""
     heads = {"response_id": "responseId", "served_model": "modelVersion", "usage": "usageMetadata"}
@@ -4783,6 +4760,29 @@ def _note_turn(answer: Answer, piece: Any) -> None:
         _note_tool(answer, number, part_of(tool, "function", "name"), part_of(tool, "function", "arguments"))
 
 
+_NOTES: dict[str, Callable[[Answer, Any], None]] = {
+    **{"chat": _note_choices, "completions": _note_choices, "embeddings": _note_head},
+    **{"responses": _note_response, "messages": _note_message, "generate": _note_candidates, "turn": _note_turn},
+}
+
+
+# ======================================================================================
+# === CAPTURE: a client of OpenAI or Anthropic records each of its calls
+# ======================================================================================
+# Uses: ERRORS, CLOCK, SETTINGS, MASKING, SCOPE, PRICES, INVOCATIONS, BUDGETS, ANSWERS.
+# Public: instrument.
+#
+# Everything that either SDK sends goes through client.post: one function in its place sees helpers, raw responses and
+# copies alike. Client and answers stay the SDK's own objects; of a stream only the iterator inside is replaced. What
+# the garbage collector takes is recorded by the next call or at exit, for within a collection this thread may be
+# holding the very locks that recording needs.
+
+_APIS = {
+    **{"/chat/completions": "chat", "/completions": "completions", "/embeddings": "embeddings"},
+    **{"/responses": "responses", "/responses/compact": "responses", "/v1/messages": "messages"},
+}
+_OTHERS = {"promptry", "openai", "anthropic", "httpx", "httpx2", "asyncio", "threading", "concurrent", "contextlib"}
+_GENERATOR = 0x20  # inspect.CO_GENERATOR
 _Client = TypeVar("_Client")
 
 
@@ -5285,6 +5285,8 @@ def call_facts(run_uid: str) -> dict[str, Any]:
     models: dict[str, int] = {}
     prompts: dict[str, list[int]] = {}
     for row in rows:
+        if row["judges"]:
+            continue
         if row["served"]:
             models[str(row["served"])] = models.get(str(row["served"]), 0) + row["calls"]
         if row["prompt_version"] is not None:
@@ -5334,8 +5336,6 @@ def record_feedback(
     StoreError. Writes: feedback.
     """
     request_id = _check_said(request_id, "request_id", _MAX_ID_CHARS)
-        if row["judges"]:
-            continue
     source = None if source is None else _check_said(source, "source", _MAX_ID_CHARS)
     comment = None if comment is None else _check_said(comment, "comment", MAX_COMMENT_CHARS)
     if rating is None and comment is None:
@@ -6873,6 +6873,16 @@ def opened_collection() -> Iterator[Collection]:
         _open_collection.reset(token)
 
 
+@contextlib.contextmanager
+def unrecorded_checks() -> Iterator[None]:
+    """Have the checks that this context makes in a block go nowhere; other threads go on recording theirs."""
+    token = _open_collection.set(Collection([], [monotonic_s()]))
+    try:
+        yield
+    finally:
+        _open_collection.reset(token)
+
+
 def record_check(kind: str, score: float, passed: bool, expected: Any, actual: Any, reason: str, **more: Any) -> float:
     """Record one check where one is open, and return its score; raises CheckFailed if it did not hold."""
     now = monotonic_s()
@@ -7011,10 +7021,26 @@ def clean_json(text: str) -> Any:
             with contextlib.suppress(ValueError, RecursionError):
                 return _JSON_DECODER.decode(form.strip())
     for form in (whole, _without_trailing_commas(whole)):
-        found = _first_bracketed(form)
-        if found:
-            return found[0]
+        for found, _ in _bracketed(form, _JSON_DECODER):
+            return found
     raise WrongUse(f"No JSON in {brief(text)}.")
+
+
+def json_objects(text: str) -> list[tuple[dict[str, Any], str]]:
+    """Return the JSON objects that stand in a model's answer, none of them inside another, each with its text.
+
+    A key that one object holds twice, with two values, is None.
+    """
+    decoder = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_as_object)
+    forms = dict.fromkeys((text, _without_trailing_commas(text)))
+    found = {written: value for form in forms for value, written in _bracketed(form, decoder)}
+    return [(value, written) for written, value in found.items() if isinstance(value, dict)]
+
+
+def _as_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    found.update({key: None for key, value in pairs if found[key] != value})
+    return found
 
 
 def _refuse_constant(name: str) -> Any:
@@ -7036,19 +7062,20 @@ def _fenced_blocks(text: str) -> list[str]:
     return sorted(bare, key=dict(zip(bare, [not is_json for is_json in marked], strict=True)).__getitem__)
 
 
-def _first_bracketed(text: str) -> list[Any]:
-    """Return the first object or array among words, as the only item; a text of many brackets is given up in time."""
-    patience = 100_000 + 10 * len(text)
-    for start in re.finditer(r"[{\[]", text):
+def _bracketed(text: str, decoder: json.JSONDecoder) -> Iterator[tuple[Any, str]]:
+    """Give the objects and arrays among words, outermost, with their texts; a text of many brackets is given up."""
+    patience, end = 100_000 + 10 * len(text), 0
+    for start in (found.start() for found in re.finditer(r"[{\[]", text)):
+        if start < end or patience < 0:
+            continue
         try:
-            return [_JSON_DECODER.raw_decode(text, start.start())[0]]
+            value, end = decoder.raw_decode(text, start)
         except json.JSONDecodeError as error:
-            patience -= error.pos - start.start() + 10
+            patience -= error.pos - start + 10
         except (ValueError, RecursionError):
             patience -= 100_000
-        if patience < 0:
-            break
-    return []
+        else:
+            yield value, text[start:end]
 
 
 def _without_trailing_commas(text: str) -> str:
@@ -7181,6 +7208,527 @@ def _places_of(items: Sequence[str]) -> dict[str, int]:
     for bit, item in enumerate(items):
         found[item] = found.get(item, 0) | 1 << bit
     return found
+
+
+# ======================================================================================
+# === PROGRAMS: a function or a command of the user's own answers a text
+# ======================================================================================
+# Uses: ERRORS, SETTINGS, MASKING, ASSERTIONS.
+# Public: nothing.
+#
+# What they raise is an error and never a failed check, whatever its class, and checks that they make are not recorded.
+
+
+def find_function(place: str) -> Callable[[str], Any]:
+    """Return the function at module:function; raises ConfigError. The current folder is on the path."""
+    import importlib
+
+    module, _, name = place.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        found = operator.attrgetter(name.strip())(importlib.import_module(module.strip()))
+    except Exception as error:
+        raise ConfigError(f"python:{place} cannot be loaded: {type(error).__name__}: {error}.") from error
+    if not callable(found):
+        raise ConfigError(f"python:{place} is {brief(found)}; it takes a function.")
+    function: Callable[[str], Any] = found
+    return function
+
+
+def ask_function(function: Callable[[str], Any], prompt: str, who: str) -> str:
+    """Return the text that a function, sync or async, answers to a prompt; what it raises becomes ProviderError."""
+    try:
+        with unrecorded_checks():
+            answer = function(prompt)
+            if inspect.isawaitable(answer):
+                answer = _wait_for(answer)
+    except Exception as error:
+        raise ProviderError(f"{who} raised {type(error).__name__}: {error}") from error
+    if not isinstance(answer, str):
+        raise ProviderError(f"{who} answered {brief(answer)}; it takes a function that answers text.")
+    return answer
+
+
+def _wait_for(answer: Any) -> Any:
+    """Return what an awaitable comes to, in a loop of our own: the caller may be in a loop that waits for us."""
+    import asyncio
+
+    async def wait() -> Any:
+        return await answer
+
+    with _loop_lock:
+        loop = _loop_beside()
+    with contextlib.suppress(RuntimeError):
+        if asyncio.get_running_loop() is loop:
+            answer.close()
+            raise ProviderError("An async function that is being asked cannot ask another and wait for it.")
+    future = asyncio.run_coroutine_threadsafe(wait(), loop)
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
+
+
+_loop_lock = threading.Lock()
+
+
+@functools.cache
+def _loop_beside() -> Any:
+    """Return the one event loop that runs in a thread of its own; async clients are bound to the loop they work in."""
+    import asyncio
+
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="promptry", daemon=True).start()
+    return loop
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_loop_beside.cache_clear)
+
+
+def ask_command(command: str, prompt: str, who: str, timeout_s: float) -> str:
+    """Return what a command answers on stdout to a prompt on stdin; raises ProviderError.
+
+    The command line is the shell's, and the author's of the suite; the prompt never comes near it.
+    """
+    import subprocess
+
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command,
+        shell=True,
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        env=outside_environment(),
+        start_new_session=True,
+    ) as process:
+        try:
+            said, told = process.communicate(prompt.encode(errors="replace"), timeout_s)
+        except BaseException as error:
+            _end_command(process)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise ProviderError(f"{who} did not answer within {timeout_s:g} s.") from None
+            raise
+    if process.returncode:
+        why = mask_secrets(" ".join(told.decode(errors="replace").split()))[-300:]
+        raise ProviderError(f"{who} ended with {process.returncode}: {why or 'it said nothing'}.")
+    try:
+        return str(said.decode()).rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise ProviderError(f"{who} answered what is no text in UTF-8.") from None
+
+
+def _end_command(process: Any) -> None:
+    """End a command with all that it started."""
+    import signal
+
+    if os.name == "nt":
+        process.kill()
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+# ======================================================================================
+# === PROVIDERS: a model is asked: at an API, by a function, or by a command
+# ======================================================================================
+# Uses: ERRORS, CLOCK, SETTINGS, MASKING, ENDPOINTS, ROWS, SCOPE, PRICES, INVOCATIONS, BUDGETS, ANSWERS, ASSERTIONS,
+#   PROGRAMS.
+# Public: nothing.
+#
+# Every call stands in the ledger with what it used and cost, a failed one too. A key comes from the environment and
+# goes to the API that it belongs to: an address that a table names is given one only by that table's api_key_env.
+
+
+class Provider(NamedTuple):
+    """What is asked: its kind, the model (of python a module:function, of exec a command), and how."""
+
+    kind: str
+    model: str
+    base_url: str | None = None
+    api_key_env: str | None = None
+    timeout_s: float = 120.0
+    parameters: dict[str, Any] = {}
+
+
+class Reply(NamedTuple):
+    """What a model answered: its text, its message as the API has it, its tool calls [{name, arguments}], the rest.
+
+    None is what nobody said. Units: milliseconds of the try that was answered, US dollars.
+    """
+
+    text: str
+    message: dict[str, Any]
+    tool_calls: list[dict[str, str]]
+    usage: Any
+    model: str | None
+    finish_reason: str | None
+    latency_ms: float
+    cost_usd: float | None
+
+
+class _Api(NamedTuple):
+    """An API: the provider whose prices hold, its address, variables and headers, and how it is spoken to."""
+
+    maker: str
+    base_url: str
+    base_variable: str
+    key_variables: tuple[str, ...]
+    key_header: tuple[str, str]
+    notes: str
+    message: Callable[[dict[str, Any]], Any]
+    names: dict[str, str]
+    request: Callable[[str, list[dict[str, Any]], dict[str, Any]], tuple[str, dict[str, Any]]]
+
+
+_Messages = list[dict[str, Any]]
+_TABLE_KEYS = ("provider", "model", "base_url", "api_key_env", "timeout_s", "parameters")
+_MAX_TOKENS = 4096  # Anthropic wants a limit in each request
+_GEMINI_TOP = {"tools", "toolConfig", "safetySettings", "cachedContent"}
+_OLLAMA_TOP = {"tools", "format", "think", "keep_alive", "logprobs", "top_logprobs"}
+
+
+def make_provider(given: Any) -> Provider:
+    """Make a provider from a text such as "openai:gpt-4.1-mini", or from a table; raises WrongUse.
+
+    Shape of a table: {provider, model, base_url, api_key_env, timeout_s, parameters}, or the whole text as provider.
+    """
+    if isinstance(given, Provider):
+        return given
+    table = {"provider": given} if isinstance(given, str) else given
+    if not isinstance(table, dict):
+        raise WrongUse(f"The provider is {brief(given)}; it takes a text such as 'openai:gpt-4.1-mini', or a table.")
+    for key, value in table.items():
+        if key not in _TABLE_KEYS:
+            raise WrongUse(f"A provider has no key '{key}'.", nearest(str(key), _TABLE_KEYS))
+        if key in _TABLE_KEYS[:4] and table is given and not (isinstance(value, str) and value.strip()):
+            raise WrongUse(f"The {key} of a provider is {brief(value)}; it takes text, and not an empty one.")
+    kind, model = _kind_and_model(table.get("provider", ""), table.get("model"))
+    timeout_s, parameters = table.get("timeout_s", 120.0), table.get("parameters") or {}
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)) or not 0 < timeout_s <= 3600:
+        raise WrongUse(f"The timeout_s of a provider is {brief(timeout_s)}; it takes seconds, 3600 at most.")
+    if not isinstance(parameters, dict):
+        raise WrongUse(f"The parameters of a provider are {brief(parameters)}; they take a table.")
+    if kind not in _APIS_ASKED and table.keys() & {"base_url", "api_key_env"}:
+        raise WrongUse(f"A provider of kind {kind} is asked at no address, and takes no base_url and no api_key_env.")
+    return Provider(kind, model, table.get("base_url"), table.get("api_key_env"), float(timeout_s), parameters)
+
+
+def _kind_and_model(provider: str, model: str | None) -> tuple[str, str]:
+    """Return the kind and the model; raises WrongUse for an unknown kind, or without a model."""
+    kind, _, rest = (provider, "", model) if provider and model else (provider or model or "").partition(":")
+    kind, rest, known = kind.strip().lower(), rest.strip(), (*_APIS_ASKED, "python", "exec")
+    if kind not in known:
+        raise WrongUse(
+            f"'{brief(provider or model)[1:-1]}' names no provider; there are {', '.join(known)}.",
+            nearest(kind, known) or "Any other API in the style of OpenAI is openai with a base_url.",
+        )
+    if not rest or (kind == "python" and not all(rest.partition(":"))):
+        example = {"python": "python:my_module:my_function", "exec": "exec: ./ask.sh"}.get(kind, f"{kind}:MODEL")
+        raise WrongUse(f"'{provider or model}' says the provider alone.", f"Write {example}.")
+    return kind, rest
+
+
+def provider_name(provider: Provider) -> str:
+    """Return the name of a provider as tables and reports show it, such as openai:gpt-4.1-mini."""
+    return f"{provider.kind}:{mask_secrets(provider.model)}"
+
+
+def ask_provider(
+    provider: Any,
+    messages: str | _Messages,
+    parameters: dict[str, Any] | None = None,
+    *,
+    name: str,
+    origin: str = "eval",
+    prompt_version: int | None = None,
+) -> Reply:
+    """Ask a model, record the call under the name of a prompt, and return the reply.
+
+    Messages are a text, or [{role, content}] with system messages among them. `parameters` are told as OpenAI names
+    them (temperature, max_tokens, top_p, stop, seed) and translated; others go as they are. Errors: WrongUse,
+    ConfigError for a missing key, ProviderError, BudgetExceeded where promptry.toml enforces budgets. Writes:
+    invocations.
+    """
+    chosen, said = make_provider(provider), _check_messages(messages)
+    wanted = {**chosen.parameters, **(parameters or {})}
+    check_name(name)
+    facts, ask = _make_call(chosen, said, wanted)
+    answer = Answer(_notes_of(chosen), True)
+    with calls_for(origin) as calls:
+        reservation = _reserve_for(name, facts, said, wanted)
+
+        def record(told: dict[str, Any]) -> None:
+            if chosen.kind == "python" and calls:  # the function has recorded what it asked
+                return give_back(reservation) if reservation is not None else None
+            known = {**facts, **answer_facts(answer), **told}
+            if known.get("served_model") == known.get("model"):
+                known.pop("served_model", None)
+            texts = (request_text({"messages": said}), answer_text(answer)) if _wants_texts() else (None, None)
+            record_call(name, known, texts, version=prompt_version, settles=reservation)
+
+        began = monotonic_s()
+        try:
+            message, latency_ms = ask(answer)
+        except BaseException as error:
+            record({**_failure_facts(error), "latency_ms": round((monotonic_s() - began) * 1000, 3)})
+            raise
+        record({"status": "ok", "latency_ms": round(latency_ms, 3)})
+    return Reply(
+        text="".join(answer.said.get(0, ())),
+        message=message,
+        tool_calls=list(answer.tools.values()),
+        usage=answer.facts.get("usage"),
+        model=answer.facts.get("served_model"),
+        finish_reason=answer.reasons.get(0),
+        latency_ms=round(latency_ms, 3),
+        cost_usd=sums_of_calls(calls)[2],
+    )
+
+
+def _reserve_for(name: str, facts: dict[str, Any], said: _Messages, wanted: dict[str, Any]) -> Reservation | None:
+    """Reserve for a call where promptry.toml enforces budgets; raises BudgetExceeded."""
+    if not settings_or_default().budget_enforce:
+        return None
+    limits = (wanted.get(key) for key in ("max_tokens", "max_completion_tokens"))
+    limit = next((limit for limit in limits if type(limit) is int), None)
+    asked = {"model": facts["model"], "provider": facts["provider"]}
+    return reserve_or_pass(name, **asked, input_chars=len(write_json(said)), max_tokens=limit)
+
+
+def _wants_texts() -> bool:
+    known = settings_or_default()
+    return known.capture_text and is_sampled(known.capture_sample_rate)
+
+
+def _failure_facts(error: BaseException) -> dict[str, Any]:
+    facts = {"status": "error", "error": mask_secrets(f"{type(error).__name__}: {error}")[:300]}
+    status = getattr(error, "status", None)
+    return {**facts, "http_status": status} if type(status) is int else facts
+
+
+def sums_of_calls(calls: list[dict[str, Any]]) -> tuple[int | None, int | None, float | None]:
+    """Return the tokens in, tokens out and dollars of some calls' facts; a sum is None if a call does not say it."""
+    tokens_in, tokens_out = (_sum_of(calls, key, sum) for key in ("tokens_in", "tokens_out"))
+    return tokens_in, tokens_out, _sum_of(calls, "cost_usd", math.fsum)
+
+
+def _sum_of(calls: list[dict[str, Any]], key: str, add: Callable[[list[Any]], Any]) -> Any:
+    values = [call.get(key) for call in calls]
+    return add(values) if values and None not in values else None
+
+
+def _check_messages(messages: Any) -> _Messages:
+    """Return messages as a list; raises WrongUse for what is none."""
+    if isinstance(messages, str):
+        return [{"role": "user", "content": messages}]
+    said = [message for message in messages if isinstance(message, dict)] if isinstance(messages, list) else []
+    if not said or len(said) < len(messages) or not all(isinstance(message.get("role"), str) for message in said):
+        raise WrongUse(f"The messages are {brief(messages)}; they take a text, or dicts with role and content.")
+    return said
+
+
+def _notes_of(provider: Provider) -> str:
+    return _APIS_ASKED[provider.kind].notes if provider.kind in _APIS_ASKED else "chat"
+
+
+_Ask = Callable[[Answer], tuple[dict[str, Any], float]]
+
+
+def _make_call(provider: Provider, said: _Messages, wanted: dict[str, Any]) -> tuple[dict[str, Any], _Ask]:
+    """Return the facts of a call to come and the function that makes it; what is wrong before it is raised here."""
+    known = request_facts({**wanted, "model": mask_secrets(provider.model)})
+    if provider.kind in _APIS_ASKED:
+        return _make_api_call(provider, _APIS_ASKED[provider.kind], said, wanted, known)
+    prompt, who = _as_prompt(said), provider_name(provider)
+    function = find_function(provider.model) if provider.kind == "python" else None
+
+    def ask(answer: Answer) -> tuple[dict[str, Any], float]:
+        began = monotonic_s()
+        text = (
+            ask_function(function, prompt, who)
+            if function
+            else ask_command(provider.model, prompt, who, provider.timeout_s)
+        )
+        latency_ms = (monotonic_s() - began) * 1000
+        answer.said[0] = [text]
+        return {"role": "assistant", "content": text}, latency_ms
+
+    return {**known, "provider": provider.kind}, ask
+
+
+def _make_api_call(
+    provider: Provider, api: _Api, said: _Messages, wanted: dict[str, Any], known: dict[str, Any]
+) -> tuple[dict[str, Any], _Ask]:
+    base = _base_url(provider, api)
+    headers = _headers(provider, api, base)
+    names = {"max_tokens": "max_completion_tokens"} if base == _OPENAI else api.names
+    path, body = api.request(provider.model, said, {names.get(key, key): value for key, value in wanted.items()})
+    maker = find_provider_by_url(base) or api.maker
+
+    def ask(answer: Answer) -> tuple[dict[str, Any], float]:
+        try:
+            found, latency_ms = timed_post_json(base + path, body, headers, timeout_s=provider.timeout_s)
+        except ProviderError as error:
+            if error.status in {401, 403} and api.key_header[0] not in headers:
+                error.hint = "No key was sent: name the variable that holds it as api_key_env."
+            raise
+        note_answer(answer, found)
+        return _message_in_answer(provider, api, answer, found), latency_ms
+
+    return {**known, "provider": maker}, ask
+
+
+def _message_in_answer(provider: Provider, api: _Api, answer: Answer, found: dict[str, Any]) -> dict[str, Any]:
+    """Return the message of an answer; raises ProviderError for an answer without one."""
+    try:
+        message = api.message(found)
+    except (KeyError, IndexError, TypeError):
+        message = None
+    if answer.fault or not isinstance(message, dict):
+        told = answer.fault or brief(found.get("error") or found)
+        raise ProviderError(f"{provider_name(provider)} answered without a message: {mask_secrets(told)}.")
+    return message
+
+
+def _base_url(provider: Provider, api: _Api) -> str:
+    """Return the address of an API: of the table, else of the environment, else its own."""
+    base = (provider.base_url or os.environ.get(api.base_variable) or api.base_url).strip().rstrip("/")
+    if provider.kind == "ollama" and "://" not in base:  # OLLAMA_HOST is what its server listens on
+        base = f"http://{base}" if re.search(r":\d+$", base) else f"http://{base}:11434"
+        return base.replace("//0.0.0.0:", "//127.0.0.1:")
+    return base.removesuffix("/v1") if provider.kind == "anthropic" else base
+
+
+def _headers(provider: Provider, api: _Api, base: str) -> dict[str, str]:
+    """Return the headers with the key; raises ConfigError where the variable that holds it is not set."""
+    names = api.key_variables if base == api.base_url or provider.base_url is None else ()
+    names = (provider.api_key_env,) if provider.api_key_env else names
+    key = next(filter(None, (os.environ.get(name, "").strip() for name in names)), None)
+    if key is None and names and (provider.api_key_env or base == api.base_url):
+        raise ConfigError(f"{provider_name(provider)} needs a key, and {' or '.join(names)} is not set.")
+    headers = {"anthropic-version": "2023-06-01"} if provider.kind == "anthropic" else {}
+    header, lead = api.key_header
+    return {**headers, header: lead + key} if key else headers
+
+
+def _content_text(content: Any) -> str:
+    """Return the text of a message's content: a text, or the text of its parts; raises WrongUse."""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else [None]
+    texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
+    said = [text for text in texts if isinstance(text, str)]
+    if len(said) < len(texts):
+        raise WrongUse(f"The content of a message is {brief(content)}; this provider takes text.")
+    return "".join(said)
+
+
+def _apart(said: _Messages) -> tuple[str, _Messages]:
+    """Return the system's text and the other messages."""
+    system = [_content_text(message.get("content")) for message in said if message["role"] in {"system", "developer"}]
+    return "\n\n".join(system), [message for message in said if message["role"] not in {"system", "developer"}]
+
+
+def _openai_request(model: str, said: _Messages, wanted: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    return "/chat/completions", {"model": model, "messages": said, **wanted}
+
+
+def _anthropic_request(model: str, said: _Messages, wanted: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    system, others = _apart(said)
+    if isinstance(wanted.get("stop_sequences"), str):
+        wanted = {**wanted, "stop_sequences": [wanted["stop_sequences"]]}
+    body = {"model": model, "max_tokens": _MAX_TOKENS, "messages": others, **wanted}
+    return "/v1/messages", {**body, "system": system} if system else body
+
+
+def _gemini_content(message: dict[str, Any]) -> dict[str, Any]:
+    role = "model" if message["role"] == "assistant" else message["role"]
+    return {"role": role, "parts": message.get("parts") or [{"text": _content_text(message.get("content"))}]}
+
+
+def _gemini_request(model: str, said: _Messages, wanted: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    from urllib.parse import quote
+
+    system, others = _apart(said)
+    if isinstance(wanted.get("stopSequences"), str):
+        wanted = {**wanted, "stopSequences": [wanted["stopSequences"]]}
+    body: dict[str, Any] = {"contents": [_gemini_content(message) for message in others]}
+    if system:
+        body["systemInstruction"] = {"parts": [{"text": system}]}
+    body.update({key: value for key, value in wanted.items() if key in _GEMINI_TOP})
+    if config := {key: value for key, value in wanted.items() if key not in _GEMINI_TOP}:
+        body["generationConfig"] = config
+    place = model if "/" in model else f"models/{model}"
+    return f"/{quote(place)}:generateContent", body
+
+
+def _ollama_request(model: str, said: _Messages, wanted: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    messages = [{**message, "content": _content_text(message.get("content") or "")} for message in said]
+    body: dict[str, Any] = {"model": model, "messages": messages, "stream": False}
+    body.update({key: value for key, value in wanted.items() if key in _OLLAMA_TOP})
+    if options := {key: value for key, value in wanted.items() if key not in _OLLAMA_TOP}:
+        body["options"] = options
+    return "/api/chat", body
+
+
+_OPENAI, _BEARER = "https://api.openai.com/v1", ("Authorization", "Bearer ")
+_APIS_ASKED = {
+    "openai": _Api(
+        maker="openai",
+        base_url=_OPENAI,
+        base_variable="OPENAI_BASE_URL",
+        key_variables=("OPENAI_API_KEY",),
+        key_header=_BEARER,
+        notes="chat",
+        message=lambda found: found["choices"][0]["message"],
+        names={},
+        request=_openai_request,
+    ),
+    "anthropic": _Api(
+        maker="anthropic",
+        base_url="https://api.anthropic.com",
+        base_variable="ANTHROPIC_BASE_URL",
+        key_variables=("ANTHROPIC_API_KEY",),
+        key_header=("x-api-key", ""),
+        notes="messages",
+        message=lambda found: {"role": "assistant", "content": [*found["content"]]},
+        names={"stop": "stop_sequences"},
+        request=_anthropic_request,
+    ),
+    "gemini": _Api(
+        maker="google",
+        base_url="https://generativelanguage.googleapis.com/v1beta",
+        base_variable="GOOGLE_GEMINI_BASE_URL",
+        key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        key_header=("x-goog-api-key", ""),
+        notes="generate",
+        message=lambda found: found["candidates"][0]["content"],
+        names={"max_tokens": "maxOutputTokens", "top_p": "topP", "top_k": "topK", "stop": "stopSequences"},
+        request=_gemini_request,
+    ),
+    "ollama": _Api(
+        maker="ollama",
+        base_url="http://127.0.0.1:11434",
+        base_variable="OLLAMA_HOST",
+        key_variables=(),
+        key_header=_BEARER,
+        notes="turn",
+        message=lambda found: found["message"],
+        names={"max_tokens": "num_predict"},
+        request=_ollama_request,
+    ),
+}
+
+
+def _as_prompt(said: _Messages) -> str:
+    """Return messages as one text for what takes a text: as they stand, or as JSON where a model spoke before."""
+    if any(message["role"] not in {"system", "developer", "user"} for message in said):
+        return write_json(said)
+    return "\n\n".join(_content_text(message.get("content")) for message in said)
 
 
 # ======================================================================================

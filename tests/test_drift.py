@@ -283,7 +283,7 @@ def calls_alarm_rate(days: Days, of: str, rounds: int, seed: int, n: int = 30) -
             for count, total, square in zip(counts, sums, squares, strict=True)
         ]
         means = [row["total"] / row["known"] for row in rows]
-        report, _ = promptry._judged(
+        report, _ = promptry._tested(
             DriftReport(None, n, False, "", of=of), means, promptry.even_means(counts, sums, squares)
         )
         found += report.drifting

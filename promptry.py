@@ -6356,7 +6356,8 @@ def change_of(values: list[float], *, falls_only: bool = False) -> int | None:
 # Public: nothing.
 #
 # A suite may run in a Python that does not have promptry's compiled packages. Then the executable that started it
-# answers, over a pipe that carries JSON, a line a message. A helper is one function here, the same on both sides.
+# answers, over a pipe that carries JSON, a line a message. A helper is one function, the same on both sides; it stands
+# here or in the section that asks for it, which enters it in HELPERS with the package that it needs.
 
 PATTERN_TIMEOUT_S = 1.0
 
@@ -6369,7 +6370,7 @@ def match_pattern(pattern: str, text: str, whole: bool) -> bool | None:
 
     Errors: WrongUse for a pattern that is none, HelperMissing without the package regex.
     """
-    answer = _call_helper("match_pattern", [pattern, text, whole])
+    answer = call_helper("match_pattern", [pattern, text, whole])
     if answer.get("error"):
         raise WrongUse(f"The pattern {pattern!r} is no regular expression: {answer['error']}.")
     matched: bool | None = answer["matched"]
@@ -6392,22 +6393,36 @@ def _match_here(pattern: str, text: str, whole: bool) -> dict[str, Any]:
 HELPERS: dict[str, tuple[str, Callable[..., dict[str, Any]]]] = {"match_pattern": ("regex", _match_here)}
 
 
-def _call_helper(name: str, arguments: list[Any]) -> dict[str, Any]:
+def call_helper(name: str, arguments: list[Any]) -> dict[str, Any]:
+    """Return what a helper answers, in process or by the parent; raises HelperMissing where neither has its package."""
     package, function = HELPERS[name]
     try:
         return function(*arguments)
-    except ModuleNotFoundError:
+    except ImportError as error:
         if _link is None:
-            raise HelperMissing(
-                f"This assertion needs the package '{package}', and {sys.executable} has none.",
-                f"pip install {package}",
-            ) from None
-    return ask_parent({"ask": name, "arguments": arguments})
+            raise _missing(package, error) from None
+    answer = ask_parent({"ask": name, "arguments": arguments})
+    if "missing" in answer:
+        raise HelperMissing(answer["missing"], answer["hint"])
+    return answer
+
+
+def _missing(package: str, error: ImportError) -> HelperMissing:
+    """Make the error that names a package which is not there, or which is and cannot be loaded."""
+    hint = f"pip install {repr(package) if '[' in package else package}"
+    if isinstance(error, ModuleNotFoundError):
+        return HelperMissing(f"This assertion needs the package '{package}', and {sys.executable} has none.", hint)
+    return HelperMissing(f"This assertion needs the package '{package}', and it cannot be loaded: {error}.", hint)
 
 
 def answer_helper(name: str, arguments: list[Any]) -> dict[str, Any]:
-    """Answer what a child process asked."""
-    return HELPERS[name][1](*arguments)
+    """Answer what a child process asked; where the package is missing here too, that is the answer."""
+    package, function = HELPERS[name]
+    try:
+        return function(*arguments)
+    except ImportError as error:
+        fault = _missing(package, error)
+        return {"missing": fault.message, "hint": fault.hint}
 
 
 def ask_parent(message: dict[str, Any]) -> dict[str, Any]:

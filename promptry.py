@@ -4,7 +4,7 @@ Application code calls track() and track_invocation(); evals, comparisons, the l
 write the same store.db. No service to run, no account, nothing sent anywhere.
 
 Floors, from the ground up; each section uses only sections above it:
-    GROUND   ERRORS · CLOCK · SETTINGS · ASSETS · MASKING
+    GROUND   ERRORS · CLOCK · SETTINGS · ASSETS · MASKING · ENDPOINTS
     STORE    TABLES · MIGRATIONS · STORE · ROWS
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
@@ -67,6 +67,7 @@ __all__ = [
     "HelperMissing",
     "NotFound",
     "PromptryError",
+    "ProviderError",
     "StoreError",
     "WrongUse",
     # PROMPTS
@@ -220,8 +221,8 @@ else:
 # === ERRORS: everything that can go wrong, with its exit code and HTTP status
 # ======================================================================================
 # Uses: nothing.
-# Public: PromptryError, WrongUse, NotFound, ConfigError, StoreError, AssetMissing, HelperMissing, BudgetExceeded,
-#   CheckFailed.
+# Public: PromptryError, WrongUse, NotFound, ConfigError, StoreError, AssetMissing, HelperMissing, ProviderError,
+#   BudgetExceeded, CheckFailed.
 #
 # A message says what was wrong, with which value, and what to do next. Exit codes: 0 pass or nothing to say, 1 a
 # regression or failed check, 2 wrong use or unknown name, 3 could not decide or read.
@@ -285,6 +286,17 @@ class HelperMissing(PromptryError):
     """A compiled package is needed and neither this Python nor a parent process has it."""
 
     code = "helper_missing"
+
+
+class ProviderError(PromptryError):
+    """A model, or what serves it, cannot be asked or answered badly; `status` is that of HTTP, where there was one."""
+
+    code = "provider"
+    http_status = 502
+
+    def __init__(self, message: str, hint: str = "", status: int | None = None) -> None:
+        super().__init__(message, hint)
+        self.status = status
 
 
 class BudgetExceeded(PromptryError):
@@ -755,6 +767,292 @@ def _is_card(digits: str) -> bool:
 def _is_iban(text: str) -> bool:
     """Tell by the remainder of 97 (ISO 13616) whether a text is the number of a bank account."""
     return len(text) > 14 and int("".join(str(int(sign, 36)) for sign in text[4:] + text[:4])) % 97 == 1
+
+
+# ======================================================================================
+# === ENDPOINTS: JSON is sent to an address and its answer read, with patience and within bounds
+# ======================================================================================
+# Uses: ERRORS, CLOCK, MASKING.
+# Public: nothing.
+#
+# The standard library alone, because a suite runs in a Python whose packages are not ours. What an address answers is
+# not trusted: its length, its time and its form are bounded, and no error repeats a key. No redirect is followed: a
+# key goes to the address that was meant, or nowhere.
+
+MAX_WIRE_BYTES = 64 * 2**20
+MAX_WAIT_S = 60.0
+_RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
+_SECRET_HEADER = "(?i)key|auth|token|secret|cookie"
+_ROOTS = (  # where Linux distributions and BSDs keep the certificates of authorities
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+
+
+class _Answer(NamedTuple):
+    """What came back: the HTTP status, the headers by lower-case name, and the body."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def post_json(
+    url: str, body: Any, headers: dict[str, str] | None = None, *, timeout_s: float = 60.0, tries: int = 4
+) -> dict[str, Any]:
+    """Post JSON and return the JSON object that is answered; raises ProviderError, and WrongUse for the request itself.
+
+    A try may take `timeout_s`. What is busy, broken or refuses the connection is tried again, up to `tries` in all.
+    """
+    return timed_post_json(url, body, headers, timeout_s=timeout_s, tries=tries)[0]
+
+
+def timed_post_json(
+    url: str, body: Any, headers: dict[str, str] | None = None, *, timeout_s: float = 60.0, tries: int = 4
+) -> tuple[dict[str, Any], float]:
+    """Return the same as post_json, and how many milliseconds the try that was answered took."""
+    host, data, headers = _check_url(url), _as_wire(body), _check_headers(headers or {})
+    for left in range(tries - 1, -1, -1):
+        began = monotonic_s()
+        try:
+            answer = _post(url, host, data, headers, timeout_s)
+        except ConnectionError as error:
+            if not left:
+                raise ProviderError(f"{host} cannot be reached: {_reason_of(error)}.", _TRY_LATER) from None
+            _pause(_back_off_s(tries - 1 - left))
+            continue
+        if answer.status not in _RETRIED or not left:
+            return _read_answer(host, answer, headers), (monotonic_s() - began) * 1000
+        _pause(_asked_wait_s(host, answer, headers, _back_off_s(tries - 1 - left)))
+    raise WrongUse(f"tries is {tries!r}; it takes a whole number from 1.")
+
+
+_TRY_LATER = "Look whether the address is right and its server runs."
+
+
+def _pause(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def _back_off_s(failures: int) -> float:
+    """Return the wait after so many failures before this one: doubled each time, with jitter, 8 s at most."""
+    import random
+
+    return min(_FIRST_WAIT_S * 2.0**failures, _LONGEST_WAIT_S) * random.uniform(0.75, 1.25)
+
+
+def _asked_wait_s(host: str, answer: _Answer, headers: dict[str, str], otherwise: float) -> float:
+    """Return the wait that an answer asks for, else another; raises ProviderError for one that is too long."""
+    wait = _retry_after_s(answer.headers)
+    if wait is None:
+        return otherwise
+    if wait > MAX_WAIT_S:
+        asked = f"It asks to wait {wait:.0f} s, and {MAX_WAIT_S:.0f} s is the most."
+        raise ProviderError(
+            f"{host} answered {answer.status}: {_words_of(answer, headers)} {asked}", status=answer.status
+        )
+    return wait
+
+
+def _retry_after_s(headers: dict[str, str]) -> float | None:
+    """Return the seconds of retry-after-ms or Retry-After (seconds, or a date of HTTP), or None."""
+    from email.utils import parsedate_to_datetime
+
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        with contextlib.suppress(KeyError, ValueError):
+            wait = float(headers[name]) * unit
+            if math.isfinite(wait):
+                return max(wait, 0.0)
+    try:
+        then = parsedate_to_datetime(headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    return max(float(then.timestamp()) - (seconds_of(now_text()) or 0.0), 0.0)
+
+
+def _check_url(url: str) -> str:
+    """Return the host of an address, with its port; raises WrongUse for what is no plain http or https address."""
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        host, port, has_user = parts.hostname, parts.port, "@" in parts.netloc
+    except (ValueError, TypeError, AttributeError):
+        parts, host, port, has_user = urlsplit(""), None, None, False
+    if has_user:
+        raise WrongUse(f"The address of {host} carries a user or a password.", "Give the key by its variable.")
+    if parts.scheme not in {"http", "https"} or not host or re.search(r"[^!-~]", url):
+        raise WrongUse(f"{url!r} is no address; it takes http://HOST... or https://HOST....")
+    return f"{host}:{port}" if port else host
+
+
+def _as_wire(body: Any) -> bytes:
+    """Return a body as JSON; raises WrongUse for what is no JSON, or is more than 64 MB of it."""
+    try:
+        data = json.dumps(body, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise WrongUse(f"The request cannot be written as JSON: {error}.") from None
+    if len(data) > MAX_WIRE_BYTES:
+        raise WrongUse(f"The request has {len(data):,} bytes; {MAX_WIRE_BYTES:,} are the most.")
+    return data
+
+
+def _check_headers(headers: dict[str, str]) -> dict[str, str]:
+    """Return the headers to send; raises WrongUse for a value that none can have, without repeating it."""
+    for name, value in headers.items():
+        if not isinstance(value, str) or re.search(r"[^ -~]", value):
+            advice = "Look for a line break or a sign that is not ASCII, in its variable too."
+            raise WrongUse(f"The header {name} cannot be sent as it is.", advice)
+    return {
+        "Content-Type": "application/json",
+        "Accept": "application/json",
+        "User-Agent": f"promptry/{__version__}",
+        **headers,
+    }
+
+
+def _post(url: str, host: str, data: bytes, headers: dict[str, str], timeout_s: float) -> _Answer:
+    """Send one request; raises ConnectionError for what may be tried again, ProviderError for what may not."""
+    import urllib.request
+    from http.client import HTTPException
+
+    until = monotonic_s() + timeout_s
+    request = urllib.request.Request(url, data, headers, method="POST")
+    try:
+        with _opener(url).open(request, timeout=timeout_s) as response:
+            found = {name.lower(): value for name, value in response.headers.items()}
+            return _Answer(response.status, found, _read_body(response, host, until, timeout_s))
+    except TimeoutError:
+        raise _late(host, timeout_s) from None
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, TimeoutError):
+            raise _late(host, timeout_s) from None
+        if isinstance(reason, ConnectionError):
+            raise reason from None
+        raise ProviderError(f"{host} cannot be reached: {_reason_of(reason)}.", _TRY_LATER) from None
+    except HTTPException as error:
+        raise ProviderError(f"{host} sent what is no whole answer ({type(error).__name__}).") from None
+
+
+def _late(host: str, timeout_s: float) -> ProviderError:
+    return ProviderError(f"{host} did not answer within {timeout_s:g} s.", "Ask for less, or allow more time.")
+
+
+def _reason_of(error: Any) -> str:
+    return str(getattr(error, "strerror", None) or error or type(error).__name__).rstrip(".")
+
+
+def _opener(url: str) -> Any:
+    """Return what opens an address: by the proxies of the environment, with no redirects and no other protocols."""
+    import urllib.request
+
+    opener = urllib.request.OpenerDirector()
+    opener.add_handler(urllib.request.ProxyHandler())
+    opener.add_handler(urllib.request.HTTPHandler())
+    if url.startswith("https:"):
+        files = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+        opener.add_handler(urllib.request.HTTPSHandler(context=_trust(*files)))
+    return opener
+
+
+@functools.cache
+def _trust(file: str | None, folder: str | None) -> Any:
+    """Make the TLS context: the system's authorities, else those of a known place or of certifi.
+
+    An executable looks where the system it was built on keeps them, which may be nowhere here.
+    """
+    import ssl
+
+    if file and not os.path.isfile(file):
+        raise ConfigError(f"SSL_CERT_FILE is {file}, and there is no such file.", "Correct or remove the variable.")
+    context, paths = ssl.create_default_context(), ssl.get_default_verify_paths()
+    if paths.cafile or context.get_ca_certs() or (paths.capath and os.listdir(paths.capath)):
+        return context
+    known = next((place for place in _ROOTS if os.path.isfile(place)), None)
+    with contextlib.suppress(ImportError):
+        import importlib
+
+        known = known or importlib.import_module("certifi").where()
+    if known:
+        context.load_verify_locations(known)
+    return context
+
+
+def _read_body(response: Any, host: str, until: float, timeout_s: float) -> bytes:
+    """Read a body to its end; raises ProviderError for one that is cut, too long, or too slow."""
+    pieces, length = [], 0
+    while piece := response.read1(2**16):
+        pieces.append(piece)
+        length += len(piece)
+        if length > MAX_WIRE_BYTES:
+            raise ProviderError(f"{host} answered with more than {MAX_WIRE_BYTES:,} bytes; they are not read.")
+        if monotonic_s() > until:
+            raise _late(host, timeout_s)
+    if response.length:
+        raise ProviderError(f"{host} cut its answer short: {response.length:,} bytes are missing.")
+    return b"".join(pieces)
+
+
+def _read_answer(host: str, answer: _Answer, headers: dict[str, str]) -> dict[str, Any]:
+    """Return the JSON object of an answer; raises ProviderError with the status and the provider's own message."""
+    if 300 <= answer.status < 400:
+        from urllib.parse import urlsplit
+
+        target = urlsplit(answer.headers.get("location", ""))
+        where = f"{target.scheme}://{target.netloc.rpartition('@')[2]}{target.path}".removeprefix("://")
+        raise ProviderError(
+            f"{host} answered {answer.status} and points to {where or 'no address'}; redirects are not followed.",
+            "Give that address if you trust it.",
+            status=answer.status,
+        )
+    if not 200 <= answer.status < 300:
+        raise ProviderError(f"{host} answered {answer.status}: {_words_of(answer, headers)}", status=answer.status)
+    try:
+        found = json.loads(answer.body, parse_constant=_refuse_nan)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ProviderError(
+            f"{host} answered {answer.status} and no JSON object: {_words_of(answer, headers)}",
+            "Look whether the address is that of the API.",
+            status=answer.status,
+        )
+    return found
+
+
+def _refuse_nan(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _words_of(answer: _Answer, headers: dict[str, str]) -> str:
+    """Return what the provider says as a sentence without a key, 300 characters at most."""
+    said = " ".join(_message_in(answer.body).split())
+    for name, value in headers.items():
+        if re.search(_SECRET_HEADER, name):
+            for secret in {value, value.rpartition(" ")[2]} - {""}:
+                said = said.replace(secret, "[key removed]")
+    said = mask_secrets(said)
+    said = said if len(said) <= 300 else said[:300] + "..."
+    return (said or "nothing") + ("" if said.endswith((".", "!", "?", "...")) else ".")
+
+
+def _message_in(body: bytes) -> str:
+    """Return the message in an error's body, wherever the provider puts it, else the body itself."""
+    text = body[:20_000].decode(errors="replace")
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return text
+    found = found[0] if isinstance(found, list) and found else found
+    for _ in range(2):
+        if isinstance(found, dict):
+            found = next((found[key] for key in ("error", "message", "detail") if found.get(key)), found)
+    return found if isinstance(found, str) else text
 
 
 # ======================================================================================

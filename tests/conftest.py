@@ -33,7 +33,7 @@ _MEMORIES = (
     "_open_calls",
     "_dropped",
 )
-_CONTEXTS = ("_scope", "_last_request", "_open_collection", "_outcomes")
+_CONTEXTS = ("_scope", "_purpose", "_last_request", "_open_collection", "_outcomes")
 
 
 def forget_everything() -> None:
@@ -48,6 +48,7 @@ def forget_everything() -> None:
         if hasattr(promptry, name):
             getattr(promptry, name).set(None)
     promptry._active = None
+    promptry._judge = None
     promptry._open_anywhere.clear()
     promptry._outcomes_anywhere.clear()
 

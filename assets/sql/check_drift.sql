@@ -4,6 +4,7 @@ FROM eval_runs
 WHERE suite_name = :suite_name
   AND overall_score IS NOT NULL
   AND coalesce(json_extract(metadata, '$.complete'), 1)
+  AND json_extract(metadata, '$.partial') IS NULL
 ORDER BY id DESC
 LIMIT coalesce(:window, 30);
 

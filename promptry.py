@@ -7691,9 +7691,9 @@ class Suite(NamedTuple):
     confirm: int
     tolerance: float
     margin: float
-    concurrency: int | None
-    timeout_s: float | None
-    tags: tuple[str, ...]
+    concurrency: int | None = None
+    timeout_s: float | None = None
+    tags: tuple[str, ...] = ()
 
 
 class CaseOutcome(NamedTuple):
@@ -7837,11 +7837,9 @@ def case(id: str) -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
-def attempted(attempt: Attempt) -> Iterator[None]:
+def attempted(attempt: Attempt) -> contextlib.AbstractContextManager[None]:
     """Make a block the call of a suite's function: the blocks in it are cases, and so is what it asserts outside."""
-    with _judged(attempt.name, attempt.prefix, attempt, attempt.emit, whole=True):
-        yield
+    return _judged(attempt.name, attempt.prefix, attempt, attempt.emit, whole=True)
 
 
 @contextlib.contextmanager
@@ -7855,31 +7853,30 @@ def _judged(
         inner.append(outcome.case)
         emit(outcome)
 
-    trouble = None
-    with _timed_block(attempt, name, whole) as order, opened_cases(prefix, attempt, count):
-        with opened_collection(apart=whole) as collection:
+    order, trouble = _open_block(attempt, name, whole), None
+    try:
+        with opened_cases(prefix, attempt, count), opened_collection(apart=whole) as collection:
             try:
                 yield
             except BaseException as error:
                 trouble = _trouble_of(error, attempt)
-        trouble = _take_expiry(attempt) or trouble
+    finally:
+        attempt.blocks.pop(order, None)
+        attempt.due_s = monotonic_s() + attempt.limit_s if attempt.limit_s else math.inf
+    trouble = _take_expiry(attempt) or trouble
     if collection.checks or trouble is not None or not inner:
         emit(judge_case(name, attempt.repeat, collection.checks, trouble)._replace(order=order))
 
 
-@contextlib.contextmanager
-def _timed_block(attempt: Attempt, name: str, whole: bool) -> Iterator[int]:
-    """Let the time of an attempt count anew, note a block of it as open, and give its place among them."""
-    order = LAST_ORDER if whole else attempt.orders
-    attempt.due_s = monotonic_s() + (attempt.limit_s or math.inf)
-    if not whole:
-        attempt.orders += 1
-        attempt.blocks[order] = name
-    try:
-        yield order
-    finally:
-        attempt.blocks.pop(order, None)
-        attempt.due_s = monotonic_s() + (attempt.limit_s or math.inf)
+def _open_block(attempt: Attempt, name: str, whole: bool) -> int:
+    """Let the time of an attempt count anew, note a block of it as open, and return its place among them."""
+    if attempt.limit_s:
+        attempt.due_s = monotonic_s() + attempt.limit_s
+    if whole:
+        return LAST_ORDER
+    attempt.orders += 1
+    attempt.blocks[attempt.orders] = name
+    return attempt.orders
 
 
 def _trouble_of(error: BaseException, attempt: Attempt) -> BaseException:
@@ -8269,7 +8266,8 @@ def open_spool(header: dict[str, Any]) -> Spool:
 
 def write_outcome(spool: Spool, outcome: CaseOutcome) -> None:
     """Append one outcome to a spool; raises StoreError."""
-    line = write_json([outcome.order, outcome.case, outcome.repeat, outcome.state, outcome.score, outcome.checks])
+    rows = [_spooled_check(check, outcome.repeat) for check in outcome.checks]
+    line = write_json([outcome.order, outcome.case, outcome.repeat, outcome.state, outcome.score, rows])
     try:
         spool.file.write(line.encode("utf-8", "replace") + b"\n")
     except OSError as error:
@@ -8278,13 +8276,36 @@ def write_outcome(spool: Spool, outcome: CaseOutcome) -> None:
         ) from error
 
 
+def _spooled_check(check: Check, repeat: int) -> tuple[Any, ...]:
+    """Return a check as it will stand in its row, the details as text, so that they are written once."""
+    passed = None if check.passed is None else int(check.passed)
+    details = write_json({**check.details, "repeat": repeat})
+    return check.assertion_type, passed, check.score, details, check.latency_ms
+
+
 def read_outcomes(path: Path) -> Iterator[CaseOutcome]:
     """Give the outcomes in a spool by their order; a line that was cut by a kill is the last."""
+    for order, name, repeat, state, score, rows in _read_lines(path):
+        checks = []
+        for kind, passed, worth, text, latency_ms in rows:
+            details = json.loads(text)
+            del details["repeat"]
+            checks.append(Check(kind, None if passed is None else bool(passed), worth, details, latency_ms))
+        yield CaseOutcome(name, repeat, state, score, checks, order)
+
+
+def read_result_rows(path: Path, run: int) -> Iterator[tuple[Any, ...]]:
+    """Give the checks in a spool as rows: (run, case, type, passed, score, details as text, latency in ms)."""
+    for _, name, _, _, _, rows in _read_lines(path):
+        for row in rows:
+            yield (run, name, *row)
+
+
+def _read_lines(path: Path) -> Iterator[list[Any]]:
     with path.open("rb") as file:
         for offset in _offsets_in_order(file):
             file.seek(offset)
-            order, name, repeat, state, score, checks = json.loads(file.readline())
-            yield CaseOutcome(name, repeat, state, score, [Check(*check) for check in checks], order)
+            yield json.loads(file.readline())
 
 
 def _offsets_in_order(file: IO[bytes]) -> Iterable[int]:
@@ -8430,7 +8451,7 @@ def unknown_flaky(suite_name: str, names: Iterable[str], cases: Iterable[str]) -
 # ======================================================================================
 # === RUNS: saved runs: counted, written in one transaction, read back
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, CALLS, STATISTICS, ASSERTIONS, SUITES, SPOOLS, FLAKES.
+# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, CALLS, STATISTICS, SUITES, SPOOLS, FLAKES.
 #   Writes: eval_runs, eval_results.
 # Public: RunResult, list_runs, get_run.
 
@@ -8574,15 +8595,9 @@ def save_run(
         connection.executemany(
             "INSERT INTO eval_results (run_id, test_name, assertion_type, passed, score, details, latency_ms)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (_result_row(key, outcome, check) for outcome in read_outcomes(spool) for check in outcome.checks),
+            read_result_rows(spool, key),
         )
     return key
-
-
-def _result_row(run: int, outcome: CaseOutcome, check: Check) -> tuple[Any, ...]:
-    passed = None if check.passed is None else int(check.passed)
-    details = write_json({**check.details, "repeat": outcome.repeat})
-    return (run, outcome.case, check.assertion_type, passed, check.score, details, check.latency_ms)
 
 
 def shortcomings(
@@ -8644,11 +8659,14 @@ def get_run(id: str) -> dict[str, Any]:
 
 def load_run(id: str) -> dict[str, Any]:
     """Load what get_run returns, without the history of its cases. Errors: NotFound, WrongUse."""
-    number = read_id(id, "run")
-    rows = query("get_run", id=number)
+    return _run_with(id, run_cases(read_id(id, "run")))
+
+
+def _run_with(id: str, cases: list[dict[str, Any]]) -> dict[str, Any]:
+    rows = query("get_run", id=read_id(id, "run"))
     if not rows:
         raise NotFound(f"There is no run {id}.", "promptry runs lists them.")
-    run, manifest, cases = rows[0], read_object(rows[0].pop("metadata")), run_cases(number)
+    run, manifest = rows[0], read_object(rows[0].pop("metadata"))
     counts = manifest.get("counts") or _counts_of_cases(cases)
     return {
         **run,
@@ -8669,7 +8687,8 @@ def load_run(id: str) -> dict[str, Any]:
 def _counts_of_cases(cases: list[dict[str, Any]]) -> dict[str, int]:
     tally = make_tally()
     for row in cases:
-        count_outcome(tally, CaseOutcome(row["case"], row["repeat"], row["state"], row["score"], row["checks"]))
+        checks = row.get("checks", ())
+        count_outcome(tally, CaseOutcome(row["case"], row["repeat"], row["state"], row["score"], checks))
     return counts_of(tally)
 
 
@@ -8706,6 +8725,35 @@ def run_cases(run: int) -> list[dict[str, Any]]:
     return [_case_of(name, repeat, checks) for (name, repeat), checks in found.items()]
 
 
+def _brief_cases(run: int) -> list[dict[str, Any]]:
+    """Return the executions of a run's cases without their checks: what 100,000 of them weigh little in memory by."""
+    edge = fetch("SELECT min(id) AS first, max(id) AS last FROM eval_results WHERE run_id = ?", (run,))[0]
+    found: dict[tuple[str, int], list[Any]] = {}
+    while edge["first"] is not None and edge["first"] <= edge["last"]:
+        rows = fetch(_BRIEF, (run, edge["first"], edge["last"]))
+        for row in rows:
+            own = found.setdefault((row["case"], row["repeat"]), [])
+            own.append(row["score"] if row["passed"] == 1 else (row["assertion_type"], row))
+        edge["first"] = rows[-1]["id"] + 1 if rows else edge["last"] + 1
+    return [_brief_case(name, repeat, own) for (name, repeat), own in found.items()]
+
+
+_BRIEF = """SELECT id, test_name AS "case", assertion_type, passed, score,
+ coalesce(json_extract(details, '$.repeat'), 0) AS repeat,
+ CASE WHEN passed IS NOT 1 THEN json_extract(details, '$.reason') END AS reason
+ FROM eval_results WHERE run_id = ? AND id BETWEEN ? AND ? ORDER BY id LIMIT 10000"""
+
+
+def _brief_case(name: str, repeat: int, own: list[Any]) -> dict[str, Any]:
+    """Return an execution from its checks: of those that passed the score, of others the row."""
+    checks = [row[1] if isinstance(row, tuple) else {"assertion_type": "", "passed": True, "score": row} for row in own]
+    for check in checks:
+        check.setdefault("details", {"reason": check.get("reason")})
+    found = _case_of(name, repeat, checks)
+    del found["checks"]
+    return found
+
+
 def _case_of(name: str, repeat: int, checks: list[dict[str, Any]]) -> dict[str, Any]:
     kinds = {check["assertion_type"] for check in checks if check["passed"] is None}
     bad = next((check for check in checks if not check["passed"]), None)
@@ -8724,8 +8772,10 @@ def _case_of(name: str, repeat: int, checks: list[dict[str, Any]]) -> dict[str, 
 
 def load_result(run: int) -> RunResult:
     """Return the result of a saved run."""
-    found = get_run(str(run))
+    cases = _brief_cases(run)
+    found = _run_with(str(run), cases)
     manifest = found["manifest"]
+    failing = (row["case"] for row in cases if row["state"] in {"fail", "error"})
     flaky = known_flaky_of(manifest)
     apart = [{"case": row["case"], "state": row["state"]} for row in found["cases"] if row["case"] in flaky]
     return RunResult(
@@ -8734,7 +8784,7 @@ def load_result(run: int) -> RunResult:
         passed=found["passed"],
         score=found["score"],
         counts=found["counts"],
-        cases=[{key: value for key, value in row.items() if key != "checks"} for row in found["cases"]],
+        cases=cases,
         cost_usd=found["cost_usd"],
         complete=found["complete"],
         date=found["date"],
@@ -8749,7 +8799,7 @@ def load_result(run: int) -> RunResult:
         coverage=found["coverage"],
         partial=found["partial"],
         known_flaky=tuple(apart),
-        flakes=tuple(found["flakes"]),
+        flakes=tuple(list_flakes(run, failing)),
     )
 
 
@@ -9013,12 +9063,15 @@ def _leave_behind(crew: Crew, attempt: Attempt) -> None:
 
 
 def _place_in(thread: int | None) -> str:
-    """Return the line in which a thread is, or an empty text."""
+    """Return the innermost line of its author's in which a thread is, or an empty text."""
     import traceback
 
     frame = sys._current_frames().get(thread or 0)
-    found = traceback.extract_stack(frame) if frame is not None else []
-    return f"{found[-1].filename}:{found[-1].lineno} {found[-1].line}" if found else ""
+    found = list(traceback.extract_stack(frame)) if frame is not None else []
+    library = os.path.dirname(os.__file__)
+    own = [line for line in found if not line.filename.startswith((library, __file__, "<"))]
+    line = next(reversed(own or found), None)
+    return f"{line.filename}:{line.lineno} {line.line}" if line is not None else ""
 
 
 def shared_loop() -> Any:
@@ -9287,7 +9340,8 @@ def items_again(rerun: Rerun, items: list[tuple[str, Any]] | None) -> list[tuple
     ids = {name for name, _ in items}
     again = {item_of(name, ids) for name in rerun.again}
     known = ids if rerun.selected else {item_of(name, ids) for name in rerun.known}
-    return [pair for pair in items if pair[0] in again or pair[0] not in known]
+    owners = {name: item_of(name, ids) for name in ids}
+    return [pair for pair in items if owners[pair[0]] in again or owners[pair[0]] not in known]
 
 
 def is_block_again(rerun: Rerun, name: str) -> bool:
@@ -9323,15 +9377,14 @@ def _taken_check(check: dict[str, Any], run: int) -> Check:
 
 
 def item_of(case_id: str, items: Any) -> str | None:
-    """Return the id of the item that a case belongs to: its own id, or the longest that a block's name begins with."""
-    name = case_id
-    while name not in items:
-        head, slash, _ = name.rpartition("/")
-        if not slash:
-            name = name.rpartition("#")[0]
-            return name if name in items else None
-        name = head
-    return name
+    """Return the item that a case belongs to: the shortest whose id the name is, or begins with before a slash.
+
+    So items named below one another are run again together, for their blocks could have each other's names.
+    """
+    parts = case_id.split("/")
+    heads = ("/".join(parts[:count]) for count in range(1, len(parts) + 1))
+    bare = case_id.rpartition("#")[0]
+    return next((name for name in (*heads, bare) if name in items), None)
 
 
 # ======================================================================================
@@ -9510,7 +9563,6 @@ def record_run(chosen: Suite, job: Job) -> tuple[int, bool]:
         with _interruptible():
             with entered_scope(scope), talk_apart(), carried_contexts():
                 _run_and_confirm(chosen, job, plan, held, log_of, functools.partial(write_outcome, spool))
-            end_progress(log_of.progress)
             if log_of.tries is None and not log_of.tally.places:
                 raise KeyboardInterrupt
             _check_served(chosen, job, scope)
@@ -9524,6 +9576,7 @@ def record_run(chosen: Suite, job: Job) -> tuple[int, bool]:
     except StoreError as error:
         raise StoreError(error.message, f"{error.hint} promptry run --recover saves what has run.") from error
     finally:
+        end_progress(log_of.progress)
         end_spool(spool, keep=keep and bool(log_of.tally.places))
     _warn_of_flaky(chosen, plan, log_of)
     return key, bool(manifest["complete"])
@@ -9826,7 +9879,9 @@ def _stop_text(job: Job, plan: Schedule, facts: dict[str, Any], log_of: _Log) ->
         return f"'{cut[0]}' was left behind with the blocks after the one that took too long" if cut else None
     if job.max_usd is not None and (facts["cost_usd"] or 0.0) >= job.max_usd:
         unpriced = f", and {facts['unpriced']} calls without a price" if facts["unpriced"] else ""
-        return f"the run was stopped: ${facts['cost_usd']:.6g} are spent{unpriced}, it may cost ${job.max_usd:g}"
+        waited = "; the cases that were going on have ended" if plan.concurrency > 1 else ""
+        spent = f"${facts['cost_usd']:.6g} are spent{unpriced}, it may cost ${job.max_usd:g}"
+        return f"the run was stopped: {spent}{waited}"
     return f"the run was interrupted, and {dropped} cases that were going on were dropped" if dropped else None
 
 

@@ -11087,8 +11087,10 @@ def render_runs(found: dict[str, Any]) -> str:
     """Lay out the list of runs."""
     columns = {"id": "run", "suite": "suite", "date": "date", "prompt_name": "prompt", "prompt_version": "version"}
     columns |= {"model": "model", "passed": "result", "score": "score", "coverage": "coverage", "verdict": "verdict"}
-    found = {**found, "items": [{**row, "coverage": share_text(row["coverage"])} for row in found["items"]]}
-    return render_rows(found, columns, "No run yet: promptry run makes one.")
+    rows = [{**row, "coverage": share_text(row["coverage"])} for row in found["items"]]
+    for row in rows:
+        row["passed"] = f"{_cell(row['passed'])}, partial" if row["partial"] else row["passed"]
+    return render_rows({**found, "items": rows}, columns, "No run yet: promptry run makes one.")
 
 
 def render_run(found: dict[str, Any]) -> str:

@@ -8886,6 +8886,10 @@ _LOOK_EACH_S = 0.5
 _Doing = Callable[[Attempt], Any]
 
 
+class RunStopped(KeyboardInterrupt):
+    """A run has to end, but what goes on may do so: no case of it is dropped."""
+
+
 class Crew(NamedTuple):
     """What works for one run: how many attempts at a time, what they wait in, and what it had to leave behind."""
 
@@ -8916,24 +8920,23 @@ def run_attempts(
 ) -> None:
     """Call a function for each attempt, as many at a time as the crew is large, until all have ended.
 
-    `may_start` raises what ends the run: then no other starts, and those that go on are waited for. An interrupt drops
-    them. What an attempt itself could not keep (see Attempt.fault) is raised here.
+    After RunStopped, from `may_start` or an attempt, no other starts, and those that go on are waited for. An interrupt
+    drops them. What an attempt itself could not keep (see Attempt.fault) is raised here.
     """
     going: set[Attempt] = set()
+    stopped: list[BaseException] = []
     try:
         for attempt in attempts:
             while len(going) >= crew.size:
-                _wait_for_one(crew, going, look)
-            try:
-                may_start()
-            except KeyboardInterrupt:
-                while going:
-                    _wait_for_one(crew, going, look)
-                raise
+                _wait_for_one(crew, going, stopped, look)
+            if stopped or not _may_go_on(may_start, stopped):
+                break
             going.add(attempt)
             _start(crew, attempt, call, len(going))
         while going:
-            _wait_for_one(crew, going, look)
+            _wait_for_one(crew, going, stopped, look)
+        if stopped:
+            raise stopped[0]
     except BaseException:
         for attempt in going:
             _drop(crew, attempt)
@@ -8944,7 +8947,15 @@ def run_attempts(
         crew.threads[0] = 0
 
 
-def _wait_for_one(crew: Crew, going: set[Attempt], look: Callable[[], None]) -> None:
+def _may_go_on(may_start: Callable[[], None], stopped: list[BaseException]) -> bool:
+    try:
+        may_start()
+    except RunStopped as error:
+        stopped.append(error)
+    return not stopped
+
+
+def _wait_for_one(crew: Crew, going: set[Attempt], stopped: list[BaseException], look: Callable[[], None]) -> None:
     """Wait until an attempt has ended or its time is up, for half a second at most; raises its fault."""
     from queue import Empty
 
@@ -8955,7 +8966,9 @@ def _wait_for_one(crew: Crew, going: set[Attempt], look: Callable[[], None]) -> 
         attempt = None
     if attempt in going:
         going.discard(attempt)
-        if attempt.fault is not None:
+        if isinstance(attempt.fault, RunStopped):
+            stopped.append(attempt.fault)
+        elif attempt.fault is not None:
             raise attempt.fault
     now = monotonic_s()
     for late in [attempt for attempt in going if attempt.due_s <= now]:
@@ -9621,7 +9634,7 @@ def _warn_of_flaky(chosen: Suite, plan: Schedule, log_of: _Log) -> None:
 def _check_spend(job: Job, run_uid: str) -> None:
     """End a run whose calls have cost what it may, as an interrupt would: what has run is saved."""
     if job.max_usd is not None and run_cost(run_uid) >= job.max_usd:
-        raise KeyboardInterrupt
+        raise RunStopped
 
 
 def _run_and_confirm(

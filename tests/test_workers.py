@@ -495,6 +495,28 @@ def test_a_spent_run_starts_no_other_case_and_waits_for_those_that_go_on(is_asyn
     assert "; the cases that were going on have ended" in result.reasons[0]
 
 
+def test_functions_with_blocks_that_run_at_once_all_end_when_the_run_is_spent(store: Any) -> None:
+    both = threading.Barrier(2, timeout=10)
+
+    @suite("s", concurrency=2, repeats=2)
+    def check() -> None:
+        for number in range(6):
+            with case(f"b{number}"):
+                both.wait()
+                promptry.track_invocation("p", {"cost_usd": 0.25})
+                both.wait()
+                assert_exact(1, 1)
+
+    result = run_suite("s", max_usd=1.0)
+    assert not result.complete and promptry._left_behind == 0
+    assert [(row["case"], row["repeat"]) for row in result.cases] == [
+        ("b0", 0),
+        ("b1", 0),
+        ("b0", 1),
+        ("b1", 1),
+    ]
+
+
 # --- stdout
 
 

@@ -73,6 +73,7 @@ def check(item):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("child", [False, True])
 def test_the_words_of_the_command_reach_the_run(child: bool, store: Path, tmp_path: Path, run_cli: Any) -> None:
     import sys

@@ -212,6 +212,7 @@ def check(item):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("python", [[], ["--python", sys.executable]], ids=["here", "in a child"])
 def test_the_command_runs_again_what_failed(python: list[str], store: Path, tmp_path: Path, run_cli: Any) -> None:
     (tmp_path / "evals.py").write_text(EVALS)

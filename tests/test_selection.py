@@ -253,6 +253,7 @@ def b(item): assert_exact(1, 1)
 """
 
 
+@pytest.mark.slow
 def test_suites_without_a_selected_case_are_left_out(store: Any, tmp_path: Any, run_cli: Any) -> None:
     (tmp_path / "evals.py").write_text(EVALS)
     done = run_cli("run", "-k", "x1", "--db", store)

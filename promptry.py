@@ -9,9 +9,10 @@ Floors, from the ground up; each section uses only sections above it:
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
     EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · PROVIDERS · JUDGE · EMBEDDINGS ·
-             SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · SUITES · SPOOLS · RUNS · RUNNER · COMPARISON ·
-             PLAN · TRENDS · DRIFT · BISECT · OVERVIEW · INTERPRETERS
-    FACES    REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS · WATCH · DEMO
+             SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · SUITES · SELECTION · SPOOLS · FLAKES · RUNS ·
+             WORKERS · PROGRESS · RERUNS · JOBS · RUNNER · COMPARISON · PLAN · TRENDS · DRIFT · BISECT · OVERVIEW ·
+             INTERPRETERS
+    FACES    FIGURES · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS · WATCH · DEMO
     ROOF     MAIN
     CELLAR   EMBEDDED
 Find your way:   grep -n '^# === ' promptry.py
@@ -468,6 +469,9 @@ _KEYS = {
         "embedder": _Key("embedder", str, "the name of a model of the endpoint"),
         "embedder_url": _Key("embedder_url", str, "an address such as http://localhost:11434/v1"),
         "embedder_key_env": _Key("embedder_key_env", str, "the name of an environment variable"),
+        "concurrency": _Key("concurrency", int, "a whole number of cases at a time, 1 to 1000", (1, 1000)),
+        "timeout_s": _Key("timeout_s", float, "seconds that a case may take, 0.001 to 999999", (0.001, 999_999)),
+        "flaky": _Key("flaky", list, 'a list of texts such as "suite/case"'),
     },
     "capture": {
         "text": _Key("capture_text", bool, "true or false"),
@@ -513,6 +517,9 @@ class Settings(NamedTuple):
     embedder: str | None = None
     embedder_url: str | None = None
     embedder_key_env: str | None = None
+    concurrency: int = 1
+    timeout_s: float | None = None
+    flaky: tuple[str, ...] = ()
     capture_text: bool = False
     capture_sample_rate: float = 1.0
     context_sample_rate: float = 1.0
@@ -612,6 +619,8 @@ def _check_value(place: str, key: _Key, value: Any) -> Any:
     if key.choices and fits:
         value = next((choice for choice in key.choices if choice.lower() == value.lower()), value)
         fits = value in key.choices
+    if key.kind is list and fits:
+        fits, value = all(isinstance(item, str) and item for item in value), tuple(value)
     if not fits:
         raise ConfigError(f"{place} is {value!r}; it takes {key.takes}.")
     return value
@@ -6956,8 +6965,8 @@ def link_parent(source: IO[bytes], target: IO[bytes]) -> None:
 # Public: Check, collect, assert_exact, assert_contains, assert_not_contains, assert_matches, assert_json_valid,
 #   clean_json.
 #
-# A score lies in 0..1 and higher is better. Checks made in worker threads, which start with an empty context, go to
-# the one case that is open in the process.
+# A score lies in 0..1 and higher is better. A check made in a thread with an empty context goes to the one case that is
+# open in the process; of several, none can be meant, and the check is refused rather than given to the wrong one.
 
 MAX_DETAIL_CHARS = 10_000
 
@@ -6977,14 +6986,15 @@ class Check(NamedTuple):
 
 
 class Collection(NamedTuple):
-    """The checks of an open block, and when its last one was made."""
+    """The checks of an open block, when its last one was made, and what all blocks of one case share."""
 
     checks: list[Check]
     marks: list[float]
+    root: object
 
 
 _open_collection: contextvars.ContextVar[Collection | None] = contextvars.ContextVar("promptry_checks", default=None)
-_open_anywhere: list[Collection] = []
+_open_anywhere: dict[int, Collection] = {}
 
 
 @contextlib.contextmanager
@@ -6998,32 +7008,44 @@ def collect() -> Iterator[list[Check]]:
 
 
 @contextlib.contextmanager
-def opened_collection() -> Iterator[Collection]:
-    """Open a collection for this context, and for threads without one."""
-    collection = Collection([], [monotonic_s()])
+def opened_collection(apart: bool = False) -> Iterator[Collection]:
+    """Open a collection for this context, and for threads without one; `apart`: of a case of its own."""
+    outer = None if apart else _open_collection.get()
+    collection = Collection([], [monotonic_s()], object() if outer is None else outer.root)
     token = _open_collection.set(collection)
-    _open_anywhere.append(collection)
+    _open_anywhere[id(collection)] = collection
     try:
         yield collection
     finally:
-        _open_anywhere[:] = [other for other in _open_anywhere if other is not collection]
+        del _open_anywhere[id(collection)]
         _open_collection.reset(token)
 
 
 @contextlib.contextmanager
 def unrecorded_checks() -> Iterator[None]:
     """Have the checks that this context makes in a block go nowhere; other threads go on recording theirs."""
-    token = _open_collection.set(Collection([], [monotonic_s()]))
+    token = _open_collection.set(Collection([], [monotonic_s()], object()))
     try:
         yield
     finally:
         _open_collection.reset(token)
 
 
+def _only_collection() -> Collection | None:
+    """Return the collection that a thread without a context can mean, None where no case is open; raises WrongUse."""
+    found = list(_open_anywhere.values())
+    if len({id(collection.root) for collection in found}) > 1:
+        raise WrongUse(
+            "This check is made in a thread that is older than the case, while several cases are open.",
+            "Start the thread in the case, or hand it contextvars.copy_context().run.",
+        )
+    return found[-1] if found else None
+
+
 def record_check(kind: str, score: float, passed: bool, expected: Any, actual: Any, reason: str, **more: Any) -> float:
     """Record one check where one is open, and return its score; raises CheckFailed if it did not hold."""
     now = monotonic_s()
-    collection = _open_collection.get() or (_open_anywhere[-1] if _open_anywhere else None)
+    collection = _open_collection.get() or _only_collection()
     details = {"expected": _shortened(expected), "actual": _shortened(actual), "reason": reason, **more}
     if collection is not None:
         latency_ms = round((now - collection.marks[-1]) * 1000, 3)
@@ -9965,7 +9987,7 @@ def _too_few_turns(kind: str, limit: float, texts: list[str]) -> float:
 # ======================================================================================
 # === SUITES: what is tested: functions registered by a decorator, loaded from a module
 # ======================================================================================
-# Uses: ERRORS, SCOPE, PROMPTS, DATASETS, ASSERTIONS.
+# Uses: ERRORS, CLOCK, SCOPE, PROMPTS, DATASETS, ASSERTIONS.
 # Public: suite, case.
 #
 # A suite has one case per item of its dataset, or one per `with case(...)` block, or is one case itself. A block that
@@ -9986,27 +10008,64 @@ class Suite(NamedTuple):
     confirm: int
     tolerance: float
     margin: float
+    concurrency: int | None = None
+    timeout_s: float | None = None
+    tags: tuple[str, ...] = ()
 
 
 class CaseOutcome(NamedTuple):
-    """One execution of a case: its state (pass, fail, error, skipped) and checks."""
+    """One execution of a case: its state (pass, fail, error, skipped) and checks; outcomes are stored by `order`."""
 
     case: str
     repeat: int
     state: str
     score: float | None
     checks: list[Check]
+    order: int = 0
 
 
+_Keep = Callable[[CaseOutcome], None]
+
+
+class Attempt:
+    """One call of a suite's function as it goes: where it reports to, its open blocks, and how long it may take.
+
+    `number` orders the attempts of a run. `limit_s` counts anew at each start and end of a block. What comes from an
+    attempt that is `closed` is dropped; one that is `expired` was cancelled for its time.
+    """
+
+    def __init__(
+        self, name: str, prefix: str, arguments: tuple[Any, ...], repeat: int, number: int, keep: _Keep, lock: Any
+    ) -> None:
+        self.name, self.prefix, self.arguments, self.repeat = name, prefix, arguments, repeat
+        self.number, self.keep, self.lock = number, keep, lock
+        self.limit_s, self.due_s = 0.0, math.inf
+        self.orders = 0
+        self.blocks: dict[int, str] = {}
+        self.ended = self.closed = self.expired = False
+        self.fault: BaseException | None = None
+        self.thread: int | None = None
+        self.task: Any = None
+
+    def emit(self, outcome: CaseOutcome) -> None:
+        """Hand an outcome to the run, under its place among all."""
+        with self.lock:
+            if not self.closed:
+                self.keep(outcome._replace(order=self.number * 2**32 + outcome.order))
+
+
+LAST_ORDER = 2**31
 _SKIPS = {"Skipped", "SkipTest"}
 _PLAIN_FAILURE = "Failed"  # what pytest.fail() raises, which is no Exception
+
+MAX_CONCURRENCY, MAX_TIMEOUT_S = 1000, 10**6
 
 _suites: dict[str, Suite] = {}
 _loaded: set[str] = set()
 _loading = False
-_Place = tuple[str, int, Callable[[CaseOutcome], None]]
+_Place = tuple[str, Attempt, Callable[[CaseOutcome], None]]
 _outcomes: contextvars.ContextVar[_Place | None] = contextvars.ContextVar("promptry_outcomes", default=None)
-_outcomes_anywhere: list[_Place] = []
+_outcomes_anywhere: dict[int, _Place] = {}
 
 
 def suite(
@@ -10021,14 +10080,20 @@ def suite(
     confirm: int = 2,
     tolerance: float = 0.02,
     margin: float = 0.10,
+    concurrency: int | None = None,
+    timeout_s: float | None = None,
+    tags: Sequence[str] = (),
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function, sync or async, as a suite and return it unchanged.
 
     `dataset` is a list, or a name such as "qa" or "qa@3": the function then takes one item. `prompt` names the prompt
-    under test. Errors: WrongUse.
+    under test. So many cases run at a time (`concurrency`: 1 without promptry.toml saying more), each for `timeout_s`
+    at most; `tags` are what --tag selects by. Errors: WrongUse.
     """
     check_name(name, "suite name")
     _check_gate(name, gate, min_pass_rate, repeats, confirm)
+    check_pace(f"Suite '{name}': ", concurrency, timeout_s)
+    told = _checked_tags(name, tags)
     if not 0 <= tolerance < 1 or not 0 < margin <= 1:
         raise WrongUse(f"Suite '{name}': tolerance is {tolerance} and margin {margin}; they are shares of the score.")
 
@@ -10039,9 +10104,8 @@ def suite(
             raise WrongUse(
                 f"Two suites of {function.__module__} have the name '{name}'.", "Give each a name of its own."
             )
-        _suites[name] = Suite(
-            name, function, text, prompt, dataset, gate, min_pass_rate, repeats, confirm, tolerance, margin
-        )
+        asked = gate, min_pass_rate, repeats, confirm, tolerance, margin, concurrency, timeout_s, told
+        _suites[name] = Suite(name, function, text, prompt, dataset, *asked)
         return function
 
     return register
@@ -10058,6 +10122,21 @@ def _check_gate(name: str, gate: str | None, min_pass_rate: float | None, repeat
         )
 
 
+def check_pace(what: str, concurrency: Any, timeout_s: Any) -> None:
+    """Refuse a number of cases at a time, or a limit of time, that cannot be meant; raises WrongUse."""
+    if concurrency is not None and (type(concurrency) is not int or not 1 <= concurrency <= MAX_CONCURRENCY):
+        raise WrongUse(f"{what}concurrency is {concurrency!r}; it takes 1 to {MAX_CONCURRENCY}.")
+    is_number = isinstance(timeout_s, (int, float)) and not isinstance(timeout_s, bool)
+    if timeout_s is not None and not (is_number and 0 < timeout_s < MAX_TIMEOUT_S):
+        raise WrongUse(f"{what}timeout_s is {timeout_s!r}; it takes seconds, more than 0.")
+
+
+def _checked_tags(name: str, tags: Any) -> tuple[str, ...]:
+    if isinstance(tags, str) or not all(isinstance(tag, str) and tag.strip() for tag in tags):
+        raise WrongUse(f"Suite '{name}': tags is {brief(tags)}; it takes a list of texts.")
+    return tuple(tags)
+
+
 @contextlib.contextmanager
 def case(id: str) -> Iterator[None]:
     """Make a block one case of the running suite; what fails in it ends the block, not the suite.
@@ -10065,28 +10144,79 @@ def case(id: str) -> Iterator[None]:
     Outside a run the block is only a block, and what it raises goes on. Errors: WrongUse.
     """
     check_name(id, "case id")
-    place = _outcomes.get() or (_outcomes_anywhere[-1] if _outcomes_anywhere else None)
+    place = _outcomes.get() or _only_place()
     if place is None:
         yield
         return
-    prefix, repeat, emit = place
+    prefix, attempt, emit = place
     name = f"{prefix}/{id}" if prefix else id
+    with _emitting(name, name, attempt, emit):
+        yield
+
+
+def attempted(attempt: Attempt) -> contextlib.AbstractContextManager[None]:
+    """Make a block the call of a suite's function: the blocks in it are cases, and so is what it asserts outside."""
+    return _emitting(attempt.name, attempt.prefix, attempt, attempt.emit, whole=True)
+
+
+@contextlib.contextmanager
+def _emitting(
+    name: str, prefix: str, attempt: Attempt, emit: Callable[[CaseOutcome], None], whole: bool = False
+) -> Iterator[None]:
+    """Emit what came of a block, unless it only held blocks of its own."""
     inner: list[str] = []
 
     def count(outcome: CaseOutcome) -> None:
         inner.append(outcome.case)
         emit(outcome)
 
-    trouble = None
-    with opened_cases(name, repeat, count), opened_collection() as collection:
-        try:
-            yield
-        except BaseException as error:
-            if not is_trouble(error):
-                raise
-            trouble = error
+    order, trouble = _open_block(attempt, name, whole), None
+    try:
+        with opened_cases(prefix, attempt, count), opened_collection(apart=whole) as collection:
+            try:
+                yield
+            except BaseException as error:
+                trouble = _trouble_of(error, attempt)
+    finally:
+        attempt.blocks.pop(order, None)
+        attempt.due_s = monotonic_s() + attempt.limit_s if attempt.limit_s else math.inf
+    trouble = _take_expiry(attempt) or trouble
     if collection.checks or trouble is not None or not inner:
-        emit(judge_case(name, repeat, collection.checks, trouble))
+        emit(judge_case(name, attempt.repeat, collection.checks, trouble)._replace(order=order))
+
+
+def _open_block(attempt: Attempt, name: str, whole: bool) -> int:
+    """Let the time of an attempt count anew, note a block of it as open, and return its place among them."""
+    if attempt.limit_s:
+        attempt.due_s = monotonic_s() + attempt.limit_s
+    if whole:
+        return LAST_ORDER
+    attempt.orders += 1
+    attempt.blocks[attempt.orders] = name
+    return attempt.orders
+
+
+def _trouble_of(error: BaseException, attempt: Attempt) -> BaseException:
+    """Return what a case raised if it belongs to the case; an interrupt, which belongs to the run, goes on."""
+    cancelled = type(error).__name__ == "CancelledError" and not attempt.closed
+    if not cancelled and not is_trouble(error):
+        raise error
+    return error
+
+
+def _take_expiry(attempt: Attempt) -> TimeoutError | None:
+    """Return the error of a case that was cancelled for its time, and let its task go on."""
+    if not attempt.expired or attempt.closed:
+        return None
+    attempt.expired = False
+    if attempt.task is not None and attempt.task.cancelling():
+        attempt.task.uncancel()
+    return TimeoutError(late_text(attempt.limit_s))
+
+
+def late_text(limit_s: float) -> str:
+    """Say that a case took too long, with the limit."""
+    return f"the case took longer than its {limit_s:g} s"
 
 
 def is_trouble(error: BaseException) -> bool:
@@ -10155,16 +10285,32 @@ def item_id(item: Any) -> str:
 
 
 @contextlib.contextmanager
-def opened_cases(prefix: str, repeat: int, emit: Callable[[CaseOutcome], None]) -> Iterator[None]:
+def opened_cases(prefix: str, attempt: Attempt, emit: Callable[[CaseOutcome], None]) -> Iterator[None]:
     """Have `with case(...)` blocks report to a run."""
-    place = (prefix, repeat, emit)
+    place = (prefix, attempt, emit)
     token = _outcomes.set(place)
-    _outcomes_anywhere.append(place)
+    _outcomes_anywhere[id(place)] = place
     try:
         yield
     finally:
-        _outcomes_anywhere.remove(place)
+        del _outcomes_anywhere[id(place)]
         _outcomes.reset(token)
+
+
+def _only_place() -> _Place | None:
+    """Return where a block in a thread without a context belongs, None where no case is open; raises WrongUse."""
+    found = list(_outcomes_anywhere.values())
+    if len({id(attempt) for _, attempt, _ in found}) > 1:
+        raise WrongUse(
+            "This case() is in a thread that is older than the run's case, while several cases are open.",
+            "Start the thread in the case, or hand it contextvars.copy_context().run.",
+        )
+    return found[-1] if found else None
+
+
+def is_inside_case() -> bool:
+    """Tell whether this code belongs to a case of a run, also to one that was left behind."""
+    return _outcomes.get() is not None
 
 
 def load_suites(module: str) -> dict[str, Suite]:
@@ -10265,13 +10411,153 @@ def require_suite(name: str) -> Suite:
 
 
 # ======================================================================================
+# === SELECTION: which cases of a suite are meant: by words of their ids, by tags
+# ======================================================================================
+# Uses: ERRORS, SUITES.
+# Public: nothing.
+#
+# An expression is words joined by `and`, `or`, `not` and brackets, as in pytest: a word holds if the id has it in it,
+# whatever the case of its letters. Nothing of it is evaluated as code.
+
+_MOST_NESTED = 50
+_OPERATORS = {"and", "or", "not", "(", ")"}
+
+_Token = tuple[str, int, bool]  # the text, where it starts, and whether it is an operator
+
+
+def read_expression(text: str) -> Callable[[str], bool]:
+    """Return the test of case ids that an expression makes; raises WrongUse for one that is none.
+
+    >>> holds = read_expression("refund and not (french or 'in german')")
+    >>> holds("Refund-3"), holds("refund-french"), holds("refund in german")
+    (True, False, False)
+    """
+    tokens = _tokens_of(text)
+    holds, rest = _read_any(text, tokens, 0)
+    if rest:
+        raise _misread(text, rest[0])
+    return lambda name: holds(name.casefold())
+
+
+def _tokens_of(text: str) -> list[_Token]:
+    """Cut an expression into words, brackets, and texts in quotes; raises WrongUse."""
+    found: list[_Token] = []
+    for match in re.finditer(r"""\s*(?:([()])|"([^"]*)"|'([^']*)'|([^\s()"'][^\s()]*)|(\S))""", text):
+        place = match.start(match.lastindex or 0)
+        if match[5] is not None:
+            raise WrongUse(f"-k {text!r}: the quote at sign {place + 1} does not end.", "Put another after the words.")
+        word = match[match.lastindex or 0]
+        if not word:
+            raise WrongUse(f"-k {text!r}: the word at sign {place} is empty.", "Put a part of a case id in the quotes.")
+        bare = match[1] is not None or match[4] is not None
+        operator = bare and word.casefold() in _OPERATORS
+        found.append((word.casefold(), place + 1, operator))
+    return found
+
+
+def _misread(text: str, token: _Token | None) -> WrongUse:
+    """Return the error of an expression that goes wrong at a token, or ends too early."""
+    hint = "Join parts of case ids with and, or, not and brackets; put words with spaces in quotes."
+    if token is None:
+        what = "it ends where a word is missing" if text.strip() else "it is empty"
+        return WrongUse(f"-k {text!r}: {what}.", hint)
+    return WrongUse(f"-k {text!r}: '{token[0]}' at sign {token[1]} is not expected there.", hint)
+
+
+_Holds = Callable[[str], bool]
+
+
+def _read_any(text: str, tokens: list[_Token], depth: int) -> tuple[_Holds, list[_Token]]:
+    """Read what is joined by `or`."""
+    return _read_joined(text, tokens, depth, "or", any, _read_all)
+
+
+def _read_all(text: str, tokens: list[_Token], depth: int) -> tuple[_Holds, list[_Token]]:
+    """Read what is joined by `and`."""
+    return _read_joined(text, tokens, depth, "and", all, _read_one)
+
+
+def _read_joined(
+    text: str, tokens: list[_Token], depth: int, word: str, fold: Callable[[Iterable[bool]], bool], read: Any
+) -> tuple[_Holds, list[_Token]]:
+    first, tokens = read(text, tokens, depth)
+    parts: list[_Holds] = [first]
+    while tokens and tokens[0][2] and tokens[0][0] == word:
+        part, tokens = read(text, tokens[1:], depth)
+        parts.append(part)
+    return (first if len(parts) == 1 else lambda name: fold(part(name) for part in parts)), tokens
+
+
+def _read_one(text: str, tokens: list[_Token], depth: int) -> tuple[_Holds, list[_Token]]:
+    """Read a word, what stands in brackets, or what follows `not`."""
+    if not tokens:
+        raise _misread(text, None)
+    if depth > _MOST_NESTED:
+        raise WrongUse(f"-k is nested more than {_MOST_NESTED} deep.", "Write it with fewer brackets.")
+    token, rest = tokens[0], tokens[1:]
+    word, _, is_operator = token
+    if not is_operator:
+        return (lambda name: word in name), rest
+    if word == "not":
+        denied, rest = _read_one(text, rest, depth + 1)
+        return (lambda name: not denied(name)), rest
+    if word != "(":
+        raise _misread(text, token)
+    inner, rest = _read_any(text, rest, depth + 1)
+    if not rest or not rest[0][2] or rest[0][0] != ")":
+        raise _misread(text, rest[0] if rest else None)
+    return inner, rest[1:]
+
+
+def tags_of(item: Any) -> set[str]:
+    """Return the tags of an item, which stand under its key `tags`: one text or several."""
+    told = item.get("tags") if isinstance(item, dict) else None
+    return {told} if isinstance(told, str) else {str(tag) for tag in told or ()} if _is_several(told) else set()
+
+
+def _is_several(told: Any) -> bool:
+    return told is None or isinstance(told, (list, tuple, set))
+
+
+def select_cases(
+    chosen: Suite, items: list[tuple[str, Any]] | None, select: str | None, tags: Sequence[str]
+) -> tuple[list[tuple[str, Any]] | None, Callable[[str], bool]]:
+    """Return the items of a suite that are meant, and the test of the ids of its blocks; raises WrongUse.
+
+    An item is meant if the expression holds of its id and one of the tags is its own or its suite's. A suite without a
+    dataset is called whole, for no block can be skipped: its tags are the suite's, and the expression picks the blocks
+    that are recorded.
+    """
+    holds: _Holds = read_expression(select) if select is not None else lambda name: True
+    tagged = not tags or bool({*tags} & {*chosen.tags})
+    if items is None:
+        return None, holds if tagged else lambda name: False
+    if select is None and tagged:
+        return items, lambda name: True
+    found = [(name, item) for name, item in items if holds(name) and (tagged or {*tags} & tags_of(item))]
+    return found, lambda name: True
+
+
+def known_tags(chosen: Suite, items: list[tuple[str, Any]] | None) -> set[str]:
+    """Return the tags that a suite or one of its items has."""
+    return {*chosen.tags}.union(*(tags_of(item) for _, item in items or ()))
+
+
+def selection_text(select: str | None, tags: Sequence[str]) -> str:
+    """Return how cases were selected, as words of the command line."""
+    words = [] if select is None else [f"-k {select}"]
+    return " ".join([*words, *(f"--tag {tag}" for tag in tags)])
+
+
+# ======================================================================================
 # === SPOOLS: the outcomes of a run wait in a private file until the run is saved
 # ======================================================================================
 # Uses: ERRORS, CLOCK, STORE, ROWS, PROMPTS, ASSERTIONS, SUITES.
 # Public: nothing.
 #
-# No lock on the store is held while cases run, and memory does not grow with the checks. The file is locked while its
-# run lives, so a file that can be locked belongs to a run that was killed.
+# No lock on the store is held while cases run, and memory does not grow with the checks. Cases that run at once are
+# written as they end and read in the order of their items. The file is locked while its run lives, so a file that can
+# be locked belongs to a run that was killed.
 
 
 class Spool(NamedTuple):
@@ -10297,7 +10583,8 @@ def open_spool(header: dict[str, Any]) -> Spool:
 
 def write_outcome(spool: Spool, outcome: CaseOutcome) -> None:
     """Append one outcome to a spool; raises StoreError."""
-    line = write_json([outcome.case, outcome.repeat, outcome.state, outcome.score, outcome.checks])
+    rows = [_spooled_check(check, outcome.repeat) for check in outcome.checks]
+    line = write_json([outcome.order, outcome.case, outcome.repeat, outcome.state, outcome.score, rows])
     try:
         spool.file.write(line.encode("utf-8", "replace") + b"\n")
     except OSError as error:
@@ -10306,16 +10593,53 @@ def write_outcome(spool: Spool, outcome: CaseOutcome) -> None:
         ) from error
 
 
+def _spooled_check(check: Check, repeat: int) -> tuple[Any, ...]:
+    """Return a check as it will stand in its row, the details as text, so that they are written once."""
+    passed = None if check.passed is None else int(check.passed)
+    details = write_json({**check.details, "repeat": repeat})
+    return check.assertion_type, passed, check.score, details, check.latency_ms
+
+
 def read_outcomes(path: Path) -> Iterator[CaseOutcome]:
-    """Give the outcomes in a spool in the order made; a line that was cut by a kill is the last."""
+    """Give the outcomes in a spool by their order; a line that was cut by a kill is the last."""
+    for order, name, repeat, state, score, rows in _read_lines(path):
+        checks = []
+        for kind, passed, worth, text, latency_ms in rows:
+            details = json.loads(text)
+            del details["repeat"]
+            checks.append(Check(kind, None if passed is None else bool(passed), worth, details, latency_ms))
+        yield CaseOutcome(name, repeat, state, score, checks, order)
+
+
+def read_result_rows(path: Path, run: int) -> Iterator[tuple[Any, ...]]:
+    """Give the checks in a spool as rows: (run, case, type, passed, score, details as text, latency in ms)."""
+    for _, name, _, _, _, rows in _read_lines(path):
+        for row in rows:
+            yield (run, name, *row)
+
+
+def _read_lines(path: Path) -> Iterator[list[Any]]:
     with path.open("rb") as file:
-        file.readline()
-        for line in file:
-            try:
-                name, repeat, state, score, checks = json.loads(line)
-            except ValueError:
-                return
-            yield CaseOutcome(name, repeat, state, score, [Check(*check) for check in checks])
+        for offset in _offsets_in_order(file):
+            file.seek(offset)
+            yield json.loads(file.readline())
+
+
+def _offsets_in_order(file: IO[bytes]) -> Iterable[int]:
+    """Return where the lines of a spool begin, by the order that each begins with: sixteen bytes a line in memory."""
+    from array import array
+
+    at, orders, offsets = len(file.readline()), array("q"), array("q")
+    for line in file:
+        head = line[1:24].partition(b",")[0]
+        if not line.endswith(b"]\n") or not head.isdigit():
+            break
+        orders.append(int(head))
+        offsets.append(at)
+        at += len(line)
+    if all(map(operator.le, orders, itertools.islice(orders, 1, None))):
+        return offsets
+    return (offsets[place] for place in sorted(range(len(orders)), key=orders.__getitem__))
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -10385,9 +10709,66 @@ def _modified_text(path: Path) -> str:
 
 
 # ======================================================================================
+# === FLAKES: how often a case changes its mind while nothing that is tested changes
+# ======================================================================================
+# Uses: ERRORS, ROWS.
+# Public: nothing.
+#
+# The executions of a case in the last complete runs on one prompt version and dataset stand in a row, repeats among
+# them; its flake rate is the share of neighbours that differ. One change may be a break, and two are not: a case that
+# went and came back is flaky. One that passes 70 times in 100 is found within 10 executions in 93 of 100 tries.
+
+FLAKE_WINDOW = 30
+_MOST_CASES = 200
+
+
+def list_flakes(run: int, cases: Iterable[str] | None = None, window: int = FLAKE_WINDOW) -> list[dict[str, Any]]:
+    """List how steady cases (all of them without `cases`) were until a run, the least steady first.
+
+    It looks at the last `window` complete runs of the suite on the run's prompt version and dataset. Shape: [{case, n
+    (executions that passed or failed), changes, rate (changes / (n - 1), None below two), flaky}].
+    """
+    names = None if cases is None else json.dumps(list(itertools.islice(dict.fromkeys(cases), _MOST_CASES)))
+    if names == "[]":
+        return []
+    found: dict[str, list[bool]] = {}
+    for row in query("list_flakes", run=run, window=window, cases=names):
+        found.setdefault(row["case"], []).append(bool(row["passed"]))
+    rows = [flake_of(name, tries) for name, tries in found.items()]
+    return sorted(rows, key=lambda row: (-(row["rate"] or 0.0), row["case"]))
+
+
+def flake_of(case_id: str, tries: Sequence[bool]) -> dict[str, Any]:
+    """Return how steady a case was over its tries, the oldest first.
+
+    >>> flake_of("a", [True, False, True, True])
+    {'case': 'a', 'n': 4, 'changes': 2, 'rate': 0.6666666666666666, 'flaky': True}
+    """
+    changes = sum(before != after for before, after in itertools.pairwise(tries))
+    rate = changes / (len(tries) - 1) if len(tries) > 1 else None
+    return {"case": case_id, "n": len(tries), "changes": changes, "rate": rate, "flaky": changes > 1}
+
+
+def known_flaky(suite_name: str, names: Iterable[str]) -> set[str]:
+    """Return the case ids of a suite among names such as "suite/case"; a suite's own name is its one case."""
+    start = f"{suite_name}/"
+    own = {name.removeprefix(start) for name in names if name.startswith(start) and name != start}
+    return own | ({suite_name} & {*names})
+
+
+def unknown_flaky(suite_name: str, names: Iterable[str], cases: Iterable[str]) -> list[str]:
+    """Say of each name of a suite that none of its cases bears, with the nearest that one does."""
+    found = list(cases)
+    return [
+        f"[run] flaky names '{suite_name}/{name}', which is no case of the suite. {nearest(name, found)}".rstrip()
+        for name in sorted(known_flaky(suite_name, names) - {*found} - {suite_name})
+    ]
+
+
+# ======================================================================================
 # === RUNS: saved runs: counted, written in one transaction, read back
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, CALLS, STATISTICS, ASSERTIONS, SUITES, SPOOLS.
+# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, CALLS, STATISTICS, SUITES, SPOOLS, FLAKES.
 #   Writes: eval_runs, eval_results.
 # Public: RunResult, list_runs, get_run.
 
@@ -10397,7 +10778,10 @@ class RunResult(NamedTuple):
 
     counts: {cases, pass, fail, error, skipped, checks, scored}, cases: [{case, repeat, state, score, reason}],
     reasons: why it did not pass, notes: what must not be overlooked, comparison: the JSON form of a Comparison or None;
-    pass_k: with repeats, [{k, all (pass^k), any (pass@k)}] for k from 1 on, means over the cases that ran each time.
+    pass_k: with repeats, [{k, all (pass^k), any (pass@k)}] for k from 1 on, means over the cases that ran each time;
+    coverage: the share of cases that gave a score; partial: see manifest_partial, None for a run of all cases;
+    known_flaky: [{case, state}] of the cases that promptry.toml names, which decide nothing; flakes: see list_flakes,
+    of the cases that failed or changed sides.
     """
 
     run_id: str
@@ -10418,48 +10802,94 @@ class RunResult(NamedTuple):
     notes: tuple[str, ...] = ()
     comparison: dict[str, Any] | None = None
     pass_k: list[dict[str, Any]] | None = None
+    coverage: float | None = None
+    partial: dict[str, Any] | None = None
+    known_flaky: tuple[dict[str, Any], ...] = ()
+    flakes: tuple[dict[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the keys of the JSON form."""
-        return {**self._asdict(), "reasons": list(self.reasons), "notes": list(self.notes)}
+        lists = {name: list(getattr(self, name)) for name in ("reasons", "notes", "known_flaky", "flakes")}
+        return {**self._asdict(), **lists}
 
 
 class Tally(NamedTuple):
-    """What a run counts while its outcomes pass by on their way to the spool; states and scores are by case."""
+    """What a run counts while its outcomes pass by on their way to the spool.
 
-    seen: dict[tuple[str, int], int]
-    states: dict[str, list[str]]
-    scores: dict[str, list[float]]
+    A case is a place in `sums` and `scored`, so that 100,000 cases take little memory. `apart` are the known flaky
+    ones: their states are counted in `flaky` too, and their scores nowhere.
+    """
+
+    places: dict[str, int]
+    sums: Any
+    scored: Any
+    seen: Counter[tuple[str, int]]
+    states: Counter[str]
     checks: list[int]
+    apart: set[str]
+    flaky: Counter[str]
 
 
-def make_tally() -> Tally:
-    """Make the empty tally of a new run."""
-    return Tally({}, {}, {}, [0])
+STATES = ("pass", "fail", "error", "skipped")
+
+
+def make_tally(apart: Iterable[str] = ()) -> Tally:
+    """Make the empty tally of a new run; the cases `apart` are known to be flaky."""
+    from array import array
+
+    return Tally({}, array("d"), array("q"), Counter(), Counter(), [0], {*apart}, Counter())
 
 
 def count_outcome(tally: Tally, outcome: CaseOutcome) -> CaseOutcome:
     """Count an outcome and return it under a name that no other of its repeat has: runs are paired by it."""
-    key = (outcome.case, outcome.repeat)
-    tally.seen[key] = tally.seen.get(key, 0) + 1
-    named = outcome if tally.seen[key] == 1 else outcome._replace(case=f"{outcome.case}#{tally.seen[key]}")
-    tally.states.setdefault(named.case, []).append(named.state)
+    named = _named_apart(tally, outcome)
+    place = tally.places.setdefault(named.case, len(tally.places))
+    if place == len(tally.sums):
+        tally.sums.append(0.0)
+        tally.scored.append(0)
+    tally.states[named.state] += 1
     tally.checks[0] += len(named.checks)
-    if named.score is not None:
-        tally.scores.setdefault(named.case, []).append(named.score)
+    if named.case in tally.apart:
+        tally.flaky[named.state] += 1
+    elif named.score is not None:
+        tally.sums[place] += named.score
+        tally.scored[place] += 1
     return named
 
 
+def _named_apart(tally: Tally, outcome: CaseOutcome) -> CaseOutcome:
+    """Return an outcome under a name of its own; only blocks and what is named like one can meet a name again."""
+    if outcome.order % 2**32 == LAST_ORDER and "/" not in outcome.case:
+        return outcome
+    key = (outcome.case, outcome.repeat)
+    tally.seen[key] += 1
+    return outcome if tally.seen[key] == 1 else outcome._replace(case=f"{outcome.case}#{tally.seen[key]}")
+
+
 def counts_of(tally: Tally) -> dict[str, int]:
-    """Return how many cases there were, and how many executions ended in each state."""
-    states = [state for found in tally.states.values() for state in found]
-    each = {state: states.count(state) for state in ("pass", "fail", "error", "skipped")}
-    return {"cases": len(tally.states), **each, "checks": tally.checks[0], "scored": len(tally.scores)}
+    """Return how many cases there were, and how many executions ended in each state; `flaky` only if some are known."""
+    counts = {"cases": len(tally.places), **{state: tally.states[state] for state in STATES}}
+    counts |= {"checks": tally.checks[0], "scored": sum(map(bool, tally.scored))}
+    known = tally.apart & tally.places.keys()
+    return counts | (
+        {"flaky": len(known)} | {f"flaky_{state}": tally.flaky[state] for state in STATES} if known else {}
+    )
+
+
+def decided_counts(counts: dict[str, int]) -> dict[str, int]:
+    """Return the counts of the executions that decide: those of known flaky cases are taken out."""
+    return {state: counts[state] - counts.get(f"flaky_{state}", 0) for state in STATES}
+
+
+def coverage_of(counts: dict[str, Any]) -> float | None:
+    """Return the share of cases that gave a score, known flaky ones aside; None without a case or a count."""
+    cases = counts.get("cases", 0) - counts.get("flaky", 0)
+    return counts["scored"] / cases if cases > 0 and "scored" in counts else None
 
 
 def score_of(tally: Tally) -> float | None:
     """Return the mean over the cases of their means, or None without a score."""
-    means = [math.fsum(scores) / len(scores) for scores in tally.scores.values()]
+    means = [total / count for total, count in zip(tally.sums, tally.scored, strict=True) if count]
     return min(1.0, max(0.0, math.fsum(means) / len(means))) if means else None
 
 
@@ -10482,22 +10912,16 @@ def save_run(
         connection.executemany(
             "INSERT INTO eval_results (run_id, test_name, assertion_type, passed, score, details, latency_ms)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (_result_row(key, outcome, check) for outcome in read_outcomes(spool) for check in outcome.checks),
+            read_result_rows(spool, key),
         )
     return key
-
-
-def _result_row(run: int, outcome: CaseOutcome, check: Check) -> tuple[Any, ...]:
-    passed = None if check.passed is None else int(check.passed)
-    details = write_json({**check.details, "repeat": outcome.repeat})
-    return (run, outcome.case, check.assertion_type, passed, check.score, details, check.latency_ms)
 
 
 def shortcomings(
     counts: dict[str, int], score: float | None, manifest: dict[str, Any], *, has_baseline: bool = False
 ) -> list[str]:
     """Say what keeps a run from passing on its own: an empty list passes; a baseline judges failing cases instead."""
-    gate = manifest.get("gate") or {}
+    gate, counts = manifest.get("gate") or {}, decided_counts(counts)
     ran = counts["pass"] + counts["fail"]
     found = [] if manifest.get("complete", True) else [gate.get("stopped") or "the run was interrupted"]
     if counts["error"]:
@@ -10521,14 +10945,15 @@ def find_baseline(suite_name: str, tag: str, prompt: str | None, run: int | None
 def list_runs(suite: str | None = None, limit: int = 50, before: str | None = None) -> dict[str, Any]:
     """List the runs, newest first; a suite that never ran has none.
 
-    Shape: items [{id, suite, date, prompt_name, prompt_version, model, passed, score, complete, verdict, baseline_id,
-    counts, cost_usd}], total, next.
+    Shape: items [{id, suite, date, prompt_name, prompt_version, model, passed, score, coverage, complete, partial,
+    verdict, baseline_id, counts, cost_usd}], total, next.
     """
     key = read_offset(before) if before is not None else None
     rows = query("list_runs", suite=suite, limit=read_limit(limit) + 1, before=key)
     for row in rows:
         row.update(id=str(row["id"]), passed=bool(row["passed"]), complete=bool(row["complete"]))
         row.update(counts=read_object(row["counts"]), baseline_id=_text_or_none(row["baseline_id"]))
+        row.update(coverage=coverage_of(row["counts"]), partial=bool(row["partial"]))
     return page_by_id(rows, query("list_runs", 1, suite=suite)[0]["total"], limit)
 
 
@@ -10539,30 +10964,71 @@ def _text_or_none(value: Any) -> str | None:
 def get_run(id: str) -> dict[str, Any]:
     """Return one run with its manifest and cases.
 
-    Shape: {id, suite, date, prompt_name, prompt_version, model, passed, score, complete, verdict, baseline_id, counts,
-    cost_usd, manifest, cases [{case, repeat, state, score, reason, checks [{assertion_type, passed, score, details,
-    latency_ms}]}]}. Errors: NotFound, WrongUse.
+    Shape: {id, suite, date, prompt_name, prompt_version, model, passed, score, coverage, complete, partial, verdict,
+    baseline_id, counts, cost_usd, manifest, cases [{case, repeat, state, score, reason, checks [{assertion_type,
+    passed, score, details, latency_ms}]}], flakes (of the cases that did not pass: see list_flakes)}. Errors: NotFound,
+    WrongUse.
     """
-    number = read_id(id, "run")
-    rows = query("get_run", id=number)
+    run = load_run(id)
+    failing = (row["case"] for row in run["cases"] if row["state"] in {"fail", "error"})
+    return {**run, "flakes": list_flakes(int(run["id"]), failing)}
+
+
+def load_run(id: str) -> dict[str, Any]:
+    """Load what get_run returns, without the history of its cases. Errors: NotFound, WrongUse."""
+    return _run_with(id, run_cases(read_id(id, "run")))
+
+
+def _run_with(id: str, cases: list[dict[str, Any]]) -> dict[str, Any]:
+    rows = query("get_run", id=read_id(id, "run"))
     if not rows:
         raise NotFound(f"There is no run {id}.", "promptry runs lists them.")
-    run, manifest, cases = rows[0], read_object(rows[0].pop("metadata")), run_cases(number)
-    tally = make_tally()
-    for row in cases:
-        count_outcome(tally, CaseOutcome(row["case"], row["repeat"], row["state"], row["score"], row["checks"]))
+    run, manifest = rows[0], read_object(rows[0].pop("metadata"))
+    counts = manifest.get("counts") or _counts_of_cases(cases)
     return {
         **run,
         "id": str(run["id"]),
         "passed": bool(run["passed"]),
+        "coverage": coverage_of(counts),
         "complete": bool(manifest.get("complete", True)),
+        "partial": manifest_partial(manifest),
         "verdict": manifest.get("verdict"),
         "baseline_id": _text_or_none(manifest.get("baseline_id")),
-        "counts": manifest.get("counts") or counts_of(tally),
+        "counts": counts,
         "cost_usd": manifest.get("cost_usd"),
         "manifest": manifest,
         "cases": cases,
     }
+
+
+def _counts_of_cases(cases: list[dict[str, Any]]) -> dict[str, int]:
+    tally = make_tally()
+    for row in cases:
+        checks = row.get("checks", ())
+        count_outcome(tally, CaseOutcome(row["case"], row["repeat"], row["state"], row["score"], checks))
+    return counts_of(tally)
+
+
+def manifest_partial(manifest: dict[str, Any]) -> dict[str, Any] | None:
+    """Return how a run is less than its suite, or None: such a run is no baseline and no part of a trend.
+
+    Shape: {selected (words of the command) or None, rerun (failed, errors, all) or None, run (whose other cases were
+    taken over), cases (those that ran, 1,000 at most), ran, taken, of}: how many ran, were taken over, and there are.
+    """
+    found = manifest.get("partial")
+    return found if isinstance(found, dict) else None
+
+
+def known_flaky_of(manifest: dict[str, Any]) -> set[str]:
+    """Return the cases of a run that promptry.toml named as flaky when it ran: they decide nothing."""
+    gate = manifest.get("gate")
+    told = gate.get("flaky") if isinstance(gate, dict) else None
+    return {str(name) for name in told} if isinstance(told, list) else set()
+
+
+def deciding_cases(run: dict[str, Any], flaky: set[str]) -> dict[str, Any]:
+    """Return a run without the cases that are known to be flaky."""
+    return {**run, "cases": [row for row in run["cases"] if row["case"] not in flaky]} if flaky else run
 
 
 def run_cases(run: int) -> list[dict[str, Any]]:
@@ -10574,6 +11040,35 @@ def run_cases(run: int) -> list[dict[str, Any]]:
         repeat = details.get("repeat", 0) if isinstance(details, dict) else 0
         found.setdefault((name, repeat), []).append(row)
     return [_case_of(name, repeat, checks) for (name, repeat), checks in found.items()]
+
+
+def _brief_cases(run: int) -> list[dict[str, Any]]:
+    """Return the executions of a run's cases without their checks: what 100,000 of them weigh little in memory by."""
+    edge = fetch("SELECT min(id) AS first, max(id) AS last FROM eval_results WHERE run_id = ?", (run,))[0]
+    found: dict[tuple[str, int], list[Any]] = {}
+    while edge["first"] is not None and edge["first"] <= edge["last"]:
+        rows = fetch(_BRIEF, (run, edge["first"], edge["last"]))
+        for row in rows:
+            own = found.setdefault((row["case"], row["repeat"]), [])
+            own.append(row["score"] if row["passed"] == 1 else (row["assertion_type"], row))
+        edge["first"] = rows[-1]["id"] + 1 if rows else edge["last"] + 1
+    return [_brief_case(name, repeat, own) for (name, repeat), own in found.items()]
+
+
+_BRIEF = """SELECT id, test_name AS "case", assertion_type, passed, score,
+ coalesce(json_extract(details, '$.repeat'), 0) AS repeat,
+ CASE WHEN passed IS NOT 1 THEN json_extract(details, '$.reason') END AS reason
+ FROM eval_results WHERE run_id = ? AND id BETWEEN ? AND ? ORDER BY id LIMIT 10000"""
+
+
+def _brief_case(name: str, repeat: int, own: list[Any]) -> dict[str, Any]:
+    """Return an execution from its checks: of those that passed the score, of others the row."""
+    checks = [row[1] if isinstance(row, tuple) else {"assertion_type": "", "passed": True, "score": row} for row in own]
+    for check in checks:
+        check.setdefault("details", {"reason": check.get("reason")})
+    found = _case_of(name, repeat, checks)
+    del found["checks"]
+    return found
 
 
 def _case_of(name: str, repeat: int, checks: list[dict[str, Any]]) -> dict[str, Any]:
@@ -10594,15 +11089,19 @@ def _case_of(name: str, repeat: int, checks: list[dict[str, Any]]) -> dict[str, 
 
 def load_result(run: int) -> RunResult:
     """Return the result of a saved run."""
-    found = get_run(str(run))
+    cases = _brief_cases(run)
+    found = _run_with(str(run), cases)
     manifest = found["manifest"]
+    failing = (row["case"] for row in cases if row["state"] in {"fail", "error"})
+    flaky = known_flaky_of(manifest)
+    apart = [{"case": row["case"], "state": row["state"]} for row in found["cases"] if row["case"] in flaky]
     return RunResult(
         run_id=found["id"],
         suite=found["suite"],
         passed=found["passed"],
         score=found["score"],
         counts=found["counts"],
-        cases=[{key: value for key, value in row.items() if key != "checks"} for row in found["cases"]],
+        cases=cases,
         cost_usd=found["cost_usd"],
         complete=found["complete"],
         date=found["date"],
@@ -10612,8 +11111,33 @@ def load_result(run: int) -> RunResult:
         compare=(manifest.get("gate") or {}).get("compare"),
         verdict=found["verdict"],
         reasons=tuple(shortcomings(found["counts"], found["score"], manifest)),
-        pass_k=_pass_rates(found["cases"], manifest.get("repeats") or 1),
+        notes=tuple(notes_of(manifest, found["cases"])),
+        pass_k=_pass_rates(deciding_cases(found, flaky)["cases"], manifest.get("repeats") or 1),
+        coverage=found["coverage"],
+        partial=found["partial"],
+        known_flaky=tuple(apart),
+        flakes=tuple(list_flakes(run, failing)),
     )
+
+
+def notes_of(manifest: dict[str, Any], cases: list[dict[str, Any]]) -> list[str]:
+    """Say what must not be overlooked in a run: cases that did not run, were taken over, or decide nothing."""
+    partial, flaky, notes = manifest_partial(manifest) or {}, known_flaky_of(manifest), []
+    apart = [row for row in cases if row["case"] in flaky]
+    if partial.get("selected") and not partial.get("rerun"):
+        notes.append(f"PARTIAL: {partial['ran']} of {partial['of']} cases were selected by {partial['selected']}.")
+    if partial.get("rerun"):
+        taken = f"{partial['taken']} are taken over from run {partial['run']}"
+        taken += f", which was selected by {partial['selected']}" if partial.get("selected") else ""
+        notes.append(f"RERUN ({partial['rerun']}): {partial['ran']} of {partial['of']} cases ran again, {taken}.")
+        notes += ["A case that passes only when tried again is flaky."] if partial["rerun"] == "failed" else []
+    if partial:
+        notes.append("Such a run is never a baseline and no part of a trend.")
+    if apart:
+        states = Counter(row["state"] for row in apart)
+        said = ", ".join(f"{count} {state}" for state, count in states.items())
+        notes.append(f"KNOWN FLAKY, outside of score, pass and comparison: {said}.")
+    return notes
 
 
 def _pass_rates(cases: list[dict[str, Any]], repeats: int) -> list[dict[str, Any]] | None:
@@ -10657,20 +11181,547 @@ def recover_spool(path: Path) -> int | None:
     manifest = {"uid": uid, "complete": False, "model": only_name(facts["models"]), "counts": counts_of(tally)}
     manifest |= {"cost_usd": facts["cost_usd"], "started": header.get("started")}
     key = None
-    if tally.states:
+    if tally.places:
         key = save_run(name, header.get("prompt"), versions[-1] if versions else None, manifest, tally, path)
     path.unlink(missing_ok=True)
     return key
 
 
 # ======================================================================================
-# === RUNNER: run the cases of a suite, and gather all that explains the run
+# === WORKERS: many attempts at a time, each with a limit; what hangs is left behind
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, ROWS, SCOPE, PROMPTS, CALLS, DATASETS, ASSERTIONS, SUITES, SPOOLS, RUNS.
+# Uses: CLOCK, ASSERTIONS, SUITES.
 # Public: nothing.
 #
-# A failing case that held in the baseline is tried again here, while the pipeline is warm: whether a break is a break
-# or a flake is part of what a run observes. The verdict is not: see COMPARISON.
+# Sync functions run in threads of ours, async ones as tasks of one loop in a thread. A task is cancelled when its time
+# is up. A thread cannot be: it is left behind, nothing that it still does belongs to the run, and the process ends
+# without waiting for it. One call at a time without a limit runs where the run itself does: see RUNNER.
+
+_GRACE_S = 1.0
+_LOOK_EACH_S = 0.5
+
+_Doing = Callable[[Attempt], Any]
+
+
+class RunStopped(KeyboardInterrupt):
+    """A run has to end, but what goes on may do so: no case of it is dropped."""
+
+
+class Crew(NamedTuple):
+    """What works for one run: how many attempts at a time, what they wait in, and what it had to leave behind."""
+
+    size: int
+    is_async: bool
+    work: Any
+    done: Any
+    lock: Any
+    threads: list[int]
+    left: list[Attempt]
+
+
+_left_behind = 0
+_here_loop: list[Any] = []
+_carrying = [0]
+_carry_lock = threading.Lock()
+
+
+def make_crew(size: int, is_async: bool) -> Crew:
+    """Make the crew of a run; its threads start when they are needed."""
+    from queue import SimpleQueue
+
+    return Crew(size, is_async, SimpleQueue(), SimpleQueue(), threading.RLock(), [0], [])
+
+
+def run_attempts(
+    crew: Crew, attempts: Iterable[Attempt], call: _Doing, may_start: Callable[[], None], look: Callable[[], None]
+) -> None:
+    """Call a function for each attempt, as many at a time as the crew is large, until all have ended.
+
+    After RunStopped, from `may_start` or an attempt, no other starts, and those that go on are waited for. An interrupt
+    drops them. What an attempt itself could not keep (see Attempt.fault) is raised here.
+    """
+    going: set[Attempt] = set()
+    stopped: list[BaseException] = []
+    try:
+        for attempt in attempts:
+            while len(going) >= crew.size:
+                _wait_for_one(crew, going, stopped, look)
+            if stopped or not _may_go_on(may_start, stopped):
+                break
+            going.add(attempt)
+            _start(crew, attempt, call, len(going))
+        while going:
+            _wait_for_one(crew, going, stopped, look)
+        if stopped:
+            raise stopped[0]
+    except BaseException:
+        for attempt in going:
+            _drop(crew, attempt)
+        raise
+    finally:
+        for _ in range(crew.threads[0]):
+            crew.work.put(None)
+        crew.threads[0] = 0
+
+
+def _may_go_on(may_start: Callable[[], None], stopped: list[BaseException]) -> bool:
+    try:
+        may_start()
+    except RunStopped as error:
+        stopped.append(error)
+    return not stopped
+
+
+def _wait_for_one(crew: Crew, going: set[Attempt], stopped: list[BaseException], look: Callable[[], None]) -> None:
+    """Wait until an attempt has ended or its time is up, for half a second at most; raises its fault."""
+    from queue import Empty
+
+    due = min((attempt.due_s for attempt in going), default=math.inf) - monotonic_s()
+    try:
+        attempt = crew.done.get(timeout=max(0.001, min(_LOOK_EACH_S, due)))
+    except Empty:
+        attempt = None
+    if attempt in going:
+        going.discard(attempt)
+        if isinstance(attempt.fault, RunStopped):
+            stopped.append(attempt.fault)
+        elif attempt.fault is not None:
+            raise attempt.fault
+    now = monotonic_s()
+    for late in [attempt for attempt in going if attempt.due_s <= now]:
+        if _expire(crew, late):
+            going.discard(late)
+    look()
+
+
+def _start(crew: Crew, attempt: Attempt, call: _Doing, going: int) -> None:
+    attempt.due_s = monotonic_s() + (attempt.limit_s or math.inf)
+    if crew.is_async:
+        loop = shared_loop()
+        loop.call_soon_threadsafe(_start_task, crew, attempt, call, loop, context=contextvars.copy_context())
+        return
+    if crew.threads[0] < going:
+        crew.threads[0] += 1
+        threading.Thread(target=_work, args=(crew,), name="promptry-case", daemon=True).start()
+    crew.work.put((attempt, call, contextvars.copy_context()))
+
+
+def _work(crew: Crew) -> None:
+    """Run attempts in this thread until there is no other, or until one was left behind in it."""
+    while (job := crew.work.get()) is not None:
+        attempt, call, context = job
+        if attempt.closed:
+            return
+        attempt.thread = threading.get_ident()
+        try:
+            context.run(call, attempt)
+        except BaseException as error:
+            attempt.fault = error
+        if not _end(crew, attempt):
+            return
+
+
+def _start_task(crew: Crew, attempt: Attempt, call: _Doing, loop: Any) -> None:
+    """Start an attempt as a task of the loop that runs here."""
+    if attempt.closed:
+        return
+
+    async def go() -> None:
+        attempt.thread = threading.get_ident()
+        try:
+            await call(attempt)
+        except BaseException as error:
+            attempt.fault = error
+        _end(crew, attempt)
+
+    attempt.task = loop.create_task(go())
+
+
+def _end(crew: Crew, attempt: Attempt) -> bool:
+    """Note that an attempt has ended; tells whether the run still waited for it."""
+    with crew.lock:
+        attempt.ended = True
+        if attempt.closed:
+            return False
+    crew.done.put(attempt)
+    return True
+
+
+def _expire(crew: Crew, attempt: Attempt) -> bool:
+    """Cancel a task whose time is up; tells whether the attempt is given up, which a task is if it will not end."""
+    if attempt.task is not None and not attempt.expired:
+        attempt.expired, attempt.due_s = True, monotonic_s() + _GRACE_S
+        attempt.task.get_loop().call_soon_threadsafe(attempt.task.cancel)
+        return False
+    where = _place_in(attempt.thread)
+    with crew.lock:
+        if attempt.ended:
+            return False
+        names = [attempt.blocks[order] for order in sorted(attempt.blocks)] or [attempt.name]
+        open_ones = [name for name in names if not any(other.startswith(f"{name}/") for other in names)]
+        order = min(attempt.blocks, default=LAST_ORDER)
+        attempt.expired = True
+        for name in open_ones:
+            details = {"reason": f"TimeoutError: {late_text(attempt.limit_s)}, and was left behind", "at": where}
+            row = Check("error", None, None, details)
+            attempt.emit(CaseOutcome(name, attempt.repeat, "error", None, [row], order))
+        _leave_behind(crew, attempt)
+    return True
+
+
+def _drop(crew: Crew, attempt: Attempt) -> None:
+    """Give up an attempt of a run that was interrupted: a task is cancelled, a thread is left behind."""
+    with crew.lock:
+        if attempt.ended:
+            return
+        task = attempt.task
+        _leave_behind(crew, attempt)
+    if task is not None:
+        task.get_loop().call_soon_threadsafe(task.cancel)
+
+
+def _leave_behind(crew: Crew, attempt: Attempt) -> None:
+    """Let nothing of an attempt count any more; what comes after it gets another thread or loop."""
+    global _left_behind
+    attempt.closed = True
+    crew.left.append(attempt)
+    _left_behind += 1
+    if crew.is_async:
+        _here_loop.clear()
+    else:
+        crew.threads[0] -= 1
+
+
+def _place_in(thread: int | None) -> str:
+    """Return the innermost line of its author's in which a thread is, or an empty text."""
+    import traceback
+
+    frame = sys._current_frames().get(thread or 0)
+    found = list(traceback.extract_stack(frame)) if frame is not None else []
+    library = os.path.dirname(os.__file__)
+    own = [line for line in found if not line.filename.startswith((library, __file__, "<"))]
+    line = next(reversed(own or found), None)
+    return f"{line.filename}:{line.lineno} {line.line}" if line is not None else ""
+
+
+def shared_loop() -> Any:
+    """Return the running event loop of the cases of this process, in a thread of its own."""
+    if not _here_loop:
+        import asyncio
+
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=_run_loop, args=(loop,), name="promptry-loop", daemon=True)
+        thread.start()
+        atexit.register(_stop_loop, loop, thread)
+        _here_loop.append(loop)
+    return _here_loop[0]
+
+
+def _run_loop(loop: Any) -> None:
+    """Run a loop until it is stopped; a task that raises an interrupt does not end it."""
+    while not loop.is_closed():
+        try:
+            loop.run_forever()
+        except (KeyboardInterrupt, SystemExit):
+            continue
+        return
+
+
+def _stop_loop(loop: Any, thread: threading.Thread) -> None:
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(1.0)
+    if not thread.is_alive():
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+@contextlib.contextmanager
+def carried_contexts() -> Iterator[None]:
+    """Have the threads and pools that a case uses work in its context, as tasks do: their checks are the case's."""
+    with _carry_lock:
+        _carrying[0] += 1
+        if _carrying[0] == 1:
+            _patch_starts()
+    try:
+        yield
+    finally:
+        with _carry_lock:
+            _carrying[0] -= 1
+            if not _carrying[0]:
+                for kind, name, ours, theirs in _patches:
+                    if getattr(kind, name) is ours:  # else somebody has wrapped it meanwhile, and it does no harm
+                        setattr(kind, name, theirs)
+
+
+def _patch_starts() -> None:
+    """Let what starts work in another thread take the context of its case along."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    start, submit = threading.Thread.start, ThreadPoolExecutor.submit
+
+    def start_carried(thread: threading.Thread) -> None:
+        if is_inside_case():
+            carry = contextvars.copy_context().run
+            thread.run = functools.partial(carry, thread.run)  # type: ignore[method-assign]
+        start(thread)
+
+    def submit_carried(pool: Any, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        words = (contextvars.copy_context().run, function) if is_inside_case() else (function,)
+        return submit(pool, *words, *arguments, **named)
+
+    threading.Thread.start = start_carried  # type: ignore[method-assign, assignment]
+    ThreadPoolExecutor.submit = submit_carried  # type: ignore[method-assign]
+    _patches[:] = [
+        (threading.Thread, "start", start_carried, start),
+        (ThreadPoolExecutor, "submit", submit_carried, submit),
+    ]
+
+
+_patches: list[tuple[type, str, Any, Any]] = []
+_talks = [0]
+_talk_lock = threading.Lock()
+_kept_stdout: list[Any] = []
+
+
+@contextlib.contextmanager
+def talk_apart() -> Iterator[None]:
+    """Send what is printed to stderr while runs go on, for stdout is for results; runs may go on in several threads."""
+    with _talk_lock:
+        _talks[0] += 1
+        if _talks[0] == 1:
+            _kept_stdout[:] = [sys.stdout]
+            sys.stdout = sys.stderr
+    try:
+        yield
+    finally:
+        with _talk_lock:
+            _talks[0] -= 1
+            if not _talks[0]:
+                sys.stdout = _parted(_kept_stdout[0]) if _left_behind else _kept_stdout[0]
+
+
+def _parted(stdout: Any) -> Any:
+    """Return a stdout for results, from which what cases that were left behind still print goes to stderr."""
+
+    class Parted:
+        def write(self, text: str) -> Any:
+            return (sys.stderr if is_inside_case() else stdout).write(text)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(stdout, name)
+
+    return stdout if type(stdout).__name__ == "Parted" else Parted()
+
+
+def end_process(code: int) -> None:
+    """End this process; where a case was left behind, without waiting for its threads: they may never end."""
+    if not _left_behind:
+        sys.exit(code)
+    last = threading.Thread(target=atexit._run_exitfuncs, daemon=True)
+    last.start()
+    last.join(5.0)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+# ======================================================================================
+# === PROGRESS: how far a run is, on a terminal, once it takes longer than a second
+# ======================================================================================
+# Uses: CLOCK.
+# Public: nothing.
+
+_FIRST_AFTER_S, _EACH_S, _BAR = 1.0, 0.1, 24
+
+
+class Progress(NamedTuple):
+    """How far a run is: its total of executions (0 where it is not known), what it counts, and when it drew last."""
+
+    name: str
+    total: int
+    began_s: float
+    states: Counter[str]
+    cost: Callable[[], float] | None
+    drawn: dict[str, float]
+
+
+def make_progress(name: str, total: int, shown: bool, cost: Callable[[], float] | None = None) -> Progress:
+    """Make the progress of a run; it is drawn only if it is to be shown and stderr is a terminal."""
+    terminal = shown and hasattr(sys.stderr, "isatty") and sys.stderr.isatty()
+    next_s = monotonic_s() + _FIRST_AFTER_S if terminal else math.inf
+    return Progress(name, total, monotonic_s(), Counter(), cost, {"next_s": next_s, "usd": 0.0, "usd_at_s": 0.0})
+
+
+def note_progress(progress: Progress, state: str) -> None:
+    """Count an execution that has ended."""
+    progress.states[state] += 1
+
+
+def draw_progress(progress: Progress) -> None:
+    """Draw the line of a run if it is time to."""
+    now = monotonic_s()
+    if now < progress.drawn["next_s"]:
+        return
+    progress.drawn["next_s"] = now + _EACH_S
+    if progress.cost is not None and now >= progress.drawn["usd_at_s"]:
+        progress.drawn["usd"] = progress.cost()
+        progress.drawn["usd_at_s"] = now + max(1.0, 20 * (monotonic_s() - now))
+    line = progress_line(progress, now - progress.began_s, progress.drawn["usd"])
+    columns = os.get_terminal_size(sys.stderr.fileno()).columns if _has_size() else 80
+    sys.stderr.write(f"\r{line[: max(20, columns - 1)]}\x1b[K")
+    sys.stderr.flush()
+
+
+def _has_size() -> bool:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except (OSError, ValueError):
+        return False
+
+
+def progress_line(progress: Progress, elapsed_s: float, usd: float) -> str:
+    """Return the line of a run: a bar, done and total, failures and errors, dollars, and the time that is left."""
+    done, states = sum(progress.states.values()), progress.states
+    bar, count, left = "", f"{done:,}", ""
+    if progress.total:
+        filled = min(_BAR, _BAR * done // progress.total)
+        bar, count = f"[{'#' * filled}{'-' * (_BAR - filled)}] ", f"{done:,}/{progress.total:,}"
+        left = f"{_clock_text(elapsed_s / done * (progress.total - done))} left" if done else ""
+    told = [f"{states[state]:,} {word}" for state, word in (("fail", "failed"), ("error", "in error")) if states[state]]
+    told += [f"${usd:.4f}"] if usd else []
+    return f"{progress.name} {bar}{', '.join(filter(None, [count, *told, left or _clock_text(elapsed_s)]))}"
+
+
+def _clock_text(seconds: float) -> str:
+    whole = round(max(0.0, seconds))
+    hours = f"{whole // 3600}:{whole % 3600 // 60:02d}" if whole >= 3600 else f"{whole // 60}"
+    return f"{hours}:{whole % 60:02d}"
+
+
+def end_progress(progress: Progress) -> None:
+    """Take the line of a run away, if it was drawn."""
+    if progress.drawn["next_s"] < math.inf and monotonic_s() - progress.began_s >= _FIRST_AFTER_S:
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
+
+
+# ======================================================================================
+# === RERUNS: which cases of an earlier run are run again, and what is taken over from it
+# ======================================================================================
+# Uses: ERRORS, ASSERTIONS, SUITES, RUNS.
+# Public: nothing.
+#
+# A case that passes at the second try is flaky, not mended, and what is taken over was tested earlier: a run made of
+# both is a help to its author and no evidence. So it says what it is, and is never a baseline.
+
+RERUNS = ("failed", "errors", "all")
+_AGAIN = {"failed": {"fail"}, "errors": {"error"}, "all": {"pass", "fail", "error", "skipped"}}
+
+
+class Rerun(NamedTuple):
+    """What is run again: the kind, the run, the names of its cases to run, all its names, and its repeats.
+
+    `selected`: how the cases of the run itself were selected, if they were; `complete`: it was not interrupted.
+    """
+
+    kind: str
+    run: int
+    again: set[str]
+    known: set[str]
+    repeats: int
+    selected: str | None
+    complete: bool
+
+
+def make_rerun(suite_name: str, kind: str, of: int | None, dataset_hash: str | None, repeats: int | None) -> Rerun:
+    """Return which cases of a run (the newest of the suite without `of`) are run again. Errors: NotFound, WrongUse."""
+    if kind not in RERUNS:
+        raise WrongUse(f"--rerun is {kind!r}; it takes {', '.join(RERUNS)}.", nearest(kind, RERUNS))
+    run = load_run(str(of)) if of is not None else _newest_run(suite_name)
+    if run["suite"] != suite_name:
+        raise WrongUse(f"Run {run['id']} is of suite '{run['suite']}', not of '{suite_name}'.", "Name that suite.")
+    manifest = run["manifest"]
+    if kind != "all" and manifest.get("dataset_hash") != dataset_hash:
+        what = f"The items of suite '{suite_name}' are not those of run {run['id']}"
+        raise WrongUse(f"{what}: what is taken over would be of other items.", "Run the suite anew, without --rerun.")
+    told = manifest.get("repeats") or 1
+    if repeats not in {None, told}:
+        raise WrongUse(f"Run {run['id']} has {told} repeats, --repeats asks for {repeats}.", "Leave --repeats out.")
+    names: dict[str, set[str]] = {}
+    for row in run["cases"]:
+        names.setdefault(row["case"], set()).add(row["state"])
+    again = {name for name, states in names.items() if states & _AGAIN[kind]}
+    selected = (manifest_partial(manifest) or {}).get("selected")
+    return Rerun(kind, int(run["id"]), again, set(names), told, selected, run["complete"])
+
+
+def _newest_run(suite_name: str) -> dict[str, Any]:
+    rows = list_runs(suite_name, limit=1)["items"]
+    if not rows:
+        raise NotFound(f"Suite '{suite_name}' has no run to run again.", "Leave --rerun out.")
+    return load_run(rows[0]["id"])
+
+
+def items_again(rerun: Rerun, items: list[tuple[str, Any]] | None) -> list[tuple[str, Any]] | None:
+    """Return the items that are run again: a case of theirs is, or the run never came to them."""
+    if items is None:
+        return None
+    ids = {name for name, _ in items}
+    again = {item_of(name, ids) for name in rerun.again}
+    known = ids if rerun.selected else {item_of(name, ids) for name in rerun.known}
+    owners = {name: item_of(name, ids) for name in ids}
+    return [pair for pair in items if owners[pair[0]] in again or owners[pair[0]] not in known]
+
+
+def is_block_again(rerun: Rerun, name: str) -> bool:
+    """Tell whether a block is run again: it is asked for, or the run never came to it."""
+    return name in rerun.again or name not in rerun.known
+
+
+def nothing_again(rerun: Rerun, items: list[tuple[str, Any]] | None) -> bool:
+    """Tell whether a run leaves nothing to run again; of blocks, an interrupted one may always."""
+    return not rerun.again and rerun.complete if items is None else not items
+
+
+def taken_over(rerun: Rerun, items: list[tuple[str, Any]] | None, runs_again: Callable[[str], bool]) -> Iterator[Any]:
+    """Give the outcomes that are taken over from a run, each with the run's id in its details and its item's order."""
+    places = {name: place for place, (name, _) in enumerate(items or ())}
+    seen: Counter[int] = Counter()
+    for row in run_cases(rerun.run):
+        owner = item_of(row["case"], places) if items is not None else None
+        if (items is not None and owner is None) or runs_again(owner or row["case"]):
+            continue
+        place = places[owner] if owner is not None else 0
+        number = row["repeat"] * max(1, len(places)) + place
+        checks = [_taken_check(check, rerun.run) for check in row["checks"]]
+        order = number * 2**32 + (LAST_ORDER if owner == row["case"] else seen[number])
+        seen[number] += 1
+        yield CaseOutcome(row["case"], row["repeat"], row["state"], row["score"], checks, order)
+
+
+def _taken_check(check: dict[str, Any], run: int) -> Check:
+    details = check["details"] if isinstance(check["details"], dict) else {}
+    told = {**details, "taken_from": str(run)}
+    return Check(check["assertion_type"], check["passed"], check["score"], told, check["latency_ms"])
+
+
+def item_of(case_id: str, items: Any) -> str | None:
+    """Return the item that a case belongs to: the shortest whose id the name is, or begins with before a slash.
+
+    So items named below one another are run again together, for their blocks could have each other's names.
+    """
+    parts = case_id.split("/")
+    heads = ("/".join(parts[:count]) for count in range(1, len(parts) + 1))
+    bare = case_id.rpartition("#")[0]
+    return next((name for name in (*heads, bare) if name in items), None)
+
+
+# ======================================================================================
+# === JOBS: what is asked of a run, refused before a case has run where it cannot be meant
+# ======================================================================================
+# Uses: ERRORS, SETTINGS, ROWS, PROMPTS, DATASETS, SUITES, SELECTION, FLAKES, RUNS, RERUNS.
+# Public: nothing.
 
 
 class Job(NamedTuple):
@@ -10685,91 +11736,87 @@ class Job(NamedTuple):
     repeats: int | None = None
     min_score: float | None = None
     max_usd: float | None = None
+    concurrency: int | None = None
+    timeout_s: float | None = None
+    select: str | None = None
+    tags: tuple[str, ...] = ()
+    rerun: str | None = None
+    of: int | None = None
+    progress: bool = False
 
 
-def record_run(chosen: Suite, job: Job) -> tuple[int, bool]:
-    """Run a suite once and save it; return the id of the run, and whether it was not interrupted.
+class Schedule(NamedTuple):
+    """What a run is made of: its items (None: the function is called once), of all that there are, and its pace.
 
-    Errors: NotFound and WrongUse before a case has run, or where what was to be fixed was never served (nothing is
-    saved then); StoreError. Writes: eval_runs, eval_results.
+    wants: which blocks are recorded; limit_s: 0 for no limit; rerun: None for a run of its own; flaky: the cases that
+    promptry.toml names.
     """
-    items, dataset = check_runnable(chosen, job)
-    held = _held_cases(chosen, job)
-    scope = make_scope(make_uid(), chosen.prompt, job.prompt_version, job.env)
-    header = {"uid": scope.uid, "suite": chosen.name, "started": now_text(), "prompt": chosen.prompt}
-    spool, tally = open_spool(header), make_tally()
-    keep = True
 
-    def emit(outcome: CaseOutcome) -> None:
-        write_outcome(spool, count_outcome(tally, outcome))
-
-    try:
-        with _interruptible():
-            with entered_scope(scope), contextlib.redirect_stdout(sys.stderr):
-                check_spend = functools.partial(_check_spend, job, scope.uid)
-                tries = _run_and_confirm(chosen, job, items, held, emit, check_spend)
-            if tries is None and not tally.states:
-                raise KeyboardInterrupt
-            _check_served(chosen, job, scope)
-            manifest = _manifest(chosen, job, scope, dataset, tally, tries)
-            key = save_run(chosen.name, *_prompt_column(chosen, scope), manifest, tally, spool.path)
-        keep = False
-    except (WrongUse, NotFound):
-        keep = False
-        raise
-    except StoreError as error:
-        raise StoreError(error.message, f"{error.hint} promptry run --recover saves what has run.") from error
-    finally:
-        end_spool(spool, keep=keep and bool(tally.states))
-    return key, tries is not None
+    items: list[tuple[str, Any]] | None
+    every: list[tuple[str, Any]] | None
+    dataset: DatasetVersion | None
+    wants: Callable[[str], bool]
+    repeats: int
+    concurrency: int
+    limit_s: float
+    rerun: Rerun | None
+    flaky: set[str]
 
 
-def check_runnable(chosen: Suite, job: Job) -> tuple[Any, DatasetVersion | None]:
-    """Refuse what cannot run before a case has; return the suite's items and dataset. Errors: NotFound, WrongUse."""
+def check_runnable(chosen: Suite, job: Job) -> Schedule:
+    """Refuse what cannot run before a case has; return what the run is made of. Errors: NotFound, WrongUse."""
     if job.min_score is not None and not 0 <= job.min_score <= 1:
         raise WrongUse(f"The minimal score is {job.min_score}; it takes a share from 0 to 1.")
     if job.repeats is not None and job.repeats < 1:
         raise WrongUse(f"repeats is {job.repeats}; it takes 1 or more.")
     if job.max_usd is not None and not 0 < job.max_usd < math.inf:
         raise WrongUse(f"What a run may cost is {job.max_usd}; it takes US dollars, more than 0.")
+    check_pace("", job.concurrency, job.timeout_s)
     fetch("SELECT 1")
     _check_function(chosen)
     _check_fixed_prompt(chosen, job)
-    return suite_cases(chosen)
+    every, dataset = suite_cases(chosen)
+    return _make_schedule(chosen, job, every, dataset)
 
 
-def _check_spend(job: Job, run_uid: str) -> None:
-    """End a run whose calls have cost what it may, as an interrupt would: what has run is saved."""
-    if job.max_usd is not None and run_cost(run_uid) >= job.max_usd:
-        raise KeyboardInterrupt
+def _make_schedule(
+    chosen: Suite, job: Job, every: list[tuple[str, Any]] | None, dataset: DatasetVersion | None
+) -> Schedule:
+    items, wants = select_cases(chosen, every, job.select, job.tags)
+    known, repeats, rerun = settings_or_default(), job.repeats or chosen.repeats, None
+    if job.rerun is not None:
+        rerun = make_rerun(chosen.name, job.rerun, job.of, dataset.hash if dataset else None, job.repeats)
+        items, repeats = items_again(rerun, items), rerun.repeats
+        asked, wants = wants, lambda name: asked(name) and is_block_again(rerun, name)
+    concurrency = job.concurrency or chosen.concurrency or known.concurrency
+    limit_s = job.timeout_s or chosen.timeout_s or known.timeout_s or 0.0
+    flaky = known_flaky(chosen.name, known.flaky)
+    return Schedule(items, every, dataset, wants, repeats, concurrency, limit_s, rerun, flaky)
 
 
-def _run_and_confirm(
-    chosen: Suite,
-    job: Job,
-    items: Any,
-    held: set[str],
-    emit: Callable[[CaseOutcome], Any],
-    check_spend: Callable[[], None],
-) -> dict[str, list[str]] | None:
-    """Run all cases, then try again those that held in the baseline and fail: {case: states}; None if interrupted."""
-    failing: set[str] = set()
-    one_at_a_time = threading.Lock()
+def check_selection(suites: list[Suite], job: Job) -> list[Suite]:
+    """Return the suites that a job's selection leaves something to run. Errors: NotFound where it leaves nothing."""
+    plans = [(chosen, check_runnable(chosen, job)) for chosen in suites]
+    found = [chosen for chosen, plan in plans if job.rerun is not None or _has_cases(chosen, plan, job)]
+    if found or not suites:
+        return found
+    tags = {tag for chosen, plan in plans for tag in known_tags(chosen, plan.every)}
+    if job.tags and not {*job.tags} & tags:
+        hint = nearest(job.tags[0], tags) or (f"There are: {', '.join(sorted(tags)[:10])}." if tags else "")
+        raise NotFound(f"No suite and no item has the tag {' or '.join(map(repr, job.tags))}.", hint)
+    names = [name for chosen, plan in plans for name, _ in plan.every or [(chosen.name, None)]]
+    hint = nearest(job.select or "", names) or f"There are: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}."
+    raise NotFound(f"No case fits {selection_text(job.select, job.tags)}.", hint)
 
-    def note(outcome: CaseOutcome) -> None:
-        with one_at_a_time:
-            emit(outcome)
-        if outcome.state == "fail" and outcome.case in held:
-            failing.add(outcome.case)
-        if items is None:
-            check_spend()
 
-    try:
-        for repeat in range(job.repeats or chosen.repeats):
-            _run_cases(chosen, items, repeat, note, check_spend)
-        return _try_again(chosen, items, failing, check_spend)
-    except KeyboardInterrupt:
-        return None
+def _has_cases(chosen: Suite, plan: Schedule, job: Job) -> bool:
+    """Tell whether a selection leaves a suite something to run; which blocks there are only its last run can tell."""
+    if plan.items is not None:
+        return bool(plan.items) or (job.select is None and not job.tags)
+    if job.tags and not {*job.tags} & {*chosen.tags}:
+        return False
+    rows = list_runs(chosen.name, limit=1)["items"] if job.select is not None else []
+    return not rows or any(plan.wants(row["case"]) for row in run_cases(int(rows[0]["id"])))
 
 
 def _check_function(chosen: Suite) -> None:
@@ -10810,6 +11857,140 @@ def _check_tag(tag: str | None) -> None:
             raise NotFound(f"No prompt carries the tag '{tag}'.", hint)
 
 
+def is_statistical(chosen: Suite, job: Job) -> bool:
+    """Tell whether a run is judged by its statistics alone: as the suite says, or for repeats or a level asked for."""
+    asked = chosen.min_pass_rate is not None or job.min_score is not None
+    return chosen.gate == "statistical" or asked or (job.repeats or chosen.repeats) > 1
+
+
+# ======================================================================================
+# === RUNNER: run the cases of a suite, and gather all that explains the run
+# ======================================================================================
+# Uses: ERRORS, CLOCK, SETTINGS, SCOPE, CALLS, SUITES, SELECTION, SPOOLS, FLAKES, RUNS, WORKERS, PROGRESS, RERUNS, JOBS.
+# Public: nothing.
+#
+# A failing case that held in the baseline is tried again here, while the pipeline is warm: whether a break is a break
+# or a flake is part of what a run observes. The verdict is not: see COMPARISON.
+
+
+def record_run(chosen: Suite, job: Job) -> tuple[int, bool]:
+    """Run a suite once and save it; return the id of the run, and whether it was not interrupted.
+
+    With nothing to run again that is the run which was to be run again. Errors: NotFound and WrongUse before a case has
+    run, or where what was to be fixed was never served (nothing is saved then); StoreError. Writes: eval_runs,
+    eval_results.
+    """
+    plan = check_runnable(chosen, job)
+    if plan.rerun is not None and nothing_again(plan.rerun, plan.items):
+        sys.stderr.write(f"Run {plan.rerun.run} of suite '{chosen.name}' leaves nothing to run again.\n")
+        return plan.rerun.run, True
+    held = _held_cases(chosen, job) - plan.flaky
+    scope = make_scope(make_uid(), chosen.prompt, job.prompt_version, job.env)
+    header = {"uid": scope.uid, "suite": chosen.name, "started": now_text(), "prompt": chosen.prompt}
+    spool, log_of = open_spool(header), _make_log(chosen, job, plan, scope)
+    keep = True
+    try:
+        with _interruptible():
+            with entered_scope(scope), talk_apart(), carried_contexts():
+                _run_and_confirm(chosen, job, plan, held, log_of, functools.partial(write_outcome, spool))
+            if log_of.tries is None and not log_of.tally.places:
+                raise KeyboardInterrupt
+            _check_served(chosen, job, scope)
+            _check_selected(chosen, job, log_of)
+            manifest = _manifest(chosen, job, plan, scope, log_of)
+            key = save_run(chosen.name, *_prompt_column(chosen, scope), manifest, log_of.tally, spool.path)
+        keep = False
+    except (WrongUse, NotFound):
+        keep = False
+        raise
+    except StoreError as error:
+        raise StoreError(error.message, f"{error.hint} promptry run --recover saves what has run.") from error
+    finally:
+        end_progress(log_of.progress)
+        end_spool(spool, keep=keep and bool(log_of.tally.places))
+    _warn_of_flaky(chosen, plan, log_of)
+    return key, bool(manifest["complete"])
+
+
+class _Log:
+    """What a run notes while it goes; `tries` are those of cases that failed, and None until all have run."""
+
+    def __init__(self, tally: Tally, progress: Progress, check_spend: Callable[[], None]) -> None:
+        self.tally, self.progress, self.check_spend = tally, progress, check_spend
+        self.failing: set[str] = set()
+        self.passed_over: set[str] = set()
+        self.taken: set[str] = set()
+        self.left: list[Attempt] = []
+        self.tries: dict[str, list[str]] | None = None
+
+
+def _make_log(chosen: Suite, job: Job, plan: Schedule, scope: RunScope) -> _Log:
+    cost = functools.partial(run_cost, scope.uid)
+    total = len(plan.items) * plan.repeats if plan.items is not None else 0
+    progress = make_progress(chosen.name, total, job.progress, cost)
+    return _Log(make_tally(plan.flaky), progress, functools.partial(_check_spend, job, scope.uid))
+
+
+def _check_selected(chosen: Suite, job: Job, log_of: _Log) -> None:
+    """Refuse a run of blocks of which none was selected: it tested nothing."""
+    if log_of.tries is not None and not log_of.tally.places and log_of.passed_over:
+        hint = (
+            nearest(job.select or "", log_of.passed_over)
+            or f"Its cases are {', '.join(sorted(log_of.passed_over)[:5])}."
+        )
+        raise NotFound(f"No case of suite '{chosen.name}' fits {selection_text(job.select, job.tags)}.", hint)
+
+
+def _warn_of_flaky(chosen: Suite, plan: Schedule, log_of: _Log) -> None:
+    """Say which names of known flaky cases are no cases, once all have run."""
+    if log_of.tries is not None and not log_of.passed_over and plan.items == plan.every:
+        for line in unknown_flaky(chosen.name, settings_or_default().flaky, log_of.tally.places):
+            sys.stderr.write(f"promptry.toml: {line}\n")
+
+
+def _check_spend(job: Job, run_uid: str) -> None:
+    """End a run whose calls have cost what it may, as an interrupt would: what has run is saved."""
+    if job.max_usd is not None and run_cost(run_uid) >= job.max_usd:
+        raise RunStopped
+
+
+def _run_and_confirm(
+    chosen: Suite,
+    job: Job,
+    plan: Schedule,
+    held: set[str],
+    log_of: _Log,
+    write: Callable[[CaseOutcome], None],
+) -> None:
+    """Take over what is not run again, run all else, then try again those that held in the baseline and fail."""
+
+    def keep(outcome: CaseOutcome) -> None:
+        if plan.items is None and not plan.wants(outcome.case):
+            is_whole = outcome.order % 2**32 == LAST_ORDER
+            if not is_whole or outcome.state != "error":
+                log_of.passed_over.update(() if is_whole else (outcome.case,))
+                return
+        write(count_outcome(log_of.tally, outcome))
+        note_progress(log_of.progress, outcome.state)
+        if outcome.state == "fail" and outcome.case in held:
+            log_of.failing.add(outcome.case)
+        if plan.items is None:
+            draw_progress(log_of.progress)
+            log_of.check_spend()
+
+    if plan.rerun is not None:
+        names = {name for name, _ in plan.items or ()}
+        runs_again = plan.wants if plan.items is None else names.__contains__
+        for outcome in taken_over(plan.rerun, plan.every, runs_again):
+            log_of.taken.add(outcome.case)
+            write(count_outcome(log_of.tally, outcome))
+    try:
+        _run_cases(chosen, plan, plan.items, range(plan.repeats), keep, log_of)
+        log_of.tries = _try_again(chosen, plan, log_of)
+    except KeyboardInterrupt:
+        log_of.tries = None
+
+
 def _check_served(chosen: Suite, job: Job, scope: RunScope) -> None:
     """Refuse a run that could not serve what it was told to: it tested something else."""
     if job.prompt_version is None and job.env is None:
@@ -10830,15 +12011,10 @@ def _check_served(chosen: Suite, job: Job, scope: RunScope) -> None:
 
 def _held_cases(chosen: Suite, job: Job) -> set[str]:
     """Return the cases whose failure would be a break: those that passed in the baseline."""
-    if job.compare is None or _is_statistical(chosen, job):
+    if job.compare is None or is_statistical(chosen, job):
         return set()
     baseline = find_baseline(chosen.name, job.compare, chosen.prompt)
     return {row["case"] for row in run_cases(baseline) if row["state"] == "pass"} if baseline is not None else set()
-
-
-def _is_statistical(chosen: Suite, job: Job) -> bool:
-    asked = chosen.min_pass_rate is not None or job.min_score is not None
-    return chosen.gate == "statistical" or asked or (job.repeats or chosen.repeats) > 1
 
 
 @contextlib.contextmanager
@@ -10865,39 +12041,63 @@ def _interruptible() -> Iterator[None]:
 
 
 def _run_cases(
-    chosen: Suite, items: Any, repeat: int, emit: Callable[[CaseOutcome], None], check_spend: Callable[[], None]
+    chosen: Suite,
+    plan: Schedule,
+    items: list[tuple[str, Any]] | None,
+    repeats: Iterable[int],
+    keep: Callable[[CaseOutcome], None],
+    log_of: _Log,
 ) -> None:
-    if items is None:
-        _run_case(chosen, chosen.name, "", (), repeat, emit)
+    """Call the suite's function for each item and repeat: here one by one, or by a crew."""
+    draw = functools.partial(draw_progress, log_of.progress)
+    is_async = inspect.iscoroutinefunction(chosen.function)
+    crew = make_crew(plan.concurrency, is_async)
+    attempts = _attempts(chosen, plan, items, repeats, keep, crew.lock)
+    if plan.concurrency == 1 and not plan.limit_s:
+        for attempt in attempts:
+            log_of.check_spend()
+            _run_case(chosen.function, attempt)
+            draw()
         return
-    for name, item in items:
-        check_spend()
-        _run_case(chosen, name, name, (item,), repeat, emit)
+    call = functools.partial(_run_task if is_async else _run_case, chosen.function)
+    try:
+        run_attempts(crew, attempts, call, log_of.check_spend, draw)
+    finally:
+        log_of.left += crew.left
 
 
-def _run_case(
-    chosen: Suite, name: str, prefix: str, arguments: tuple[Any, ...], repeat: int, emit: Callable[[CaseOutcome], None]
-) -> None:
-    """Call the suite's function once; its blocks are cases, and so is what it asserts outside of them."""
-    blocks: list[str] = []
-
-    def count(outcome: CaseOutcome) -> None:
-        blocks.append(outcome.case)
-        emit(outcome)
-
-    trouble = None
-    with opened_cases(prefix, repeat, count), opened_collection() as collection:
-        try:
-            _finish(chosen.function(*arguments))
-        except BaseException as error:
-            if not is_trouble(error):
-                raise
-            trouble = error
-    if collection.checks or trouble is not None or not blocks:
-        emit(judge_case(name, repeat, collection.checks, trouble))
+def _attempts(
+    chosen: Suite,
+    plan: Schedule,
+    items: list[tuple[str, Any]] | None,
+    repeats: Iterable[int],
+    keep: Callable[[CaseOutcome], None],
+    lock: Any,
+) -> Iterator[Attempt]:
+    """Give the calls that a run makes, numbered by their place among those of all items, one when it is needed."""
+    places = {name: place for place, (name, _) in enumerate(plan.every)} if plan.every and plan.rerun else None
+    count = max(1, len(plan.every or ()))
+    for repeat in repeats:
+        for place, (name, item) in enumerate(items if items is not None else [(chosen.name, None)]):
+            number = repeat * count + (places[name] if places is not None else place)
+            prefix, arguments = ("", ()) if items is None else (name, (item,))
+            attempt = Attempt(name, prefix, arguments, repeat, number, keep, lock)
+            attempt.limit_s = plan.limit_s
+            yield attempt
 
 
-def _finish(result: Any) -> None:
+def _run_case(function: Callable[..., Any], attempt: Attempt) -> None:
+    """Call the suite's function once, and wait for what it answers if that can be awaited."""
+    with attempted(attempt):
+        _finish(function(*attempt.arguments), attempt)
+
+
+async def _run_task(function: Callable[..., Any], attempt: Attempt) -> None:
+    with attempted(attempt):
+        await function(*attempt.arguments)
+
+
+def _finish(result: Any, attempt: Attempt) -> None:
     """Await what an async function returned, in a loop that the whole run shares."""
     if not hasattr(result, "__await__"):
         return
@@ -10906,6 +12106,9 @@ def _finish(result: Any) -> None:
     async def wait() -> None:
         await result
 
+    if attempt.thread is not None:
+        asyncio.run_coroutine_threadsafe(wait(), shared_loop()).result()
+        return
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -10927,19 +12130,21 @@ def _loop() -> Any:
     return loop
 
 
-def _try_again(chosen: Suite, items: Any, failing: set[str], check_spend: Callable[[], None]) -> dict[str, list[str]]:
+def _try_again(chosen: Suite, plan: Schedule, log_of: _Log) -> dict[str, list[str]]:
     """Try failing cases again until they pass or their tries are used up: {case: states}."""
-    tries: dict[str, list[str]] = {name: [] for name in sorted(failing)}
+    tries: dict[str, list[str]] = {name: [] for name in sorted(log_of.failing)}
 
     def note(outcome: CaseOutcome) -> None:
         if outcome.case in tries:
             tries[outcome.case].append(outcome.state)
+        if plan.items is None:
+            log_of.check_spend()
 
     for _ in range(chosen.confirm):
         open_cases = {name for name, states in tries.items() if "pass" not in states}
-        again = items if items is None else [pair for pair in items if _concerns(pair[0], open_cases)]
+        items = plan.items if plan.items is None else [pair for pair in plan.items if _concerns(pair[0], open_cases)]
         if open_cases:
-            _run_cases(chosen, again, 0, note, check_spend)
+            _run_cases(chosen, plan, items, (0,), note, log_of)
     return tries
 
 
@@ -10947,23 +12152,17 @@ def _concerns(item: str, names: set[str]) -> bool:
     return item in names or any(name.startswith(f"{item}/") for name in names)
 
 
-def _manifest(
-    chosen: Suite,
-    job: Job,
-    scope: RunScope,
-    dataset: DatasetVersion | None,
-    tally: Tally,
-    tries: dict[str, list[str]] | None,
-) -> dict[str, Any]:
+def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: _Log) -> dict[str, Any]:
     """Return what explains a run, before it is judged; without tries it was interrupted."""
     import platform
 
-    facts = call_facts(scope.uid)
+    facts, dataset, partial = call_facts(scope.uid), plan.dataset, _partial_of(job, plan, log_of)
+    stopped = _stop_text(job, plan, facts, log_of)
     commit, dirty = _git_state()
     served = {name: list(found.items())[-1] for name, found in scope.served.items()}
     return {
         "uid": scope.uid,
-        "complete": tries is not None,
+        "complete": log_of.tries is not None and stopped is None,
         "verdict": None,
         "baseline_id": None,
         "dataset": f"{dataset.name}@{dataset.version}" if dataset and dataset.name else None,
@@ -10975,32 +12174,65 @@ def _manifest(
         "parameters": facts["parameters"],
         "judge": ", ".join(sorted(scope.judges)) or None,
         "embedder": ", ".join(sorted(scope.embedders)) or None,
-        "repeats": job.repeats or chosen.repeats,
+        "repeats": plan.repeats,
         "gate": {
-            "mode": "statistical" if _is_statistical(chosen, job) else "cases",
+            "mode": "statistical" if is_statistical(chosen, job) else "cases",
             "compare": job.compare,
             "judged": int(job.compare is None),
             "min_pass_rate": chosen.min_pass_rate,
             "min_score": job.min_score,
             "tolerance": chosen.tolerance,
             "margin": chosen.margin,
-            "confirm": tries or {},
+            "confirm": log_of.tries or {},
             "broken": [],
             "max_usd": job.max_usd,
-            "stopped": _stop_text(job, facts) if tries is None else None,
+            "stopped": stopped,
+            "concurrency": plan.concurrency,
+            "timeout_s": plan.limit_s or None,
+            "flaky": sorted(plan.flaky),
         },
         "versions": {"promptry": __version__, "python": platform.python_version()},
-        "counts": counts_of(tally),
+        "counts": counts_of(log_of.tally),
         "cost_usd": facts["cost_usd"],
+        **({"partial": partial} if partial is not None else {}),
     }
 
 
-def _stop_text(job: Job, facts: dict[str, Any]) -> str | None:
-    """Say that a run was ended because of what it cost; what had no price is said too."""
-    if job.max_usd is None or (facts["cost_usd"] or 0.0) < job.max_usd:
+def _stop_text(job: Job, plan: Schedule, facts: dict[str, Any], log_of: _Log) -> str | None:
+    """Say why a run did not run all its cases: what it cost, an interrupt, or a case that hung before others.
+
+    None for a run that did, and for an interrupt that dropped nothing.
+    """
+    cut = [attempt.name for attempt in log_of.left if attempt.expired and attempt.orders]
+    dropped = sum(not attempt.expired for attempt in log_of.left)
+    if log_of.tries is not None:
+        return f"'{cut[0]}' was left behind with the blocks after the one that took too long" if cut else None
+    if job.max_usd is not None and (facts["cost_usd"] or 0.0) >= job.max_usd:
+        unpriced = f", and {facts['unpriced']} calls without a price" if facts["unpriced"] else ""
+        waited = "; the cases that were going on have ended" if plan.concurrency > 1 else ""
+        spent = f"${facts['cost_usd']:.6g} are spent{unpriced}, it may cost ${job.max_usd:g}"
+        return f"the run was stopped: {spent}{waited}"
+    return f"the run was interrupted, and {dropped} cases that were going on were dropped" if dropped else None
+
+
+def _partial_of(job: Job, plan: Schedule, log_of: _Log) -> dict[str, Any] | None:
+    """Return how a run is less than its suite (see manifest_partial), or None for a run of all of it."""
+    count = len(log_of.tally.places) + len(log_of.passed_over) if plan.every is None else len(plan.every)
+    ran = len(log_of.tally.places) - len(log_of.taken) if plan.items is None else len(plan.items)
+    is_selected = (job.select is not None or bool(job.tags)) and ran + len(log_of.taken) < count
+    if not log_of.taken and not is_selected and (plan.rerun is None or ran == count):
         return None
-    unpriced = f", and {facts['unpriced']} calls without a price" if facts["unpriced"] else ""
-    return f"the run was stopped: ${facts['cost_usd']:.6g} are spent{unpriced}, it may cost ${job.max_usd:g}"
+    names = sorted(log_of.tally.places.keys() - log_of.taken) if plan.rerun is not None else []
+    selected = selection_text(job.select, job.tags) or (plan.rerun.selected if plan.rerun is not None else None)
+    return {
+        "selected": selected,
+        "rerun": plan.rerun.kind if plan.rerun is not None else None,
+        "run": str(plan.rerun.run) if plan.rerun is not None else None,
+        "cases": names[:1000],
+        "ran": ran,
+        "taken": len(log_of.taken),
+        "of": count,
+    }
 
 
 def _git_state() -> tuple[str | None, bool | None]:
@@ -11030,7 +12262,8 @@ def _prompt_column(chosen: Suite, scope: RunScope) -> tuple[str | None, int | No
 # ======================================================================================
 # === COMPARISON: what changed between two runs, and whether the judged one passes
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, PROMPTS, STATISTICS, SUITES, RUNS, RUNNER.   Writes: eval_runs.
+# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, PROMPTS, STATISTICS, SUITES, FLAKES, RUNS, JOBS, RUNNER.
+#   Writes: eval_runs.
 # Public: Comparison, compare_runs, run_suite.
 #
 # The verdict is evidence, passing is policy. The paired test of each assertion type takes a case's mean as its unit;
@@ -11081,8 +12314,9 @@ def compare_runs(run_id: str | int, baseline_id: str | int | None = None) -> Com
     The baseline is the id of a run, or a tag, or (None) what the run was judged against, else prod. Errors: NotFound
     for an unknown run or no baseline, WrongUse for runs of two suites.
     """
-    run = get_run(str(run_id))
-    baseline = get_run(_baseline_of(run, baseline_id))
+    run = load_run(str(run_id))
+    flaky = known_flaky_of(run["manifest"])
+    run, baseline = deciding_cases(run, flaky), deciding_cases(load_run(_baseline_of(run, baseline_id)), flaky)
     if run["suite"] != baseline["suite"]:
         suites = f"'{run['suite']}' and '{baseline['suite']}'"
         raise WrongUse(
@@ -11342,14 +12576,19 @@ def judge_run(run: int, compare: str | None) -> RunResult:
     if baseline is None:
         _write_verdict(run, result.passed, {"verdict": None}, {"judged": 1})
         what = f"no other complete run of this suite has a prompt version tagged '{compare}' and did not regress"
-        return result._replace(notes=(f"NO BASELINE: {what}; this run stands on its own.",))
+        return result._replace(notes=(f"NO BASELINE: {what}; this run stands on its own.", *result.notes))
     comparison = compare_runs(run, baseline)
     reasons = _reasons(comparison, result, read_object(EvalRun.get_by_id(run).metadata))
     broken = sorted({flip["case"] for flip in comparison.flips if flip["state"] == "broken"})
     gate = {"judged": 1, "broken": [] if comparison.passed else broken}
     _write_verdict(run, not reasons, {"verdict": comparison.verdict, "baseline_id": baseline}, gate)
+    told = {flip["case"] for flip in comparison.flips} | {row["case"] for row in result.flakes}
     return result._replace(
-        passed=not reasons, verdict=comparison.verdict, reasons=tuple(reasons), comparison=comparison.to_dict()
+        passed=not reasons,
+        verdict=comparison.verdict,
+        reasons=tuple(reasons),
+        comparison=comparison.to_dict(),
+        flakes=tuple(list_flakes(run, sorted(told))),
     )
 
 
@@ -11371,8 +12610,9 @@ def _write_verdict(run: int, passed: bool, facts: dict[str, Any], gate: dict[str
 
 def exit_code_of(result: RunResult, require_baseline: bool = False, require_power: bool = False) -> int:
     """Return the exit code of a run: 0 passed, 1 regressed or failed, 3 could not decide."""
-    ran = result.counts["pass"] + result.counts["fail"]
-    undecided = (result.counts["error"] or not ran) and len(result.reasons) == 1
+    counts = decided_counts(result.counts)
+    ran = counts["pass"] + counts["fail"]
+    undecided = (counts["error"] or not ran) and len(result.reasons) == 1
     missing = require_baseline and result.compare is not None and result.comparison is None
     blind = require_power and result.verdict == "not enough data"
     if not result.complete or (result.passed and (missing or blind)):
@@ -11393,15 +12633,24 @@ def run_suite(
     repeats: int | None = None,
     min_score: float | None = None,
     max_usd: float | None = None,
+    concurrency: int | None = None,
+    timeout_s: float | None = None,
+    select: str | None = None,
+    tags: Sequence[str] = (),
+    rerun: str | None = None,
+    of: int | None = None,
 ) -> RunResult:
     """Run a registered suite in this process, judge it, and return the result.
 
-    `module` is loaded first if it is given. A run that has cost `max_usd` is ended and kept, incomplete. Errors:
+    `module` is loaded first if it is given. A run that has cost `max_usd` is ended and kept, incomplete. `select` and
+    `tags` are -k and --tag; `rerun` (failed, errors, all) runs cases of the run `of`, or the newest, again. Errors:
     NotFound, WrongUse, ConfigError, StoreError. Writes: eval_runs, eval_results.
     """
     if module is not None:
         load_suites(module)
     job = Job(module, (name,), prompt_version, env, model_version, compare, repeats, min_score, max_usd)
+    job = job._replace(concurrency=concurrency, timeout_s=timeout_s, select=select, tags=(*tags,), rerun=rerun, of=of)
+    check_selection([require_suite(name)], job)
     return judge_run(record_run(require_suite(name), job)[0], compare)
 
 
@@ -11446,7 +12695,8 @@ def plan_suite(suite_name: str, drop: float | None = None) -> Plan:
     """
     if drop is not None and not 0 < drop <= 1:
         raise WrongUse(f"The drop is {drop!r}; it takes a share of the score, more than 0 and at most 1.")
-    complete = [row for row in list_runs(suite_name, limit=100)["items"] if row["complete"]]
+    rows = list_runs(suite_name, limit=100)["items"]
+    complete = [row for row in rows if row["complete"] and not row["partial"]]
     if len(complete) < 2:
         cost, n = (complete[0]["cost_usd"], complete[0]["counts"].get("scored", 0)) if complete else (None, 0)
         return Plan(
@@ -11813,7 +13063,7 @@ def _standing(row: dict[str, Any], drift: DriftReport) -> dict[str, Any]:
 # ======================================================================================
 # === INTERPRETERS: whose Python runs a suite: this one, or the team's in a child process
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, STORE, ROWS, HELPERS, SUITES, RUNS, RUNNER, COMPARISON.
+# Uses: ERRORS, SETTINGS, STORE, ROWS, HELPERS, SUITES, RUNS, WORKERS, JOBS, RUNNER, COMPARISON.
 # Public: list_suites.
 #
 # A suite imports its team's packages, which an executable does not carry. The child runs and records; this process
@@ -11887,16 +13137,18 @@ def list_suites(
     """List the suites that have run, and those that a module registers, the latest run first.
 
     Shape: items [{suite, description, registered, runs, last_run, last_at, prompt_name, prompt_version, passed, score,
-    verdict}], total, next. Errors: ConfigError for a module that cannot be loaded.
+    coverage, verdict, counts}], total, next. Errors: ConfigError for a module that cannot be loaded.
     """
     registered = _registered_suites(module, python)
     rows = {row["suite"]: row for row in query("list_suites", limit=-1)}
-    empty = dict.fromkeys(("last_run", "last_at", "prompt_version", "passed", "score", "verdict"))
+    empty = dict.fromkeys(("last_run", "last_at", "prompt_version", "passed", "score", "verdict", "counts"))
     for name, found in registered.items():
         rows.setdefault(name, {"suite": name, "runs": 0, "prompt_name": found["prompt"], **empty})
     items = [
         {
             **row,
+            "counts": read_object(row["counts"]),
+            "coverage": coverage_of(read_object(row["counts"])),
             "description": registered.get(name, {}).get("description"),
             "registered": name in registered,
             "last_run": None if row["last_run"] is None else str(row["last_run"]),
@@ -11929,10 +13181,9 @@ def _record_here(job: Job) -> list[int]:
         raise ConfigError(
             f"The module '{job.module}' registers no suite.", "A suite is a function under @suite('name')."
         )
-    for found in chosen:
-        check_runnable(found, job)
+    _warn_of_unknown_suites(registered)
     keys = []
-    for found in chosen:
+    for found in check_selection(chosen, job):
         key, complete = record_run(found, job)
         keys.append(key)
         if job.max_usd is not None:
@@ -11941,6 +13192,14 @@ def _record_here(job: Job) -> list[int]:
         if not complete or (job.max_usd is not None and job.max_usd <= 0):
             break
     return keys
+
+
+def _warn_of_unknown_suites(registered: dict[str, Suite]) -> None:
+    """Say which names of known flaky cases are of no suite."""
+    for name in settings_or_default().flaky:
+        if name not in registered and not any(name.startswith(f"{known}/") for known in registered):
+            hint = nearest(name.partition("/")[0], registered)
+            sys.stderr.write(f"promptry.toml: [run] flaky names '{name}', which is of no suite here. {hint}\n")
 
 
 _COST_OF_RUN = """SELECT coalesce(json_extract(metadata, '$.cost_usd'), 0.0) AS usd FROM eval_runs WHERE id = ?"""
@@ -12148,18 +13407,58 @@ def work_for_parent() -> None:
             answer: dict[str, Any] = {"suites": _described(load_suites(order["list"]))}
         else:
             asked = order["run"]
-            answer = {"runs": _record_here(Job(**{**asked, "suites": tuple(asked["suites"])}))}
+            lists = {name: tuple(asked[name]) for name in ("suites", "tags")}
+            answer = {"runs": _record_here(Job(**{**asked, **lists}))}
     except PromptryError as error:
         answer = {"error": {"kind": type(error).__name__, "message": error.message, "hint": error.hint}}
     except KeyboardInterrupt:
         answer = {"error": {"kind": "KeyboardInterrupt", "message": "", "hint": ""}}
     _send(target, answer)
+    target.close()
+    end_process(0)
+
+
+# ======================================================================================
+# === FIGURES: numbers as people read them; what is unknown is a dash
+# ======================================================================================
+# Uses: nothing.
+# Public: nothing.
+
+
+def share_text(share: float | None) -> str | None:
+    """Return a share as per cent, which is 100 % only if it is all."""
+    return None if share is None else "100 %" if share == 1 else f"{min(share * 100, 99.9):.1f} %"
+
+
+def signed(value: float | None) -> str:
+    """Return a change with its sign, or a dash where it is unknown."""
+    return "-" if value is None else f"{value:+.3f}"
+
+
+def interval_text(interval: Any) -> str:
+    """Return an interval as text, or a dash where there is none."""
+    return "-" if interval is None else f"{interval[0]:+.3f} to {interval[1]:+.3f}"
+
+
+def p_text(p: float | None) -> str:
+    """Return a p-value as text, never as 0."""
+    return "-" if p is None else f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
+def age_text(age: float | None) -> str:
+    """Return an age in seconds as words."""
+    if age is None:
+        return "unknown age,"
+    for unit, seconds in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if age >= 2 * seconds:
+            return f"{age / seconds:.0f} {unit}"
+    return f"{age:.0f} seconds"
 
 
 # ======================================================================================
 # === REPORTS: results as text for people
 # ======================================================================================
-# Uses: RUNS.
+# Uses: RUNS, FIGURES.
 # Public: nothing.
 #
 # Everything here takes what a read or a run returned and gives text back. Colour is taken out again where the text
@@ -12272,11 +13571,12 @@ def render_suites(found: dict[str, Any]) -> str:
         "runs": "runs",
         "passed": "last",
         "score": "score",
+        "coverage": "coverage",
         "verdict": "verdict",
         "last_at": "at",
     }
     return render_rows(
-        found,
+        {**found, "items": [{**row, "coverage": share_text(row["coverage"])} for row in found["items"]]},
         {**columns, "description": "description"},
         "No suite has run yet: promptry init writes one to start from.",
     )
@@ -12285,8 +13585,11 @@ def render_suites(found: dict[str, Any]) -> str:
 def render_runs(found: dict[str, Any]) -> str:
     """Lay out the list of runs."""
     columns = {"id": "run", "suite": "suite", "date": "date", "prompt_name": "prompt", "prompt_version": "version"}
-    columns |= {"model": "model", "passed": "result", "score": "score", "verdict": "verdict"}
-    return render_rows(found, columns, "No run yet: promptry run makes one.")
+    columns |= {"model": "model", "passed": "result", "score": "score", "coverage": "coverage", "verdict": "verdict"}
+    rows = [{**row, "coverage": share_text(row["coverage"])} for row in found["items"]]
+    for row in rows:
+        row["passed"] = f"{_cell(row['passed'])}, partial" if row["partial"] else row["passed"]
+    return render_rows({**found, "items": rows}, columns, "No run yet: promptry run makes one.")
 
 
 def render_run(found: dict[str, Any]) -> str:
@@ -12298,19 +13601,38 @@ def render_run(found: dict[str, Any]) -> str:
         "model": found["model"] or "-",
         "dataset": manifest.get("dataset") or "-",
         "commit": manifest.get("git_commit") or "-",
-        "result": f"{_cell(found['passed'])}, score {_cell(found['score'])}, verdict {found['verdict'] or '-'}",
+        "result": f"{_cell(found['passed'])}, {score_text(found)}, verdict {found['verdict'] or '-'}",
         "cases": counts_text(counts) + ("" if found["complete"] else " (interrupted)"),
     }
     head = "\n".join(f"{name:<8} {text}" for name, text in facts.items())
+    head += "".join(f"\n{note}" for note in notes_of(found["manifest"], found["cases"]))
     bad = [row for row in found["cases"] if row["state"] != "pass"]
-    return f"{head}\n\n{render_cases(bad)}" if bad else head
+    return f"{head}\n\n{render_cases(bad, found['flakes'])}" if bad else head
 
 
-def render_cases(cases: list[dict[str, Any]]) -> str:
-    """Lay out cases with their state and reason, the first twenty of them."""
+def score_text(found: dict[str, Any]) -> str:
+    """Return a score with the share of cases that gave one; errors and skipped cases give none."""
+    if found["score"] is None:
+        return "no score"
+    return f"score {found['score']:.3f}, coverage {share_text(found['coverage']) or 'unknown'}"
+
+
+def render_cases(cases: list[dict[str, Any]], flakes: Iterable[dict[str, Any]] = ()) -> str:
+    """Lay out cases with their state and reason, the first twenty of them, and how steady they have been."""
+    steady = {row["case"]: flake_text(row) for row in flakes if row["changes"]}
     rows = [{**row, "reason": shortened_line(row.get("reason"))} for row in cases[:MAX_LISTED]]
     more = f"\n... and {len(cases) - MAX_LISTED} more" if len(cases) > MAX_LISTED else ""
-    return render_table({"case": "case", "state": "state", "score": "score", "reason": "reason"}, rows) + more
+    columns = {"case": "case", "state": "state", "score": "score", "reason": "reason"}
+    if any(row["case"] in steady for row in rows):
+        columns = {**columns, "flake": "flake rate"}
+        rows = [{**row, "flake": steady.get(row["case"])} for row in rows]
+    return render_table(columns, rows) + more
+
+
+def flake_text(row: dict[str, Any]) -> str:
+    """Say how often a case changed its mind, with the n."""
+    rate = "-" if row["rate"] is None else f"{row['rate']:.2f}"
+    return f"{rate} (n {row['n']}{', flaky' if row['flaky'] else ''})"
 
 
 def shortened_line(text: Any) -> str | None:
@@ -12327,20 +13649,20 @@ def counts_text(counts: dict[str, int]) -> str:
 
 def render_result(result: RunResult) -> str:
     """Lay out what came of a run: the verdict first, then what changed, then why."""
-    score = "no score" if result.score is None else f"score {result.score:.3f}"
+    score = score_text({"score": result.score, "coverage": result.coverage})
     facts = [f"run {result.run_id}", version_text(result.prompt, result.prompt_version), score]
     head = f"{coloured('PASS' if result.passed else 'FAIL')}  {result.suite}  {', '.join(filter(None, facts))}"
     lines = [f"{head}, {counts_text(result.counts)}", *(f"  because {reason}" for reason in result.reasons)]
     for row in (result.pass_k or [])[-1:]:
         lines.append(f"  all {row['k']} repeats of a case pass in {row['all']:.1%}, one of them in {row['any']:.1%}")
-    if result.comparison is not None:
-        return "\n".join([*lines, render_comparison(result.comparison)])
     lines += [f"  {note}" for note in result.notes]
-    if result.notes and result.prompt_version:
+    if result.comparison is not None:
+        return "\n".join([*lines, render_comparison(result.comparison, result.flakes)])
+    if result.compare and result.complete and result.partial is None and result.prompt_version:
         command = f"promptry prompt promote {result.prompt} {result.prompt_version} {result.compare}"
         lines.append(f"  {command}  makes this run the baseline of the next")
     bad = [row for row in result.cases if row["state"] in {"fail", "error"}]
-    return "\n".join([*lines, "", render_cases(bad)] if bad else lines)
+    return "\n".join([*lines, "", render_cases(bad, result.flakes)] if bad else lines)
 
 
 def version_text(prompt: str | None, version: int | None) -> str:
@@ -12348,7 +13670,7 @@ def version_text(prompt: str | None, version: int | None) -> str:
     return (prompt or "") if version is None else f"{prompt}@{version}"
 
 
-def render_comparison(found: dict[str, Any]) -> str:
+def render_comparison(found: dict[str, Any], flakes: Iterable[dict[str, Any]] = ()) -> str:
     """Lay out a comparison: verdict, flips, the tests by assertion type, and the probable cause."""
     run, baseline = found["run"], found["baseline"]
     against = f"run {baseline['id']} of {baseline['date'][:16]} ({age_text(baseline['age_s'])} old)"
@@ -12357,7 +13679,12 @@ def render_comparison(found: dict[str, Any]) -> str:
         f"{coloured(found['verdict'])}: run {run['id']} against {against}",
         f"  change {signed(found['delta'])}, {interval}, p {p_text(found['p'])}, {found['n']} pairs",
     ]
-    lines += [*_flip_lines(found), "", render_table(DELTA_COLUMNS, [delta_row(row) for row in found["deltas"]])]
+    lines += [
+        *_flip_lines(found),
+        *_flake_lines(found, flakes),
+        "",
+        render_table(DELTA_COLUMNS, [delta_row(row) for row in found["deltas"]]),
+    ]
     lines += [f"known failures, in both runs: {len(found['known'])}"] if found["known"] else []
     for name, words in (("new", "without a baseline"), ("missing", "missing now"), ("errors", "in error")):
         names = found["unpaired"][name]
@@ -12385,6 +13712,13 @@ def _flip_lines(found: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _flake_lines(found: dict[str, Any], flakes: Iterable[dict[str, Any]]) -> list[str]:
+    """Return how steady the cases that changed sides have been on this version, those that changed at all."""
+    names = {flip["case"] for flip in found["flips"]}
+    rows = [f"{row['case']} {flake_text(row)}" for row in flakes if row["case"] in names and row["changes"]]
+    return [f"  flake rate before: {', '.join(rows[:10])}"] if rows else []
+
+
 def cause_lines(cause: dict[str, Any] | None) -> list[str]:
     """Return what changed between two runs as lines, with the diff of the prompt."""
     rows = [(name, (cause or {}).get(name)) for name in ("prompt", "model", "dataset", "commit", "embedder")]
@@ -12393,31 +13727,6 @@ def cause_lines(cause: dict[str, Any] | None) -> list[str]:
         return ["probable cause: nothing we record changed"]
     diff = "\n".join(f"  {line}" for line in (cause["prompt_diff"] or "").split("\n"))
     return ["probable cause:", *changes, *([paint_diff(diff)] if cause["prompt_diff"] else [])]
-
-
-def signed(value: float | None) -> str:
-    """Return a change with its sign, or a dash where it is unknown."""
-    return "-" if value is None else f"{value:+.3f}"
-
-
-def interval_text(interval: Any) -> str:
-    """Return an interval as text, or a dash where there is none."""
-    return "-" if interval is None else f"{interval[0]:+.3f} to {interval[1]:+.3f}"
-
-
-def p_text(p: float | None) -> str:
-    """Return a p-value as text, never as 0."""
-    return "-" if p is None else f"{p:.3f}" if p >= 0.001 else "< 0.001"
-
-
-def age_text(age: float | None) -> str:
-    """Return an age in seconds as words."""
-    if age is None:
-        return "unknown age,"
-    for unit, seconds in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if age >= 2 * seconds:
-            return f"{age / seconds:.0f} {unit}"
-    return f"{age:.0f} seconds"
 
 
 def render_calls(found: dict[str, Any]) -> str:
@@ -12575,7 +13884,7 @@ def render_dataset(found: dict[str, Any]) -> str:
 # ======================================================================================
 # === FINDINGS: what the history of a suite says, as sentences
 # ======================================================================================
-# Uses: TRENDS, REPORTS.
+# Uses: TRENDS, FIGURES, REPORTS.
 # Public: nothing.
 
 
@@ -12705,7 +14014,7 @@ def render_bisection(found: dict[str, Any]) -> str:
 # ======================================================================================
 # === FORMATS: judged runs for other readers: JUnit XML for CI, Markdown for a pull request
 # ======================================================================================
-# Uses: RUNS, COMPARISON, REPORTS.
+# Uses: RUNS, COMPARISON, FIGURES, REPORTS.
 # Public: nothing.
 #
 # What users wrote stays text in each of them. What XML cannot hold, and what turns the direction of writing, is spelled
@@ -12786,6 +14095,7 @@ def numbers_of(report: Report) -> dict[str, str]:
     interval = f" ({interval_text(found['interval'])})" if found.get("interval") else ""
     return {
         "score": "-" if result.score is None else f"{result.score:.3f}",
+        "coverage": share_text(result.coverage) or "-",
         "change (95 % interval)": f"{signed(found.get('delta'))}{interval}",
         "p": p_text(found.get("p")),
         "n": f"{result.counts['cases']}",
@@ -12811,8 +14121,11 @@ def groups_of(report: Report) -> dict[str, list[str]]:
     for row in report.run["cases"]:
         named[row["state"]][row["case"]] = None
     spoken_of = {*flipped["broken"], *flipped["flaky"], *known}
-    others = [name for name in named["fail"] if name not in spoken_of]
-    groups = {**flipped, "failing": others, "in error": list(named["error"]), "known failures": known}
+    flaky = {f"{row['case']}: {row['state']}": None for row in report.result.known_flaky}
+    spoken_of |= {row["case"] for row in report.result.known_flaky}
+    others, errors = ([name for name in named[state] if name not in spoken_of] for state in ("fail", "error"))
+    groups = {**flipped, "failing": others, "in error": errors, "known failures": known}
+    groups |= {"known flaky, they decide nothing": list(flaky)}
     groups |= {"skipped": list(named["skipped"]), "missing now": unpaired.get("missing", [])}
     groups |= {"without a baseline": unpaired.get("new", [])}
     return {title: names for title, names in groups.items() if names}
@@ -12885,7 +14198,7 @@ def _testcase_of(row: dict[str, Any], repeats: bool, excuse: str) -> _Testcase:
     seconds = math.fsum(check["latency_ms"] or 0.0 for check in row["checks"]) / 1000
     if row["state"] == "pass":
         return _Testcase(name, seconds)
-    excuse = excuse if row["state"] == "fail" else ""
+    excuse = excuse if row["state"] == "fail" or excuse.startswith("known flaky") else ""
     tag = "skipped" if excuse or row["state"] == "skipped" else "error" if row["state"] == "error" else "failure"
     bad = [check for check in row["checks"] if not check["passed"]]
     message = ": ".join(filter(None, [excuse, shortened_line(row["reason"])]))
@@ -12897,6 +14210,7 @@ def _excuses(report: Report) -> dict[str, str]:
     """Say of each failing case that the gate forgives why it does."""
     lenient = [row["case"] for row in report.run["cases"]] if report.result.passed else []
     found = dict.fromkeys(lenient, "the gate lets it pass")
+    found |= {row["case"]: "known flaky, it decides nothing" for row in report.result.known_flaky}
     found |= dict.fromkeys(_flipped(report)["flaky"], "flaky, it also passes")
     known = (report.result.comparison or {}).get("known", [])
     return found | dict.fromkeys(known, "known failure, it fails in the baseline too")
@@ -12938,7 +14252,7 @@ def _properties(report: Report) -> dict[str, str]:
     result, found = report.result, report.result.comparison or {}
     against = f"run {report.baseline['id']}" if report.baseline is not None else "none"
     facts: dict[str, Any] = {"run": result.run_id, "passed": str(result.passed).lower(), "verdict": result.verdict}
-    facts |= {"score": result.score, "cases": result.counts["cases"], "baseline": against}
+    facts |= {"score": result.score, "coverage": result.coverage, "cases": result.counts["cases"], "baseline": against}
     facts |= {key: found.get(key) for key in ("delta", "interval", "p", "n")}
     facts |= {"cost_usd": result.cost_usd, "model": result.model}
     facts |= {"prompt": version_text(result.prompt, result.prompt_version) or None}
@@ -13797,7 +15111,8 @@ def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool
 # ======================================================================================
 # === LAUNCH: suites run and judged from the command line, and what they could see
 # ======================================================================================
-# Uses: SETTINGS, SPOOLS, RUNS, RUNNER, COMPARISON, PLAN, DRIFT, INTERPRETERS, REPORTS, FINDINGS, FORMATS, CLI.
+# Uses: ERRORS, SETTINGS, SPOOLS, RUNS, RERUNS, JOBS, COMPARISON, PLAN, DRIFT, INTERPRETERS, REPORTS, FINDINGS, FORMATS,
+#   CLI.
 # Public: nothing.
 
 
@@ -13811,6 +15126,14 @@ def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool
 @cli_option("--repeats", type=click.IntRange(1, 1000), help="Run every case so often.")
 @cli_option("--min-score", type=click.FloatRange(0, 1), help="Pass if the score is at least this.")
 @cli_option("--max-usd", type=float, metavar="USD", help="End the run once its calls have cost this; exits 3.")
+@cli_option("--concurrency", type=int, metavar="N", help="Run so many cases at a time.")
+@cli_option("--timeout", "timeout_s", type=float, metavar="S", help="End a case that takes longer: it is in error.")
+@cli_option("-k", "select", metavar="EXPRESSION", help="Only cases whose id has this: words, and, or, not, brackets.")
+@cli_option(
+    "--tag", "tags", multiple=True, metavar="TAG", help="Only suites and items with this tag, or another --tag."
+)
+@cli_option("--rerun", type=click.Choice(RERUNS), help="Run these cases of the newest run again; take over the rest.")
+@cli_option("--of", type=int, metavar="RUN", help="The run of which --rerun runs cases again.")
 @cli_option("--plan", is_flag=True, help="Run nothing: say what drop the suites can see, and what another takes.")
 @cli_option("--drop", type=float, metavar="SHARE", help="The drop that --plan is asked for; the margin without it.")
 @cli_option("--require-baseline", is_flag=True, help="Exit 3 where --compare finds no baseline.")
@@ -13835,7 +15158,10 @@ def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, *
     _offer_spools()
     form = form_of(options["form"], options["as_json"])
     check_output(options["output"])
-    chosen = {key: options[key] for key in Job._fields if key not in {"module", "suites"}}
+    chosen = {key: options[key] for key in Job._fields if key not in {"module", "suites", "progress"}}
+    chosen |= {"progress": form != "json" or sys.stdout.isatty()}
+    if options["of"] is not None and options["rerun"] is None:
+        raise WrongUse("--of names a run to run again, and --rerun is not there.", "Add --rerun failed, errors or all.")
     results = run_job(Job(options["module"] or settings().module, suites, **chosen), python)
     asked = options["require_baseline"], options["require_power"]
     codes = [exit_code_of(result, *asked) for result in results]
@@ -14162,7 +15488,7 @@ def _render_retention(found: dict[str, Any]) -> str:
 # ======================================================================================
 # === WATCH: suites run again whenever a file or a prompt is saved
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, PROMPTS, RUNNER, INTERPRETERS, REPORTS, CLI.
+# Uses: ERRORS, SETTINGS, PROMPTS, JOBS, INTERPRETERS, REPORTS, CLI.
 # Public: nothing.
 #
 # Files are looked at, not subscribed to: that works on every disk, also one that is shared. What a run itself writes
@@ -14186,7 +15512,7 @@ def cli_watch(suites: tuple[str, ...], module: str | None, compare: str | None, 
 
     A suite that cannot run says why and is tried again at the next change.
     """
-    job = Job(module or settings().module, suites, compare=compare)
+    job = Job(module or settings().module, suites, compare=compare, progress=True)
     goes_on = True
     with contextlib.suppress(KeyboardInterrupt):
         while goes_on:
@@ -14363,7 +15689,7 @@ def _tell_next(folder: str) -> None:
 # ======================================================================================
 # === MAIN: the command line's way in
 # ======================================================================================
-# Uses: CLI.
+# Uses: WORKERS, CLI.
 # Public: main.
 
 
@@ -14373,7 +15699,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(run_command(sys.argv[1:]))
+    end_process(run_command(sys.argv[1:]))
 
 
 def _open_streams() -> None:

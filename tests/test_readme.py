@@ -102,7 +102,7 @@ def test_the_views_answer_as_it_is_written(store: Path) -> None:
 
 def test_the_suite_runs_as_it_is_written(store: Path) -> None:
     world: dict[str, Any] = {"answer": lambda question: '{"status": "a refund is on its way"}'}
-    exec(compile(piece_with("@suite"), "README.md", "exec"), world)
+    exec(compile(piece_with("def check_support"), "README.md", "exec"), world)
     result = promptry.run_suite("support")
     assert result.passed and result.counts["cases"] == 2
 
@@ -124,6 +124,20 @@ def test_meaning_and_form_are_compared_as_it_is_written() -> None:
     with promptry.collect() as checks:
         exec(compile(piece, "README.md", "exec"), {})
     assert [check.score for check in checks] == pytest.approx(said, abs=2e-5)
+
+
+def test_many_cases_run_at_once_as_it_is_written(store: Path) -> None:
+    async def ask(question: str) -> str:
+        return f"about {question}"
+
+    for version in range(3):
+        items = [{"question": f"q{number}", "expected": f"q{number}"} for number in range(9)]
+        promptry.save_dataset("questions", [*items, {"question": f"last {version}", "expected": "last"}])
+    exec(compile(piece_with("def check_question"), "README.md", "exec"), {"ask": ask})
+    result = promptry.run_suite("questions")
+    gate = promptry.get_run(result.run_id)["manifest"]["gate"]
+    assert result.passed and result.counts["cases"] == 10
+    assert (gate["concurrency"], gate["timeout_s"]) == (8, 60)
 
 
 def test_the_pipeline_runs_as_it_is_written(store: Path) -> None:

@@ -108,6 +108,9 @@ def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
         "evals",
         None,
         *(None, None, None),
+        1,
+        None,
+        (),
         False,
         1.0,
         1.0,
@@ -132,13 +135,15 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     (tmp_path / "promptry.toml").write_text(
         '[store]\npath = "a.db"\nwait_ms = 0\nsynchronous = "full"\n[run]\nmodule = "checks"\npython = "py"\n'
         'embedder = "e"\nembedder_url = "http://h/v1"\nembedder_key_env = "KEY"\n'
+        'concurrency = 8\ntimeout_s = 2.5\nflaky = ["qa/a", "qa/b"]\n'
         "[capture]\ntext = true\nsample_rate = 0\ncontext_sample_rate = 0.5\nmax_chars = 0\nmask = false\n"
         '[budget]\nenforce = true\nlease_s = 5\nif_unreadable = "REFUSE"\n'
         '[judge]\nprovider = "openai"\nmodel = "m"\nbase_url = "http://h"\napi_key_env = "K"\ntemperature = 0\n'
         "max_tokens = 9\nmax_chars = 0\ntimeout_s = 5\n"
         '[pricing."my/model"]\ninput = 3\noutput = 1.5\n'
     )
-    first = (tmp_path / "promptry.toml", "a.db", 0, "FULL", "checks", "py", "e", "http://h/v1", "KEY")
+    embedder = ("e", "http://h/v1", "KEY")
+    first = (tmp_path / "promptry.toml", "a.db", 0, "FULL", "checks", "py", *embedder, 8, 2.5, ("qa/a", "qa/b"))
     pricing = (("my/model", {"input": 3, "output": 1.5}),)
     judge = ("openai", "m", "http://h", "K", 0, 9, 0, 5)
     assert promptry.settings() == promptry.Settings(*first, True, 0, 0.5, 0, False, True, 5, "refuse", *judge, pricing)

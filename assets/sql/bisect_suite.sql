@@ -24,7 +24,8 @@ WITH judged AS NOT MATERIALIZED (
                                     json_extract(metadata, '$.gate.min_pass_rate')) IS NOT NULL) THEN NULL
               ELSE 0 END AS good
   FROM eval_runs
-  WHERE suite_name = :suite_name AND coalesce(json_extract(metadata, '$.complete'), 1)),
+  WHERE suite_name = :suite_name AND coalesce(json_extract(metadata, '$.complete'), 1)
+    AND json_extract(metadata, '$.partial') IS NULL),
 newest_good AS (SELECT id FROM judged WHERE good = 1 ORDER BY id DESC LIMIT 1),
 bad AS (
   SELECT id FROM judged
@@ -60,6 +61,7 @@ WITH judged AS NOT MATERIALIZED (
                                     json_extract(metadata, '$.gate.min_pass_rate')) IS NOT NULL) THEN NULL
               ELSE 0 END AS good
   FROM eval_runs
-  WHERE suite_name = :suite_name AND coalesce(json_extract(metadata, '$.complete'), 1))
+  WHERE suite_name = :suite_name AND coalesce(json_extract(metadata, '$.complete'), 1)
+    AND json_extract(metadata, '$.partial') IS NULL)
 SELECT count(good) AS n, count(CASE WHEN id > (SELECT max(id) FROM judged WHERE good IS NOT NULL) THEN 1 END) AS silent
 FROM judged;

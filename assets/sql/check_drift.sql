@@ -7,6 +7,7 @@ WITH scored AS (
   WHERE suite_name = :suite_name
     AND overall_score IS NOT NULL
     AND coalesce(json_extract(metadata, '$.complete'), 1)
+    AND json_extract(metadata, '$.partial') IS NULL
   ORDER BY id DESC
   LIMIT coalesce(:window, 30)),
 newest AS (SELECT embedder FROM scored ORDER BY id DESC LIMIT 1)

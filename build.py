@@ -97,7 +97,7 @@ SMOKE = {
     "retention": ["retention", "--calls-days", "1", "--apply"],
     "sql": ["sql", "list_runs"],
     "doctor": ["doctor", "--json"],
-    "init": ["init", "fresh"],
+    "init": ["init", "--yaml", "fresh"],
     "watch": ["watch", "--help"],  # it ends with Ctrl-C only
 }
 
@@ -382,7 +382,7 @@ def frozen_options(folder: Path) -> list[str]:
     """Return PyInstaller's options: one file, the whole standard library, and the sources for a team's Python."""
     options = ["--onefile", "--noconfirm", "--log-level=WARN", "--name=promptry", f"--distpath={DIST}"]
     options += [f"--workpath={folder / 'work'}", f"--specpath={folder}", f"--paths={folder / 'vendor'}"]
-    options += [f"--add-data={folder / 'vendor'}{os.pathsep}vendor", "--hidden-import=regex"]
+    options += [f"--add-data={folder / 'vendor'}{os.pathsep}vendor", "--hidden-import=regex", "--hidden-import=yaml"]
     for name in sorted(sys.stdlib_module_names - NOT_FROZEN):
         spec = None if name.startswith("_") else importlib.util.find_spec(name)
         if spec is not None:

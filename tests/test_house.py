@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 MAX_FUNCTION_LINES = 60
 MAX_SECTION_LINES = 450
-MAX_FILE_LINES = 15_000
+MAX_FILE_LINES = 17_000
 
 PROMISED_MODULES = sys.stdlib_module_names | {"peewee", "click"}
 STAMPED_DATA = {"_EMBEDDED"}  # build.py writes it at the foot: the one name that may be used from above
@@ -69,7 +69,7 @@ BROAD_EXCEPTS = {
     "open_response": "a provider's response is not our code",
     "ask_function": "a user's function is not our code; what it raises becomes a ProviderError",
     "find_function": "a user's module is not our code; becomes a ConfigError",
-    "load_suites": "a suite's module is not our code; becomes a ConfigError",
+    "_import_from": "a suite's module is not our code; becomes a ConfigError",
 }
 
 
@@ -1075,7 +1075,7 @@ BROKEN = [
     ("function length", "61 lines", PACKED, PACKED + LONG_FUNCTION),
     ("function length", "61 lines with the function inside", PACKED, PACKED + NESTED_LONG_FUNCTION),
     ("section length", "451 lines", PACKED, PACKED + "# more\n" * 440),
-    ("file length", "15,001 lines", "import time\n", "import time\n" + "\n" * 15_000),
+    ("file length", "17,001 lines", "import time\n", "import time\n" + "\n" * 17_000),
     ("one meaning", "a function of the same name", IN_PROMPTS, IN_PROMPTS + "STATES = ()\n"),
     ("one meaning", "a name in another section", IN_CLI, "\nSTATES = ()\n" + IN_CLI),
     ("one meaning", "beside a word for the checker", IN_ERRORS, TOLD_TWICE + IN_ERRORS),

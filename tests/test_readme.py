@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,18 @@ def test_the_judge_judges_as_it_is_written(store: Path) -> None:
     with promptry.collect() as checks:
         exec(compile(piece_with("assert_llm(text"), "README.md", "exec"), world)
     assert [(check.assertion_type, check.score) for check in checks] == [("llm", 1.0), ("grounded", 1.0)]
+
+
+def test_the_suite_in_yaml_runs_as_it_is_written(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    (text,) = [text for language, text in BLOCKS if language == "yaml"]
+    (tmp_path / "evals.yaml").write_text(text)
+    with serve_fake() as server:
+        monkeypatch.setenv("OPENAI_API_KEY", "key")
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
+        result = promptry.run_suite("support", module="evals.yaml")
+        assert {path for path, _ in server.requests} == {"/v1/chat/completions"} and len(server.requests) == 6
+    assert result.counts["fail"] == 6 and result.prompt_version == 1
 
 
 def test_the_pipeline_runs_as_it_is_written(store: Path) -> None:

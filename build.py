@@ -98,12 +98,14 @@ SMOKE = {
     "sql": ["sql", "list_runs"],
     "doctor": ["doctor", "--json"],
     "init": ["init", "--yaml", "fresh"],
+    "import promptfoo": ["import", "promptfoo", "promptfooconfig.yaml", "--output", "evals.yaml"],
     "watch": ["watch", "--help"],  # it ends with Ctrl-C only
 }
 
 
 # The files that a line of the smoke run reads.
 SMOKE_FILES = {
+    "import promptfoo": ("promptfooconfig.yaml", "prompts: [a]\nproviders: [echo]\ntests: [assert: [contains-json]]\n"),
     "prices import": ("prices.json", '{"m": {"litellm_provider": "openai", "input_cost_per_token": 1e-6}}'),
 }
 

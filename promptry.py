@@ -9,7 +9,8 @@ Floors, from the ground up; each section uses only sections above it:
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
     EVALS    STATISTICS · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · PROVIDERS · JUDGE · EMBEDDINGS · SEMANTICS ·
-             SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · SUITES · DOCUMENTS · EXCHANGES · FILES · SPOOLS · RUNS · RUNNER · COMPARISON · PLAN · DRIFT · BISECT · INTERPRETERS
+             SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · SUITES · DOCUMENTS · EXCHANGES · FILES · TRANSLATIONS ·
+             FOREIGN · PROMPTFOO · SPOOLS · RUNS · RUNNER · COMPARISON · PLAN · DRIFT · BISECT · INTERPRETERS
     FACES    REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS · WATCH · DEMO
     ROOF     MAIN
     CELLAR   EMBEDDED
@@ -11144,6 +11145,862 @@ def _check_open(reading: Reading, told: Told, got: dict[str, Node], places: dict
 
 
 # ======================================================================================
+# === TRANSLATIONS: promptfoo's templates and assertions in our words, or the reason why there are none
+# ======================================================================================
+# Uses: ERRORS, ASSETS, PROMPTS, HELPERS, ASSERTIONS, EXCHANGES.
+# Public: nothing.
+#
+# Nothing of another tool's file is evaluated: neither JavaScript nor Python nor a template. What has no equal here is
+# refused with the reason, as an assertion that means something else is worse than none.
+
+_TEMPLATE = (
+    r"\{%-?\s*raw\s*-?%\}(?P<raw>.*?)\{%-?\s*endraw\s*-?%\}|\{#.*?#\}|\{\{-?\s*(?P<inner>.*?)\s*-?\}\}|\{%.*?%\}"
+)
+_NAME_ALONE = r"([^\W\d]\w*)(?:\s*\|\s*(?:safe|string))*"
+_EVALUATED = {"javascript", "python", "ruby", "webhook"}
+
+
+@functools.cache
+def promptfoo_facts() -> dict[str, Any]:
+    """Return what is known of promptfoo's words, from assets/promptfoo.json.
+
+    Shape: no_equal {type: the reason}, judged {type: the criteria}, compatible {provider: [address, variable of the
+    key]}, config_keys, test_keys and parameters [name].
+    """
+    facts: dict[str, Any] = json.loads(asset("promptfoo.json"))
+    return facts
+
+
+class Asked(NamedTuple):
+    """An assertion of promptfoo: its type without not-, its value, limit, and the variables if they are known."""
+
+    kind: str
+    is_negated: bool
+    value: Any
+    threshold: float | None
+    variables: dict[str, Any] | None
+
+
+def as_template(text: str) -> str:
+    """Return a text of promptfoo's with $placeholders for {{ variables }}; raises WrongUse for what is more than those.
+
+    >>> as_template("Dear {{ name }}, that is ${{cost}}.")
+    'Dear $name, that is $$$cost.'
+    """
+    pieces, begin = [], 0
+    for found in re.finditer(_TEMPLATE, text, re.DOTALL):
+        pieces.append(_undollared(text[begin : found.start()], text[found.start() :]))
+        begin = found.end()
+        if found["raw"] is not None:
+            pieces.append(_undollared(found["raw"], ""))
+        elif found["inner"] is not None:
+            pieces.append(_placeholder_of(found["inner"], text[begin : begin + 1]))
+        elif not found[0].startswith("{#"):
+            raise WrongUse(f"it holds {brief(found[0])}, and templates with logic are not evaluated")
+    return "".join([*pieces, _undollared(text[begin:], "")])
+
+
+def with_templates(value: Any) -> Any:
+    """Return a value with our placeholders in all its texts; raises WrongUse."""
+    if isinstance(value, list):
+        return [with_templates(one) for one in value]
+    if isinstance(value, dict):
+        return {key: with_templates(one) for key, one in value.items()}
+    return as_template(value) if isinstance(value, str) else value
+
+
+def _undollared(text: str, after: str) -> str:
+    """Return a text in which no dollar sign begins a placeholder."""
+    doubled = re.sub(r"\$(?=[$\w{])(?!\d)", "$$", text)
+    ends_open = text.endswith("$") and after.startswith("{{")
+    return f"{doubled}$" if ends_open else doubled
+
+
+def _placeholder_of(inner: str, after: str) -> str:
+    name = re.fullmatch(_NAME_ALONE, inner)
+    if name is None:
+        raise WrongUse(f"it holds {{{{ {inner} }}}}, and only names of variables are taken over")
+    bare = name[1].isascii() and not re.match(r"\w", after)
+    return f"${name[1]}" if bare else f"${{{name[1]}}}"
+
+
+def as_filled(value: Any, variables: dict[str, Any]) -> Any:
+    """Return a value with what it takes from variables filled in; unknown variables are empty, as promptfoo has it."""
+    if isinstance(value, list):
+        return [as_filled(one, variables) for one in value]
+    if not isinstance(value, str) or "{" not in value:
+        return value
+    known = Counter(dict.fromkeys(placeholders(as_template(value)), ""))
+    return fill_placeholders(as_template(value), {**known, **{key: as_text(one) for key, one in variables.items()}})
+
+
+def as_text(value: Any) -> str:
+    """Return a value as promptfoo writes it into a text."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+_PATTERNED = {"contains-any", "icontains-any", "starts-with"}
+_PATTERNED |= {"not-equals", "not-contains-all", "not-icontains-all", "not-starts-with"}
+
+
+def assertion_types() -> set[str]:
+    """Return the types that promptfoo has, without not-."""
+    return {*_MADE, *_EVALUATED, *promptfoo_facts()["no_equal"]}
+
+
+def waits_for_variables(asked: Asked) -> bool:
+    """Tell whether an assertion becomes a pattern that depends on variables which are not known yet."""
+    name = f"not-{asked.kind}" if asked.is_negated else asked.kind
+    return asked.variables is None and name in _PATTERNED and "{{" in json.dumps(asked.value)
+
+
+def as_steps(asked: Asked) -> list[Any]:
+    """Return what an assertion is here, as a file has it; raises WrongUse with the reason if there is no equal."""
+    if asked.kind in _EVALUATED:
+        raise WrongUse(f"{asked.kind} is code, which is not evaluated; write it as an assertion of a Python suite")
+    reason = promptfoo_facts()["no_equal"].get(asked.kind)
+    if reason is not None:
+        raise WrongUse(reason)
+    make = _NEGATED.get(asked.kind) if asked.is_negated else _MADE.get(asked.kind)
+    if make is None:
+        name = f"not-{asked.kind}" if asked.is_negated else asked.kind
+        raise WrongUse(f"{name} has no equal here", nearest(asked.kind, _MADE) if asked.kind not in _MADE else "")
+    step = make(asked)
+    (name,) = step if isinstance(step, dict) else (step,)
+    if name not in known_assertions():
+        raise WrongUse(f"this version has no assertion {name}")
+    return [step]
+
+
+def _one_text(asked: Asked) -> str:
+    if isinstance(asked.value, (dict, list)) or asked.value is None:
+        raise WrongUse(f"its value is {brief(asked.value)}, no text")
+    return as_text(asked.value)
+
+
+def _several(asked: Asked) -> list[str]:
+    if isinstance(asked.value, str):
+        return [part.strip() for part in asked.value.split(",")]
+    if not isinstance(asked.value, list) or not asked.value:
+        raise WrongUse(f"its value is {brief(asked.value)}, no list of texts")
+    return [as_text(one) for one in asked.value]
+
+
+def _keywords(*, case_sensitive: bool, name: str = "contains", several: bool = True) -> Callable[[Asked], Any]:
+    """Return what makes an assertion of keywords."""
+
+    def make(asked: Asked) -> Any:
+        words = [as_template(one) for one in _several(asked)] if several else as_template(_one_text(asked))
+        return {name: {"keywords": words, "case_sensitive": True} if case_sensitive else words}
+
+    return make
+
+
+def _as_pattern(asked: Asked, text: str) -> str:
+    """Return a text as a pattern that matches it alone; what it takes from variables must be known."""
+    whole: str = as_filled(text, asked.variables or {})
+    return re.escape(whole.strip()).replace(r"\$", "[$]")
+
+
+def _alternatives(asked: Asked) -> str:
+    return "|".join(_as_pattern(asked, one) for one in _several(asked))
+
+
+def _all_ahead(asked: Asked) -> str:
+    return "".join(f"(?=.*{_as_pattern(asked, one)})" for one in _several(asked))
+
+
+def _regex(asked: Asked) -> str:
+    """Return a pattern of JavaScript, whose dot is no line break; raises WrongUse for one that cannot be read here."""
+    pattern = as_template(_one_text(asked))
+    with_scope = f"(?-s:{pattern})" if "." in pattern else pattern
+    try:
+        match_pattern(fill_placeholders(with_scope, {}), "", False)
+    except WrongUse as error:
+        raise WrongUse(f"its pattern is another's: {error.message}") from None
+    return with_scope
+
+
+def _found(pattern: str) -> Any:
+    return {"matches": {"pattern": pattern, "fullmatch": False}}
+
+
+def _words_between(asked: Asked) -> Any:
+    limits = asked.value if isinstance(asked.value, dict) else {"min": asked.value, "max": asked.value}
+    low, high = limits.get("min") or 0, limits.get("max")
+    if not all(isinstance(one, (int, float)) for one in (low, 0 if high is None else high)):
+        raise WrongUse(f"its value is {brief(asked.value)}, no number of words")
+    more = f"{{{max(int(low) - 1, 0)},{'' if high is None else max(int(high) - 1, 0)}}}"
+    some = rf"\S+(?:\s+\S+){more}"
+    return {"matches": f"(?:{some})?" if int(low) == 0 else some}
+
+
+def _schema_or(name: str) -> Callable[[Asked], Any]:
+    def make(asked: Asked) -> Any:
+        if asked.value in (None, ""):
+            return name
+        schema = json.loads(asked.value) if isinstance(asked.value, str) else asked.value
+        if "{{" in json.dumps(schema):
+            raise WrongUse("its schema depends on variables")
+        return {"schema": schema}
+
+    return make
+
+
+def _by_judge(asked: Asked) -> Any:
+    demands = asked.value if isinstance(asked.value, list) else [_one_text(asked)]
+    told = promptfoo_facts()["judged"][asked.kind].format(" ".join(as_template(as_text(one)) for one in demands))
+    return {"llm": told if asked.threshold is None else {"criteria": told, "threshold": asked.threshold}}
+
+
+def _grounded(asked: Asked) -> Any:
+    source = "$context" if asked.value in (None, "") else as_template(_one_text(asked))
+    return {"grounded": source if asked.threshold is None else {"source": source, "threshold": asked.threshold}}
+
+
+def _near(asked: Asked) -> Any:
+    limit = 5 if asked.threshold is None else asked.threshold
+    return {"levenshtein": {"expected": as_template(_one_text(asked)), "max_distance": int(limit)}}
+
+
+def _similar(asked: Asked) -> Any:
+    limit = 0.75 if asked.threshold is None else asked.threshold
+    return {"semantic": {"expected": as_template(_one_text(asked)), "threshold": limit}}
+
+
+_MADE: dict[str, Callable[[Asked], Any]] = {
+    "equals": lambda asked: {"exact": as_template(_one_text(asked))},
+    "contains": _keywords(case_sensitive=True, several=False),
+    "icontains": _keywords(case_sensitive=False, several=False),
+    "contains-all": _keywords(case_sensitive=True),
+    "icontains-all": _keywords(case_sensitive=False),
+    "contains-any": lambda asked: _found(_alternatives(asked)),
+    "icontains-any": lambda asked: _found(f"(?i:{_alternatives(asked)})"),
+    "starts-with": lambda asked: {"matches": f"{_as_pattern(asked, _one_text(asked))}.*"},
+    "regex": lambda asked: _found(_regex(asked)),
+    "is-json": _schema_or("json_valid"),
+    "contains-json": _schema_or("json_valid"),
+    "levenshtein": _near,
+    "similar": _similar,
+    "word-count": _words_between,
+    "context-faithfulness": _grounded,
+    **dict.fromkeys(("llm-rubric", "g-eval", "factuality", "closedqa", "model-graded-closedqa"), _by_judge),
+}
+_NEGATED: dict[str, Callable[[Asked], Any]] = {
+    "equals": lambda asked: {"matches": rf"(?!{_as_pattern(asked, _one_text(asked))}\Z).*"},
+    "contains": _keywords(case_sensitive=True, name="not_contains", several=False),
+    "icontains": _keywords(case_sensitive=False, name="not_contains", several=False),
+    "contains-any": _keywords(case_sensitive=True, name="not_contains"),
+    "icontains-any": _keywords(case_sensitive=False, name="not_contains"),
+    "contains-all": lambda asked: {"matches": f"(?!{_all_ahead(asked)}).*"},
+    "icontains-all": lambda asked: {"matches": f"(?i)(?!{_all_ahead(asked)}).*"},
+    "starts-with": lambda asked: {"matches": f"(?!{_as_pattern(asked, _one_text(asked))}).*"},
+    "regex": lambda asked: {"matches": f"(?!.*(?:{_regex(asked)})).*"},
+}
+DIFFERENCES = {
+    "is-json": "is-json takes bare JSON only; here it may stand in a code fence or among words",
+}
+
+
+# ======================================================================================
+# === FOREIGN: promptfoo's files are read: its prompts, providers and tests, and where each stands
+# ======================================================================================
+# Uses: ERRORS, DATASETS, ASSERTIONS, DOCUMENTS, EXCHANGES, TRANSLATIONS.
+# Public: nothing.
+#
+# What is code, or comes from elsewhere than this disk, is noted and left out.
+
+
+class Source(NamedTuple):
+    """The file that is read: its folder, the lines of its places, its whole content, and the notes so far."""
+
+    name: str
+    folder: Path
+    lines: dict[str, int]
+    config: dict[str, Any]
+    notes: dict[str, list[str]]
+
+    def note(self, place: str, reason: str) -> None:
+        """Note what is not taken over, or not quite; the same reason at many places is one note."""
+        line = self.lines.get(place)
+        self.notes.setdefault(reason, []).append(f"line {line}, {place}" if line else place)
+
+
+class Test(NamedTuple):
+    """A test of promptfoo, or the defaults of all, and its place."""
+
+    place: str
+    content: dict[str, Any]
+
+
+_TEST_FILES = (".yaml", ".yml", ".json", ".jsonl", ".csv")
+ECHO = "exec: cat"
+
+
+def open_source(file: Path) -> Source:
+    """Read the file that is named: a configuration in YAML or JSON, or a table of tests."""
+    if file.suffix.lower() in {".csv", ".jsonl"}:
+        return Source(str(file), file.parent, {}, {"tests": f"file://{file.name}"}, {})
+    if file.suffix.lower() not in {".yaml", ".yml", ".json"}:
+        raise WrongUse(
+            f"{file} ends in '{file.suffix}'.", "promptfoo's YAML, JSON, CSV and JSONL are read; code is not run."
+        )
+    content, lines = read_foreign(file)
+    content = {"tests": content} if isinstance(content, list) else content
+    if not isinstance(content, dict):
+        raise WrongUse(f"{file} holds no configuration of promptfoo.")
+    return Source(str(file), file.parent, lines, content, {})
+
+
+def read_foreign(file: Path) -> tuple[Any, dict[str, int]]:
+    """Return what a YAML or JSON file holds, and in which line each place of it stands; raises WrongUse."""
+    try:
+        root = read_document(file, str(file))[1]
+    except ConfigError as error:
+        raise WrongUse(error.message, error.hint) from None
+    return value_in(Reading("", {}), root), dict(_lines_of_places(root, ""))
+
+
+def _lines_of_places(node: Node, place: str) -> Iterator[tuple[str, int]]:
+    yield place, node.line
+    pairs = [(f"[{at}]", one) for at, one in enumerate(node.value)] if node.kind == "list" else []
+    if node.kind == "map":
+        pairs = [(f".{key}" if place else key, value) for key, (_, value) in node.value.items()]
+    for name, one in pairs:
+        yield from _lines_of_places(one, f"{place}{name}")
+
+
+def resolved(source: Source, value: Any, depth: int = 0) -> Any:
+    """Return a value with its `$ref: "#/..."` replaced by what that names in the file."""
+    if isinstance(value, dict) and isinstance(value.get("$ref"), str) and depth < 20:
+        found: Any = source.config
+        for part in value["$ref"].removeprefix("#/").split("/"):
+            found = found.get(part) if isinstance(found, dict) else None
+        rest = {key: one for key, one in value.items() if key != "$ref"}
+        return {**resolved(source, found, depth + 1), **rest} if isinstance(found, dict) else rest
+    return value
+
+
+def files_of(source: Source, name: str) -> list[Path]:
+    """Return the files that a file:// names, * and ** included; raises WrongUse where there is none."""
+    path = name.removeprefix("file://")
+    if "*" in path or "?" in path:
+        found = sorted(one for one in source.folder.glob(path) if one.is_file())
+    else:
+        found = [one for one in [source.folder / path] if one.is_file()]
+    if not found:
+        raise WrongUse(f"there is no file {path}")
+    return found
+
+
+def text_of_file(path: Path) -> str:
+    """Return the text of a file; raises WrongUse."""
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise WrongUse(f"{path.name} is larger than {MAX_FILE_BYTES:,} bytes")
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongUse(f"{path.name} cannot be read: {error}") from None
+
+
+def listed(value: Any) -> list[Any]:
+    """Return a list as it is, and another value as the one item of a list; None is an empty one."""
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+ToldProvider = tuple[str, Any, dict[str, Any]]
+
+
+def prompts_told(source: Source) -> list[tuple[str, Any]]:
+    """Return the prompts as (label, text or messages), with our placeholders."""
+    found: list[tuple[str, Any]] = []
+    for at, one in enumerate(listed(source.config.get("prompts"))):
+        place = f"prompts[{at}]" if isinstance(source.config["prompts"], list) else "prompts"
+        label = str(one.get("label") or "") if isinstance(one, dict) else ""
+        given = one.get("raw") or one.get("file") or one.get("id") if isinstance(one, dict) else one
+        try:
+            for text in _prompt_texts(source, given):
+                found.append((label, _our_prompt(text)))
+        except WrongUse as error:
+            source.note(place, f"the prompt is left out: {error}")
+    return found
+
+
+def _prompt_texts(source: Source, given: Any) -> list[str]:
+    """Return the texts of a prompt: itself, or those of its files, which `---` lines part."""
+    if not isinstance(given, str):
+        raise WrongUse(f"it is {brief(given)}")
+    is_file = given.startswith("file://")
+    if not is_file and ("\n" in given or not (source.folder / given).is_file()):
+        return [given]
+    texts = []
+    for path in files_of(source, given):
+        if path.suffix in {".py", ".js", ".ts", ".mjs", ".cjs", ".sh", ".exe", ".csv"}:
+            raise WrongUse(f"{path.name} is code or a table, which is not evaluated")
+        text = text_of_file(path)
+        if path.suffix in {".yaml", ".yml"}:
+            texts.append(json.dumps(read_foreign(path)[0], ensure_ascii=False))
+        else:
+            texts += [part.strip("\n") for part in re.split(r"(?m)^---\s*$", text) if part.strip()]
+    return texts
+
+
+def _our_prompt(text: str) -> Any:
+    chat = chat_in(text)
+    if chat is None:
+        return as_template(text)
+    return [{"role": one["role"], "content": with_templates(one["content"])} for one in chat]
+
+
+def providers_told(source: Source, given: str | None) -> list[ToldProvider]:
+    """Return the providers as (label, provider, parameters); without any, what gives each prompt back."""
+    if given is not None:
+        return [("", given, {})]
+    found, key = [], "providers" if "providers" in source.config else "targets"
+    for at, one in enumerate(listed(source.config.get(key))):
+        place = f"{key}[{at}]" if isinstance(source.config[key], list) else key
+        if isinstance(one, dict) and "id" not in one and len(one) == 1:
+            ((name, facts),) = one.items()
+            one = {**(facts if isinstance(facts, dict) else {}), "id": name}
+        facts = one if isinstance(one, dict) else {"id": one}
+        config: dict[str, Any] = facts["config"] if isinstance(facts.get("config"), dict) else {}
+        try:
+            provider = _our_provider(str(facts["id"]), config)
+        except WrongUse as error:
+            source.note(place, f"the provider is left out: {error}")
+            continue
+        for name in sorted(config.keys() - {*promptfoo_facts()["parameters"], "apiBaseUrl", "apiKeyEnvar"}):
+            source.note(f"{place}.config.{name}", f"the setting {name} is left out: it is no parameter of a call")
+        label = str(facts.get("label") or facts["id"])
+        found.append(
+            (label, provider, {name: one for name, one in config.items() if name in promptfoo_facts()["parameters"]})
+        )
+    if not found:
+        source.note(key, f"there is no provider to take over: {ECHO} gives each prompt back, put yours in its place")
+        return [("", ECHO, {})]
+    return found
+
+
+def _our_provider(id: str, config: dict[str, Any]) -> Any:
+    """Return the provider that an id of promptfoo's names; raises WrongUse where there is none here."""
+    kind, _, model = id.partition(":")
+    if id == "echo":
+        return ECHO
+    if kind in {"openai", "anthropic", "ollama"}:
+        for mode in ("chat", "messages", "responses"):
+            model = model.removeprefix(f"{mode}:")
+        if not model or ":" in model and kind != "ollama" and not model.startswith("ft:"):
+            raise WrongUse(f"{id} asks for more than an answer in text")
+    elif kind == "google":
+        kind = "gemini"
+    elif kind in promptfoo_facts()["compatible"] and model:
+        url, variable = promptfoo_facts()["compatible"][kind]
+        return {
+            "provider": "openai",
+            "model": model,
+            "base_url": url,
+            "api_key_env": config.get("apiKeyEnvar", variable),
+        }
+    else:
+        raise WrongUse(f"{id} is no provider here")
+    if "apiBaseUrl" in config or "apiKeyEnvar" in config:
+        if kind != "openai":
+            raise WrongUse(f"{id} has an address of its own, which only those have that speak as openai does")
+        variable = config.get("apiKeyEnvar", "OPENAI_API_KEY")
+        return {
+            "provider": "openai",
+            "base_url": config.get("apiBaseUrl", "https://api.openai.com/v1"),
+            "model": model,
+            "api_key_env": variable,
+        }
+    return f"{kind}:{model}"
+
+
+def default_test(source: Source) -> Test:
+    """Return what the file says of all tests."""
+    given = source.config.get("defaultTest")
+    if isinstance(given, str) and given.startswith("file://"):
+        with noting(source, "defaultTest", "it is left out"):
+            given = read_foreign(files_of(source, given)[0])[0]
+    return Test("defaultTest", resolved(source, given) if isinstance(given, dict) else {})
+
+
+@contextlib.contextmanager
+def noting(source: Source, place: str, what: str) -> Iterator[None]:
+    """Note what a block refuses, and go on."""
+    try:
+        yield
+    except WrongUse as error:
+        source.note(place, f"{what}: {error}")
+
+
+def tests_told(source: Source) -> list[Test]:
+    """Return the tests, inline and from files, and those of scenarios."""
+    found = _test_list(source, source.config.get("tests"), "tests")
+    for at, one in enumerate(listed(source.config.get("scenarios"))):
+        place = f"scenarios[{at}]"
+        if not isinstance(one, dict):
+            source.note(place, "a scenario from a file is left out")
+            continue
+        configs = _test_list(source, one.get("config"), f"{place}.config")
+        tests = _test_list(source, one.get("tests"), f"{place}.tests") or [Test(place, {})]
+        found += [_joined_test(config, test) for config in configs for test in tests]
+    return found
+
+
+def _joined_test(one: Test, other: Test) -> Test:
+    variables = {**(one.content.get("vars") or {}), **(other.content.get("vars") or {})}
+    steps = [*listed(one.content.get("assert")), *listed(other.content.get("assert"))]
+    return Test(other.place, {**one.content, **other.content, "vars": variables, "assert": steps})
+
+
+def _test_list(source: Source, given: Any, place: str) -> list[Test]:
+    found: list[Test] = []
+    for at, one in enumerate(listed(given)):
+        here = f"{place}[{at}]" if isinstance(given, list) else place
+        if isinstance(one, dict) and isinstance(one.get("path"), str):
+            one = one["path"]
+        if isinstance(one, str):
+            with noting(source, here, "the tests are left out"):
+                for path in files_of(source, one):
+                    found += _tests_in(path)
+        elif isinstance(one, dict):
+            found.append(Test(here, resolved(source, one)))
+        else:
+            source.note(here, f"the test is left out: it is {brief(one)}")
+    return found
+
+
+def _tests_in(path: Path) -> list[Test]:
+    """Return the tests of a file; raises WrongUse for one that is no data."""
+    if path.suffix.lower() not in _TEST_FILES:
+        raise WrongUse(f"{path.name} is code or a table of another kind; {', '.join(_TEST_FILES)} are read")
+    if path.suffix.lower() == ".csv":
+        return [Test(f"{path.name} row {at}", _test_of_row(row)) for at, row in enumerate(load_items(path), 2)]
+    is_json = path.suffix.lower() in {".json", ".jsonl"}
+    items = load_items(path) if is_json else listed(read_foreign(path)[0])
+    if not all(isinstance(one, dict) for one in items):
+        raise WrongUse(f"{path.name} holds what is no test")
+    return [Test(f"{path.name}[{at}]", one) for at, one in enumerate(items)]
+
+
+def _test_of_row(row: dict[str, str]) -> dict[str, Any]:
+    """Return a row of a CSV as a test: its columns are variables, but for those that begin with `__`."""
+    test: dict[str, Any] = {"vars": {}, "assert": [], "options": {}}
+    limits = {
+        key.split(":")[1]: value for key, value in row.items() if re.fullmatch(r"__config:__expected\d*:threshold", key)
+    }
+    for key, value in row.items():
+        if not key.startswith("__"):
+            test["vars"][key] = value
+        elif re.fullmatch(r"__expected\d*", key) and value.strip():
+            test["assert"].append(_assertion_in(value.strip(), limits.get(key) or limits.get(f"{key}1")))
+        elif key in {"__prefix", "__suffix"} and value:
+            test["options"][key[2:]] = value
+        elif key == "__description":
+            test["description"] = value
+        elif key == "__threshold" and value:
+            test["threshold"] = value
+        elif not re.match(r"__(metadata:|config:|metric$|expected)", key) and value:
+            test[key] = value
+    return test
+
+
+def _assertion_in(text: str, limit: str | None = None) -> dict[str, Any]:
+    """Return the assertion that a cell tells: type(threshold):value, or a text that the answer equals."""
+    told = re.fullmatch(r"(not-)?([a-z0-9-]+)(?:\(([0-9.]+)\))?(?:\s*:\s*(.*))?", text, re.DOTALL)
+    kinds = {"grade": "llm-rubric", "fn": "javascript", "eval": "javascript", "file": "javascript"}
+    kind = kinds.get(told[2], told[2]) if told else ""
+    if told is None or kind not in assertion_types():
+        return {"type": "equals", "value": text}
+    return {"type": f"{told[1] or ''}{kind}", "value": told[4], "threshold": told[3] or limit}
+
+
+# ======================================================================================
+# === PROMPTFOO: a configuration or table of tests of promptfoo as suites of ours, with a list of what could not be
+# ======================================================================================
+# Uses: ERRORS, ASSERTIONS, DOCUMENTS, EXCHANGES, TRANSLATIONS, FOREIGN.
+# Public: nothing.
+
+
+class Imported(NamedTuple):
+    """What an import made: the YAML, how many suites, cases and assertions, and notes [{place, reason}]."""
+
+    text: str
+    suites: int
+    cases: int
+    assertions: int
+    notes: list[dict[str, str]]
+
+
+class _Case(NamedTuple):
+    """A test with one value a variable: its variables, its steps, and where it stands."""
+
+    place: str
+    name: str
+    variables: dict[str, str]
+    steps: list[Any]
+
+
+_MOST_CASES = 10_000
+_MOST_SUITES = 100
+
+
+def import_promptfoo(file: Path, provider: str | None = None) -> Imported:
+    """Return promptfoo's configuration, or CSV of tests, as YAML suites; `provider` stands for those of the file.
+
+    Errors: WrongUse for a file that cannot be read, or of which nothing can be taken over.
+    """
+    source = open_source(file)
+    for key in sorted(source.config.keys() - {*promptfoo_facts()["config_keys"]}):
+        source.note(key, f"{key} is left out: suites here have no such setting")
+    prompts, providers = prompts_told(source), providers_told(source, provider)
+    default, tests = default_test(source), tests_told(source)
+    suites = _suites_of(source, prompts, providers, default, tests)
+    notes = [{"place": _shown_places(places), "reason": reason} for reason, places in source.notes.items()]
+    if not suites:
+        told = "".join(f"\n  {note['place']}: {note['reason']}" for note in notes)
+        raise WrongUse(f"Nothing of {file} could be taken over.{told}")
+    cases = [one for suite in suites for one in suite["cases"]]
+    steps = sum(len(one.get("assert", ())) for one in [*suites, *cases])
+    return Imported(_as_file(source, suites, notes), len(suites), len(cases), steps, notes)
+
+
+def _suites_of(
+    source: Source, prompts: list[tuple[str, Any]], providers: list[ToldProvider], default: Test, tests: list[Test]
+) -> list[dict[str, Any]]:
+    """Return a suite for each prompt and provider; the cases that they share are one list, which is written once."""
+    if not prompts and tests and "prompts" not in source.config:
+        source.note("prompts", "there is no prompt to take over: the variables are sent as they are, put yours there")
+        names = dict.fromkeys(name for test in tests for name in test.content.get("vars") or {})
+        prompts = [("", "\n\n".join(f"${{{name}}}" for name in names))]
+    if len(prompts) * len(providers) > _MOST_SUITES:
+        raise WrongUse(f"{len(prompts)} prompts and {len(providers)} providers make more than {_MOST_SUITES} suites.")
+    common, late = _default_steps(source, default)
+    cases = _cases_of(source, default, late, tests, bool(common))
+    if not cases:
+        return []
+    given = source.config.get("evaluateOptions")
+    repeats = given.get("repeat") if isinstance(given, dict) else None
+    shared = {"repeats": repeats} if isinstance(repeats, int) and repeats > 1 else {}
+    known = _fixed_variables(default)
+    written = [_written_case(case, id, known) for case, id in zip(cases, _ids_of(cases), strict=True)]
+    prompts = [(label, _with_ends(source, at, prompt, default, cases)) for at, (label, prompt) in enumerate(prompts)]
+    suites = []
+    for name, prompt, (_, provider, parameters) in _suite_names(source, prompts, providers):
+        suite: dict[str, Any] = {"name": name, "prompt": prompt, "provider": provider, **shared}
+        suite |= {"parameters": parameters} if parameters else {}
+        variables = {**known, **_empty_variables([prompt, common], cases)}
+        suite |= {"variables": variables} if variables else {}
+        suites.append({**suite, **({"assert": common} if common else {}), "cases": written})
+    return suites
+
+
+def _suite_names(
+    source: Source, prompts: list[tuple[str, Any]], providers: list[ToldProvider]
+) -> Iterator[tuple[str, Any, ToldProvider]]:
+    """Return each pair of a prompt and a provider with the name of its suite."""
+    stem = Path(source.name).stem
+    title = _slug(str(source.config.get("description") or ""), stem)
+    seen: Counter[str] = Counter()
+    for at, (label, prompt) in enumerate(prompts, 1):
+        for provider in providers:
+            of_prompt = [_slug(label, f"prompt-{at}")] if len(prompts) > 1 else []
+            of_provider = [provider[0].replace("/", "-")] if len(providers) > 1 else []
+            name = "/".join([title, *of_prompt, *of_provider])
+            seen[name] += 1
+            yield (name if seen[name] == 1 else f"{name}-{seen[name]}"), prompt, provider
+
+
+def _slug(text: str, otherwise: str) -> str:
+    words = re.findall(r"[^\W_]+", text.lower())
+    return "-".join(words)[:60].strip("-") or otherwise
+
+
+def _empty_variables(texts: list[Any], cases: list[_Case]) -> dict[str, str]:
+    """Return the variables that a case lacks: promptfoo writes nothing for them."""
+    used = dict.fromkeys(open_placeholders([*texts, [case.steps for case in cases]]))
+    return {name: "" for name in used if any(name not in case.variables for case in cases)}
+
+
+def _default_steps(source: Source, default: Test) -> tuple[list[Any], list[tuple[str, Any]]]:
+    """Return the steps of every test, and those of promptfoo's that are known only with the variables of each."""
+    common: list[Any] = []
+    late: list[tuple[str, Any]] = []
+    for place, given in _asserted(source, default):
+        if waits_for_variables(_asked_in(given, None)):
+            late.append((place, given))
+        else:
+            common += _steps_of(source, place, given, None)
+    return common, late
+
+
+def _asserted(source: Source, test: Test) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Return the assertions of a test with their places, those of its sets among them."""
+    for at, given in enumerate(listed(test.content.get("assert"))):
+        place = f"{test.place}.assert[{at}]"
+        given = resolved(source, {"type": given} if isinstance(given, str) else given)
+        if not isinstance(given, dict) or not isinstance(given.get("type"), str):
+            source.note(place, f"the assertion is left out: it is {brief(given)}")
+        elif given["type"] != "assert-set":
+            yield place, given
+        elif given.get("threshold") is not None:
+            source.note(place, "the set is left out: it holds if a share of it does, and here each assertion has to")
+        else:
+            yield from _asserted(source, Test(place, given))
+
+
+def _steps_of(source: Source, place: str, given: dict[str, Any], variables: dict[str, Any] | None) -> list[Any]:
+    """Return what an assertion is here, or nothing and a note."""
+    kind = given["type"]
+    try:
+        if given.get("transform"):
+            raise WrongUse("its transform is code, which is not evaluated")
+        if given.get("weight") == 0:
+            raise WrongUse("its weight is 0: it is measured and never fails, and an assertion here does")
+        limit = given.get("threshold")
+        value = given.get("value")
+        if isinstance(value, str) and value.startswith("file://"):
+            value = _value_in_file(source, value)
+        asked = _asked_in({**given, "value": value}, variables)
+        steps = as_steps(asked._replace(threshold=None if limit in (None, "") else float(limit)))
+    except (WrongUse, ValueError) as error:
+        source.note(place, f"{kind} is left out: {error}")
+        return []
+    if kind in DIFFERENCES:
+        source.note(place, DIFFERENCES[kind])
+    if given.get("provider") is not None:
+        source.note(place, "its own provider is left out: the judge or embedder of promptry.toml is asked")
+    return steps
+
+
+def _asked_in(given: dict[str, Any], variables: dict[str, Any] | None) -> Asked:
+    """Return an assertion of promptfoo with its value as it stands, and no limit."""
+    kind = given["type"]
+    return Asked(kind.removeprefix("not-"), kind.startswith("not-"), given.get("value"), None, variables)
+
+
+def _value_in_file(source: Source, name: str) -> Any:
+    path = files_of(source, name)[0]
+    if path.suffix in {".json", ".yaml", ".yml"}:
+        return read_foreign(path)[0]
+    if path.suffix in {".txt", ".md"}:
+        return text_of_file(path)
+    raise WrongUse(f"{path.name} is code or data of another kind, which is not evaluated")
+
+
+def _cases_of(
+    source: Source, default: Test, late: list[tuple[str, Any]], tests: list[Test], has_common: bool
+) -> list[_Case]:
+    """Return a case for each test and combination of its variables' values; raises WrongUse for too many."""
+    found: list[_Case] = []
+    for test in tests:
+        options = {**(default.content.get("options") or {}), **(test.content.get("options") or {})}
+        if any(options.get(key) for key in ("transform", "postprocess", "transformVars")):
+            source.note(test.place, "the test is left out: its transform is code, which is not evaluated")
+            continue
+        for key in sorted(test.content.keys() - {*promptfoo_facts()["test_keys"]}):
+            source.note(f"{test.place}.{key}", f"{key} of a test is left out: there is no such setting here")
+        for key in ("prompts", "providers"):
+            if test.content.get(key):
+                source.note(f"{test.place}.{key}", f"the choice of {key} is left out: the case runs with all")
+        if test.content.get("threshold") not in (None, ""):
+            source.note(
+                f"{test.place}.threshold", "the threshold is left out: here every assertion of a case has to hold"
+            )
+        asserted = [*late, *_asserted(source, test)]
+        for variables in _combinations(source, default, test, bool(options.get("disableVarExpansion"))):
+            steps = [step for place, given in asserted for step in _steps_of(source, place, given, variables)]
+            if not steps and not has_common:
+                source.note(test.place, "the test is left out: no assertion of it is left")
+                break
+            ends = {f"prompt_{key}": as_text(options[key]) for key in ("prefix", "suffix") if options.get(key)}
+            found.append(_Case(test.place, str(test.content.get("description") or ""), {**variables, **ends}, steps))
+            if len(found) > _MOST_CASES:
+                raise WrongUse(f"{source.name} makes more than {_MOST_CASES:,} cases.")
+    return found
+
+
+def _combinations(source: Source, default: Test, test: Test, as_one: bool) -> Iterator[dict[str, str]]:
+    """Return the variables of each case that a test makes: a list of values makes one for each."""
+    given = dict(test.content.get("vars") or {})
+    given |= {name: value for name, value in (default.content.get("vars") or {}).items() if name not in given}
+    several: list[list[Any]] = []
+    for name, value in given.items():
+        values = [value]
+        if isinstance(value, str) and value.startswith("file://"):
+            with noting(source, f"{test.place}.vars.{name}", "the variable is left empty"):
+                values = [""]
+                values = [_value_in_file(source, f"file://{path.resolve()}") for path in files_of(source, value)]
+        elif isinstance(value, list) and not as_one:
+            values = value
+        several.append(values or [""])
+    for chosen in itertools.product(*several):
+        texts = dict(zip(given, map(as_text, chosen), strict=True))
+        for name, text in texts.items():
+            with noting(source, f"{test.place}.vars.{name}", "its template stays as it is"):
+                texts[name] = as_filled(text, {**texts, name: ""})
+        yield texts
+
+
+def _ids_of(cases: list[_Case]) -> list[str]:
+    """Return an id for each case: its description, else its first text, made short and unique."""
+    seen: Counter[str] = Counter()
+    found = []
+    for at, case in enumerate(cases, 1):
+        first = next(iter(case.variables.values()), "")
+        id = _slug(case.name, "") or _slug(first, "")[:40].strip("-") or f"case-{at}"
+        seen[id] += 1
+        while seen[id] > 1 and f"{id}-{seen[id]}" in seen:
+            seen[id] += 1
+        id = id if seen[id] == 1 else f"{id}-{seen[id]}"
+        seen[id] += seen[id] == 0
+        found.append(id)
+    return found
+
+
+def _fixed_variables(default: Test) -> dict[str, str]:
+    """Return the variables that all tests have in common, as texts."""
+    given = {name: value for name, value in (default.content.get("vars") or {}).items() if name != "id"}
+    texts = {name: as_text(value) for name, value in given.items() if not isinstance(value, list)}
+    return {name: text for name, text in texts.items() if "{{" not in text and not text.startswith("file://")}
+
+
+def _written_case(case: _Case, id: str, known: dict[str, str]) -> dict[str, Any]:
+    """Return a case as a file has it, without the variables that it shares with all."""
+    variables = {name: text for name, text in case.variables.items() if known.get(name) != text}
+    own: dict[str, Any] = {} if "id" in case.variables else {"id": id}
+    own |= {"variables": variables} if variables else {}
+    return {**own, "assert": case.steps} if case.steps else own
+
+
+def _with_ends(source: Source, at: int, prompt: Any, default: Test, cases: list[_Case]) -> Any:
+    """Return a prompt with what tests put before and after it."""
+    ends = [name for name in ("prompt_prefix", "prompt_suffix") if any(name in case.variables for case in cases)]
+    if not ends or not isinstance(prompt, str):
+        if ends:
+            source.note(f"prompts[{at}]", "prefix and suffix are left out: the prompt is messages")
+        return prompt
+    before, after = (f"${{{name}}}" if name in ends else "" for name in ("prompt_prefix", "prompt_suffix"))
+    return f"{before}{prompt}{after}"
+
+
+def _shown_places(places: list[str]) -> str:
+    shown = list(dict.fromkeys(places))
+    return shown[0] if len(shown) == 1 else f"{shown[0]} and {len(shown) - 1} more"
+
+
+def _as_file(source: Source, suites: list[dict[str, Any]], notes: list[dict[str, str]]) -> str:
+    """Return the suites as YAML, with what is not taken over in comments at its head."""
+    told = [f"{note['place']}: {note['reason']}" for note in notes]
+    head = [f"Suites made from {source.name}.", *(["Not taken over, or not quite:"] if told else []), *told]
+    lines = [" ".join(line.split()) for line in head]
+    return "".join(f"# {line}\n" for line in lines) + "\n" + write_yaml({"suites": suites})
+
+
+# ======================================================================================
 # === SPOOLS: the outcomes of a run wait in a private file until the run is saved
 # ======================================================================================
 # Uses: ERRORS, CLOCK, STORE, ROWS, PROMPTS, ASSERTIONS, SUITES.
@@ -14079,6 +14936,7 @@ _GROUPS = {
     "prompt": "List, show, compare, save, check and promote the versions of prompts.",
     "dataset": "Keep versioned test data: from files, from recorded calls, from votes.",
     "budget": "Set and see what a day or month may cost, for all calls, a module or a prompt.",
+    "import": "Take over the tests of other tools.",
     "prices": "See, import and check what tokens cost, and work history out again.",
 }
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -14547,7 +15405,7 @@ def cli_drift(suites: tuple[str, ...], window: int, as_json: bool) -> None:
 # ======================================================================================
 # === EDITS: the commands that write: prompts, datasets, prices, votes and ratings, care of the file
 # ======================================================================================
-# Uses: ERRORS, PROMPTS, TEMPLATES, PRICES, BUDGETS, FEEDBACK, DATASETS, COSTS, CARE, REPORTS, CLI.
+# Uses: ERRORS, PROMPTS, TEMPLATES, PRICES, BUDGETS, FEEDBACK, DATASETS, COSTS, CARE, PROMPTFOO, REPORTS, CLI.
 # Public: nothing.
 
 
@@ -14805,6 +15663,39 @@ def _render_retention(found: dict[str, Any]) -> str:
         held = " Another process still reads the old state: the room comes back when it ends." if found["held"] else ""
         return f"{table}\n\nThe file had {found['bytes_before']:,} bytes and has {found['bytes_after']:,}.{held}"
     return f"{table}\n\nNothing is written yet: --apply does it. The file has {found['bytes_before']:,} bytes."
+
+
+@cli_command("import promptfoo")
+@cli_argument("file")
+@cli_option(
+    "--output", metavar="FILE", help="Write the suites to a new file, such as evals.yaml; else they are printed."
+)
+@cli_option("--provider", help="Ask this provider instead of those of the file.")
+@JSON_OPTION
+def cli_import_promptfoo(file: str, output: str | None, provider: str | None, as_json: bool) -> None:
+    """Turn promptfoo's YAML, JSON or CSV of tests into suites of ours, and list what could not be taken over.
+
+    Exit code 0: there are suites to run, and the list says what is left out. 2: nothing could be taken over.
+    """
+    if output is not None and Path(output).exists():
+        raise WrongUse(f"{output} is there already.", "Name a new file.")
+    check_output(output)
+    found = import_promptfoo(Path(file), provider)
+    if output is not None:
+        Path(output).write_text(found.text, encoding="utf-8")
+    counts = {"suites": found.suites, "cases": found.cases, "assertions": found.assertions}
+    if as_json:
+        answer = {**counts, "output": output, "text": None if output else found.text, "notes": found.notes}
+        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+        return
+    if output is None:
+        click.echo(found.text, nl=False)
+    told = ", ".join(f"{count:,} {what}" for what, count in counts.items())
+    click.echo(f"{told}; not taken over, or not quite: {len(found.notes)}.", err=True)
+    for note in found.notes:
+        click.echo(f"  {note['place']}: {note['reason']}", err=True)
+    if output is not None:
+        click.echo(f"Next: promptry run --module {output}", err=True)
 
 
 # ======================================================================================

@@ -111,7 +111,8 @@ SMOKE = {
     "retention": ["retention", "--calls-days", "1", "--apply"],
     "sql": ["sql", "list_runs"],
     "doctor": ["doctor", "--json"],
-    "init": ["init", "fresh"],
+    "init": ["init", "--yaml", "fresh"],
+    "import promptfoo": ["import", "promptfoo", "promptfooconfig.yaml", "--output", "evals.yaml"],
     "watch": ["watch", "--help"],  # it ends with Ctrl-C only
 }
 
@@ -132,6 +133,7 @@ def check():
 # The files that a line of the smoke run reads.
 SMOKE_FILES = {
     "packages": ("packages.py", SMOKE_SUITE),
+    "import promptfoo": ("promptfooconfig.yaml", "prompts: [a]\nproviders: [echo]\ntests: [assert: [contains-json]]\n"),
     "prices import": ("prices.json", '{"m": {"litellm_provider": "openai", "input_cost_per_token": 1e-6}}'),
 }
 

@@ -9,9 +9,9 @@ Floors, from the ground up; each section uses only sections above it:
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
     EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · PROVIDERS · JUDGE · EMBEDDINGS ·
-             SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · SUITES · SELECTION · SPOOLS · FLAKES · RUNS ·
-             WORKERS · PROGRESS · RERUNS · JOBS · RUNNER · COMPARISON · PLAN · TRENDS · DRIFT · BISECT · OVERVIEW ·
-             INTERPRETERS
+             SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · SUITES · SELECTION · DOCUMENTS · EXCHANGES ·
+             FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · RUNS · WORKERS · PROGRESS · RERUNS · JOBS ·
+             RUNNER · COMPARISON · PLAN · TRENDS · DRIFT · BISECT · OVERVIEW · INTERPRETERS
     FACES    FIGURES · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS · WATCH · DEMO
     ROOF     MAIN
     CELLAR   EMBEDDED
@@ -2465,6 +2465,12 @@ def placeholders(text: str) -> list[str]:
     """Return the names of the $placeholders in a text, each once, in their order."""
     found = (match["named"] or match["braced"] for match in re.finditer(_PLACEHOLDER, text))
     return list(dict.fromkeys(name for name in found if name))
+
+
+def placeholder_in(text: str) -> str | None:
+    """Return the name of the one placeholder that a text is, or None."""
+    match = re.fullmatch(_PLACEHOLDER, text)
+    return match["named"] or match["braced"] if match else None
 
 
 def fill_placeholders(text: str, values: dict[str, Any]) -> str:
@@ -10318,11 +10324,31 @@ def load_suites(module: str) -> dict[str, Suite]:
 
     The current folder is on the path. Errors: ConfigError for a module that is not there or does not import.
     """
+    folder, name = _locate_module(module)
+    _forget_loaded()
+    _import_from(folder, name, module)
+    return dict(_suites)
+
+
+@contextlib.contextmanager
+def loaded_afresh(file: str, modules: list[str]) -> Iterator[None]:
+    """Have a block register the suites of a file, in place of what an earlier load brought.
+
+    Modules that the file names are imported first, from its folder; the functions registered have the file as their
+    `__module__`. Errors: ConfigError, as for load_suites.
+    """
+    _forget_loaded()
+    for name in modules:
+        _import_from(str(Path(file).parent), name, name)
+    _loaded.add(file)
+    yield
+
+
+def _import_from(folder: str, name: str, module: str) -> None:
+    """Import a module with its folder first on the path; `module` is what the user calls it. Errors: ConfigError."""
     import importlib
 
-    folder, name = _locate_module(module)
     _put_first_on_path(folder)
-    _forget_loaded()
     importlib.invalidate_caches()
     try:
         with _noted_modules(folder), contextlib.redirect_stdout(sys.stderr):
@@ -10337,7 +10363,6 @@ def load_suites(module: str) -> dict[str, Suite]:
         raise ConfigError(_import_fault(module, error), hint) from error
     except (Exception, SystemExit) as error:
         raise ConfigError(_import_fault(module, error), "The traceback stands above.") from error
-    return dict(_suites)
 
 
 @contextlib.contextmanager
@@ -10547,6 +10572,1791 @@ def selection_text(select: str | None, tags: Sequence[str]) -> str:
     """Return how cases were selected, as words of the command line."""
     words = [] if select is None else [f"-k {select}"]
     return " ".join([*words, *(f"--tag {tag}" for tag in tags)])
+
+
+# ======================================================================================
+# === DOCUMENTS: YAML read as values that know where they stand, and written so that any reader finds the same
+# ======================================================================================
+# Uses: ERRORS, HELPERS.
+# Public: nothing.
+#
+# Words such as no, 010, 1e3 and 12:30 are other values to other readers of YAML. So a value keeps what was written, and
+# who takes it says of what kind it is to be: where a text is taken, no is "no"; where a value is, it is refused.
+
+MAX_FILE_BYTES = 10_000_000
+_MAX_DEPTH = 100
+_MAX_REPEATED = 100_000
+_MAX_FAULTS = 20
+_MAX_EVENTS = 1_000_000
+_CORE_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq")}
+_WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
+_WORDS |= {form: _WORDS[form.lower()] for word in ("true", "false", "null") for form in (word.title(), word.upper())}
+_WHOLE_NUMBER = r"[-+]?(?:0|[1-9][0-9]*)"
+_DECIMAL = r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+_DOUBTFUL = r"(?i:y|n|yes|no|on|off|[-+]?\.inf|\.nan)|[-+]?[0-9][0-9_]*(?:[.:][0-9_]*)*|[-+]?0[xob]\w+"
+
+
+class Node(NamedTuple):
+    """A value of a document: its kind, place (from 1), and content.
+
+    plain and quoted: the text written. list: the nodes. map: {key: (its node, the value's)}.
+    """
+
+    kind: str
+    line: int
+    column: int
+    value: Any
+
+
+class Reading(NamedTuple):
+    """A file that is being read, and the faults found in it so far, by place."""
+
+    file: str
+    faults: dict[tuple[int, int], str]
+
+    def tell(self, place: Node, sentence: str, hint: str = "") -> None:
+        """Note a fault; of several at one place the first counts."""
+        self.faults.setdefault((place.line, place.column), f"{sentence} {hint}".strip())
+
+    def check(self) -> None:
+        """Raise ConfigError for the faults noted, each with its place, if there is one."""
+        if not self.faults:
+            return
+        told = [f"{self.file}:{line}:{column}: {fault}" for (line, column), fault in sorted(self.faults.items())]
+        more = [f"... and {len(told) - _MAX_FAULTS} more."] if len(told) > _MAX_FAULTS else []
+        title = [] if len(told) == 1 else [f"{self.file} has {len(told)} faults:"]
+        raise ConfigError("\n".join([*title, *told[:_MAX_FAULTS], *more]))
+
+
+def read_document(path: Path, name: str) -> tuple[Reading, Node]:
+    """Read the one document of a YAML file; `name` is what faults call it. Errors: ConfigError, HelperMissing."""
+    reading = Reading(name, {})
+    start = Node("plain", 1, 1, "")
+    try:
+        size = path.stat().st_size
+        raw = path.read_bytes() if size <= MAX_FILE_BYTES else b""
+    except OSError as error:
+        raise ConfigError(f"{name} cannot be read: {error.strerror}.") from None
+    if size > MAX_FILE_BYTES:
+        raise ConfigError(f"{name} has {size:,} bytes; at most {MAX_FILE_BYTES:,} are read.", "Split it.")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        lines = raw[: error.start].split(b"\n")
+        reading.tell(Node("plain", len(lines), len(lines[-1]) + 1, ""), "This is no UTF-8.", "Save the file as UTF-8.")
+        reading.check()
+    root = _composed(reading, text)
+    if root is None and not reading.faults:
+        reading.tell(start, "The file holds nothing.")
+    reading.check()
+    return reading, root or start
+
+
+def _composed(reading: Reading, text: str) -> Node | None:
+    """Return the document in a text, None for an empty one; what is wrong with it is told."""
+    answer = _events_of(text)
+    if "fault" in answer:
+        line, column, words = answer["fault"]
+        tab = "\t" in text.split("\n")[line - 1][: column + 1] if line <= text.count("\n") + 1 else False
+        hint = "YAML is indented by spaces, not by tabs." if tab else ""
+        hint = "Quote a value that holds a colon and a space." if "mapping values" in words else hint
+        reading.tell(Node("plain", line, column, ""), f"This is no YAML: {words}.", hint)
+        return None
+    anchors: dict[str, tuple[Node, int]] = {}
+    frames: list[tuple[list[Any], list[Node], list[int]]] = [([], [], [0])]
+    repeated = documents = 0
+    for event in answer["events"]:
+        kind, line, column, value, is_plain, anchor, tag = event
+        place = Node("plain" if is_plain else "quoted", line, column, value)
+        if tag is not None and tag not in _CORE_TAGS and tag != "!":
+            reading.tell(place, f"The tag {_shown_tag(tag)} is not read.", "Write the value itself.")
+        if kind == "document":
+            documents += 1
+            if documents > 1:
+                reading.tell(place, "A second document begins here.", "A file holds one.")
+                return None
+        elif kind == "start":
+            frames.append((event, [], [1]))
+            if len(frames) > _MAX_DEPTH:
+                reading.tell(place, f"This is nested deeper than {_MAX_DEPTH} levels.")
+                return None
+        else:
+            size = 1
+            if kind == "end":
+                (_, line, column, value, _, anchor, _), items, (size,) = frames.pop()
+                place = _closed(reading, value, line, column, items)
+            elif kind == "alias":
+                if value not in anchors:
+                    reading.tell(place, f"There is no &{value} above that *{value} could repeat.")
+                place, size = anchors.get(value, (place, 1))
+                repeated += size
+            if repeated > _MAX_REPEATED:
+                reading.tell(Node("plain", line, column, ""), f"Aliases repeat more than {_MAX_REPEATED:,} values.")
+                return None
+            if anchor is not None:
+                anchors[anchor] = (place, size)
+            frames[-1][1].append(place)
+            frames[-1][2][0] += size
+    return frames[0][1][0] if frames[0][1] else None
+
+
+def _events_of(text: str) -> dict[str, Any]:
+    """Return what a YAML text holds, in order: {events}, or the place and words of what is wrong with it: {fault}.
+
+    Shape: events [[kind (document, start, end, scalar, alias), line, column, value (of a start: map or list; of an
+    alias: the anchor), is_plain, anchor, tag]]. Errors: HelperMissing without the package pyyaml.
+    """
+    return call_helper("read_yaml", [text])
+
+
+def _read_yaml_here(text: str) -> dict[str, Any]:
+    import yaml
+
+    kinds = {"MappingStart": "map", "SequenceStart": "list"}
+    kinds |= {"Scalar": "scalar", "Alias": "alias", "DocumentStart": "document"}
+    kinds |= {"MappingEnd": "end", "SequenceEnd": "end"}
+    events: list[list[Any]] = []
+    try:
+        for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            kind = kinds.get(type(event).__name__.removesuffix("Event"))
+            if kind is None:
+                continue
+            place = [event.start_mark.line + 1, event.start_mark.column + 1]
+            holds = kind in {"map", "list"}
+            value = event.anchor if kind == "alias" else kind if holds else getattr(event, "value", None)
+            is_plain = kind == "scalar" and not event.style and event.tag in {None, "!"} and event.implicit[0]
+            anchor = getattr(event, "anchor", None) if kind != "alias" else None
+            events.append(["start" if holds else kind, *place, value, is_plain, anchor, getattr(event, "tag", None)])
+            if len(events) > _MAX_EVENTS:
+                return {"fault": [*place, f"it holds more than {_MAX_EVENTS:,} values"]}
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        words = " ".join(filter(None, (error.problem, error.context)))
+        return {"fault": [mark.line + 1, mark.column + 1, words] if mark else [1, 1, words]}
+    except yaml.YAMLError as error:
+        before = text[: getattr(error, "position", 0)].split("\n")
+        return {"fault": [len(before), len(before[-1]) + 1, getattr(error, "reason", f"{error}")]}
+    return {"events": events}
+
+
+HELPERS["read_yaml"] = ("pyyaml", _read_yaml_here)
+
+
+def _shown_tag(tag: str) -> str:
+    """Return a tag as a file writes it."""
+    return tag.replace("tag:yaml.org,2002:", "!!")
+
+
+def _closed(reading: Reading, kind: str, line: int, column: int, items: list[Node]) -> Node:
+    """Return a list or map of what stands in it; `<<` brings what other maps have and it has not."""
+    if kind == "list":
+        return Node(kind, line, column, items)
+    own: dict[str, tuple[Node, Node]] = {}
+    merged: dict[str, tuple[Node, Node]] = {}
+    for key, value in zip(items[::2], items[1::2], strict=True):
+        if key.kind not in {"plain", "quoted"}:
+            reading.tell(key, "A key is a text.")
+        elif key.kind == "plain" and key.value == "<<":
+            for other in value.value if value.kind == "list" else [value]:
+                if other.kind != "map":
+                    reading.tell(value, "<< takes an alias of a map, or a list of such.")
+                else:
+                    merged = {**other.value, **merged}
+        elif key.value in own:
+            first = own[key.value][0]
+            reading.tell(key, f"The key '{key.value}' stands here twice; first in line {first.line}.")
+        else:
+            own[key.value] = (key, value)
+    return Node(kind, line, column, {**merged, **own})
+
+
+def is_null(node: Node) -> bool:
+    """Tell whether nothing is written where a value could be."""
+    return node.kind == "plain" and node.value in _WORDS and _WORDS[node.value] is None
+
+
+def is_text(node: Node) -> bool:
+    """Tell whether a node is a scalar, which can be taken for a text."""
+    return node.kind in {"plain", "quoted"} and not is_null(node)
+
+
+def value_in(reading: Reading, node: Node) -> Any:
+    """Return a value as JSON has it; a word that is one value to some readers and another to others is told."""
+    if node.kind == "list":
+        return [value_in(reading, item) for item in node.value]
+    if node.kind == "map":
+        return {key: value_in(reading, value) for key, (_, value) in node.value.items()}
+    if node.kind == "quoted":
+        return node.value
+    if node.value in _WORDS:
+        return _WORDS[node.value]
+    if re.fullmatch(_WHOLE_NUMBER, node.value):
+        return int(node.value) if len(node.value) < 1000 else node.value
+    if re.fullmatch(_DECIMAL, node.value) and math.isfinite(float(node.value)):
+        return float(node.value)
+    if re.fullmatch(_DOUBTFUL, node.value):
+        hint = f'For the text write "{node.value}", else true, false, null or a plain number.'
+        reading.tell(node, f"Readers of YAML do not agree on what {node.value} is.", hint)
+    return node.value
+
+
+def certain_value(node: Node) -> Any:
+    """Return a scalar as a whole number or decimal where that is written just so again, else as the text written."""
+    if node.kind == "plain" and len(node.value) < 20:
+        for kind, pattern in ((int, _WHOLE_NUMBER), (float, _DECIMAL)):
+            if re.fullmatch(pattern, node.value) and str(kind(node.value)) == node.value:
+                return kind(node.value)
+    return node.value
+
+
+def write_yaml(value: Any) -> str:
+    """Return a JSON value as YAML that read_document reads back the same; what several places share is an alias."""
+    import yaml
+
+    class Writer(yaml.SafeDumper):  # type: ignore[misc]
+        """Write texts so that no reader takes them for something else."""
+
+    def write_text(writer: Any, text: str) -> Any:
+        style = "|" if "\n" in text.strip("\n") else '"'
+        plain = re.fullmatch(r"[A-Za-z_][\w /.,()-]*[\w)]|[A-Za-z_]", text, re.ASCII)
+        doubtful = re.fullmatch(_DOUBTFUL, text) or text.lower() in _WORDS
+        return writer.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain and not doubtful else style)
+
+    Writer.add_representer(str, write_text)
+    text: str = yaml.dump(value, Dumper=Writer, sort_keys=False, allow_unicode=True, width=110)
+    return text
+
+
+# ======================================================================================
+# === EXCHANGES: a case of a told suite: its prompt filled in, its provider asked, its assertions called in order
+# ======================================================================================
+# Uses: ERRORS, PROMPTS, TEMPLATES, ASSERTIONS, PROVIDERS, TRAJECTORIES, CONVERSATIONS, SUITES.
+# Public: nothing.
+#
+# A suite that a file tells is a suite like any other: its function asks and asserts as a function in Python would, up
+# to the first assertion that fails. The signatures of the assertions say what each takes: one that is added to the
+# module can be used at once.
+
+
+class Assertion(NamedTuple):
+    """An assertion as a file names it: what it looks at, and the kinds of value that each parameter takes."""
+
+    name: str
+    function: Callable[..., float]
+    subject: str
+    kinds: dict[str, frozenset[str]]
+    required: list[str]
+
+
+class Step(NamedTuple):
+    """One assertion with its values as told, in which $placeholders are open."""
+
+    assertion: Assertion
+    values: dict[str, Any]
+
+
+class Told(NamedTuple):
+    """A suite as told: facts for suite(), what to ask whom, and the steps of all cases and, by case id, of single ones.
+
+    `text` is None for a prompt that only the store has. `modules` are those of the team's that `python:` names.
+    """
+
+    name: str
+    facts: dict[str, Any]
+    prompt: str | None
+    env: str | None
+    text: str | None
+    provider: Any
+    parameters: dict[str, Any]
+    variables: dict[str, Any]
+    steps: list[Step]
+    case_steps: dict[str, list[Step]]
+    modules: list[str]
+
+
+_SUBJECTS = {"trace": "trace", "traj": "trajectory", "conv": "conversation"}
+_OWN_KINDS = {("exact", "expected"): {"text"}, ("schema", "model_or_schema"): {"any", "literal"}}
+
+
+@functools.cache
+def known_assertions() -> dict[str, Assertion]:
+    """Return every public assertion by the name that a file gives it: that of the function without assert_."""
+    names = [name for name in __all__ if name.startswith("assert_")]
+    return {name[7:]: _assertion_of(name[7:], globals()[name]) for name in names}
+
+
+def _assertion_of(name: str, function: Callable[..., float]) -> Assertion:
+    subject, *rest = inspect.signature(function).parameters.values()
+    kinds = {one.name: kinds_of(str(one.annotation)) for one in rest}
+    kinds |= {one: frozenset(_OWN_KINDS[name, one]) for one in kinds if (name, one) in _OWN_KINDS}
+    required = [one.name for one in rest if one.default is inspect.Parameter.empty]
+    return Assertion(name, function, _SUBJECTS.get(subject.name, "text"), kinds, required)
+
+
+def kinds_of(annotation: str) -> frozenset[str]:
+    """Return the kinds of value that a parameter takes, from its annotation.
+
+    >>> sorted(kinds_of("str | Iterable[str] | None"))
+    ['null', 'text', 'texts']
+    """
+    exact = {"str": "text", "bool": "flag", "int": "whole", "float": "number", "None": "null"}
+    begins = {"Callable": "predicate", "dict": "map", "Mapping": "map"}
+    found = set()
+    for part in annotation.split(" | "):
+        base = part.partition("[")[0]
+        listed = base in {"Iterable", "Sequence", "list"}
+        kind = exact.get(part) or begins.get(base)
+        found.add(kind or (("texts" if part.endswith("[str]") else "list") if listed else "any"))
+    return frozenset(found)
+
+
+def make_case_function(told: Told, module: str) -> Callable[..., None]:
+    """Make the function of a told suite; it takes one item, or none where there are no cases, and has `told`."""
+
+    def ask_and_assert(item: Any = None) -> None:
+        _ask_and_assert(told, item)
+
+    ask_and_assert.__module__ = module
+    ask_and_assert.__dict__["told"] = told
+    return ask_and_assert
+
+
+def told_by(chosen: Suite) -> Told | None:
+    """Return what a file tells of a suite, or None for a function of the team's."""
+    told: Told | None = getattr(chosen.function, "told", None)
+    return told
+
+
+def check_told(chosen: Suite) -> None:
+    """Refuse a told suite whose prompt is not in the store before each of its cases fails for it; raises NotFound."""
+    told = told_by(chosen)
+    if told is not None and told.prompt is not None and told.text is None:
+        require_prompt(told.prompt)
+
+
+def _ask_and_assert(told: Told, item: Any) -> None:
+    values = {**told.variables, **variables_of(item)}
+    messages = _messages_of(told, values)
+    reply = ask_provider(told.provider, messages, told.parameters, name=told.prompt or told.name)
+    steps = [*told.steps, *(told.case_steps.get(item_id(item), ()) if told.case_steps else ())]
+    subjects = _Subjects(messages, reply)
+    for step in steps:
+        step.assertion.function(subjects.look(step.assertion.subject), **filled_values(step, values))
+
+
+def variables_of(item: Any) -> dict[str, Any]:
+    """Return the variables of an item: its own keys, or `input` for an item that is no dict."""
+    if item is None:
+        return {}
+    return {str(key): value for key, value in item.items()} if isinstance(item, dict) else {"input": item}
+
+
+def _messages_of(told: Told, values: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the messages to send: the prompt, filled in, or without one the case's input."""
+    if told.prompt is None:
+        if "input" not in values:
+            raise WrongUse("The suite has no prompt and the case no input.", "Give either.")
+        given = values["input"]
+        return chat_in(given) or [{"role": "user", "content": str(given)}]
+    template = get_prompt_template(told.prompt, told.text or "", env=told.env)
+    chat = chat_in(template)
+    if chat is None:
+        return [{"role": "user", "content": fill_placeholders(template, values)}]
+    return [{**message, "content": _filled(message["content"], values, as_text=True)} for message in chat]
+
+
+def chat_in(text: Any) -> list[dict[str, Any]] | None:
+    """Return the messages that a text or list holds ({role, content} each), or None where it is no chat."""
+    found = text
+    if isinstance(text, str):
+        if not text.lstrip().startswith("["):
+            return None
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            return None
+    is_chat = isinstance(found, list) and all(
+        isinstance(one, dict) and {"role", "content"} <= one.keys() for one in found
+    )
+    return found if is_chat and found else None
+
+
+class _Subjects:
+    """What the assertions of a case look at, each made when it is first needed."""
+
+    def __init__(self, messages: list[dict[str, Any]], reply: Reply) -> None:
+        self.messages, self.reply = messages, reply
+
+    def look(self, what: str) -> Any:
+        """Return the answer's text, the trace of it, or the conversation or trajectory of all messages."""
+        if what == "text":
+            return self.reply.text
+        said = [_message_of(self.reply)]
+        if what == "trace":
+            return said
+        kind: Any = Conversation if what == "conversation" else Trajectory
+        return kind.from_openai([*self.messages, *said])
+
+
+def _message_of(reply: Reply) -> dict[str, Any]:
+    """Return a reply as a message, in one form whatever API it came from."""
+    message: dict[str, Any] = {"role": "assistant", "content": reply.text}
+    return {**message, "tool_calls": reply.tool_calls} if reply.tool_calls else message
+
+
+def filled_values(step: Step, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of an assertion, with the placeholders filled in; raises WrongUse for one that fits not."""
+    kinds = step.assertion.kinds
+    return {
+        name: value if "literal" in kinds[name] else _as_taken(_filled(value, values), kinds[name], name, values)
+        for name, value in step.values.items()
+    }
+
+
+def _filled(value: Any, values: dict[str, Any], *, as_text: bool = False) -> Any:
+    """Return a value with the placeholders in its texts filled in.
+
+    A text that is one placeholder becomes the variable itself, unless texts are to stay texts.
+    """
+    if isinstance(value, str):
+        name = placeholder_in(value)
+        return values[name] if name in values and not as_text else fill_placeholders(value, values)
+    if isinstance(value, list):
+        return [_filled(one, values, as_text=as_text) for one in value]
+    if isinstance(value, dict):
+        return {key: _filled(one, values, as_text=as_text) for key, one in value.items()}
+    return value
+
+
+def _as_taken(value: Any, kinds: frozenset[str], name: str, values: dict[str, Any]) -> Any:
+    """Return a filled value as its parameter takes it: variables from CSV are texts, those from JSON may be numbers."""
+    if "predicate" in kinds and isinstance(value, list):
+        return _predicate_of(value, values)
+    if isinstance(value, list) and "texts" in kinds:
+        return [str(one) for one in value]
+    if "text" in kinds and value is not None and not (isinstance(value, (dict, list)) and "any" in kinds):
+        return str(value)
+    if isinstance(value, str) and kinds & {"whole", "number"}:
+        try:
+            return int(value) if "number" not in kinds else float(value)
+        except ValueError:
+            raise WrongUse(f"{name} is {brief(value)}; it takes a number.") from None
+    return value
+
+
+def _predicate_of(steps: list[Step], values: dict[str, Any]) -> Callable[[str], None]:
+    """Return a predicate on a text that holds where some assertions do, under their names."""
+
+    def holds(text: str) -> None:
+        for step in steps:
+            step.assertion.function(text, **filled_values(step, values))
+
+    holds.__name__ = ", ".join(step.assertion.name for step in steps)
+    return holds
+
+
+def open_placeholders(value: Any) -> list[str]:
+    """Return the placeholders in all texts of a value."""
+    if isinstance(value, str):
+        return placeholders(value)
+    if isinstance(value, Step):
+        own = {name: one for name, one in value.values.items() if "literal" not in value.assertion.kinds[name]}
+        return open_placeholders(own)
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [name for one in inner for name in open_placeholders(one)]
+
+
+# ======================================================================================
+# === FILES: suites told in YAML: every key and value is checked where it stands, before anything is registered
+# ======================================================================================
+# Uses: ERRORS, PROMPTS, DATASETS, ASSERTIONS, PROVIDERS, TRAJECTORIES, CONVERSATIONS, SUITES, DOCUMENTS, EXCHANGES.
+# Public: nothing.
+#
+# What may stand in a file is what suite() and the assertions take; their signatures are the table. All faults are told
+# at once. A file needs no Python but where it says `python:`.
+
+_OWN_KEYS = ("name", "provider", "parameters", "variables", "cases", "csv", "jsonl", "json", "assert")
+_PROMPT_KEYS = ("name", "env", "text", "messages", "file")
+_TEXT_KEYS = ("text", "messages", "file")
+_CASE_KEYS = ("id", "input", "variables", "assert")
+_SOURCES = ("dataset", "cases", "csv", "jsonl", "json")
+_TRIED = {"contains", "not_contains", "matches", "levenshtein", "rouge_l", "schema", "conversation_length"}
+_TRIED |= {"tool_called", "tool_sequence", "no_tool_called", "tool_input_matches", "trajectory_max_steps"}
+_ONE_TEXT, _ONE_MAP = frozenset({"text"}), frozenset({"map"})
+_KIND_WORDS = {
+    "text": "a text",
+    "texts": "a list of texts",
+    "flag": "true or false",
+    "whole": "a whole number",
+    "number": "a number",
+    "list": "a list",
+    "map": "a map",
+    "any": "a value",
+    "predicate": "assertions on a text",
+    "null": "null",
+}
+
+
+def find_suite_file(module: str) -> Path | None:
+    """Return the YAML file that a module's name means, else None: evals means evals.yaml where there is no evals.py.
+
+    Errors: ConfigError for a file that is not there, and for evals.yaml beside evals.yml.
+    """
+    if module.endswith((".yaml", ".yml")):
+        path = Path(module)
+        if not path.is_file():
+            hint = "--module names another; promptry init --yaml writes one."
+            raise ConfigError(f"There is no file {module} in {os.getcwd()}.", hint)
+        return path
+    base = Path(module.replace(".", "/"))
+    if module.endswith(".py") or base.with_suffix(".py").is_file() or (base / "__init__.py").is_file():
+        return None
+    found = [path for path in (base.with_suffix(".yaml"), base.with_suffix(".yml")) if path.is_file()]
+    if len(found) > 1:
+        raise ConfigError(f"There are {found[0]} and {found[1]}.", f"--module {found[0]} takes the first.")
+    return found[0] if found else None
+
+
+def load_any(module: str) -> dict[str, Suite]:
+    """Load the suites of a module, as load_suites does, or of a YAML file, and return those registered now.
+
+    Errors: ConfigError, for a file with every fault, its line and column; nothing is registered then.
+    """
+    file = find_suite_file(module)
+    if file is None:
+        return load_suites(module)
+    told = read_suites(file)
+    origin = str(file.resolve())
+    modules = sorted({name for one in told for name in one.modules})
+    with loaded_afresh(origin, modules):
+        for one in told:
+            if one.text is not None and one.prompt is not None:
+                track(one.text, one.prompt)
+            suite(one.name, **one.facts)(make_case_function(one, origin))
+    return known_suites()
+
+
+def read_suites(file: Path) -> list[Told]:
+    """Return the suites that a YAML file tells; raises ConfigError with every fault."""
+    reading, root = read_document(file, str(file))
+    if root.kind != "map":
+        reading.tell(
+            root, "A file of suites is a map.", "Begin it with suites: and put the suites below, each with a dash."
+        )
+        reading.check()
+    known = {key: pair for key, pair in root.value.items() if not key.startswith("x-")}
+    _check_keys(reading, root._replace(value=known), ("suites",), "a file of suites")
+    place = known["suites"][1] if "suites" in known else root
+    if place.kind != "list" or not place.value:
+        reading.tell(place, "suites takes a list of suites.", "Begin each with a dash: - name: ...")
+        reading.check()
+    found: list[Told] = []
+    for node in place.value:
+        one = _read_suite(reading, node, file.resolve().parent)
+        if one is not None and any(one.name == other.name for other in found):
+            reading.tell(node, f"Two suites have the name '{one.name}'.", "Give each a name of its own.")
+        found += [one] if one is not None else []
+    reading.check()
+    return found
+
+
+def _check_keys(reading: Reading, node: Node, known: Iterable[str], what: str) -> bool:
+    """Tell the keys of a map that are none; returns whether it is a map."""
+    if node.kind != "map":
+        reading.tell(node, f"{what[:1].upper()}{what[1:]} is a map: key: value, below each other.")
+        return False
+    for key, (place, _) in node.value.items():
+        if key not in known:
+            hint = nearest(key, known) or f"There are: {', '.join(known)}."
+            reading.tell(place, f"'{key}' is no key of {what}.", hint)
+    return True
+
+
+def _got(node: Node) -> dict[str, Node]:
+    return {key: value for key, (_, value) in node.value.items()}
+
+
+def _read_suite(reading: Reading, node: Node, folder: Path) -> Told | None:
+    """Return a suite; what is wrong with it is told, and None is returned where it has no name."""
+    before, asked = len(reading.faults), inspect.signature(suite).parameters
+    if not _check_keys(reading, node, dict.fromkeys((*_OWN_KEYS[:1], *asked, *_OWN_KEYS)), "a suite"):
+        return None
+    got = _got(node)
+    name = _read(reading, got["name"], _ONE_TEXT, "name") if "name" in got else None
+    if not name:
+        reading.tell(node, "The suite has no name.", "Write name: and a text.")
+        return None
+    plain = [key for key in got if key in asked and key not in {"name", "prompt", "dataset"}]
+    facts = {key: _read(reading, got[key], kinds_of(str(asked[key].annotation)), key) for key in plain}
+    prompt, env, text = _read_prompt(reading, got.get("prompt"), name, folder)
+    steps = _read_steps(reading, got.get("assert"))
+    variables = _read_variables(reading, got.get("variables"))
+    asserts = _holds_something(got.get("assert"))
+    items, case_steps, places = _read_items(reading, got, folder, has_steps=asserts)
+    if not asserts and "cases" not in got:
+        reading.tell(node, f"The suite '{name}' asserts nothing.", "Write assert: and a list.")
+    facts |= {key: value for key, value in {"prompt": prompt, "dataset": items}.items() if value is not None}
+    provider, modules = _read_provider(reading, got.get("provider"), node)
+    parameters = _read(reading, got["parameters"], _ONE_MAP, "parameters") if "parameters" in got else {}
+    told = Told(name, facts, prompt, env, text, provider, parameters or {}, variables, steps, case_steps, modules)
+    if len(reading.faults) > before:
+        return told
+    _check_open(reading, told, got, places)
+    try:
+        suite(name, **facts)
+    except WrongUse as error:
+        key = next((key for key in plain if re.search(rf"\b{key}\b", error.message)), "name")
+        reading.tell(got[key], str(error))
+    return told
+
+
+def _read(reading: Reading, node: Node, kinds: frozenset[str], what: str) -> Any:
+    """Return the value of a node as one of some kinds; what fits none is told. A whole placeholder stays open."""
+    if is_null(node) and "null" in kinds:
+        return None
+    if "predicate" in kinds:
+        return _read_predicate(reading, node, what)
+    if is_text(node) and (kinds & {"text", "any"} or placeholder_in(node.value)):
+        return node.value
+    if node.kind == "list" and "texts" in kinds and all(map(is_text, node.value)):
+        return [item.value for item in node.value]
+    value = None if is_null(node) else value_in(reading, node)
+    fits: dict[str, Any] = {
+        "flag": bool,
+        "whole": int,
+        "number": (int, float),
+        "list": list,
+        "map": dict,
+        "any": (dict, list),
+    }
+    for kind, types in fits.items():
+        if kind in kinds and isinstance(value, types) and isinstance(value, bool) == (kind == "flag"):
+            return value
+    takes = " or ".join(words for kind, words in _KIND_WORDS.items() if kind in kinds)
+    shown = {"list": "a list", "map": "a map"}.get(node.kind) or (brief(node.value) if is_text(node) else "nothing")
+    reading.tell(node, f"{what} takes {takes}; this is {shown}.")
+    return None
+
+
+def _read_variables(reading: Reading, node: Node | None) -> dict[str, Any]:
+    """Return variables: texts as written, numbers whose text is the same, lists and maps as JSON has them."""
+    if node is None or is_null(node):
+        return {}
+    if node.kind != "map":
+        reading.tell(node, "variables takes a map: name: value, below each other.")
+        return {}
+    return {key: _read_variable(reading, value) for key, value in _got(node).items()}
+
+
+def _read_variable(reading: Reading, node: Node) -> Any:
+    if is_null(node):
+        return ""
+    return certain_value(node) if is_text(node) else value_in(reading, node)
+
+
+_Prompt = tuple[str | None, str | None, str | None]
+
+
+def _read_prompt(reading: Reading, node: Node | None, suite_name: str, folder: Path) -> _Prompt:
+    """Return the prompt's name, the tag that it is served by, and its text where the file has it."""
+    if node is None:
+        return None, None, None
+    if node.kind == "list":
+        return suite_name, None, _read_messages(reading, node)
+    if node.kind != "map":
+        return suite_name, None, _read(reading, node, _ONE_TEXT, "prompt")
+    _check_keys(reading, node, _PROMPT_KEYS, "a prompt")
+    got = _got(node)
+    given = [key for key in _TEXT_KEYS if key in got]
+    if len(given) > 1:
+        reading.tell(got[given[1]], f"The prompt has {' and '.join(given)}.", "Give one of them.")
+    if "name" not in got and not given and got.keys() <= {*_PROMPT_KEYS}:
+        reading.tell(node, "The prompt has no name.", "Write name: of a prompt in the store, or text: with its text.")
+    name, env, text, file = (
+        _read(reading, got[key], _ONE_TEXT, key) if key in got else None for key in ("name", "env", "text", "file")
+    )
+    if "messages" in got:
+        text = _read_messages(reading, got["messages"])
+    if file:
+        text = _read_text_file(reading, got["file"], folder / file)
+    return name or suite_name, env, text
+
+
+def _read_text_file(reading: Reading, node: Node, path: Path) -> str | None:
+    try:
+        if path.stat().st_size <= MAX_FILE_BYTES:
+            return path.read_text(encoding="utf-8-sig")
+        reading.tell(node, f"{path} is larger than {MAX_FILE_BYTES:,} bytes.")
+    except (OSError, UnicodeDecodeError) as error:
+        reading.tell(node, f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.")
+    return None
+
+
+def _read_messages(reading: Reading, node: Node) -> str | None:
+    """Return messages as the text that a prompt is: a JSON list of {role, content}."""
+    messages = []
+    for item in node.value if node.kind == "list" else [node]:
+        if not _check_keys(reading, item, ("role", "content"), "a message"):
+            continue
+        got = _got(item)
+        if len(got) < 2:
+            reading.tell(item, "A message has role: and content:, each with a value.")
+            continue
+        role = _read(reading, got["role"], _ONE_TEXT, "role")
+        messages.append(
+            {"role": role, "content": _read(reading, got["content"], frozenset({"text", "list"}), "content")}
+        )
+    return json.dumps(messages, ensure_ascii=False, indent=1) if messages else None
+
+
+def _read_provider(reading: Reading, node: Node | None, suite_node: Node) -> tuple[Any, list[str]]:
+    """Return the provider as it is told, and the modules of the team's that it needs."""
+    if node is None:
+        hint = "Write provider: openai:gpt-4.1-mini, or python:module:function."
+        reading.tell(suite_node, "The suite has no provider.", hint)
+        return None, []
+    value = node.value if is_text(node) else value_in(reading, node)
+    if isinstance(value, dict) and len(value) == 1 and value.keys() & {"python", "exec"}:
+        ((kind, rest),) = value.items()  # python: mod:fn on a line of its own is a map to YAML
+        value = f"{kind}: {rest}"
+    try:
+        chosen = make_provider(value)
+    except WrongUse as error:
+        reading.tell(node, str(error))
+        return None, []
+    return value, [chosen.model.partition(":")[0].strip()] if chosen.kind == "python" else []
+
+
+_Cases = tuple[Any, dict[str, list[Step]], dict[str, Node]]
+
+
+def _read_items(reading: Reading, got: dict[str, Node], folder: Path, *, has_steps: bool) -> _Cases:
+    """Return the items of a suite (or its dataset's name, or None), the steps of single cases, and their places."""
+    given = [key for key in _SOURCES if key in got]
+    if len(given) > 1:
+        reading.tell(got[given[1]], f"The suite has {' and '.join(given)}.", "Its cases come from one of them.")
+    if not given:
+        return None, {}, {}
+    key, node = given[0], got[given[0]]
+    if key == "cases":
+        return _read_cases(reading, node, has_steps)
+    text = _read(reading, node, _ONE_TEXT, key)
+    if not text or key == "dataset":
+        return text, {}, {}
+    try:
+        if not text.lower().endswith(f".{key}"):
+            raise WrongUse(f"{key} takes the name of a file that ends in .{key}; this is {text}.")
+        return load_items(folder / text), {}, {}
+    except WrongUse as error:
+        reading.tell(node, str(error))
+    return None, {}, {}
+
+
+def _read_cases(reading: Reading, node: Node, has_steps: bool) -> _Cases:
+    items: list[Any] = []
+    steps: dict[str, list[Step]] = {}
+    places: dict[str, Node] = {}
+    if node.kind != "list" or not node.value:
+        reading.tell(node, "cases takes a list of cases.", "Begin each with a dash: - input: ...")
+        return None, {}, {}
+    for one in node.value:
+        if is_text(one):
+            one = one._replace(kind="map", value={"input": (one, one)})
+        if not _check_keys(reading, one, _CASE_KEYS, "a case"):
+            continue
+        item, own = _read_case(reading, one)
+        id, asserts = item_id(item), has_steps or _holds_something(_got(one).get("assert"))
+        if id in places:
+            hint = "Give each an id of its own."
+            reading.tell(one, f"The case '{id}' stands here twice; first in line {places[id].line}.", hint)
+        if not asserts:
+            reading.tell(one, f"The case '{id}' asserts nothing.", "Write assert: in it, or in its suite.")
+        items.append(item)
+        places[id] = one
+        if own:
+            steps[id] = own
+    return items, steps, places
+
+
+def _holds_something(node: Node | None) -> bool:
+    return node is not None and not is_null(node) and bool(node.value)
+
+
+def _read_case(reading: Reading, node: Node) -> tuple[dict[str, Any], list[Step]]:
+    """Return a case as an item, its id and variables in one dict, and its steps."""
+    got = _got(node)
+    item = {"id": _read(reading, got["id"], _ONE_TEXT, "id")} if "id" in got else {}
+    if "input" in got:
+        item["input"] = _read_variable(reading, got["input"])
+    for key, value in _read_variables(reading, got.get("variables")).items():
+        if key in item:
+            reading.tell(got["variables"], f"The case has '{key}' already.", "Give its variable another name.")
+        item[key] = value
+    return item, _read_steps(reading, got.get("assert"))
+
+
+def _read_steps(reading: Reading, node: Node | None) -> list[Step]:
+    if node is None or is_null(node):
+        return []
+    if node.kind != "list":
+        reading.tell(node, "assert takes a list of assertions.", "Begin each with a dash: - contains: ...")
+        return []
+    return [step for one in node.value for step in [_read_step(reading, one)] if step is not None]
+
+
+def _read_predicate(reading: Reading, node: Node, what: str) -> list[Step]:
+    """Return the assertions that stand for a function of a text."""
+    steps = _read_steps(reading, node if node.kind == "list" else Node("list", node.line, node.column, [node]))
+    other = next((step.assertion.name for step in steps if step.assertion.subject != "text"), None)
+    if other is not None:
+        reading.tell(node, f"{what} takes assertions on a text; {other} looks at more.")
+    return steps
+
+
+def _read_step(reading: Reading, node: Node) -> Step | None:
+    """Return one assertion with its values: `- json_valid`, `- contains: text`, `- rouge_l: {expected: ..., ...}`."""
+    if is_text(node):
+        node = node._replace(kind="map", value={node.value: (node, Node("plain", node.line, node.column, ""))})
+    if node.kind != "map" or not node.value:
+        reading.tell(node, "An assertion is a name and its value: contains: refund.")
+        return None
+    (name, (place, given)), *more = node.value.items()
+    found = known_assertions().get(name)
+    if found is None:
+        hint = (
+            nearest(name.removeprefix("assert_"), known_assertions()) or f"There are: {', '.join(known_assertions())}."
+        )
+        reading.tell(place, f"'{name}' is no assertion.", hint)
+        return None
+    if more:
+        hint = "Indent it to make it a value of the first, or put a dash before it."
+        reading.tell(more[0][1][0], f"'{more[0][0]}' stands beside '{name}'; an assertion is one name.", hint)
+    values = _read_values(reading, found, place, given)
+    if values is None:
+        return None
+    step = Step(found, values)
+    if found.name in _TRIED and not open_placeholders(step):
+        _try_step(reading, place, step)
+    return step
+
+
+def _read_values(reading: Reading, found: Assertion, place: Node, given: Node) -> dict[str, Any] | None:
+    """Return the values of an assertion by parameter; a value that is no map is that of the first parameter."""
+    before, first = len(reading.faults), next(iter(found.kinds), None)
+    named = {}
+    if given.kind == "map" and not _is_first_value(found, given):
+        _check_keys(reading, given, found.kinds, f"{found.name}") if found.kinds else None
+        named = {key: value for key, value in _got(given).items() if key in found.kinds}
+    elif first is not None and not (is_null(given) and first not in found.required):
+        named = {first: given}
+    elif not is_null(given) and given.value not in {"true", "True", "TRUE"}:
+        reading.tell(given, f"{found.name} takes no value.", "Leave it out.")
+    values = {key: _read(reading, node, found.kinds[key], f"{found.name}: {key}") for key, node in named.items()}
+    missing = [name for name in found.required if name not in named]
+    if missing and len(reading.faults) == before:
+        reading.tell(place, f"{found.name} has no {' and no '.join(missing)}.", f"It takes {_signature(found)}.")
+    return values if len(reading.faults) == before else None
+
+
+def _is_first_value(found: Assertion, given: Node) -> bool:
+    """Tell whether a map is the value of the first parameter itself: that takes a map, and no key is a parameter's."""
+    first = next(iter(found.kinds), None)
+    takes_map = first is not None and found.kinds[first] & {"map", "any", "predicate"}
+    if not takes_map or given.value.keys() & found.kinds.keys():
+        return False
+    return not any(nearest(key, found.kinds) for key in given.value) or "predicate" in found.kinds.get(first or "", ())
+
+
+def _signature(found: Assertion) -> str:
+    return ", ".join(name if name in found.required else f"{name} (may be left out)" for name in found.kinds)
+
+
+def _try_step(reading: Reading, place: Node, step: Step) -> None:
+    """Tell what an assertion refuses whatever it looks at: it is called on a null, or on nothing said."""
+    nothing = {"text": "null", "trace": [], "trajectory": Trajectory([]), "conversation": Conversation()}
+    with opened_collection():
+        try:
+            step.assertion.function(nothing[step.assertion.subject], **filled_values(step, {}))
+        except (WrongUse, NotFound) as error:
+            reading.tell(place, f"{step.assertion.name}: {error}")
+        except (CheckFailed, HelperMissing):
+            pass
+
+
+def _check_open(reading: Reading, told: Told, got: dict[str, Node], places: dict[str, Node]) -> None:
+    """Tell the placeholders of an own prompt and of assertions for which a case of the file has no variable."""
+    items = told.facts.get("dataset")
+    if isinstance(items, str):
+        return
+    for item in items if items is not None else [None]:
+        known = {**told.variables, **variables_of(item)}
+        id = item_id(item)
+        where = places.get(id, got.get("cases", got.get("assert", next(iter(got.values())))))
+        if told.prompt is None and "input" not in known:
+            reading.tell(where, "The suite has no prompt and this case no input.", "Give either.")
+        texts = {"the prompt": told.text or "", "assert": [told.steps, told.case_steps.get(id, [])]}
+        for what, text in texts.items():
+            unknown = next((name for name in open_placeholders(text) if name not in known), None)
+            if unknown is not None:
+                case = "" if item is None else f" of case '{id}'"
+                hint = nearest(unknown, known) or f"Give it in variables:; $${unknown} is plain text."
+                reading.tell(where, f"${unknown} in {what} has no value{case}.", hint)
+
+
+# ======================================================================================
+# === TRANSLATIONS: promptfoo's templates and assertions in our words, or the reason why there are none
+# ======================================================================================
+# Uses: ERRORS, ASSETS, PROMPTS, HELPERS, ASSERTIONS, EXCHANGES.
+# Public: nothing.
+#
+# Nothing of another tool's file is evaluated: neither JavaScript nor Python nor a template. What has no equal here is
+# refused with the reason, as an assertion that means something else is worse than none.
+
+_TEMPLATE = (
+    r"\{%-?\s*raw\s*-?%\}(?P<raw>.*?)\{%-?\s*endraw\s*-?%\}|\{#.*?#\}|\{\{-?\s*(?P<inner>.*?)\s*-?\}\}|\{%.*?%\}"
+)
+_NAME_ALONE = r"([^\W\d]\w*)(?:\s*\|\s*(?:safe|string))*"
+_EVALUATED = {"javascript", "python", "ruby", "webhook"}
+
+
+@functools.cache
+def promptfoo_facts() -> dict[str, Any]:
+    """Return what is known of promptfoo's words, from assets/promptfoo.json.
+
+    Shape: no_equal {type: the reason}, judged {type: the criteria}, compatible {provider: [address, variable of the
+    key]}, config_keys, test_keys and parameters [name].
+    """
+    facts: dict[str, Any] = json.loads(asset("promptfoo.json"))
+    return facts
+
+
+class Asked(NamedTuple):
+    """An assertion of promptfoo: its type without not-, its value, limit, and the variables if they are known."""
+
+    kind: str
+    is_negated: bool
+    value: Any
+    threshold: float | None
+    variables: dict[str, Any] | None
+
+
+def as_template(text: str) -> str:
+    """Return a text of promptfoo's with $placeholders for {{ variables }}; raises WrongUse for what is more than those.
+
+    >>> as_template("Dear {{ name }}, that is ${{cost}}.")
+    'Dear $name, that is $$$cost.'
+    """
+    pieces, begin = [], 0
+    for found in re.finditer(_TEMPLATE, text, re.DOTALL):
+        pieces.append(_undollared(text[begin : found.start()], text[found.start() :]))
+        begin = found.end()
+        if found["raw"] is not None:
+            pieces.append(_undollared(found["raw"], ""))
+        elif found["inner"] is not None:
+            pieces.append(_placeholder_of(found["inner"], text[begin : begin + 1]))
+        elif not found[0].startswith("{#"):
+            raise WrongUse(f"it holds {brief(found[0])}, and templates with logic are not evaluated")
+    return "".join([*pieces, _undollared(text[begin:], "")])
+
+
+def with_templates(value: Any) -> Any:
+    """Return a value with our placeholders in all its texts; raises WrongUse."""
+    if isinstance(value, list):
+        return [with_templates(one) for one in value]
+    if isinstance(value, dict):
+        return {key: with_templates(one) for key, one in value.items()}
+    return as_template(value) if isinstance(value, str) else value
+
+
+def _undollared(text: str, after: str) -> str:
+    """Return a text in which no dollar sign begins a placeholder."""
+    doubled = re.sub(r"\$(?=[$\w{])(?!\d)", "$$", text)
+    ends_open = text.endswith("$") and after.startswith("{{")
+    return f"{doubled}$" if ends_open else doubled
+
+
+def _placeholder_of(inner: str, after: str) -> str:
+    name = re.fullmatch(_NAME_ALONE, inner)
+    if name is None:
+        raise WrongUse(f"it holds {{{{ {inner} }}}}, and only names of variables are taken over")
+    bare = name[1].isascii() and not re.match(r"\w", after)
+    return f"${name[1]}" if bare else f"${{{name[1]}}}"
+
+
+def as_filled(value: Any, variables: dict[str, Any]) -> Any:
+    """Return a value with what it takes from variables filled in; unknown variables are empty, as promptfoo has it."""
+    if isinstance(value, list):
+        return [as_filled(one, variables) for one in value]
+    if not isinstance(value, str) or "{" not in value:
+        return value
+    known = Counter(dict.fromkeys(placeholders(as_template(value)), ""))
+    return fill_placeholders(as_template(value), {**known, **{key: as_text(one) for key, one in variables.items()}})
+
+
+def as_text(value: Any) -> str:
+    """Return a value as promptfoo writes it into a text."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+_PATTERNED = {"contains-any", "icontains-any", "starts-with"}
+_PATTERNED |= {"not-equals", "not-contains-all", "not-icontains-all", "not-starts-with"}
+
+
+def assertion_types() -> set[str]:
+    """Return the types that promptfoo has, without not-."""
+    return {*_MADE, *_EVALUATED, *promptfoo_facts()["no_equal"]}
+
+
+def waits_for_variables(asked: Asked) -> bool:
+    """Tell whether an assertion becomes a pattern that depends on variables which are not known yet."""
+    name = f"not-{asked.kind}" if asked.is_negated else asked.kind
+    return asked.variables is None and name in _PATTERNED and "{{" in json.dumps(asked.value)
+
+
+def as_steps(asked: Asked) -> list[Any]:
+    """Return what an assertion is here, as a file has it; raises WrongUse with the reason if there is no equal."""
+    if asked.kind in _EVALUATED:
+        raise WrongUse(f"{asked.kind} is code, which is not evaluated; write it as an assertion of a Python suite")
+    reason = promptfoo_facts()["no_equal"].get(asked.kind)
+    if reason is not None:
+        raise WrongUse(reason)
+    make = _NEGATED.get(asked.kind) if asked.is_negated else _MADE.get(asked.kind)
+    if make is None:
+        name = f"not-{asked.kind}" if asked.is_negated else asked.kind
+        raise WrongUse(f"{name} has no equal here", nearest(asked.kind, _MADE) if asked.kind not in _MADE else "")
+    step = make(asked)
+    (name,) = step if isinstance(step, dict) else (step,)
+    if name not in known_assertions():
+        raise WrongUse(f"this version has no assertion {name}")
+    return [step]
+
+
+def _one_text(asked: Asked) -> str:
+    if isinstance(asked.value, (dict, list)) or asked.value is None:
+        raise WrongUse(f"its value is {brief(asked.value)}, no text")
+    return as_text(asked.value)
+
+
+def _several(asked: Asked) -> list[str]:
+    if isinstance(asked.value, str):
+        return [part.strip() for part in asked.value.split(",")]
+    if not isinstance(asked.value, list) or not asked.value:
+        raise WrongUse(f"its value is {brief(asked.value)}, no list of texts")
+    return [as_text(one) for one in asked.value]
+
+
+def _keywords(*, case_sensitive: bool, name: str = "contains", several: bool = True) -> Callable[[Asked], Any]:
+    """Return what makes an assertion of keywords."""
+
+    def make(asked: Asked) -> Any:
+        words = [as_template(one) for one in _several(asked)] if several else as_template(_one_text(asked))
+        return {name: {"keywords": words, "case_sensitive": True} if case_sensitive else words}
+
+    return make
+
+
+def _as_pattern(asked: Asked, text: str) -> str:
+    """Return a text as a pattern that matches it alone; what it takes from variables must be known."""
+    whole: str = as_filled(text, asked.variables or {})
+    return re.escape(whole.strip()).replace(r"\$", "[$]")
+
+
+def _alternatives(asked: Asked) -> str:
+    return "|".join(_as_pattern(asked, one) for one in _several(asked))
+
+
+def _all_ahead(asked: Asked) -> str:
+    return "".join(f"(?=.*{_as_pattern(asked, one)})" for one in _several(asked))
+
+
+def _regex(asked: Asked) -> str:
+    """Return a pattern of JavaScript, whose dot is no line break; raises WrongUse for one that cannot be read here."""
+    pattern = as_template(_one_text(asked))
+    with_scope = f"(?-s:{pattern})" if "." in pattern else pattern
+    try:
+        match_pattern(fill_placeholders(with_scope, {}), "", False)
+    except WrongUse as error:
+        raise WrongUse(f"its pattern is another's: {error.message}") from None
+    return with_scope
+
+
+def _found(pattern: str) -> Any:
+    return {"matches": {"pattern": pattern, "fullmatch": False}}
+
+
+def _words_between(asked: Asked) -> Any:
+    limits = asked.value if isinstance(asked.value, dict) else {"min": asked.value, "max": asked.value}
+    low, high = limits.get("min") or 0, limits.get("max")
+    if not all(isinstance(one, (int, float)) for one in (low, 0 if high is None else high)):
+        raise WrongUse(f"its value is {brief(asked.value)}, no number of words")
+    more = f"{{{max(int(low) - 1, 0)},{'' if high is None else max(int(high) - 1, 0)}}}"
+    some = rf"\S+(?:\s+\S+){more}"
+    return {"matches": f"(?:{some})?" if int(low) == 0 else some}
+
+
+def _schema_or(name: str) -> Callable[[Asked], Any]:
+    def make(asked: Asked) -> Any:
+        if asked.value in (None, ""):
+            return name
+        schema = json.loads(asked.value) if isinstance(asked.value, str) else asked.value
+        if "{{" in json.dumps(schema):
+            raise WrongUse("its schema depends on variables")
+        return {"schema": schema}
+
+    return make
+
+
+def _by_judge(asked: Asked) -> Any:
+    demands = asked.value if isinstance(asked.value, list) else [_one_text(asked)]
+    told = promptfoo_facts()["judged"][asked.kind].format(" ".join(as_template(as_text(one)) for one in demands))
+    return {"llm": told if asked.threshold is None else {"criteria": told, "threshold": asked.threshold}}
+
+
+def _grounded(asked: Asked) -> Any:
+    source = "$context" if asked.value in (None, "") else as_template(_one_text(asked))
+    return {"grounded": source if asked.threshold is None else {"source": source, "threshold": asked.threshold}}
+
+
+def _near(asked: Asked) -> Any:
+    limit = 5 if asked.threshold is None else asked.threshold
+    return {"levenshtein": {"expected": as_template(_one_text(asked)), "max_distance": int(limit)}}
+
+
+def _similar(asked: Asked) -> Any:
+    limit = 0.75 if asked.threshold is None else asked.threshold
+    return {"semantic": {"expected": as_template(_one_text(asked)), "threshold": limit}}
+
+
+_MADE: dict[str, Callable[[Asked], Any]] = {
+    "equals": lambda asked: {"exact": as_template(_one_text(asked))},
+    "contains": _keywords(case_sensitive=True, several=False),
+    "icontains": _keywords(case_sensitive=False, several=False),
+    "contains-all": _keywords(case_sensitive=True),
+    "icontains-all": _keywords(case_sensitive=False),
+    "contains-any": lambda asked: _found(_alternatives(asked)),
+    "icontains-any": lambda asked: _found(f"(?i:{_alternatives(asked)})"),
+    "starts-with": lambda asked: {"matches": f"{_as_pattern(asked, _one_text(asked))}.*"},
+    "regex": lambda asked: _found(_regex(asked)),
+    "is-json": _schema_or("json_valid"),
+    "contains-json": _schema_or("json_valid"),
+    "levenshtein": _near,
+    "similar": _similar,
+    "word-count": _words_between,
+    "context-faithfulness": _grounded,
+    **dict.fromkeys(("llm-rubric", "g-eval", "factuality", "closedqa", "model-graded-closedqa"), _by_judge),
+}
+_NEGATED: dict[str, Callable[[Asked], Any]] = {
+    "equals": lambda asked: {"matches": rf"(?!{_as_pattern(asked, _one_text(asked))}\Z).*"},
+    "contains": _keywords(case_sensitive=True, name="not_contains", several=False),
+    "icontains": _keywords(case_sensitive=False, name="not_contains", several=False),
+    "contains-any": _keywords(case_sensitive=True, name="not_contains"),
+    "icontains-any": _keywords(case_sensitive=False, name="not_contains"),
+    "contains-all": lambda asked: {"matches": f"(?!{_all_ahead(asked)}).*"},
+    "icontains-all": lambda asked: {"matches": f"(?i)(?!{_all_ahead(asked)}).*"},
+    "starts-with": lambda asked: {"matches": f"(?!{_as_pattern(asked, _one_text(asked))}).*"},
+    "regex": lambda asked: {"matches": f"(?!.*(?:{_regex(asked)})).*"},
+}
+DIFFERENCES = {
+    "is-json": "is-json takes bare JSON only; here it may stand in a code fence or among words",
+}
+
+
+# ======================================================================================
+# === FOREIGN: promptfoo's files are read: its prompts, providers and tests, and where each stands
+# ======================================================================================
+# Uses: ERRORS, DATASETS, ASSERTIONS, DOCUMENTS, EXCHANGES, TRANSLATIONS.
+# Public: nothing.
+#
+# What is code, or comes from elsewhere than this disk, is noted and left out.
+
+
+class Source(NamedTuple):
+    """The file that is read: its folder, the lines of its places, its whole content, and the notes so far."""
+
+    name: str
+    folder: Path
+    lines: dict[str, int]
+    config: dict[str, Any]
+    notes: dict[str, list[str]]
+
+    def note(self, place: str, reason: str) -> None:
+        """Note what is not taken over, or not quite; the same reason at many places is one note."""
+        line = self.lines.get(place)
+        self.notes.setdefault(reason, []).append(f"line {line}, {place}" if line else place)
+
+
+class Test(NamedTuple):
+    """A test of promptfoo, or the defaults of all, and its place."""
+
+    place: str
+    content: dict[str, Any]
+
+
+_TEST_FILES = (".yaml", ".yml", ".json", ".jsonl", ".csv")
+ECHO = "exec: cat"
+
+
+def open_source(file: Path) -> Source:
+    """Read the file that is named: a configuration in YAML or JSON, or a table of tests."""
+    if file.suffix.lower() in {".csv", ".jsonl"}:
+        return Source(str(file), file.parent, {}, {"tests": f"file://{file.name}"}, {})
+    if file.suffix.lower() not in {".yaml", ".yml", ".json"}:
+        raise WrongUse(
+            f"{file} ends in '{file.suffix}'.", "promptfoo's YAML, JSON, CSV and JSONL are read; code is not run."
+        )
+    content, lines = read_foreign(file)
+    content = {"tests": content} if isinstance(content, list) else content
+    if not isinstance(content, dict):
+        raise WrongUse(f"{file} holds no configuration of promptfoo.")
+    return Source(str(file), file.parent, lines, content, {})
+
+
+def read_foreign(file: Path) -> tuple[Any, dict[str, int]]:
+    """Return what a YAML or JSON file holds, and in which line each place of it stands; raises WrongUse."""
+    try:
+        root = read_document(file, str(file))[1]
+    except ConfigError as error:
+        raise WrongUse(error.message, error.hint) from None
+    return value_in(Reading("", {}), root), dict(_lines_of_places(root, ""))
+
+
+def _lines_of_places(node: Node, place: str) -> Iterator[tuple[str, int]]:
+    yield place, node.line
+    pairs = [(f"[{at}]", one) for at, one in enumerate(node.value)] if node.kind == "list" else []
+    if node.kind == "map":
+        pairs = [(f".{key}" if place else key, value) for key, (_, value) in node.value.items()]
+    for name, one in pairs:
+        yield from _lines_of_places(one, f"{place}{name}")
+
+
+def resolved(source: Source, value: Any, depth: int = 0) -> Any:
+    """Return a value with its `$ref: "#/..."` replaced by what that names in the file."""
+    if isinstance(value, dict) and isinstance(value.get("$ref"), str) and depth < 20:
+        found: Any = source.config
+        for part in value["$ref"].removeprefix("#/").split("/"):
+            found = found.get(part) if isinstance(found, dict) else None
+        rest = {key: one for key, one in value.items() if key != "$ref"}
+        return {**resolved(source, found, depth + 1), **rest} if isinstance(found, dict) else rest
+    return value
+
+
+def files_of(source: Source, name: str) -> list[Path]:
+    """Return the files that a file:// names, * and ** included; raises WrongUse where there is none."""
+    path = name.removeprefix("file://")
+    if "*" in path or "?" in path:
+        found = sorted(one for one in source.folder.glob(path) if one.is_file())
+    else:
+        found = [one for one in [source.folder / path] if one.is_file()]
+    if not found:
+        raise WrongUse(f"there is no file {path}")
+    return found
+
+
+def text_of_file(path: Path) -> str:
+    """Return the text of a file; raises WrongUse."""
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise WrongUse(f"{path.name} is larger than {MAX_FILE_BYTES:,} bytes")
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongUse(f"{path.name} cannot be read: {error}") from None
+
+
+def listed(value: Any) -> list[Any]:
+    """Return a list as it is, and another value as the one item of a list; None is an empty one."""
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+ToldProvider = tuple[str, Any, dict[str, Any]]
+
+
+def prompts_told(source: Source) -> list[tuple[str, Any]]:
+    """Return the prompts as (label, text or messages), with our placeholders."""
+    found: list[tuple[str, Any]] = []
+    for at, one in enumerate(listed(source.config.get("prompts"))):
+        place = f"prompts[{at}]" if isinstance(source.config["prompts"], list) else "prompts"
+        label = str(one.get("label") or "") if isinstance(one, dict) else ""
+        given = one.get("raw") or one.get("file") or one.get("id") if isinstance(one, dict) else one
+        try:
+            for text in _prompt_texts(source, given):
+                found.append((label, _our_prompt(text)))
+        except WrongUse as error:
+            source.note(place, f"the prompt is left out: {error}")
+    return found
+
+
+def _prompt_texts(source: Source, given: Any) -> list[str]:
+    """Return the texts of a prompt: itself, or those of its files, which `---` lines part."""
+    if not isinstance(given, str):
+        raise WrongUse(f"it is {brief(given)}")
+    is_file = given.startswith("file://")
+    if not is_file and ("\n" in given or not (source.folder / given).is_file()):
+        return [given]
+    texts = []
+    for path in files_of(source, given):
+        if path.suffix in {".py", ".js", ".ts", ".mjs", ".cjs", ".sh", ".exe", ".csv"}:
+            raise WrongUse(f"{path.name} is code or a table, which is not evaluated")
+        text = text_of_file(path)
+        if path.suffix in {".yaml", ".yml"}:
+            texts.append(json.dumps(read_foreign(path)[0], ensure_ascii=False))
+        else:
+            texts += [part.strip("\n") for part in re.split(r"(?m)^---\s*$", text) if part.strip()]
+    return texts
+
+
+def _our_prompt(text: str) -> Any:
+    chat = chat_in(text)
+    if chat is None:
+        return as_template(text)
+    return [{"role": one["role"], "content": with_templates(one["content"])} for one in chat]
+
+
+def providers_told(source: Source, given: str | None) -> list[ToldProvider]:
+    """Return the providers as (label, provider, parameters); without any, what gives each prompt back."""
+    if given is not None:
+        return [("", given, {})]
+    found, key = [], "providers" if "providers" in source.config else "targets"
+    for at, one in enumerate(listed(source.config.get(key))):
+        place = f"{key}[{at}]" if isinstance(source.config[key], list) else key
+        if isinstance(one, dict) and "id" not in one and len(one) == 1:
+            ((name, facts),) = one.items()
+            one = {**(facts if isinstance(facts, dict) else {}), "id": name}
+        facts = one if isinstance(one, dict) else {"id": one}
+        config: dict[str, Any] = facts["config"] if isinstance(facts.get("config"), dict) else {}
+        try:
+            provider = _our_provider(str(facts["id"]), config)
+        except WrongUse as error:
+            source.note(place, f"the provider is left out: {error}")
+            continue
+        for name in sorted(config.keys() - {*promptfoo_facts()["parameters"], "apiBaseUrl", "apiKeyEnvar"}):
+            source.note(f"{place}.config.{name}", f"the setting {name} is left out: it is no parameter of a call")
+        label = str(facts.get("label") or facts["id"])
+        found.append(
+            (label, provider, {name: one for name, one in config.items() if name in promptfoo_facts()["parameters"]})
+        )
+    if not found:
+        source.note(key, f"there is no provider to take over: {ECHO} gives each prompt back, put yours in its place")
+        return [("", ECHO, {})]
+    return found
+
+
+def _our_provider(id: str, config: dict[str, Any]) -> Any:
+    """Return the provider that an id of promptfoo's names; raises WrongUse where there is none here."""
+    kind, _, model = id.partition(":")
+    if id == "echo":
+        return ECHO
+    if kind in {"openai", "anthropic", "ollama"}:
+        for mode in ("chat", "messages", "responses"):
+            model = model.removeprefix(f"{mode}:")
+        if not model or ":" in model and kind != "ollama" and not model.startswith("ft:"):
+            raise WrongUse(f"{id} asks for more than an answer in text")
+    elif kind == "google":
+        kind = "gemini"
+    elif kind in promptfoo_facts()["compatible"] and model:
+        url, variable = promptfoo_facts()["compatible"][kind]
+        return {
+            "provider": "openai",
+            "model": model,
+            "base_url": url,
+            "api_key_env": config.get("apiKeyEnvar", variable),
+        }
+    else:
+        raise WrongUse(f"{id} is no provider here")
+    if "apiBaseUrl" in config or "apiKeyEnvar" in config:
+        if kind != "openai":
+            raise WrongUse(f"{id} has an address of its own, which only those have that speak as openai does")
+        variable = config.get("apiKeyEnvar", "OPENAI_API_KEY")
+        return {
+            "provider": "openai",
+            "base_url": config.get("apiBaseUrl", "https://api.openai.com/v1"),
+            "model": model,
+            "api_key_env": variable,
+        }
+    return f"{kind}:{model}"
+
+
+def default_test(source: Source) -> Test:
+    """Return what the file says of all tests."""
+    given = source.config.get("defaultTest")
+    if isinstance(given, str) and given.startswith("file://"):
+        with noting(source, "defaultTest", "it is left out"):
+            given = read_foreign(files_of(source, given)[0])[0]
+    return Test("defaultTest", resolved(source, given) if isinstance(given, dict) else {})
+
+
+@contextlib.contextmanager
+def noting(source: Source, place: str, what: str) -> Iterator[None]:
+    """Note what a block refuses, and go on."""
+    try:
+        yield
+    except WrongUse as error:
+        source.note(place, f"{what}: {error}")
+
+
+def tests_told(source: Source) -> list[Test]:
+    """Return the tests, inline and from files, and those of scenarios."""
+    found = _test_list(source, source.config.get("tests"), "tests")
+    for at, one in enumerate(listed(source.config.get("scenarios"))):
+        place = f"scenarios[{at}]"
+        if not isinstance(one, dict):
+            source.note(place, "a scenario from a file is left out")
+            continue
+        configs = _test_list(source, one.get("config"), f"{place}.config")
+        tests = _test_list(source, one.get("tests"), f"{place}.tests") or [Test(place, {})]
+        found += [_joined_test(config, test) for config in configs for test in tests]
+    return found
+
+
+def _joined_test(one: Test, other: Test) -> Test:
+    variables = {**(one.content.get("vars") or {}), **(other.content.get("vars") or {})}
+    steps = [*listed(one.content.get("assert")), *listed(other.content.get("assert"))]
+    return Test(other.place, {**one.content, **other.content, "vars": variables, "assert": steps})
+
+
+def _test_list(source: Source, given: Any, place: str) -> list[Test]:
+    found: list[Test] = []
+    for at, one in enumerate(listed(given)):
+        here = f"{place}[{at}]" if isinstance(given, list) else place
+        if isinstance(one, dict) and isinstance(one.get("path"), str):
+            one = one["path"]
+        if isinstance(one, str):
+            with noting(source, here, "the tests are left out"):
+                for path in files_of(source, one):
+                    found += _tests_in(path)
+        elif isinstance(one, dict):
+            found.append(Test(here, resolved(source, one)))
+        else:
+            source.note(here, f"the test is left out: it is {brief(one)}")
+    return found
+
+
+def _tests_in(path: Path) -> list[Test]:
+    """Return the tests of a file; raises WrongUse for one that is no data."""
+    if path.suffix.lower() not in _TEST_FILES:
+        raise WrongUse(f"{path.name} is code or a table of another kind; {', '.join(_TEST_FILES)} are read")
+    if path.suffix.lower() == ".csv":
+        return [Test(f"{path.name} row {at}", _test_of_row(row)) for at, row in enumerate(load_items(path), 2)]
+    is_json = path.suffix.lower() in {".json", ".jsonl"}
+    items = load_items(path) if is_json else listed(read_foreign(path)[0])
+    if not all(isinstance(one, dict) for one in items):
+        raise WrongUse(f"{path.name} holds what is no test")
+    return [Test(f"{path.name}[{at}]", one) for at, one in enumerate(items)]
+
+
+def _test_of_row(row: dict[str, str]) -> dict[str, Any]:
+    """Return a row of a CSV as a test: its columns are variables, but for those that begin with `__`."""
+    test: dict[str, Any] = {"vars": {}, "assert": [], "options": {}}
+    limits = {
+        key.split(":")[1]: value for key, value in row.items() if re.fullmatch(r"__config:__expected\d*:threshold", key)
+    }
+    for key, value in row.items():
+        if not key.startswith("__"):
+            test["vars"][key] = value
+        elif re.fullmatch(r"__expected\d*", key) and value.strip():
+            test["assert"].append(_assertion_in(value.strip(), limits.get(key) or limits.get(f"{key}1")))
+        elif key in {"__prefix", "__suffix"} and value:
+            test["options"][key[2:]] = value
+        elif key == "__description":
+            test["description"] = value
+        elif key == "__threshold" and value:
+            test["threshold"] = value
+        elif not re.match(r"__(metadata:|config:|metric$|expected)", key) and value:
+            test[key] = value
+    return test
+
+
+def _assertion_in(text: str, limit: str | None = None) -> dict[str, Any]:
+    """Return the assertion that a cell tells: type(threshold):value, or a text that the answer equals."""
+    told = re.fullmatch(r"(not-)?([a-z0-9-]+)(?:\(([0-9.]+)\))?(?:\s*:\s*(.*))?", text, re.DOTALL)
+    kinds = {"grade": "llm-rubric", "fn": "javascript", "eval": "javascript", "file": "javascript"}
+    kind = kinds.get(told[2], told[2]) if told else ""
+    if told is None or kind not in assertion_types():
+        return {"type": "equals", "value": text}
+    return {"type": f"{told[1] or ''}{kind}", "value": told[4], "threshold": told[3] or limit}
+
+
+# ======================================================================================
+# === PROMPTFOO: a configuration or table of tests of promptfoo as suites of ours, with a list of what could not be
+# ======================================================================================
+# Uses: ERRORS, ASSERTIONS, DOCUMENTS, EXCHANGES, TRANSLATIONS, FOREIGN.
+# Public: nothing.
+
+
+class Imported(NamedTuple):
+    """What an import made: the YAML, how many suites, cases and assertions, and notes [{place, reason}]."""
+
+    text: str
+    suites: int
+    cases: int
+    assertions: int
+    notes: list[dict[str, str]]
+
+
+class _Case(NamedTuple):
+    """A test with one value a variable: its variables, its steps, and where it stands."""
+
+    place: str
+    name: str
+    variables: dict[str, str]
+    steps: list[Any]
+
+
+_MOST_MADE = 10_000
+_MOST_SUITES = 100
+
+
+def import_promptfoo(file: Path, provider: str | None = None) -> Imported:
+    """Return promptfoo's configuration, or CSV of tests, as YAML suites; `provider` stands for those of the file.
+
+    Errors: WrongUse for a file that cannot be read, or of which nothing can be taken over.
+    """
+    source = open_source(file)
+    for key in sorted(source.config.keys() - {*promptfoo_facts()["config_keys"]}):
+        source.note(key, f"{key} is left out: suites here have no such setting")
+    prompts, providers = prompts_told(source), providers_told(source, provider)
+    default, tests = default_test(source), tests_told(source)
+    suites = _suites_of(source, prompts, providers, default, tests)
+    notes = [{"place": _shown_places(places), "reason": reason} for reason, places in source.notes.items()]
+    if not suites:
+        told = "".join(f"\n  {note['place']}: {note['reason']}" for note in notes)
+        raise WrongUse(f"Nothing of {file} could be taken over.{told}")
+    cases = [one for suite in suites for one in suite["cases"]]
+    steps = sum(len(one.get("assert", ())) for one in [*suites, *cases])
+    return Imported(_as_file(source, suites, notes), len(suites), len(cases), steps, notes)
+
+
+def _suites_of(
+    source: Source, prompts: list[tuple[str, Any]], providers: list[ToldProvider], default: Test, tests: list[Test]
+) -> list[dict[str, Any]]:
+    """Return a suite for each prompt and provider; the cases that they share are one list, which is written once."""
+    if not prompts and tests and "prompts" not in source.config:
+        source.note("prompts", "there is no prompt to take over: the variables are sent as they are, put yours there")
+        names = dict.fromkeys(name for test in tests for name in test.content.get("vars") or {})
+        prompts = [("", "\n\n".join(f"${{{name}}}" for name in names))]
+    if len(prompts) * len(providers) > _MOST_SUITES:
+        raise WrongUse(f"{len(prompts)} prompts and {len(providers)} providers make more than {_MOST_SUITES} suites.")
+    common, late = _default_steps(source, default)
+    cases = _cases_of(source, default, late, tests, bool(common))
+    if not cases:
+        return []
+    given = source.config.get("evaluateOptions")
+    repeats = given.get("repeat") if isinstance(given, dict) else None
+    shared = {"repeats": repeats} if isinstance(repeats, int) and repeats > 1 else {}
+    known = _fixed_variables(default)
+    written = [_written_case(case, id, known) for case, id in zip(cases, _ids_of(cases), strict=True)]
+    prompts = [(label, _with_ends(source, at, prompt, default, cases)) for at, (label, prompt) in enumerate(prompts)]
+    suites = []
+    for name, prompt, (_, provider, parameters) in _suite_names(source, prompts, providers):
+        suite: dict[str, Any] = {"name": name, "prompt": prompt, "provider": provider, **shared}
+        suite |= {"parameters": parameters} if parameters else {}
+        variables = {**known, **_empty_variables([prompt, common], cases)}
+        suite |= {"variables": variables} if variables else {}
+        suites.append({**suite, **({"assert": common} if common else {}), "cases": written})
+    return suites
+
+
+def _suite_names(
+    source: Source, prompts: list[tuple[str, Any]], providers: list[ToldProvider]
+) -> Iterator[tuple[str, Any, ToldProvider]]:
+    """Return each pair of a prompt and a provider with the name of its suite."""
+    stem = Path(source.name).stem
+    title = _slug(str(source.config.get("description") or ""), stem)
+    seen: Counter[str] = Counter()
+    for at, (label, prompt) in enumerate(prompts, 1):
+        for provider in providers:
+            of_prompt = [_slug(label, f"prompt-{at}")] if len(prompts) > 1 else []
+            of_provider = [provider[0].replace("/", "-")] if len(providers) > 1 else []
+            name = "/".join([title, *of_prompt, *of_provider])
+            seen[name] += 1
+            yield (name if seen[name] == 1 else f"{name}-{seen[name]}"), prompt, provider
+
+
+def _slug(text: str, otherwise: str) -> str:
+    words = re.findall(r"[^\W_]+", text.lower())
+    return "-".join(words)[:60].strip("-") or otherwise
+
+
+def _empty_variables(texts: list[Any], cases: list[_Case]) -> dict[str, str]:
+    """Return the variables that a case lacks: promptfoo writes nothing for them."""
+    used = dict.fromkeys(open_placeholders([*texts, [case.steps for case in cases]]))
+    return {name: "" for name in used if any(name not in case.variables for case in cases)}
+
+
+def _default_steps(source: Source, default: Test) -> tuple[list[Any], list[tuple[str, Any]]]:
+    """Return the steps of every test, and those of promptfoo's that are known only with the variables of each."""
+    common: list[Any] = []
+    late: list[tuple[str, Any]] = []
+    for place, given in _asserted(source, default):
+        if waits_for_variables(_asked_in(given, None)):
+            late.append((place, given))
+        else:
+            common += _steps_of(source, place, given, None)
+    return common, late
+
+
+def _asserted(source: Source, test: Test) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Return the assertions of a test with their places, those of its sets among them."""
+    for at, given in enumerate(listed(test.content.get("assert"))):
+        place = f"{test.place}.assert[{at}]"
+        given = resolved(source, {"type": given} if isinstance(given, str) else given)
+        if not isinstance(given, dict) or not isinstance(given.get("type"), str):
+            source.note(place, f"the assertion is left out: it is {brief(given)}")
+        elif given["type"] != "assert-set":
+            yield place, given
+        elif given.get("threshold") is not None:
+            source.note(place, "the set is left out: it holds if a share of it does, and here each assertion has to")
+        else:
+            yield from _asserted(source, Test(place, given))
+
+
+def _steps_of(source: Source, place: str, given: dict[str, Any], variables: dict[str, Any] | None) -> list[Any]:
+    """Return what an assertion is here, or nothing and a note."""
+    kind = given["type"]
+    try:
+        if given.get("transform"):
+            raise WrongUse("its transform is code, which is not evaluated")
+        if given.get("weight") == 0:
+            raise WrongUse("its weight is 0: it is measured and never fails, and an assertion here does")
+        limit = given.get("threshold")
+        value = given.get("value")
+        if isinstance(value, str) and value.startswith("file://"):
+            value = _value_in_file(source, value)
+        asked = _asked_in({**given, "value": value}, variables)
+        steps = as_steps(asked._replace(threshold=None if limit in (None, "") else float(limit)))
+    except (WrongUse, ValueError) as error:
+        source.note(place, f"{kind} is left out: {error}")
+        return []
+    if kind in DIFFERENCES:
+        source.note(place, DIFFERENCES[kind])
+    if given.get("provider") is not None:
+        source.note(place, "its own provider is left out: the judge or embedder of promptry.toml is asked")
+    return steps
+
+
+def _asked_in(given: dict[str, Any], variables: dict[str, Any] | None) -> Asked:
+    """Return an assertion of promptfoo with its value as it stands, and no limit."""
+    kind = given["type"]
+    return Asked(kind.removeprefix("not-"), kind.startswith("not-"), given.get("value"), None, variables)
+
+
+def _value_in_file(source: Source, name: str) -> Any:
+    path = files_of(source, name)[0]
+    if path.suffix in {".json", ".yaml", ".yml"}:
+        return read_foreign(path)[0]
+    if path.suffix in {".txt", ".md"}:
+        return text_of_file(path)
+    raise WrongUse(f"{path.name} is code or data of another kind, which is not evaluated")
+
+
+def _cases_of(
+    source: Source, default: Test, late: list[tuple[str, Any]], tests: list[Test], has_common: bool
+) -> list[_Case]:
+    """Return a case for each test and combination of its variables' values; raises WrongUse for too many."""
+    found: list[_Case] = []
+    for test in tests:
+        options = {**(default.content.get("options") or {}), **(test.content.get("options") or {})}
+        if any(options.get(key) for key in ("transform", "postprocess", "transformVars")):
+            source.note(test.place, "the test is left out: its transform is code, which is not evaluated")
+            continue
+        for key in sorted(test.content.keys() - {*promptfoo_facts()["test_keys"]}):
+            source.note(f"{test.place}.{key}", f"{key} of a test is left out: there is no such setting here")
+        for key in ("prompts", "providers"):
+            if test.content.get(key):
+                source.note(f"{test.place}.{key}", f"the choice of {key} is left out: the case runs with all")
+        if test.content.get("threshold") not in (None, ""):
+            source.note(
+                f"{test.place}.threshold", "the threshold is left out: here every assertion of a case has to hold"
+            )
+        asserted = [*late, *_asserted(source, test)]
+        for variables in _combinations(source, default, test, bool(options.get("disableVarExpansion"))):
+            steps = [step for place, given in asserted for step in _steps_of(source, place, given, variables)]
+            if not steps and not has_common:
+                source.note(test.place, "the test is left out: no assertion of it is left")
+                break
+            ends = {f"prompt_{key}": as_text(options[key]) for key in ("prefix", "suffix") if options.get(key)}
+            found.append(_Case(test.place, str(test.content.get("description") or ""), {**variables, **ends}, steps))
+            if len(found) > _MOST_MADE:
+                raise WrongUse(f"{source.name} makes more than {_MOST_MADE:,} cases.")
+    return found
+
+
+def _combinations(source: Source, default: Test, test: Test, as_one: bool) -> Iterator[dict[str, str]]:
+    """Return the variables of each case that a test makes: a list of values makes one for each."""
+    given = dict(test.content.get("vars") or {})
+    given |= {name: value for name, value in (default.content.get("vars") or {}).items() if name not in given}
+    several: list[list[Any]] = []
+    for name, value in given.items():
+        values = [value]
+        if isinstance(value, str) and value.startswith("file://"):
+            with noting(source, f"{test.place}.vars.{name}", "the variable is left empty"):
+                values = [""]
+                values = [_value_in_file(source, f"file://{path.resolve()}") for path in files_of(source, value)]
+        elif isinstance(value, list) and not as_one:
+            values = value
+        several.append(values or [""])
+    for chosen in itertools.product(*several):
+        texts = dict(zip(given, map(as_text, chosen), strict=True))
+        for name, text in texts.items():
+            with noting(source, f"{test.place}.vars.{name}", "its template stays as it is"):
+                texts[name] = as_filled(text, {**texts, name: ""})
+        yield texts
+
+
+def _ids_of(cases: list[_Case]) -> list[str]:
+    """Return an id for each case: its description, else its first text, made short and unique."""
+    seen: Counter[str] = Counter()
+    found = []
+    for at, case in enumerate(cases, 1):
+        first = next(iter(case.variables.values()), "")
+        id = _slug(case.name, "") or _slug(first, "")[:40].strip("-") or f"case-{at}"
+        seen[id] += 1
+        while seen[id] > 1 and f"{id}-{seen[id]}" in seen:
+            seen[id] += 1
+        id = id if seen[id] == 1 else f"{id}-{seen[id]}"
+        seen[id] += seen[id] == 0
+        found.append(id)
+    return found
+
+
+def _fixed_variables(default: Test) -> dict[str, str]:
+    """Return the variables that all tests have in common, as texts."""
+    given = {name: value for name, value in (default.content.get("vars") or {}).items() if name != "id"}
+    texts = {name: as_text(value) for name, value in given.items() if not isinstance(value, list)}
+    return {name: text for name, text in texts.items() if "{{" not in text and not text.startswith("file://")}
+
+
+def _written_case(case: _Case, id: str, known: dict[str, str]) -> dict[str, Any]:
+    """Return a case as a file has it, without the variables that it shares with all."""
+    variables = {name: text for name, text in case.variables.items() if known.get(name) != text}
+    own: dict[str, Any] = {} if "id" in case.variables else {"id": id}
+    own |= {"variables": variables} if variables else {}
+    return {**own, "assert": case.steps} if case.steps else own
+
+
+def _with_ends(source: Source, at: int, prompt: Any, default: Test, cases: list[_Case]) -> Any:
+    """Return a prompt with what tests put before and after it."""
+    ends = [name for name in ("prompt_prefix", "prompt_suffix") if any(name in case.variables for case in cases)]
+    if not ends or not isinstance(prompt, str):
+        if ends:
+            source.note(f"prompts[{at}]", "prefix and suffix are left out: the prompt is messages")
+        return prompt
+    before, after = (f"${{{name}}}" if name in ends else "" for name in ("prompt_prefix", "prompt_suffix"))
+    return f"{before}{prompt}{after}"
+
+
+def _shown_places(places: list[str]) -> str:
+    shown = list(dict.fromkeys(places))
+    return shown[0] if len(shown) == 1 else f"{shown[0]} and {len(shown) - 1} more"
+
+
+def _as_file(source: Source, suites: list[dict[str, Any]], notes: list[dict[str, str]]) -> str:
+    """Return the suites as YAML, with what is not taken over in comments at its head."""
+    told = [f"{note['place']}: {note['reason']}" for note in notes]
+    head = [f"Suites made from {source.name}.", *(["Not taken over, or not quite:"] if told else []), *told]
+    lines = [" ".join(line.split()) for line in head]
+    return "".join(f"# {line}\n" for line in lines) + "\n" + write_yaml({"suites": suites})
 
 
 # ======================================================================================
@@ -11720,7 +13530,7 @@ def item_of(case_id: str, items: Any) -> str | None:
 # ======================================================================================
 # === JOBS: what is asked of a run, refused before a case has run where it cannot be meant
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, ROWS, PROMPTS, DATASETS, SUITES, SELECTION, FLAKES, RUNS, RERUNS.
+# Uses: ERRORS, SETTINGS, ROWS, PROMPTS, DATASETS, SUITES, SELECTION, EXCHANGES, FLAKES, RUNS, RERUNS.
 # Public: nothing.
 
 
@@ -11775,6 +13585,7 @@ def check_runnable(chosen: Suite, job: Job) -> Schedule:
     fetch("SELECT 1")
     _check_function(chosen)
     _check_fixed_prompt(chosen, job)
+    check_told(chosen)
     every, dataset = suite_cases(chosen)
     return _make_schedule(chosen, job, every, dataset)
 
@@ -12262,7 +14073,7 @@ def _prompt_column(chosen: Suite, scope: RunScope) -> tuple[str | None, int | No
 # ======================================================================================
 # === COMPARISON: what changed between two runs, and whether the judged one passes
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, PROMPTS, STATISTICS, SUITES, FLAKES, RUNS, JOBS, RUNNER.
+# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, PROMPTS, STATISTICS, SUITES, FILES, FLAKES, RUNS, JOBS, RUNNER.
 #   Writes: eval_runs.
 # Public: Comparison, compare_runs, run_suite.
 #
@@ -12647,7 +14458,7 @@ def run_suite(
     NotFound, WrongUse, ConfigError, StoreError. Writes: eval_runs, eval_results.
     """
     if module is not None:
-        load_suites(module)
+        load_any(module)
     job = Job(module, (name,), prompt_version, env, model_version, compare, repeats, min_score, max_usd)
     job = job._replace(concurrency=concurrency, timeout_s=timeout_s, select=select, tags=(*tags,), rerun=rerun, of=of)
     check_selection([require_suite(name)], job)
@@ -13063,7 +14874,7 @@ def _standing(row: dict[str, Any], drift: DriftReport) -> dict[str, Any]:
 # ======================================================================================
 # === INTERPRETERS: whose Python runs a suite: this one, or the team's in a child process
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, STORE, ROWS, HELPERS, SUITES, RUNS, WORKERS, JOBS, RUNNER, COMPARISON.
+# Uses: ERRORS, SETTINGS, STORE, ROWS, HELPERS, SUITES, FILES, RUNS, WORKERS, JOBS, RUNNER, COMPARISON.
 # Public: list_suites.
 #
 # A suite imports its team's packages, which an executable does not carry. The child runs and records; this process
@@ -13165,7 +14976,7 @@ def _registered_suites(module: str | None, python: str | None) -> dict[str, dict
         return _described(known_suites())
     interpreter = _choose_python(module, python)
     if interpreter is None:
-        return _described(load_suites(module))
+        return _described(load_any(module))
     found: dict[str, dict[str, Any]] = _ask_child(interpreter, {"list": module})["suites"]
     return found
 
@@ -13175,7 +14986,7 @@ def _described(suites: dict[str, Suite]) -> dict[str, dict[str, Any]]:
 
 
 def _record_here(job: Job) -> list[int]:
-    registered = load_suites(job.module) if job.module is not None else known_suites()
+    registered = load_any(job.module) if job.module is not None else known_suites()
     chosen = [require_suite(name) for name in job.suites or registered]
     if not chosen:
         raise ConfigError(
@@ -13207,6 +15018,9 @@ _COST_OF_RUN = """SELECT coalesce(json_extract(metadata, '$.cost_usd'), 0.0) AS 
 
 def _choose_python(module: str | None, asked: str | None) -> str | None:
     """Return the interpreter of a child, or None to run in this process; raises ConfigError for one that is none."""
+    modules = _team_modules(module)
+    if modules == []:
+        return None
     named = asked or os.environ.get("PROMPTRY_PYTHON") or settings().python
     if named is not None:
         import shutil
@@ -13217,9 +15031,18 @@ def _choose_python(module: str | None, asked: str | None) -> str | None:
                 f"There is no Python at '{named}'.", "--python, PROMPTRY_PYTHON or [run] python names it."
             )
         return found
-    if not getattr(sys, "frozen", False) or module is None or not _needs_packages(module):
+    if not getattr(sys, "frozen", False) or not modules or not any(map(_needs_packages, modules)):
         return None
     return _team_python()
+
+
+def _team_modules(module: str | None) -> list[str] | None:
+    """Return the modules that suites are in, or that a file of suites names by `python:`; None for no module."""
+    file = find_suite_file(module) if module is not None else None
+    if module is None or file is None:
+        return None if module is None else [module]
+    names = {name for told in read_suites(file) for name in told.modules}
+    return sorted(os.path.join(file.parent, *name.split(".")) + ".py" for name in names)
 
 
 def _team_python() -> str | None:
@@ -13404,7 +15227,7 @@ def work_for_parent() -> None:
     order = json.loads(source.readline())
     try:
         if "list" in order:
-            answer: dict[str, Any] = {"suites": _described(load_suites(order["list"]))}
+            answer: dict[str, Any] = {"suites": _described(load_any(order["list"]))}
         else:
             asked = order["run"]
             lists = {name: tuple(asked[name]) for name in ("suites", "tags")}
@@ -14721,7 +16544,7 @@ def read_names() -> list[str]:
 # ======================================================================================
 # === CLI: the command line: parse, one call, print
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, ASSETS, STORE, ROWS, CALLS, COSTS, CARE, COMPARISON, BISECT, INTERPRETERS, REPORTS,
+# Uses: ERRORS, SETTINGS, ASSETS, STORE, ROWS, CALLS, COSTS, CARE, FILES, COMPARISON, BISECT, INTERPRETERS, REPORTS,
 #   FORMATS, PAGES, READS.
 # Public: nothing.
 #
@@ -14742,6 +16565,7 @@ _GROUPS = {
     "prompt": "List, show, compare, save, check and promote the versions of prompts.",
     "dataset": "Keep versioned test data: from files, from recorded calls, from votes.",
     "budget": "Set and see what a day or month may cost, for all calls, a module or a prompt.",
+    "import": "Take over the tests of other tools.",
     "prices": "See, import and check what tokens cost, and work history out again.",
 }
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -14961,8 +16785,9 @@ def _suites_too(read: Read, asked: dict[str, Any]) -> Any:
 def _default_module() -> str | None:
     """Return the module of suites that promptry.toml or custom names, if it is there."""
     name = settings().module
-    path = Path(name if name.endswith(".py") else name.replace(".", "/") + ".py")
-    return name if path.is_file() or (path.with_suffix("") / "__init__.py").is_file() else None
+    path = Path(name if name.endswith((".py", ".yaml", ".yml")) else name.replace(".", "/") + ".py")
+    is_there = path.is_file() or (path.with_suffix("") / "__init__.py").is_file()
+    return name if is_there or find_suite_file(name) is not None else None
 
 
 def form_of(form: str, as_json: bool) -> str:
@@ -15028,9 +16853,10 @@ def cli_doctor(as_json: bool) -> None:
 
 @cli_command("init")
 @cli_argument("folder", default=".")
-def cli_init(folder: str) -> None:
+@cli_option("--yaml", "in_yaml", is_flag=True, help="Write the suite as evals.yaml, which needs no Python.")
+def cli_init(folder: str, in_yaml: bool) -> None:
     """Write promptry.toml and a first suite into a folder; files that are there stay as they are."""
-    for path, written in write_starters("init", Path(folder)):
+    for path, written in write_starters("yaml" if in_yaml else "init", Path(folder)):
         click.echo(f"{'wrote' if written else 'kept '}  {path}")
     click.echo(f"Next: {'' if folder == '.' else f'cd {folder}, then '}promptry run, then promptry runs")
 
@@ -15225,7 +17051,7 @@ def cli_drift(names: tuple[str, ...], of: str, window: int, as_json: bool) -> No
 # ======================================================================================
 # === EDITS: the commands that write: prompts, datasets, prices, votes and ratings, care of the file
 # ======================================================================================
-# Uses: ERRORS, PROMPTS, TEMPLATES, PRICES, BUDGETS, FEEDBACK, DATASETS, COSTS, CARE, REPORTS, CLI.
+# Uses: ERRORS, PROMPTS, TEMPLATES, PRICES, BUDGETS, FEEDBACK, DATASETS, COSTS, CARE, PROMPTFOO, REPORTS, CLI.
 # Public: nothing.
 
 
@@ -15483,6 +17309,39 @@ def _render_retention(found: dict[str, Any]) -> str:
         held = " Another process still reads the old state: the room comes back when it ends." if found["held"] else ""
         return f"{table}\n\nThe file had {found['bytes_before']:,} bytes and has {found['bytes_after']:,}.{held}"
     return f"{table}\n\nNothing is written yet: --apply does it. The file has {found['bytes_before']:,} bytes."
+
+
+@cli_command("import promptfoo")
+@cli_argument("file")
+@cli_option(
+    "--output", metavar="FILE", help="Write the suites to a new file, such as evals.yaml; else they are printed."
+)
+@cli_option("--provider", help="Ask this provider instead of those of the file.")
+@JSON_OPTION
+def cli_import_promptfoo(file: str, output: str | None, provider: str | None, as_json: bool) -> None:
+    """Turn promptfoo's YAML, JSON or CSV of tests into suites of ours, and list what could not be taken over.
+
+    Exit code 0: there are suites to run, and the list says what is left out. 2: nothing could be taken over.
+    """
+    if output is not None and Path(output).exists():
+        raise WrongUse(f"{output} is there already.", "Name a new file.")
+    check_output(output)
+    found = import_promptfoo(Path(file), provider)
+    if output is not None:
+        Path(output).write_text(found.text, encoding="utf-8")
+    counts = {"suites": found.suites, "cases": found.cases, "assertions": found.assertions}
+    if as_json:
+        answer = {**counts, "output": output, "text": None if output else found.text, "notes": found.notes}
+        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+        return
+    if output is None:
+        click.echo(found.text, nl=False)
+    told = ", ".join(f"{count:,} {what}" for what, count in counts.items())
+    click.echo(f"{told}; not taken over, or not quite: {len(found.notes)}.", err=True)
+    for note in found.notes:
+        click.echo(f"  {note['place']}: {note['reason']}", err=True)
+    if output is not None:
+        click.echo(f"Next: promptry run --module {output}", err=True)
 
 
 # ======================================================================================

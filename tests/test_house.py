@@ -70,7 +70,7 @@ BROAD_EXCEPTS = {
     "open_response": "a provider's response is not our code",
     "ask_function": "a user's function is not our code; what it raises becomes a ProviderError",
     "find_function": "a user's module is not our code; becomes a ConfigError",
-    "load_suites": "a suite's module is not our code; becomes a ConfigError",
+    "_import_from": "a suite's module is not our code; becomes a ConfigError",
 }
 
 

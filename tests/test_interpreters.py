@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import promptry
-from promptry import save_prompt
+from promptry import ConfigError, save_prompt
 
 ROOT = Path(promptry.__file__).resolve().parent
 
@@ -119,6 +119,43 @@ def test_without_that_python_the_import_fails_with_a_hint(project: Callable[[str
     done = run(store)
     assert done.returncode == 2
     assert "teamlib" in done.stdout and "--python" in done.stdout
+
+
+def test_a_file_of_suites_asks_the_functions_of_the_team(bare_python: Path, tmp_path: Path, store: Path) -> None:
+    (tmp_path / "pipe.py").write_text("import teamlib\n\ndef answer(prompt):\n    return f'{prompt} {teamlib.NAME}'\n")
+    text = "- {name: s, prompt: Say, provider: 'python:pipe:answer', assert: [matches: Say of the team]}"
+    (tmp_path / "evals.yaml").write_text(f"suites:\n  {text}\n")
+    assert result_of(run(store, "--python", bare_python))["passed"]
+    done = run(store)
+    assert done.returncode == 2 and "The module 'pipe' does not import" in done.stdout
+
+
+def test_a_file_of_suites_without_functions_needs_no_python(tmp_path: Path, store: Path) -> None:
+    (tmp_path / "promptry.toml").write_text("[run]\npython = '/no/such/python'\n")
+    (tmp_path / "evals.yaml").write_text(
+        "suites:\n  - {name: s, prompt: Say, provider: 'exec: cat', assert: [exact: Say]}\n"
+    )
+    assert result_of(run(store))["passed"]
+    assert promptry._choose_python("evals.yaml", None) is None
+    (tmp_path / "evals.yaml").write_text(
+        "suites:\n  - {name: s, prompt: Say, provider: 'python:a:b', assert: [json_valid]}\n"
+    )
+    with pytest.raises(ConfigError, match="There is no Python at '/no/such/python'"):
+        promptry._choose_python("evals.yaml", None)
+
+
+def test_an_executable_looks_for_a_python_where_functions_import_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(promptry, "_team_python", lambda: "the team's")
+    (tmp_path / "evals.yaml").write_text(
+        "suites:\n  - {name: s, prompt: Say, provider: 'python:a:b', assert: [json_valid]}\n"
+    )
+    (tmp_path / "a.py").write_text("import json\n")
+    assert promptry._choose_python("evals.yaml", None) is None
+    (tmp_path / "a.py").write_text("import teamlib\n")
+    assert promptry._choose_python("evals.yaml", None) == "the team's"
 
 
 @pytest.mark.slow

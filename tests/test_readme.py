@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,18 @@ def test_many_cases_run_at_once_as_it_is_written(store: Path) -> None:
     gate = promptry.get_run(result.run_id)["manifest"]["gate"]
     assert result.passed and result.counts["cases"] == 10
     assert (gate["concurrency"], gate["timeout_s"]) == (8, 60)
+
+
+def test_the_suite_in_yaml_runs_as_it_is_written(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    (text,) = [text for language, text in BLOCKS if language == "yaml"]
+    (tmp_path / "evals.yaml").write_text(text)
+    with serve_fake() as server:
+        monkeypatch.setenv("OPENAI_API_KEY", "key")
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
+        result = promptry.run_suite("support", module="evals.yaml")
+        assert {path for path, _ in server.requests} == {"/v1/chat/completions"} and len(server.requests) == 6
+    assert result.counts["fail"] == 6 and result.prompt_version == 1
 
 
 def test_the_pipeline_runs_as_it_is_written(store: Path) -> None:

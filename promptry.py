@@ -7929,6 +7929,24 @@ def _locate_module(module: str) -> tuple[str, str]:
     return os.getcwd(), module
 
 
+def source_of(function: Any) -> dict[str, Any] | None:
+    """Return where a suite's function begins: {file, line}, below this folder as a relative path; None if unknown."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if code is None or code.co_filename == __file__:
+        return None
+    path = Path(code.co_filename).absolute()
+    here = Path(os.getcwd())
+    return {
+        "file": (path.relative_to(here) if path.is_relative_to(here) else path).as_posix(),
+        "line": code.co_firstlineno,
+    }
+
+
+def find_suite(function: Any) -> Suite | None:
+    """Return the suite that a function was registered as last, or None for a function that is none."""
+    return next((found for found in _suites.values() if found.function is function), None)
+
+
 def known_suites() -> dict[str, Suite]:
     """Return the suites registered in this process."""
     return dict(_suites)
@@ -8122,7 +8140,8 @@ def count_outcome(tally: Tally, outcome: CaseOutcome) -> CaseOutcome:
     """Count an outcome and return it under a name that no other of its repeat has: runs are paired by it."""
     key = (outcome.case, outcome.repeat)
     tally.seen[key] = tally.seen.get(key, 0) + 1
-    named = outcome if tally.seen[key] == 1 else outcome._replace(case=f"{outcome.case}#{tally.seen[key]}")
+    name = bindable(outcome.case if tally.seen[key] == 1 else f"{outcome.case}#{tally.seen[key]}")
+    named = outcome if name == outcome.case else outcome._replace(case=name)
     tally.states.setdefault(named.case, []).append(named.state)
     tally.checks[0] += len(named.checks)
     if named.score is not None:
@@ -8510,13 +8529,14 @@ def _check_served(chosen: Suite, job: Job, scope: RunScope) -> None:
 
 def _held_cases(chosen: Suite, job: Job) -> set[str]:
     """Return the cases whose failure would be a break: those that passed in the baseline."""
-    if job.compare is None or _is_statistical(chosen, job):
+    if job.compare is None or is_statistical(chosen, job):
         return set()
     baseline = find_baseline(chosen.name, job.compare, chosen.prompt)
     return {row["case"] for row in run_cases(baseline) if row["state"] == "pass"} if baseline is not None else set()
 
 
-def _is_statistical(chosen: Suite, job: Job) -> bool:
+def is_statistical(chosen: Suite, job: Job) -> bool:
+    """Tell whether a run is judged as a whole: no single case that breaks fails it."""
     asked = chosen.min_pass_rate is not None or job.min_score is not None
     return chosen.gate == "statistical" or asked or (job.repeats or chosen.repeats) > 1
 
@@ -8657,7 +8677,7 @@ def _manifest(
         "embedder": None,
         "repeats": job.repeats or chosen.repeats,
         "gate": {
-            "mode": "statistical" if _is_statistical(chosen, job) else "cases",
+            "mode": "statistical" if is_statistical(chosen, job) else "cases",
             "compare": job.compare,
             "judged": int(job.compare is None),
             "min_pass_rate": chosen.min_pass_rate,
@@ -8670,6 +8690,7 @@ def _manifest(
             "stopped": _stop_text(job, facts) if tries is None else None,
         },
         "versions": {"promptry": __version__, "python": platform.python_version()},
+        "source": source_of(chosen.function),
         "counts": counts_of(tally),
         "cost_usd": facts["cost_usd"],
     }
@@ -8705,6 +8726,43 @@ def _prompt_column(chosen: Suite, scope: RunScope) -> tuple[str | None, int | No
     name = chosen.prompt or only_name({**scope.served, **elsewhere})
     versions = list(scope.served.get(name or "", {})) or elsewhere.get(name, [])
     return name, versions[-1] if versions else None
+
+
+def run_part(
+    chosen: Suite, job: Job, scope: RunScope, items: list[tuple[str, Any]] | None, held: set[str]
+) -> tuple[list[CaseOutcome], dict[str, list[str]]]:
+    """Run some items of a suite within a run that others go on with; return the outcomes, and {case: states} of tries.
+
+    Nothing is saved: save_parts does that once all parts are there. `held` are the cases that passed in the baseline.
+    """
+    outcomes: list[CaseOutcome] = []
+    with entered_scope(scope):
+        tries = _run_and_confirm(chosen, job, items, held, outcomes.append, lambda: None)
+    if tries is None:
+        raise KeyboardInterrupt
+    return outcomes, tries
+
+
+def save_parts(
+    chosen: Suite,
+    job: Job,
+    scope: RunScope,
+    dataset: DatasetVersion | None,
+    tally: Tally,
+    tries: dict[str, list[str]],
+    spool: Path,
+    *,
+    source: dict[str, Any] | None,
+    stopped: str | None,
+) -> int:
+    """Save the run whose parts were spooled, incomplete if it was `stopped`, and return its id. Errors: StoreError.
+
+    Writes: eval_runs, eval_results.
+    """
+    manifest = {**_manifest(chosen, job, scope, dataset, tally, tries), "source": source}
+    manifest["complete"] = stopped is None
+    manifest["gate"]["stopped"] = stopped
+    return save_run(chosen.name, *_prompt_column(chosen, scope), manifest, tally, spool)
 
 
 # ======================================================================================
@@ -9046,6 +9104,25 @@ def _write_verdict(run: int, passed: bool, facts: dict[str, Any], gate: dict[str
         manifest = read_object(EvalRun.get_by_id(run).metadata)
         manifest |= {**facts, "gate": {**(manifest.get("gate") or {}), **gate}}
         EvalRun.update(metadata=write_json(manifest), overall_pass=int(passed)).where(EvalRun.id == run).execute()
+
+
+def states_before(chosen: Suite, job: Job) -> dict[str, str] | None:
+    """Return how the cases ended in the baseline of a run to come, or None where each case stands on its own."""
+    if job.compare is None or is_statistical(chosen, job):
+        return None
+    baseline = find_baseline(chosen.name, job.compare, chosen.prompt)
+    return _states_of(run_cases(baseline)) if baseline is not None else None
+
+
+def excuse_of(chosen: Suite, job: Job, before: dict[str, str] | None, case_id: str, tries: Sequence[str]) -> str:
+    """Say why the gate forgives a case that fails, as judge_run will: an empty text for one that fails its run."""
+    if is_statistical(chosen, job):
+        return "the suite is judged as a whole"
+    if before is None or (before.get(case_id) == "pass" and "pass" not in tries):
+        return ""
+    if before.get(case_id) == "fail":
+        return "known failure, it fails in the baseline too"
+    return "flaky, it also passes" if "pass" in tries else "it did not hold in the baseline"
 
 
 def exit_code_of(result: RunResult, require_baseline: bool = False, require_power: bool = False) -> int:

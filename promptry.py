@@ -10,7 +10,7 @@ Floors, from the ground up; each section uses only sections above it:
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
     EVALS    STATISTICS · HELPERS · ASSERTIONS · TEXTS · TOOLS · TRAJECTORIES · CONVERSATIONS · SUITES · SPOOLS · RUNS ·
              RUNNER · COMPARISON · PLAN · DRIFT · BISECT · INTERPRETERS
-    FACES    REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS · WATCH · DEMO
+    FACES    REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS · WATCH · PYTEST · DEMO
     ROOF     MAIN
     CELLAR   EMBEDDED
 Find your way:   grep -n '^# === ' promptry.py
@@ -21,6 +21,7 @@ Words: a *prompt* is text with a name; a *version* one distinct content of it; a
 Units: money is US dollars, tokens are counts, durations are milliseconds, times are UTC ISO-8601 text.
 State that outlives a call: the settings, the open store, what was tracked and served, the rows kept in memory, the
     open calls, the suites, the active run, the link to a parent. No other.
+For pytest, whose plugin this module is too: PYTEST_DONT_REWRITE.
 """
 
 # /// script
@@ -11745,6 +11746,449 @@ def _wait_for_change(seen: _Seen) -> list[str]:
             names = sorted(key for key in seen.keys() | now.keys() if seen.get(key) != now.get(key))
             shown = [name or "a prompt in the store" for name in names]
             return shown if len(shown) <= 3 else [*shown[:3], f"{len(shown) - 3} more"]
+
+
+# ======================================================================================
+# === PYTEST: suites as tests of pytest: collected as items, stored as runs, judged in the summary
+# ======================================================================================
+# Uses: ERRORS, CLOCK, ROWS, SCOPE, PROMPTS, DATASETS, ASSERTIONS, SUITES, SPOOLS, RUNS, RUNNER, COMPARISON, REPORTS,
+#   FORMATS, CLI.
+# Public: nothing.
+#
+# The module itself is the plugin (pytest11, or -p promptry), so nothing of pytest is imported before pytest calls.
+# An item runs its case in its setup and fails in its call: so pytest counts a case that could not be judged as an
+# error, in its own JUnit too. The report of an item carries what came of it, as JSON: under xdist to the controller,
+# which alone writes the run. What reports did not arrive are missing, and the run is incomplete, whatever the reason.
+
+PytestHook = Any  # what pytest hands to a hook: its classes are not known before it calls
+
+
+def pytest_addoption(parser: PytestHook) -> None:
+    """Tell pytest our option and setting."""
+    group = parser.getgroup("promptry", "regression protection for LLM prompts")
+    told = "Judge each suite against its newest good run on the prompt version with this tag."
+    group.addoption("--promptry-compare", metavar="TAG", help=told)
+    parser.addini("promptry_files", "Files whose suites are collected too, such as evals.py.", type="args", default=[])
+
+
+def pytest_configure(config: PytestHook) -> None:
+    """Register the marker, and what collects and reports the suites of this session."""
+    config.addinivalue_line("markers", "promptry: a case of a promptry suite; `-m 'not promptry'` leaves them out")
+    config.pluginmanager.register(_PytestSession(config), "promptry-session")
+
+
+class _Part:
+    """A suite in a process of a session: what its items share. `trouble` is what keeps all of them from running."""
+
+    def __init__(self, chosen: Suite, uid: str) -> None:
+        self.chosen, self.uid = chosen, uid
+        self.dataset: DatasetVersion | None = None
+        self.source = source_of(chosen.function)
+        self.line = self.source["line"] - 1 if self.source is not None else None
+        self.total = 1
+        self.is_ready = False
+        self.before: dict[str, str] | None = None
+        self.trouble: PromptryError | None = None
+
+
+class _Recording:
+    """A run as its parts arrive in the process that will save it."""
+
+    def __init__(self, told: dict[str, Any]) -> None:
+        dataset = told["dataset"]
+        self.chosen = Suite(**told["suite"], function=_not_here, dataset=None)
+        self.dataset = DatasetVersion(dataset[0], dataset[1], [], dataset[2]) if dataset else None
+        self.total, self.source = told["of"], told["source"]
+        self.scope = make_scope(told["uid"], self.chosen.prompt)
+        header = {"uid": told["uid"], "suite": self.chosen.name, "started": now_text(), "prompt": self.chosen.prompt}
+        self.spool, self.tally = open_spool(header), make_tally()
+        self.tries: dict[str, list[str]] = {}
+        self.items: set[str] = set()
+
+
+def _not_here(*_: Any) -> None:
+    raise WrongUse("The function of a suite that ran elsewhere is not here.")
+
+
+class _PytestSession:
+    """The hooks of one pytest session. Under xdist each worker has one, which runs, and the controller, which saves."""
+
+    def __init__(self, config: PytestHook) -> None:
+        worker = getattr(config, "workerinput", None)
+        self.is_worker = worker is not None
+        self.uid = worker["testrunuid"] if worker is not None else make_uid()
+        self.job = Job(compare=config.getoption("promptry_compare"))
+        self.parts: dict[str, _Part] = {}
+        self.recordings: dict[str, _Recording] = {}
+        self.told: list[str] = []
+        self.fails = False
+
+    def pytest_collect_file(self, file_path: PytestHook, parent: PytestHook) -> PytestHook:
+        """Collect a file that [pytest] promptry_files names and pytest itself would pass over."""
+        patterns = parent.config.getini("promptry_files")
+        if not patterns or file_path.suffix != ".py" or parent.session.isinitpath(file_path):
+            return None
+        if _fits_one(file_path, parent.config.getini("python_files")) or not _fits_one(file_path, patterns):
+            return None
+        hooks = parent.session.gethookproxy(file_path)
+        return hooks.pytest_pycollect_makemodule(module_path=file_path, parent=parent)
+
+    def pytest_pycollect_makeitem(self, collector: PytestHook, name: str, obj: Any) -> list[PytestHook] | None:
+        """Make the items of a suite, in the module that defines it: one a case of its dataset, else one in all."""
+        chosen = find_suite(obj)
+        if chosen is None:
+            return None
+        if getattr(obj, "__module__", None) != collector.obj.__name__:
+            return []
+        known = self.parts.get(chosen.name)
+        if known is not None and known.chosen.function is not obj:
+            other = known.chosen.function.__module__
+            raise collector.CollectError(f"Two suites have the name '{chosen.name}', the other is in {other}.")
+        part = self.parts[chosen.name] = _Part(chosen, hash_text(f"{self.uid} {chosen.name}")[:24])
+        pairs = _collect_pairs(part)
+        part.total = 1 if pairs is None else len(pairs)
+        names = [name] if pairs is None else [f"{name}[{_item_text(case_id)}]" for case_id, _ in pairs]
+        each: list[tuple[str, Any] | None] = [None] if pairs is None else [*pairs]
+        return [_make_item(self, collector, part, text, pair) for text, pair in zip(names, each, strict=True)]
+
+    def pytest_runtest_makereport(self, item: PytestHook, call: PytestHook) -> PytestHook:
+        """Make the report of an item of ours, with what came of its case as soon as that is known."""
+        if not hasattr(item, "promptry_outcomes"):
+            return None
+        import pytest
+
+        trouble = call.excinfo.value if call.excinfo is not None else None
+        if call.when == "setup" and trouble is not None and not item.promptry_outcomes and is_trouble(trouble):
+            item.promptry_outcomes = [_outcome_of_setup(item.promptry_case, trouble)]
+        is_last = call.when == "call" or (call.when == "setup" and trouble is not None)
+        known = item.promptry_outcomes if is_last else []
+        scores = [outcome.score for outcome in known if outcome.score is not None]
+        if scores:
+            item.user_properties.append(("promptry_score", math.fsum(scores) / len(scores)))
+        report = pytest.TestReport.from_item_and_call(item, call)
+        if known:
+            report.promptry_part = _told_part(item)  # type: ignore[attr-defined]
+            report.sections.append(("promptry", _checks_text(known)))
+        return report
+
+    def pytest_runtest_logreport(self, report: PytestHook) -> None:
+        """Take what a report carries to the run that it belongs to; a try that is repeated does not count."""
+        told = getattr(report, "promptry_part", None)
+        if told is None or self.is_worker or report.outcome == "rerun":
+            return
+        try:
+            self._record(json.loads(told))
+        except PromptryError as error:
+            self.fails = True
+            self.told.append(str(error))
+
+    def _record(self, told: dict[str, Any]) -> None:
+        name = told["suite"]["name"]
+        if name not in self.recordings:
+            self.recordings[name] = _Recording(told)
+        recording = self.recordings[name]
+        if told["item"] in recording.items:
+            return
+        recording.items.add(told["item"])
+        recording.tries |= told["tries"]
+        recording.scope.rendered.update(told["rendered"])
+        for prompt, versions in told["served"].items():
+            recording.scope.served.setdefault(prompt, {}).update((int(key), text) for key, text in versions.items())
+        for name, repeat, state, score, checks in told["outcomes"]:
+            outcome = CaseOutcome(name, repeat, state, score, [Check(*check) for check in checks])
+            write_outcome(recording.spool, count_outcome(recording.tally, outcome))
+
+    def pytest_sessionfinish(self, session: PytestHook) -> None:
+        """Save and judge the runs; the session fails where one regressed though no item of it failed."""
+        for recording in self.recordings.values():
+            try:
+                self.told.append(self._save(recording))
+            except PromptryError as error:
+                self.fails = True
+                self.told.append(str(error))
+        if self.fails and not int(session.exitstatus):
+            import pytest
+
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _save(self, recording: _Recording) -> str:
+        """Save a run, judge it if it is complete, and return what to say of it."""
+        ran, name = len(recording.items), recording.chosen.name
+        stopped = None if ran == recording.total else f"only {ran} of its {recording.total} items ran"
+        dataset, tally, tries = recording.dataset, recording.tally, recording.tries
+        is_saved = False
+        try:
+            facts = recording.scope, dataset, tally, tries, recording.spool.path
+            key = save_parts(recording.chosen, self.job, *facts, source=recording.source, stopped=stopped)
+            is_saved = True
+        finally:
+            end_spool(recording.spool, keep=not is_saved)
+        if stopped is not None:
+            counts = counts_text(counts_of(tally))
+            return f"{name}: run {key} is incomplete, {stopped} ({counts}): it is not judged, and no baseline."
+        result = judge_run(key, self.job.compare)
+        self.fails = self.fails or exit_code_of(result) != 0
+        return render_result(result._replace(cases=[]))
+
+    def pytest_terminal_summary(self, terminalreporter: PytestHook) -> None:
+        """Say the verdict and score of each suite."""
+        if self.told:
+            terminalreporter.section("promptry")
+            text = "\n\n".join(self.told)
+            terminalreporter.write_line(text if terminalreporter.hasmarkup else click.unstyle(text))
+
+
+def _outcome_of_setup(case_id: str, trouble: BaseException) -> CaseOutcome:
+    """Return the outcome of a case whose fixtures raised something: it was skipped, or is an error."""
+    found = judge_case(case_id, 0, [], trouble)
+    if found.state != "fail":
+        return found
+    return found._replace(state="error", score=None, checks=[Check("error", None, None, found.checks[-1].details)])
+
+
+def _fits_one(path: PytestHook, patterns: Iterable[str]) -> bool:
+    """Tell whether a file fits one of some patterns, read as pytest reads python_files."""
+    from fnmatch import fnmatch
+
+    names = {pattern: str(path) if "/" in pattern or os.sep in pattern else path.name for pattern in patterns}
+    return any(fnmatch(f"/{name}", f"*/{pattern}") for pattern, name in names.items())
+
+
+def _collect_pairs(part: _Part) -> list[tuple[str, Any]] | None:
+    """Return the items of a suite's dataset with their ids; what cannot be read is the trouble of its only item."""
+    try:
+        with no_new_store(isinstance(part.chosen.dataset, str), must_be_there=False):
+            pairs, part.dataset = suite_cases(part.chosen)
+    except PromptryError as error:
+        part.trouble = error
+        return None
+    return pairs
+
+
+def _item_text(case_id: str) -> str:
+    """Return a case id as a node id shows it, in one line."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in case_id)
+
+
+def _make_item(
+    session: _PytestSession, parent: PytestHook, part: _Part, text: str, pair: tuple[str, Any] | None
+) -> PytestHook:
+    """Make the item of a case, or of a whole suite, with the marks of its function and without its arguments."""
+
+    def call() -> None:
+        """Stand for the suite's function: fixtures are for the item, not for the function."""
+
+    function = part.chosen.function
+    call.__name__, call.__doc__, call.__module__ = function.__name__, function.__doc__, function.__module__
+    call.__dict__["pytestmark"] = getattr(function, "pytestmark", [])
+    item = _item_class().from_parent(parent, name=text, callobj=call)
+    if hasattr(item, "_id"):  # newer pytest holds an id in parts, and --lf compares it with one that it has read
+        item._id = type(item._id).parse(item.nodeid)
+    item.promptry_session, item.promptry_part, item.promptry_pair = session, part, pair
+    item.promptry_case = part.chosen.name if pair is None else pair[0]
+    _forget_case(item)
+    item.add_marker("promptry")
+    return item
+
+
+def _forget_case(item: PytestHook) -> None:
+    """Make an item as if it had not run: some plugins run one again."""
+    item.promptry_outcomes, item.promptry_troubles, item.promptry_tries = [], [], {}
+    item.promptry_scope = make_scope(item.promptry_part.uid, item.promptry_part.chosen.prompt)
+
+
+@functools.cache
+def _item_class() -> PytestHook:
+    """Return the class of our items."""
+    import pytest
+
+    class SuiteItem(pytest.Function):
+        """A case of a suite: setup runs it, the call fails if it did."""
+
+        def setup(self) -> None:
+            __tracebackhide__ = True
+            _forget_case(self)
+            super().setup()
+            if not self.config.getoption("setuponly", False):
+                _run_item(self)
+                _raise_error(self)
+
+        def runtest(self) -> None:
+            __tracebackhide__ = True
+            _raise_failure(self)
+
+        def reportinfo(self) -> tuple[Any, int | None, str]:
+            return self.path, getattr(self, "promptry_part").line, self.name  # noqa: B009 - pytest's class has it not
+
+    return SuiteItem
+
+
+def _run_item(item: PytestHook) -> None:
+    """Run the case of an item, with its repeats and further tries, and keep what came of it on the item."""
+    part, job = item.promptry_part, item.promptry_session.job
+    _make_ready(part, job)
+    chosen = part.chosen._replace(function=_noting(part.chosen.function, item.promptry_troubles))
+    pairs = None if item.promptry_pair is None else [item.promptry_pair]
+    held = {name for name, state in (part.before or {}).items() if state == "pass"}
+    item.promptry_outcomes, item.promptry_tries = run_part(chosen, job, item.promptry_scope, pairs, held)
+
+
+def _make_ready(part: _Part, job: Job) -> None:
+    """Look a suite over once in a process, and find its baseline; raises what keeps its items from running."""
+    if not part.is_ready and part.trouble is None:
+        try:
+            check_runnable(part.chosen, job)
+            part.before = states_before(part.chosen, job)
+        except WrongUse as error:
+            hint = error.hint or "pytest passes it no fixture; autouse ones and usefixtures hold for its cases."
+            part.trouble = WrongUse(error.message, hint)
+        except PromptryError as error:
+            part.trouble = error
+        part.is_ready = True
+    if part.trouble is not None:
+        _fail_with(str(part.trouble))
+
+
+def _noting(function: Callable[..., Any], troubles: list[BaseException]) -> Callable[..., Any]:
+    """Return a function that keeps what the given one raises, for pytest to show where it did."""
+
+    @contextlib.contextmanager
+    def note() -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            troubles.append(error)
+            raise
+
+    async def wait(answer: Any) -> None:
+        with note():
+            await answer
+
+    def call(*arguments: Any) -> Any:
+        with note():
+            answer = function(*arguments)
+        return wait(answer) if hasattr(answer, "__await__") else answer
+
+    return call
+
+
+def _excuses_of(item: PytestHook) -> dict[str, str]:
+    """Return why the gate forgives each case of an item that fails: an empty text for one that fails its run."""
+    part, job = item.promptry_part, item.promptry_session.job
+    names = {outcome.case for outcome in item.promptry_outcomes if outcome.state == "fail"}
+    return {
+        name: excuse_of(part.chosen, job, part.before, name, item.promptry_tries.get(name, ()))
+        for name in sorted(names)
+    }
+
+
+def _raise_error(item: PytestHook) -> None:
+    """Raise in the setup of an item what says that it ended in an error or was skipped, unless it fails besides."""
+    __tracebackhide__ = True
+    import pytest
+
+    states = {outcome.state for outcome in item.promptry_outcomes}
+    if "error" in states and all(_excuses_of(item).values()):
+        _raise_for(item, {"error"})
+    if states == {"skipped"}:
+        _raise_trouble(item, pytest.skip.Exception)
+        pytest.skip(_reasons_text(item, states))
+
+
+def _raise_failure(item: PytestHook) -> None:
+    """Raise in the call of an item what says that its case fails, or that it is forgiven for it."""
+    __tracebackhide__ = True
+    import pytest
+
+    excuses = _excuses_of(item)
+    if excuses and all(excuses.values()):
+        pytest.xfail(f"{'; '.join(sorted(set(excuses.values())))}: {_reasons_text(item, {'fail'})}")
+    if excuses:
+        _raise_for(item, {"fail", "error"})
+
+
+def _raise_for(item: PytestHook, states: set[str]) -> None:
+    """Raise what the suite's function itself raised, at the user's lines, else a text that names the cases."""
+    __tracebackhide__ = True
+    import pytest
+
+    _raise_trouble(item, (Exception, pytest.fail.Exception))
+    _fail_with(_reasons_text(item, states))
+
+
+def _fail_with(text: str) -> None:
+    """Fail with a text and no traceback; not hidden from pytest, which says so where all is hidden."""
+    import pytest
+
+    pytest.fail(text, pytrace=False)
+
+
+def _raise_trouble(item: PytestHook, kinds: Any) -> None:
+    """Raise what the only call of the suite's function raised, if it is of some kinds."""
+    __tracebackhide__ = True
+    trouble = item.promptry_troubles[0] if item.promptry_troubles else None
+    if len(item.promptry_outcomes) == 1 and isinstance(trouble, kinds):
+        raise trouble.with_traceback(_outside_of_us(trouble.__traceback__))
+
+
+def _outside_of_us(found: Any) -> Any:
+    """Return a traceback without the frames of this module, or all of it where no other is left."""
+    from types import TracebackType
+
+    frames = []
+    while found is not None:
+        frames.append(found)
+        found = found.tb_next
+    kept = None
+    for frame in reversed(frames):
+        if frame.tb_frame.f_code.co_filename != __file__ and frame.tb_frame.f_globals.get("__name__") != "contextlib":
+            kept = TracebackType(kept, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+    return kept or (frames[0] if frames else None)
+
+
+def _reasons_text(item: PytestHook, states: set[str]) -> str:
+    """Return why the cases of an item ended in one of some states, a line each."""
+    rows = [outcome for outcome in item.promptry_outcomes if outcome.state in states]
+    if len(item.promptry_outcomes) == 1:
+        return _reason_of(rows[0])
+    return "\n".join(dict.fromkeys(f"{row.case}: {_reason_of(row)}" for row in rows))
+
+
+def _reason_of(outcome: CaseOutcome) -> str:
+    bad = next((check for check in outcome.checks if not check.passed), None)
+    return str(bad.details.get("reason") or bad.assertion_type) if bad is not None else outcome.state
+
+
+def _checks_text(outcomes: list[CaseOutcome]) -> str:
+    """Return the checks of an item as lines: the state, the case, the assertion, and why where it did not hold."""
+    lines = []
+    for outcome in outcomes:
+        for check in outcome.checks:
+            state = check.assertion_type if check.passed is None else "pass" if check.passed else "fail"
+            score = "" if check.score is None else f" {check.score:.3f}"
+            lines.append(f"{state:<5} {outcome.case}: {check.assertion_type}{score}")
+            shown = {} if check.passed else check.details
+            lines += [f"      {key}: {legible(shown[key])}" for key in ("reason", "expected", "actual") if key in shown]
+    return "\n".join(lines)
+
+
+def _told_part(item: PytestHook) -> str:
+    """Return all that the saving process must know of an item, as JSON."""
+    part, scope = item.promptry_part, item.promptry_scope
+    dataset = part.dataset
+    told = {
+        "uid": part.uid,
+        "suite": {key: value for key, value in part.chosen._asdict().items() if key not in {"function", "dataset"}},
+        "dataset": [dataset.name, dataset.version, dataset.hash] if dataset is not None else None,
+        "source": part.source,
+        "item": item.promptry_case,
+        "of": part.total,
+        "outcomes": item.promptry_outcomes,
+        "tries": item.promptry_tries,
+        "served": scope.served,
+        "rendered": sorted(scope.rendered),
+    }
+    return write_json(told)
 
 
 # ======================================================================================

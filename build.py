@@ -155,7 +155,7 @@ def set_up(*, dev: bool) -> Path:
 
 
 def need_program(name: str) -> None:
-    """Install a program that the tests run, from Debian's packages where it is missing and we may."""
+    """Install a program that the tests run, from Debian's package of its name where it is missing and we may."""
     if shutil.which(name) is None and shutil.which("apt-get") and os.geteuid() == 0:
         quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         run("apt-get", "update", "-qq", env=quiet)
@@ -383,6 +383,7 @@ def frozen_options(folder: Path) -> list[str]:
     options = ["--onefile", "--noconfirm", "--log-level=WARN", "--name=promptry", f"--distpath={DIST}"]
     options += [f"--workpath={folder / 'work'}", f"--specpath={folder}", f"--paths={folder / 'vendor'}"]
     options += [f"--add-data={folder / 'vendor'}{os.pathsep}vendor", "--hidden-import=regex"]
+    options += ["--exclude-module=pytest"]  # the plugin is for the Python that runs pytest
     for name in sorted(sys.stdlib_module_names - NOT_FROZEN):
         spec = None if name.startswith("_") else importlib.util.find_spec(name)
         if spec is not None:
@@ -436,6 +437,7 @@ def run_tests(words: list[str]) -> int:
     """
     python = set_up(dev=True)
     need_program("sqlite3")
+    need_program("chromium")
     make_all()
     bench = run(python, "-m", "pytest", "-s", "-m", "bench", "tests/bench")
     if bench:

@@ -10444,11 +10444,11 @@ def _junit_counts(cases: list[_Testcase]) -> dict[str, str]:
 def _testsuite(report: Report, cases: list[_Testcase]) -> str:
     result = report.result
     told = [make_element("property", {"name": name, "value": text}) for name, text in _properties(report).items()]
-    rows = []
+    rows, place = [], _place_attributes(report)
     for row in cases:
         attributes = {"message": row.message, "type": row.kind}
         inner = [make_element(row.tag, attributes, escaped(row.text))] if row.tag else []
-        where = {"classname": result.suite, "name": row.name, "time": f"{row.seconds:.3f}"}
+        where = {"classname": result.suite, "name": row.name, "time": f"{row.seconds:.3f}", **place}
         rows.append(make_element("testcase", where, *inner))
     output = make_element("system-out", {}, escaped(click.unstyle(render_result(result))))
     attributes = {"name": result.suite, **_junit_counts(cases), "timestamp": result.date[:19].replace(" ", "T")}
@@ -10456,12 +10456,21 @@ def _testsuite(report: Report, cases: list[_Testcase]) -> str:
     return make_element("testsuite", attributes, "\n".join(["", *inner, ""]))
 
 
+def _place_attributes(report: Report) -> dict[str, str]:
+    """Return the file and line of a suite's function, as far as the run knows them: no case has a line of its own."""
+    source = report.run["manifest"].get("source")
+    told = source if isinstance(source, dict) else {}
+    return {key: str(told[key]) for key, kind in (("file", str), ("line", int)) if type(told.get(key)) is kind}
+
+
 def _properties(report: Report) -> dict[str, str]:
     """Return what a report knows of a run beside its cases; what is unknown is left out, but no baseline is said."""
     result, found = report.result, report.result.comparison or {}
     against = f"run {report.baseline['id']}" if report.baseline is not None else "none"
     facts: dict[str, Any] = {"run": result.run_id, "passed": str(result.passed).lower(), "verdict": result.verdict}
-    facts |= {"score": result.score, "cases": result.counts["cases"], "baseline": against}
+    cases, scored = result.counts["cases"], result.counts.get("scored")
+    coverage = scored / cases if cases and scored is not None else None
+    facts |= {"score": result.score, "coverage": coverage, "cases": cases, "baseline": against}
     facts |= {key: found.get(key) for key in ("delta", "interval", "p", "n")}
     facts |= {"cost_usd": result.cost_usd, "model": result.model}
     facts |= {"prompt": version_text(result.prompt, result.prompt_version) or None}

@@ -232,6 +232,72 @@ def test_several_suites_are_several_testsuites(world: World) -> None:
     assert counted(root)["tests"] == 5 and counted(junit()) == {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
 
 
+# What readers of JUnit XML agree on: the children of each element in their order, and its attributes: those that must
+# be there, then those that may. GitLab, GitHub's reporters and pytest also know file and line.
+SHAPE: dict[str, tuple[str, set[str], set[str]]] = {
+    "testsuites": ("(testsuite )*", {"name", "tests", "failures", "errors", "skipped", "time"}, set()),
+    "testsuite": (
+        "(properties )?(testcase )*(system-out )?(system-err )?",
+        {"name", "tests", "failures", "errors", "skipped", "time", "timestamp"},
+        {"hostname", "id", "package"},
+    ),
+    "properties": ("(property )+", set(), set()),
+    "property": ("", {"name", "value"}, set()),
+    "testcase": ("((skipped|error|failure) )?", {"name", "classname", "time"}, {"file", "line"}),
+    "failure": ("", {"message", "type"}, set()),
+    "error": ("", {"message", "type"}, set()),
+    "skipped": ("", {"message"}, {"type"}),
+    "system-out": ("", set(), set()),
+}
+TYPES = {
+    "time": r"\d+\.\d{3}",
+    "timestamp": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d",
+    "line": "[1-9][0-9]*",
+    **dict.fromkeys(("tests", "failures", "errors", "skipped"), "[0-9]+"),
+}
+
+
+def check_shape(node: ET.Element) -> None:
+    children, must, may = SHAPE[node.tag]
+    assert re.fullmatch(children, "".join(f"{child.tag} " for child in node)), node.tag
+    assert must <= node.attrib.keys() <= must | may, (node.tag, node.attrib)
+    for name, value in node.attrib.items():
+        assert re.fullmatch(TYPES.get(name, ".*"), value, re.DOTALL), (node.tag, name, value)
+    for child in node:
+        check_shape(child)
+    if node.tag == "testsuite":
+        cases = node.findall("testcase")
+        assert int(node.attrib["tests"]) == len(cases)
+        for name, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+            assert int(node.attrib[name]) == sum(case.find(tag) is not None for case in cases)
+
+
+def test_junit_has_the_shape_that_its_readers_agree_on(world: World) -> None:
+    quiz(world, n=4, name="mixed")
+    do(world, c00="fail", c01="error", c02="skip")
+    mixed = report(run_suite("mixed"))
+    check_shape(junit(mixed, report(regressed(world)), hostile_report()))
+    check_shape(junit(report(run_suite("mixed", repeats=2)), report(run_suite("quiz", min_score=1.0))))
+    check_shape(junit())
+
+
+def test_each_testcase_names_the_file_and_line_of_its_suite(world: World) -> None:
+    quiz(world, n=2)
+    found = report(run_suite("quiz"))
+    (place,) = {(row.attrib["file"], row.attrib["line"]) for row in junit(found).iter("testcase")}
+    assert place[0].endswith("tests/test_formats.py")
+    assert Path(place[0]).read_text().split("\n")[int(place[1]) - 1].strip().startswith("@suite(name")
+    found.run["manifest"]["source"] = {"file": 3, "line": "x"}
+    assert not any("file" in row.attrib or "line" in row.attrib for row in junit(found).iter("testcase"))
+
+
+def test_the_coverage_is_the_share_of_cases_with_a_score(world: World) -> None:
+    quiz(world, n=4)
+    do(world, c00="fail", c01="error")
+    told = properties(junit(report(run_suite("quiz"))))
+    assert (float(told["coverage"]), float(told["score"])) == (0.75, pytest.approx(2 / 3))
+
+
 # --- Markdown
 
 

@@ -10590,21 +10590,35 @@ def _plain_line(value: Any) -> str:
 # Uses: ASSETS, REPORTS, FORMATS.
 # Public: nothing.
 #
-# The frame and its style are assets/reports/run.html. Its policy names the hash of that style and nothing else, so that
-# a text that should get through as markup could still load and run nothing. The numbers of a chart are pixels in
-# height and percent in width: its text never scales.
+# The frame, its style and its marks are assets/reports/run.html. Its policy names the hash of that style and nothing
+# else, so that a text that should get through as markup could still load and run nothing. The numbers of a chart are
+# pixels in height and percent in width: its text never scales. No colour stands without a word or a shape.
 
-_SHOWN_CASES = 500
+_SHOWN_CASES, _SHOWN_SIGNS = 1000, 300
+_MINUS = "\N{MINUS SIGN}"
+# What is said of a case, the mark beside it and its colour, by the group that it is in.
+_ENDINGS = {
+    "broken": ("broken", "down", "bad"),
+    "flaky": ("flaky", "half", "warn"),
+    "failing": ("fail", "cross", "bad"),
+    "in error": ("error", "alert", "bad"),
+    "known failures": ("known", "cross", ""),
+    "fixed": ("fixed", "up", "good"),
+    "skipped": ("skipped", "ring", ""),
+    "missing now": ("missing", "ring", ""),
+    "without a baseline": ("new", "ring", ""),
+    "that pass": ("pass", "tick", "good"),
+}
 
 
 def render_html(reports: list[Report]) -> str:
     """Render one page that needs nothing but itself: the frame is assets/reports/run.html, its CSP forbids all else."""
     word, rest = overall_finding(reports)
-    head, level = "", "h1"
+    head, level = "", 1
     if len(reports) != 1:
-        links = [f'<li><a href="#run-{report.result.run_id}">{_html_head(report)}</a></li>' for report in reports]
-        head, level = f'<h1>{_coloured_html(word)} {rest}.</h1><ul class="all">{"".join(links)}</ul>', "h2"
-    body = head + "\n".join(_html_section(report, level) for report in reports)
+        links = [f'<li><a href="#run-{report.result.run_id}">{_html_link(report)}</a></li>' for report in reports]
+        head, level = f'<h1>{_coloured_html(word)} {rest}.</h1><ul class="all">{"".join(links)}</ul>', 2
+    body = head + "\n".join(_html_report(report, level) for report in reports)
     title = ", ".join(f"{report.result.suite}: {finding_of(report)}" for report in reports[:3]) or word
     parts = {"title": escaped(title), "body": body, "version": __version__}
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], asset("reports/run.html").decode("utf-8")).rstrip()
@@ -10615,102 +10629,227 @@ def _coloured_html(words: str) -> str:
     return make_element("strong", {"class": kind}, f"{escaped(words)}.")
 
 
-def _html_head(report: Report) -> str:
-    suite = make_element("span", {"class": "case"}, escaped(report.result.suite))
-    return f"{_coloured_html(finding_of(report))} {suite}: {change_text(report)}."
+def _html_link(report: Report) -> str:
+    return f"{_coloured_html(finding_of(report))} {escaped(report.result.suite)}: {change_text(report)}."
 
 
-def _html_section(report: Report, level: str) -> str:
-    """Return a report as a section: verdict, numbers, flips, tests, cause, history, cases."""
-    numbers, facts = numbers_of(report), facts_of(report)
-    figures = [f"<div><dt>{title}</dt><dd>{escaped(text)}</dd></div>" for title, text in numbers.items()]
-    said = [f"<p>because {escaped(reason)}</p>" for reason in report.result.reasons]
-    said += [make_element("p", {"class": "note"}, escaped(note)) for note in report.result.notes]
+def _html_report(report: Report, level: int) -> str:
+    """Return a report as a section: verdict, numbers, tests beside the cause, history, cases."""
+    numbers = {title: text for title, text in numbers_of(report).items() if text != "-"}
+    said = "; ".join(report.result.reasons)
+    whole = "" if report.result.comparison is None else make_element("section", {}, _html_deltas(report, level))
+    cause = _html_cause(report, level)
+    sides = f'<div class="cols">{whole}{cause}</div>' if whole else ""
     parts = [
-        f"<{level}>{_html_head(report)}</{level}>",
-        *said,
-        f"<dl>{''.join(figures)}</dl>",
-        make_element("p", {"class": "facts"}, escaped(", ".join(f"{name} {text}" for name, text in facts.items()))),
-        _html_groups(report),
-        _html_deltas(report),
-        _html_cause(report),
-        _html_chart(report),
-        _html_cases(report),
+        _html_crumb(report),
+        f"<h{level}>{_coloured_html(finding_of(report))} {change_text(report)}.</h{level}>",
+        make_element("p", {"class": "why"}, f"because {escaped(said)}") if said else "",
+        *(make_element("p", {"class": "note"}, escaped(note)) for note in report.result.notes),
+        f'<dl class="stats">{"".join(_figure(title, text) for title, text in numbers.items())}</dl>',
+        sides,
+        _html_chart(report, level),
+        _html_cases(report, level),
     ]
-    return make_element("section", {"id": f"run-{report.result.run_id}"}, *parts)
+    return make_element("article", {"id": f"run-{report.result.run_id}"}, *parts)
 
 
-def _html_groups(report: Report) -> str:
-    reasons = reasons_of(report)
-    rows = []
-    for title, names in groups_of(report).items():
-        for name in names[:SHOWN_NAMES]:
-            cells = f'<td class="s">{title}</td><td class="case">{escaped(name)}</td>'
-            rows.append(f"<tr>{cells}<td>{escaped(reasons.get(name, ''))}</td></tr>")
-        rest = len(names) - SHOWN_NAMES
-        rows += [f'<tr><td class="s">{title}</td><td>and {rest} more</td><td></td></tr>'] if rest > 0 else []
-    return f"<h3>What did not simply hold</h3>{_html_table(['', 'case', 'reason'], rows)}" if rows else ""
+def _html_crumb(report: Report) -> str:
+    """Return the line above the verdict: the suite, and what was tested."""
+    facts = [f"{name} {_readable(text) if name == 'at' else text}" for name, text in facts_of(report).items()]
+    tag = f' <span class="tag">{escaped(report.result.compare)}</span>' if report.result.compare else ""
+    suite = make_element("b", {}, escaped(report.result.suite))
+    return make_element("p", {"class": "crumb"}, f"{suite} / {escaped(', '.join(facts))}{tag}")
 
 
-def _html_table(titles: list[str], rows: list[str], kind: str = "") -> str:
-    head = "".join(f'<th class="{kind if place else ""}">{title}</th>' for place, title in enumerate(titles))
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+def _figure(title: str, text: str) -> str:
+    """Return a number of the row under the verdict; what follows it in brackets, or after `of`, is set small."""
+    figure, mark, rest = _readable(text).partition(" of ") if title == "baseline" else text.partition(" (")
+    more = f"<dd>{escaped(rest.rstrip(')').replace('-', _MINUS) if mark == ' (' else rest)}</dd>" if rest else ""
+    shown = figure.replace("-", _MINUS) if figure[:1] in "+-" and len(figure) > 1 else figure
+    return f'<div><dt>{title}</dt><dd class="figure">{escaped(shown)}</dd>{more}</div>'
 
 
-def _html_deltas(report: Report) -> str:
-    found = [delta_row(row) for row in (report.result.comparison or {}).get("deltas", [])]
-    cells = [[escaped(str(row[key])) for key in DELTA_COLUMNS] for row in found]
-    rows = [f"<tr><td>{first}</td>{''.join(map(_number_cell, rest))}</tr>" for first, *rest in cells]
-    return f"<h3>By check</h3>{_html_table(list(DELTA_COLUMNS.values()), rows, 'n')}" if rows else ""
+def _html_heading(level: int, name: str, note: str = "") -> str:
+    small = f" <small>{note}</small>" if note else ""
+    return f'<h{level + 1} class="head">{name}{small}</h{level + 1}>'
+
+
+def _region(kind: str, label: str) -> str:
+    """Return the attributes of what may scroll in itself: the keyboard reaches it, and it has a name."""
+    return f'class="{kind}" tabindex="0" role="region" aria-label="{label}"'
+
+
+def _readable(text: str) -> str:
+    """Return a text with a space between the day and the time in it."""
+    return re.sub(r"(\d{4}-\d\d-\d\d)T(\d\d:)", r"\1 \2", text)
+
+
+def _mark(shape: str) -> str:
+    return f'<svg class="mark" width="10" height="10" aria-hidden="true"><use href="#m-{shape}"/></svg>'
+
+
+def _pill(group: str, word: str = "") -> str:
+    said, shape, kind = _ENDINGS[group]
+    return make_element("span", {"class": f"pill {kind}".rstrip()}, f"{_mark(shape)}{word or said}")
+
+
+def _html_deltas(report: Report, level: int) -> str:
+    """Return the change of all cases and of each assertion type as a table with a forest plot."""
+    found = report.result.comparison or {}
+    whole = {"assertion_type": "all cases", "test": "", "baseline": None, "current": None}
+    whole |= {key: found.get(key) for key in ("n", "delta", "interval", "p")}
+    rows = [whole, *found.get("deltas", [])]
+    ends = [end for row in rows for end in (row["interval"] or ())] + [0.0]
+    low, high = min(ends), max(ends)
+    span = (high - low) or 1.0
+    low, high = low - 0.08 * span, high + 0.08 * span
+    head = "".join(f'<th scope="col" class="n">{title}</th>' for title in ("n", "before", "now", "change"))
+    axis = f'<th scope="col" class="plot">{_forest_axis(low, high)}</th><th scope="col" class="n">95 % interval</th>'
+    lines = "".join(_delta_line(row, low, high) for row in rows)
+    first, last = '<tr><th scope="col">check</th>', '<th scope="col" class="n">p</th></tr>'
+    table = (
+        f'<div {_region("scroll", "Change by check")}><table><caption class="vh">Change by check</caption>'
+        f"<thead>{first}{head}{axis}{last}</thead><tbody>{lines}</tbody></table></div>"
+    )
+    tests = sorted({row["test"] for row in found.get("deltas", []) if row["test"]})
+    note = f"mean score now less that of the baseline; {', '.join(tests)}, adjusted over the checks (Holm)"
+    return f"{_html_heading(level, 'Change by check', note if tests else '')}{table}"
+
+
+def _forest_axis(low: float, high: float) -> str:
+    """Return the ends and the zero of a forest plot's axis."""
+    zero = _percent(0.0, low, high)
+    labels = [f'<text x="{zero}%" y="12" text-anchor="middle">0</text>']
+    if zero > 25:
+        labels.append(f'<text x="0" y="12">{signed(low).replace("-", _MINUS)[:5]}</text>')
+    if zero < 75:
+        labels.append(f'<text x="100%" y="12" text-anchor="end">{signed(high)[:5]}</text>')
+    return f'<svg width="100%" height="16" aria-hidden="true">{"".join(labels)}</svg>'
+
+
+def _percent(value: float, low: float, high: float) -> float:
+    return round(100 * (value - low) / (high - low), 2)
+
+
+def _delta_line(row: dict[str, Any], low: float, high: float) -> str:
+    """Return the line of an assertion type, or of all cases, with its interval drawn."""
+    is_whole = row["assertion_type"] == "all cases" and not row["test"]
+    kind = (
+        "" if row["interval"] is None else "bad" if row["interval"][1] < 0 else "good" if row["interval"][0] > 0 else ""
+    )
+    texts = ["" if row[key] is None else f"{row[key]:.3f}" for key in ("baseline", "current")]
+    change = make_element("b", {"class": kind}, _minus(signed(row["delta"])))
+    cells = [str(row["n"]), *texts, change]
+    name = f"<b>{row['assertion_type']}</b>" if is_whole else escaped(row["assertion_type"])
+    plot = f'<td class="plot">{_interval_mark(row, kind, low, high)}</td>'
+    rest = "".join(
+        _number_cell(text) for text in (_minus(interval_text(row["interval"])), p_text(row["p"]).replace("<", "&lt;"))
+    )
+    return f'<tr><th scope="row">{name}</th>{"".join(map(_number_cell, cells))}{plot}{rest}</tr>'
+
+
+def _minus(text: str) -> str:
+    """Return a number as a person writes it, with a true minus sign; a lone dash stays one."""
+    return text if text == "-" else text.replace("-", _MINUS)
 
 
 def _number_cell(text: str) -> str:
     return f'<td class="n">{text}</td>'
 
 
-def _html_cause(report: Report) -> str:
-    if report.result.comparison is None:
-        return ""
-    items = [
-        f"<li>{name}: <code>{escaped(old)}</code> to <code>{escaped(new)}</code></li>"
-        for name, old, new in cause_rows(report)
-    ]
-    told = f"<ul>{''.join(items)}</ul>" if items else "<p>Nothing we record changed.</p>"
-    marks = {"+": "good", "-": "bad"}
+def _interval_mark(row: dict[str, Any], kind: str, low: float, high: float) -> str:
+    zero = _percent(0.0, low, high)
+    drawn = f'<line class="zero" x1="{zero}%" x2="{zero}%" y1="0" y2="36"/>'
+    if row["interval"] is not None:
+        left, right = (_percent(end, low, high) for end in row["interval"])
+        lines = [(left, right, 18, 18), (left, left, 14, 22), (right, right, 14, 22)]
+        drawn += "".join(f'<line x1="{a}%" x2="{b}%" y1="{c}" y2="{d}"/>' for a, b, c, d in lines)
+    if row["delta"] is not None:
+        drawn += f'<circle cx="{_percent(row["delta"], low, high)}%" cy="18" r="4"/>'
+    return make_element(
+        "svg", {"class": f"iv {kind}".rstrip(), "width": "100%", "height": "36", "aria-hidden": "true"}, drawn
+    )
+
+
+def _html_cause(report: Report, level: int) -> str:
+    """Return what differs between the two runs, and the diff of the prompt."""
+    changed = {name: f"<b>{escaped(old)}</b> to <b>{escaped(new)}</b>" for name, old, new in cause_rows(report)}
     lines = [
-        make_element("span", {"class": marks.get(line[:1], "")}, escaped(line) or " ")
-        for line in prompt_change(report).split("\n")
+        f"<dt>{name}</dt><dd>{changed.get(name, 'same')}</dd>" for name in ("prompt", "model", "dataset", "commit")
     ]
-    diff = f'<pre class="diff">{"".join(lines)}</pre>' if prompt_change(report) else ""
-    return f"<h3>Probable cause</h3>{told}{diff}"
+    told = f'<dl class="kv">{"".join(lines)}</dl>' if changed else "<p>Nothing we record changed.</p>"
+    diff = prompt_change(report)
+    shown = f"<div {_region('diff', 'The diff of the prompt')}>{_html_diff(diff)}</div>" if diff else ""
+    return make_element(
+        "section", {}, _html_heading(level, "Probable cause", "what differs from the baseline"), told, shown
+    )
 
 
-def _html_chart(report: Report) -> str:
+def _html_diff(diff: str) -> str:
+    """Return the lines of a unified diff, the sign of each in a column of its own."""
+    lines = []
+    for line in diff.split("\n"):
+        if line.startswith(("--- ", "+++ ", "@@ ")):
+            lines.append(make_element("div", {"class": "skip"}, "<span></span>", f"<span>{escaped(line)}</span>"))
+            continue
+        tag, sign = {"+": ("add", "+"), "-": ("del", _MINUS)}.get(line[:1], ("", ""))
+        spans = f"<span>{sign}</span><span>{escaped(line[1:]) or ' '}</span>"
+        lines.append(make_element("div", {"class": tag} if tag else {}, spans))
+    return "".join(lines)
+
+
+def _html_chart(report: Report, level: int) -> str:
     """Draw the scores of the last runs, the judged one at the right and ringed, the baseline as a dashed line."""
     base = report.baseline["score"] if report.baseline is not None else None
-    scores = [score for score in [base, *(run["score"] for run in report.history)] if score is not None]
+    runs = list(reversed(report.history))
+    scores = [score for score in [base, *(run["score"] for run in runs)] if score is not None]
     if not scores:
         return ""
     low = min(0.9, math.floor(min(scores) * 10) / 10)
-    points = [(97 - place * 94 / (SHOWN_RUNS - 1), run) for place, run in enumerate(report.history)]
+    step = 96 / max(1, len(runs) - 1)
+    points = [(98 - (len(runs) - 1 - place) * step, run) for place, run in enumerate(runs)]
     marks = "".join(_point(report, x, _height(run["score"], low), run) for x, run in points if run["score"] is not None)
-    edges = "".join(f'<line class="edge" x1="0" x2="100%" y1="{y}" y2="{y}"/>' for y in (28, 148))
-    line, said = (
-        "",
-        f"Scores from {low:.1f} to 1.0 of the last {len(points)} runs until run {report.result.run_id}, the ringed one",
+    levels = [1.0, (1.0 + low) / 2, low]
+    edges = "".join(
+        f'<line class="edge" x1="0" x2="100%" y1="{y}" y2="{y}"/>' for y in (_height(at, low) for at in levels)
     )
+    axis = "".join(f'<text x="36" y="{_height(at, low) + 4}" text-anchor="end">{at:.2f}</text>' for at in levels)
+    runs_until = f"the last {len(points)} runs until" if len(points) > 1 else "one run,"
+    said = f"scores from {low:.1f} to 1.0 of {runs_until} run {report.result.run_id}, the ringed one"
+    line = ""
     if report.baseline is not None and base is not None:
-        y, text = _height(base, low), f"baseline, run {report.baseline['id']}: {base:.3f}"
-        line = f'<line class="base" x1="0" x2="100%" y1="{y}" y2="{y}"/><text x="0" y="{y - 6}">{text}</text>'
-        said += f"; dashed is the baseline, run {report.baseline['id']} of {escaped(report.baseline['date'][:16])}"
-    box = 'y="28" width="100%" height="120" viewBox="0 0 100 120" preserveAspectRatio="none"'
-    curve = f"<svg {box}>{_curves(points, low)}</svg>"
-    drawn = f'<svg width="100%" height="164" role="img" aria-label="{said}">{edges}{line}{curve}{marks}</svg>'
-    return f"<h3>The last runs <small>{said}</small></h3>{drawn}"
+        y = _height(base, low)
+        line = f'<line class="base" x1="0" x2="100%" y1="{y}" y2="{y}"/>'
+        date = escaped(_readable(report.baseline["date"][:16]))
+        said += f"; dashed is the baseline, run {report.baseline['id']} of {date}"
+    box = 'y="12" width="100%" height="120" viewBox="0 0 100 120" preserveAspectRatio="none"'
+    first = f'<text x="2%" y="152">run {points[0][1]["id"]}</text>' if len(points) > 1 else ""
+    last = f'<text x="98%" y="152" text-anchor="end">run {points[-1][1]["id"]}</text>'
+    drawn = f"{edges}{line}<svg {box}>{_curves(points, low)}</svg>{marks}{first}{last}"
+    chart = (
+        f'<div class="chart"><svg width="40" height="160" aria-hidden="true">{axis}</svg>'
+        f'<svg width="100%" height="160" role="img" aria-label="{said}">{drawn}</svg>'
+        f'<svg width="112" height="160" aria-hidden="true">{_end_labels(report, base, low)}</svg></div>'
+    )
+    return make_element("section", {}, _html_heading(level, "The last runs", said), chart)
+
+
+def _end_labels(report: Report, base: float | None, low: float) -> str:
+    """Return the labels at the right of the chart: the judged run and the baseline, kept apart."""
+    labels = []
+    score = report.result.score
+    if score is not None:
+        labels.append((_height(score, low), "now", f"run {report.result.run_id}: {score:.3f}"))
+    if base is not None and report.baseline is not None:
+        y = _height(base, low)
+        near = bool(labels) and abs(labels[0][0] - y) < 16
+        y += (-16 if y <= labels[0][0] else 16) if near else 0
+        labels.append((y, "was", f"baseline: {base:.3f}"))
+    return "".join(f'<text class="{kind}" x="8" y="{y + 4:.1f}">{text}</text>' for y, kind, text in labels)
 
 
 def _height(score: float, low: float) -> float:
-    return round(28 + 120 * (1 - (score - low) / (1 - low)), 1)
+    return round(12 + 120 * (1 - (score - low) / (1 - low)), 1)
 
 
 def _curves(points: list[tuple[float, dict[str, Any]]], low: float) -> str:
@@ -10720,55 +10859,123 @@ def _curves(points: list[tuple[float, dict[str, Any]]], low: float) -> str:
         for scored, piece in itertools.groupby(points, lambda point: point[1]["score"] is not None)
         if scored
     ]
-    lines = [" ".join(f"{x:.2f},{_height(run['score'], low) - 28:.1f}" for x, run in piece) for piece in pieces]
+    lines = [" ".join(f"{x:.2f},{_height(run['score'], low) - 12:.1f}" for x, run in piece) for piece in pieces]
     return "".join(f'<polyline class="curve" points="{line}"/>' for line in lines)
 
 
 def _point(report: Report, x: float, y: float, run: dict[str, Any]) -> str:
-    """Return the dot of a run, with a ring and a label if it is the judged one, with a ring if it is the baseline."""
+    """Return the dot of a run, a cross if it failed, with a ring if it is the judged one or the baseline."""
     said = f"run {run['id']} of {run['date'][:16]}: {run['score']:.3f}, {'pass' if run['passed'] else 'fail'}"
     place, kind = f'cx="{x:.2f}%" cy="{y}"', "dot" if run["passed"] else "dot lost"
     dot = f'<circle class="{kind}" {place} r="3"><title>{escaped(said)}</title></circle>'
     if run["id"] == report.result.run_id:
-        label = f"run {run['id']}: {run['score']:.3f}"
-        text = f'<text class="now" x="99%" y="{y + (18 if y < 80 else -10)}" text-anchor="end">{label}</text>'
-        return f'{dot}<circle class="ring" {place} r="6"/>{text}'
+        return f'{dot}<circle class="ring" {place} r="6"/>'
     is_base = report.baseline is not None and run["id"] == report.baseline["id"]
     return f'{dot}<circle class="ring old" {place} r="6"/>' if is_base else dot
 
 
-def _html_cases(report: Report) -> str:
-    """Return the cases to be opened, those that did not pass first, then the others behind one line."""
-    shown = sorted(report.run["cases"], key=lambda row: row["state"] == "pass")[:_SHOWN_CASES]
-    bad = [_html_case(row) for row in shown if row["state"] != "pass"]
-    good = [_html_case(row) for row in shown if row["state"] == "pass"]
-    rest = len(report.run["cases"]) - len(shown)
-    more = f"<p>and {rest} more: promptry runs {report.result.run_id} --json has all.</p>" if rest else ""
-    held = f"<details><summary>{len(good)} that pass</summary>{''.join(good)}</details>" if good else ""
-    return f"<h3>Cases <small>{counts_text(report.result.counts)}</small></h3>{''.join(bad)}{held}{more}"
+def _html_cases(report: Report, level: int) -> str:
+    """Return the cases to be opened, group by group; those that simply pass stand behind one line, the last."""
+    groups = _grouped_cases(report)
+    before = _checks_before(report)
+    links: list[str] = []
+    parts: list[str] = []
+    left = _SHOWN_CASES
+    for group, names in groups.items():
+        mark = f"{group.replace(' ', '-')}-{report.result.run_id}"
+        shown = dict(itertools.islice(names.items(), max(0, left)))
+        left -= len(shown)
+        rest = len(names) - len(shown)
+        rows = [
+            _html_case(group, name, runs, before, not parts and not place)
+            for place, (name, runs) in enumerate(shown.items())
+        ]
+        rows += [f"<p>and {rest:,} more: promptry runs {report.result.run_id} --json has all.</p>"] if rest else []
+        links.append(f'<a href="#{mark}">{_pill(group, f"{len(names):,} {group}")}</a>')
+        if group == "that pass":
+            inner = f"<summary>{_pill(group, f'{len(names):,} that pass')}</summary>{''.join(rows)}"
+            parts.append(f'<details class="held" id="{mark}">{inner}</details>')
+        else:
+            title = f'<h{level + 2} id="{mark}">{group.capitalize()} <small>{len(names):,}</small></h{level + 2}>'
+            parts.append(f'{title}<div class="cases">{"".join(rows)}</div>')
+    nav = f'<nav class="groups" aria-label="Cases by how they ended">{"".join(links)}</nav>' if len(links) > 1 else ""
+    head = _html_heading(level, "Cases", counts_text(report.result.counts))
+    return make_element("section", {}, head, nav, *parts)
 
 
-def _html_case(row: dict[str, Any]) -> str:
-    kind = {"pass": "good", "skipped": "warn"}.get(row["state"], "bad")
-    repeat = f" <small>repeat {row['repeat'] + 1}</small>" if row["repeat"] else ""
-    name = f'<b class="{kind}">{row["state"]}</b> <span class="case">{escaped(row["case"])}</span>{repeat}'
-    reason = f" <small>{escaped(shortened_line(row['reason']) or '')}</small>" if row["state"] != "pass" else ""
-    return (
-        f"<details><summary>{name}{reason}</summary>{''.join(_html_check(check) for check in row['checks'])}</details>"
-    )
+def _grouped_cases(report: Report) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Return {group: {case: its executions}} in the order of _ENDINGS, each case in the first group that names it."""
+    executions: dict[str, list[dict[str, Any]]] = {}
+    for row in report.run["cases"]:
+        executions.setdefault(row["case"], []).append(row)
+    named = groups_of(report)
+    seen: set[str] = set()
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for group in _ENDINGS:
+        names = named.get(group, []) if group != "that pass" else list(executions)
+        found[group] = {name: executions.get(name, []) for name in names if name not in seen}
+        seen.update(names)
+    return {group: names for group, names in found.items() if names}
 
 
-def _html_check(check: dict[str, Any]) -> str:
+def _checks_before(report: Report) -> dict[tuple[Any, ...], Any]:
+    """Return what each check of the baseline saw, by (case, repeat, assertion type, ordinal)."""
+    rows = report.baseline["cases"] if report.baseline is not None else []
+    return {key: check["details"] for row in rows for key, check in _keyed_by_place(row)}
+
+
+def _keyed_by_place(row: dict[str, Any]) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    ordinals: Counter[str] = Counter()
+    for check in row["checks"]:
+        kind = check["assertion_type"]
+        yield (row["case"], row["repeat"], kind, ordinals[kind]), check
+        ordinals[kind] += 1
+
+
+def _html_case(
+    group: str, name: str, executions: list[dict[str, Any]], before: dict[tuple[Any, ...], Any], is_open: bool
+) -> str:
+    """Return a case to be opened: how it ended, why, and each of its checks; one that did not run is only named."""
+    head = f'{_pill(group)} <span class="case">{escaped(name)}</span>'
+    if not executions:
+        return f'<p class="row">{head}</p>'
+    worst = next((row for row in executions if row["state"] != "pass"), None)
+    reason = f" <small>{escaped(shortened_line(worst['reason']) or '')}</small>" if worst is not None else ""
+    bodies = []
+    for row in executions:
+        if len(executions) > 1:
+            state = {"pass": "that pass", "fail": "failing", "error": "in error"}.get(row["state"], row["state"])
+            bodies.append(f'<p class="repeat">repeat {row["repeat"] + 1} {_pill(state)}</p>')
+        bodies += [_html_check(check, before.get(key), group) for key, check in _keyed_by_place(row)]
+    opened = " open" if is_open and group != "that pass" else ""
+    return f'<details{opened}><summary>{head}{reason}</summary><div class="body">{"".join(bodies)}</div></details>'
+
+
+def _html_check(check: dict[str, Any], before: Any, group: str) -> str:
+    """Return a check: what was expected, what came, and what came in the baseline where that was something else."""
     details = check["details"] if isinstance(check["details"], dict) else {}
+    was = before.get("actual") if isinstance(before, dict) else None
     score = "" if check["score"] is None else f", score {check['score']:.3f}"
-    reason = f"<pre>{escaped(details['reason'])}</pre>" if details.get("reason") and not check["passed"] else ""
-    sides = [
-        f"<figure><figcaption>{key}</figcaption><pre>{escaped(details[key])}</pre></figure>"
-        for key in ("expected", "actual")
-        if key in details
-    ]
-    pair = f'<div class="pair">{"".join(sides)}</div>' if sides else ""
-    return f"<h4>{escaped(check['assertion_type'])}{score}</h4>{reason}{pair}"
+    reason = (
+        f'<p class="reason">{escaped(details["reason"])}</p>' if details.get("reason") and not check["passed"] else ""
+    )
+    sides = {key: details[key] for key in ("expected", "actual") if details.get(key) is not None}
+    if was is not None and "actual" in sides and was != sides["actual"] and group != "that pass":
+        sides = {**{key: sides[key] for key in sides if key == "expected"}, "actual in the baseline": was} | sides
+    shown = "".join(_html_side(name, value, group == "that pass") for name, value in sides.items())
+    state = "pass" if check["passed"] else "fail" if check["passed"] is False else check["assertion_type"]
+    head = f'<p class="check"><b>{escaped(check["assertion_type"])}</b> {escaped(state)}{score}</p>'
+    return f'{head}{reason}<div class="sides">{shown}</div>' if shown else f"{head}{reason}"
+
+
+def _html_side(name: str, value: Any, is_short: bool) -> str:
+    text = legible(value)
+    cut = (
+        f"{text[:_SHOWN_SIGNS]}... ({len(text) - _SHOWN_SIGNS:,} more signs)"
+        if is_short and len(text) > _SHOWN_SIGNS + 50
+        else text
+    )
+    return f"<figure><figcaption>{name}</figcaption><pre>{escaped(cut)}</pre></figure>"
 
 
 FORMS = {"junit": render_junit, "markdown": render_markdown, "html": render_html}

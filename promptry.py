@@ -10237,6 +10237,7 @@ def render_bisection(found: dict[str, Any]) -> str:
 
 MAX_MARKDOWN_CHARS = 60_000
 SHOWN_RUNS, SHOWN_NAMES, _SHOWN_DIFF = 30, 50, 10_000
+_OPEN_NAMES, _FOLDED = 10, {"fixed", "known failures", "skipped", "missing now", "without a baseline"}
 _ODD = r"[^\t\n\r\x20-\x7e\xa0-\u2029\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\ufdd0-\ufdef]"
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;"})
 
@@ -10327,7 +10328,7 @@ def facts_of(report: Report) -> dict[str, str]:
 
 
 def groups_of(report: Report) -> dict[str, list[str]]:
-    """Return the cases to speak of under what they are, the flips first; those that simply hold are left out."""
+    """Return the cases to speak of under what they are, the worst first; those that simply hold are left out."""
     found, flipped = report.result.comparison or {}, _flipped(report)
     known, unpaired = found.get("known", []), found.get("unpaired", {})
     named: dict[str, dict[str, None]] = {"fail": {}, "error": {}, "skipped": {}, "pass": {}}
@@ -10335,7 +10336,8 @@ def groups_of(report: Report) -> dict[str, list[str]]:
         named[row["state"]][row["case"]] = None
     spoken_of = {*flipped["broken"], *flipped["flaky"], *known}
     others = [name for name in named["fail"] if name not in spoken_of]
-    groups = {**flipped, "failing": others, "in error": list(named["error"]), "known failures": known}
+    groups = {"broken": flipped["broken"], "flaky": flipped["flaky"], "failing": others}
+    groups |= {"in error": list(named["error"]), "fixed": flipped["fixed"], "known failures": known}
     groups |= {"skipped": list(named["skipped"]), "missing now": unpaired.get("missing", [])}
     groups |= {"without a baseline": unpaired.get("new", [])}
     return {title: names for title, names in groups.items() if names}
@@ -10503,8 +10505,9 @@ def render_markdown(reports: list[Report]) -> str:
     if len(reports) == 1:
         return _fitted([_markdown_head(reports[0]), *_markdown_blocks(reports[0])])
     word, rest = overall_finding(reports)
-    blocks = [f"**{word}.** {rest}.", *(f"- {_markdown_head(report)}" for report in reports)]
-    for report in reports:
+    worst_first = sorted(reports, key=lambda report: (1, 3, 0).index(report.code))
+    blocks = [f"**{word}.** {rest}.", *(f"- {_markdown_head(report)}" for report in worst_first)]
+    for report in worst_first:
         blocks += [f"### {_code(report.result.suite)}", _markdown_head(report), *_markdown_blocks(report)]
     return _fitted(blocks)
 
@@ -10539,13 +10542,26 @@ def _markdown_blocks(report: Report) -> list[str]:
 
 
 def _markdown_group(title: str, names: list[str], reasons: dict[str, str]) -> str:
+    """Return the cases of a group, each a line; what nobody need act on, and a long rest, is folded up."""
     speaks = title not in {"fixed", "missing now"}
     lines = [
         f"- {_code(name)}{': ' + _code(reasons[name]) if speaks and reasons.get(name) else ''}"
         for name in names[:SHOWN_NAMES]
     ]
     lines += [f"- and {len(names) - SHOWN_NAMES} more"] if len(names) > SHOWN_NAMES else []
-    return "\n".join([f"**{title.capitalize()}: {len(names)}**", "", *lines])
+    head = f"{title.capitalize()}: {len(names)}"
+    if title in _FOLDED:
+        return _fold_up(head, lines)
+    shown, rest = lines[:_OPEN_NAMES], lines[_OPEN_NAMES:]
+    if len(rest) == 1:
+        shown, rest = lines, []
+    folded = ["", _fold_up(f"{len(names) - _OPEN_NAMES} more", rest)] if rest else []
+    return "\n".join([f"**{head}**", "", *shown, *folded])
+
+
+def _fold_up(summary: str, lines: list[str]) -> str:
+    """Return lines that a reader unfolds; the blank lines make GitHub read Markdown in them."""
+    return "\n".join([f"<details><summary>{summary}</summary>", "", *lines, "", "</details>"])
 
 
 def _markdown_cause(report: Report) -> list[str]:

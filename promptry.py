@@ -12,7 +12,7 @@ Floors, from the ground up; each section uses only sections above it:
              SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · SUITES · SELECTION · DOCUMENTS · EXCHANGES ·
              FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · RUNS · WORKERS · PROGRESS · RERUNS · JOBS ·
              RUNNER · COMPARISON · PLAN · TRENDS · DRIFT · BISECT · OVERVIEW · INTERPRETERS
-    FACES    FIGURES · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS · WATCH · DEMO
+    FACES    FIGURES · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS · WATCH · PYTEST · DEMO
     ROOF     MAIN
     CELLAR   EMBEDDED
 Find your way:   grep -n '^# === ' promptry.py
@@ -24,6 +24,7 @@ Units: money is US dollars, tokens are counts, durations are milliseconds, times
 State that outlives a call: the settings, the open store, what was tracked and served, the rows kept in memory, the
     open calls, the suites, the active run, the judge, the link to a parent, the embedder and the vectors it made. No
     other.
+For pytest, whose plugin this module is too: PYTEST_DONT_REWRITE.
 """
 
 # /// script
@@ -10420,6 +10421,24 @@ def _locate_module(module: str) -> tuple[str, str]:
     return os.getcwd(), module
 
 
+def source_of(function: Any) -> dict[str, Any] | None:
+    """Return where a suite's function begins: {file, line}, below this folder as a relative path; None if unknown."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if code is None or code.co_filename == __file__:
+        return None
+    path = Path(code.co_filename).absolute()
+    here = Path(os.getcwd())
+    return {
+        "file": (path.relative_to(here) if path.is_relative_to(here) else path).as_posix(),
+        "line": code.co_firstlineno,
+    }
+
+
+def find_suite(function: Any) -> Suite | None:
+    """Return the suite that a function was registered as last, or None for a function that is none."""
+    return next((found for found in _suites.values() if found.function is function), None)
+
+
 def known_suites() -> dict[str, Suite]:
     """Return the suites registered in this process."""
     return dict(_suites)
@@ -12653,6 +12672,8 @@ def make_tally(apart: Iterable[str] = ()) -> Tally:
 def count_outcome(tally: Tally, outcome: CaseOutcome) -> CaseOutcome:
     """Count an outcome and return it under a name that no other of its repeat has: runs are paired by it."""
     named = _named_apart(tally, outcome)
+    if (name := bindable(named.case)) != named.case:
+        named = named._replace(case=name)
     place = tally.places.setdefault(named.case, len(tally.places))
     if place == len(tally.sums):
         tally.sums.append(0.0)
@@ -13587,12 +13608,13 @@ def check_runnable(chosen: Suite, job: Job) -> Schedule:
     _check_fixed_prompt(chosen, job)
     check_told(chosen)
     every, dataset = suite_cases(chosen)
-    return _make_schedule(chosen, job, every, dataset)
+    return make_schedule(chosen, job, every, dataset)
 
 
-def _make_schedule(
+def make_schedule(
     chosen: Suite, job: Job, every: list[tuple[str, Any]] | None, dataset: DatasetVersion | None
 ) -> Schedule:
+    """Return what a run is made of, with what the command, the suite and promptry.toml say, in this order."""
     items, wants = select_cases(chosen, every, job.select, job.tags)
     known, repeats, rerun = settings_or_default(), job.repeats or chosen.repeats, None
     if job.rerun is not None:
@@ -13677,7 +13699,8 @@ def is_statistical(chosen: Suite, job: Job) -> bool:
 # ======================================================================================
 # === RUNNER: run the cases of a suite, and gather all that explains the run
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, SCOPE, CALLS, SUITES, SELECTION, SPOOLS, FLAKES, RUNS, WORKERS, PROGRESS, RERUNS, JOBS.
+# Uses: ERRORS, CLOCK, SETTINGS, SCOPE, CALLS, DATASETS, SUITES, SELECTION, SPOOLS, FLAKES, RUNS, WORKERS, PROGRESS,
+#   RERUNS, JOBS.
 # Public: nothing.
 #
 # A failing case that held in the baseline is tried again here, while the pipeline is warm: whether a break is a break
@@ -13886,7 +13909,8 @@ def _attempts(
     lock: Any,
 ) -> Iterator[Attempt]:
     """Give the calls that a run makes, numbered by their place among those of all items, one when it is needed."""
-    places = {name: place for place, (name, _) in enumerate(plan.every)} if plan.every and plan.rerun else None
+    is_part = plan.every is not None and items is not None and len(items) < len(plan.every)
+    places = {name: place for place, (name, _) in enumerate(plan.every or ())} if is_part else None
     count = max(1, len(plan.every or ()))
     for repeat in repeats:
         for place, (name, item) in enumerate(items if items is not None else [(chosen.name, None)]):
@@ -14003,6 +14027,7 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
             "flaky": sorted(plan.flaky),
         },
         "versions": {"promptry": __version__, "python": platform.python_version()},
+        "source": source_of(chosen.function),
         "counts": counts_of(log_of.tally),
         "cost_usd": facts["cost_usd"],
         **({"partial": partial} if partial is not None else {}),
@@ -14068,6 +14093,46 @@ def _prompt_column(chosen: Suite, scope: RunScope) -> tuple[str | None, int | No
     name = chosen.prompt or only_name({**scope.served, **elsewhere})
     versions = list(scope.served.get(name or "", {})) or elsewhere.get(name, [])
     return name, versions[-1] if versions else None
+
+
+def run_part(
+    chosen: Suite, job: Job, plan: Schedule, scope: RunScope, held: set[str]
+) -> tuple[list[CaseOutcome], dict[str, list[str]]]:
+    """Run some items of a suite within a run that others go on with; return the outcomes, and {case: states} of tries.
+
+    Nothing is saved: save_parts does that once all parts are there. `held` are the cases that passed in the baseline.
+    """
+    outcomes: list[CaseOutcome] = []
+    log_of = _make_log(chosen, job, plan, scope)
+    with entered_scope(scope), carried_contexts():
+        _run_and_confirm(chosen, job, plan, held, log_of, outcomes.append)
+    if log_of.tries is None:
+        raise KeyboardInterrupt
+    return outcomes, log_of.tries
+
+
+def save_parts(
+    chosen: Suite,
+    job: Job,
+    dataset: DatasetVersion | None,
+    scope: RunScope,
+    tally: Tally,
+    tries: dict[str, list[str]],
+    spool: Path,
+    *,
+    source: dict[str, Any] | None,
+    stopped: str | None,
+) -> int:
+    """Save the run whose parts were spooled, incomplete if it was `stopped`, and return its id. Errors: StoreError.
+
+    Writes: eval_runs, eval_results.
+    """
+    plan = make_schedule(chosen, job, None, dataset)
+    log_of = _make_log(chosen, job, plan, scope)
+    log_of.tally, log_of.tries = tally, tries
+    manifest = {**_manifest(chosen, job, plan, scope, log_of), "source": source, "complete": stopped is None}
+    manifest["gate"]["stopped"] = stopped
+    return save_run(chosen.name, *_prompt_column(chosen, scope), manifest, tally, spool)
 
 
 # ======================================================================================
@@ -14417,6 +14482,25 @@ def _write_verdict(run: int, passed: bool, facts: dict[str, Any], gate: dict[str
         manifest = read_object(EvalRun.get_by_id(run).metadata)
         manifest |= {**facts, "gate": {**(manifest.get("gate") or {}), **gate}}
         EvalRun.update(metadata=write_json(manifest), overall_pass=int(passed)).where(EvalRun.id == run).execute()
+
+
+def states_before(chosen: Suite, job: Job) -> dict[str, str] | None:
+    """Return how the cases ended in the baseline of a run to come, or None where each case stands on its own."""
+    if job.compare is None or is_statistical(chosen, job):
+        return None
+    baseline = find_baseline(chosen.name, job.compare, chosen.prompt)
+    return _states_of(run_cases(baseline)) if baseline is not None else None
+
+
+def excuse_of(chosen: Suite, job: Job, before: dict[str, str] | None, case_id: str, tries: Sequence[str]) -> str:
+    """Say why the gate forgives a case that fails, as judge_run will: an empty text for one that fails its run."""
+    if is_statistical(chosen, job):
+        return "the suite is judged as a whole"
+    if before is None or (before.get(case_id) == "pass" and "pass" not in tries):
+        return ""
+    if before.get(case_id) == "fail":
+        return "known failure, it fails in the baseline too"
+    return "flaky, it also passes" if "pass" in tries else "it did not hold in the baseline"
 
 
 def exit_code_of(result: RunResult, require_baseline: bool = False, require_power: bool = False) -> int:
@@ -15846,6 +15930,7 @@ def render_bisection(found: dict[str, Any]) -> str:
 
 MAX_MARKDOWN_CHARS = 60_000
 SHOWN_RUNS, SHOWN_NAMES, _SHOWN_DIFF = 30, 50, 10_000
+_OPEN_NAMES, _FOLDED = 10, {"fixed", "known failures", "skipped", "missing now", "without a baseline"}
 _ODD = r"[^\t\n\r\x20-\x7e\xa0-\u2029\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\ufdd0-\ufdef]"
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;"})
 
@@ -15937,7 +16022,7 @@ def facts_of(report: Report) -> dict[str, str]:
 
 
 def groups_of(report: Report) -> dict[str, list[str]]:
-    """Return the cases to speak of under what they are, the flips first; those that simply hold are left out."""
+    """Return the cases to speak of under what they are, the worst first; those that simply hold are left out."""
     found, flipped = report.result.comparison or {}, _flipped(report)
     known, unpaired = found.get("known", []), found.get("unpaired", {})
     named: dict[str, dict[str, None]] = {"fail": {}, "error": {}, "skipped": {}, "pass": {}}
@@ -15947,8 +16032,8 @@ def groups_of(report: Report) -> dict[str, list[str]]:
     flaky = {f"{row['case']}: {row['state']}": None for row in report.result.known_flaky}
     spoken_of |= {row["case"] for row in report.result.known_flaky}
     others, errors = ([name for name in named[state] if name not in spoken_of] for state in ("fail", "error"))
-    groups = {**flipped, "failing": others, "in error": errors, "known failures": known}
-    groups |= {"known flaky, they decide nothing": list(flaky)}
+    groups = {"broken": flipped["broken"], "flaky": flipped["flaky"], "failing": others, "in error": errors}
+    groups |= {"fixed": flipped["fixed"], "known failures": known, "known flaky, they decide nothing": list(flaky)}
     groups |= {"skipped": list(named["skipped"]), "missing now": unpaired.get("missing", [])}
     groups |= {"without a baseline": unpaired.get("new", [])}
     return {title: names for title, names in groups.items() if names}
@@ -16058,16 +16143,23 @@ def _junit_counts(cases: list[_Testcase]) -> dict[str, str]:
 def _testsuite(report: Report, cases: list[_Testcase]) -> str:
     result = report.result
     told = [make_element("property", {"name": name, "value": text}) for name, text in _properties(report).items()]
-    rows = []
+    rows, place = [], _place_attributes(report)
     for row in cases:
         attributes = {"message": row.message, "type": row.kind}
         inner = [make_element(row.tag, attributes, escaped(row.text))] if row.tag else []
-        where = {"classname": result.suite, "name": row.name, "time": f"{row.seconds:.3f}"}
+        where = {"classname": result.suite, "name": row.name, "time": f"{row.seconds:.3f}", **place}
         rows.append(make_element("testcase", where, *inner))
     output = make_element("system-out", {}, escaped(click.unstyle(render_result(result))))
     attributes = {"name": result.suite, **_junit_counts(cases), "timestamp": result.date[:19].replace(" ", "T")}
     inner = [make_element("properties", {}, *told), *rows, output]
     return make_element("testsuite", attributes, "\n".join(["", *inner, ""]))
+
+
+def _place_attributes(report: Report) -> dict[str, str]:
+    """Return the file and line of a suite's function, as far as the run knows them: no case has a line of its own."""
+    source = report.run["manifest"].get("source")
+    told = source if isinstance(source, dict) else {}
+    return {key: str(told[key]) for key, kind in (("file", str), ("line", int)) if type(told.get(key)) is kind}
 
 
 def _properties(report: Report) -> dict[str, str]:
@@ -16108,8 +16200,9 @@ def render_markdown(reports: list[Report]) -> str:
     if len(reports) == 1:
         return _fitted([_markdown_head(reports[0]), *_markdown_blocks(reports[0])])
     word, rest = overall_finding(reports)
-    blocks = [f"**{word}.** {rest}.", *(f"- {_markdown_head(report)}" for report in reports)]
-    for report in reports:
+    worst_first = sorted(reports, key=lambda report: (1, 3, 0).index(report.code))
+    blocks = [f"**{word}.** {rest}.", *(f"- {_markdown_head(report)}" for report in worst_first)]
+    for report in worst_first:
         blocks += [f"### {_code(report.result.suite)}", _markdown_head(report), *_markdown_blocks(report)]
     return _fitted(blocks)
 
@@ -16144,13 +16237,26 @@ def _markdown_blocks(report: Report) -> list[str]:
 
 
 def _markdown_group(title: str, names: list[str], reasons: dict[str, str]) -> str:
+    """Return the cases of a group, each a line; what nobody need act on, and a long rest, is folded up."""
     speaks = title not in {"fixed", "missing now"}
     lines = [
         f"- {_code(name)}{': ' + _code(reasons[name]) if speaks and reasons.get(name) else ''}"
         for name in names[:SHOWN_NAMES]
     ]
     lines += [f"- and {len(names) - SHOWN_NAMES} more"] if len(names) > SHOWN_NAMES else []
-    return "\n".join([f"**{title.capitalize()}: {len(names)}**", "", *lines])
+    head = f"{title.capitalize()}: {len(names)}"
+    if title in _FOLDED:
+        return _fold_up(head, lines)
+    shown, rest = lines[:_OPEN_NAMES], lines[_OPEN_NAMES:]
+    if len(rest) == 1:
+        shown, rest = lines, []
+    folded = ["", _fold_up(f"{len(names) - _OPEN_NAMES} more", rest)] if rest else []
+    return "\n".join([f"**{head}**", "", *shown, *folded])
+
+
+def _fold_up(summary: str, lines: list[str]) -> str:
+    """Return lines that a reader unfolds; the blank lines make GitHub read Markdown in them."""
+    return "\n".join([f"<details><summary>{summary}</summary>", "", *lines, "", "</details>"])
 
 
 def _markdown_cause(report: Report) -> list[str]:
@@ -16192,24 +16298,38 @@ def _plain_line(value: Any) -> str:
 # ======================================================================================
 # === PAGES: judged runs as one HTML page to keep and to send
 # ======================================================================================
-# Uses: ASSETS, REPORTS, FORMATS.
+# Uses: ASSETS, FIGURES, REPORTS, FORMATS.
 # Public: nothing.
 #
-# The frame and its style are assets/reports/run.html. Its policy names the hash of that style and nothing else, so that
-# a text that should get through as markup could still load and run nothing. The numbers of a chart are pixels in
-# height and percent in width: its text never scales.
+# The frame, its style and its marks are assets/reports/run.html. Its policy names the hash of that style and nothing
+# else, so that a text that should get through as markup could still load and run nothing. The numbers of a chart are
+# pixels in height and percent in width: its text never scales. No colour stands without a word or a shape.
 
-_SHOWN_CASES = 500
+_SHOWN_CASES, _SHOWN_SIGNS = 1000, 300
+_MINUS = "\N{MINUS SIGN}"
+# What is said of a case, the mark beside it and its colour, by the group that it is in.
+_ENDINGS = {
+    "broken": ("broken", "down", "bad"),
+    "flaky": ("flaky", "half", "warn"),
+    "failing": ("fail", "cross", "bad"),
+    "in error": ("error", "alert", "bad"),
+    "known failures": ("known", "cross", ""),
+    "fixed": ("fixed", "up", "good"),
+    "skipped": ("skipped", "ring", ""),
+    "missing now": ("missing", "ring", ""),
+    "without a baseline": ("new", "ring", ""),
+    "that pass": ("pass", "tick", "good"),
+}
 
 
 def render_html(reports: list[Report]) -> str:
     """Render one page that needs nothing but itself: the frame is assets/reports/run.html, its CSP forbids all else."""
     word, rest = overall_finding(reports)
-    head, level = "", "h1"
+    head, level = "", 1
     if len(reports) != 1:
-        links = [f'<li><a href="#run-{report.result.run_id}">{_html_head(report)}</a></li>' for report in reports]
-        head, level = f'<h1>{_coloured_html(word)} {rest}.</h1><ul class="all">{"".join(links)}</ul>', "h2"
-    body = head + "\n".join(_html_section(report, level) for report in reports)
+        links = [f'<li><a href="#run-{report.result.run_id}">{_html_link(report)}</a></li>' for report in reports]
+        head, level = f'<h1>{_coloured_html(word)} {rest}.</h1><ul class="all">{"".join(links)}</ul>', 2
+    body = head + "\n".join(_html_report(report, level) for report in reports)
     title = ", ".join(f"{report.result.suite}: {finding_of(report)}" for report in reports[:3]) or word
     parts = {"title": escaped(title), "body": body, "version": __version__}
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], asset("reports/run.html").decode("utf-8")).rstrip()
@@ -16220,102 +16340,227 @@ def _coloured_html(words: str) -> str:
     return make_element("strong", {"class": kind}, f"{escaped(words)}.")
 
 
-def _html_head(report: Report) -> str:
-    suite = make_element("span", {"class": "case"}, escaped(report.result.suite))
-    return f"{_coloured_html(finding_of(report))} {suite}: {change_text(report)}."
+def _html_link(report: Report) -> str:
+    return f"{_coloured_html(finding_of(report))} {escaped(report.result.suite)}: {change_text(report)}."
 
 
-def _html_section(report: Report, level: str) -> str:
-    """Return a report as a section: verdict, numbers, flips, tests, cause, history, cases."""
-    numbers, facts = numbers_of(report), facts_of(report)
-    figures = [f"<div><dt>{title}</dt><dd>{escaped(text)}</dd></div>" for title, text in numbers.items()]
-    said = [f"<p>because {escaped(reason)}</p>" for reason in report.result.reasons]
-    said += [make_element("p", {"class": "note"}, escaped(note)) for note in report.result.notes]
+def _html_report(report: Report, level: int) -> str:
+    """Return a report as a section: verdict, numbers, tests beside the cause, history, cases."""
+    numbers = {title: text for title, text in numbers_of(report).items() if text != "-"}
+    said = "; ".join(report.result.reasons)
+    whole = "" if report.result.comparison is None else make_element("section", {}, _html_deltas(report, level))
+    cause = _html_cause(report, level)
+    sides = f'<div class="cols">{whole}{cause}</div>' if whole else ""
     parts = [
-        f"<{level}>{_html_head(report)}</{level}>",
-        *said,
-        f"<dl>{''.join(figures)}</dl>",
-        make_element("p", {"class": "facts"}, escaped(", ".join(f"{name} {text}" for name, text in facts.items()))),
-        _html_groups(report),
-        _html_deltas(report),
-        _html_cause(report),
-        _html_chart(report),
-        _html_cases(report),
+        _html_crumb(report),
+        f"<h{level}>{_coloured_html(finding_of(report))} {change_text(report)}.</h{level}>",
+        make_element("p", {"class": "why"}, f"because {escaped(said)}") if said else "",
+        *(make_element("p", {"class": "note"}, escaped(note)) for note in report.result.notes),
+        f'<dl class="stats">{"".join(_figure(title, text) for title, text in numbers.items())}</dl>',
+        sides,
+        _html_chart(report, level),
+        _html_cases(report, level),
     ]
-    return make_element("section", {"id": f"run-{report.result.run_id}"}, *parts)
+    return make_element("article", {"id": f"run-{report.result.run_id}"}, *parts)
 
 
-def _html_groups(report: Report) -> str:
-    reasons = reasons_of(report)
-    rows = []
-    for title, names in groups_of(report).items():
-        for name in names[:SHOWN_NAMES]:
-            cells = f'<td class="s">{title}</td><td class="case">{escaped(name)}</td>'
-            rows.append(f"<tr>{cells}<td>{escaped(reasons.get(name, ''))}</td></tr>")
-        rest = len(names) - SHOWN_NAMES
-        rows += [f'<tr><td class="s">{title}</td><td>and {rest} more</td><td></td></tr>'] if rest > 0 else []
-    return f"<h3>What did not simply hold</h3>{_html_table(['', 'case', 'reason'], rows)}" if rows else ""
+def _html_crumb(report: Report) -> str:
+    """Return the line above the verdict: the suite, and what was tested."""
+    facts = [f"{name} {_readable(text) if name == 'at' else text}" for name, text in facts_of(report).items()]
+    tag = f' <span class="tag">{escaped(report.result.compare)}</span>' if report.result.compare else ""
+    suite = make_element("b", {}, escaped(report.result.suite))
+    return make_element("p", {"class": "crumb"}, f"{suite} / {escaped(', '.join(facts))}{tag}")
 
 
-def _html_table(titles: list[str], rows: list[str], kind: str = "") -> str:
-    head = "".join(f'<th class="{kind if place else ""}">{title}</th>' for place, title in enumerate(titles))
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+def _figure(title: str, text: str) -> str:
+    """Return a number of the row under the verdict; what follows it in brackets, or after `of`, is set small."""
+    figure, mark, rest = _readable(text).partition(" of ") if title == "baseline" else text.partition(" (")
+    more = f"<dd>{escaped(rest.rstrip(')').replace('-', _MINUS) if mark == ' (' else rest)}</dd>" if rest else ""
+    shown = figure.replace("-", _MINUS) if figure[:1] in "+-" and len(figure) > 1 else figure
+    return f'<div><dt>{title}</dt><dd class="figure">{escaped(shown)}</dd>{more}</div>'
 
 
-def _html_deltas(report: Report) -> str:
-    found = [delta_row(row) for row in (report.result.comparison or {}).get("deltas", [])]
-    cells = [[escaped(str(row[key])) for key in DELTA_COLUMNS] for row in found]
-    rows = [f"<tr><td>{first}</td>{''.join(map(_number_cell, rest))}</tr>" for first, *rest in cells]
-    return f"<h3>By check</h3>{_html_table(list(DELTA_COLUMNS.values()), rows, 'n')}" if rows else ""
+def _html_heading(level: int, name: str, note: str = "") -> str:
+    small = f" <small>{note}</small>" if note else ""
+    return f'<h{level + 1} class="head">{name}{small}</h{level + 1}>'
+
+
+def _region(kind: str, label: str) -> str:
+    """Return the attributes of what may scroll in itself: the keyboard reaches it, and it has a name."""
+    return f'class="{kind}" tabindex="0" role="region" aria-label="{label}"'
+
+
+def _readable(text: str) -> str:
+    """Return a text with a space between the day and the time in it."""
+    return re.sub(r"(\d{4}-\d\d-\d\d)T(\d\d:)", r"\1 \2", text)
+
+
+def _mark(shape: str) -> str:
+    return f'<svg class="mark" width="10" height="10" aria-hidden="true"><use href="#m-{shape}"/></svg>'
+
+
+def _pill(group: str, word: str = "") -> str:
+    said, shape, kind = _ENDINGS[group]
+    return make_element("span", {"class": f"pill {kind}".rstrip()}, f"{_mark(shape)}{word or said}")
+
+
+def _html_deltas(report: Report, level: int) -> str:
+    """Return the change of all cases and of each assertion type as a table with a forest plot."""
+    found = report.result.comparison or {}
+    whole = {"assertion_type": "all cases", "test": "", "baseline": None, "current": None}
+    whole |= {key: found.get(key) for key in ("n", "delta", "interval", "p")}
+    rows = [whole, *found.get("deltas", [])]
+    ends = [end for row in rows for end in (row["interval"] or ())] + [0.0]
+    low, high = min(ends), max(ends)
+    span = (high - low) or 1.0
+    low, high = low - 0.08 * span, high + 0.08 * span
+    head = "".join(f'<th scope="col" class="n">{title}</th>' for title in ("n", "before", "now", "change"))
+    axis = f'<th scope="col" class="plot">{_forest_axis(low, high)}</th><th scope="col" class="n">95 % interval</th>'
+    lines = "".join(_delta_line(row, low, high) for row in rows)
+    first, last = '<tr><th scope="col">check</th>', '<th scope="col" class="n">p</th></tr>'
+    table = (
+        f'<div {_region("scroll", "Change by check")}><table><caption class="vh">Change by check</caption>'
+        f"<thead>{first}{head}{axis}{last}</thead><tbody>{lines}</tbody></table></div>"
+    )
+    tests = sorted({row["test"] for row in found.get("deltas", []) if row["test"]})
+    note = f"mean score now less that of the baseline; {', '.join(tests)}, adjusted over the checks (Holm)"
+    return f"{_html_heading(level, 'Change by check', note if tests else '')}{table}"
+
+
+def _forest_axis(low: float, high: float) -> str:
+    """Return the ends and the zero of a forest plot's axis."""
+    zero = _percent(0.0, low, high)
+    labels = [f'<text x="{zero}%" y="12" text-anchor="middle">0</text>']
+    if zero > 25:
+        labels.append(f'<text x="0" y="12">{signed(low).replace("-", _MINUS)[:5]}</text>')
+    if zero < 75:
+        labels.append(f'<text x="100%" y="12" text-anchor="end">{signed(high)[:5]}</text>')
+    return f'<svg width="100%" height="16" aria-hidden="true">{"".join(labels)}</svg>'
+
+
+def _percent(value: float, low: float, high: float) -> float:
+    return round(100 * (value - low) / (high - low), 2)
+
+
+def _delta_line(row: dict[str, Any], low: float, high: float) -> str:
+    """Return the line of an assertion type, or of all cases, with its interval drawn."""
+    is_whole = row["assertion_type"] == "all cases" and not row["test"]
+    kind = (
+        "" if row["interval"] is None else "bad" if row["interval"][1] < 0 else "good" if row["interval"][0] > 0 else ""
+    )
+    texts = ["" if row[key] is None else f"{row[key]:.3f}" for key in ("baseline", "current")]
+    change = make_element("b", {"class": kind}, _minus(signed(row["delta"])))
+    cells = [str(row["n"]), *texts, change]
+    name = f"<b>{row['assertion_type']}</b>" if is_whole else escaped(row["assertion_type"])
+    plot = f'<td class="plot">{_interval_mark(row, kind, low, high)}</td>'
+    rest = "".join(
+        _number_cell(text) for text in (_minus(interval_text(row["interval"])), p_text(row["p"]).replace("<", "&lt;"))
+    )
+    return f'<tr><th scope="row">{name}</th>{"".join(map(_number_cell, cells))}{plot}{rest}</tr>'
+
+
+def _minus(text: str) -> str:
+    """Return a number as a person writes it, with a true minus sign; a lone dash stays one."""
+    return text if text == "-" else text.replace("-", _MINUS)
 
 
 def _number_cell(text: str) -> str:
     return f'<td class="n">{text}</td>'
 
 
-def _html_cause(report: Report) -> str:
-    if report.result.comparison is None:
-        return ""
-    items = [
-        f"<li>{name}: <code>{escaped(old)}</code> to <code>{escaped(new)}</code></li>"
-        for name, old, new in cause_rows(report)
-    ]
-    told = f"<ul>{''.join(items)}</ul>" if items else "<p>Nothing we record changed.</p>"
-    marks = {"+": "good", "-": "bad"}
+def _interval_mark(row: dict[str, Any], kind: str, low: float, high: float) -> str:
+    zero = _percent(0.0, low, high)
+    drawn = f'<line class="zero" x1="{zero}%" x2="{zero}%" y1="0" y2="36"/>'
+    if row["interval"] is not None:
+        left, right = (_percent(end, low, high) for end in row["interval"])
+        lines = [(left, right, 18, 18), (left, left, 14, 22), (right, right, 14, 22)]
+        drawn += "".join(f'<line x1="{a}%" x2="{b}%" y1="{c}" y2="{d}"/>' for a, b, c, d in lines)
+    if row["delta"] is not None:
+        drawn += f'<circle cx="{_percent(row["delta"], low, high)}%" cy="18" r="4"/>'
+    return make_element(
+        "svg", {"class": f"iv {kind}".rstrip(), "width": "100%", "height": "36", "aria-hidden": "true"}, drawn
+    )
+
+
+def _html_cause(report: Report, level: int) -> str:
+    """Return what differs between the two runs, and the diff of the prompt."""
+    changed = {name: f"<b>{escaped(old)}</b> to <b>{escaped(new)}</b>" for name, old, new in cause_rows(report)}
     lines = [
-        make_element("span", {"class": marks.get(line[:1], "")}, escaped(line) or " ")
-        for line in prompt_change(report).split("\n")
+        f"<dt>{name}</dt><dd>{changed.get(name, 'same')}</dd>" for name in ("prompt", "model", "dataset", "commit")
     ]
-    diff = f'<pre class="diff">{"".join(lines)}</pre>' if prompt_change(report) else ""
-    return f"<h3>Probable cause</h3>{told}{diff}"
+    told = f'<dl class="kv">{"".join(lines)}</dl>' if changed else "<p>Nothing we record changed.</p>"
+    diff = prompt_change(report)
+    shown = f"<div {_region('diff', 'The diff of the prompt')}>{_html_diff(diff)}</div>" if diff else ""
+    return make_element(
+        "section", {}, _html_heading(level, "Probable cause", "what differs from the baseline"), told, shown
+    )
 
 
-def _html_chart(report: Report) -> str:
+def _html_diff(diff: str) -> str:
+    """Return the lines of a unified diff, the sign of each in a column of its own."""
+    lines = []
+    for line in diff.split("\n"):
+        if line.startswith(("--- ", "+++ ", "@@ ")):
+            lines.append(make_element("div", {"class": "skip"}, "<span></span>", f"<span>{escaped(line)}</span>"))
+            continue
+        tag, sign = {"+": ("add", "+"), "-": ("del", _MINUS)}.get(line[:1], ("", ""))
+        spans = f"<span>{sign}</span><span>{escaped(line[1:]) or ' '}</span>"
+        lines.append(make_element("div", {"class": tag} if tag else {}, spans))
+    return "".join(lines)
+
+
+def _html_chart(report: Report, level: int) -> str:
     """Draw the scores of the last runs, the judged one at the right and ringed, the baseline as a dashed line."""
     base = report.baseline["score"] if report.baseline is not None else None
-    scores = [score for score in [base, *(run["score"] for run in report.history)] if score is not None]
+    runs = list(reversed(report.history))
+    scores = [score for score in [base, *(run["score"] for run in runs)] if score is not None]
     if not scores:
         return ""
     low = min(0.9, math.floor(min(scores) * 10) / 10)
-    points = [(97 - place * 94 / (SHOWN_RUNS - 1), run) for place, run in enumerate(report.history)]
+    step = 96 / max(1, len(runs) - 1)
+    points = [(98 - (len(runs) - 1 - place) * step, run) for place, run in enumerate(runs)]
     marks = "".join(_point(report, x, _height(run["score"], low), run) for x, run in points if run["score"] is not None)
-    edges = "".join(f'<line class="edge" x1="0" x2="100%" y1="{y}" y2="{y}"/>' for y in (28, 148))
-    line, said = (
-        "",
-        f"Scores from {low:.1f} to 1.0 of the last {len(points)} runs until run {report.result.run_id}, the ringed one",
+    levels = [1.0, (1.0 + low) / 2, low]
+    edges = "".join(
+        f'<line class="edge" x1="0" x2="100%" y1="{y}" y2="{y}"/>' for y in (_height(at, low) for at in levels)
     )
+    axis = "".join(f'<text x="36" y="{_height(at, low) + 4}" text-anchor="end">{at:.2f}</text>' for at in levels)
+    runs_until = f"the last {len(points)} runs until" if len(points) > 1 else "one run,"
+    said = f"scores from {low:.1f} to 1.0 of {runs_until} run {report.result.run_id}, the ringed one"
+    line = ""
     if report.baseline is not None and base is not None:
-        y, text = _height(base, low), f"baseline, run {report.baseline['id']}: {base:.3f}"
-        line = f'<line class="base" x1="0" x2="100%" y1="{y}" y2="{y}"/><text x="0" y="{y - 6}">{text}</text>'
-        said += f"; dashed is the baseline, run {report.baseline['id']} of {escaped(report.baseline['date'][:16])}"
-    box = 'y="28" width="100%" height="120" viewBox="0 0 100 120" preserveAspectRatio="none"'
-    curve = f"<svg {box}>{_curves(points, low)}</svg>"
-    drawn = f'<svg width="100%" height="164" role="img" aria-label="{said}">{edges}{line}{curve}{marks}</svg>'
-    return f"<h3>The last runs <small>{said}</small></h3>{drawn}"
+        y = _height(base, low)
+        line = f'<line class="base" x1="0" x2="100%" y1="{y}" y2="{y}"/>'
+        date = escaped(_readable(report.baseline["date"][:16]))
+        said += f"; dashed is the baseline, run {report.baseline['id']} of {date}"
+    box = 'y="12" width="100%" height="120" viewBox="0 0 100 120" preserveAspectRatio="none"'
+    first = f'<text x="2%" y="152">run {points[0][1]["id"]}</text>' if len(points) > 1 else ""
+    last = f'<text x="98%" y="152" text-anchor="end">run {points[-1][1]["id"]}</text>'
+    drawn = f"{edges}{line}<svg {box}>{_curves(points, low)}</svg>{marks}{first}{last}"
+    chart = (
+        f'<div class="chart"><svg width="40" height="160" aria-hidden="true">{axis}</svg>'
+        f'<svg width="100%" height="160" role="img" aria-label="{said}">{drawn}</svg>'
+        f'<svg width="112" height="160" aria-hidden="true">{_end_labels(report, base, low)}</svg></div>'
+    )
+    return make_element("section", {}, _html_heading(level, "The last runs", said), chart)
+
+
+def _end_labels(report: Report, base: float | None, low: float) -> str:
+    """Return the labels at the right of the chart: the judged run and the baseline, kept apart."""
+    labels = []
+    score = report.result.score
+    if score is not None:
+        labels.append((_height(score, low), "now", f"run {report.result.run_id}: {score:.3f}"))
+    if base is not None and report.baseline is not None:
+        y = _height(base, low)
+        near = bool(labels) and abs(labels[0][0] - y) < 16
+        y += (-16 if y <= labels[0][0] else 16) if near else 0
+        labels.append((y, "was", f"baseline: {base:.3f}"))
+    return "".join(f'<text class="{kind}" x="8" y="{y + 4:.1f}">{text}</text>' for y, kind, text in labels)
 
 
 def _height(score: float, low: float) -> float:
-    return round(28 + 120 * (1 - (score - low) / (1 - low)), 1)
+    return round(12 + 120 * (1 - (score - low) / (1 - low)), 1)
 
 
 def _curves(points: list[tuple[float, dict[str, Any]]], low: float) -> str:
@@ -16325,55 +16570,123 @@ def _curves(points: list[tuple[float, dict[str, Any]]], low: float) -> str:
         for scored, piece in itertools.groupby(points, lambda point: point[1]["score"] is not None)
         if scored
     ]
-    lines = [" ".join(f"{x:.2f},{_height(run['score'], low) - 28:.1f}" for x, run in piece) for piece in pieces]
+    lines = [" ".join(f"{x:.2f},{_height(run['score'], low) - 12:.1f}" for x, run in piece) for piece in pieces]
     return "".join(f'<polyline class="curve" points="{line}"/>' for line in lines)
 
 
 def _point(report: Report, x: float, y: float, run: dict[str, Any]) -> str:
-    """Return the dot of a run, with a ring and a label if it is the judged one, with a ring if it is the baseline."""
+    """Return the dot of a run, a cross if it failed, with a ring if it is the judged one or the baseline."""
     said = f"run {run['id']} of {run['date'][:16]}: {run['score']:.3f}, {'pass' if run['passed'] else 'fail'}"
     place, kind = f'cx="{x:.2f}%" cy="{y}"', "dot" if run["passed"] else "dot lost"
     dot = f'<circle class="{kind}" {place} r="3"><title>{escaped(said)}</title></circle>'
     if run["id"] == report.result.run_id:
-        label = f"run {run['id']}: {run['score']:.3f}"
-        text = f'<text class="now" x="99%" y="{y + (18 if y < 80 else -10)}" text-anchor="end">{label}</text>'
-        return f'{dot}<circle class="ring" {place} r="6"/>{text}'
+        return f'{dot}<circle class="ring" {place} r="6"/>'
     is_base = report.baseline is not None and run["id"] == report.baseline["id"]
     return f'{dot}<circle class="ring old" {place} r="6"/>' if is_base else dot
 
 
-def _html_cases(report: Report) -> str:
-    """Return the cases to be opened, those that did not pass first, then the others behind one line."""
-    shown = sorted(report.run["cases"], key=lambda row: row["state"] == "pass")[:_SHOWN_CASES]
-    bad = [_html_case(row) for row in shown if row["state"] != "pass"]
-    good = [_html_case(row) for row in shown if row["state"] == "pass"]
-    rest = len(report.run["cases"]) - len(shown)
-    more = f"<p>and {rest} more: promptry runs {report.result.run_id} --json has all.</p>" if rest else ""
-    held = f"<details><summary>{len(good)} that pass</summary>{''.join(good)}</details>" if good else ""
-    return f"<h3>Cases <small>{counts_text(report.result.counts)}</small></h3>{''.join(bad)}{held}{more}"
+def _html_cases(report: Report, level: int) -> str:
+    """Return the cases to be opened, group by group; those that simply pass stand behind one line, the last."""
+    groups = _grouped_cases(report)
+    before = _checks_before(report)
+    links: list[str] = []
+    parts: list[str] = []
+    left = _SHOWN_CASES
+    for group, names in groups.items():
+        mark = f"{group.replace(' ', '-')}-{report.result.run_id}"
+        shown = dict(itertools.islice(names.items(), max(0, left)))
+        left -= len(shown)
+        rest = len(names) - len(shown)
+        rows = [
+            _html_case(group, name, runs, before, not parts and not place)
+            for place, (name, runs) in enumerate(shown.items())
+        ]
+        rows += [f"<p>and {rest:,} more: promptry runs {report.result.run_id} --json has all.</p>"] if rest else []
+        links.append(f'<a href="#{mark}">{_pill(group, f"{len(names):,} {group}")}</a>')
+        if group == "that pass":
+            inner = f"<summary>{_pill(group, f'{len(names):,} that pass')}</summary>{''.join(rows)}"
+            parts.append(f'<details class="held" id="{mark}">{inner}</details>')
+        else:
+            title = f'<h{level + 2} id="{mark}">{group.capitalize()} <small>{len(names):,}</small></h{level + 2}>'
+            parts.append(f'{title}<div class="cases">{"".join(rows)}</div>')
+    nav = f'<nav class="groups" aria-label="Cases by how they ended">{"".join(links)}</nav>' if len(links) > 1 else ""
+    head = _html_heading(level, "Cases", counts_text(report.result.counts))
+    return make_element("section", {}, head, nav, *parts)
 
 
-def _html_case(row: dict[str, Any]) -> str:
-    kind = {"pass": "good", "skipped": "warn"}.get(row["state"], "bad")
-    repeat = f" <small>repeat {row['repeat'] + 1}</small>" if row["repeat"] else ""
-    name = f'<b class="{kind}">{row["state"]}</b> <span class="case">{escaped(row["case"])}</span>{repeat}'
-    reason = f" <small>{escaped(shortened_line(row['reason']) or '')}</small>" if row["state"] != "pass" else ""
-    return (
-        f"<details><summary>{name}{reason}</summary>{''.join(_html_check(check) for check in row['checks'])}</details>"
-    )
+def _grouped_cases(report: Report) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Return {group: {case: its executions}} in the order of _ENDINGS, each case in the first group that names it."""
+    executions: dict[str, list[dict[str, Any]]] = {}
+    for row in report.run["cases"]:
+        executions.setdefault(row["case"], []).append(row)
+    named = groups_of(report)
+    seen: set[str] = set()
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for group in _ENDINGS:
+        names = named.get(group, []) if group != "that pass" else list(executions)
+        found[group] = {name: executions.get(name, []) for name in names if name not in seen}
+        seen.update(names)
+    return {group: names for group, names in found.items() if names}
 
 
-def _html_check(check: dict[str, Any]) -> str:
+def _checks_before(report: Report) -> dict[tuple[Any, ...], Any]:
+    """Return what each check of the baseline saw, by (case, repeat, assertion type, ordinal)."""
+    rows = report.baseline["cases"] if report.baseline is not None else []
+    return {key: check["details"] for row in rows for key, check in _keyed_by_place(row)}
+
+
+def _keyed_by_place(row: dict[str, Any]) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    ordinals: Counter[str] = Counter()
+    for check in row["checks"]:
+        kind = check["assertion_type"]
+        yield (row["case"], row["repeat"], kind, ordinals[kind]), check
+        ordinals[kind] += 1
+
+
+def _html_case(
+    group: str, name: str, executions: list[dict[str, Any]], before: dict[tuple[Any, ...], Any], is_open: bool
+) -> str:
+    """Return a case to be opened: how it ended, why, and each of its checks; one that did not run is only named."""
+    head = f'{_pill(group)} <span class="case">{escaped(name)}</span>'
+    if not executions:
+        return f'<p class="row">{head}</p>'
+    worst = next((row for row in executions if row["state"] != "pass"), None)
+    reason = f" <small>{escaped(shortened_line(worst['reason']) or '')}</small>" if worst is not None else ""
+    bodies = []
+    for row in executions:
+        if len(executions) > 1:
+            state = {"pass": "that pass", "fail": "failing", "error": "in error"}.get(row["state"], row["state"])
+            bodies.append(f'<p class="repeat">repeat {row["repeat"] + 1} {_pill(state)}</p>')
+        bodies += [_html_check(check, before.get(key), group) for key, check in _keyed_by_place(row)]
+    opened = " open" if is_open and group != "that pass" else ""
+    return f'<details{opened}><summary>{head}{reason}</summary><div class="body">{"".join(bodies)}</div></details>'
+
+
+def _html_check(check: dict[str, Any], before: Any, group: str) -> str:
+    """Return a check: what was expected, what came, and what came in the baseline where that was something else."""
     details = check["details"] if isinstance(check["details"], dict) else {}
+    was = before.get("actual") if isinstance(before, dict) else None
     score = "" if check["score"] is None else f", score {check['score']:.3f}"
-    reason = f"<pre>{escaped(details['reason'])}</pre>" if details.get("reason") and not check["passed"] else ""
-    sides = [
-        f"<figure><figcaption>{key}</figcaption><pre>{escaped(details[key])}</pre></figure>"
-        for key in ("expected", "actual")
-        if key in details
-    ]
-    pair = f'<div class="pair">{"".join(sides)}</div>' if sides else ""
-    return f"<h4>{escaped(check['assertion_type'])}{score}</h4>{reason}{pair}"
+    reason = (
+        f'<p class="reason">{escaped(details["reason"])}</p>' if details.get("reason") and not check["passed"] else ""
+    )
+    sides = {key: details[key] for key in ("expected", "actual") if details.get(key) is not None}
+    if was is not None and "actual" in sides and was != sides["actual"] and group != "that pass":
+        sides = {**{key: sides[key] for key in sides if key == "expected"}, "actual in the baseline": was} | sides
+    shown = "".join(_html_side(name, value, group == "that pass") for name, value in sides.items())
+    state = "pass" if check["passed"] else "fail" if check["passed"] is False else check["assertion_type"]
+    head = f'<p class="check"><b>{escaped(check["assertion_type"])}</b> {escaped(state)}{score}</p>'
+    return f'{head}{reason}<div class="sides">{shown}</div>' if shown else f"{head}{reason}"
+
+
+def _html_side(name: str, value: Any, is_short: bool) -> str:
+    text = legible(value)
+    cut = (
+        f"{text[:_SHOWN_SIGNS]}... ({len(text) - _SHOWN_SIGNS:,} more signs)"
+        if is_short and len(text) > _SHOWN_SIGNS + 50
+        else text
+    )
+    return f"<figure><figcaption>{name}</figcaption><pre>{escaped(cut)}</pre></figure>"
 
 
 FORMS = {"junit": render_junit, "markdown": render_markdown, "html": render_html}
@@ -17420,6 +17733,460 @@ def _wait_for_change(seen: _Seen) -> list[str]:
             names = sorted(key for key in seen.keys() | now.keys() if seen.get(key) != now.get(key))
             shown = [name or "a prompt in the store" for name in names]
             return shown if len(shown) <= 3 else [*shown[:3], f"{len(shown) - 3} more"]
+
+
+# ======================================================================================
+# === PYTEST: suites as tests of pytest: collected as items, stored as runs, judged in the summary
+# ======================================================================================
+# Uses: ERRORS, CLOCK, SETTINGS, ROWS, SCOPE, PROMPTS, DATASETS, ASSERTIONS, SUITES, SPOOLS, FLAKES, RUNS, JOBS, RUNNER,
+#   COMPARISON, REPORTS, FORMATS, CLI.
+# Public: nothing.
+#
+# The module itself is the plugin (pytest11, or -p promptry), so nothing of pytest is imported before pytest calls.
+# An item runs its case in its setup and fails in its call: so pytest counts a case that could not be judged as an
+# error, in its own JUnit too. The report of an item carries what came of it, as JSON: under xdist to the controller,
+# which alone writes the run. What reports did not arrive are missing, and the run is incomplete, whatever the reason.
+
+PytestHook = Any  # what pytest hands to a hook: its classes are not known before it calls
+
+
+def pytest_addoption(parser: PytestHook) -> None:
+    """Tell pytest our option and setting."""
+    group = parser.getgroup("promptry", "regression protection for LLM prompts")
+    told = "Judge each suite against its newest good run on the prompt version with this tag."
+    group.addoption("--promptry-compare", metavar="TAG", help=told)
+    parser.addini("promptry_files", "Files whose suites are collected too, such as evals.py.", type="args", default=[])
+
+
+def pytest_configure(config: PytestHook) -> None:
+    """Register the marker, and what collects and reports the suites of this session."""
+    config.addinivalue_line("markers", "promptry: a case of a promptry suite; `-m 'not promptry'` leaves them out")
+    config.pluginmanager.register(_PytestSession(config), "promptry-session")
+
+
+class _Part:
+    """A suite in a process of a session: what its items share. `trouble` is what keeps all of them from running."""
+
+    def __init__(self, chosen: Suite, uid: str) -> None:
+        self.chosen, self.uid = chosen, uid
+        self.dataset: DatasetVersion | None = None
+        self.source = source_of(chosen.function)
+        self.line = self.source["line"] - 1 if self.source is not None else None
+        self.total = 1
+        self.is_ready = False
+        self.plan: Any = None
+        self.before: dict[str, str] | None = None
+        self.trouble: PromptryError | None = None
+
+
+class _Recording:
+    """A run as its parts arrive in the process that will save it."""
+
+    def __init__(self, told: dict[str, Any]) -> None:
+        dataset = told["dataset"]
+        known = {**told["suite"], "tags": tuple(told["suite"]["tags"])}
+        self.chosen = Suite(**known, function=_not_here, dataset=None)
+        self.dataset = DatasetVersion(dataset[0], dataset[1], [], dataset[2]) if dataset else None
+        self.total, self.source = told["of"], told["source"]
+        self.scope = make_scope(told["uid"], self.chosen.prompt)
+        flaky = known_flaky(self.chosen.name, settings_or_default().flaky)
+        header = {"uid": told["uid"], "suite": self.chosen.name, "started": now_text(), "prompt": self.chosen.prompt}
+        self.spool, self.tally = open_spool(header), make_tally(flaky)
+        self.tries: dict[str, list[str]] = {}
+        self.items: set[str] = set()
+
+
+def _not_here(*_: Any) -> None:
+    raise WrongUse("The function of a suite that ran elsewhere is not here.")
+
+
+class _PytestSession:
+    """The hooks of one pytest session. Under xdist each worker has one, which runs, and the controller, which saves."""
+
+    def __init__(self, config: PytestHook) -> None:
+        worker = getattr(config, "workerinput", None)
+        self.is_worker = worker is not None
+        self.uid = worker["testrunuid"] if worker is not None else make_uid()
+        self.job = Job(compare=config.getoption("promptry_compare"))
+        self.parts: dict[str, _Part] = {}
+        self.recordings: dict[str, _Recording] = {}
+        self.told: list[str] = []
+        self.fails = False
+
+    def pytest_collect_file(self, file_path: PytestHook, parent: PytestHook) -> PytestHook:
+        """Collect a file that [pytest] promptry_files names and pytest itself would pass over."""
+        patterns = parent.config.getini("promptry_files")
+        if not patterns or file_path.suffix != ".py" or parent.session.isinitpath(file_path):
+            return None
+        if _fits_one(file_path, parent.config.getini("python_files")) or not _fits_one(file_path, patterns):
+            return None
+        hooks = parent.session.gethookproxy(file_path)
+        return hooks.pytest_pycollect_makemodule(module_path=file_path, parent=parent)
+
+    def pytest_pycollect_makeitem(self, collector: PytestHook, name: str, obj: Any) -> list[PytestHook] | None:
+        """Make the items of a suite, in the module that defines it: one a case of its dataset, else one in all."""
+        chosen = find_suite(obj)
+        if chosen is None:
+            return None
+        if getattr(obj, "__module__", None) != collector.obj.__name__:
+            return []
+        known = self.parts.get(chosen.name)
+        if known is not None and known.chosen.function is not obj:
+            other = known.chosen.function.__module__
+            raise collector.CollectError(f"Two suites have the name '{chosen.name}', the other is in {other}.")
+        part = self.parts[chosen.name] = _Part(chosen, hash_text(f"{self.uid} {chosen.name}")[:24])
+        pairs = _collect_pairs(part)
+        part.total = 1 if pairs is None else len(pairs)
+        names = [name] if pairs is None else [f"{name}[{_item_text(case_id)}]" for case_id, _ in pairs]
+        each: list[tuple[str, Any] | None] = [None] if pairs is None else [*pairs]
+        return [_make_item(self, collector, part, text, pair) for text, pair in zip(names, each, strict=True)]
+
+    def pytest_runtest_makereport(self, item: PytestHook, call: PytestHook) -> PytestHook:
+        """Make the report of an item of ours, with what came of its case as soon as that is known."""
+        if not hasattr(item, "promptry_outcomes"):
+            return None
+        import pytest
+
+        trouble = call.excinfo.value if call.excinfo is not None else None
+        if call.when == "setup" and trouble is not None and not item.promptry_outcomes and is_trouble(trouble):
+            item.promptry_outcomes = [_outcome_of_setup(item.promptry_case, trouble)]
+        is_last = call.when == "call" or (call.when == "setup" and trouble is not None)
+        known = item.promptry_outcomes if is_last else []
+        scores = [outcome.score for outcome in known if outcome.score is not None]
+        if scores:
+            item.user_properties.append(("promptry_score", math.fsum(scores) / len(scores)))
+        report = pytest.TestReport.from_item_and_call(item, call)
+        if known:
+            report.promptry_part = _told_part(item)  # type: ignore[attr-defined]
+            report.sections.append(("promptry", _checks_text(known)))
+        return report
+
+    def pytest_runtest_logreport(self, report: PytestHook) -> None:
+        """Take what a report carries to the run that it belongs to; a try that is repeated does not count."""
+        told = getattr(report, "promptry_part", None)
+        if told is None or self.is_worker or report.outcome == "rerun":
+            return
+        try:
+            self._record(json.loads(told))
+        except PromptryError as error:
+            self.fails = True
+            self.told.append(str(error))
+
+    def _record(self, told: dict[str, Any]) -> None:
+        name = told["suite"]["name"]
+        if name not in self.recordings:
+            self.recordings[name] = _Recording(told)
+        recording = self.recordings[name]
+        if told["item"] in recording.items:
+            return
+        recording.items.add(told["item"])
+        recording.tries |= told["tries"]
+        recording.scope.rendered.update(told["rendered"])
+        for prompt, versions in told["served"].items():
+            recording.scope.served.setdefault(prompt, {}).update((int(key), text) for key, text in versions.items())
+        recording.scope.judges.update(told["judges"])
+        recording.scope.embedders.update(told["embedders"])
+        for name, repeat, state, score, checks, order in told["outcomes"]:
+            outcome = CaseOutcome(name, repeat, state, score, [Check(*check) for check in checks], order)
+            write_outcome(recording.spool, count_outcome(recording.tally, outcome))
+
+    def pytest_sessionfinish(self, session: PytestHook) -> None:
+        """Save and judge the runs; the session fails where one regressed though no item of it failed."""
+        for recording in self.recordings.values():
+            try:
+                self.told.append(self._save(recording))
+            except PromptryError as error:
+                self.fails = True
+                self.told.append(str(error))
+        if self.fails and not int(session.exitstatus):
+            import pytest
+
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _save(self, recording: _Recording) -> str:
+        """Save a run, judge it if it is complete, and return what to say of it."""
+        ran, name = len(recording.items), recording.chosen.name
+        stopped = None if ran == recording.total else f"only {ran} of its {recording.total} items ran"
+        dataset, tally, tries = recording.dataset, recording.tally, recording.tries
+        is_saved = False
+        try:
+            facts = dataset, recording.scope, tally, tries, recording.spool.path
+            key = save_parts(recording.chosen, self.job, *facts, source=recording.source, stopped=stopped)
+            is_saved = True
+        finally:
+            end_spool(recording.spool, keep=not is_saved)
+        if stopped is not None:
+            counts = counts_text(counts_of(tally))
+            return f"{name}: run {key} is incomplete, {stopped} ({counts}): it is not judged, and no baseline."
+        result = judge_run(key, self.job.compare)
+        self.fails = self.fails or exit_code_of(result) != 0
+        return render_result(result._replace(cases=[]))
+
+    def pytest_terminal_summary(self, terminalreporter: PytestHook) -> None:
+        """Say the verdict and score of each suite."""
+        if self.told:
+            terminalreporter.section("promptry")
+            text = "\n\n".join(self.told)
+            terminalreporter.write_line(text if terminalreporter.hasmarkup else click.unstyle(text))
+
+
+def _outcome_of_setup(case_id: str, trouble: BaseException) -> CaseOutcome:
+    """Return the outcome of a case whose fixtures raised something: it was skipped, or is an error."""
+    found = judge_case(case_id, 0, [], trouble)
+    if found.state != "fail":
+        return found
+    return found._replace(state="error", score=None, checks=[Check("error", None, None, found.checks[-1].details)])
+
+
+def _fits_one(path: PytestHook, patterns: Iterable[str]) -> bool:
+    """Tell whether a file fits one of some patterns, read as pytest reads python_files."""
+    from fnmatch import fnmatch
+
+    names = {pattern: str(path) if "/" in pattern or os.sep in pattern else path.name for pattern in patterns}
+    return any(fnmatch(f"/{name}", f"*/{pattern}") for pattern, name in names.items())
+
+
+def _collect_pairs(part: _Part) -> list[tuple[str, Any]] | None:
+    """Return the items of a suite's dataset with their ids; what cannot be read is the trouble of its only item."""
+    try:
+        with no_new_store(isinstance(part.chosen.dataset, str), must_be_there=False):
+            pairs, part.dataset = suite_cases(part.chosen)
+    except PromptryError as error:
+        part.trouble = error
+        return None
+    return pairs
+
+
+def _item_text(case_id: str) -> str:
+    """Return a case id as a node id shows it, in one line."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in case_id)
+
+
+def _make_item(
+    session: _PytestSession, parent: PytestHook, part: _Part, text: str, pair: tuple[str, Any] | None
+) -> PytestHook:
+    """Make the item of a case, or of a whole suite, with the marks of its function and without its arguments."""
+
+    def call() -> None:
+        """Stand for the suite's function: fixtures are for the item, not for the function."""
+
+    function = part.chosen.function
+    call.__name__, call.__doc__, call.__module__ = function.__name__, function.__doc__, function.__module__
+    call.__dict__["pytestmark"] = getattr(function, "pytestmark", [])
+    item = _item_class().from_parent(parent, name=text, callobj=call)
+    if hasattr(item, "_id"):  # newer pytest holds an id in parts, and --lf compares it with one that it has read
+        item._id = type(item._id).parse(item.nodeid)
+    item.promptry_session, item.promptry_part, item.promptry_pair = session, part, pair
+    item.promptry_case = part.chosen.name if pair is None else pair[0]
+    _forget_case(item)
+    item.add_marker("promptry")
+    return item
+
+
+def _forget_case(item: PytestHook) -> None:
+    """Make an item as if it had not run: some plugins run one again."""
+    item.promptry_outcomes, item.promptry_troubles, item.promptry_tries = [], [], {}
+    item.promptry_scope = make_scope(item.promptry_part.uid, item.promptry_part.chosen.prompt)
+
+
+@functools.cache
+def _item_class() -> PytestHook:
+    """Return the class of our items."""
+    import pytest
+
+    class SuiteItem(pytest.Function):
+        """A case of a suite: setup runs it, the call fails if it did."""
+
+        def setup(self) -> None:
+            __tracebackhide__ = True
+            _forget_case(self)
+            super().setup()
+            if not self.config.getoption("setuponly", False):
+                _run_item(self)
+                _raise_error(self)
+
+        def runtest(self) -> None:
+            __tracebackhide__ = True
+            _raise_failure(self)
+
+        def reportinfo(self) -> tuple[Any, int | None, str]:
+            return self.path, getattr(self, "promptry_part").line, self.name  # noqa: B009 - pytest's class has it not
+
+    return SuiteItem
+
+
+def _run_item(item: PytestHook) -> None:
+    """Run the case of an item, with its repeats and further tries, and keep what came of it on the item."""
+    part, job = item.promptry_part, item.promptry_session.job
+    _make_ready(part, job)
+    chosen = part.chosen._replace(function=_noting(part.chosen.function, item.promptry_troubles))
+    pairs = None if item.promptry_pair is None else [item.promptry_pair]
+    plan = part.plan._replace(items=pairs, concurrency=1)
+    held = {name for name, state in (part.before or {}).items() if state == "pass"} - plan.flaky
+    item.promptry_outcomes, item.promptry_tries = run_part(chosen, job, plan, item.promptry_scope, held)
+
+
+def _make_ready(part: _Part, job: Job) -> None:
+    """Look a suite over once in a process, and find its baseline; raises what keeps its items from running."""
+    if not part.is_ready and part.trouble is None:
+        try:
+            part.plan = check_runnable(part.chosen, job)
+            part.before = states_before(part.chosen, job)
+        except WrongUse as error:
+            hint = error.hint or "pytest passes it no fixture; autouse ones and usefixtures hold for its cases."
+            part.trouble = WrongUse(error.message, hint)
+        except PromptryError as error:
+            part.trouble = error
+        part.is_ready = True
+    if part.trouble is not None:
+        _fail_with(str(part.trouble))
+
+
+def _noting(function: Callable[..., Any], troubles: list[BaseException]) -> Callable[..., Any]:
+    """Return a function that keeps what the given one raises, for pytest to show where it did."""
+
+    @contextlib.contextmanager
+    def note() -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            troubles.append(error)
+            raise
+
+    async def wait(answer: Any) -> None:
+        with note():
+            await answer
+
+    def call(*arguments: Any) -> Any:
+        with note():
+            answer = function(*arguments)
+        return wait(answer) if hasattr(answer, "__await__") else answer
+
+    return call
+
+
+def _excuses_of(item: PytestHook) -> dict[str, str]:
+    """Return why the gate forgives each case of an item that fails: an empty text for one that fails its run."""
+    part, job = item.promptry_part, item.promptry_session.job
+    names = {outcome.case for outcome in item.promptry_outcomes if outcome.state == "fail"}
+    tries, flaky = item.promptry_tries, part.plan.flaky if part.plan is not None else ()
+    return {
+        name: "known to be flaky, it decides nothing"
+        if name in flaky
+        else excuse_of(part.chosen, job, part.before, name, tries.get(name, ()))
+        for name in sorted(names)
+    }
+
+
+def _raise_error(item: PytestHook) -> None:
+    """Raise in the setup of an item what says that it ended in an error or was skipped, unless it fails besides."""
+    __tracebackhide__ = True
+    import pytest
+
+    states = {outcome.state for outcome in item.promptry_outcomes}
+    if "error" in states and all(_excuses_of(item).values()):
+        _raise_for(item, {"error"})
+    if states == {"skipped"}:
+        _raise_trouble(item, pytest.skip.Exception)
+        pytest.skip(_reasons_text(item, states))
+
+
+def _raise_failure(item: PytestHook) -> None:
+    """Raise in the call of an item what says that its case fails, or that it is forgiven for it."""
+    __tracebackhide__ = True
+    import pytest
+
+    excuses = _excuses_of(item)
+    if excuses and all(excuses.values()):
+        pytest.xfail(f"{'; '.join(sorted(set(excuses.values())))}: {_reasons_text(item, {'fail'})}")
+    if excuses:
+        _raise_for(item, {"fail", "error"})
+
+
+def _raise_for(item: PytestHook, states: set[str]) -> None:
+    """Raise what the suite's function itself raised, at the user's lines, else a text that names the cases."""
+    __tracebackhide__ = True
+    import pytest
+
+    _raise_trouble(item, (Exception, pytest.fail.Exception))
+    _fail_with(_reasons_text(item, states))
+
+
+def _fail_with(text: str) -> None:
+    """Fail with a text and no traceback; not hidden from pytest, which says so where all is hidden."""
+    import pytest
+
+    pytest.fail(text, pytrace=False)
+
+
+def _raise_trouble(item: PytestHook, kinds: Any) -> None:
+    """Raise what the only call of the suite's function raised, if it is of some kinds."""
+    __tracebackhide__ = True
+    trouble = item.promptry_troubles[0] if item.promptry_troubles else None
+    if len(item.promptry_outcomes) == 1 and isinstance(trouble, kinds):
+        raise trouble.with_traceback(_outside_of_us(trouble.__traceback__))
+
+
+def _outside_of_us(found: Any) -> Any:
+    """Return a traceback without the frames of this module, or all of it where no other is left."""
+    from types import TracebackType
+
+    frames = []
+    while found is not None:
+        frames.append(found)
+        found = found.tb_next
+    kept = None
+    for frame in reversed(frames):
+        if frame.tb_frame.f_code.co_filename != __file__ and frame.tb_frame.f_globals.get("__name__") != "contextlib":
+            kept = TracebackType(kept, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+    return kept or (frames[0] if frames else None)
+
+
+def _reasons_text(item: PytestHook, states: set[str]) -> str:
+    """Return why the cases of an item ended in one of some states, a line each."""
+    rows = [outcome for outcome in item.promptry_outcomes if outcome.state in states]
+    if len(item.promptry_outcomes) == 1:
+        return _why_of(rows[0])
+    return "\n".join(dict.fromkeys(f"{row.case}: {_why_of(row)}" for row in rows))
+
+
+def _why_of(outcome: CaseOutcome) -> str:
+    bad = next((check for check in outcome.checks if not check.passed), None)
+    return str(bad.details.get("reason") or bad.assertion_type) if bad is not None else outcome.state
+
+
+def _checks_text(outcomes: list[CaseOutcome]) -> str:
+    """Return the checks of an item as lines: the state, the case, the assertion, and why where it did not hold."""
+    lines = []
+    for outcome in outcomes:
+        for check in outcome.checks:
+            state = check.assertion_type if check.passed is None else "pass" if check.passed else "fail"
+            score = "" if check.score is None else f" {check.score:.3f}"
+            lines.append(f"{state:<5} {outcome.case}: {check.assertion_type}{score}")
+            shown = {} if check.passed else check.details
+            lines += [f"      {key}: {legible(shown[key])}" for key in ("reason", "expected", "actual") if key in shown]
+    return "\n".join(lines)
+
+
+def _told_part(item: PytestHook) -> str:
+    """Return all that the saving process must know of an item, as JSON."""
+    part, scope = item.promptry_part, item.promptry_scope
+    dataset = part.dataset
+    told = {
+        "uid": part.uid,
+        "suite": {key: value for key, value in part.chosen._asdict().items() if key not in {"function", "dataset"}},
+        "dataset": [dataset.name, dataset.version, dataset.hash] if dataset is not None else None,
+        "source": part.source,
+        "item": item.promptry_case,
+        "of": part.total,
+        "outcomes": item.promptry_outcomes,
+        "tries": item.promptry_tries,
+        "served": scope.served,
+        "rendered": sorted(scope.rendered),
+        "judges": sorted(scope.judges),
+        "embedders": sorted(scope.embedders),
+    }
+    return write_json(told)
 
 
 # ======================================================================================

@@ -302,6 +302,12 @@ def test_the_wheel_is_one_module_that_works_where_it_is_installed(
     assert promptry.__version__ in say(script, "--version", cwd=tmp_path).stdout
     assert listed(say(script, "prompt", "list", "--json", cwd=tmp_path))["total"] == 0
     assert listed(say(python, "-c", reading_code(), cwd=tmp_path)) == assets_on_disk()
+    (tmp_path / "test_evals.py").write_text(PATTERN_SUITE)
+    (tmp_path / "test_plain.py").write_text("def test_plain(): pass\n")
+    say(python, "-m", "pytest", "test_plain.py", cwd=tmp_path)
+    assert not (tmp_path / ".promptry").exists()
+    assert "PASS  s  run 1" in say(python, "-m", "pytest", "test_evals.py", cwd=tmp_path).stdout
+    say(python, "-m", "pytest", "-p", "no:promptry", "test_evals.py", cwd=tmp_path, code=5)
 
 
 @pytest.mark.slow
@@ -311,11 +317,10 @@ def test_the_wheel_states_what_the_project_states(made: Make) -> None:
             wheel.read(next(name for name in wheel.namelist() if name.endswith("/METADATA")))
         )
         scripts = wheel.read(next(name for name in wheel.namelist() if name.endswith("/entry_points.txt"))).decode()
-    assert {spelled(text) for text in facts.get_all("Requires-Dist", [])} == {
-        spelled(text) for text in PROJECT["project"]["dependencies"]
-    }
+    needed = [text for text in facts.get_all("Requires-Dist", []) if "extra ==" not in text]
+    assert {spelled(text) for text in needed} == {spelled(text) for text in PROJECT["project"]["dependencies"]}
     assert (facts["Version"], facts["Requires-Python"]) == (promptry.__version__, ">=3.11")
-    assert "promptry = promptry:main" in scripts
+    assert "promptry = promptry:main" in scripts and "[pytest11]\npromptry = promptry\n" in scripts
 
 
 def spelled(requirement: str) -> frozenset[str]:

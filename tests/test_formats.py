@@ -232,11 +232,92 @@ def test_several_suites_are_several_testsuites(world: World) -> None:
     assert counted(root)["tests"] == 5 and counted(junit()) == {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
 
 
+# What readers of JUnit XML agree on: the children of each element in their order, and its attributes: those that must
+# be there, then those that may. GitLab, GitHub's reporters and pytest also know file and line.
+SHAPE: dict[str, tuple[str, set[str], set[str]]] = {
+    "testsuites": ("(testsuite )*", {"name", "tests", "failures", "errors", "skipped", "time"}, set()),
+    "testsuite": (
+        "(properties )?(testcase )*(system-out )?(system-err )?",
+        {"name", "tests", "failures", "errors", "skipped", "time", "timestamp"},
+        {"hostname", "id", "package"},
+    ),
+    "properties": ("(property )+", set(), set()),
+    "property": ("", {"name", "value"}, set()),
+    "testcase": ("((skipped|error|failure) )?", {"name", "classname", "time"}, {"file", "line"}),
+    "failure": ("", {"message", "type"}, set()),
+    "error": ("", {"message", "type"}, set()),
+    "skipped": ("", {"message"}, {"type"}),
+    "system-out": ("", set(), set()),
+}
+TYPES = {
+    "time": r"\d+\.\d{3}",
+    "timestamp": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d",
+    "line": "[1-9][0-9]*",
+    **dict.fromkeys(("tests", "failures", "errors", "skipped"), "[0-9]+"),
+}
+
+
+def check_shape(node: ET.Element) -> None:
+    children, must, may = SHAPE[node.tag]
+    assert re.fullmatch(children, "".join(f"{child.tag} " for child in node)), node.tag
+    assert must <= node.attrib.keys() <= must | may, (node.tag, node.attrib)
+    for name, value in node.attrib.items():
+        assert re.fullmatch(TYPES.get(name, ".*"), value, re.DOTALL), (node.tag, name, value)
+    for child in node:
+        check_shape(child)
+    if node.tag == "testsuite":
+        cases = node.findall("testcase")
+        assert int(node.attrib["tests"]) == len(cases)
+        for name, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+            assert int(node.attrib[name]) == sum(case.find(tag) is not None for case in cases)
+
+
+def test_junit_has_the_shape_that_its_readers_agree_on(world: World) -> None:
+    quiz(world, n=4, name="mixed")
+    do(world, c00="fail", c01="error", c02="skip")
+    mixed = report(run_suite("mixed"))
+    check_shape(junit(mixed, report(regressed(world)), hostile_report()))
+    check_shape(junit(report(run_suite("mixed", repeats=2)), report(run_suite("quiz", min_score=1.0))))
+    check_shape(junit())
+
+
+def test_each_testcase_names_the_file_and_line_of_its_suite(world: World) -> None:
+    quiz(world, n=2)
+    found = report(run_suite("quiz"))
+    (place,) = {(row.attrib["file"], row.attrib["line"]) for row in junit(found).iter("testcase")}
+    assert place[0].endswith("tests/test_formats.py")
+    assert Path(place[0]).read_text().split("\n")[int(place[1]) - 1].strip().startswith("@suite(name")
+    found.run["manifest"]["source"] = {"file": 3, "line": "x"}
+    assert not any("file" in row.attrib or "line" in row.attrib for row in junit(found).iter("testcase"))
+
+
+def test_the_coverage_is_the_share_of_cases_with_a_score(world: World) -> None:
+    quiz(world, n=4)
+    do(world, c00="fail", c01="error")
+    told = properties(junit(report(run_suite("quiz"))))
+    assert (float(told["coverage"]), float(told["score"])) == (0.75, pytest.approx(2 / 3))
+
+
 # --- Markdown
 
 
 def markdown(*reports: promptry.Report) -> str:
     return promptry.render_markdown(list(reports))
+
+
+def without_folds(text: str) -> str:
+    """Take out the marks of what is folded up, which must stand on lines of their own and belong together."""
+    lines = text.split("\n")
+    depth = 0
+    for place, line in enumerate(lines):
+        if "details" in line and not line.startswith(("-", "+", "|")):
+            assert re.fullmatch(r"<details><summary>[\w ,]+(: \d+)?</summary>|</details>", line), line
+            depth += 1 if line.startswith("<details>") else -1
+            assert depth in {0, 1}
+            assert lines[place + 1 : place + 2] in ([""], []) and (depth == 1 or lines[place - 1] == "")
+            lines[place] = ""
+    assert depth == 0
+    return "\n".join(lines)
 
 
 def test_the_first_line_of_markdown_is_the_verdict_and_flips_come_before_all_else_but_numbers(world: World) -> None:
@@ -247,8 +328,8 @@ def test_the_first_line_of_markdown_is_the_verdict_and_flips_come_before_all_els
         "because",
         "**Broken: 8**",
         "**Flaky: 1**",
-        "**Fixed: 1**",
-        "**Known failures: 1**",
+        "<summary>Fixed: 1</summary>",
+        "<summary>Known failures: 1</summary>",
         "| check |",
     ]
     places = [text.index(part) for part in [*parts, "**Probable cause**", "```diff"]]
@@ -270,12 +351,16 @@ def test_markdown_names_what_failed_ended_in_an_error_or_was_skipped(world: Worl
     do(world, c00="fail", c01="error", c02="skip")
     text = markdown(report(run_suite("quiz")))
     assert text.startswith("**Failed.** `quiz`: 20 cases: 17 pass, 1 fail, 1 error, 1 skipped.")
-    assert "- `c00`: `expected 'pass', got 'fail'`" in text and "**In error: 1**" in text and "**Skipped: 1**" in text
+    assert (
+        "- `c00`: `expected 'pass', got 'fail'`" in text
+        and "**In error: 1**" in text
+        and "<summary>Skipped: 1</summary>" in text
+    )
 
 
 def test_what_users_wrote_stays_text_in_markdown(world: World) -> None:
     text = markdown(hostile_report())
-    outside = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", text)
+    outside = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", without_folds(text))
     assert not re.search(r"[<`]|@\w|#\w*\d\b(?!;)|https?:|www\.", outside.replace("&#", ""))
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\u202e]", text)
     assert "# heading" not in text.split("\n")
@@ -299,6 +384,47 @@ def test_markdown_is_cut_between_blocks_and_says_so(world: World, monkeypatch: p
     assert len(whole) <= promptry.MAX_MARKDOWN_CHARS == 60_000
     assert whole.split("\n")[-1].startswith("Cut: the rest does not fit into 60,000 characters")
     assert whole.count("```") % 2 == 0 and "Cut:" not in markdown(found)
+
+
+def test_the_worst_comes_first_and_a_long_group_is_folded_behind_its_first_ten(world: World) -> None:
+    quiz(world, n=30)
+    good = report(run_suite("quiz"))
+    do(world, **{f"c{number:02}": "fail" for number in range(14)}, c20="error")
+    quiz(world, n=30, name="bad")
+    quiz(world, n=30, name="torn")
+    bad = report(run_suite("bad"))
+    do(world, c20="error")
+    torn = report(run_suite("torn"))
+    text = markdown(good, torn, bad)
+    assert (good.code, torn.code, bad.code) == (0, 3, 1)
+    assert re.findall("^### (.*)$", text, re.MULTILINE) == ["`bad`", "`torn`", "`quiz`"]
+    assert text.index("**Failing: 14**") < text.index("`c09`") < text.index("<summary>4 more</summary>")
+    assert text.index("<summary>4 more</summary>") < text.index("`c13`") < text.index("**In error: 1**")
+    without_folds(text)
+
+
+def test_each_line_of_a_table_has_as_many_cells_as_its_head(world: World) -> None:
+    found = report(regressed(world))
+    odd = found.run | {"model": "a|b\nc", "date": "|"}
+    comparison = {**(found.result.comparison or {})}
+    comparison["deltas"] = [{**row, "assertion_type": "x|y\n\\|z"} for row in comparison["deltas"]]
+    text = markdown(found._replace(run=odd, result=found.result._replace(comparison=comparison, model="a|b")))
+    tables = re.findall(r"(?:^\|.*\|$\n?)+", text, re.MULTILINE)
+    assert len(tables) == 2
+    for table in tables:
+        assert len({line.count("|") for line in table.strip().split("\n")}) == 1
+
+
+def test_a_report_fits_into_a_comment_even_where_every_sign_is_four_bytes(world: World) -> None:
+    quiz(world, n=2)
+    found = report(run_suite("quiz"))
+    rows = [
+        {**found.run["cases"][0], "case": f"{n} " + "\U0001f600" * 190, "state": "fail", "reason": "\U0001f600" * 90}
+        for n in range(60)
+    ]
+    text = markdown(*[found._replace(run=found.run | {"cases": rows}, code=1)] * 40)
+    assert len(text) <= 60_000 < 65_536 and "Cut: the rest" in text.split("\n")[-1]
+    without_folds(text)
 
 
 def test_a_long_diff_is_cut_in_its_fence(world: World) -> None:

@@ -49,6 +49,7 @@ MANIFEST = {
     "embedder",
     "repeats",
     "gate",
+    "source",
     "versions",
     "counts",
     "cost_usd",

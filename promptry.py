@@ -9,7 +9,7 @@ Floors, from the ground up; each section uses only sections above it:
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
     EVALS    STATISTICS · HELPERS · ASSERTIONS · TEXTS · TOOLS · TRAJECTORIES · CONVERSATIONS · SUITES · SPOOLS · RUNS ·
-             RUNNER · COMPARISON · PLAN · DRIFT · BISECT · INTERPRETERS
+             RUNNER · PAIRS · POWER · BREAKS · COMPARISON · MODELS · PLAN · DRIFT · BISECT · INTERPRETERS
     FACES    REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS · WATCH · DEMO
     ROOF     MAIN
     CELLAR   EMBEDDED
@@ -169,6 +169,8 @@ __all__ = [
     "Comparison",
     "compare_runs",
     "run_suite",
+    # MODELS
+    "compare_models",
     # PLAN
     "Plan",
     "plan_suite",
@@ -5933,7 +5935,7 @@ def _look_at_prices() -> dict[str, str]:
 
 
 # ======================================================================================
-# === STATISTICS: paired tests, intervals, power, and falls in a series: numbers in, numbers out
+# === STATISTICS: tests, distributions, and falls in a series: numbers in, numbers out
 # ======================================================================================
 # Uses: nothing.
 # Public: nothing.
@@ -5941,11 +5943,7 @@ def _look_at_prices() -> dict[str, str]:
 # All tests are one-sided towards worse. Differences are current minus baseline, one per case; a series goes from the
 # oldest run to the newest.
 
-_Z_95 = 1.959963984540054
-_Z_POWER = 0.8416212335729143
-_EXACT_SIGNS = 12
-_DRAWN_SIGNS = 400
-_DRAWS = 9_999
+Z_95 = 1.959963984540054
 _ORDERS = 2_000
 _ENOUGH_HITS = 120
 _FEW_RUNS = 20
@@ -5976,39 +5974,10 @@ def _binomial_tail(total: int, least: int) -> float:
         term *= (total - count) / (count + 1)
         if term < tail * 1e-17:
             break
-    return tail
+    return max(tail, sys.float_info.min)
 
 
-def sign_flip_p(differences: list[float]) -> float:
-    """Return the p of so low a sum if each difference could as well have had the other sign (Fisher 1935).
-
-    Exact up to 12 differences that are not zero, by 9,999 seeded draws up to 400, by the normal limit beyond.
-
-    >>> sign_flip_p([-0.5, -0.2, -0.1])
-    0.125
-    """
-    sizes = [abs(difference) for difference in differences if difference]
-    seen = math.fsum(differences) + 1e-12
-    if len(sizes) <= _EXACT_SIGNS:
-        sums = [
-            math.fsum(-size if bits >> place & 1 else size for place, size in enumerate(sizes))
-            for bits in range(2 ** len(sizes))
-        ]
-        return sum(value <= seen for value in sums) / len(sums)
-    if len(sizes) > _DRAWN_SIGNS:
-        return _normal_tail(seen / math.sqrt(math.fsum(size * size for size in sizes)))
-    import random
-
-    draw = random.Random(0)
-    whole = math.fsum(sizes)
-    hits = 0
-    for _ in range(_DRAWS):
-        bits = draw.getrandbits(len(sizes))
-        hits += whole - 2 * sum(size for place, size in enumerate(sizes) if bits >> place & 1) <= seen
-    return (hits + 1) / (_DRAWS + 1)
-
-
-def _normal_tail(z: float) -> float:
+def normal_tail(z: float) -> float:
     """Return the share of the standard normal distribution below z."""
     return 0.5 * math.erfc(-z / math.sqrt(2))
 
@@ -6025,25 +5994,6 @@ def holm(p_values: list[float]) -> list[float]:
         highest = max(highest, min(1.0, p_values[place] * (len(p_values) - rank)))
         adjusted[place] = highest
     return adjusted
-
-
-def paired_interval(differences: list[float], binary: bool) -> tuple[float, float] | None:
-    """Return the 95 % interval of a mean difference, or None below six pairs.
-
-    Pass or fail: the adjusted Wald interval for paired proportions (Bonett and Price 2012). Scores: Student's t; equal
-    differences count as if one of them lay 0.1 beside the others, so that a few are not taken for a law.
-    """
-    n = len(differences)
-    if n < 6:
-        return None
-    if binary:
-        better, worse = sum(value > 0 for value in differences), sum(value < 0 for value in differences)
-        up, down = (better + 1) / (n + 2), (worse + 1) / (n + 2)
-        middle, half = up - down, _Z_95 * math.sqrt((up + down - (up - down) ** 2) / (n + 2))
-    else:
-        middle = math.fsum(differences) / n
-        half = _t_quantile(n - 1) * (spread(differences) or 0.1 / math.sqrt(n)) / math.sqrt(n)
-    return max(-1.0, middle - half), min(1.0, middle + half)
 
 
 def pass_all(passed: int, tries: int, k: int) -> float:
@@ -6071,9 +6021,9 @@ def spread(values: list[float]) -> float:
     return math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (n - 1)) if n > 1 else 0.0
 
 
-def _t_quantile(freedom: int) -> float:
+def t_quantile(freedom: int) -> float:
     """Return Student's 97.5 % quantile: Cornish and Fisher's expansion, below 200 degrees made exact by Newton."""
-    z, v = _Z_95, freedom
+    z, v = Z_95, freedom
     terms = (
         z,
         (z**3 + z) / (4 * v),
@@ -6108,72 +6058,6 @@ def student_tail(t: float, freedom: int) -> float:
     return (1 - inside) / 2 if t <= 0 else (1 + inside) / 2
 
 
-def can_see(drop: float, differences: list[float], binary: bool, alpha: float) -> bool:
-    """Tell whether these pairs would have shown a true drop of that size at 80 % power."""
-    return sees_drop(drop, len(differences), noise_of(differences, binary), binary, alpha)
-
-
-def noise_of(differences: list[float], binary: bool) -> float:
-    """Return how unsteady pairs are: the share that differs (pass or fail), or the deviation of the differences."""
-    if binary:
-        return (sum(value != 0 for value in differences) + 1) / (len(differences) + 2)
-    return max(spread(differences), 0.1)
-
-
-def sees_drop(drop: float, n: int, noise: float, binary: bool, alpha: float) -> bool:
-    """Tell whether so many pairs, so unsteady, show a true drop of that size at 80 % power."""
-    if n < 6:
-        return False
-    if not binary:
-        return drop * math.sqrt(n) / noise >= _z_of(alpha) + _Z_POWER
-    discordant = min(1.0, max(drop, noise))
-    return _mcnemar_power(n, discordant, (discordant + drop) / (2 * discordant), alpha) >= 0.8
-
-
-def smallest_drop(n: int, noise: float, binary: bool, alpha: float) -> float | None:
-    """Return the smallest drop that so many pairs show at 80 % power, to 0.001, or None where they show none."""
-    if not sees_drop(1.0, n, noise, binary, alpha):
-        return None
-    steps = range(1, 1001)
-    return steps[bisect_left(steps, True, key=lambda step: sees_drop(step / 1000, n, noise, binary, alpha))] / 1000
-
-
-def pairs_needed(drop: float, noise: float, binary: bool, alpha: float) -> int:
-    """Return how many pairs, so unsteady, show a drop of that size at 80 % power; at most a million are tried.
-
-    The power of an exact test goes up and down a little with the pairs: some more show the drop too.
-    """
-    counts = range(6, 1_000_000)
-    found = counts[bisect_left(counts, True, key=lambda n: sees_drop(drop, n, noise, binary, alpha))]
-    while not all(sees_drop(drop, found + more, noise, binary, alpha) for more in range(4)):
-        found += 1
-    return found
-
-
-def _z_of(alpha: float) -> float:
-    from statistics import NormalDist
-
-    return NormalDist().inv_cdf(1 - alpha)
-
-
-def _mcnemar_power(n: int, discordant: float, share: float, alpha: float) -> float:
-    """Return the power of the exact test when each pair differs with one chance, and is worse with another if so."""
-    if n > 1000:
-        drop = discordant * (2 * share - 1)
-        limit = _z_of(alpha) * math.sqrt(n * discordant)
-        return 1 - _normal_tail((limit - n * drop) / math.sqrt(n * (discordant - drop * drop)))
-    power = 0.0
-    for total in range(n + 1):
-        chance = math.comb(n, total) * discordant**total * (1 - discordant) ** (n - total)
-        if chance > 1e-9:
-            worst = bisect_left(range(total + 1), True, key=lambda worse: mcnemar_p(worse, total - worse) <= alpha)  # noqa: B023
-            power += chance * sum(
-                math.comb(total, worse) * share**worse * (1 - share) ** (total - worse)
-                for worse in range(worst, total + 1)
-            )
-    return power
-
-
 def slope_of(values: list[float]) -> tuple[float, tuple[float, float]]:
     """Return the least-squares slope of a series per step and its 95 % interval by Student's t; from three values on.
 
@@ -6185,7 +6069,7 @@ def slope_of(values: list[float]) -> tuple[float, tuple[float, float]]:
     squares = n * (n * n - 1) / 12
     slope = math.fsum((place - middle) * value for place, value in enumerate(values)) / squares
     rest = math.fsum((value - mean - slope * (place - middle)) ** 2 for place, value in enumerate(values))
-    half = _t_quantile(n - 2) * math.sqrt(rest / (n - 2) / squares)
+    half = t_quantile(n - 2) * math.sqrt(rest / (n - 2) / squares)
     return slope, (slope - half, slope + half)
 
 
@@ -6213,7 +6097,7 @@ def mann_whitney_p(recent: list[float], older: list[float]) -> float:
     u = math.fsum(ranks[value] for value in recent) - n * (n + 1) / 2
     shrunk = sum(tie**3 - tie for tie in ties) / ((n + m) * (n + m - 1))
     deviation = math.sqrt(max(0.0, n * m / 12 * (n + m + 1 - shrunk)))
-    return _normal_tail((u - n * m / 2 + 0.5) / deviation) if deviation else 1.0
+    return normal_tail((u - n * m / 2 + 0.5) / deviation) if deviation else 1.0
 
 
 def benjamini_hochberg(p_values: list[float]) -> list[float]:
@@ -7739,17 +7623,20 @@ def _check_gate(name: str, gate: str | None, min_pass_rate: float | None, repeat
 
 
 @contextlib.contextmanager
-def case(id: str) -> Iterator[None]:
+def case(id: str, group: str | int | None = None) -> Iterator[None]:
     """Make a block one case of the running suite; what fails in it ends the block, not the suite.
 
-    Outside a run the block is only a block, and what it raises goes on. Errors: WrongUse.
+    Cases of one `group` (a document, a conversation) are judged as one unit. Outside a run the block is only a block,
+    and what it raises goes on. Errors: WrongUse.
     """
     check_name(id, "case id")
+    group = group_of(id, group)
     place = _outcomes.get() or (_outcomes_anywhere[-1] if _outcomes_anywhere else None)
     if place is None:
         yield
         return
     prefix, repeat, emit = place
+    emit = in_group(emit, group)
     name = f"{prefix}/{id}" if prefix else id
     inner: list[str] = []
 
@@ -7767,6 +7654,27 @@ def case(id: str) -> Iterator[None]:
             trouble = error
     if collection.checks or trouble is not None or not inner:
         emit(judge_case(name, repeat, collection.checks, trouble))
+
+
+def group_of(id: str, group: Any) -> str | None:
+    """Return the group that a case or an item declares as text, None without one. Errors: WrongUse."""
+    if group is None or group == "":
+        return None
+    if isinstance(group, bool) or not isinstance(group, (str, int)) or len(str(group)) > 200:
+        raise WrongUse(
+            f"The group of '{id}' is {brief(group)}; it takes a text of at most 200 signs, or a whole number."
+        )
+    return str(group)
+
+
+def in_group(emit: Callable[[CaseOutcome], None], group: str | None) -> Callable[[CaseOutcome], None]:
+    """Return what emits outcomes whose checks name their group; a block within one may have named another."""
+
+    def emit_grouped(outcome: CaseOutcome) -> None:
+        checks = [check._replace(details={"group": group, **check.details}) for check in outcome.checks]
+        emit(outcome._replace(checks=checks))
+
+    return emit if group is None else emit_grouped
 
 
 def is_trouble(error: BaseException) -> bool:
@@ -7818,7 +7726,8 @@ def suite_cases(chosen: Suite) -> tuple[list[tuple[str, Any]] | None, DatasetVer
     if found is None:
         found = DatasetVersion("", 0, [], hash_text(json.dumps(items, sort_keys=True, default=repr)))
     seen: set[str] = set()
-    for name, _ in named:
+    for name, item in named:
+        group_of(name, item.get("group") if isinstance(item, dict) else None)
         if name in seen:
             raise WrongUse(
                 f"Suite '{chosen.name}': two items have the id '{name}'.", "Give each item an id of its own."
@@ -8075,7 +7984,7 @@ def _modified_text(path: Path) -> str:
 class RunResult(NamedTuple):
     """A saved run and what it means.
 
-    counts: {cases, pass, fail, error, skipped, checks, scored}, cases: [{case, repeat, state, score, reason}],
+    counts: {cases, pass, fail, error, skipped, checks, scored}, cases: [{case, repeat, state, score, reason, group}],
     reasons: why it did not pass, notes: what must not be overlooked, comparison: the JSON form of a Comparison or None;
     pass_k: with repeats, [{k, all (pass^k), any (pass@k)}] for k from 1 on, means over the cases that ran each time.
     """
@@ -8220,8 +8129,8 @@ def get_run(id: str) -> dict[str, Any]:
     """Return one run with its manifest and cases.
 
     Shape: {id, suite, date, prompt_name, prompt_version, model, passed, score, complete, verdict, baseline_id, counts,
-    cost_usd, manifest, cases [{case, repeat, state, score, reason, checks [{assertion_type, passed, score, details,
-    latency_ms}]}]}. Errors: NotFound, WrongUse.
+    cost_usd, manifest, cases [{case, repeat, state, score, reason, group, checks [{assertion_type, passed, score,
+    details, latency_ms}]}]}. Errors: NotFound, WrongUse.
     """
     number = read_id(id, "run")
     rows = query("get_run", id=number)
@@ -8246,7 +8155,7 @@ def get_run(id: str) -> dict[str, Any]:
 
 
 def run_cases(run: int) -> list[dict[str, Any]]:
-    """Return the executions of a run's cases: [{case, repeat, state, score, reason, checks}], in the order made."""
+    """Return the executions of a run's cases as made: [{case, repeat, state, score, reason, group, checks}]."""
     found: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for row in query("get_run", 1, id=run):
         name, details = row.pop("case"), read_json(row["details"])
@@ -8268,8 +8177,13 @@ def _case_of(name: str, repeat: int, checks: list[dict[str, Any]]) -> dict[str, 
         "state": state,
         "score": math.fsum(scores) / len(scores) if known else None,
         "reason": bad["details"].get("reason") if bad and isinstance(bad["details"], dict) else None,
+        "group": next((row["details"]["group"] for row in checks if _names_group(row["details"])), None),
         "checks": checks,
     }
+
+
+def _names_group(details: Any) -> bool:
+    return isinstance(details, dict) and isinstance(details.get("group"), str)
 
 
 def load_result(run: int) -> RunResult:
@@ -8552,7 +8466,8 @@ def _run_cases(
         return
     for name, item in items:
         check_spend()
-        _run_case(chosen, name, name, (item,), repeat, emit)
+        group = group_of(name, item.get("group") if isinstance(item, dict) else None)
+        _run_case(chosen, name, name, (item,), repeat, in_group(emit, group))
 
 
 def _run_case(
@@ -8708,25 +8623,538 @@ def _prompt_column(chosen: Suite, scope: RunScope) -> tuple[str | None, int | No
 
 
 # ======================================================================================
+# === PAIRS: cases paired between two runs, the tests of their differences, and intervals
+# ======================================================================================
+# Uses: STATISTICS.
+# Public: nothing.
+#
+# Differences are current minus baseline, one per case, and the tests are one-sided towards worse. Cases that belong
+# together (a document, a conversation) are no independent witnesses: a group's differences flip their sign as one.
+# Means of many tries against one try would lean to one side, so of a case as many tries are compared as both runs have,
+# the first.
+
+_EXACT_SIGNS = 26
+_MOST_TERMS = 50_000
+_IMPLICIT = {"assert", "no_assertion"}
+
+
+def sign_flip_p(differences: Sequence[float]) -> float:
+    """Return the p of so low a sum if each difference could as well have had the other sign (Fisher 1935).
+
+    Exact: equal sizes by McNemar's sum, up to 26 differences that are not zero by enumeration, more by inverting the
+    characteristic function, to 1e-9 where the sizes have a common step of 0.001 or more, else to 1e-6. A p below 1e-13
+    is a bound (Hoeffding 1963).
+
+    >>> sign_flip_p([-0.5, -0.2, -0.1])
+    0.125
+    """
+    sizes = sorted((abs(difference) for difference in differences if abs(difference) > 1e-9), reverse=True)
+    if not sizes:
+        return 1.0
+    if sizes[0] - sizes[-1] <= 1e-12 * sizes[0]:
+        worse = sum(difference < -1e-9 for difference in differences)
+        return mcnemar_p(worse, len(sizes) - worse)
+    seen = math.fsum(differences)
+    return _enumerated_p(sizes, seen) if len(sizes) <= _EXACT_SIGNS else _inverted_p(sizes, seen)
+
+
+def _enumerated_p(sizes: list[float], seen: float) -> float:
+    """Return the share of all choices of signs whose sum is at most what was seen: each half of them summed once."""
+    half = len(sizes) // 2
+    left, right = (sorted(_signed_sums(part)) for part in (sizes[:half], sizes[half:]))
+    limit, hits, place = seen + 1e-9, 0, len(right)
+    for value in left:
+        while place and value + right[place - 1] > limit:
+            place -= 1
+        hits += place
+    return float(hits / 2 ** len(sizes))
+
+
+def _signed_sums(sizes: list[float]) -> list[float]:
+    sums = [0.0]
+    for size in sizes:
+        sums = [value - size for value in sums] + [value + size for value in sums]
+    return sums
+
+
+def _inverted_p(sizes: list[float], seen: float) -> float:
+    """Return the chance of so low a sum of random signs from the product of cosines (Gil-Pelaez 1951).
+
+    The sum is taken over a window that holds all but 1e-15 of the chances; where the sizes have a common step it is
+    finite and exact, else it ends where the product has died away.
+    """
+    deviation = math.sqrt(math.fsum(size * size for size in sizes))
+    if abs(seen) >= 8 * deviation:
+        return max(sys.float_info.min, math.exp(-0.5 * (seen / deviation) ** 2)) if seen < 0 else 1.0
+    step, window = _lattice_step(sizes), min(8.6 * deviation, math.fsum(sizes))
+    x = seen + (step or 1e-9)
+    if step:
+        units = round(window / step)
+        points = units + 1 + (units + round(math.fsum(sizes) / step)) % 2
+        window = points * step
+    terms, last, k = [x / (2 * window)], 0, 0
+    most, least = ((points - 1) // 2, 1e-14) if step else (_MOST_TERMS, 1e-8)
+    product_at = _cosines_of(sizes, least)
+    while k < most and (step or k < last + 12 * window / sizes[0] + 50):
+        k += 1
+        t = math.pi * k / window
+        product = product_at(t)
+        if product:
+            last = k
+            terms.append(product * math.sin(t * x) / (points * math.sin(t * step) if step else math.pi * k))
+    return min(1.0, max(1e-13, 0.5 + math.fsum(terms)))
+
+
+def _cosines_of(sizes: list[float], least: float) -> Callable[[float], float]:
+    """Return the characteristic function of a sum of random signs of sizes, the greatest first; 0 below `least`.
+
+    Of sizes that are small beside 1 / t only the sums of their powers are needed.
+    """
+    counted = list(Counter(sizes).items())
+    falling = [-size for size, _ in counted]
+    powers = [[0.0, 0.0, 0.0]]
+    for size, count in reversed(counted):
+        powers.append([known + count * size**power for known, power in zip(powers[-1], (2, 4, 6), strict=True)])
+
+    def product_at(t: float) -> float:
+        place = bisect_left(falling, -0.05 / t)
+        squares, fourths, sixths = powers[len(counted) - place]
+        product = math.exp(-(t**2) * squares / 2 - t**4 * fourths / 12 - t**6 * sixths / 45)
+        for size, count in itertools.islice(counted, place):
+            if abs(product) < least:
+                return 0.0
+            product *= math.cos(t * size) ** count
+        return product if abs(product) >= least else 0.0
+
+    return product_at
+
+
+def _lattice_step(sizes: list[float]) -> float:
+    """Return the greatest step of which all sizes are multiples, 0 where there is none of 0.001 or more."""
+    step = 0.0
+    for size in set(sizes):
+        while size > 1e-7:
+            step, size = size, (abs(math.remainder(step, size)) if step else 0.0)
+        if step < 1e-3:
+            return 0.0
+    return step
+
+
+def group_sums(differences: Sequence[float], groups: Sequence[str] | None) -> list[float]:
+    """Return the sum of the differences of each group; without groups each difference is one."""
+    if groups is None:
+        return list(differences)
+    sums: dict[str, list[float]] = {}
+    for group, difference in zip(groups, differences, strict=True):
+        sums.setdefault(group, []).append(difference)
+    return [math.fsum(found) for found in sums.values()]
+
+
+def paired_interval(
+    differences: Sequence[float], binary: bool, step: float = 0.5, groups: Sequence[str] | None = None
+) -> tuple[float, float] | None:
+    """Return the 95 % interval of a mean difference, or None below six pairs or groups.
+
+    Pass or fail: the adjusted Wald interval for paired proportions (Bonett and Price 2012). Otherwise Student's t, with
+    the sums of groups robust to their sizes (Bell and McCaffrey 2002). Where more than half of the values are equal,
+    up to two more count, a `step` from the mean: so few others do not tell the spread. `step` is what one try changes.
+    """
+    n = len(differences)
+    if len(set(groups) if groups is not None else differences) < 6:
+        return None
+    if binary and groups is None:
+        better, worse = sum(value > 0 for value in differences), sum(value < 0 for value in differences)
+        up, down = (better + 1) / (n + 2), (worse + 1) / (n + 2)
+        middle, half = up - down, Z_95 * math.sqrt((up + down - (up - down) ** 2) / (n + 2))
+    else:
+        middle = math.fsum(differences) / n
+        half = _half_width(differences, middle, step, groups)
+    return max(-1.0, middle - half), min(1.0, middle + half)
+
+
+def _half_width(differences: Sequence[float], middle: float, step: float, groups: Sequence[str] | None) -> float:
+    """Return half the width of a 95 % interval by Student's t."""
+    n, sizes = len(differences), list(Counter(groups).values()) if groups is not None else []
+    apart = group_sums([value - middle for value in differences], groups)
+    m = len(apart)
+    if groups is not None:
+        apart = [value / math.sqrt(1 - size / n) * m / n for value, size in zip(apart, sizes, strict=True)]
+    freedom = m - 1 if groups is None else max(1, int(n * n / math.fsum(size * size for size in sizes) - 1 + 1e-9))
+    ties = Counter(round(value, 9) for value in apart).most_common(1)[0][1]
+    more = 2 * max(0.0, 2 * ties / m - 1)
+    scale = m - 1 if groups is None else m  # the sums of groups are made wider above instead
+    variance = (math.fsum(value * value for value in apart) + more * step * step) / (scale + more)
+    return t_quantile(freedom) * math.sqrt(variance / (m + more))
+
+
+def mean_interval(
+    values: Sequence[float], step: float = 0.5, groups: Sequence[str] | None = None
+) -> tuple[float, float] | None:
+    """Return the 95 % interval of a mean score: Wilson's (1927) for pass or fail, else Student's t; None below six."""
+    n = len(values)
+    if len(set(groups) if groups is not None else values) < 6:
+        return None
+    if groups is None and all(value in {0.0, 1.0} for value in values):
+        share, z = math.fsum(values) / n, Z_95
+        middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    else:
+        middle = math.fsum(values) / n
+        half = _half_width(values, middle, step, groups)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+class Pairs(NamedTuple):
+    """What is compared: the means of each case in the baseline and now, and the group of each, or None without any.
+
+    `binary`: every mean is 0 or 1. `step`: how much one try changes a mean, 0.5 where scores are graded.
+    """
+
+    before: list[float]
+    now: list[float]
+    groups: list[str] | None
+    binary: bool
+    step: float
+
+    @property
+    def differences(self) -> list[float]:
+        """Return what changed, now minus before."""
+        return [now - before for before, now in zip(self.before, self.now, strict=True)]
+
+    @property
+    def units(self) -> int:
+        """Return how many independent witnesses there are: groups, else cases."""
+        return len(self.before) if self.groups is None else len(set(self.groups))
+
+
+def paired_cases(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> Pairs:
+    """Return the scores of the cases that have one in both runs, paired."""
+    scores = _case_scores(before), _case_scores(now)
+    both = {name: [(tries, scores[1][name])] for name, tries in scores[0].items() if name in scores[1]}
+    return _pairs_of(both, _groups_of(before, now))
+
+
+def _case_scores(cases: list[dict[str, Any]]) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for row in cases:
+        if row["score"] is not None:
+            found.setdefault(row["case"], []).append(row["score"])
+    return found
+
+
+def _groups_of(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the group of each case that names one, in the run that is judged if it does there."""
+    return {row["case"]: row["group"] for row in [*before, *now] if row.get("group") is not None}
+
+
+_Tries = tuple[list[float], list[float]]
+
+
+def _pairs_of(found: dict[str, list[_Tries]], groups: dict[str, str]) -> Pairs:
+    """Return the mean of each case over its checks and tries, of as many tries as both runs have."""
+    before, now, most, plain = [], [], 1, True
+    for checks in found.values():
+        counts = [min(map(len, sides)) for sides in checks]
+        old = [math.fsum(sides[0][:count]) / count for sides, count in zip(checks, counts, strict=True)]
+        new = [math.fsum(sides[1][:count]) / count for sides, count in zip(checks, counts, strict=True)]
+        before.append(math.fsum(old) / len(old))
+        now.append(math.fsum(new) / len(new))
+        most = max(most, sum(counts))
+        plain = plain and all(score in {0.0, 1.0} for sides in checks for tries in sides for score in tries)
+    labels = [f"group {groups[name]}" if name in groups else f"case {name}" for name in found]
+    is_grouped = any(name in groups for name in found)
+    binary = plain and all(mean in {0.0, 1.0} for mean in [*before, *now])
+    return Pairs(before, now, labels if is_grouped else None, binary, 1 / most if plain else 0.5)
+
+
+def _check_tries(cases: list[dict[str, Any]], kinds: Iterable[str]) -> dict[tuple[str, str, int], list[float]]:
+    """Return the scores of each check in the tries of its case, by (case, assertion type, ordinal).
+
+    A plain assert leaves a row only where it fails: in the other tries of a case that ran it held.
+    """
+    found: dict[tuple[str, str, int], list[float]] = {}
+    for row in cases:
+        if row["state"] in {"pass", "fail"}:
+            checks = {key: check["score"] for key, check in keyed_checks(row) if check["score"] is not None}
+            held = {(row["case"], kind, 0): 1.0 for kind in kinds}
+            for key, score in {**held, **checks}.items():
+                found.setdefault(key, []).append(score)
+    return found
+
+
+def keyed_checks(row: dict[str, Any]) -> Iterator[tuple[tuple[str, str, int], dict[str, Any]]]:
+    """Give the checks of one execution of a case, each with its case, assertion type and ordinal."""
+    ordinals: dict[str, int] = {}
+    for check in row["checks"]:
+        kind = check["assertion_type"]
+        yield (row["case"], kind, ordinals.get(kind, 0)), check
+        ordinals[kind] = ordinals.get(kind, 0) + 1
+
+
+def paired_deltas(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the paired test of each assertion type, the p-values adjusted for the number of types."""
+    implicit = _IMPLICIT & {check["assertion_type"] for row in [*before, *now] for check in row["checks"]}
+    tries, groups = [_check_tries(cases, implicit) for cases in (before, now)], _groups_of(before, now)
+    by_kind: dict[str, dict[str, list[_Tries]]] = {}
+    for key, old in tries[0].items():
+        if key in tries[1]:
+            by_kind.setdefault(key[1], {}).setdefault(key[0], []).append((old, tries[1][key]))
+    rows = [_delta_of(kind, _pairs_of(found, groups)) for kind, found in by_kind.items()]
+    for column in ("p", "p_better"):
+        for row, p in zip(rows, holm([row[column] for row in rows]), strict=True):
+            row[column] = p
+    return sorted(rows, key=lambda row: (row["p"], row["delta"]))
+
+
+def _delta_of(kind: str, pairs: Pairs) -> dict[str, Any]:
+    n, differences = len(pairs.before), pairs.differences
+    worse, better = sum(value < 0 for value in differences), sum(value > 0 for value in differences)
+    sums, is_plain = group_sums(differences, pairs.groups), pairs.binary and pairs.groups is None
+    return {
+        "assertion_type": kind,
+        "n": n,
+        "groups": None if pairs.groups is None else pairs.units,
+        "baseline": math.fsum(pairs.before) / n,
+        "current": math.fsum(pairs.now) / n,
+        "delta": math.fsum(differences) / n,
+        "interval": paired_interval(differences, pairs.binary, pairs.step, pairs.groups),
+        "p": mcnemar_p(worse, better) if is_plain else sign_flip_p(sums),
+        "p_better": mcnemar_p(better, worse) if is_plain else sign_flip_p([-value for value in sums]),
+        "test": "mcnemar_p" if is_plain else "sign_flip_p",
+    }
+
+
+# ======================================================================================
+# === POWER: what so many pairs can see, and how many it takes to see a given drop
+# ======================================================================================
+# Uses: STATISTICS, PAIRS.
+# Public: nothing.
+#
+# A drop is seen if the test finds it at its alpha and it lies beyond the tolerance; seen means in 80 of 100 runs. Noise
+# is what differs between runs of one version: a share of the pairs (pass or fail), or the deviation of differences.
+
+_Z_POWER = 0.8416212335729143
+
+
+def noise_of(differences: Sequence[float], binary: bool, groups: Sequence[str] | None = None) -> float:
+    """Return how unsteady pairs, or the means of groups, are; one more of 0.1 counts, so that none is not for ever."""
+    n = len(differences)
+    if binary and groups is None:
+        return (sum(value != 0 for value in differences) + 1) / (n + 2)
+    sums = group_sums(differences, groups)
+    units = [value * len(sums) / n for value in sums]
+    middle = math.fsum(units) / len(units) if units else 0.0
+    return math.sqrt((math.fsum((value - middle) ** 2 for value in units) + 0.01) / max(1, len(units)))
+
+
+def sees_drop(drop: float, n: int, noise: float, binary: bool, alpha: float, tolerance: float = 0.0) -> bool:
+    """Tell whether so many pairs, so unsteady, show a true drop of that size at 80 % power."""
+    return n >= 6 and power_of(drop, n, noise, binary, alpha, tolerance) >= 0.8
+
+
+def power_of(drop: float, n: int, noise: float, binary: bool, alpha: float, tolerance: float = 0.0) -> float:
+    """Return the chance that so many pairs, so unsteady, show a true drop of that size."""
+    if not binary:
+        return _score_power(drop, n, noise, alpha, tolerance)
+    discordant = min(1.0, max(drop, noise + drop * math.sqrt(max(0.0, 1 - 2 * noise))))
+    return _mcnemar_power(n, discordant, (discordant + drop) / (2 * discordant), alpha, tolerance)
+
+
+def _score_power(drop: float, n: int, noise: float, alpha: float, tolerance: float) -> float:
+    """Return the power of a test of means, by the normal limit with Guenther's (1981) correction for Student's t."""
+    z = _z_of(alpha)
+    if n <= z * z / 2 + 1 or 0.5**n > alpha:
+        return 0.0
+    found = drop * math.sqrt(n - z * z / 2) / noise - z
+    beyond = (drop - tolerance) * math.sqrt(n) / noise
+    return normal_tail(min(found, beyond))
+
+
+def smallest_drop(n: int, noise: float, binary: bool, alpha: float, tolerance: float = 0.0) -> float | None:
+    """Return the smallest drop that so many pairs show at 80 % power, to 0.001, or None where they show none."""
+    if not sees_drop(1.0, n, noise, binary, alpha, tolerance):
+        return None
+    steps = range(1, 1001)
+    seen = bisect_left(steps, True, key=lambda step: sees_drop(step / 1000, n, noise, binary, alpha, tolerance))
+    return steps[seen] / 1000
+
+
+def pairs_needed(drop: float, noise: float, binary: bool, alpha: float, tolerance: float = 0.0) -> int | None:
+    """Return how many pairs, so unsteady, show a drop of that size at 80 % power; None where a million do not.
+
+    The power of an exact test goes up and down a little with the pairs: some more show the drop too.
+    """
+    counts = range(6, 1_000_001)
+    if not sees_drop(drop, counts[-1], noise, binary, alpha, tolerance):
+        return None
+    found = counts[bisect_left(counts, True, key=lambda n: sees_drop(drop, n, noise, binary, alpha, tolerance))]
+    while not all(sees_drop(drop, found + more, noise, binary, alpha, tolerance) for more in range(4)):
+        found += 1
+    return found
+
+
+def _z_of(alpha: float) -> float:
+    from statistics import NormalDist
+
+    return NormalDist().inv_cdf(1 - alpha)
+
+
+def _mcnemar_power(n: int, discordant: float, share: float, alpha: float, tolerance: float) -> float:
+    """Return the power of the exact test when each pair differs with one chance, and is worse with another if so."""
+    if n > 1000:
+        drop = discordant * (2 * share - 1)
+        limit = max(_z_of(alpha) * math.sqrt(n * discordant) + 1, n * tolerance)
+        deviation = math.sqrt(n * max(discordant - drop * drop, 1e-12))
+        return normal_tail((n * drop - limit) / deviation)
+    power, beyond = 0.0, math.floor(n * tolerance + 1e-9)
+    for total, chance in enumerate(_binomial(n, discordant)):
+        if chance > 1e-9:
+            worst = max(_critical_worse(total, alpha), (total + beyond) // 2 + 1)
+            power += chance * math.fsum(_binomial(total, share)[worst:])
+    return power
+
+
+def _binomial(n: int, share: float) -> list[float]:
+    """Return the chances of 0 to n hits in n tries."""
+    if share in {0.0, 1.0}:
+        return [float(count == n * share) for count in range(n + 1)]
+    logarithms = math.lgamma(n + 1), math.log(share), math.log1p(-share)
+    return [
+        math.exp(
+            logarithms[0] - math.lgamma(k + 1) - math.lgamma(n - k + 1) + k * logarithms[1] + (n - k) * logarithms[2]
+        )
+        for k in range(n + 1)
+    ]
+
+
+@functools.lru_cache(4096)
+def _critical_worse(total: int, alpha: float) -> int:
+    """Return how many of so many that differ must be worse for McNemar's exact test to find it, total + 1: never."""
+    limit, tail, term, worse = int(alpha * 2**60) * 2**total >> 60, 0, 1, total
+    while worse >= 0 and tail + term <= limit:
+        tail += term
+        term = term * worse // (total - worse + 1)
+        worse -= 1
+    return worse + 1
+
+
+# ======================================================================================
+# === BREAKS: cases that held in many tries and fail now, each found by itself
+# ======================================================================================
+# Uses: ROWS, STATISTICS.
+# Public: nothing.
+#
+# One case of two hundred moves no mean. Its own tries do tell: those of the judged run against those of the baseline
+# and of other runs of its prompt version, model and data. Runs that regressed count too: leaving them out would make
+# a case look better than it was.
+
+ALPHA_BREAKS = 0.01
+_MOST_TRIES = 1000
+
+
+def fisher_p(passed_before: int, tries_before: int, passed_now: int, tries_now: int) -> float:
+    """Return the p of so few passing now if nothing changed, by Fisher's exact test (Fisher 1934).
+
+    >>> fisher_p(4, 4, 0, 1)
+    0.2
+    """
+    passed, tries = passed_before + passed_now, tries_before + tries_now
+    ways = sum(
+        math.comb(tries_now, count) * math.comb(tries_before, passed - count)
+        for count in range(max(0, passed - tries_before), passed_now + 1)
+    )
+    return float(ways / math.comb(tries, passed))
+
+
+def _least_p(passed_before: int, tries_before: int, passed_now: int, tries_now: int) -> float:
+    """Return the least p that so many tries with so many failures can have."""
+    passed = passed_before + passed_now
+    worst = max(0, passed - tries_before)
+    return fisher_p(passed - worst, tries_before, worst, tries_now)
+
+
+def find_breaks(tries: dict[str, tuple[int, int, int, int]]) -> list[dict[str, Any]]:
+    """Return the cases that fail now, with their evidence, the surest first: {case, before, now, p, hard, decides}.
+
+    `tries` holds (passed before, tries before, passed now, tries now) by case; before and now are {passed, tries}. p is
+    adjusted by Holm over the cases whose tries could tell at all (Tarone 1990). `hard`: it is at most 0.01. `decides`
+    is the number of tries that, all failing, would make it so; None where even 1,000 would not.
+    """
+    least = {name: _least_p(*counts) for name, counts in tries.items() if counts[1] and counts[3]}
+    size = next(
+        size for size in range(1, len(least) + 2) if sum(p <= ALPHA_BREAKS / size for p in least.values()) <= size
+    )
+    family = [name for name, p in least.items() if p <= ALPHA_BREAKS / size]
+    adjusted = dict(zip(family, holm([fisher_p(*tries[name]) for name in family]), strict=True))
+    rows = [
+        _break_of(name, tries[name], adjusted.get(name, 1.0), size) for name in tries if tries[name][2] < tries[name][3]
+    ]
+    return sorted(rows, key=lambda row: (row["p"], row["case"]))
+
+
+def _break_of(name: str, counts: tuple[int, int, int, int], p: float, size: int) -> dict[str, Any]:
+    passed_before, tries_before, passed_now, tries_now = counts
+    return {
+        "case": name,
+        "before": {"passed": passed_before, "tries": tries_before},
+        "now": {"passed": passed_now, "tries": tries_now},
+        "p": p,
+        "hard": p <= ALPHA_BREAKS,
+        "decides": _tries_needed(passed_before, tries_before, ALPHA_BREAKS / size),
+    }
+
+
+@functools.lru_cache(4096)
+def _tries_needed(passed_before: int, tries_before: int, alpha: float) -> int | None:
+    """Return how many tries, all failing, are a hard break."""
+    counts = range(1, _MOST_TRIES + 1)
+    place = bisect_left(counts, True, key=lambda tries: fisher_p(passed_before, tries_before, 0, tries) <= alpha)
+    return counts[place] if place < len(counts) else None
+
+
+def load_breaks(run: dict[str, Any], baseline: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the breaks of a run against the tries of a baseline and of the runs like it: see find_breaks."""
+    now = case_tries(run["cases"])
+    if all(passed == tries for passed, tries in now.values()):
+        return []
+    rows = query("compare_runs", 1, run=int(run["id"]), baseline=int(baseline["id"]))
+    return find_breaks(
+        {row["case"]: (row["passed"], row["tries"], *now[row["case"]]) for row in rows if row["case"] in now}
+    )
+
+
+def case_tries(cases: list[dict[str, Any]]) -> dict[str, tuple[int, int]]:
+    """Return how many tries of each case passed, of those that passed or failed."""
+    found: dict[str, tuple[int, int]] = {}
+    for row in cases:
+        if row["state"] in {"pass", "fail"}:
+            passed, tries = found.get(row["case"], (0, 0))
+            found[row["case"]] = (passed + (row["state"] == "pass"), tries + 1)
+    return found
+
+
+# ======================================================================================
 # === COMPARISON: what changed between two runs, and whether the judged one passes
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, PROMPTS, STATISTICS, SUITES, RUNS, RUNNER.   Writes: eval_runs.
+# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, PROMPTS, SUITES, RUNS, RUNNER, PAIRS, POWER, BREAKS.   Writes: eval_runs.
 # Public: Comparison, compare_runs, run_suite.
 #
-# The verdict is evidence, passing is policy. The paired test of each assertion type takes a case's mean as its unit;
-# the types share one alpha by Holm's rule, and a drop within the tolerance is no regression however sure it is.
+# The verdict is evidence, passing is policy. Two rules share an alpha of 0.05: the paired tests have 0.04, the hard
+# breaks of single cases 0.01. The paired test of each assertion type takes a case's mean as its unit; the types share
+# their alpha by Holm's rule, and a drop within the tolerance is no regression however sure it is.
 
 ALPHA = 0.04
 MIN_PAIRS = 6
-_IMPLICIT = {"assert", "no_assertion"}
 
 
 class Comparison(NamedTuple):
     """What a run is against a baseline; delta, interval and deltas are current minus baseline.
 
     flips: [{case, assertion_type, ordinal, before, now, state (broken, flaky, fixed)}], deltas: [{assertion_type, n,
-    baseline, current, delta, interval, p, test}], cause: {prompt, model, dataset, commit, prompt_diff} or None, run and
-    baseline: {id, date, n, age_s}; known: cases that fail in both, unpaired: {new, missing, errors}.
+    groups, baseline, current, delta, interval, p, test}], cause: {prompt, model, dataset, commit, prompt_diff} or None,
+    run and baseline: {id, date, n, age_s}; known: cases that fail in both, unpaired: {new, missing, errors}; groups:
+    how many independent units the n cases are, None where no case names a group; breaks: what find_breaks returns, of
+    the cases that are newly failing or broken hard; reason: what the verdict rests on, as a sentence.
     """
 
     verdict: str
@@ -8742,17 +9170,13 @@ class Comparison(NamedTuple):
     passed: bool
     known: list[str]
     unpaired: dict[str, list[str]]
+    groups: int | None
+    breaks: list[dict[str, Any]]
+    reason: str
 
     def to_dict(self) -> dict[str, Any]:
         """Return the keys of the JSON form."""
         return {**self._asdict(), "interval": list(self.interval) if self.interval else None}
-
-
-class _Pair(NamedTuple):
-    """The means of one case in the baseline and now."""
-
-    before: float
-    now: float
 
 
 def compare_runs(run_id: str | int, baseline_id: str | int | None = None) -> Comparison:
@@ -8768,19 +9192,25 @@ def compare_runs(run_id: str | int, baseline_id: str | int | None = None) -> Com
         raise WrongUse(
             f"Run {run['id']} and run {baseline['id']} are of the suites {suites}.", "Compare runs of one suite."
         )
+    return compare_loaded(run, baseline)
+
+
+def compare_loaded(run: dict[str, Any], baseline: dict[str, Any]) -> Comparison:
+    """Compare two runs of one suite, each as get_run returns it."""
     gate = run["manifest"].get("gate") or {}
     now, before = _states_of(run["cases"]), _states_of(baseline["cases"])
-    deltas = _deltas(baseline["cases"], run["cases"])
-    differences, binary = case_differences(baseline["cases"], run["cases"])
+    pairs, deltas = paired_cases(baseline["cases"], run["cases"]), paired_deltas(baseline["cases"], run["cases"])
+    differences = pairs.differences
     flips = _flips(before, now, baseline["cases"], run["cases"], gate.get("confirm") or {})
-    can_tell = can_see(gate.get("margin", 0.10), differences, binary, ALPHA / max(1, len(deltas)))
-    verdict = _verdict(deltas, len(differences), gate.get("tolerance", 0.02), can_tell)
-    broken = [flip for flip in flips if flip["state"] == "broken"]
+    broken = {flip["case"] for flip in flips if flip["state"] == "broken"}
+    shaken = broken | {flip["case"] for flip in flips if flip["state"] == "flaky"}
+    breaks = [row for row in load_breaks(run, baseline) if row["hard"] or row["case"] in shaken]
+    verdict, reason = _verdict(pairs, deltas, breaks, gate)
     return Comparison(
         verdict=verdict,
         delta=math.fsum(differences) / len(differences) if differences else None,
-        interval=paired_interval(differences, binary),
-        p=min((row["p"] for row in deltas if row["p"] is not None), default=None),
+        interval=paired_interval(differences, pairs.binary, pairs.step, pairs.groups),
+        p=min((row["p"] for row in deltas), default=None),
         n=len(differences),
         flips=flips,
         deltas=[{key: value for key, value in row.items() if key != "p_better"} for row in deltas],
@@ -8794,13 +9224,10 @@ def compare_runs(run_id: str | int, baseline_id: str | int | None = None) -> Com
             "missing": sorted(before.keys() - now.keys()),
             "errors": sorted(name for name, state in now.items() if state == "error"),
         },
+        groups=None if pairs.groups is None else pairs.units,
+        breaks=breaks,
+        reason=reason,
     )
-
-
-def case_differences(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> tuple[list[float], bool]:
-    """Return how the score of each case changed between two runs, and whether all scores are 0 or 1."""
-    pairs = list(_case_pairs(before, now).values())
-    return [pair.now - pair.before for pair in pairs], _is_binary(pairs)
 
 
 def _baseline_of(run: dict[str, Any], asked: str | int | None) -> str:
@@ -8836,87 +9263,43 @@ def _state_of(states: list[str]) -> str:
     return ran[0] if len(set(ran)) == 1 else "mixed"
 
 
-def _case_pairs(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> dict[str, _Pair]:
-    """Return the cases that have a score in both runs."""
-    means = [_means((row["case"], row["score"]) for row in cases) for cases in (before, now)]
-    return {name: _Pair(means[0][name], means[1][name]) for name in means[0] if name in means[1]}
+def _verdict(
+    pairs: Pairs, deltas: list[dict[str, Any]], breaks: list[dict[str, Any]], gate: dict[str, Any]
+) -> tuple[str, str]:
+    """Return the verdict and the sentence that says what it rests on."""
+    hard = [row for row in breaks if row["hard"]]
+    if hard:
+        return "regressed", _break_reason(hard)
+    what = "pairs" if pairs.groups is None else "groups of cases"
+    if pairs.units < MIN_PAIRS:
+        return "not enough data", f"{pairs.units} {what} are too few: the least is {MIN_PAIRS}"
+    tolerance, margin, alpha = gate.get("tolerance", 0.02), gate.get("margin", 0.10), ALPHA / max(1, len(deltas))
+    for verdict, sign, column in (("regressed", -1, "p"), ("improved", 1, "p_better")):
+        found = [row for row in deltas if row[column] <= ALPHA and sign * row["delta"] > tolerance]
+        if found:
+            return verdict, _delta_reason(min(found, key=lambda row: row[column]), column, sign)
+    facts = pairs.units, noise_of(pairs.differences, pairs.binary, pairs.groups), pairs.binary and not pairs.groups
+    if sees_drop(margin, *facts, alpha, tolerance):
+        return "tied", f"a drop of {margin:g} would have been seen in 80 of 100 runs, and none beyond {tolerance:g} was"
+    least = smallest_drop(*facts, alpha, tolerance)
+    sees = "no drop" if least is None else f"a drop of {least:.3f}, not of {margin:g},"
+    return "not enough data", f"{pairs.units} {what} as unsteady as these show {sees} in 80 of 100 runs"
 
 
-def _means(pairs: Iterable[tuple[Any, float | None]]) -> dict[Any, float]:
-    """Return the mean score under each key that has one."""
-    found: dict[Any, list[float]] = {}
-    for key, score in pairs:
-        if score is not None:
-            found.setdefault(key, []).append(score)
-    return {key: math.fsum(scores) / len(scores) for key, scores in found.items()}
+def _break_reason(hard: list[dict[str, Any]]) -> str:
+    first = hard[0]
+    counts = ", ".join(f"{first[side]['passed']} of {first[side]['tries']} {side}" for side in ("before", "now"))
+    others = f", as {len(hard) - 1} more" if len(hard) > 1 else ""
+    return f"case {first['case']} is broken hard{others}: it passed {counts} (p {first['p']:.2g} of {ALPHA_BREAKS:g})"
 
 
-def _check_means(cases: list[dict[str, Any]]) -> dict[tuple[str, str, int], float]:
-    """Return the mean over the repeats of each check, by (case, assertion type, ordinal)."""
-    return _means((key, check["score"]) for row in cases for key, check in _keyed_checks(row))
-
-
-def _keyed_checks(row: dict[str, Any]) -> Iterator[tuple[tuple[str, str, int], dict[str, Any]]]:
-    """Give the checks of one execution of a case, each with its case, assertion type and ordinal."""
-    ordinals: dict[str, int] = {}
-    for check in row["checks"]:
-        kind = check["assertion_type"]
-        yield (row["case"], kind, ordinals.get(kind, 0)), check
-        ordinals[kind] = ordinals.get(kind, 0) + 1
-
-
-def _deltas(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the paired test of each assertion type, the p-values adjusted for the number of types."""
-    scores = _check_means(before), _check_means(now)
-    scored = _case_pairs(before, now)
-    by_kind: dict[str, dict[str, list[_Pair]]] = {}
-    for key in {**scores[0], **scores[1]}:
-        name, kind, _ = key
-        found = [means.get(key, 1.0 if kind in _IMPLICIT else None) for means in scores]
-        if name in scored and found[0] is not None and found[1] is not None:
-            by_kind.setdefault(kind, {}).setdefault(name, []).append(_Pair(found[0], found[1]))
-    rows = [_delta_of(kind, [_mean_pair(pairs) for pairs in found.values()]) for kind, found in by_kind.items()]
-    for column in ("p", "p_better"):
-        for row, p in zip(rows, holm([row[column] for row in rows]), strict=True):
-            row[column] = p
-    return sorted(rows, key=lambda row: (row["p"], row["delta"]))
-
-
-def _mean_pair(pairs: list[_Pair]) -> _Pair:
-    return _Pair(
-        math.fsum(pair.before for pair in pairs) / len(pairs), math.fsum(pair.now for pair in pairs) / len(pairs)
-    )
-
-
-def _delta_of(kind: str, pairs: list[_Pair]) -> dict[str, Any]:
-    middle, differences = _mean_pair(pairs), [pair.now - pair.before for pair in pairs]
-    binary = _is_binary(pairs)
-    worse, better = sum(value < 0 for value in differences), sum(value > 0 for value in differences)
-    return {
-        "assertion_type": kind,
-        "n": len(pairs),
-        "baseline": middle.before,
-        "current": middle.now,
-        "delta": middle.now - middle.before,
-        "interval": paired_interval(differences, binary),
-        "p": mcnemar_p(worse, better) if binary else sign_flip_p(differences),
-        "p_better": mcnemar_p(better, worse) if binary else sign_flip_p([-value for value in differences]),
-        "test": "mcnemar_p" if binary else "sign_flip_p",
-    }
-
-
-def _is_binary(pairs: list[_Pair]) -> bool:
-    return all(score in {0.0, 1.0} for pair in pairs for score in pair)
-
-
-def _verdict(deltas: list[dict[str, Any]], n: int, tolerance: float, can_tell: bool) -> str:
-    if n < MIN_PAIRS:
-        return "not enough data"
-    if any(row["p"] <= ALPHA and row["delta"] < -tolerance for row in deltas):
-        return "regressed"
-    if any(row["p_better"] <= ALPHA and row["delta"] > tolerance for row in deltas):
-        return "improved"
-    return "tied" if can_tell else "not enough data"
+def _delta_reason(row: dict[str, Any], column: str, sign: int) -> str:
+    """Say which type changed; an interval that holds zero beside it is explained."""
+    units = f"{row['n']} pairs" if row["groups"] is None else f"{row['n']} cases in {row['groups']} groups"
+    text = f"{row['assertion_type']} changed by {row['delta']:+.3f} over {units} (p {row[column]:.2g} of {ALPHA:g})"
+    bound = row["interval"] and row["interval"][0 if sign > 0 else 1] * sign
+    one_sided = "; the test looks to one side at 4 %, the interval to both at 5 %, so it may hold zero"
+    return text + (one_sided if bound is not None and bound <= 0 else "")
 
 
 def _flips(
@@ -8938,7 +9321,7 @@ def _flips(
 
 
 def _failing_checks(cases: list[dict[str, Any]], names: set[str]) -> list[tuple[str, str, int]]:
-    keyed = (pair for row in cases if row["case"] in names for pair in _keyed_checks(row))
+    keyed = (pair for row in cases if row["case"] in names for pair in keyed_checks(row))
     return list(dict.fromkeys(key for key, check in keyed if check["passed"] is False))
 
 
@@ -9036,7 +9419,7 @@ def _reasons(comparison: Comparison, result: RunResult, manifest: dict[str, Any]
     """Say what keeps a run from passing against its baseline; cases that fail in both are known, and not fatal."""
     own = shortcomings(result.counts, result.score, manifest, has_baseline=True)
     if comparison.verdict == "regressed":
-        return ["the verdict is regressed", *own]
+        return [f"the verdict is regressed: {comparison.reason}", *own]
     broken = {flip["case"] for flip in comparison.flips if flip["state"] == "broken"}
     return own if comparison.passed else [f"{len(broken)} cases that held in the baseline are broken", *own]
 
@@ -9085,9 +9468,82 @@ def run_suite(
 
 
 # ======================================================================================
+# === MODELS: the models that ran one suite, side by side, each compared with one of them
+# ======================================================================================
+# Uses: ERRORS, CLOCK, ROWS, PAIRS, RUNS, COMPARISON.
+# Public: compare_models.
+
+
+def compare_models(suite_name: str, baseline: str | None = None) -> dict[str, Any]:
+    """Return the models that ran a suite, each against a baseline model; without one, against the first that ran.
+
+    Each stands with its newest complete run on the prompt version and data that most models ran, else on any. Shape:
+    {suite, by, baseline, items [{model, run {id, date, n, age_s}, prompt, same, score, interval, cost_usd, latency_ms,
+    verdict, delta, delta_interval, p, n, groups, reason}], total, next}, the baseline first, then the best. `same`
+    tells that prompt and data are the baseline's; latency_ms is the mean of the run's calls. Errors: NotFound for a
+    model that never ran it.
+    """
+    rows = query("compare_models", suite_name=suite_name)
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    if baseline is not None and baseline not in models:
+        hint = nearest(baseline, models) or (f"There are: {', '.join(models)}." if models else "No model ran it yet.")
+        raise NotFound(f"No complete run of suite '{suite_name}' is of the model '{baseline}'.", hint)
+    first = baseline or (models[0] if models else None)
+    chosen = _chosen_runs(rows)
+    base = get_run(chosen[first]) if first is not None else None
+    others = [get_run(run) for model, run in chosen.items() if model != first]
+    items = [_model_row(run, base) for run in others if base is not None]
+    items.sort(key=lambda row: (row["score"] is None, -(row["score"] or 0.0)))
+    items = [*([_model_row(base, None)] if base is not None else []), *items]
+    return {"suite": suite_name, "by": "model", "baseline": first, "items": items, "total": len(items), "next": None}
+
+
+def _chosen_runs(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the run of each model: on what most models ran, the newest of it where several are as common."""
+    tested = Counter(_what_ran(row) for row in rows)
+    newest = {_what_ran(row): row["run"] for row in sorted(rows, key=lambda row: row["run"])}
+    common = max(tested, key=lambda what: (tested[what], newest[what]), default=None)
+    ordered = sorted(rows, key=lambda row: (_what_ran(row) == common, row["run"]))
+    return {row["model"]: str(row["run"]) for row in ordered}
+
+
+def _what_ran(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row["prompt_name"], row["prompt_version"], row["dataset_hash"]
+
+
+def _model_row(run: dict[str, Any], base: dict[str, Any] | None) -> dict[str, Any]:
+    """Return a model's row: its own numbers, then those of the comparison, which the baseline itself has not."""
+    pairs = paired_cases(run["cases"], run["cases"])
+    found = compare_loaded(run, base) if base is not None else None
+    changes = changes_of(run, base) if base is not None else {}
+    prompt = f"{run['prompt_name']}@{run['prompt_version']}" if run["prompt_version"] is not None else None
+    return {
+        "model": run["model"],
+        "run": {"id": run["id"], "date": run["date"], "n": len(pairs.before), "age_s": age_s(run["date"])},
+        "prompt": prompt or run["prompt_name"],
+        "same": not changes.get("prompt") and not changes.get("dataset"),
+        "score": math.fsum(pairs.now) / len(pairs.now) if pairs.now else None,
+        "interval": _as_list(mean_interval(pairs.now, pairs.step, pairs.groups)),
+        "cost_usd": run["cost_usd"],
+        "latency_ms": query("compare_models", 1, uid=run["manifest"].get("uid"))[0]["latency_ms"],
+        "verdict": found.verdict if found else None,
+        "delta": found.delta if found else None,
+        "delta_interval": _as_list(found.interval) if found else None,
+        "p": found.p if found else None,
+        "n": found.n if found else len(pairs.before),
+        "groups": pairs.units if pairs.groups is not None else None,
+        "reason": found.reason if found else None,
+    }
+
+
+def _as_list(interval: tuple[float, float] | None) -> list[float] | None:
+    return None if interval is None else list(interval)
+
+
+# ======================================================================================
 # === PLAN: what a suite can see, and what it takes to see a smaller drop
 # ======================================================================================
-# Uses: ERRORS, STATISTICS, RUNS, COMPARISON.
+# Uses: ERRORS, RUNS, PAIRS, POWER, COMPARISON.
 # Public: Plan, plan_suite.
 #
 # How unsteady a suite is shows between two runs of one prompt version: what differs there is noise alone. Noise of
@@ -9098,7 +9554,8 @@ class Plan(NamedTuple):
     """What a suite can see at 80 % power, and what a `drop` takes; None where two runs do not tell it yet.
 
     Units: smallest_drop and drop are shares of the score; run_usd and needed_usd are of one run. `runs` are the two
-    that tell how unsteady the suite is, and `steady` says that they had one prompt version.
+    that tell how unsteady the suite is, and `steady` says that they had one prompt version. groups: the units that the
+    n cases are, None without groups.
     """
 
     suite: str
@@ -9111,7 +9568,8 @@ class Plan(NamedTuple):
     run_usd: float | None
     needed_usd: float | None
     runs: list[str]
-    steady: bool
+    steady: bool = False
+    groups: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the keys of the JSON form."""
@@ -9139,17 +9597,24 @@ def plan_suite(suite_name: str, drop: float | None = None) -> Plan:
 def _plan_from(run: dict[str, Any], other: dict[str, Any], drop: float | None, steady: bool) -> Plan:
     gate, repeats = run["manifest"].get("gate") or {}, run["manifest"].get("repeats") or 1
     target = drop or gate.get("margin", 0.10)
-    differences, binary = case_differences(other["cases"], run["cases"])
+    pairs = paired_cases(other["cases"], run["cases"])
     kinds = {check["assertion_type"] for row in run["cases"] for check in row["checks"]}
-    n, noise, alpha = len(differences), noise_of(differences, binary), ALPHA / max(1, len(kinds))
-    cost, runs = run["cost_usd"], [run["id"], other["id"]]
+    n, alpha, tolerance = len(pairs.before), ALPHA / max(1, len(kinds)), gate.get("tolerance", 0.02)
+    groups = None if pairs.groups is None else pairs.units
+    empty = Plan(run["suite"], n, repeats, target, None, None, None, run["cost_usd"], None, [run["id"], other["id"]])
     if not n:
-        return Plan(run["suite"], 0, repeats, target, None, None, None, cost, None, runs, steady)
-    needed = pairs_needed(target, noise, binary, alpha)
-    dollars = None if cost is None else cost * needed / n
-    more = max(repeats, math.ceil(repeats * needed / n))
-    least = smallest_drop(n, noise, binary, alpha)
-    return Plan(run["suite"], n, repeats, target, least, needed, more, cost, dollars, runs, steady)
+        return empty._replace(steady=steady)
+    noise, binary = noise_of(pairs.differences, pairs.binary, pairs.groups), pairs.binary and groups is None
+    units = pairs_needed(target, noise, binary, alpha, tolerance)
+    needed = None if units is None else math.ceil(units * n / pairs.units)
+    return empty._replace(
+        smallest_drop=smallest_drop(pairs.units, noise, binary, alpha, tolerance),
+        cases_needed=needed,
+        repeats_needed=None if needed is None else max(repeats, math.ceil(repeats * needed / n)),
+        needed_usd=None if needed is None or run["cost_usd"] is None else run["cost_usd"] * needed / n,
+        steady=steady,
+        groups=groups,
+    )
 
 
 # ======================================================================================
@@ -9866,9 +10331,15 @@ def render_comparison(found: dict[str, Any]) -> str:
     interval = f"95 % interval {interval_text(found['interval'])}"
     lines = [
         f"{coloured(found['verdict'])}: run {run['id']} against {against}",
-        f"  change {signed(found['delta'])}, {interval}, p {p_text(found['p'])}, {found['n']} pairs",
+        f"  change {signed(found['delta'])}, {interval}, p {p_text(found['p'])}, {units_text(found, 'pairs')}",
+        f"  {found['reason']}",
     ]
-    lines += [*_flip_lines(found), "", render_table(DELTA_COLUMNS, [delta_row(row) for row in found["deltas"]])]
+    lines += [
+        *_flip_lines(found),
+        *(f"    {line}" for line in break_lines(found["breaks"])),
+        "",
+        render_table(DELTA_COLUMNS, [delta_row(row) for row in found["deltas"]]),
+    ]
     lines += [f"known failures, in both runs: {len(found['known'])}"] if found["known"] else []
     for name, words in (("new", "without a baseline"), ("missing", "missing now"), ("errors", "in error")):
         names = found["unpaired"][name]
@@ -9883,7 +10354,24 @@ DELTA_COLUMNS |= {"interval": "95 % interval", "p": "p", "test": "by"}
 def delta_row(row: dict[str, Any]) -> dict[str, Any]:
     """Return the test of one assertion type as texts under the keys of DELTA_COLUMNS."""
     texts = {"delta": signed(row["delta"]), "interval": interval_text(row["interval"]), "p": p_text(row["p"])}
+    texts |= {"n": units_text(row, "cases")} if row["groups"] is not None else {}
     return {**row, **texts, "baseline": f"{row['baseline']:.3f}", "current": f"{row['current']:.3f}"}
+
+
+def units_text(row: dict[str, Any], what: str) -> str:
+    """Say how many cases were compared, and in how many groups where cases name some."""
+    return f"{row['n']} {what}" if row["groups"] is None else f"{row['n']} {what} in {row['groups']} groups"
+
+
+def break_lines(breaks: list[dict[str, Any]]) -> list[str]:
+    """Say of the cases that fail now what their tries tell, and how many more would; the surest ten."""
+    lines = []
+    for row in breaks[:10]:
+        counts = ", ".join(f"{row[side]['passed']} of {row[side]['tries']} {side}" for side in ("before", "now"))
+        needed = "no number of tries" if row["decides"] is None else f"{row['decides']:,} failing tries"
+        told = "broken hard" if row["hard"] else f"{needed} would decide"
+        lines.append(f"{row['case']}: passed {counts}, p {p_text(row['p'])}; {told}")
+    return lines + ([f"and {len(breaks) - 10} more"] if len(breaks) > 10 else [])
 
 
 def _flip_lines(found: dict[str, Any]) -> list[str]:
@@ -10093,24 +10581,57 @@ def render_dataset(found: dict[str, Any]) -> str:
 def render_plan(plan: dict[str, Any]) -> str:
     """Render what a suite can see as sentences."""
     name, n, runs = plan["suite"], plan["n"], plan["runs"]
-    if plan["cases_needed"] is None:
+    if len(runs) < 2 or not n:
         told = {0: "no run tells", 1: "one complete run does not tell"}.get(len(runs), "the runs share no case to tell")
         return f"{name}: {told} how unsteady it is; run it twice on one version."
-    cases = f"{n} case{'' if n == 1 else 's'}"
+    cases = units_text(plan, "case" if n == 1 else "cases")
     sees = f"a drop of {plan['smallest_drop']:.3f}" if plan["smallest_drop"] is not None else "no drop"
     first = f"{name}: its {cases} can see {sees} or more, in 80 of 100 runs."
-    if plan["cases_needed"] <= n:
-        second = f"A drop of {plan['drop']:g} takes {plan['cases_needed']}."
-    else:
-        second = (
-            f"A drop of {plan['drop']:g} takes {plan['cases_needed']:,} cases, or {plan['repeats_needed']:,} repeats"
-        )
-        dollars = (
-            None if plan["needed_usd"] is None else f": ${plan['needed_usd']:.4g} a run, now ${plan['run_usd']:.4g}"
-        )
-        second += f"{dollars or ''}."
     told = "of one version" if plan["steady"] else "of different versions, which overstates its noise"
-    return f"{first} {second} From runs {runs[0]} and {runs[1]}, {told}."
+    return f"{first} {_needs_text(plan)} From runs {runs[0]} and {runs[1]}, {told}."
+
+
+def _needs_text(plan: dict[str, Any]) -> str:
+    """Say what the drop that was asked for takes."""
+    drop, needed = f"A drop of {plan['drop']:g}", plan["cases_needed"]
+    if needed is None:
+        return f"{drop} is seen by no number of cases: it is within the tolerance, or nearly."
+    if needed <= plan["n"]:
+        return f"{drop} takes {needed}."
+    usd = "" if plan["needed_usd"] is None else f": ${plan['needed_usd']:.4g} a run, now ${plan['run_usd']:.4g}"
+    return f"{drop} takes {needed:,} cases, or {plan['repeats_needed']:,} repeats{usd}."
+
+
+def render_models(found: dict[str, Any]) -> str:
+    """Lay out the models that ran a suite, the one that the others are compared with first."""
+    if not found["items"]:
+        return f"No complete run of suite {found['suite']} knows its model: --model-version names it."
+    rows = [
+        {
+            **row,
+            "run": row["run"]["id"],
+            "interval": "-" if row["interval"] is None else "{:.3f} to {:.3f}".format(*row["interval"]),
+            "change": "baseline" if row["verdict"] is None else signed(row["delta"]),
+            "between": interval_text(row["delta_interval"]),
+            "p": p_text(row["p"]),
+            "prompt": f"{row['prompt'] or '-'}{'' if row['same'] else ', differs'}",
+        }
+        for row in found["items"]
+    ]
+    columns = {
+        "model": "model",
+        "run": "run",
+        "prompt": "prompt",
+        "n": "n",
+        "score": "mean",
+        "interval": "95 % interval",
+    }
+    columns |= {"cost_usd": "usd", "latency_ms": "ms", "change": "change", "between": "its interval", "p": "p"}
+    columns |= {"groups": "groups"} if any(row["groups"] for row in rows) else {}
+    table = render_table({**columns, "verdict": "verdict"}, rows)
+    notes = [f"  {row['model']}: {row['reason']}" for row in found["items"] if row["reason"]]
+    differ = ["  differs: on another prompt version or other data than the baseline's run"]
+    return "\n".join([table, *notes, *([] if all(row["same"] for row in rows) else differ)])
 
 
 def render_drifts(found: dict[str, Any]) -> str:
@@ -10220,6 +10741,17 @@ def _flipped(report: Report) -> dict[str, list[str]]:
     return {state: list(dict.fromkeys(row["case"] for row in flips if row["state"] == state)) for state in states}
 
 
+def _hard_breaks(report: Report) -> list[str]:
+    return [row["case"] for row in (report.result.comparison or {}).get("breaks", []) if row["hard"]]
+
+
+def evidence_of(report: Report) -> list[str]:
+    """Return what a report's finding rests on: why the run does not pass, and where nothing says it, the verdict."""
+    found, reasons = report.result.comparison, [f"because {reason}" for reason in report.result.reasons]
+    told = found is None or any(found["reason"] in reason for reason in reasons)
+    return reasons if found is None or told else [*reasons, f"{found['verdict']}: {found['reason']}"]
+
+
 def numbers_of(report: Report) -> dict[str, str]:
     """Return the numbers of a report under their titles; what is not known is a dash."""
     result, found = report.result, report.result.comparison or {}
@@ -10234,7 +10766,7 @@ def numbers_of(report: Report) -> dict[str, str]:
         "change (95 % interval)": f"{signed(found.get('delta'))}{interval}",
         "p": p_text(found.get("p")),
         "n": f"{result.counts['cases']}",
-        "pairs": f"{found['n']}" if found else "-",
+        "pairs": units_text(found, "").replace("  ", " ").strip() if found else "-",
         "cost": "unknown" if result.cost_usd is None else f"${result.cost_usd:.4f}",
         "baseline": against,
     }
@@ -10255,9 +10787,15 @@ def groups_of(report: Report) -> dict[str, list[str]]:
     named: dict[str, dict[str, None]] = {"fail": {}, "error": {}, "skipped": {}, "pass": {}}
     for row in report.run["cases"]:
         named[row["state"]][row["case"]] = None
-    spoken_of = {*flipped["broken"], *flipped["flaky"], *known}
+    spoken_of = {*flipped["broken"], *flipped["flaky"], *known, *_hard_breaks(report)}
     others = [name for name in named["fail"] if name not in spoken_of]
-    groups = {**flipped, "failing": others, "in error": list(named["error"]), "known failures": known}
+    groups = {
+        "broken hard": _hard_breaks(report),
+        **flipped,
+        "failing": others,
+        "in error": list(named["error"]),
+        "known failures": known,
+    }
     groups |= {"skipped": list(named["skipped"]), "missing now": unpaired.get("missing", [])}
     groups |= {"without a baseline": unpaired.get("new", [])}
     return {title: names for title, names in groups.items() if names}
@@ -10344,7 +10882,8 @@ def _excuses(report: Report) -> dict[str, str]:
     found = dict.fromkeys(lenient, "the gate lets it pass")
     found |= dict.fromkeys(_flipped(report)["flaky"], "flaky, it also passes")
     known = (report.result.comparison or {}).get("known", [])
-    return found | dict.fromkeys(known, "known failure, it fails in the baseline too")
+    found |= dict.fromkeys(known, "known failure, it fails in the baseline too")
+    return {name: excuse for name, excuse in found.items() if name not in _hard_breaks(report)}
 
 
 def _check_text_of(check: dict[str, Any]) -> str:
@@ -10384,7 +10923,8 @@ def _properties(report: Report) -> dict[str, str]:
     against = f"run {report.baseline['id']}" if report.baseline is not None else "none"
     facts: dict[str, Any] = {"run": result.run_id, "passed": str(result.passed).lower(), "verdict": result.verdict}
     facts |= {"score": result.score, "cases": result.counts["cases"], "baseline": against}
-    facts |= {key: found.get(key) for key in ("delta", "interval", "p", "n")}
+    facts |= {key: found.get(key) for key in ("delta", "interval", "p", "n", "groups", "reason")}
+    facts |= {"hard_breaks": len(_hard_breaks(report)) if found else None}
     facts |= {"cost_usd": result.cost_usd, "model": result.model}
     facts |= {"prompt": version_text(result.prompt, result.prompt_version) or None}
     known = {name: value for name, value in facts.items() if value is not None}
@@ -10440,10 +10980,12 @@ def _markdown_blocks(report: Report) -> list[str]:
     """Return a report as paragraphs, lists, tables and fences, each whole."""
     numbers, facts = numbers_of(report), facts_of(report)
     blocks = [_markdown_table(list(numbers), [[_plain_line(text) for text in numbers.values()]])]
-    said = [f"because {reason}" for reason in report.result.reasons] + list(report.result.notes)
+    said = [*evidence_of(report), *report.result.notes]
     blocks += ["\n".join(f"- {_plain_line(text)}" for text in said)] if said else []
     reasons = reasons_of(report)
     blocks += [_markdown_group(title, names, reasons) for title, names in groups_of(report).items()]
+    lines = [f"- {_plain_line(line)}" for line in break_lines((report.result.comparison or {}).get("breaks", []))]
+    blocks += ["\n".join(["**Tries of what fails now**", "", *lines])] if lines else []
     rows = [delta_row(row) for row in (report.result.comparison or {}).get("deltas", [])]
     cells = [[_plain_line(row[key]) for key in DELTA_COLUMNS] for row in rows]
     blocks += [_markdown_table(list(DELTA_COLUMNS.values()), cells)] if rows else []
@@ -10537,7 +11079,7 @@ def _html_section(report: Report, level: str) -> str:
     """Return a report as a section: verdict, numbers, flips, tests, cause, history, cases."""
     numbers, facts = numbers_of(report), facts_of(report)
     figures = [f"<div><dt>{title}</dt><dd>{escaped(text)}</dd></div>" for title, text in numbers.items()]
-    said = [f"<p>because {escaped(reason)}</p>" for reason in report.result.reasons]
+    said = [f"<p>{escaped(text)}</p>" for text in evidence_of(report)]
     said += [make_element("p", {"class": "note"}, escaped(note)) for note in report.result.notes]
     parts = [
         f"<{level}>{_html_head(report)}</{level}>",
@@ -10545,6 +11087,7 @@ def _html_section(report: Report, level: str) -> str:
         f"<dl>{''.join(figures)}</dl>",
         make_element("p", {"class": "facts"}, escaped(", ".join(f"{name} {text}" for name, text in facts.items()))),
         _html_groups(report),
+        _html_breaks(report),
         _html_deltas(report),
         _html_cause(report),
         _html_chart(report),
@@ -10563,6 +11106,12 @@ def _html_groups(report: Report) -> str:
         rest = len(names) - SHOWN_NAMES
         rows += [f'<tr><td class="s">{title}</td><td>and {rest} more</td><td></td></tr>'] if rest > 0 else []
     return f"<h3>What did not simply hold</h3>{_html_table(['', 'case', 'reason'], rows)}" if rows else ""
+
+
+def _html_breaks(report: Report) -> str:
+    lines = break_lines((report.result.comparison or {}).get("breaks", []))
+    items = "".join(make_element("li", {"class": "case"}, escaped(line)) for line in lines)
+    return f"<h3>Tries of what fails now</h3><ul>{items}</ul>" if items else ""
 
 
 def _html_table(titles: list[str], rows: list[str], kind: str = "") -> str:
@@ -10690,8 +11239,8 @@ FORMS = {"junit": render_junit, "markdown": render_markdown, "html": render_html
 # ======================================================================================
 # === READS: every question that can be asked, once, for every face
 # ======================================================================================
-# Uses: PROMPTS, TRACES, BUDGETS, CALLS, FEEDBACK, DATASETS, COSTS, RUNS, COMPARISON, DRIFT, BISECT, INTERPRETERS,
-#   REPORTS, FINDINGS.
+# Uses: PROMPTS, TRACES, BUDGETS, CALLS, FEEDBACK, DATASETS, COSTS, RUNS, COMPARISON, MODELS, DRIFT, BISECT,
+#   INTERPRETERS, REPORTS, FINDINGS.
 # Public: nothing.
 #
 # The command with --json answers what its function returns. A command in two rows lists without an id and shows one
@@ -10750,6 +11299,7 @@ _ASKED = {
     "case": "Only this case of the suite.",
     "first": "The oldest break, not the one that is open.",
     "baseline_id": "A run or a tag to compare with.",
+    "baseline": "The model to compare the others with, the first that ran without it.",
     "prompt": "Only what belongs to this prompt.",
     "model": "Only calls of this model.",
     "status": "Only calls that ended so: ok or error.",
@@ -10795,6 +11345,12 @@ READS = (
         compare_runs,
         lambda found: render_comparison(found.to_dict()),
         "Compare a run with a baseline: a run, a tag, or what it was judged against. Exits 1 if it got worse.",
+    ),
+    Read(
+        "compare --by model",
+        compare_models,
+        render_models,
+        "Put the models that ran a suite side by side, each compared with the first or with --baseline MODEL.",
     ),
     Read(
         "drift",
@@ -10845,8 +11401,8 @@ def read_names() -> list[str]:
 # ======================================================================================
 # === CLI: the command line: parse, one call, print
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, ASSETS, STORE, ROWS, CALLS, COSTS, CARE, COMPARISON, BISECT, INTERPRETERS, REPORTS,
-#   FORMATS, PAGES, READS.
+# Uses: ERRORS, SETTINGS, ASSETS, STORE, ROWS, CALLS, COSTS, CARE, COMPARISON, MODELS, BISECT, INTERPRETERS, REPORTS,
+#   FINDINGS, FORMATS, PAGES, READS.
 # Public: nothing.
 #
 # Results go to stdout, talk to stderr. Every error becomes one sentence and its exit code in run_command, nowhere else.
@@ -10916,7 +11472,7 @@ def make_cli() -> click.Group:
     click.version_option(__version__, message="promptry %(version)s")(cli)
     for name, sentence in _GROUPS.items():
         cli.add_command(click.Group(name, help=sentence))
-    for words in dict.fromkeys(read.command for read in READS):
+    for words in dict.fromkeys(read.command for read in READS if "--" not in read.command):
         _add_command(cli, words, _make_read_command(words))
     for words, function in _COMMANDS.items():
         for make in _TAKES.get(function, ()):
@@ -10950,6 +11506,9 @@ def _make_read_command(words: str) -> click.Command:
         click.option("--output", metavar="FILE", help="Write the report to a file; the table goes to the screen.")(
             command
         )
+        by = "Put the models that ran a suite side by side: its name stands in the place of RUN."
+        click.option("--by", type=click.Choice(["model"]), help=by)(command)
+        click.option("--baseline", "model", metavar="MODEL", help="With --by: the model to compare with.")(command)
     click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")(command)
     click.option("--db", **_DB_FACTS, help="The store to use.")(command)
     return command
@@ -11017,6 +11576,9 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
             return
         form, output = given.pop("form", None), given.pop("output", None)
         asked = {key: value for key, value in given.items() if value is not None}
+        if reads[0].function is compare_runs and asked.keys() & {"by", "model"}:
+            _print_models(form_of(form or "table", as_json), output, **asked)
+            return
         if form in {"csv", "jsonl"}:
             with no_new_store():
                 _print_export(form, asked)
@@ -11038,6 +11600,23 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
             click.get_current_context().exit(1)
 
     return answer
+
+
+def _print_models(
+    form: str, output: str | None, run_id: str, by: str = "", model: str | None = None, baseline_id: str | None = None
+) -> None:
+    """Print the models that ran a suite, whose name was given in the place of a run; raises WrongUse."""
+    if not by:
+        raise WrongUse(
+            "--baseline names a model, and belongs to --by model.", "Compare runs with: compare RUN BASELINE."
+        )
+    if form in FORMS or (model and baseline_id):
+        what = f"--format {form} has no form for models" if form in FORMS else "two models are named to compare with"
+        raise WrongUse(f"{what[0].upper()}{what[1:]}.", "compare --by model SUITE --baseline MODEL --json says all.")
+    check_output(output)
+    with no_new_store():
+        found = compare_models(run_id, model or baseline_id)
+    print_in_form(form, output, render_models(found), found, list)
 
 
 def _is_bad(read: Read, found: Any) -> bool:

@@ -9078,7 +9078,7 @@ def find_breaks(tries: dict[str, tuple[int, int, int, int]]) -> list[dict[str, A
 
     `tries` holds (passed before, tries before, passed now, tries now) by case; before and now are {passed, tries}. p is
     adjusted by Holm over the cases whose tries could tell at all (Tarone 1990). `hard`: it is at most 0.01. `decides`
-    is the number of tries that, all failing, would make it so; None where even 1,000 would not.
+    is the number of tries that, all failing, would make it so beside all that are worse; None where 1,000 would not.
     """
     least = {name: _least_p(*counts) for name, counts in tries.items() if counts[1] and counts[3]}
     size = next(
@@ -9086,9 +9086,9 @@ def find_breaks(tries: dict[str, tuple[int, int, int, int]]) -> list[dict[str, A
     )
     family = [name for name, p in least.items() if p <= ALPHA_BREAKS / size]
     adjusted = dict(zip(family, holm([fisher_p(*tries[name]) for name in family]), strict=True))
-    rows = [
-        _break_of(name, tries[name], adjusted.get(name, 1.0), size) for name in tries if tries[name][2] < tries[name][3]
-    ]
+    failing = [name for name, (_, _, passed_now, tries_now) in tries.items() if passed_now < tries_now]
+    worse = sum(tries[name][2] * tries[name][1] < tries[name][0] * tries[name][3] for name in failing)
+    rows = [_break_of(name, tries[name], adjusted.get(name, 1.0), max(size, worse)) for name in failing]
     return sorted(rows, key=lambda row: (row["p"], row["case"]))
 
 
@@ -9419,7 +9419,7 @@ def _reasons(comparison: Comparison, result: RunResult, manifest: dict[str, Any]
     """Say what keeps a run from passing against its baseline; cases that fail in both are known, and not fatal."""
     own = shortcomings(result.counts, result.score, manifest, has_baseline=True)
     if comparison.verdict == "regressed":
-        return [f"the verdict is regressed: {comparison.reason}", *own]
+        return ["the verdict is regressed", *own]
     broken = {flip["case"] for flip in comparison.flips if flip["state"] == "broken"}
     return own if comparison.passed else [f"{len(broken)} cases that held in the baseline are broken", *own]
 
@@ -10364,14 +10364,18 @@ def units_text(row: dict[str, Any], what: str) -> str:
 
 
 def break_lines(breaks: list[dict[str, Any]]) -> list[str]:
-    """Say of the cases that fail now what their tries tell, and how many more would; the surest ten."""
-    lines = []
-    for row in breaks[:10]:
+    """Say of the cases that fail now what their tries tell, and how many more would; those with equal tries as one."""
+    alike: dict[str, list[str]] = {}
+    for row in breaks:
         counts = ", ".join(f"{row[side]['passed']} of {row[side]['tries']} {side}" for side in ("before", "now"))
-        needed = "no number of tries" if row["decides"] is None else f"{row['decides']:,} failing tries"
-        told = "broken hard" if row["hard"] else f"{needed} would decide"
-        lines.append(f"{row['case']}: passed {counts}, p {p_text(row['p'])}; {told}")
-    return lines + ([f"and {len(breaks) - 10} more"] if len(breaks) > 10 else [])
+        needed = "no number of tries" if row["decides"] is None else f"{row['decides']:,} failing tries each"
+        told = f"broken hard, p {p_text(row['p'])}" if row["hard"] else f"{needed} would decide"
+        alike.setdefault(f"passed {counts}; {told}", []).append(row["case"])
+    lines = [
+        f"{', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}: {text}"
+        for text, names in alike.items()
+    ]
+    return lines[:10] + ([f"and {len(lines) - 10} lines more: --json has all"] if len(lines) > 10 else [])
 
 
 def _flip_lines(found: dict[str, Any]) -> list[str]:
@@ -10746,10 +10750,9 @@ def _hard_breaks(report: Report) -> list[str]:
 
 
 def evidence_of(report: Report) -> list[str]:
-    """Return what a report's finding rests on: why the run does not pass, and where nothing says it, the verdict."""
+    """Return what a report's finding rests on: why the run does not pass, and what the verdict says of itself."""
     found, reasons = report.result.comparison, [f"because {reason}" for reason in report.result.reasons]
-    told = found is None or any(found["reason"] in reason for reason in reasons)
-    return reasons if found is None or told else [*reasons, f"{found['verdict']}: {found['reason']}"]
+    return reasons if found is None else [*reasons, f"{found['verdict']}: {found['reason']}"]
 
 
 def numbers_of(report: Report) -> dict[str, str]:

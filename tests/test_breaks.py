@@ -116,6 +116,17 @@ def test_what_fails_is_told_with_the_tries_that_would_decide() -> None:
     assert rows["b"]["decides"] is None, "what never passed cannot break"
 
 
+def test_the_tries_that_would_decide_suffice_beside_all_that_fail() -> None:
+    failing: Tries = {f"x{number}": (12, 12, 0, 1) for number in range(29)}
+    (needed,) = {row["decides"] for row in promptry.find_breaks({**steady(66), **failing})}
+    assert needed is not None
+    assert len(hard_of({**steady(66), **{name: (12, 12, 0, needed) for name in failing}})) == 29
+    assert hard_of({**steady(66), **{name: (12, 12, 0, needed - 1) for name in failing}}) == []
+    lines = promptry.break_lines(promptry.find_breaks(failing))
+    told = f"passed 12 of 12 before, 0 of 1 now; {needed} failing tries each would decide"
+    assert lines == [f"x0, x1, x10, x11, x12 and 24 more: {told}"]
+
+
 def test_no_case_is_no_break() -> None:
     assert promptry.find_breaks({}) == []
 

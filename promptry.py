@@ -49,7 +49,7 @@ import sys
 import threading
 import time
 import weakref
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter, deque, namedtuple
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
@@ -9081,9 +9081,8 @@ def find_breaks(tries: dict[str, tuple[int, int, int, int]]) -> list[dict[str, A
     is the number of tries that, all failing, would make it so beside all that are worse; None where 1,000 would not.
     """
     least = {name: _least_p(*counts) for name, counts in tries.items() if counts[1] and counts[3]}
-    size = next(
-        size for size in range(1, len(least) + 2) if sum(p <= ALPHA_BREAKS / size for p in least.values()) <= size
-    )
+    ordered, sizes = sorted(least.values()), range(1, len(least) + 2)
+    size = sizes[bisect_left(sizes, True, key=lambda size: bisect_right(ordered, ALPHA_BREAKS / size) <= size)]
     family = [name for name, p in least.items() if p <= ALPHA_BREAKS / size]
     adjusted = dict(zip(family, holm([fisher_p(*tries[name]) for name in family]), strict=True))
     failing = [name for name, (_, _, passed_now, tries_now) in tries.items() if passed_now < tries_now]
@@ -9598,7 +9597,7 @@ def _plan_from(run: dict[str, Any], other: dict[str, Any], drop: float | None, s
     gate, repeats = run["manifest"].get("gate") or {}, run["manifest"].get("repeats") or 1
     target = drop or gate.get("margin", 0.10)
     pairs = paired_cases(other["cases"], run["cases"])
-    kinds = {check["assertion_type"] for row in run["cases"] for check in row["checks"]}
+    kinds = {check["assertion_type"] for row in run["cases"] for check in row["checks"] if check["score"] is not None}
     n, alpha, tolerance = len(pairs.before), ALPHA / max(1, len(kinds)), gate.get("tolerance", 0.02)
     groups = None if pairs.groups is None else pairs.units
     empty = Plan(run["suite"], n, repeats, target, None, None, None, run["cost_usd"], None, [run["id"], other["id"]])

@@ -127,6 +127,11 @@ def test_the_tries_that_would_decide_suffice_beside_all_that_fail() -> None:
     assert lines == [f"x0, x1, x10, x11, x12 and 24 more: {told}"]
 
 
+def test_ten_thousand_cases_that_could_all_tell_are_told_apart_at_once() -> None:
+    tries: Tries = {f"c{number}": (90, 100, 45, 50) for number in range(9_999)}
+    assert hard_of({**tries, "x": (100, 100, 10, 50)}) == ["x"]
+
+
 def test_no_case_is_no_break() -> None:
     assert promptry.find_breaks({}) == []
 

@@ -435,6 +435,30 @@ def test_false_alarms_of_all_rules_together_are_at_most_five_in_a_hundred(null: 
 
 
 @pytest.mark.simulation
+@pytest.mark.parametrize(
+    "null", [Null(50, 0.8), Null(100, 0.5), Null(50, 0.8, mixed, 3, 3), Null(100, 0.9, flat, 3, 3)], ids=null_text
+)
+def test_a_baseline_that_is_the_last_good_run_does_not_raise_false_alarms(null: Null) -> None:
+    """Runs of one version in a row, each judged against the last that did not regress, all before it as history."""
+    draw, found, chains = random.Random(null.n), Counter[str](), 40
+    for _ in range(chains):
+        rates = [null.rates(draw, null.rate) for _ in range(null.n)]
+        history = [drawn_run(draw, rates, null.before, null)]
+        baseline = history[0]
+        for _ in range(30):
+            now = drawn_run(draw, rates, null.now, null)
+            old, new = promptry.case_tries([row for cases in history for row in cases]), promptry.case_tries(now)
+            breaks = promptry.find_breaks({name: (*old[name], *new[name]) for name in old})
+            pairs, deltas = promptry.paired_cases(baseline, now), promptry.paired_deltas(baseline, now)
+            verdict, _ = promptry._verdict(pairs, deltas, breaks, {"margin": 1.0})
+            found[verdict] += 1
+            history.append(now)
+            baseline = baseline if verdict == "regressed" else now
+    print(f"{null_text(null)}: {dict(found)}")
+    assert found["regressed"] / (30 * chains) <= 0.05 + 2.5 * (0.05 * 0.95 / (30 * chains)) ** 0.5
+
+
+@pytest.mark.simulation
 @pytest.mark.parametrize("rate", [0.5, 0.9, 0.98])
 @pytest.mark.parametrize("rates", [flat, mixed])
 def test_a_hard_break_in_one_of_two_hundred_cases_is_found_always(rate: float, rates: Draw) -> None:

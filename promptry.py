@@ -9,9 +9,10 @@ Floors, from the ground up; each section uses only sections above it:
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
     EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · PROVIDERS · JUDGE · EMBEDDINGS ·
-             SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · SUITES · SELECTION · DOCUMENTS · EXCHANGES ·
-             FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · RUNS · WORKERS · PROGRESS · RERUNS · JOBS ·
-             RUNNER · COMPARISON · PLAN · TRENDS · DRIFT · BISECT · OVERVIEW · INTERPRETERS
+             SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION · DOCUMENTS ·
+             EXCHANGES · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · RUNS · WORKERS · PROGRESS ·
+             RERUNS · JOBS · RUNNER · PAIRS · POWER · BREAKS · COMPARISON · MODELS · PLAN · TRENDS · DRIFT · BISECT ·
+             OVERVIEW · INTERPRETERS
     FACES    FIGURES · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS · WATCH · PYTEST · DEMO
     ROOF     MAIN
     CELLAR   EMBEDDED
@@ -59,7 +60,7 @@ import sys
 import threading
 import time
 import weakref
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter, deque, namedtuple
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
@@ -183,8 +184,9 @@ __all__ = [
     "assert_conversation_coherent",
     "assert_conversation_length",
     "assert_no_repetition",
-    # SUITES
+    # CASES
     "case",
+    # SUITES
     "suite",
     # RUNS
     "RunResult",
@@ -194,6 +196,8 @@ __all__ = [
     "Comparison",
     "compare_runs",
     "run_suite",
+    # MODELS
+    "compare_models",
     # PLAN
     "Plan",
     "plan_suite",
@@ -6378,18 +6382,14 @@ def _look_at_prices() -> dict[str, str]:
 
 
 # ======================================================================================
-# === STATISTICS: paired tests, intervals and power: numbers in, numbers out
+# === STATISTICS: tests, distributions and intervals: numbers in, numbers out
 # ======================================================================================
 # Uses: nothing.
 # Public: nothing.
 #
 # All tests are one-sided towards worse. Differences are current minus baseline, one per case.
 
-_Z_95 = 1.959963984540054
-_Z_POWER = 0.8416212335729143
-_EXACT_SIGNS = 12
-_DRAWN_SIGNS = 400
-_DRAWS = 9_999
+Z_95 = 1.959963984540054
 
 
 def mcnemar_p(worse: int, better: int) -> float:
@@ -6417,39 +6417,10 @@ def _binomial_tail(total: int, least: int) -> float:
         term *= (total - count) / (count + 1)
         if term < tail * 1e-17:
             break
-    return tail
+    return max(tail, sys.float_info.min)
 
 
-def sign_flip_p(differences: list[float]) -> float:
-    """Return the p of so low a sum if each difference could as well have had the other sign (Fisher 1935).
-
-    Exact up to 12 differences that are not zero, by 9,999 seeded draws up to 400, by the normal limit beyond.
-
-    >>> sign_flip_p([-0.5, -0.2, -0.1])
-    0.125
-    """
-    sizes = [abs(difference) for difference in differences if difference]
-    seen = math.fsum(differences) + 1e-12
-    if len(sizes) <= _EXACT_SIGNS:
-        sums = [
-            math.fsum(-size if bits >> place & 1 else size for place, size in enumerate(sizes))
-            for bits in range(2 ** len(sizes))
-        ]
-        return sum(value <= seen for value in sums) / len(sums)
-    if len(sizes) > _DRAWN_SIGNS:
-        return _normal_tail(seen / math.sqrt(math.fsum(size * size for size in sizes)))
-    import random
-
-    draw = random.Random(0)
-    whole = math.fsum(sizes)
-    hits = 0
-    for _ in range(_DRAWS):
-        bits = draw.getrandbits(len(sizes))
-        hits += whole - 2 * sum(size for place, size in enumerate(sizes) if bits >> place & 1) <= seen
-    return (hits + 1) / (_DRAWS + 1)
-
-
-def _normal_tail(z: float) -> float:
+def normal_tail(z: float) -> float:
     """Return the share of the standard normal distribution below z."""
     return 0.5 * math.erfc(-z / math.sqrt(2))
 
@@ -6466,25 +6437,6 @@ def holm(p_values: list[float]) -> list[float]:
         highest = max(highest, min(1.0, p_values[place] * (len(p_values) - rank)))
         adjusted[place] = highest
     return adjusted
-
-
-def paired_interval(differences: list[float], binary: bool) -> tuple[float, float] | None:
-    """Return the 95 % interval of a mean difference, or None below six pairs.
-
-    Pass or fail: the adjusted Wald interval for paired proportions (Bonett and Price 2012). Scores: Student's t; equal
-    differences count as if one of them lay 0.1 beside the others, so that a few are not taken for a law.
-    """
-    n = len(differences)
-    if n < 6:
-        return None
-    if binary:
-        better, worse = sum(value > 0 for value in differences), sum(value < 0 for value in differences)
-        up, down = (better + 1) / (n + 2), (worse + 1) / (n + 2)
-        middle, half = up - down, _Z_95 * math.sqrt((up + down - (up - down) ** 2) / (n + 2))
-    else:
-        middle = math.fsum(differences) / n
-        half = t_quantile(n - 1) * (spread(differences) or 0.1 / math.sqrt(n)) / math.sqrt(n)
-    return max(-1.0, middle - half), min(1.0, middle + half)
 
 
 def pass_all(passed: int, tries: int, k: int) -> float:
@@ -6514,7 +6466,7 @@ def spread(values: list[float]) -> float:
 
 def t_quantile(freedom: int) -> float:
     """Return Student's 97.5 % quantile: Cornish and Fisher's expansion, below 200 degrees made exact by Newton."""
-    z, v = _Z_95, freedom
+    z, v = Z_95, freedom
     terms = (
         z,
         (z**3 + z) / (4 * v),
@@ -6547,72 +6499,6 @@ def student_tail(t: float, freedom: int) -> float:
         term *= cosine * cosine * (number + 1) / (number + 2)
     inside = 2 / math.pi * (angle + math.sin(angle) * total) if odd else math.sin(angle) * total
     return (1 - inside) / 2 if t <= 0 else (1 + inside) / 2
-
-
-def can_see(drop: float, differences: list[float], binary: bool, alpha: float) -> bool:
-    """Tell whether these pairs would have shown a true drop of that size at 80 % power."""
-    return sees_drop(drop, len(differences), noise_of(differences, binary), binary, alpha)
-
-
-def noise_of(differences: list[float], binary: bool) -> float:
-    """Return how unsteady pairs are: the share that differs (pass or fail), or the deviation of the differences."""
-    if binary:
-        return (sum(value != 0 for value in differences) + 1) / (len(differences) + 2)
-    return max(spread(differences), 0.1)
-
-
-def sees_drop(drop: float, n: int, noise: float, binary: bool, alpha: float) -> bool:
-    """Tell whether so many pairs, so unsteady, show a true drop of that size at 80 % power."""
-    if n < 6:
-        return False
-    if not binary:
-        return drop * math.sqrt(n) / noise >= _z_of(alpha) + _Z_POWER
-    discordant = min(1.0, max(drop, noise))
-    return _mcnemar_power(n, discordant, (discordant + drop) / (2 * discordant), alpha) >= 0.8
-
-
-def smallest_drop(n: int, noise: float, binary: bool, alpha: float) -> float | None:
-    """Return the smallest drop that so many pairs show at 80 % power, to 0.001, or None where they show none."""
-    if not sees_drop(1.0, n, noise, binary, alpha):
-        return None
-    steps = range(1, 1001)
-    return steps[bisect_left(steps, True, key=lambda step: sees_drop(step / 1000, n, noise, binary, alpha))] / 1000
-
-
-def pairs_needed(drop: float, noise: float, binary: bool, alpha: float) -> int:
-    """Return how many pairs, so unsteady, show a drop of that size at 80 % power; at most a million are tried.
-
-    The power of an exact test goes up and down a little with the pairs: some more show the drop too.
-    """
-    counts = range(6, 1_000_000)
-    found = counts[bisect_left(counts, True, key=lambda n: sees_drop(drop, n, noise, binary, alpha))]
-    while not all(sees_drop(drop, found + more, noise, binary, alpha) for more in range(4)):
-        found += 1
-    return found
-
-
-def _z_of(alpha: float) -> float:
-    from statistics import NormalDist
-
-    return NormalDist().inv_cdf(1 - alpha)
-
-
-def _mcnemar_power(n: int, discordant: float, share: float, alpha: float) -> float:
-    """Return the power of the exact test when each pair differs with one chance, and is worse with another if so."""
-    if n > 1000:
-        drop = discordant * (2 * share - 1)
-        limit = _z_of(alpha) * math.sqrt(n * discordant)
-        return 1 - _normal_tail((limit - n * drop) / math.sqrt(n * (discordant - drop * drop)))
-    power = 0.0
-    for total in range(n + 1):
-        chance = math.comb(n, total) * discordant**total * (1 - discordant) ** (n - total)
-        if chance > 1e-9:
-            worst = bisect_left(range(total + 1), True, key=lambda worse: mcnemar_p(worse, total - worse) <= alpha)  # noqa: B023
-            power += chance * sum(
-                math.comb(total, worse) * share**worse * (1 - share) ** (total - worse)
-                for worse in range(worst, total + 1)
-            )
-    return power
 
 
 # ======================================================================================
@@ -9992,32 +9878,12 @@ def _too_few_turns(kind: str, limit: float, texts: list[str]) -> float:
 
 
 # ======================================================================================
-# === SUITES: what is tested: functions registered by a decorator, loaded from a module
+# === CASES: what is one case: a call of the suite's function, or a block in it; how it ends
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SCOPE, PROMPTS, DATASETS, ASSERTIONS.
-# Public: suite, case.
+# Uses: ERRORS, CLOCK, SCOPE, ASSERTIONS.
+# Public: case.
 #
-# A suite has one case per item of its dataset, or one per `with case(...)` block, or is one case itself. A block that
-# fails does not end the suite.
-
-
-class Suite(NamedTuple):
-    """A registered suite: its function and what its author asked of the gate."""
-
-    name: str
-    function: Callable[..., Any]
-    description: str
-    prompt: str | None
-    dataset: Any
-    gate: str | None
-    min_pass_rate: float | None
-    repeats: int
-    confirm: int
-    tolerance: float
-    margin: float
-    concurrency: int | None = None
-    timeout_s: float | None = None
-    tags: tuple[str, ...] = ()
+# A block that fails does not end the suite. What a case leaves behind in threads goes to it alone, or nowhere.
 
 
 class CaseOutcome(NamedTuple):
@@ -10065,14 +9931,213 @@ LAST_ORDER = 2**31
 _SKIPS = {"Skipped", "SkipTest"}
 _PLAIN_FAILURE = "Failed"  # what pytest.fail() raises, which is no Exception
 
+
+_Place = tuple[str, Attempt, Callable[[CaseOutcome], None]]
+_outcomes: contextvars.ContextVar[_Place | None] = contextvars.ContextVar("promptry_outcomes", default=None)
+_outcomes_anywhere: dict[int, _Place] = {}
+
+
+@contextlib.contextmanager
+def case(id: str, group: str | int | None = None) -> Iterator[None]:
+    """Make a block one case of the running suite; what fails in it ends the block, not the suite.
+
+    Cases of one `group` (a document, a conversation) are judged as one unit. Outside a run the block is only a block,
+    and what it raises goes on. Errors: WrongUse.
+    """
+    check_name(id, "case id")
+    group = group_of(id, group)
+    place = _outcomes.get() or _only_place()
+    if place is None:
+        yield
+        return
+    prefix, attempt, emit = place
+    emit = in_group(emit, group)
+    name = f"{prefix}/{id}" if prefix else id
+    with _emitting(name, name, attempt, emit):
+        yield
+
+
+def attempted(attempt: Attempt) -> contextlib.AbstractContextManager[None]:
+    """Make a block the call of a suite's function: the blocks in it are cases, and so is what it asserts outside."""
+    return _emitting(attempt.name, attempt.prefix, attempt, attempt.emit, whole=True)
+
+
+@contextlib.contextmanager
+def _emitting(
+    name: str, prefix: str, attempt: Attempt, emit: Callable[[CaseOutcome], None], whole: bool = False
+) -> Iterator[None]:
+    """Emit what came of a block, unless it only held blocks of its own."""
+    inner: list[str] = []
+
+    def count(outcome: CaseOutcome) -> None:
+        inner.append(outcome.case)
+        emit(outcome)
+
+    order, trouble = _open_block(attempt, name, whole), None
+    try:
+        with opened_cases(prefix, attempt, count), opened_collection(apart=whole) as collection:
+            try:
+                yield
+            except BaseException as error:
+                trouble = _trouble_of(error, attempt)
+    finally:
+        attempt.blocks.pop(order, None)
+        attempt.due_s = monotonic_s() + attempt.limit_s if attempt.limit_s else math.inf
+    trouble = _take_expiry(attempt) or trouble
+    if collection.checks or trouble is not None or not inner:
+        emit(judge_case(name, attempt.repeat, collection.checks, trouble)._replace(order=order))
+
+
+def _open_block(attempt: Attempt, name: str, whole: bool) -> int:
+    """Let the time of an attempt count anew, note a block of it as open, and return its place among them."""
+    if attempt.limit_s:
+        attempt.due_s = monotonic_s() + attempt.limit_s
+    if whole:
+        return LAST_ORDER
+    attempt.orders += 1
+    attempt.blocks[attempt.orders] = name
+    return attempt.orders
+
+
+def _trouble_of(error: BaseException, attempt: Attempt) -> BaseException:
+    """Return what a case raised if it belongs to the case; an interrupt, which belongs to the run, goes on."""
+    cancelled = type(error).__name__ == "CancelledError" and not attempt.closed
+    if not cancelled and not is_trouble(error):
+        raise error
+    return error
+
+
+def _take_expiry(attempt: Attempt) -> TimeoutError | None:
+    """Return the error of a case that was cancelled for its time, and let its task go on."""
+    if not attempt.expired or attempt.closed:
+        return None
+    attempt.expired = False
+    if attempt.task is not None and attempt.task.cancelling():
+        attempt.task.uncancel()
+    return TimeoutError(late_text(attempt.limit_s))
+
+
+def late_text(limit_s: float) -> str:
+    """Say that a case took too long, with the limit."""
+    return f"the case took longer than its {limit_s:g} s"
+
+
+def group_of(id: str, group: Any) -> str | None:
+    """Return the group that a case or an item declares as text, None without one. Errors: WrongUse."""
+    if group is None or group == "":
+        return None
+    if isinstance(group, bool) or not isinstance(group, (str, int)) or len(str(group)) > 200:
+        raise WrongUse(
+            f"The group of '{id}' is {brief(group)}; it takes a text of at most 200 signs, or a whole number."
+        )
+    return str(group)
+
+
+def in_group(emit: Callable[[CaseOutcome], None], group: str | None) -> Callable[[CaseOutcome], None]:
+    """Return what emits outcomes whose checks name their group; a block within one may have named another."""
+
+    def emit_grouped(outcome: CaseOutcome) -> None:
+        checks = [check._replace(details={"group": group, **check.details}) for check in outcome.checks]
+        emit(outcome._replace(checks=checks))
+
+    return emit if group is None else emit_grouped
+
+
+def is_trouble(error: BaseException) -> bool:
+    """Tell whether what a case raised belongs to the case; an interrupt belongs to the run."""
+    return isinstance(error, (Exception, SystemExit)) or type(error).__name__ in {*_SKIPS, _PLAIN_FAILURE}
+
+
+def judge_case(name: str, repeat: int, checks: list[Check], trouble: BaseException | None) -> CaseOutcome:
+    """Decide the state and score of a case from its checks and what it raised."""
+    rows = list(checks)
+    if trouble is not None and type(trouble).__name__ in _SKIPS:
+        return CaseOutcome(name, repeat, "skipped", None, [Check("skipped", None, None, {"reason": str(trouble)})])
+    plain = isinstance(trouble, AssertionError) or type(trouble).__name__ == _PLAIN_FAILURE
+    if trouble is not None and plain and not isinstance(trouble, CheckFailed):
+        rows.append(Check("assert", False, 0.0, {"reason": str(trouble) or _place_of(trouble)}))
+    elif trouble is not None and not isinstance(trouble, CheckFailed):
+        rows.append(
+            Check("error", None, None, {"reason": f"{type(trouble).__name__}: {trouble}", "at": _place_of(trouble)})
+        )
+        return CaseOutcome(name, repeat, "error", None, rows)
+    if not rows:
+        reason = "the case asserted nothing: call an assert_ function"
+        rows.append(Check("no_assertion", False, 0.0, {"reason": reason}))
+    scores = [check.score for check in rows if check.score is not None]
+    state = "pass" if all(check.passed for check in rows) else "fail"
+    return CaseOutcome(name, repeat, state, math.fsum(scores) / len(scores) if scores else None, rows)
+
+
+def _place_of(error: BaseException) -> str:
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno} {frames[-1].line}" if frames else ""
+
+
+@contextlib.contextmanager
+def opened_cases(prefix: str, attempt: Attempt, emit: Callable[[CaseOutcome], None]) -> Iterator[None]:
+    """Have `with case(...)` blocks report to a run."""
+    place = (prefix, attempt, emit)
+    token = _outcomes.set(place)
+    _outcomes_anywhere[id(place)] = place
+    try:
+        yield
+    finally:
+        del _outcomes_anywhere[id(place)]
+        _outcomes.reset(token)
+
+
+def _only_place() -> _Place | None:
+    """Return where a block in a thread without a context belongs, None where no case is open; raises WrongUse."""
+    found = list(_outcomes_anywhere.values())
+    if len({id(attempt) for _, attempt, _ in found}) > 1:
+        raise WrongUse(
+            "This case() is in a thread that is older than the run's case, while several cases are open.",
+            "Start the thread in the case, or hand it contextvars.copy_context().run.",
+        )
+    return found[-1] if found else None
+
+
+def is_inside_case() -> bool:
+    """Tell whether this code belongs to a case of a run, also to one that was left behind."""
+    return _outcomes.get() is not None
+
+
+# ======================================================================================
+# === SUITES: what is tested: functions registered by a decorator, loaded from a module
+# ======================================================================================
+# Uses: ERRORS, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES.
+# Public: suite.
+#
+# A suite has one case per item of its dataset, or one per `with case(...)` block, or is one case itself.
+
+
+class Suite(NamedTuple):
+    """A registered suite: its function and what its author asked of the gate."""
+
+    name: str
+    function: Callable[..., Any]
+    description: str
+    prompt: str | None
+    dataset: Any
+    gate: str | None
+    min_pass_rate: float | None
+    repeats: int
+    confirm: int
+    tolerance: float
+    margin: float
+    concurrency: int | None = None
+    timeout_s: float | None = None
+    tags: tuple[str, ...] = ()
+
+
 MAX_CONCURRENCY, MAX_TIMEOUT_S = 1000, 10**6
 
 _suites: dict[str, Suite] = {}
 _loaded: set[str] = set()
 _loading = False
-_Place = tuple[str, Attempt, Callable[[CaseOutcome], None]]
-_outcomes: contextvars.ContextVar[_Place | None] = contextvars.ContextVar("promptry_outcomes", default=None)
-_outcomes_anywhere: dict[int, _Place] = {}
 
 
 def suite(
@@ -10144,121 +10209,6 @@ def _checked_tags(name: str, tags: Any) -> tuple[str, ...]:
     return tuple(tags)
 
 
-@contextlib.contextmanager
-def case(id: str) -> Iterator[None]:
-    """Make a block one case of the running suite; what fails in it ends the block, not the suite.
-
-    Outside a run the block is only a block, and what it raises goes on. Errors: WrongUse.
-    """
-    check_name(id, "case id")
-    place = _outcomes.get() or _only_place()
-    if place is None:
-        yield
-        return
-    prefix, attempt, emit = place
-    name = f"{prefix}/{id}" if prefix else id
-    with _emitting(name, name, attempt, emit):
-        yield
-
-
-def attempted(attempt: Attempt) -> contextlib.AbstractContextManager[None]:
-    """Make a block the call of a suite's function: the blocks in it are cases, and so is what it asserts outside."""
-    return _emitting(attempt.name, attempt.prefix, attempt, attempt.emit, whole=True)
-
-
-@contextlib.contextmanager
-def _emitting(
-    name: str, prefix: str, attempt: Attempt, emit: Callable[[CaseOutcome], None], whole: bool = False
-) -> Iterator[None]:
-    """Emit what came of a block, unless it only held blocks of its own."""
-    inner: list[str] = []
-
-    def count(outcome: CaseOutcome) -> None:
-        inner.append(outcome.case)
-        emit(outcome)
-
-    order, trouble = _open_block(attempt, name, whole), None
-    try:
-        with opened_cases(prefix, attempt, count), opened_collection(apart=whole) as collection:
-            try:
-                yield
-            except BaseException as error:
-                trouble = _trouble_of(error, attempt)
-    finally:
-        attempt.blocks.pop(order, None)
-        attempt.due_s = monotonic_s() + attempt.limit_s if attempt.limit_s else math.inf
-    trouble = _take_expiry(attempt) or trouble
-    if collection.checks or trouble is not None or not inner:
-        emit(judge_case(name, attempt.repeat, collection.checks, trouble)._replace(order=order))
-
-
-def _open_block(attempt: Attempt, name: str, whole: bool) -> int:
-    """Let the time of an attempt count anew, note a block of it as open, and return its place among them."""
-    if attempt.limit_s:
-        attempt.due_s = monotonic_s() + attempt.limit_s
-    if whole:
-        return LAST_ORDER
-    attempt.orders += 1
-    attempt.blocks[attempt.orders] = name
-    return attempt.orders
-
-
-def _trouble_of(error: BaseException, attempt: Attempt) -> BaseException:
-    """Return what a case raised if it belongs to the case; an interrupt, which belongs to the run, goes on."""
-    cancelled = type(error).__name__ == "CancelledError" and not attempt.closed
-    if not cancelled and not is_trouble(error):
-        raise error
-    return error
-
-
-def _take_expiry(attempt: Attempt) -> TimeoutError | None:
-    """Return the error of a case that was cancelled for its time, and let its task go on."""
-    if not attempt.expired or attempt.closed:
-        return None
-    attempt.expired = False
-    if attempt.task is not None and attempt.task.cancelling():
-        attempt.task.uncancel()
-    return TimeoutError(late_text(attempt.limit_s))
-
-
-def late_text(limit_s: float) -> str:
-    """Say that a case took too long, with the limit."""
-    return f"the case took longer than its {limit_s:g} s"
-
-
-def is_trouble(error: BaseException) -> bool:
-    """Tell whether what a case raised belongs to the case; an interrupt belongs to the run."""
-    return isinstance(error, (Exception, SystemExit)) or type(error).__name__ in {*_SKIPS, _PLAIN_FAILURE}
-
-
-def judge_case(name: str, repeat: int, checks: list[Check], trouble: BaseException | None) -> CaseOutcome:
-    """Decide the state and score of a case from its checks and what it raised."""
-    rows = list(checks)
-    if trouble is not None and type(trouble).__name__ in _SKIPS:
-        return CaseOutcome(name, repeat, "skipped", None, [Check("skipped", None, None, {"reason": str(trouble)})])
-    plain = isinstance(trouble, AssertionError) or type(trouble).__name__ == _PLAIN_FAILURE
-    if trouble is not None and plain and not isinstance(trouble, CheckFailed):
-        rows.append(Check("assert", False, 0.0, {"reason": str(trouble) or _place_of(trouble)}))
-    elif trouble is not None and not isinstance(trouble, CheckFailed):
-        rows.append(
-            Check("error", None, None, {"reason": f"{type(trouble).__name__}: {trouble}", "at": _place_of(trouble)})
-        )
-        return CaseOutcome(name, repeat, "error", None, rows)
-    if not rows:
-        reason = "the case asserted nothing: call an assert_ function"
-        rows.append(Check("no_assertion", False, 0.0, {"reason": reason}))
-    scores = [check.score for check in rows if check.score is not None]
-    state = "pass" if all(check.passed for check in rows) else "fail"
-    return CaseOutcome(name, repeat, state, math.fsum(scores) / len(scores) if scores else None, rows)
-
-
-def _place_of(error: BaseException) -> str:
-    import traceback
-
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{frames[-1].filename}:{frames[-1].lineno} {frames[-1].line}" if frames else ""
-
-
 def suite_cases(chosen: Suite) -> tuple[list[tuple[str, Any]] | None, DatasetVersion | None]:
     """Return the items with their case ids (None: the suite is called once), and the dataset, nameless if inline."""
     if chosen.dataset is None:
@@ -10275,7 +10225,8 @@ def suite_cases(chosen: Suite) -> tuple[list[tuple[str, Any]] | None, DatasetVer
     if found is None:
         found = DatasetVersion("", 0, [], hash_text(json.dumps(items, sort_keys=True, default=repr)))
     seen: set[str] = set()
-    for name, _ in named:
+    for name, item in named:
+        group_of(name, item.get("group") if isinstance(item, dict) else None)
         if name in seen:
             raise WrongUse(
                 f"Suite '{chosen.name}': two items have the id '{name}'.", "Give each item an id of its own."
@@ -10289,35 +10240,6 @@ def item_id(item: Any) -> str:
     if isinstance(item, dict) and item.get("id") not in {None, ""}:
         return str(item["id"])
     return hash_text(json.dumps(item, sort_keys=True, default=repr))[:8]
-
-
-@contextlib.contextmanager
-def opened_cases(prefix: str, attempt: Attempt, emit: Callable[[CaseOutcome], None]) -> Iterator[None]:
-    """Have `with case(...)` blocks report to a run."""
-    place = (prefix, attempt, emit)
-    token = _outcomes.set(place)
-    _outcomes_anywhere[id(place)] = place
-    try:
-        yield
-    finally:
-        del _outcomes_anywhere[id(place)]
-        _outcomes.reset(token)
-
-
-def _only_place() -> _Place | None:
-    """Return where a block in a thread without a context belongs, None where no case is open; raises WrongUse."""
-    found = list(_outcomes_anywhere.values())
-    if len({id(attempt) for _, attempt, _ in found}) > 1:
-        raise WrongUse(
-            "This case() is in a thread that is older than the run's case, while several cases are open.",
-            "Start the thread in the case, or hand it contextvars.copy_context().run.",
-        )
-    return found[-1] if found else None
-
-
-def is_inside_case() -> bool:
-    """Tell whether this code belongs to a case of a run, also to one that was left behind."""
-    return _outcomes.get() is not None
 
 
 def load_suites(module: str) -> dict[str, Suite]:
@@ -12381,7 +12303,7 @@ def _as_file(source: Source, suites: list[dict[str, Any]], notes: list[dict[str,
 # ======================================================================================
 # === SPOOLS: the outcomes of a run wait in a private file until the run is saved
 # ======================================================================================
-# Uses: ERRORS, CLOCK, STORE, ROWS, PROMPTS, ASSERTIONS, SUITES.
+# Uses: ERRORS, CLOCK, STORE, ROWS, PROMPTS, ASSERTIONS, CASES.
 # Public: nothing.
 #
 # No lock on the store is held while cases run, and memory does not grow with the checks. Cases that run at once are
@@ -12597,15 +12519,14 @@ def unknown_flaky(suite_name: str, names: Iterable[str], cases: Iterable[str]) -
 # ======================================================================================
 # === RUNS: saved runs: counted, written in one transaction, read back
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, CALLS, STATISTICS, SUITES, SPOOLS, FLAKES.
-#   Writes: eval_runs, eval_results.
+# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, CALLS, STATISTICS, CASES, SPOOLS, FLAKES.   Writes: eval_runs, eval_results.
 # Public: RunResult, list_runs, get_run.
 
 
 class RunResult(NamedTuple):
     """A saved run and what it means.
 
-    counts: {cases, pass, fail, error, skipped, checks, scored}, cases: [{case, repeat, state, score, reason}],
+    counts: {cases, pass, fail, error, skipped, checks, scored}, cases: [{case, repeat, state, score, reason, group}],
     reasons: why it did not pass, notes: what must not be overlooked, comparison: the JSON form of a Comparison or None;
     pass_k: with repeats, [{k, all (pass^k), any (pass@k)}] for k from 1 on, means over the cases that ran each time;
     coverage: the share of cases that gave a score; partial: see manifest_partial, None for a run of all cases;
@@ -12796,7 +12717,7 @@ def get_run(id: str) -> dict[str, Any]:
     """Return one run with its manifest and cases.
 
     Shape: {id, suite, date, prompt_name, prompt_version, model, passed, score, coverage, complete, partial, verdict,
-    baseline_id, counts, cost_usd, manifest, cases [{case, repeat, state, score, reason, checks [{assertion_type,
+    baseline_id, counts, cost_usd, manifest, cases [{case, repeat, state, score, reason, group, checks [{assertion_type,
     passed, score, details, latency_ms}]}], flakes (of the cases that did not pass: see list_flakes)}. Errors: NotFound,
     WrongUse.
     """
@@ -12863,7 +12784,7 @@ def deciding_cases(run: dict[str, Any], flaky: set[str]) -> dict[str, Any]:
 
 
 def run_cases(run: int) -> list[dict[str, Any]]:
-    """Return the executions of a run's cases: [{case, repeat, state, score, reason, checks}], in the order made."""
+    """Return the executions of a run's cases as made: [{case, repeat, state, score, reason, group, checks}]."""
     found: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for row in query("get_run", 1, id=run):
         name, details = row.pop("case"), read_json(row["details"])
@@ -12914,8 +12835,13 @@ def _case_of(name: str, repeat: int, checks: list[dict[str, Any]]) -> dict[str, 
         "state": state,
         "score": math.fsum(scores) / len(scores) if known else None,
         "reason": bad["details"].get("reason") if bad and isinstance(bad["details"], dict) else None,
+        "group": next((row["details"]["group"] for row in checks if _names_group(row["details"])), None),
         "checks": checks,
     }
+
+
+def _names_group(details: Any) -> bool:
+    return isinstance(details, dict) and isinstance(details.get("group"), str)
 
 
 def load_result(run: int) -> RunResult:
@@ -13021,7 +12947,7 @@ def recover_spool(path: Path) -> int | None:
 # ======================================================================================
 # === WORKERS: many attempts at a time, each with a limit; what hangs is left behind
 # ======================================================================================
-# Uses: CLOCK, ASSERTIONS, SUITES.
+# Uses: CLOCK, ASSERTIONS, CASES.
 # Public: nothing.
 #
 # Sync functions run in threads of ours, async ones as tasks of one loop in a thread. A task is cancelled when its time
@@ -13440,7 +13366,7 @@ def end_progress(progress: Progress) -> None:
 # ======================================================================================
 # === RERUNS: which cases of an earlier run are run again, and what is taken over from it
 # ======================================================================================
-# Uses: ERRORS, ASSERTIONS, SUITES, RUNS.
+# Uses: ERRORS, ASSERTIONS, CASES, RUNS.
 # Public: nothing.
 #
 # A case that passes at the second try is flaky, not mended, and what is taken over was tested earlier: a run made of
@@ -13699,8 +13625,8 @@ def is_statistical(chosen: Suite, job: Job) -> bool:
 # ======================================================================================
 # === RUNNER: run the cases of a suite, and gather all that explains the run
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, SCOPE, CALLS, DATASETS, SUITES, SELECTION, SPOOLS, FLAKES, RUNS, WORKERS, PROGRESS,
-#   RERUNS, JOBS.
+# Uses: ERRORS, CLOCK, SETTINGS, SCOPE, CALLS, DATASETS, CASES, SUITES, SELECTION, SPOOLS, FLAKES, RUNS, WORKERS,
+#   PROGRESS, RERUNS, JOBS.
 # Public: nothing.
 #
 # A failing case that held in the baseline is tried again here, while the pipeline is warm: whether a break is a break
@@ -13916,7 +13842,8 @@ def _attempts(
         for place, (name, item) in enumerate(items if items is not None else [(chosen.name, None)]):
             number = repeat * count + (places[name] if places is not None else place)
             prefix, arguments = ("", ()) if items is None else (name, (item,))
-            attempt = Attempt(name, prefix, arguments, repeat, number, keep, lock)
+            group = group_of(name, item.get("group") if isinstance(item, dict) else None)
+            attempt = Attempt(name, prefix, arguments, repeat, number, in_group(keep, group), lock)
             attempt.limit_s = plan.limit_s
             yield attempt
 
@@ -14136,26 +14063,540 @@ def save_parts(
 
 
 # ======================================================================================
+# === PAIRS: cases paired between two runs, the tests of their differences, and intervals
+# ======================================================================================
+# Uses: STATISTICS.
+# Public: nothing.
+#
+# Differences are current minus baseline, one per case, and the tests are one-sided towards worse. Cases that belong
+# together (a document, a conversation) are no independent witnesses: a group's differences flip their sign as one.
+# Means of many tries against one try would lean to one side, so of a case as many tries are compared as both runs have,
+# the first.
+
+_EXACT_SIGNS = 26
+_MOST_TERMS = 50_000
+_IMPLICIT = {"assert", "no_assertion"}
+
+
+def sign_flip_p(differences: Sequence[float]) -> float:
+    """Return the p of so low a sum if each difference could as well have had the other sign (Fisher 1935).
+
+    Exact: equal sizes by McNemar's sum, up to 26 differences that are not zero by enumeration, more by inverting the
+    characteristic function, to 1e-9 where the sizes have a common step of 0.001 or more, else to 1e-6. A p below 1e-13
+    is a bound (Hoeffding 1963).
+
+    >>> sign_flip_p([-0.5, -0.2, -0.1])
+    0.125
+    """
+    sizes = sorted((abs(difference) for difference in differences if abs(difference) > 1e-9), reverse=True)
+    if not sizes:
+        return 1.0
+    if sizes[0] - sizes[-1] <= 1e-12 * sizes[0]:
+        worse = sum(difference < -1e-9 for difference in differences)
+        return mcnemar_p(worse, len(sizes) - worse)
+    seen = math.fsum(differences)
+    return _enumerated_p(sizes, seen) if len(sizes) <= _EXACT_SIGNS else _inverted_p(sizes, seen)
+
+
+def _enumerated_p(sizes: list[float], seen: float) -> float:
+    """Return the share of all choices of signs whose sum is at most what was seen: each half of them summed once."""
+    half = len(sizes) // 2
+    left, right = (sorted(_signed_sums(part)) for part in (sizes[:half], sizes[half:]))
+    limit, hits, place = seen + 1e-9, 0, len(right)
+    for value in left:
+        while place and value + right[place - 1] > limit:
+            place -= 1
+        hits += place
+    return float(hits / 2 ** len(sizes))
+
+
+def _signed_sums(sizes: list[float]) -> list[float]:
+    sums = [0.0]
+    for size in sizes:
+        sums = [value - size for value in sums] + [value + size for value in sums]
+    return sums
+
+
+def _inverted_p(sizes: list[float], seen: float) -> float:
+    """Return the chance of so low a sum of random signs from the product of cosines (Gil-Pelaez 1951).
+
+    The sum is taken over a window that holds all but 1e-15 of the chances; where the sizes have a common step it is
+    finite and exact, else it ends where the product has died away.
+    """
+    deviation = math.sqrt(math.fsum(size * size for size in sizes))
+    if abs(seen) >= 8 * deviation:
+        return max(sys.float_info.min, math.exp(-0.5 * (seen / deviation) ** 2)) if seen < 0 else 1.0
+    step, window = _lattice_step(sizes), min(8.6 * deviation, math.fsum(sizes))
+    x = seen + (step or 1e-9)
+    if step:
+        units = round(window / step)
+        points = units + 1 + (units + round(math.fsum(sizes) / step)) % 2
+        window = points * step
+    terms, last, k = [x / (2 * window)], 0, 0
+    most, least = ((points - 1) // 2, 1e-14) if step else (_MOST_TERMS, 1e-8)
+    product_at = _cosines_of(sizes, least)
+    while k < most and (step or k < last + 12 * window / sizes[0] + 50):
+        k += 1
+        t = math.pi * k / window
+        product = product_at(t)
+        if product:
+            last = k
+            terms.append(product * math.sin(t * x) / (points * math.sin(t * step) if step else math.pi * k))
+    return min(1.0, max(1e-13, 0.5 + math.fsum(terms)))
+
+
+def _cosines_of(sizes: list[float], least: float) -> Callable[[float], float]:
+    """Return the characteristic function of a sum of random signs of sizes, the greatest first; 0 below `least`.
+
+    Of sizes that are small beside 1 / t only the sums of their powers are needed.
+    """
+    counted = list(Counter(sizes).items())
+    falling = [-size for size, _ in counted]
+    powers = [[0.0, 0.0, 0.0]]
+    for size, count in reversed(counted):
+        powers.append([known + count * size**power for known, power in zip(powers[-1], (2, 4, 6), strict=True)])
+
+    def product_at(t: float) -> float:
+        place = bisect_left(falling, -0.05 / t)
+        squares, fourths, sixths = powers[len(counted) - place]
+        product = math.exp(-(t**2) * squares / 2 - t**4 * fourths / 12 - t**6 * sixths / 45)
+        for size, count in itertools.islice(counted, place):
+            if abs(product) < least:
+                return 0.0
+            product *= math.cos(t * size) ** count
+        return product if abs(product) >= least else 0.0
+
+    return product_at
+
+
+def _lattice_step(sizes: list[float]) -> float:
+    """Return the greatest step of which all sizes are multiples, 0 where there is none of 0.001 or more."""
+    step = 0.0
+    for size in set(sizes):
+        while size > 1e-7:
+            step, size = size, (abs(math.remainder(step, size)) if step else 0.0)
+        if step < 1e-3:
+            return 0.0
+    return step
+
+
+def group_sums(differences: Sequence[float], groups: Sequence[str] | None) -> list[float]:
+    """Return the sum of the differences of each group; without groups each difference is one."""
+    if groups is None:
+        return list(differences)
+    sums: dict[str, list[float]] = {}
+    for group, difference in zip(groups, differences, strict=True):
+        sums.setdefault(group, []).append(difference)
+    return [math.fsum(found) for found in sums.values()]
+
+
+def paired_interval(
+    differences: Sequence[float], binary: bool, step: float = 0.5, groups: Sequence[str] | None = None
+) -> tuple[float, float] | None:
+    """Return the 95 % interval of a mean difference, or None below six pairs or groups.
+
+    Pass or fail: the adjusted Wald interval for paired proportions (Bonett and Price 2012). Otherwise Student's t, with
+    the sums of groups robust to their sizes (Bell and McCaffrey 2002). Where more than half of the values are equal,
+    up to two more count, a `step` from the mean: so few others do not tell the spread. `step` is what one try changes.
+    """
+    n = len(differences)
+    if len(set(groups) if groups is not None else differences) < 6:
+        return None
+    if binary and groups is None:
+        better, worse = sum(value > 0 for value in differences), sum(value < 0 for value in differences)
+        up, down = (better + 1) / (n + 2), (worse + 1) / (n + 2)
+        middle, half = up - down, Z_95 * math.sqrt((up + down - (up - down) ** 2) / (n + 2))
+    else:
+        middle = math.fsum(differences) / n
+        half = _half_width(differences, middle, step, groups)
+    return max(-1.0, middle - half), min(1.0, middle + half)
+
+
+def _half_width(differences: Sequence[float], middle: float, step: float, groups: Sequence[str] | None) -> float:
+    """Return half the width of a 95 % interval by Student's t."""
+    n, sizes = len(differences), list(Counter(groups).values()) if groups is not None else []
+    apart = group_sums([value - middle for value in differences], groups)
+    m = len(apart)
+    if groups is not None:
+        apart = [value / math.sqrt(1 - size / n) * m / n for value, size in zip(apart, sizes, strict=True)]
+    freedom = m - 1 if groups is None else max(1, int(n * n / math.fsum(size * size for size in sizes) - 1 + 1e-9))
+    ties = Counter(round(value, 9) for value in apart).most_common(1)[0][1]
+    more = 2 * max(0.0, 2 * ties / m - 1)
+    scale = m - 1 if groups is None else m  # the sums of groups are made wider above instead
+    variance = (math.fsum(value * value for value in apart) + more * step * step) / (scale + more)
+    return t_quantile(freedom) * math.sqrt(variance / (m + more))
+
+
+def mean_interval(
+    values: Sequence[float], step: float = 0.5, groups: Sequence[str] | None = None
+) -> tuple[float, float] | None:
+    """Return the 95 % interval of a mean score: Wilson's (1927) for pass or fail, else Student's t; None below six."""
+    n = len(values)
+    if len(set(groups) if groups is not None else values) < 6:
+        return None
+    if groups is None and all(value in {0.0, 1.0} for value in values):
+        share, z = math.fsum(values) / n, Z_95
+        middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    else:
+        middle = math.fsum(values) / n
+        half = _half_width(values, middle, step, groups)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+class Pairs(NamedTuple):
+    """What is compared: the means of each case in the baseline and now, and the group of each, or None without any.
+
+    `binary`: every mean is 0 or 1. `step`: how much one try changes a mean, 0.5 where scores are graded.
+    """
+
+    before: list[float]
+    now: list[float]
+    groups: list[str] | None
+    binary: bool
+    step: float
+
+    @property
+    def differences(self) -> list[float]:
+        """Return what changed, now minus before."""
+        return [now - before for before, now in zip(self.before, self.now, strict=True)]
+
+    @property
+    def units(self) -> int:
+        """Return how many independent witnesses there are: groups, else cases."""
+        return len(self.before) if self.groups is None else len(set(self.groups))
+
+
+def paired_cases(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> Pairs:
+    """Return the scores of the cases that have one in both runs, paired."""
+    scores = _case_scores(before), _case_scores(now)
+    both = {name: [(tries, scores[1][name])] for name, tries in scores[0].items() if name in scores[1]}
+    return _pairs_of(both, _groups_of(before, now))
+
+
+def _case_scores(cases: list[dict[str, Any]]) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for row in cases:
+        if row["score"] is not None:
+            found.setdefault(row["case"], []).append(row["score"])
+    return found
+
+
+def _groups_of(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the group of each case that names one, in the run that is judged if it does there."""
+    return {row["case"]: row["group"] for row in [*before, *now] if row.get("group") is not None}
+
+
+_Tries = tuple[list[float], list[float]]
+
+
+def _pairs_of(found: dict[str, list[_Tries]], groups: dict[str, str]) -> Pairs:
+    """Return the mean of each case over its checks and tries, of as many tries as both runs have."""
+    before, now, most, plain = [], [], 1, True
+    for checks in found.values():
+        counts = [min(map(len, sides)) for sides in checks]
+        old = [math.fsum(sides[0][:count]) / count for sides, count in zip(checks, counts, strict=True)]
+        new = [math.fsum(sides[1][:count]) / count for sides, count in zip(checks, counts, strict=True)]
+        before.append(math.fsum(old) / len(old))
+        now.append(math.fsum(new) / len(new))
+        most = max(most, sum(counts))
+        plain = plain and all(score in {0.0, 1.0} for sides in checks for tries in sides for score in tries)
+    labels = [f"group {groups[name]}" if name in groups else f"case {name}" for name in found]
+    is_grouped = any(name in groups for name in found)
+    binary = plain and all(mean in {0.0, 1.0} for mean in [*before, *now])
+    return Pairs(before, now, labels if is_grouped else None, binary, 1 / most if plain else 0.5)
+
+
+def _check_tries(cases: list[dict[str, Any]], kinds: Iterable[str]) -> dict[tuple[str, str, int], list[float]]:
+    """Return the scores of each check in the tries of its case, by (case, assertion type, ordinal).
+
+    A plain assert leaves a row only where it fails: in the other tries of a case that ran it held.
+    """
+    found: dict[tuple[str, str, int], list[float]] = {}
+    for row in cases:
+        if row["state"] in {"pass", "fail"}:
+            checks = {key: check["score"] for key, check in keyed_checks(row) if check["score"] is not None}
+            held = {(row["case"], kind, 0): 1.0 for kind in kinds}
+            for key, score in {**held, **checks}.items():
+                found.setdefault(key, []).append(score)
+    return found
+
+
+def keyed_checks(row: dict[str, Any]) -> Iterator[tuple[tuple[str, str, int], dict[str, Any]]]:
+    """Give the checks of one execution of a case, each with its case, assertion type and ordinal."""
+    ordinals: dict[str, int] = {}
+    for check in row["checks"]:
+        kind = check["assertion_type"]
+        yield (row["case"], kind, ordinals.get(kind, 0)), check
+        ordinals[kind] = ordinals.get(kind, 0) + 1
+
+
+def paired_deltas(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the paired test of each assertion type, the p-values adjusted for the number of types."""
+    implicit = _IMPLICIT & {check["assertion_type"] for row in [*before, *now] for check in row["checks"]}
+    tries, groups = [_check_tries(cases, implicit) for cases in (before, now)], _groups_of(before, now)
+    by_kind: dict[str, dict[str, list[_Tries]]] = {}
+    for key, old in tries[0].items():
+        if key in tries[1]:
+            by_kind.setdefault(key[1], {}).setdefault(key[0], []).append((old, tries[1][key]))
+    rows = [_delta_of(kind, _pairs_of(found, groups)) for kind, found in by_kind.items()]
+    for column in ("p", "p_better"):
+        for row, p in zip(rows, holm([row[column] for row in rows]), strict=True):
+            row[column] = p
+    return sorted(rows, key=lambda row: (row["p"], row["delta"]))
+
+
+def _delta_of(kind: str, pairs: Pairs) -> dict[str, Any]:
+    n, differences = len(pairs.before), pairs.differences
+    worse, better = sum(value < 0 for value in differences), sum(value > 0 for value in differences)
+    sums, is_plain = group_sums(differences, pairs.groups), pairs.binary and pairs.groups is None
+    return {
+        "assertion_type": kind,
+        "n": n,
+        "groups": None if pairs.groups is None else pairs.units,
+        "baseline": math.fsum(pairs.before) / n,
+        "current": math.fsum(pairs.now) / n,
+        "delta": math.fsum(differences) / n,
+        "interval": paired_interval(differences, pairs.binary, pairs.step, pairs.groups),
+        "p": mcnemar_p(worse, better) if is_plain else sign_flip_p(sums),
+        "p_better": mcnemar_p(better, worse) if is_plain else sign_flip_p([-value for value in sums]),
+        "test": "mcnemar_p" if is_plain else "sign_flip_p",
+    }
+
+
+# ======================================================================================
+# === POWER: what so many pairs can see, and how many it takes to see a given drop
+# ======================================================================================
+# Uses: STATISTICS, PAIRS.
+# Public: nothing.
+#
+# A drop is seen if the test finds it at its alpha and it lies beyond the tolerance; seen means in 80 of 100 runs. Noise
+# is what differs between runs of one version: a share of the pairs (pass or fail), or the deviation of differences.
+
+_Z_POWER = 0.8416212335729143
+
+
+def noise_of(differences: Sequence[float], binary: bool, groups: Sequence[str] | None = None) -> float:
+    """Return how unsteady pairs, or the means of groups, are; one more of 0.1 counts, so that none is not for ever."""
+    n = len(differences)
+    if binary and groups is None:
+        return (sum(value != 0 for value in differences) + 1) / (n + 2)
+    sums = group_sums(differences, groups)
+    units = [value * len(sums) / n for value in sums]
+    middle = math.fsum(units) / len(units) if units else 0.0
+    return math.sqrt((math.fsum((value - middle) ** 2 for value in units) + 0.01) / max(1, len(units)))
+
+
+def sees_drop(drop: float, n: int, noise: float, binary: bool, alpha: float, tolerance: float = 0.0) -> bool:
+    """Tell whether so many pairs, so unsteady, show a true drop of that size at 80 % power."""
+    return n >= 6 and power_of(drop, n, noise, binary, alpha, tolerance) >= 0.8
+
+
+def power_of(drop: float, n: int, noise: float, binary: bool, alpha: float, tolerance: float = 0.0) -> float:
+    """Return the chance that so many pairs, so unsteady, show a true drop of that size."""
+    if not binary:
+        return _score_power(drop, n, noise, alpha, tolerance)
+    discordant = min(1.0, max(drop, noise + drop * math.sqrt(max(0.0, 1 - 2 * noise))))
+    return _mcnemar_power(n, discordant, (discordant + drop) / (2 * discordant), alpha, tolerance)
+
+
+def _score_power(drop: float, n: int, noise: float, alpha: float, tolerance: float) -> float:
+    """Return the power of a test of means, by the normal limit with Guenther's (1981) correction for Student's t."""
+    z = _z_of(alpha)
+    if n <= z * z / 2 + 1 or 0.5**n > alpha:
+        return 0.0
+    found = drop * math.sqrt(n - z * z / 2) / noise - z
+    beyond = (drop - tolerance) * math.sqrt(n) / noise
+    return normal_tail(min(found, beyond))
+
+
+def smallest_drop(n: int, noise: float, binary: bool, alpha: float, tolerance: float = 0.0) -> float | None:
+    """Return the smallest drop that so many pairs show at 80 % power, to 0.001, or None where they show none."""
+    if not sees_drop(1.0, n, noise, binary, alpha, tolerance):
+        return None
+    steps = range(1, 1001)
+    seen = bisect_left(steps, True, key=lambda step: sees_drop(step / 1000, n, noise, binary, alpha, tolerance))
+    return steps[seen] / 1000
+
+
+def pairs_needed(drop: float, noise: float, binary: bool, alpha: float, tolerance: float = 0.0) -> int | None:
+    """Return how many pairs, so unsteady, show a drop of that size at 80 % power; None where a million do not.
+
+    The power of an exact test goes up and down a little with the pairs: some more show the drop too.
+    """
+    counts = range(6, 1_000_001)
+    if not sees_drop(drop, counts[-1], noise, binary, alpha, tolerance):
+        return None
+    found = counts[bisect_left(counts, True, key=lambda n: sees_drop(drop, n, noise, binary, alpha, tolerance))]
+    while not all(sees_drop(drop, found + more, noise, binary, alpha, tolerance) for more in range(4)):
+        found += 1
+    return found
+
+
+def _z_of(alpha: float) -> float:
+    from statistics import NormalDist
+
+    return NormalDist().inv_cdf(1 - alpha)
+
+
+def _mcnemar_power(n: int, discordant: float, share: float, alpha: float, tolerance: float) -> float:
+    """Return the power of the exact test when each pair differs with one chance, and is worse with another if so."""
+    if n > 1000:
+        drop = discordant * (2 * share - 1)
+        limit = max(_z_of(alpha) * math.sqrt(n * discordant) + 1, n * tolerance)
+        deviation = math.sqrt(n * max(discordant - drop * drop, 1e-12))
+        return normal_tail((n * drop - limit) / deviation)
+    power, beyond = 0.0, math.floor(n * tolerance + 1e-9)
+    for total, chance in enumerate(_binomial(n, discordant)):
+        if chance > 1e-9:
+            worst = max(_critical_worse(total, alpha), (total + beyond) // 2 + 1)
+            power += chance * math.fsum(_binomial(total, share)[worst:])
+    return power
+
+
+def _binomial(n: int, share: float) -> list[float]:
+    """Return the chances of 0 to n hits in n tries."""
+    if share in {0.0, 1.0}:
+        return [float(count == n * share) for count in range(n + 1)]
+    logarithms = math.lgamma(n + 1), math.log(share), math.log1p(-share)
+    return [
+        math.exp(
+            logarithms[0] - math.lgamma(k + 1) - math.lgamma(n - k + 1) + k * logarithms[1] + (n - k) * logarithms[2]
+        )
+        for k in range(n + 1)
+    ]
+
+
+@functools.lru_cache(4096)
+def _critical_worse(total: int, alpha: float) -> int:
+    """Return how many of so many that differ must be worse for McNemar's exact test to find it, total + 1: never."""
+    limit, tail, term, worse = int(alpha * 2**60) * 2**total >> 60, 0, 1, total
+    while worse >= 0 and tail + term <= limit:
+        tail += term
+        term = term * worse // (total - worse + 1)
+        worse -= 1
+    return worse + 1
+
+
+# ======================================================================================
+# === BREAKS: cases that held in many tries and fail now, each found by itself
+# ======================================================================================
+# Uses: ROWS, STATISTICS.
+# Public: nothing.
+#
+# One case of two hundred moves no mean. Its own tries do tell: those of the judged run against those of the baseline
+# and of other runs of its prompt version, model and data. Runs that regressed count too: leaving them out would make
+# a case look better than it was.
+
+ALPHA_BREAKS = 0.01
+_MOST_TRIES = 1000
+
+
+def fisher_p(passed_before: int, tries_before: int, passed_now: int, tries_now: int) -> float:
+    """Return the p of so few passing now if nothing changed, by Fisher's exact test (Fisher 1934).
+
+    >>> fisher_p(4, 4, 0, 1)
+    0.2
+    """
+    passed, tries = passed_before + passed_now, tries_before + tries_now
+    ways = sum(
+        math.comb(tries_now, count) * math.comb(tries_before, passed - count)
+        for count in range(max(0, passed - tries_before), passed_now + 1)
+    )
+    return float(ways / math.comb(tries, passed))
+
+
+def _least_p(passed_before: int, tries_before: int, passed_now: int, tries_now: int) -> float:
+    """Return the least p that so many tries with so many failures can have."""
+    passed = passed_before + passed_now
+    worst = max(0, passed - tries_before)
+    return fisher_p(passed - worst, tries_before, worst, tries_now)
+
+
+def find_breaks(tries: dict[str, tuple[int, int, int, int]]) -> list[dict[str, Any]]:
+    """Return the cases that fail now, with their evidence, the surest first: {case, before, now, p, hard, decides}.
+
+    `tries` holds (passed before, tries before, passed now, tries now) by case; before and now are {passed, tries}. p is
+    adjusted by Holm over the cases whose tries could tell at all (Tarone 1990). `hard`: it is at most 0.01. `decides`
+    is the number of tries that, all failing, would make it so beside all that are worse; None where 1,000 would not.
+    """
+    least = {name: _least_p(*counts) for name, counts in tries.items() if counts[1] and counts[3]}
+    ordered, sizes = sorted(least.values()), range(1, len(least) + 2)
+    size = sizes[bisect_left(sizes, True, key=lambda size: bisect_right(ordered, ALPHA_BREAKS / size) <= size)]
+    family = [name for name, p in least.items() if p <= ALPHA_BREAKS / size]
+    adjusted = dict(zip(family, holm([fisher_p(*tries[name]) for name in family]), strict=True))
+    failing = [name for name, (_, _, passed_now, tries_now) in tries.items() if passed_now < tries_now]
+    worse = sum(tries[name][2] * tries[name][1] < tries[name][0] * tries[name][3] for name in failing)
+    rows = [_break_of(name, tries[name], adjusted.get(name, 1.0), max(size, worse)) for name in failing]
+    return sorted(rows, key=lambda row: (row["p"], row["case"]))
+
+
+def _break_of(name: str, counts: tuple[int, int, int, int], p: float, size: int) -> dict[str, Any]:
+    passed_before, tries_before, passed_now, tries_now = counts
+    return {
+        "case": name,
+        "before": {"passed": passed_before, "tries": tries_before},
+        "now": {"passed": passed_now, "tries": tries_now},
+        "p": p,
+        "hard": p <= ALPHA_BREAKS,
+        "decides": _tries_needed(passed_before, tries_before, ALPHA_BREAKS / size),
+    }
+
+
+@functools.lru_cache(4096)
+def _tries_needed(passed_before: int, tries_before: int, alpha: float) -> int | None:
+    """Return how many tries, all failing, are a hard break."""
+    counts = range(1, _MOST_TRIES + 1)
+    place = bisect_left(counts, True, key=lambda tries: fisher_p(passed_before, tries_before, 0, tries) <= alpha)
+    return counts[place] if place < len(counts) else None
+
+
+def load_breaks(run: dict[str, Any], baseline: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the breaks of a run against the tries of a baseline and of the runs like it: see find_breaks."""
+    now = case_tries(run["cases"])
+    if all(passed == tries for passed, tries in now.values()):
+        return []
+    rows = query("compare_runs", 1, run=int(run["id"]), baseline=int(baseline["id"]))
+    return find_breaks(
+        {row["case"]: (row["passed"], row["tries"], *now[row["case"]]) for row in rows if row["case"] in now}
+    )
+
+
+def case_tries(cases: list[dict[str, Any]]) -> dict[str, tuple[int, int]]:
+    """Return how many tries of each case passed, of those that passed or failed."""
+    found: dict[str, tuple[int, int]] = {}
+    for row in cases:
+        if row["state"] in {"pass", "fail"}:
+            passed, tries = found.get(row["case"], (0, 0))
+            found[row["case"]] = (passed + (row["state"] == "pass"), tries + 1)
+    return found
+
+
+# ======================================================================================
 # === COMPARISON: what changed between two runs, and whether the judged one passes
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, PROMPTS, STATISTICS, SUITES, FILES, FLAKES, RUNS, JOBS, RUNNER.
+# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, PROMPTS, SUITES, FILES, FLAKES, RUNS, JOBS, RUNNER, PAIRS,
+#   POWER, BREAKS.
 #   Writes: eval_runs.
 # Public: Comparison, compare_runs, run_suite.
 #
-# The verdict is evidence, passing is policy. The paired test of each assertion type takes a case's mean as its unit;
-# the types share one alpha by Holm's rule, and a drop within the tolerance is no regression however sure it is.
+# The verdict is evidence, passing is policy. Two rules share an alpha of 0.05: the paired tests have 0.04, the hard
+# breaks of single cases 0.01. The paired test of each assertion type takes a case's mean as its unit; the types share
+# their alpha by Holm's rule, and a drop within the tolerance is no regression however sure it is.
 
 ALPHA = 0.04
 MIN_PAIRS = 6
-_IMPLICIT = {"assert", "no_assertion"}
 
 
 class Comparison(NamedTuple):
     """What a run is against a baseline; delta, interval and deltas are current minus baseline.
 
     flips: [{case, assertion_type, ordinal, before, now, state (broken, flaky, fixed)}], deltas: [{assertion_type, n,
-    baseline, current, delta, interval, p, test}], cause: {prompt, model, dataset, commit, embedder, prompt_diff} or
-    None, run and baseline: {id, date, n, age_s}; known: cases that fail in both, unpaired: {new, missing, errors}.
+    groups, baseline, current, delta, interval, p, test}], cause: {prompt, model, dataset, commit, embedder,
+    prompt_diff} or None, run and baseline: {id, date, n, age_s}; known: cases that fail in both, unpaired: {new,
+    missing, errors}; groups: how many independent units the n cases are, None where no case names a group; breaks: what
+    find_breaks returns, of the cases that are newly failing or broken hard; reason: what the verdict rests on, as a
+    sentence.
     """
 
     verdict: str
@@ -14171,17 +14612,13 @@ class Comparison(NamedTuple):
     passed: bool
     known: list[str]
     unpaired: dict[str, list[str]]
+    groups: int | None
+    breaks: list[dict[str, Any]]
+    reason: str
 
     def to_dict(self) -> dict[str, Any]:
         """Return the keys of the JSON form."""
         return {**self._asdict(), "interval": list(self.interval) if self.interval else None}
-
-
-class _Pair(NamedTuple):
-    """The means of one case in the baseline and now."""
-
-    before: float
-    now: float
 
 
 def compare_runs(run_id: str | int, baseline_id: str | int | None = None) -> Comparison:
@@ -14198,19 +14635,25 @@ def compare_runs(run_id: str | int, baseline_id: str | int | None = None) -> Com
         raise WrongUse(
             f"Run {run['id']} and run {baseline['id']} are of the suites {suites}.", "Compare runs of one suite."
         )
+    return compare_loaded(run, baseline)
+
+
+def compare_loaded(run: dict[str, Any], baseline: dict[str, Any]) -> Comparison:
+    """Compare two runs of one suite, each as get_run returns it."""
     gate = run["manifest"].get("gate") or {}
     now, before = _states_of(run["cases"]), _states_of(baseline["cases"])
-    deltas = _deltas(baseline["cases"], run["cases"])
-    differences, binary = case_differences(baseline["cases"], run["cases"])
+    pairs, deltas = paired_cases(baseline["cases"], run["cases"]), paired_deltas(baseline["cases"], run["cases"])
+    differences = pairs.differences
     flips = _flips(before, now, baseline["cases"], run["cases"], gate.get("confirm") or {})
-    can_tell = can_see(gate.get("margin", 0.10), differences, binary, ALPHA / max(1, len(deltas)))
-    verdict = _verdict(deltas, len(differences), gate.get("tolerance", 0.02), can_tell)
-    broken = [flip for flip in flips if flip["state"] == "broken"]
+    broken = {flip["case"] for flip in flips if flip["state"] == "broken"}
+    shaken = broken | {flip["case"] for flip in flips if flip["state"] == "flaky"}
+    breaks = [row for row in load_breaks(run, baseline) if row["hard"] or row["case"] in shaken]
+    verdict, reason = _verdict(pairs, deltas, breaks, gate)
     return Comparison(
         verdict=verdict,
         delta=math.fsum(differences) / len(differences) if differences else None,
-        interval=paired_interval(differences, binary),
-        p=min((row["p"] for row in deltas if row["p"] is not None), default=None),
+        interval=paired_interval(differences, pairs.binary, pairs.step, pairs.groups),
+        p=min((row["p"] for row in deltas), default=None),
         n=len(differences),
         flips=flips,
         deltas=[{key: value for key, value in row.items() if key != "p_better"} for row in deltas],
@@ -14224,13 +14667,10 @@ def compare_runs(run_id: str | int, baseline_id: str | int | None = None) -> Com
             "missing": sorted(before.keys() - now.keys()),
             "errors": sorted(name for name, state in now.items() if state == "error"),
         },
+        groups=None if pairs.groups is None else pairs.units,
+        breaks=breaks,
+        reason=reason,
     )
-
-
-def case_differences(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> tuple[list[float], bool]:
-    """Return how the score of each case changed between two runs, and whether all scores are 0 or 1."""
-    pairs = list(_case_pairs(before, now).values())
-    return [pair.now - pair.before for pair in pairs], _is_binary(pairs)
 
 
 def _baseline_of(run: dict[str, Any], asked: str | int | None) -> str:
@@ -14266,87 +14706,43 @@ def _state_of(states: list[str]) -> str:
     return ran[0] if len(set(ran)) == 1 else "mixed"
 
 
-def _case_pairs(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> dict[str, _Pair]:
-    """Return the cases that have a score in both runs."""
-    means = [_means((row["case"], row["score"]) for row in cases) for cases in (before, now)]
-    return {name: _Pair(means[0][name], means[1][name]) for name in means[0] if name in means[1]}
+def _verdict(
+    pairs: Pairs, deltas: list[dict[str, Any]], breaks: list[dict[str, Any]], gate: dict[str, Any]
+) -> tuple[str, str]:
+    """Return the verdict and the sentence that says what it rests on."""
+    hard = [row for row in breaks if row["hard"]]
+    if hard:
+        return "regressed", _break_reason(hard)
+    what = "pairs" if pairs.groups is None else "groups of cases"
+    if pairs.units < MIN_PAIRS:
+        return "not enough data", f"{pairs.units} {what} are too few: the least is {MIN_PAIRS}"
+    tolerance, margin, alpha = gate.get("tolerance", 0.02), gate.get("margin", 0.10), ALPHA / max(1, len(deltas))
+    for verdict, sign, column in (("regressed", -1, "p"), ("improved", 1, "p_better")):
+        found = [row for row in deltas if row[column] <= ALPHA and sign * row["delta"] > tolerance]
+        if found:
+            return verdict, _delta_reason(min(found, key=lambda row: row[column]), column, sign)
+    facts = pairs.units, noise_of(pairs.differences, pairs.binary, pairs.groups), pairs.binary and not pairs.groups
+    if sees_drop(margin, *facts, alpha, tolerance):
+        return "tied", f"a drop of {margin:g} would have been seen in 80 of 100 runs, and none beyond {tolerance:g} was"
+    least = smallest_drop(*facts, alpha, tolerance)
+    sees = "no drop" if least is None else f"a drop of {least:.3f}, not of {margin:g},"
+    return "not enough data", f"{pairs.units} {what} as unsteady as these show {sees} in 80 of 100 runs"
 
 
-def _means(pairs: Iterable[tuple[Any, float | None]]) -> dict[Any, float]:
-    """Return the mean score under each key that has one."""
-    found: dict[Any, list[float]] = {}
-    for key, score in pairs:
-        if score is not None:
-            found.setdefault(key, []).append(score)
-    return {key: math.fsum(scores) / len(scores) for key, scores in found.items()}
+def _break_reason(hard: list[dict[str, Any]]) -> str:
+    first = hard[0]
+    counts = ", ".join(f"{first[side]['passed']} of {first[side]['tries']} {side}" for side in ("before", "now"))
+    others = f", as {len(hard) - 1} more" if len(hard) > 1 else ""
+    return f"case {first['case']} is broken hard{others}: it passed {counts} (p {first['p']:.2g} of {ALPHA_BREAKS:g})"
 
 
-def _check_means(cases: list[dict[str, Any]]) -> dict[tuple[str, str, int], float]:
-    """Return the mean over the repeats of each check, by (case, assertion type, ordinal)."""
-    return _means((key, check["score"]) for row in cases for key, check in _keyed_checks(row))
-
-
-def _keyed_checks(row: dict[str, Any]) -> Iterator[tuple[tuple[str, str, int], dict[str, Any]]]:
-    """Give the checks of one execution of a case, each with its case, assertion type and ordinal."""
-    ordinals: dict[str, int] = {}
-    for check in row["checks"]:
-        kind = check["assertion_type"]
-        yield (row["case"], kind, ordinals.get(kind, 0)), check
-        ordinals[kind] = ordinals.get(kind, 0) + 1
-
-
-def _deltas(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the paired test of each assertion type, the p-values adjusted for the number of types."""
-    scores = _check_means(before), _check_means(now)
-    scored = _case_pairs(before, now)
-    by_kind: dict[str, dict[str, list[_Pair]]] = {}
-    for key in {**scores[0], **scores[1]}:
-        name, kind, _ = key
-        found = [means.get(key, 1.0 if kind in _IMPLICIT else None) for means in scores]
-        if name in scored and found[0] is not None and found[1] is not None:
-            by_kind.setdefault(kind, {}).setdefault(name, []).append(_Pair(found[0], found[1]))
-    rows = [_delta_of(kind, [_mean_pair(pairs) for pairs in found.values()]) for kind, found in by_kind.items()]
-    for column in ("p", "p_better"):
-        for row, p in zip(rows, holm([row[column] for row in rows]), strict=True):
-            row[column] = p
-    return sorted(rows, key=lambda row: (row["p"], row["delta"]))
-
-
-def _mean_pair(pairs: list[_Pair]) -> _Pair:
-    return _Pair(
-        math.fsum(pair.before for pair in pairs) / len(pairs), math.fsum(pair.now for pair in pairs) / len(pairs)
-    )
-
-
-def _delta_of(kind: str, pairs: list[_Pair]) -> dict[str, Any]:
-    middle, differences = _mean_pair(pairs), [pair.now - pair.before for pair in pairs]
-    binary = _is_binary(pairs)
-    worse, better = sum(value < 0 for value in differences), sum(value > 0 for value in differences)
-    return {
-        "assertion_type": kind,
-        "n": len(pairs),
-        "baseline": middle.before,
-        "current": middle.now,
-        "delta": middle.now - middle.before,
-        "interval": paired_interval(differences, binary),
-        "p": mcnemar_p(worse, better) if binary else sign_flip_p(differences),
-        "p_better": mcnemar_p(better, worse) if binary else sign_flip_p([-value for value in differences]),
-        "test": "mcnemar_p" if binary else "sign_flip_p",
-    }
-
-
-def _is_binary(pairs: list[_Pair]) -> bool:
-    return all(score in {0.0, 1.0} for pair in pairs for score in pair)
-
-
-def _verdict(deltas: list[dict[str, Any]], n: int, tolerance: float, can_tell: bool) -> str:
-    if n < MIN_PAIRS:
-        return "not enough data"
-    if any(row["p"] <= ALPHA and row["delta"] < -tolerance for row in deltas):
-        return "regressed"
-    if any(row["p_better"] <= ALPHA and row["delta"] > tolerance for row in deltas):
-        return "improved"
-    return "tied" if can_tell else "not enough data"
+def _delta_reason(row: dict[str, Any], column: str, sign: int) -> str:
+    """Say which type changed; an interval that holds zero beside it is explained."""
+    units = f"{row['n']} pairs" if row["groups"] is None else f"{row['n']} cases in {row['groups']} groups"
+    text = f"{row['assertion_type']} changed by {row['delta']:+.3f} over {units} (p {row[column]:.2g} of {ALPHA:g})"
+    bound = row["interval"] and row["interval"][0 if sign > 0 else 1] * sign
+    one_sided = "; the test looks to one side at 4 %, the interval to both at 5 %, so it may hold zero"
+    return text + (one_sided if bound is not None and bound <= 0 else "")
 
 
 def _flips(
@@ -14368,7 +14764,7 @@ def _flips(
 
 
 def _failing_checks(cases: list[dict[str, Any]], names: set[str]) -> list[tuple[str, str, int]]:
-    keyed = (pair for row in cases if row["case"] in names for pair in _keyed_checks(row))
+    keyed = (pair for row in cases if row["case"] in names for pair in keyed_checks(row))
     return list(dict.fromkeys(key for key, check in keyed if check["passed"] is False))
 
 
@@ -14550,9 +14946,82 @@ def run_suite(
 
 
 # ======================================================================================
+# === MODELS: the models that ran one suite, side by side, each compared with one of them
+# ======================================================================================
+# Uses: ERRORS, CLOCK, ROWS, PAIRS, RUNS, COMPARISON.
+# Public: compare_models.
+
+
+def compare_models(suite_name: str, baseline: str | None = None) -> dict[str, Any]:
+    """Return the models that ran a suite, each against a baseline model; without one, against the first that ran.
+
+    Each stands with its newest complete run on the prompt version and data that most models ran, else on any. Shape:
+    {suite, by, baseline, items [{model, run {id, date, n, age_s}, prompt, same, score, interval, cost_usd, latency_ms,
+    verdict, delta, delta_interval, p, n, groups, reason}], total, next}, the baseline first, then the best. `same`
+    tells that prompt and data are the baseline's; latency_ms is the mean of the run's calls. Errors: NotFound for a
+    model that never ran it.
+    """
+    rows = query("compare_models", suite_name=suite_name)
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    if baseline is not None and baseline not in models:
+        hint = nearest(baseline, models) or (f"There are: {', '.join(models)}." if models else "No model ran it yet.")
+        raise NotFound(f"No complete run of suite '{suite_name}' is of the model '{baseline}'.", hint)
+    first = baseline or (models[0] if models else None)
+    chosen = _chosen_runs(rows)
+    base = get_run(chosen[first]) if first is not None else None
+    others = [get_run(run) for model, run in chosen.items() if model != first]
+    items = [_model_row(run, base) for run in others if base is not None]
+    items.sort(key=lambda row: (row["score"] is None, -(row["score"] or 0.0)))
+    items = [*([_model_row(base, None)] if base is not None else []), *items]
+    return {"suite": suite_name, "by": "model", "baseline": first, "items": items, "total": len(items), "next": None}
+
+
+def _chosen_runs(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the run of each model: on what most models ran, the newest of it where several are as common."""
+    tested = Counter(_what_ran(row) for row in rows)
+    newest = {_what_ran(row): row["run"] for row in sorted(rows, key=lambda row: row["run"])}
+    common = max(tested, key=lambda what: (tested[what], newest[what]), default=None)
+    ordered = sorted(rows, key=lambda row: (_what_ran(row) == common, row["run"]))
+    return {row["model"]: str(row["run"]) for row in ordered}
+
+
+def _what_ran(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row["prompt_name"], row["prompt_version"], row["dataset_hash"]
+
+
+def _model_row(run: dict[str, Any], base: dict[str, Any] | None) -> dict[str, Any]:
+    """Return a model's row: its own numbers, then those of the comparison, which the baseline itself has not."""
+    pairs = paired_cases(run["cases"], run["cases"])
+    found = compare_loaded(run, base) if base is not None else None
+    changes = changes_of(run, base) if base is not None else {}
+    prompt = f"{run['prompt_name']}@{run['prompt_version']}" if run["prompt_version"] is not None else None
+    return {
+        "model": run["model"],
+        "run": {"id": run["id"], "date": run["date"], "n": len(pairs.before), "age_s": age_s(run["date"])},
+        "prompt": prompt or run["prompt_name"],
+        "same": not changes.get("prompt") and not changes.get("dataset"),
+        "score": math.fsum(pairs.now) / len(pairs.now) if pairs.now else None,
+        "interval": _as_list(mean_interval(pairs.now, pairs.step, pairs.groups)),
+        "cost_usd": run["cost_usd"],
+        "latency_ms": query("compare_models", 1, uid=run["manifest"].get("uid"))[0]["latency_ms"],
+        "verdict": found.verdict if found else None,
+        "delta": found.delta if found else None,
+        "delta_interval": _as_list(found.interval) if found else None,
+        "p": found.p if found else None,
+        "n": found.n if found else len(pairs.before),
+        "groups": pairs.units if pairs.groups is not None else None,
+        "reason": found.reason if found else None,
+    }
+
+
+def _as_list(interval: tuple[float, float] | None) -> list[float] | None:
+    return None if interval is None else list(interval)
+
+
+# ======================================================================================
 # === PLAN: what a suite can see, and what it takes to see a smaller drop
 # ======================================================================================
-# Uses: ERRORS, STATISTICS, RUNS, COMPARISON.
+# Uses: ERRORS, RUNS, PAIRS, POWER, COMPARISON.
 # Public: Plan, plan_suite.
 #
 # How unsteady a suite is shows between two runs of one prompt version: what differs there is noise alone. Noise of
@@ -14563,7 +15032,8 @@ class Plan(NamedTuple):
     """What a suite can see at 80 % power, and what a `drop` takes; None where two runs do not tell it yet.
 
     Units: smallest_drop and drop are shares of the score; run_usd and needed_usd are of one run. `runs` are the two
-    that tell how unsteady the suite is, and `steady` says that they had one prompt version.
+    that tell how unsteady the suite is, and `steady` says that they had one prompt version. groups: the units that the
+    n cases are, None without groups.
     """
 
     suite: str
@@ -14576,7 +15046,8 @@ class Plan(NamedTuple):
     run_usd: float | None
     needed_usd: float | None
     runs: list[str]
-    steady: bool
+    steady: bool = False
+    groups: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the keys of the JSON form."""
@@ -14605,17 +15076,24 @@ def plan_suite(suite_name: str, drop: float | None = None) -> Plan:
 def _plan_from(run: dict[str, Any], other: dict[str, Any], drop: float | None, steady: bool) -> Plan:
     gate, repeats = run["manifest"].get("gate") or {}, run["manifest"].get("repeats") or 1
     target = drop or gate.get("margin", 0.10)
-    differences, binary = case_differences(other["cases"], run["cases"])
-    kinds = {check["assertion_type"] for row in run["cases"] for check in row["checks"]}
-    n, noise, alpha = len(differences), noise_of(differences, binary), ALPHA / max(1, len(kinds))
-    cost, runs = run["cost_usd"], [run["id"], other["id"]]
+    pairs = paired_cases(other["cases"], run["cases"])
+    kinds = {check["assertion_type"] for row in run["cases"] for check in row["checks"] if check["score"] is not None}
+    n, alpha, tolerance = len(pairs.before), ALPHA / max(1, len(kinds)), gate.get("tolerance", 0.02)
+    groups = None if pairs.groups is None else pairs.units
+    empty = Plan(run["suite"], n, repeats, target, None, None, None, run["cost_usd"], None, [run["id"], other["id"]])
     if not n:
-        return Plan(run["suite"], 0, repeats, target, None, None, None, cost, None, runs, steady)
-    needed = pairs_needed(target, noise, binary, alpha)
-    dollars = None if cost is None else cost * needed / n
-    more = max(repeats, math.ceil(repeats * needed / n))
-    least = smallest_drop(n, noise, binary, alpha)
-    return Plan(run["suite"], n, repeats, target, least, needed, more, cost, dollars, runs, steady)
+        return empty._replace(steady=steady)
+    noise, binary = noise_of(pairs.differences, pairs.binary, pairs.groups), pairs.binary and groups is None
+    units = pairs_needed(target, noise, binary, alpha, tolerance)
+    needed = None if units is None else math.ceil(units * n / pairs.units)
+    return empty._replace(
+        smallest_drop=smallest_drop(pairs.units, noise, binary, alpha, tolerance),
+        cases_needed=needed,
+        repeats_needed=None if needed is None else max(repeats, math.ceil(repeats * needed / n)),
+        needed_usd=None if needed is None or run["cost_usd"] is None else run["cost_usd"] * needed / n,
+        steady=steady,
+        groups=groups,
+    )
 
 
 # ======================================================================================
@@ -15584,10 +16062,12 @@ def render_comparison(found: dict[str, Any], flakes: Iterable[dict[str, Any]] = 
     interval = f"95 % interval {interval_text(found['interval'])}"
     lines = [
         f"{coloured(found['verdict'])}: run {run['id']} against {against}",
-        f"  change {signed(found['delta'])}, {interval}, p {p_text(found['p'])}, {found['n']} pairs",
+        f"  change {signed(found['delta'])}, {interval}, p {p_text(found['p'])}, {units_text(found, 'pairs')}",
+        f"  {found['reason']}",
     ]
     lines += [
         *_flip_lines(found),
+        *(f"    {line}" for line in break_lines(found["breaks"])),
         *_flake_lines(found, flakes),
         "",
         render_table(DELTA_COLUMNS, [delta_row(row) for row in found["deltas"]]),
@@ -15606,7 +16086,28 @@ DELTA_COLUMNS |= {"interval": "95 % interval", "p": "p", "test": "by"}
 def delta_row(row: dict[str, Any]) -> dict[str, Any]:
     """Return the test of one assertion type as texts under the keys of DELTA_COLUMNS."""
     texts = {"delta": signed(row["delta"]), "interval": interval_text(row["interval"]), "p": p_text(row["p"])}
+    texts |= {"n": units_text(row, "cases")} if row["groups"] is not None else {}
     return {**row, **texts, "baseline": f"{row['baseline']:.3f}", "current": f"{row['current']:.3f}"}
+
+
+def units_text(row: dict[str, Any], what: str) -> str:
+    """Say how many cases were compared, and in how many groups where cases name some."""
+    return f"{row['n']} {what}" if row["groups"] is None else f"{row['n']} {what} in {row['groups']} groups"
+
+
+def break_lines(breaks: list[dict[str, Any]]) -> list[str]:
+    """Say of the cases that fail now what their tries tell, and how many more would; those with equal tries as one."""
+    alike: dict[str, list[str]] = {}
+    for row in breaks:
+        counts = ", ".join(f"{row[side]['passed']} of {row[side]['tries']} {side}" for side in ("before", "now"))
+        needed = "no number of tries" if row["decides"] is None else f"{row['decides']:,} failing tries each"
+        told = f"broken hard, p {p_text(row['p'])}" if row["hard"] else f"{needed} would decide"
+        alike.setdefault(f"passed {counts}; {told}", []).append(row["case"])
+    lines = [
+        f"{', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}: {text}"
+        for text, names in alike.items()
+    ]
+    return lines[:10] + ([f"and {len(lines) - 10} lines more: --json has all"] if len(lines) > 10 else [])
 
 
 def _flip_lines(found: dict[str, Any]) -> list[str]:
@@ -15798,24 +16299,57 @@ def render_dataset(found: dict[str, Any]) -> str:
 def render_plan(plan: dict[str, Any]) -> str:
     """Render what a suite can see as sentences."""
     name, n, runs = plan["suite"], plan["n"], plan["runs"]
-    if plan["cases_needed"] is None:
+    if len(runs) < 2 or not n:
         told = {0: "no run tells", 1: "one complete run does not tell"}.get(len(runs), "the runs share no case to tell")
         return f"{name}: {told} how unsteady it is; run it twice on one version."
-    cases = f"{n} case{'' if n == 1 else 's'}"
+    cases = units_text(plan, "case" if n == 1 else "cases")
     sees = f"a drop of {plan['smallest_drop']:.3f}" if plan["smallest_drop"] is not None else "no drop"
     first = f"{name}: its {cases} can see {sees} or more, in 80 of 100 runs."
-    if plan["cases_needed"] <= n:
-        second = f"A drop of {plan['drop']:g} takes {plan['cases_needed']}."
-    else:
-        second = (
-            f"A drop of {plan['drop']:g} takes {plan['cases_needed']:,} cases, or {plan['repeats_needed']:,} repeats"
-        )
-        dollars = (
-            None if plan["needed_usd"] is None else f": ${plan['needed_usd']:.4g} a run, now ${plan['run_usd']:.4g}"
-        )
-        second += f"{dollars or ''}."
     told = "of one version" if plan["steady"] else "of different versions, which overstates its noise"
-    return f"{first} {second} From runs {runs[0]} and {runs[1]}, {told}."
+    return f"{first} {_needs_text(plan)} From runs {runs[0]} and {runs[1]}, {told}."
+
+
+def _needs_text(plan: dict[str, Any]) -> str:
+    """Say what the drop that was asked for takes."""
+    drop, needed = f"A drop of {plan['drop']:g}", plan["cases_needed"]
+    if needed is None:
+        return f"{drop} is seen by no number of cases: it is within the tolerance, or nearly."
+    if needed <= plan["n"]:
+        return f"{drop} takes {needed}."
+    usd = "" if plan["needed_usd"] is None else f": ${plan['needed_usd']:.4g} a run, now ${plan['run_usd']:.4g}"
+    return f"{drop} takes {needed:,} cases, or {plan['repeats_needed']:,} repeats{usd}."
+
+
+def render_models(found: dict[str, Any]) -> str:
+    """Lay out the models that ran a suite, the one that the others are compared with first."""
+    if not found["items"]:
+        return f"No complete run of suite {found['suite']} knows its model: --model-version names it."
+    rows = [
+        {
+            **row,
+            "run": row["run"]["id"],
+            "interval": "-" if row["interval"] is None else "{:.3f} to {:.3f}".format(*row["interval"]),
+            "change": "baseline" if row["verdict"] is None else signed(row["delta"]),
+            "between": interval_text(row["delta_interval"]),
+            "p": p_text(row["p"]),
+            "prompt": f"{row['prompt'] or '-'}{'' if row['same'] else ', differs'}",
+        }
+        for row in found["items"]
+    ]
+    columns = {
+        "model": "model",
+        "run": "run",
+        "prompt": "prompt",
+        "n": "n",
+        "score": "mean",
+        "interval": "95 % interval",
+    }
+    columns |= {"cost_usd": "usd", "latency_ms": "ms", "change": "change", "between": "its interval", "p": "p"}
+    columns |= {"groups": "groups"} if any(row["groups"] for row in rows) else {}
+    table = render_table({**columns, "verdict": "verdict"}, rows)
+    notes = [f"  {row['model']}: {row['reason']}" for row in found["items"] if row["reason"]]
+    differ = ["  differs: on another prompt version or other data than the baseline's run"]
+    return "\n".join([table, *notes, *([] if all(row["same"] for row in rows) else differ)])
 
 
 def render_overview(found: dict[str, Any]) -> str:
@@ -15992,6 +16526,16 @@ def _flipped(report: Report) -> dict[str, list[str]]:
     return {state: list(dict.fromkeys(row["case"] for row in flips if row["state"] == state)) for state in states}
 
 
+def _hard_breaks(report: Report) -> list[str]:
+    return [row["case"] for row in (report.result.comparison or {}).get("breaks", []) if row["hard"]]
+
+
+def evidence_of(report: Report) -> list[str]:
+    """Return what a report's finding rests on: why the run does not pass, and what the verdict says of itself."""
+    found, reasons = report.result.comparison, [f"because {reason}" for reason in report.result.reasons]
+    return reasons if found is None else [*reasons, f"{found['verdict']}: {found['reason']}"]
+
+
 def numbers_of(report: Report) -> dict[str, str]:
     """Return the numbers of a report under their titles; what is not known is a dash."""
     result, found = report.result, report.result.comparison or {}
@@ -16007,7 +16551,7 @@ def numbers_of(report: Report) -> dict[str, str]:
         "change (95 % interval)": f"{signed(found.get('delta'))}{interval}",
         "p": p_text(found.get("p")),
         "n": f"{result.counts['cases']}",
-        "pairs": f"{found['n']}" if found else "-",
+        "pairs": units_text(found, "").replace("  ", " ").strip() if found else "-",
         "cost": "unknown" if result.cost_usd is None else f"${result.cost_usd:.4f}",
         "baseline": against,
     }
@@ -16028,12 +16572,13 @@ def groups_of(report: Report) -> dict[str, list[str]]:
     named: dict[str, dict[str, None]] = {"fail": {}, "error": {}, "skipped": {}, "pass": {}}
     for row in report.run["cases"]:
         named[row["state"]][row["case"]] = None
-    spoken_of = {*flipped["broken"], *flipped["flaky"], *known}
+    spoken_of = {*flipped["broken"], *flipped["flaky"], *known, *_hard_breaks(report)}
     flaky = {f"{row['case']}: {row['state']}": None for row in report.result.known_flaky}
     spoken_of |= {row["case"] for row in report.result.known_flaky}
     others, errors = ([name for name in named[state] if name not in spoken_of] for state in ("fail", "error"))
-    groups = {"broken": flipped["broken"], "flaky": flipped["flaky"], "failing": others, "in error": errors}
-    groups |= {"fixed": flipped["fixed"], "known failures": known, "known flaky, they decide nothing": list(flaky)}
+    groups = {"broken hard": _hard_breaks(report), "broken": flipped["broken"], "flaky": flipped["flaky"]}
+    groups |= {"failing": others, "in error": errors, "fixed": flipped["fixed"], "known failures": known}
+    groups |= {"known flaky, they decide nothing": list(flaky)}
     groups |= {"skipped": list(named["skipped"]), "missing now": unpaired.get("missing", [])}
     groups |= {"without a baseline": unpaired.get("new", [])}
     return {title: names for title, names in groups.items() if names}
@@ -16121,7 +16666,8 @@ def _excuses(report: Report) -> dict[str, str]:
     found |= {row["case"]: "known flaky, it decides nothing" for row in report.result.known_flaky}
     found |= dict.fromkeys(_flipped(report)["flaky"], "flaky, it also passes")
     known = (report.result.comparison or {}).get("known", [])
-    return found | dict.fromkeys(known, "known failure, it fails in the baseline too")
+    found |= dict.fromkeys(known, "known failure, it fails in the baseline too")
+    return {name: excuse for name, excuse in found.items() if name not in _hard_breaks(report)}
 
 
 def _check_text_of(check: dict[str, Any]) -> str:
@@ -16168,7 +16714,8 @@ def _properties(report: Report) -> dict[str, str]:
     against = f"run {report.baseline['id']}" if report.baseline is not None else "none"
     facts: dict[str, Any] = {"run": result.run_id, "passed": str(result.passed).lower(), "verdict": result.verdict}
     facts |= {"score": result.score, "coverage": result.coverage, "cases": result.counts["cases"], "baseline": against}
-    facts |= {key: found.get(key) for key in ("delta", "interval", "p", "n")}
+    facts |= {key: found.get(key) for key in ("delta", "interval", "p", "n", "groups", "reason")}
+    facts |= {"hard_breaks": len(_hard_breaks(report)) if found else None}
     facts |= {"cost_usd": result.cost_usd, "model": result.model}
     facts |= {"prompt": version_text(result.prompt, result.prompt_version) or None}
     known = {name: value for name, value in facts.items() if value is not None}
@@ -16225,10 +16772,12 @@ def _markdown_blocks(report: Report) -> list[str]:
     """Return a report as paragraphs, lists, tables and fences, each whole."""
     numbers, facts = numbers_of(report), facts_of(report)
     blocks = [_markdown_table(list(numbers), [[_plain_line(text) for text in numbers.values()]])]
-    said = [f"because {reason}" for reason in report.result.reasons] + list(report.result.notes)
+    said = [*evidence_of(report), *report.result.notes]
     blocks += ["\n".join(f"- {_plain_line(text)}" for text in said)] if said else []
     reasons = reasons_of(report)
     blocks += [_markdown_group(title, names, reasons) for title, names in groups_of(report).items()]
+    lines = [f"- {_plain_line(line)}" for line in break_lines((report.result.comparison or {}).get("breaks", []))]
+    blocks += ["\n".join(["**Tries of what fails now**", "", *lines])] if lines else []
     rows = [delta_row(row) for row in (report.result.comparison or {}).get("deltas", [])]
     cells = [[_plain_line(row[key]) for key in DELTA_COLUMNS] for row in rows]
     blocks += [_markdown_table(list(DELTA_COLUMNS.values()), cells)] if rows else []
@@ -16347,17 +16896,18 @@ def _html_link(report: Report) -> str:
 def _html_report(report: Report, level: int) -> str:
     """Return a report as a section: verdict, numbers, tests beside the cause, history, cases."""
     numbers = {title: text for title, text in numbers_of(report).items() if text != "-"}
-    said = "; ".join(report.result.reasons)
+    said = "".join(make_element("p", {"class": "why"}, escaped(text)) for text in evidence_of(report))
     whole = "" if report.result.comparison is None else make_element("section", {}, _html_deltas(report, level))
     cause = _html_cause(report, level)
     sides = f'<div class="cols">{whole}{cause}</div>' if whole else ""
     parts = [
         _html_crumb(report),
         f"<h{level}>{_coloured_html(finding_of(report))} {change_text(report)}.</h{level}>",
-        make_element("p", {"class": "why"}, f"because {escaped(said)}") if said else "",
+        said,
         *(make_element("p", {"class": "note"}, escaped(note)) for note in report.result.notes),
         f'<dl class="stats">{"".join(_figure(title, text) for title, text in numbers.items())}</dl>',
         sides,
+        _html_breaks(report, level),
         _html_chart(report, level),
         _html_cases(report, level),
     ]
@@ -16370,6 +16920,12 @@ def _html_crumb(report: Report) -> str:
     tag = f' <span class="tag">{escaped(report.result.compare)}</span>' if report.result.compare else ""
     suite = make_element("b", {}, escaped(report.result.suite))
     return make_element("p", {"class": "crumb"}, f"{suite} / {escaped(', '.join(facts))}{tag}")
+
+
+def _html_breaks(report: Report, level: int) -> str:
+    lines = break_lines((report.result.comparison or {}).get("breaks", []))
+    items = "".join(make_element("li", {"class": "case"}, escaped(line)) for line in lines)
+    return f"{_html_heading(level + 1, 'Tries of what fails now')}<ul>{items}</ul>" if items else ""
 
 
 def _figure(title: str, text: str) -> str:
@@ -16695,7 +17251,7 @@ FORMS = {"junit": render_junit, "markdown": render_markdown, "html": render_html
 # ======================================================================================
 # === READS: every question that can be asked, once, for every face
 # ======================================================================================
-# Uses: PROMPTS, TRACES, BUDGETS, CALLS, FEEDBACK, DATASETS, COSTS, RUNS, COMPARISON, DRIFT, BISECT, OVERVIEW,
+# Uses: PROMPTS, TRACES, BUDGETS, CALLS, FEEDBACK, DATASETS, COSTS, RUNS, COMPARISON, MODELS, DRIFT, BISECT, OVERVIEW,
 #   INTERPRETERS, REPORTS, FINDINGS.
 # Public: nothing.
 #
@@ -16756,6 +17312,7 @@ _ASKED = {
     "case": "Only this case of the suite.",
     "first": "The oldest break, not the one that is open.",
     "baseline_id": "A run or a tag to compare with.",
+    "baseline": "The model to compare the others with, the first that ran without it.",
     "prompt": "Only what belongs to this prompt.",
     "model": "Only calls of this model.",
     "status": "Only calls that ended so: ok or error.",
@@ -16809,6 +17366,12 @@ READS = (
         "Compare a run with a baseline: a run, a tag, or what it was judged against. Exits 1 if it got worse.",
     ),
     Read(
+        "compare --by model",
+        compare_models,
+        render_models,
+        "Put the models that ran a suite side by side, each compared with the first or with --baseline MODEL.",
+    ),
+    Read(
         "drift",
         check_drift,
         lambda found: render_drifts({"items": [found.to_dict()]}),
@@ -16857,8 +17420,8 @@ def read_names() -> list[str]:
 # ======================================================================================
 # === CLI: the command line: parse, one call, print
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, ASSETS, STORE, ROWS, CALLS, COSTS, CARE, FILES, COMPARISON, BISECT, INTERPRETERS, REPORTS,
-#   FORMATS, PAGES, READS.
+# Uses: ERRORS, SETTINGS, ASSETS, STORE, ROWS, CALLS, COSTS, CARE, FILES, COMPARISON, MODELS, BISECT, INTERPRETERS,
+#   REPORTS, FINDINGS, FORMATS, PAGES, READS.
 # Public: nothing.
 #
 # Results go to stdout, talk to stderr. Every error becomes one sentence and its exit code in run_command, nowhere else.
@@ -16929,7 +17492,7 @@ def make_cli() -> click.Group:
     click.version_option(__version__, message="promptry %(version)s")(cli)
     for name, sentence in _GROUPS.items():
         cli.add_command(click.Group(name, help=sentence))
-    for words in dict.fromkeys(read.command for read in READS):
+    for words in dict.fromkeys(read.command for read in READS if "--" not in read.command):
         _add_command(cli, words, _make_read_command(words))
     for words, function in _COMMANDS.items():
         for make in _TAKES.get(function, ()):
@@ -16963,6 +17526,9 @@ def _make_read_command(words: str) -> click.Command:
         click.option("--output", metavar="FILE", help="Write the report to a file; the table goes to the screen.")(
             command
         )
+        by = "Put the models that ran a suite side by side: its name stands in the place of RUN."
+        click.option("--by", type=click.Choice(["model"]), help=by)(command)
+        click.option("--baseline", "model", metavar="MODEL", help="With --by: the model to compare with.")(command)
     click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")(command)
     click.option("--db", **_DB_FACTS, help="The store to use.")(command)
     return command
@@ -17030,6 +17596,9 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
             return
         form, output = given.pop("form", None), given.pop("output", None)
         asked = {key: value for key, value in given.items() if value is not None}
+        if reads[0].function is compare_runs and asked.keys() & {"by", "model"}:
+            _print_models(form_of(form or "table", as_json), output, **asked)
+            return
         if form in {"csv", "jsonl"}:
             with no_new_store():
                 _print_export(form, asked)
@@ -17051,6 +17620,23 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
             click.get_current_context().exit(1)
 
     return answer
+
+
+def _print_models(
+    form: str, output: str | None, run_id: str, by: str = "", model: str | None = None, baseline_id: str | None = None
+) -> None:
+    """Print the models that ran a suite, whose name was given in the place of a run; raises WrongUse."""
+    if not by:
+        raise WrongUse(
+            "--baseline names a model, and belongs to --by model.", "Compare runs with: compare RUN BASELINE."
+        )
+    if form in FORMS or (model and baseline_id):
+        what = f"--format {form} has no form for models" if form in FORMS else "two models are named to compare with"
+        raise WrongUse(f"{what[0].upper()}{what[1:]}.", "compare --by model SUITE --baseline MODEL --json says all.")
+    check_output(output)
+    with no_new_store():
+        found = compare_models(run_id, model or baseline_id)
+    print_in_form(form, output, render_models(found), found, list)
 
 
 def _is_bad(read: Read, found: Any) -> bool:
@@ -17738,8 +18324,8 @@ def _wait_for_change(seen: _Seen) -> list[str]:
 # ======================================================================================
 # === PYTEST: suites as tests of pytest: collected as items, stored as runs, judged in the summary
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, ROWS, SCOPE, PROMPTS, DATASETS, ASSERTIONS, SUITES, SPOOLS, FLAKES, RUNS, JOBS, RUNNER,
-#   COMPARISON, REPORTS, FORMATS, CLI.
+# Uses: ERRORS, CLOCK, SETTINGS, ROWS, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES, SUITES, SPOOLS, FLAKES, RUNS, JOBS,
+#   RUNNER, COMPARISON, REPORTS, FORMATS, CLI.
 # Public: nothing.
 #
 # The module itself is the plugin (pytest11, or -p promptry), so nothing of pytest is imported before pytest calls.
@@ -18067,15 +18653,11 @@ def _noting(function: Callable[..., Any], troubles: list[BaseException]) -> Call
 
 def _excuses_of(item: PytestHook) -> dict[str, str]:
     """Return why the gate forgives each case of an item that fails: an empty text for one that fails its run."""
-    part, job = item.promptry_part, item.promptry_session.job
+    part, job, tries = item.promptry_part, item.promptry_session.job, item.promptry_tries
     names = {outcome.case for outcome in item.promptry_outcomes if outcome.state == "fail"}
-    tries, flaky = item.promptry_tries, part.plan.flaky if part.plan is not None else ()
-    return {
-        name: "known to be flaky, it decides nothing"
-        if name in flaky
-        else excuse_of(part.chosen, job, part.before, name, tries.get(name, ()))
-        for name in sorted(names)
-    }
+    flaky = names & (part.plan.flaky if part.plan is not None else set())
+    found = {name: excuse_of(part.chosen, job, part.before, name, tries.get(name, ())) for name in sorted(names)}
+    return found | dict.fromkeys(flaky, "known to be flaky, it decides nothing")
 
 
 def _raise_error(item: PytestHook) -> None:

@@ -38,16 +38,17 @@ def test_two_runs_of_one_version_tell_what_a_suite_can_see(prompt: None) -> None
     assert (plan.n, plan.repeats, plan.drop, plan.runs, plan.steady) == (20, 1, 0.10, ["2", "1"], True)
     assert plan.run_usd == pytest.approx(0.2)
     assert plan.smallest_drop is not None and plan.cases_needed is not None
-    differences, binary = promptry.case_differences(promptry.get_run("1")["cases"], promptry.get_run("2")["cases"])
-    assert not binary
-    assert promptry.can_see(plan.smallest_drop, differences, binary, promptry.ALPHA)
-    assert not promptry.can_see(plan.smallest_drop - 0.001, differences, binary, promptry.ALPHA)
-    noise = promptry.noise_of(differences, binary)
-    assert promptry.sees_drop(0.10, plan.cases_needed, noise, binary, promptry.ALPHA)
-    assert not promptry.sees_drop(0.10, plan.cases_needed - 1, noise, binary, promptry.ALPHA)
+    pairs = promptry.paired_cases(promptry.get_run("1")["cases"], promptry.get_run("2")["cases"])
+    noise = promptry.noise_of(pairs.differences, pairs.binary)
+    facts = noise, pairs.binary, promptry.ALPHA, 0.02
+    assert not pairs.binary
+    assert promptry.sees_drop(plan.smallest_drop, 20, *facts)
+    assert not promptry.sees_drop(plan.smallest_drop - 0.001, 20, *facts)
+    assert promptry.sees_drop(0.10, plan.cases_needed, *facts)
+    assert not promptry.sees_drop(0.10, plan.cases_needed - 1, *facts)
     assert plan.repeats_needed == -(-plan.cases_needed // 20)
     assert plan.needed_usd == pytest.approx(0.01 * plan.cases_needed)
-    assert plan_suite("quiz", 0.05).cases_needed == pytest.approx(4 * plan.cases_needed, rel=0.02)
+    assert plan_suite("quiz", 0.05).cases_needed == pytest.approx(4 * plan.cases_needed, rel=0.05)
     assert json.loads(json.dumps(plan.to_dict()))["n"] == 20
 
 
@@ -90,28 +91,45 @@ def test_a_drop_that_is_no_share_is_refused(store: Path, drop: float) -> None:
         plan_suite("quiz", drop)
 
 
-@pytest.mark.simulation
-@pytest.mark.parametrize(
-    ("n", "noise", "rounds", "low", "high"), [(20, 0.15, 150, 0.70, 0.90), (450, 0.25, 4000, 0.77, 0.83)]
-)
-def test_the_smallest_drop_of_scores_is_seen_in_about_eighty_of_a_hundred(
-    n: int, noise: float, rounds: int, low: float, high: float
-) -> None:
-    drop, draw = promptry.smallest_drop(n, noise, False, 0.04) or 0.0, random.Random(n)
-    runs = ([draw.gauss(-drop, noise) for _ in range(n)] for _ in range(rounds))
-    share = sum(promptry.sign_flip_p(differences) <= 0.04 for differences in runs) / rounds
-    print(f"n {n}, noise {noise}: a drop of {drop:.3f} is seen in {share:.1%}")
-    assert low <= share <= high
+def test_a_drop_within_the_tolerance_takes_no_number_of_cases(prompt: None) -> None:
+    quiz({f"c{number:02}": [1.0] * 2 for number in range(20)})
+    for _ in range(2):
+        promptry.run_suite("quiz")
+    plan = plan_suite("quiz", 0.02)
+    assert (plan.cases_needed, plan.repeats_needed, plan.needed_usd) == (None, None, None)
+    assert "within the tolerance" in promptry.render_plan(plan.to_dict())
 
 
-@pytest.mark.simulation
-@pytest.mark.parametrize(("n", "noise"), [(30, 0.1), (100, 0.2), (400, 0.3)])
-def test_the_smallest_drop_of_pass_or_fail_is_seen_in_about_eighty_of_a_hundred(n: int, noise: float) -> None:
-    drop, draw, seen = promptry.smallest_drop(n, noise, True, 0.04) or 0.0, random.Random(n), 0
-    share, rounds = max(drop, noise), 4000
-    for _ in range(rounds):
-        changed = sum(draw.random() < share for _ in range(n))
-        worse = sum(draw.random() < (share + drop) / (2 * share) for _ in range(changed))
-        seen += promptry.mcnemar_p(worse, changed - worse) <= 0.04
-    print(f"n {n}, noise {noise}: a drop of {drop:.3f} is seen in {seen / rounds:.1%}")
-    assert 0.77 <= seen / rounds <= 0.86
+def test_groups_are_what_a_plan_counts(prompt: None) -> None:
+    draw = random.Random(7)
+    luck = [[draw.random() for _ in range(12)] for _ in range(2)]
+    now: list[list[float]] = [luck[0]]
+
+    @suite("quiz", prompt="p", dataset=[{"id": f"c{number:02}", "group": number // 4} for number in range(48)])
+    def check(item: Any) -> None:
+        render_prompt("p", "")
+        promptry.record_check("graded", now[0][item["group"]], True, "", "", "")
+
+    promptry.run_suite("quiz")
+    now[0] = luck[1]
+    promptry.run_suite("quiz")
+    plan = plan_suite("quiz")
+    assert (plan.n, plan.groups) == (48, 12) and "48 cases in 12 groups" in promptry.render_plan(plan.to_dict())
+    differences = [new - old for old, new in zip(luck[0], luck[1], strict=True)]
+    alone = promptry.smallest_drop(12, promptry.noise_of(differences, False), False, promptry.ALPHA, 0.02)
+    assert plan.smallest_drop == alone, "four cases with one fate are one case"
+    assert plan.cases_needed is not None and plan.cases_needed % 4 == 0
+
+
+def test_the_cost_that_is_planned_is_the_cost_that_comes(prompt: None) -> None:
+    """Twice the repeats of a suite cost what the plan says, to a tenth, in the ledger."""
+    draw = random.Random(2)
+    quiz({f"c{number:02}": [draw.random() for _ in range(200)] for number in range(20)})
+    for _ in range(2):
+        promptry.run_suite("quiz")
+    plan = plan_suite("quiz", 0.15)
+    assert plan.repeats_needed is not None and plan.repeats_needed > 1 and plan.needed_usd is not None
+    result = promptry.run_suite("quiz", repeats=plan.repeats_needed)
+    spent = promptry.list_costs(origin="eval")["sum"]["cost_usd"] - 2 * (plan.run_usd or 0)
+    assert result.cost_usd == pytest.approx(spent)
+    assert 0 <= result.cost_usd / plan.needed_usd - 1 <= 1 / (plan.repeats_needed - 1), "repeats are whole"

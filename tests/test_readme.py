@@ -131,6 +131,14 @@ def test_the_suite_in_yaml_runs_as_it_is_written(store: Path, tmp_path: Path, mo
     assert result.counts["fail"] == 6 and result.prompt_version == 1
 
 
+def test_meaning_and_form_are_compared_as_it_is_written() -> None:
+    piece = piece_with("assert_semantic(")
+    said = [float(number) for number in re.findall(r"# ([\d.]+)$", piece, re.MULTILINE)]
+    with promptry.collect() as checks:
+        exec(compile(piece, "README.md", "exec"), {})
+    assert [check.score for check in checks] == pytest.approx(said, abs=2e-5)
+
+
 def test_the_pipeline_runs_as_it_is_written(store: Path) -> None:
     class Reply:
         """What a client of a model returns."""

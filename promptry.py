@@ -10529,7 +10529,8 @@ _MAX_DEPTH = 100
 _MAX_REPEATED = 100_000
 _MAX_FAULTS = 20
 _MAX_EVENTS = 1_000_000
-_CORE_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq")}
+_CORE = "tag:yaml.org,2002:"
+_CORE_TAGS = {_CORE + name for name in ("str", "int", "float", "bool", "null", "map", "seq")}
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
 _WORDS |= {form: _WORDS[form.lower()] for word in ("true", "false", "null") for form in (word.title(), word.upper())}
 _WHOLE_NUMBER = r"[-+]?(?:0|[1-9][0-9]*)"
@@ -10549,11 +10550,15 @@ class Node(NamedTuple):
     value: Any
 
 
-class Reading(NamedTuple):
+_TOP = Node("plain", 1, 1, "")
+
+
+class Reading:
     """A file that is being read, and the faults found in it so far, by place."""
 
-    file: str
-    faults: dict[tuple[int, int], str]
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.faults: dict[tuple[int, int], str] = {}
 
     def tell(self, place: Node, sentence: str, hint: str = "") -> None:
         """Note a fault; of several at one place the first counts."""
@@ -10571,8 +10576,7 @@ class Reading(NamedTuple):
 
 def read_document(path: Path, name: str) -> tuple[Reading, Node]:
     """Read the one document of a YAML file; `name` is what faults call it. Errors: ConfigError, HelperMissing."""
-    reading = Reading(name, {})
-    start = Node("plain", 1, 1, "")
+    reading = Reading(name)
     try:
         size = path.stat().st_size
         raw = path.read_bytes() if size <= MAX_FILE_BYTES else b""
@@ -10588,57 +10592,62 @@ def read_document(path: Path, name: str) -> tuple[Reading, Node]:
         reading.check()
     root = _composed(reading, text)
     if root is None and not reading.faults:
-        reading.tell(start, "The file holds nothing.")
+        reading.tell(_TOP, "The file holds nothing.")
     reading.check()
-    return reading, root or start
+    return reading, root or _TOP
 
 
 def _composed(reading: Reading, text: str) -> Node | None:
     """Return the document in a text, None for an empty one; what is wrong with it is told."""
     answer = _events_of(text)
     if "fault" in answer:
-        line, column, words = answer["fault"]
-        tab = "\t" in text.split("\n")[line - 1][: column + 1] if line <= text.count("\n") + 1 else False
-        hint = "YAML is indented by spaces, not by tabs." if tab else ""
-        hint = "Quote a value that holds a colon and a space." if "mapping values" in words else hint
-        reading.tell(Node("plain", line, column, ""), f"This is no YAML: {words}.", hint)
+        _tell_syntax(reading, text, *answer["fault"])
         return None
     anchors: dict[str, tuple[Node, int]] = {}
-    frames: list[tuple[list[Any], list[Node], list[int]]] = [([], [], [0])]
+    open_nodes: list[tuple[Node, list[Node], list[int]]] = [(_TOP, [], [0])]
     repeated = documents = 0
-    for event in answer["events"]:
-        kind, line, column, value, is_plain, anchor, tag = event
-        place = Node("plain" if is_plain else "quoted", line, column, value)
+    for kind, line, column, value, is_plain, anchor, tag in answer["events"]:
+        place, size, name = Node("plain" if is_plain else "quoted", line, column, value), 1, anchor
         if tag is not None and tag not in _CORE_TAGS and tag != "!":
-            reading.tell(place, f"The tag {_shown_tag(tag)} is not read.", "Write the value itself.")
+            reading.tell(place, f"The tag {tag.replace(_CORE, '!!')} is not read.", "Write the value itself.")
         if kind == "document":
             documents += 1
-            if documents > 1:
-                reading.tell(place, "A second document begins here.", "A file holds one.")
-                return None
         elif kind == "start":
-            frames.append((event, [], [1]))
-            if len(frames) > _MAX_DEPTH:
-                reading.tell(place, f"This is nested deeper than {_MAX_DEPTH} levels.")
-                return None
+            open_nodes.append((Node(value, line, column, anchor), [], [1]))
         else:
-            size = 1
             if kind == "end":
-                (_, line, column, value, _, anchor, _), items, (size,) = frames.pop()
-                place = _closed(reading, value, line, column, items)
+                begun, items, (size,) = open_nodes.pop()
+                place, name = _closed(reading, begun, items), begun.value
             elif kind == "alias":
                 if value not in anchors:
                     reading.tell(place, f"There is no &{value} above that *{value} could repeat.")
                 place, size = anchors.get(value, (place, 1))
                 repeated += size
-            if repeated > _MAX_REPEATED:
-                reading.tell(Node("plain", line, column, ""), f"Aliases repeat more than {_MAX_REPEATED:,} values.")
-                return None
-            if anchor is not None:
-                anchors[anchor] = (place, size)
-            frames[-1][1].append(place)
-            frames[-1][2][0] += size
-    return frames[0][1][0] if frames[0][1] else None
+            if name is not None:
+                anchors[name] = (place, size)
+            open_nodes[-1][1].append(place)
+            open_nodes[-1][2][0] += size
+        if excess := _excess(documents, len(open_nodes), repeated):
+            reading.tell(Node("plain", line, column, ""), excess)
+            return None
+    return open_nodes[0][1][0] if open_nodes[0][1] else None
+
+
+def _excess(documents: int, depth: int, repeated: int) -> str:
+    """Say what is more than a file may hold, or return an empty text."""
+    if documents > 1:
+        return "A second document begins here. A file holds one."
+    if depth > _MAX_DEPTH:
+        return f"This is nested deeper than {_MAX_DEPTH} levels."
+    return f"Aliases repeat more than {_MAX_REPEATED:,} values." if repeated > _MAX_REPEATED else ""
+
+
+def _tell_syntax(reading: Reading, text: str, line: int, column: int, words: str) -> None:
+    lines = text.split("\n")
+    tab = line <= len(lines) and "\t" in lines[line - 1][: column + 1]
+    hint = "YAML is indented by spaces, not by tabs." if tab else ""
+    hint = "Quote a value that holds a colon and a space." if "mapping values" in words else hint
+    reading.tell(Node("plain", line, column, ""), f"This is no YAML: {words}.", hint)
 
 
 def _events_of(text: str) -> dict[str, Any]:
@@ -10683,15 +10692,10 @@ def _read_yaml_here(text: str) -> dict[str, Any]:
 HELPERS["read_yaml"] = ("pyyaml", _read_yaml_here)
 
 
-def _shown_tag(tag: str) -> str:
-    """Return a tag as a file writes it."""
-    return tag.replace("tag:yaml.org,2002:", "!!")
-
-
-def _closed(reading: Reading, kind: str, line: int, column: int, items: list[Node]) -> Node:
+def _closed(reading: Reading, begun: Node, items: list[Node]) -> Node:
     """Return a list or map of what stands in it; `<<` brings what other maps have and it has not."""
-    if kind == "list":
-        return Node(kind, line, column, items)
+    if begun.kind == "list":
+        return begun._replace(value=items)
     own: dict[str, tuple[Node, Node]] = {}
     merged: dict[str, tuple[Node, Node]] = {}
     for key, value in zip(items[::2], items[1::2], strict=True):
@@ -10708,7 +10712,7 @@ def _closed(reading: Reading, kind: str, line: int, column: int, items: list[Nod
             reading.tell(key, f"The key '{key.value}' stands here twice; first in line {first.line}.")
         else:
             own[key.value] = (key, value)
-    return Node(kind, line, column, {**merged, **own})
+    return begun._replace(value={**merged, **own})
 
 
 def is_null(node: Node) -> bool:
@@ -10799,7 +10803,7 @@ class Step(NamedTuple):
 class Told(NamedTuple):
     """A suite as told: facts for suite(), what to ask whom, and the steps of all cases and, by case id, of single ones.
 
-    `text` is None for a prompt that only the store has. `modules` are those of the team's that `python:` names.
+    `text` is None for a prompt that only the store has. `functions` are the module:function that `python:` names.
     """
 
     name: str
@@ -10812,7 +10816,7 @@ class Told(NamedTuple):
     variables: dict[str, Any]
     steps: list[Step]
     case_steps: dict[str, list[Step]]
-    modules: list[str]
+    functions: list[str]
 
 
 _SUBJECTS = {"trace": "trace", "traj": "trajectory", "conv": "conversation"}
@@ -10996,6 +11000,30 @@ def _predicate_of(steps: list[Step], values: dict[str, Any]) -> Callable[[str], 
     return holds
 
 
+def refusal_of(step: Step) -> str:
+    """Return what an assertion refuses whatever it looks at, or nothing: it is called on a null, or on no words."""
+    looked_at = {"text": "null", "trace": [], "trajectory": Trajectory([]), "conversation": Conversation()}
+    with opened_collection():
+        try:
+            step.assertion.function(looked_at[step.assertion.subject], **filled_values(step, {}))
+        except (WrongUse, NotFound) as error:
+            return str(error)
+        except (CheckFailed, HelperMissing):
+            pass
+    return ""
+
+
+def functions_in(value: Any) -> list[str]:
+    """Return the functions of the team's, as module:function, that a provider or a judge among some values is."""
+    if isinstance(value, str) and value.startswith("python:"):
+        return [value.removeprefix("python:").strip()]
+    if isinstance(value, dict) and value.get("provider") == "python":
+        return [str(value.get("model"))]
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    inner = [value.values["judge"]] if isinstance(value, Step) and "judge" in value.values else inner
+    return [place for one in inner for place in functions_in(one)]
+
+
 def open_placeholders(value: Any) -> list[str]:
     """Return the placeholders in all texts of a value."""
     if isinstance(value, str):
@@ -11010,7 +11038,7 @@ def open_placeholders(value: Any) -> list[str]:
 # ======================================================================================
 # === FILES: suites told in YAML: every key and value is checked where it stands, before anything is registered
 # ======================================================================================
-# Uses: ERRORS, PROMPTS, DATASETS, ASSERTIONS, PROVIDERS, TRAJECTORIES, CONVERSATIONS, SUITES, DOCUMENTS, EXCHANGES.
+# Uses: ERRORS, PROMPTS, DATASETS, ASSERTIONS, PROGRAMS, PROVIDERS, SUITES, DOCUMENTS, EXCHANGES.
 # Public: nothing.
 #
 # What may stand in a file is what suite() and the assertions take; their signatures are the table. All faults are told
@@ -11068,8 +11096,10 @@ def load_any(module: str) -> dict[str, Suite]:
         return load_suites(module)
     told = read_suites(file)
     origin = str(file.resolve())
-    modules = sorted({name for one in told for name in one.modules})
+    modules = sorted({place.partition(":")[0].strip() for one in told for place in one.functions})
     with loaded_afresh(origin, modules):
+        for place in [place for one in told for place in one.functions]:
+            find_function(place)
         for one in told:
             if one.text is not None and one.prompt is not None:
                 track(one.text, one.prompt)
@@ -11137,9 +11167,10 @@ def _read_suite(reading: Reading, node: Node, folder: Path) -> Told | None:
     if not asserts and "cases" not in got:
         reading.tell(node, f"The suite '{name}' asserts nothing.", "Write assert: and a list.")
     facts |= {key: value for key, value in {"prompt": prompt, "dataset": items}.items() if value is not None}
-    provider, modules = _read_provider(reading, got.get("provider"), node)
+    provider = _read_provider(reading, got.get("provider"), node)
+    functions = functions_in([provider, steps, case_steps])
     parameters = _read(reading, got["parameters"], _ONE_MAP, "parameters") if "parameters" in got else {}
-    told = Told(name, facts, prompt, env, text, provider, parameters or {}, variables, steps, case_steps, modules)
+    told = Told(name, facts, prompt, env, text, provider, parameters or {}, variables, steps, case_steps, functions)
     if len(reading.faults) > before:
         return told
     _check_open(reading, told, got, places)
@@ -11250,22 +11281,21 @@ def _read_messages(reading: Reading, node: Node) -> str | None:
     return json.dumps(messages, ensure_ascii=False, indent=1) if messages else None
 
 
-def _read_provider(reading: Reading, node: Node | None, suite_node: Node) -> tuple[Any, list[str]]:
-    """Return the provider as it is told, and the modules of the team's that it needs."""
+def _read_provider(reading: Reading, node: Node | None, suite_node: Node) -> Any:
+    """Return the provider as it is told."""
     if node is None:
         hint = "Write provider: openai:gpt-4.1-mini, or python:module:function."
         reading.tell(suite_node, "The suite has no provider.", hint)
-        return None, []
+        return None
     value = node.value if is_text(node) else value_in(reading, node)
     if isinstance(value, dict) and len(value) == 1 and value.keys() & {"python", "exec"}:
         ((kind, rest),) = value.items()  # python: mod:fn on a line of its own is a map to YAML
         value = f"{kind}: {rest}"
     try:
-        chosen = make_provider(value)
+        make_provider(value)
     except WrongUse as error:
         reading.tell(node, str(error))
-        return None, []
-    return value, [chosen.model.partition(":")[0].strip()] if chosen.kind == "python" else []
+    return value
 
 
 _Cases = tuple[Any, dict[str, list[Step]], dict[str, Node]]
@@ -11377,7 +11407,9 @@ def _read_step(reading: Reading, node: Node) -> Step | None:
         return None
     step = Step(found, values)
     if found.name in _TRIED and not open_placeholders(step):
-        _try_step(reading, place, step)
+        refusal = refusal_of(step)
+        if refusal:
+            reading.tell(place, f"{name}: {refusal}")
     return step
 
 
@@ -11412,32 +11444,21 @@ def _signature(found: Assertion) -> str:
     return ", ".join(name if name in found.required else f"{name} (may be left out)" for name in found.kinds)
 
 
-def _try_step(reading: Reading, place: Node, step: Step) -> None:
-    """Tell what an assertion refuses whatever it looks at: it is called on a null, or on nothing said."""
-    nothing = {"text": "null", "trace": [], "trajectory": Trajectory([]), "conversation": Conversation()}
-    with opened_collection():
-        try:
-            step.assertion.function(nothing[step.assertion.subject], **filled_values(step, {}))
-        except (WrongUse, NotFound) as error:
-            reading.tell(place, f"{step.assertion.name}: {error}")
-        except (CheckFailed, HelperMissing):
-            pass
-
-
 def _check_open(reading: Reading, told: Told, got: dict[str, Node], places: dict[str, Node]) -> None:
     """Tell the placeholders of an own prompt and of assertions for which a case of the file has no variable."""
     items = told.facts.get("dataset")
     if isinstance(items, str):
         return
+    of_all = {"the prompt": open_placeholders(told.text or ""), "assert": open_placeholders(told.steps)}
     for item in items if items is not None else [None]:
         known = {**told.variables, **variables_of(item)}
         id = item_id(item)
         where = places.get(id, got.get("cases", got.get("assert", next(iter(got.values())))))
         if told.prompt is None and "input" not in known:
             reading.tell(where, "The suite has no prompt and this case no input.", "Give either.")
-        texts = {"the prompt": told.text or "", "assert": [told.steps, told.case_steps.get(id, [])]}
-        for what, text in texts.items():
-            unknown = next((name for name in open_placeholders(text) if name not in known), None)
+        own = {"its own assert": open_placeholders(told.case_steps.get(id, []))}
+        for what, names in {**of_all, **own}.items():
+            unknown = next((name for name in names if name not in known), None)
             if unknown is not None:
                 case = "" if item is None else f" of case '{id}'"
                 hint = nearest(unknown, known) or f"Give it in variables:; $${unknown} is plain text."
@@ -11713,14 +11734,13 @@ DIFFERENCES = {
 # What is code, or comes from elsewhere than this disk, is noted and left out.
 
 
-class Source(NamedTuple):
+class Source:
     """The file that is read: its folder, the lines of its places, its whole content, and the notes so far."""
 
-    name: str
-    folder: Path
-    lines: dict[str, int]
-    config: dict[str, Any]
-    notes: dict[str, list[str]]
+    def __init__(self, file: Path, config: dict[str, Any], lines: dict[str, int]) -> None:
+        self.name, self.folder = str(file), file.parent
+        self.config, self.lines = config, lines
+        self.notes: dict[str, list[str]] = {}
 
     def note(self, place: str, reason: str) -> None:
         """Note what is not taken over, or not quite; the same reason at many places is one note."""
@@ -11742,7 +11762,7 @@ ECHO = "exec: cat"
 def open_source(file: Path) -> Source:
     """Read the file that is named: a configuration in YAML or JSON, or a table of tests."""
     if file.suffix.lower() in {".csv", ".jsonl"}:
-        return Source(str(file), file.parent, {}, {"tests": f"file://{file.name}"}, {})
+        return Source(file, {"tests": f"file://{file.name}"}, {})
     if file.suffix.lower() not in {".yaml", ".yml", ".json"}:
         raise WrongUse(
             f"{file} ends in '{file.suffix}'.", "promptfoo's YAML, JSON, CSV and JSONL are read; code is not run."
@@ -11751,7 +11771,7 @@ def open_source(file: Path) -> Source:
     content = {"tests": content} if isinstance(content, list) else content
     if not isinstance(content, dict):
         raise WrongUse(f"{file} holds no configuration of promptfoo.")
-    return Source(str(file), file.parent, lines, content, {})
+    return Source(file, content, lines)
 
 
 def read_foreign(file: Path) -> tuple[Any, dict[str, int]]:
@@ -11760,7 +11780,7 @@ def read_foreign(file: Path) -> tuple[Any, dict[str, int]]:
         root = read_document(file, str(file))[1]
     except ConfigError as error:
         raise WrongUse(error.message, error.hint) from None
-    return value_in(Reading("", {}), root), dict(_lines_of_places(root, ""))
+    return value_in(Reading(""), root), dict(_lines_of_places(root, ""))
 
 
 def _lines_of_places(node: Node, place: str) -> Iterator[tuple[str, int]]:
@@ -12025,16 +12045,6 @@ def _assertion_in(text: str, limit: str | None = None) -> dict[str, Any]:
 # Public: nothing.
 
 
-class Imported(NamedTuple):
-    """What an import made: the YAML, how many suites, cases and assertions, and notes [{place, reason}]."""
-
-    text: str
-    suites: int
-    cases: int
-    assertions: int
-    notes: list[dict[str, str]]
-
-
 class _Case(NamedTuple):
     """A test with one value a variable: its variables, its steps, and where it stands."""
 
@@ -12048,10 +12058,11 @@ _MOST_MADE = 10_000
 _MOST_SUITES = 100
 
 
-def import_promptfoo(file: Path, provider: str | None = None) -> Imported:
+def import_promptfoo(file: Path, provider: str | None = None) -> dict[str, Any]:
     """Return promptfoo's configuration, or CSV of tests, as YAML suites; `provider` stands for those of the file.
 
-    Errors: WrongUse for a file that cannot be read, or of which nothing can be taken over.
+    Shape: suites, cases and assertions (how many), text (the YAML), notes [{place, reason}]. Errors: WrongUse for a
+    file that cannot be read, or of which nothing can be taken over.
     """
     source = open_source(file)
     for key in sorted(source.config.keys() - {*promptfoo_facts()["config_keys"]}):
@@ -12065,7 +12076,8 @@ def import_promptfoo(file: Path, provider: str | None = None) -> Imported:
         raise WrongUse(f"Nothing of {file} could be taken over.{told}")
     cases = [one for suite in suites for one in suite["cases"]]
     steps = sum(len(one.get("assert", ())) for one in [*suites, *cases])
-    return Imported(_as_file(source, suites, notes), len(suites), len(cases), steps, notes)
+    counts = {"suites": len(suites), "cases": len(cases), "assertions": steps}
+    return {**counts, "text": _as_file(source, suites, notes), "notes": notes}
 
 
 def _suites_of(
@@ -15603,7 +15615,8 @@ def _team_modules(module: str | None) -> list[str] | None:
     file = find_suite_file(module) if module is not None else None
     if module is None or file is None:
         return None if module is None else [module]
-    names = {name for told in read_suites(file) for name in told.modules}
+    places = {place for told in read_suites(file) for place in told.functions}
+    names = {place.partition(":")[0].strip() for place in places}
     return sorted(os.path.join(file.parent, *name.split(".")) + ".py" for name in names)
 
 
@@ -18227,17 +18240,15 @@ def cli_import_promptfoo(file: str, output: str | None, provider: str | None, as
     check_output(output)
     found = import_promptfoo(Path(file), provider)
     if output is not None:
-        Path(output).write_text(found.text, encoding="utf-8")
-    counts = {"suites": found.suites, "cases": found.cases, "assertions": found.assertions}
+        Path(output).write_text(found["text"], encoding="utf-8")
     if as_json:
-        answer = {**counts, "output": output, "text": None if output else found.text, "notes": found.notes}
-        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+        click.echo(json.dumps({**found, "output": output}, indent=2, ensure_ascii=False))
         return
     if output is None:
-        click.echo(found.text, nl=False)
-    told = ", ".join(f"{count:,} {what}" for what, count in counts.items())
-    click.echo(f"{told}; not taken over, or not quite: {len(found.notes)}.", err=True)
-    for note in found.notes:
+        click.echo(found["text"], nl=False)
+    told = ", ".join(f"{found[what]:,} {what}" for what in ("suites", "cases", "assertions"))
+    click.echo(f"{told}; not taken over, or not quite: {len(found['notes'])}.", err=True)
+    for note in found["notes"]:
         click.echo(f"  {note['place']}: {note['reason']}", err=True)
     if output is not None:
         click.echo(f"Next: promptry run --module {output}", err=True)

@@ -288,7 +288,7 @@ def test_a_function_of_the_team_answers(write: Write, provider: str) -> None:
     write(PIPE, "pipe.py")
     write(f"suites:\n  - name: s\n    provider: {provider}\n    cases: [x]\n    assert: [exact: Answer to x]\n")
     (told,) = promptry.read_suites(Path("evals.yaml"))
-    assert told.modules == ["pipe"]
+    assert told.functions == ["pipe:answer"]
     promptry.load_any("evals.yaml")
     assert run_suite("s").passed
     write(PIPE.replace("Answer", "Other"), "pipe.py")
@@ -303,6 +303,15 @@ def test_a_module_of_the_team_that_does_not_load_is_told(write: Write) -> None:
     write("import nothing_of_this_name\n", "pipe.py")
     with pytest.raises(ConfigError, match="The module 'pipe' does not import"):
         promptry.load_any("evals.yaml")
+    write("other = 1\n", "pipe.py")
+    with pytest.raises(ConfigError, match="python:pipe:answer cannot be loaded: AttributeError"):
+        promptry.load_any("evals.yaml")
+    assert not promptry.known_suites()
+
+
+def test_a_judge_may_be_a_function_of_the_team_too(write: Write) -> None:
+    write(f"{HEAD}    prompt: a\n    assert: [llm: {{criteria: b, judge: 'python:pipe:judge'}}]\n")
+    assert [one.functions for one in promptry.read_suites(Path("evals.yaml"))] == [["pipe:judge"]]
 
 
 def test_the_command_line_finds_the_file_and_tells_its_faults(write: Write, capsys: pytest.CaptureFixture[str]) -> None:

@@ -343,21 +343,21 @@ def test_what_is_taken_over_loads_and_runs(
     monkeypatch.setattr(sys, "path", sys.path[:])
     sample = SAMPLES[name]
     found = import_promptfoo(write_sample(tmp_path, sample))
-    reasons = [note["reason"] for note in found.notes]
+    reasons = [note["reason"] for note in found["notes"]]
     assert len(reasons) == len(sample.reasons), reasons
     assert all(reason.startswith(begin) for reason, begin in zip(reasons, sample.reasons, strict=True)), reasons
-    (tmp_path / "evals.yaml").write_text(found.text, encoding="utf-8")
+    (tmp_path / "evals.yaml").write_text(found["text"], encoding="utf-8")
     assert list(promptry.load_any("evals.yaml")) == list(sample.states)
     for suite, states in sample.states.items():
         assert {row["case"]: row["state"] for row in run_suite(suite, repeats=1).cases} == states
-    assert found.suites == len(sample.states) and found.cases == sum(map(len, sample.states.values()))
-    assert all(f"# {note['place']}: {note['reason']}" in found.text for note in found.notes)
+    assert found["suites"] == len(sample.states) and found["cases"] == sum(map(len, sample.states.values()))
+    assert all(f"# {note['place']}: {note['reason']}" in found["text"] for note in found["notes"])
 
 
 def test_repeats_and_parameters_are_taken_over(tmp_path: Path) -> None:
     text = SAMPLES["settings that have no place here"]
     found = import_promptfoo(write_sample(tmp_path, text))
-    assert "repeats: 2\n" in found.text and "temperature: 0\n" in found.text
+    assert "repeats: 2\n" in found["text"] and "temperature: 0\n" in found["text"]
 
 
 def test_a_place_names_the_line_and_one_reason_is_told_once(tmp_path: Path) -> None:
@@ -365,7 +365,7 @@ def test_a_place_names_the_line_and_one_reason_is_told_once(tmp_path: Path) -> N
         f"  - vars: {{q: {at}}}\n    assert: [{{type: latency}}, {{type: contains, value: x}}]\n" for at in range(4)
     )
     (tmp_path / "c.yaml").write_text(f"prompts: ['{{{{q}}}}']\nproviders: [echo]\ntests:\n{tests}")
-    (note,) = import_promptfoo(tmp_path / "c.yaml").notes
+    (note,) = import_promptfoo(tmp_path / "c.yaml")["notes"]
     assert note["place"] == "line 5, tests[0].assert[0] and 3 more"
 
 

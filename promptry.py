@@ -15044,8 +15044,8 @@ class Plan(NamedTuple):
     """What a suite can see at 80 % power, and what a `drop` takes; None where two runs do not tell it yet.
 
     Units: smallest_drop and drop are shares of the score; run_usd and needed_usd are of one run. `runs` are the two
-    that tell how unsteady the suite is, and `steady` says that they had one prompt version. groups: the units that the
-    n cases are, None without groups.
+    that tell how unsteady the suite is, and `steady` says that they had one prompt version and model. groups: the units
+    that the n cases are, None without groups.
     """
 
     suite: str
@@ -15081,7 +15081,8 @@ def plan_suite(suite_name: str, drop: float | None = None) -> Plan:
             suite_name, n, 1, drop or 0.10, None, None, None, cost, None, [row["id"] for row in complete], False
         )
     run = get_run(complete[0]["id"])
-    same = [row for row in complete[1:] if row["prompt_version"] == run["prompt_version"]]
+    tested = run["prompt_version"], run["model"]
+    same = [row for row in complete[1:] if (row["prompt_version"], row["model"]) == tested]
     return _plan_from(run, get_run((same or complete[1:])[0]["id"]), drop, bool(same))
 
 
@@ -16318,7 +16319,7 @@ def render_plan(plan: dict[str, Any]) -> str:
     cases = units_text(plan, "case" if n == 1 else "cases")
     sees = f"a drop of {plan['smallest_drop']:.3f}" if plan["smallest_drop"] is not None else "no drop"
     first = f"{name}: its {cases} can see {sees} or more, in 80 of 100 runs."
-    told = "of one version" if plan["steady"] else "of different versions, which overstates its noise"
+    told = "of one version" if plan["steady"] else "of different versions or models, which overstates its noise"
     return f"{first} {_needs_text(plan)} From runs {runs[0]} and {runs[1]}, {told}."
 
 

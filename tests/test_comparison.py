@@ -426,7 +426,7 @@ def test_false_alarms_are_few(null: Null) -> None:
 @pytest.mark.parametrize("null", NULLS, ids=null_text)
 def test_false_alarms_of_all_rules_together_are_at_most_five_in_a_hundred(null: Null) -> None:
     cost = null.n * (null.now + null.before * (null.runs + 1)) * (2 if null.kind == "both" else 1)
-    rounds = max(600, min(4_000, 1_200_000 // cost))
+    rounds = max(300, min(2_000, 400_000 // cost))
     found = alarms(null, rounds)
     print(f"{null_text(null)}: {rounds} rounds, {dict(found)}")
     assert null.n >= 6 or found["improved"] == 0

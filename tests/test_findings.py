@@ -23,8 +23,8 @@ SEES = "quiz: its 20 cases can see a drop of 0.210 or more, in 80 of 100 runs."
         ),
         (
             {"run_usd": None, "needed_usd": None, "steady": False},
-            f"{SEES} A drop of 0.1 takes 74 cases, or 4 repeats. From runs 3 and 1, of different versions, which"
-            " overstates its noise.",
+            f"{SEES} A drop of 0.1 takes 74 cases, or 4 repeats. From runs 3 and 1, of different versions or"
+            " models, which overstates its noise.",
         ),
         ({"cases_needed": 15, "drop": 0.25}, f"{SEES} A drop of 0.25 takes 15. From runs 3 and 1, of one version."),
         (

@@ -85,6 +85,17 @@ def test_runs_of_one_version_go_before_newer_ones_of_another(prompt: None) -> No
     assert (plan_suite("quiz").runs, plan_suite("quiz").steady) == (["3", "1"], True)
 
 
+def test_runs_of_one_model_go_before_newer_ones_of_another(prompt: None) -> None:
+    quiz({f"c{number:02}": [1.0] * 4 for number in range(20)})
+    for model in ("a", "b", "a"):
+        promptry.run_suite("quiz", model_version=model)
+    plan = plan_suite("quiz")
+    assert (plan.runs, plan.steady) == (["3", "1"], True)
+    promptry.run_suite("quiz", model_version="c")
+    assert not plan_suite("quiz").steady
+    assert "different versions or models" in promptry.render_plan(plan_suite("quiz").to_dict())
+
+
 @pytest.mark.parametrize("drop", [0, -0.1, 1.5, float("nan")])
 def test_a_drop_that_is_no_share_is_refused(store: Path, drop: float) -> None:
     with pytest.raises(promptry.WrongUse, match="it takes a share of the score"):

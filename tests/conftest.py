@@ -33,7 +33,7 @@ _MEMORIES = (
     "_open_calls",
     "_dropped",
 )
-_CONTEXTS = ("_scope", "_last_request", "_open_collection", "_outcomes")
+_CONTEXTS = ("_scope", "_purpose", "_last_request", "_open_collection", "_outcomes")
 
 
 def forget_everything() -> None:
@@ -41,12 +41,14 @@ def forget_everything() -> None:
     promptry.forget_settings()
     promptry.forget_templates()
     promptry.forget_kept_rows()
+    promptry.set_embedder(None)
     for name in _MEMORIES:
         getattr(promptry, name, {}).clear()
     for name in _CONTEXTS:
         if hasattr(promptry, name):
             getattr(promptry, name).set(None)
     promptry._active = None
+    promptry._judge = None
     promptry._open_anywhere.clear()
     promptry._outcomes_anywhere.clear()
 

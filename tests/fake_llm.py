@@ -1,18 +1,21 @@
-"""A fake of the OpenAI and Anthropic APIs on the loopback, which answers at once and misbehaves on demand.
+"""A fake of four APIs (OpenAI, Anthropic, Gemini, Ollama) on the loopback: quick, and misbehaving on demand.
 
 What a request asks for stands in its model's name, behind the last '!': `gpt-4.1-mini!429-once`. The server answers
-under the name before it, so that prices apply. `requests` holds what arrived, in order.
+under the name before it, so that prices apply. Behind `say:` stands the text of the answer, in which NONCE is the
+nonce of a judge's request. `requests` holds what arrived, in order, and `headers` its headers.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 CHAT_USAGE = {
     "prompt_tokens": 1200,
@@ -35,28 +38,38 @@ MESSAGE_USAGE = {
     "output_tokens": 300,
     "service_tier": "standard",
 }
+GEMINI_USAGE = {
+    "promptTokenCount": 1200,
+    "cachedContentTokenCount": 1000,
+    "candidatesTokenCount": 200,
+    "thoughtsTokenCount": 100,
+    "totalTokenCount": 1500,
+}
+OLLAMA_USAGE = {"prompt_eval_count": 1200, "eval_count": 300, "total_duration": 5_000_000, "eval_duration": 4_000_000}
 WORDS = ["Hello", ", ", "world", "!"]
 ARGUMENTS = ['{"ci', 'ty": "Bo', 'nn"}']
 VECTOR = [0.5, -0.25]
 
 
 class FakeServer(NamedTuple):
-    """A running fake: its address, and the requests that arrived as (path, body)."""
+    """A running fake: its address, the requests that arrived as (path, body), and their headers by lower-case name."""
 
     url: str
     requests: list[tuple[str, dict[str, Any]]]
+    headers: list[dict[str, str]]
 
 
 @contextlib.contextmanager
 def serve_fake() -> Iterator[FakeServer]:
     """Run a fake server within a block."""
     requests: list[tuple[str, dict[str, Any]]] = []
-    handler = type("Handler", (_Handler,), {"requests": requests})
+    headers: list[dict[str, str]] = []
+    handler = type("Handler", (_Handler,), {"requests": requests, "seen": headers})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
-        yield FakeServer(f"http://127.0.0.1:{server.server_port}", requests)
+        yield FakeServer(f"http://127.0.0.1:{server.server_port}", requests, headers)
     finally:
         server.shutdown()
         server.server_close()
@@ -64,8 +77,12 @@ def serve_fake() -> Iterator[FakeServer]:
 
 def answer_of(path: str, body: dict[str, Any]) -> dict[str, Any]:
     """Return the whole answer to a request."""
-    model, _, mood = str(body.get("model")).partition("!")
+    model, _, mood = _model_of(path, body).partition("!")
     tools = bool(body.get("tools"))
+    if path.endswith(":generateContent"):
+        return _generated(model, body, mood)
+    if path.endswith("/api/chat"):
+        return _ollama_turn(model, body, mood)
     if path.endswith("/chat/completions"):
         message = {"role": "assistant", "content": None if tools else _text(body, mood), "refusal": None}
         if tools:
@@ -86,19 +103,78 @@ def answer_of(path: str, body: dict[str, Any]) -> dict[str, Any]:
         import array
         import base64
 
+        if body.get("encoding_format") == "float":
+            return _embeddings(model, body["input"], mood)
         packed = base64.b64encode(array.array("f", VECTOR).tobytes()).decode()
         data = [{"object": "embedding", "index": 0, "embedding": packed}]
         return {"object": "list", "data": data, "model": model, "usage": {"prompt_tokens": 8, "total_tokens": 8}}
     if path.endswith("/responses"):
         return _response(model, body, mood)
-    content: list[dict[str, Any]] = [{"type": "text", "text": "".join(WORDS)}]
+    content: list[dict[str, Any]] = [{"type": "text", "text": _text(body, mood)}]
     if tools:
         content.append({"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Bonn"}})
     head = {"id": "msg_1", "type": "message", "role": "assistant", "model": model, "stop_sequence": None}
     return {**head, "content": content, "stop_reason": "tool_use" if tools else "end_turn", "usage": MESSAGE_USAGE}
 
 
+def _embeddings(model: str, texts: list[str], mood: str) -> dict[str, Any]:
+    """Return a vector of letter counts for each text; a mood says what is wrong with them."""
+    rows: list[Any] = [[1.0 + text.lower().count(letter) for letter in "aeinorst"] for text in texts]
+    if mood == "few":
+        rows = rows[1:]
+    if mood == "uneven":
+        rows[-1] = rows[-1][:3]
+    if mood == "words":
+        rows[0] = ["a", "b"]
+    data = [{"object": "embedding", "index": place, "embedding": row} for place, row in enumerate(rows)]
+    if mood == "twice":
+        data[0]["index"] = 1
+    if mood == "bare":
+        return {"object": "list", "data": rows}
+    tokens = sum(len(text.split()) for text in texts)
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return {"object": "list", "data": data[::-1], "model": model, "usage": usage}
+
+
+def _model_of(path: str, body: dict[str, Any]) -> str:
+    """Return the model of a request: Gemini has it in the path."""
+    named = unquote(path).rpartition("/models/")[2].removesuffix(":generateContent")
+    return named if path.endswith(":generateContent") else str(body.get("model"))
+
+
+def _generated(model: str, body: dict[str, Any], mood: str) -> dict[str, Any]:
+    head = {"responseId": "gem-1", "modelVersion": model, "usageMetadata": GEMINI_USAGE}
+    if mood == "blocked":
+        return {**head, "promptFeedback": {"blockReason": "SAFETY"}}
+    parts: list[dict[str, Any]] = [{"text": "I think.", "thought": True}, {"text": _text(body, mood)}]
+    if body.get("tools"):
+        parts.append({"functionCall": {"name": "weather", "args": {"city": "Bonn"}}})
+    reason = "MAX_TOKENS" if mood == "length" else "STOP"
+    return {
+        **head,
+        "candidates": [{"content": {"role": "model", "parts": parts}, "finishReason": reason, "index": 0}],
+    }
+
+
+def _ollama_turn(model: str, body: dict[str, Any], mood: str) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": _text(body, mood)}
+    if body.get("tools"):
+        message["tool_calls"] = [{"function": {"name": "weather", "arguments": {"city": "Bonn"}}}]
+    reason = "length" if mood == "length" else "stop"
+    head = {
+        "model": model,
+        "created_at": "2026-11-24T00:00:00Z",
+        "message": message,
+        "done_reason": reason,
+        "done": True,
+    }
+    return {**head, **OLLAMA_USAGE}
+
+
 def _text(body: dict[str, Any], mood: str) -> str:
+    if mood.startswith("say:"):
+        found = re.search("<<<([0-9a-f]{16}) ", json.dumps(body))
+        return mood[4:].replace("NONCE", found[1] if found else "NONCE")
     return '{"city": "Bonn"}' if body.get("response_format") and mood != "length" else "".join(WORDS)
 
 
@@ -209,6 +285,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     requests: list[tuple[str, dict[str, Any]]]
+    seen: list[dict[str, str]]
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
@@ -217,9 +294,11 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer a request."""
         body = json.loads(self.rfile.read(int(self.headers.get("content-length") or 0)) or b"{}")
         path = self.path.partition("?")[0]
-        seen = sum(1 for _, other in self.requests if other.get("model") == body.get("model"))
+        model = _model_of(path, body)
+        seen = sum(1 for place, other in self.requests if _model_of(place, other) == model)
         self.requests.append((path, body))
-        mood = str(body.get("model")).partition("!")[2]
+        self.seen.append({name.lower(): value for name, value in self.headers.items()})
+        mood = model.partition("!")[2]
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.answer(path, body, mood, seen)
 

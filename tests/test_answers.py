@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from fake_llm import ARGUMENTS, MESSAGE_USAGE, WORDS, answer_of, events_of
+from fake_llm import ARGUMENTS, GEMINI_USAGE, MESSAGE_USAGE, OLLAMA_USAGE, WORDS, answer_of, events_of
 
 import promptry
 
@@ -29,6 +29,41 @@ def test_whole_and_streamed_answers_say_the_same(api: str, tools: list[str]) -> 
     assert promptry.answer_facts(streamed) == promptry.answer_facts(whole)
     assert promptry.answer_text(streamed) == promptry.answer_text(whole)
     assert promptry.answer_facts(whole).get("tool_calls") == (tools or None)
+
+
+OTHERS = [
+    # (api, path, usage, what the answer calls itself, why it ended)
+    ("generate", "/v1beta/models/m:generateContent", GEMINI_USAGE, {"response_id": "gem-1"}, "STOP"),
+    ("turn", "/api/chat", OLLAMA_USAGE, {}, "stop"),
+]
+
+
+@pytest.mark.parametrize("tools", [[], ["weather"]], ids=["text", "tool"])
+@pytest.mark.parametrize(("api", "path", "usage", "head", "reason"), OTHERS)
+def test_answers_of_gemini_and_ollama_say_the_same(
+    api: str, path: str, usage: dict[str, Any], head: dict[str, str], reason: str, tools: list[str]
+) -> None:
+    seen = promptry.Answer(api, True)
+    promptry.note_answer(seen, answer_of(path, {"model": "m", "tools": tools}))
+    facts = promptry.answer_facts(seen)
+    assert facts.pop("tool_calls", []) == tools
+    assert facts == {**head, "served_model": "m", "usage": usage, "finish_reasons": [reason]}
+    assert promptry.answer_text(seen) == "Hello, world!", "a thought is no text"
+    assert [json.loads(tool["arguments"]) for tool in seen.tools.values()] == [{"city": "Bonn"}] * len(tools)
+
+
+def test_a_prompt_that_was_blocked_is_a_fault() -> None:
+    seen = promptry.Answer("generate", True)
+    promptry.note_answer(seen, answer_of("/v1beta/models/m!blocked:generateContent", {}))
+    assert seen.fault == "the prompt was blocked: SAFETY" and promptry.answer_facts(seen)["usage"] == GEMINI_USAGE
+
+
+@pytest.mark.parametrize("api", ["generate", "turn"])
+@pytest.mark.parametrize("whole", [{}, {"candidates": None, "message": None}, {"candidates": [{}], "message": {}}])
+def test_an_answer_that_says_nothing_is_nothing(api: str, whole: dict[str, Any]) -> None:
+    seen = promptry.Answer(api, True)
+    promptry.note_answer(seen, whole)
+    assert promptry.answer_text(seen) is None and not seen.fault and "usage" not in promptry.answer_facts(seen)
 
 
 def test_a_message_cut_before_its_end_has_no_usage() -> None:

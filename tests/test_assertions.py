@@ -311,3 +311,39 @@ def test_collections_open_in_two_threads_at_once_do_not_mix() -> None:
         thread.start()
         thread.join()
     assert len(checks) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "objects"),
+    [
+        ("", []),
+        ("no json", []),
+        ("[1, 2]", []),
+        ('[{"a": 1}]', []),
+        ('{"a": 1}', [{"a": 1}]),
+        ('x {"a": {"b": 1}} y {"c": 2} z', [{"a": {"b": 1}}, {"c": 2}]),
+        ('{"a": 1,} and {"b": [2,],}', [{"a": 1}, {"b": [2]}]),
+        ('```json\n{"a": "} {"}\n```', [{"a": "} {"}]),
+        ('{broken {"a": 1}', [{"a": 1}]),
+        ('{"a": 1} {"a": 1}', [{"a": 1}]),
+        ('{"a": 1, "a": 1}', [{"a": 1}]),
+        ('{"a": 1, "b": 3, "a": 2}', [{"a": None, "b": 3}]),
+        ('{"a": NaN}', []),
+        ("{" * 50_000, []),
+        ("[" * 50_000 + '{"a": 1}', []),
+    ],
+)
+def test_all_objects_of_an_answer_are_found_outermost_only(text: str, objects: list[Any]) -> None:
+    assert [value for value, _ in promptry.json_objects(text)] == objects
+    assert all(
+        json.loads(written.replace(",}", "}").replace(",]", "]")) is not None
+        for _, written in promptry.json_objects(text)
+    )
+
+
+def test_checks_in_an_unrecorded_block_go_nowhere() -> None:
+    with promptry.collect() as checks:
+        with promptry.unrecorded_checks(), pytest.raises(promptry.CheckFailed):
+            promptry.assert_exact(1, 2)
+        promptry.assert_exact(1, 1)
+    assert [check.passed for check in checks] == [True]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,110 @@ def test_the_break_is_found_in_the_order_of_the_runs(
         json.dumps(found.to_dict())
 
 
+def add_run(raw: sqlite3.Connection, passed: int, checks: Sequence[tuple[Any, ...]] = (), **manifest: Any) -> None:
+    """Add a run of qa, with the checks of case a: (passed, repeat)."""
+    row = "INSERT INTO eval_runs (suite_name, overall_pass, timestamp, metadata) VALUES ('qa', ?, '2026-01-01', ?)"
+    key = raw.execute(row, (passed, json.dumps(manifest) if manifest else None)).lastrowid
+    for state, repeat in checks:
+        raw.execute(
+            "INSERT INTO eval_results (run_id, test_name, assertion_type, passed, details) VALUES (?, 'a', ?, ?, ?)",
+            (key, "exact" if state is not None else "error", state, json.dumps({"repeat": repeat})),
+        )
+
+
+OUTAGE = {"counts": {"pass": 3, "fail": 0, "error": 2}}
+NOTHING_RAN = {"counts": {"pass": 0, "fail": 0, "error": 0, "skipped": 5}}
+FAILS_TOO = {"counts": {"pass": 3, "fail": 1, "error": 1}}
+
+
+@pytest.mark.parametrize(
+    ("runs", "ends", "n", "reason"),
+    [
+        ([(1, {}), (0, OUTAGE)], (None, None), 1, "it passes in the newest run that could be judged"),
+        ([(1, {}), (0, OUTAGE), (0, {})], ("3", "1"), 2, "it passed until then"),
+        ([(0, {}), (0, OUTAGE), (0, {})], ("1", None), 2, "no run before it passed"),
+        ([(1, {}), (0, NOTHING_RAN)], (None, None), 1, "it passes in the newest run that could be judged"),
+        ([(0, OUTAGE), (0, NOTHING_RAN)], (None, None), 0, "not enough data"),
+        ([(1, {}), (0, FAILS_TOO)], ("2", "1"), 2, "it passed until then"),
+        ([(1, {}), (0, {**FAILS_TOO, "baseline_id": 1})], (None, None), 1, None),
+        ([(1, {}), (0, {**FAILS_TOO, "baseline_id": 1, "verdict": "regressed"})], ("2", "1"), 2, None),
+        ([(1, {}), (0, {**FAILS_TOO, "gate": {"min_pass_rate": 0.5}})], (None, None), 1, None),
+        ([(1, {}), (0, {"counts": {"pass": 3, "fail": 1, "error": 0}}), (0, {})], ("2", "1"), 3, None),
+        ([(1, {}), (0, {"counts": "many"}), (0, {"counts": {"error": "x"}})], ("2", "1"), 3, None),
+        ([(1, {}), (0, {"gate": 7, "complete": True})], ("2", "1"), 2, None),
+    ],
+)
+def test_a_run_that_could_not_be_judged_neither_breaks_nor_holds(
+    runs: list[Any], ends: Any, n: int, reason: str | None, raw: sqlite3.Connection
+) -> None:
+    for passed, manifest in runs:
+        add_run(raw, passed, **manifest)
+    found = bisect_suite("qa")
+    assert (ends_of(found), found.n) == (ends, n)
+    assert reason is None or found.reason == reason
+
+
+def repeats(states: str) -> list[tuple[int | None, int]]:
+    """+ passes, - fails, e ends in an error: a repeat each."""
+    return [(STATES.get(state), place) for place, state in enumerate(states)]
+
+
+@pytest.mark.parametrize(
+    ("histories", "ends", "n"),
+    [
+        (["+", "-", "+", "-"], ("4", "3"), 4),
+        (["+++++", "++++-", "-----"], ("3", "1"), 2),
+        (["+++++", "++---", "-----"], ("2", "1"), 3),
+        (["++", "+-", "--"], ("2", "1"), 3),
+        (["+++++", "++++-"], (None, None), 1),
+        (["++++-", "+++-+"], (None, None), 0),
+        (["+", "e", "-"], ("3", "1"), 2),
+        (["++", "+e", "--"], ("3", "1"), 2),
+        (["++", "-e"], ("2", "1"), 2),
+        (["+", "", "-"], ("3", "1"), 2),
+        (["-", "-", "-"], ("1", None), 3),
+        (["+", "+", "+"], (None, None), 3),
+    ],
+)
+def test_a_flaky_case_neither_breaks_nor_holds(
+    histories: list[str], ends: Any, n: int, raw: sqlite3.Connection
+) -> None:
+    for states in histories:
+        add_run(raw, 0, repeats(states))
+    found = bisect_suite("qa", "a")
+    assert (ends_of(found), found.n) == (ends, n)
+
+
+def test_several_checks_of_one_repeat_are_one_repeat(raw: sqlite3.Connection) -> None:
+    add_run(raw, 1, [(1, 0), (1, 0), (1, 0)])
+    add_run(raw, 0, [(1, 0), (1, 0), (0, 0)])
+    assert ends_of(bisect_suite("qa", "a")) == ("2", "1"), "one of three checks fails: the case fails"
+
+
+def test_a_case_that_passed_when_it_was_tried_again_is_no_break(raw: sqlite3.Connection) -> None:
+    add_run(raw, 1, repeats("+"))
+    add_run(raw, 1, repeats("-"), gate={"confirm": {"a": ["fail", "pass"], 'o"dd': ["pass"]}})
+    add_run(raw, 0, repeats("-"), gate={"confirm": {"a": ["fail", "fail"], "other": ["pass"]}})
+    found = bisect_suite("qa", "a")
+    assert (ends_of(found), found.n) == (("3", "1"), 2)
+
+
+def test_a_case_that_newer_runs_no_longer_have_is_said_to_pass_where_it_could_be_judged(
+    raw: sqlite3.Connection,
+) -> None:
+    add_run(raw, 1, repeats("+"))
+    add_run(raw, 1)
+    assert bisect_suite("qa", "a").reason == "it passes in the newest run that could be judged"
+
+
+def test_results_of_others_without_details_are_one_repeat(raw: sqlite3.Connection) -> None:
+    for passed in (1, 0):
+        key = raw.execute("INSERT INTO eval_runs (suite_name) VALUES ('qa')").lastrowid
+        row = "INSERT INTO eval_results (run_id, test_name, assertion_type, passed) VALUES (?, 'a', 'exact', ?)"
+        raw.executemany(row, [(key, 1), (key, passed)])
+    assert ends_of(bisect_suite("qa", "a")) == ("2", "1")
+
+
 def test_an_unknown_suite_or_case_has_no_run_and_no_break(raw: sqlite3.Connection) -> None:
     add_runs(raw, "+-")
     for found in (bisect_suite("never ran"), bisect_suite("qa", "no such case"), bisect_suite("", first=True)):
@@ -94,6 +199,7 @@ def test_a_break_comes_with_what_changed_and_the_diff(broken: dict[str, Any]) ->
         "model": {"before": "m1", "now": "m2"},
         "dataset": None,
         "commit": None,
+        "embedder": None,
     }
     assert found.prompt_diff is not None and "+Think, then answer." in found.prompt_diff
     assert found.first_bad is not None and set(found.first_bad) == {"id", "date", "score"}

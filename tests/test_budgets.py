@@ -928,6 +928,7 @@ def test_a_forked_child_settles_and_gives_back_nothing_of_its_parents(store: Pat
         assert spend("p", 1) == id
 
 
+@pytest.mark.slow
 def test_a_locked_store_keeps_no_guard_for_long_one_by_one(store: Path, raw: sqlite3.Connection, locked: Any) -> None:
     set_budget("global", None, "monthly", 1e6)
     spend("p", 1)

@@ -140,6 +140,7 @@ def test_wrong_use_is_one_sentence(words: list[str], said: str, tmp_path: Path) 
     assert done.stdout == "" and done.stderr.startswith(f"build.py: {said}") and done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_an_old_python_reads_as_far_as_the_sentence_that_refuses_it(tmp_path: Path) -> None:
     ast.parse((ROOT / "build.py").read_text(encoding="utf-8"), feature_version=(3, 6))
     for python in pythons(lambda version: (3, 6) <= version < (3, 11)):
@@ -235,6 +236,7 @@ def check():
 """
 
 
+@pytest.mark.slow
 def test_the_zipapp_needs_no_installed_package(tmp_path: Path, made: Make) -> None:
     zipped = [sys.executable, "-S", made("zipapp")]
     assert promptry.__version__ in say(*zipped, "--version", cwd=tmp_path).stdout
@@ -250,6 +252,7 @@ def test_the_zipapp_carries_byte_code_beside_each_source(made: Make) -> None:
     assert not any("__pycache__" in name for name in names)
 
 
+@pytest.mark.slow
 def test_the_zipapp_runs_its_byte_code_and_in_another_python_its_source(tmp_path: Path, made: Make) -> None:
     code = "import sys; sys.path.insert(0, sys.argv[1]); import promptry, click, peewee"
     code = f"{code}; print([module.__file__.rpartition('.')[2] for module in (promptry, click, peewee)])"

@@ -483,6 +483,7 @@ def test_resources_made_before_are_made_anew(server: FakeServer, store: Path) ->
     assert len(calls(store)) == 2
 
 
+@pytest.mark.slow
 def test_a_call_is_named_by_where_it_is_made(server: FakeServer, store: Path, run_python: Any) -> None:
     client = promptry.instrument(make_client(openai.OpenAI, server))
     ask = [lambda: client.chat.completions.create(**CHAT)]
@@ -591,6 +592,7 @@ def test_text_is_masked_before_it_is_cut(server: FakeServer, store: Path) -> Non
     assert the_call(store)["input"] == f"{'a' * 20} [key remo"
 
 
+@pytest.mark.slow
 def test_a_share_of_the_texts_is_kept_and_every_row(server: FakeServer, store: Path) -> None:
     client = promptry.instrument(make_client(openai.OpenAI, server), capture=True, sample_rate=0.5)
     for _ in range(60):
@@ -659,6 +661,7 @@ def test_a_dropped_stream_is_recorded_by_the_next_call(
     assert whole["tokens_out"] == 300
 
 
+@pytest.mark.slow
 def test_a_stream_that_is_open_at_exit_is_recorded(server: FakeServer, store: Path, run_python: Any) -> None:
     run_python(
         """
@@ -767,6 +770,7 @@ def test_threads_lose_and_double_nothing(server: FakeServer, store: Path) -> Non
     assert [row["tokens_out"] for row in calls(store)] == [300] * 200
 
 
+@pytest.mark.slow
 def test_fifty_tasks_keep_their_own_spans(server: FakeServer, store: Path) -> None:
     async def ask(client: Any, number: int) -> None:
         with promptry.trace(f"task {number}"):

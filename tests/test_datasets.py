@@ -110,6 +110,7 @@ def test_a_version_greater_than_any_is_refused_as_wrong_or_unknown(store: Any) -
         promptry.load_dataset("qa", 2**70)
 
 
+@pytest.mark.slow
 def test_processes_that_save_at_once_get_versions_without_holes(store: Any, raw: Any, start_python: Any) -> None:
     code = """
     import sys, time, promptry

@@ -7,6 +7,7 @@ import math
 import random
 import sqlite3
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -96,6 +97,11 @@ SOUND += [(lagged, 0.08), (lagged_ties, 0.08), (rising, 0.02), (risen, 0.02)]
 FALLING = [(fallen, 0.95), (declining, 0.90), (last_at_zero, 1.0), (last_tied_at_zero, 1.0)]
 
 
+def standard_error(share: float, rounds: int) -> float:
+    """Return what a rate swings by chance in so many rounds; each limit is met to two of these."""
+    return math.sqrt(share * (1 - share) / rounds)
+
+
 def name_of(value: object) -> str:
     return getattr(value, "__name__", str(value))
 
@@ -105,7 +111,7 @@ def test_what_does_not_fall_is_seldom_found(series: Series, most: float) -> None
     rounds = 150
     found = alarm_rate(series, rounds, seed=1)
     print(f"\n{series.__name__}: {found:.3f} of {rounds} found, at most {most}")
-    assert found <= most + 2 * math.sqrt(most * (1 - most) / rounds)
+    assert found <= most + 2 * standard_error(most, rounds)
 
 
 @pytest.mark.parametrize(("series", "least"), FALLING, ids=name_of)
@@ -121,8 +127,8 @@ def test_what_falls_is_found(series: Series, least: float) -> None:
 def test_false_alarms_are_no_more_than_stated(series: Series, most: float) -> None:
     rounds = 4000
     found = alarm_rate(series, rounds, seed=3)
-    print(f"\n{series.__name__}: {found:.4f} of {rounds} found, at most {most}")
-    assert found <= most
+    print(f"\n{series.__name__}: {found:.4f} (+- {standard_error(most, rounds):.4f}) of {rounds}, at most {most}")
+    assert found <= most + 2 * standard_error(most, rounds)
 
 
 @pytest.mark.simulation
@@ -137,10 +143,10 @@ def test_false_alarms_of_other_windows_are_no_more_than_stated(n: int) -> None:
 @pytest.mark.simulation
 @pytest.mark.parametrize(("series", "least"), FALLING, ids=name_of)
 def test_power_is_at_least_as_stated(series: Series, least: float) -> None:
-    rounds = 1000
+    rounds = 2000
     found = alarm_rate(series, rounds, seed=5)
-    print(f"\n{series.__name__}: {found:.4f} of {rounds} found, at least {least}")
-    assert found >= least
+    print(f"\n{series.__name__}: {found:.4f} (+- {standard_error(least, rounds):.4f}) of {rounds}, at least {least}")
+    assert found >= least - 2 * standard_error(least, rounds)
 
 
 def test_the_change_point_is_within_two_runs_of_the_fall() -> None:
@@ -166,6 +172,164 @@ def test_the_correlation_is_that_of_the_noise_and_not_of_the_fall() -> None:
         means[series.__name__] = sum(found) / len(found)
     assert all(abs(means[name]) < 0.15 for name in ("normal", "fallen", "declining")), means
     assert 0.15 < means["lagged"] < 0.4, means
+
+
+@pytest.mark.simulation
+def test_the_change_point_of_thousands_is_within_two_runs_in_four_of_five() -> None:
+    draw = random.Random(8)
+    rounds = 4000
+    near = sum(abs((promptry.change_of(fallen(draw, 30), falls_only=True) or 0) - 20) <= 2 for _ in range(rounds))
+    print(f"\n{near / rounds:.4f} of {rounds} within two runs, at least 0.8")
+    assert near / rounds >= 0.8 - 2 * math.sqrt(0.8 * 0.2 / rounds)
+
+
+# --- the same of production calls: days of log-normal latencies, of more and fewer calls, with a rhythm of the week
+
+Days = Callable[[random.Random, int], tuple[list[int], list[float], list[float]]]
+
+
+def days_of(draw: random.Random, sizes: list[int], levels: list[float], spread: float = 1.0) -> Any:
+    """Return counts, sums and sums of squares of days of log-normal values; a spread of 1 is that of slow services."""
+    days = [
+        [level * draw.lognormvariate(0, spread) for _ in range(size)] for size, level in zip(sizes, levels, strict=True)
+    ]
+    squares = [math.fsum(value * value for value in day) for day in days]
+    return sizes, list(map(math.fsum, days)), squares
+
+
+def steady_days(draw: random.Random, n: int) -> Any:
+    return days_of(draw, [20] * n, [1.0] * n)
+
+
+def few_calls(draw: random.Random, n: int) -> Any:
+    return days_of(draw, [draw.choice((1, 2, 3, 5, 8)) for _ in range(n)], [1.0] * n)
+
+
+def growing_traffic(draw: random.Random, n: int) -> Any:
+    return days_of(draw, [2 + 40 * place // n for place in range(n)], [1.0] * n)
+
+
+def shrinking_traffic(draw: random.Random, n: int) -> Any:
+    return days_of(draw, [2 + 40 * (n - place) // n for place in range(n)], [1.0] * n)
+
+
+def days_that_differ(draw: random.Random, n: int) -> Any:
+    return days_of(draw, [2 + 40 * place // n for place in range(n)], [draw.lognormvariate(0, 0.3) for _ in range(n)])
+
+
+def thin_newest_day(draw: random.Random, n: int) -> Any:
+    return days_of(draw, [40] * (n - 1) + [3], [1.0] * n)
+
+
+def weekly(
+    draw: random.Random, n: int, level: float, last: int | None = None, spread: float = 1.0, calls: int = 30
+) -> Any:
+    """Weekends have a third of the calls, each so much dearer; last: the weekday of the newest day, 6 a Sunday."""
+    last = draw.randrange(7) if last is None else last
+    free = [(last - (n - 1 - place)) % 7 >= 5 for place in range(n)]
+    return days_of(
+        draw, [calls // 3 if off else calls for off in free], [level if off else 1.0 for off in free], spread
+    )
+
+
+def slow_weekends(draw: random.Random, n: int) -> Any:
+    return weekly(draw, n, 1.3)
+
+
+def dear_weekends(draw: random.Random, n: int) -> Any:
+    return weekly(draw, n, 1.5, spread=0.3)
+
+
+def cheap_weekends(draw: random.Random, n: int) -> Any:
+    return weekly(draw, n, 0.6, spread=0.3)
+
+
+def seen_on_sunday(draw: random.Random, n: int) -> Any:
+    """The worst day to ask: the two dear days stand last, and so many calls leave them little noise."""
+    return weekly(draw, n, 1.5, last=6, calls=150)
+
+
+def ratings(draw: random.Random, n: int) -> Any:
+    days = [[draw.choice((0.0, 0.5, 1.0, 1.0)) for _ in range(draw.choice((1, 2, 4)))] for _ in range(n)]
+    return list(map(len, days)), list(map(sum, days)), [sum(value * value for value in day) for day in days]
+
+
+def cheaper(draw: random.Random, n: int) -> Any:
+    return days_of(draw, [30] * n, [1.0 if place < 2 * n // 3 else 0.6 for place in range(n)])
+
+
+def dearer(draw: random.Random, n: int) -> Any:
+    """A step of 30 %: with 200 calls a day about 2.5 times what a day's mean swings."""
+    return days_of(draw, [200] * n, [1.0 if place < 2 * n // 3 else 1.3 for place in range(n)])
+
+
+def dearer_with_weekends(draw: random.Random, n: int) -> Any:
+    counts, sums, squares = weekly(draw, n, 1.1, spread=0.3)
+    levels = [1.0 if place < 2 * n // 3 else 1.3 for place in range(n)]
+    return (
+        counts,
+        [total * level for total, level in zip(sums, levels, strict=True)],
+        [square * level**2 for square, level in zip(squares, levels, strict=True)],
+    )
+
+
+def calls_alarm_rate(days: Days, of: str, rounds: int, seed: int, n: int = 30) -> float:
+    """Return how often such days are said to drift, by the rule as check_drift applies it."""
+    draw, found = random.Random(seed), 0
+    for _ in range(rounds):
+        counts, sums, squares = days(draw, n)
+        rows = [
+            {"calls": count, "known": count, "total": total, "squares": square, "day": ""}
+            for count, total, square in zip(counts, sums, squares, strict=True)
+        ]
+        means = [row["total"] / row["known"] for row in rows]
+        report, _ = promptry._tested(
+            DriftReport(None, n, False, "", of=of), means, promptry.even_means(counts, sums, squares)
+        )
+        found += report.drifting
+    return found / rounds
+
+
+SOUND_DAYS = [
+    *[(days, of, 0.05) for days in (steady_days, few_calls) for of in ("latency", "length")],
+    *[(days, "cost", 0.05) for days in (growing_traffic, shrinking_traffic, days_that_differ, thin_newest_day)],
+    *[(growing_traffic, "length", 0.05), (ratings, "rating", 0.05), (cheaper, "cost", 0.02)],
+    *[(slow_weekends, "latency", 0.05), (slow_weekends, "length", 0.05)],
+    *[(dear_weekends, "cost", 0.05), (cheap_weekends, "cost", 0.05), (seen_on_sunday, "cost", 0.10)],
+]
+WORSE_DAYS = [(dearer, "cost", 0.95), (dearer, "length", 0.90), (cheaper, "length", 0.80)]
+WORSE_DAYS += [(dearer_with_weekends, "cost", 0.95)]
+
+
+@pytest.mark.parametrize(("days", "of", "most"), SOUND_DAYS, ids=name_of)
+def test_days_that_get_no_worse_are_seldom_found(days: Days, of: str, most: float) -> None:
+    rounds = 25
+    found = calls_alarm_rate(days, of, rounds, seed=11)
+    assert found <= most + 3 * standard_error(most, rounds)
+
+
+@pytest.mark.parametrize(("days", "of", "least"), WORSE_DAYS, ids=name_of)
+def test_days_that_get_worse_are_found(days: Days, of: str, least: float) -> None:
+    rounds = 5
+    assert calls_alarm_rate(days, of, rounds, seed=12) >= least - 3 * standard_error(least, rounds)
+
+
+@pytest.mark.simulation
+@pytest.mark.parametrize(("days", "of", "most"), SOUND_DAYS, ids=name_of)
+def test_false_alarms_of_days_are_no_more_than_stated(days: Days, of: str, most: float) -> None:
+    rounds = 2000
+    found = calls_alarm_rate(days, of, rounds, seed=13)
+    print(f"\n{days.__name__}, {of}: {found:.4f} of {rounds} found, at most {most}")
+    assert found <= most + 2 * standard_error(most, rounds)
+
+
+@pytest.mark.simulation
+@pytest.mark.parametrize(("days", "of", "least"), WORSE_DAYS, ids=name_of)
+def test_power_over_days_is_at_least_as_stated(days: Days, of: str, least: float) -> None:
+    rounds = 1000
+    found = calls_alarm_rate(days, of, rounds, seed=14)
+    print(f"\n{days.__name__}, {of}: {found:.4f} of {rounds} found, at least {least}")
+    assert found >= least - 2 * standard_error(least, rounds)
 
 
 # --- the report
@@ -241,6 +405,7 @@ def test_the_change_point_says_what_changed_there(raw: sqlite3.Connection) -> No
         "model": {"before": "m1", "now": "m2"},
         "dataset": None,
         "commit": {"before": "aaaa", "now": "bbbb"},
+        "embedder": None,
     }
 
 
@@ -275,7 +440,7 @@ def test_of_many_suites_one_that_chance_explains_does_not_drift(raw: sqlite3.Con
     add_runs(raw, [0.9], "few")
     found = {report.suite: report for report in promptry.check_drifts()}
     assert len(found) == 23 and found["down"].drifting
-    assert not found["chance"].drifting and "among 23 suites" in found["chance"].reason
+    assert not found["chance"].drifting and "among 22 suites" in found["chance"].reason
     assert found["few"].reason == "not enough data"
     assert [report.suite for report in promptry.check_drifts(["down", "few", "down"])] == ["down", "few"]
 
@@ -298,6 +463,178 @@ def test_the_command_says_the_verdict_first_and_exits_1(
     assert [row["suite"] for row in found["items"]] == ["down", "steady"] and found["total"] == 2
     assert promptry.run_command(["drift", "down", "steady"]) == 1
     assert promptry.run_command(["drift", "--window", "0"]) == 2
+
+
+def test_p_among_all_stands_beside_p_where_several_are_asked(raw: sqlite3.Connection) -> None:
+    add_runs(raw, [0.9, 0.92] * 10 + [0.5, 0.52] * 5, "down")
+    assert promptry.check_drifts(["down"])[0].p_among is None, "one suite is one question"
+    add_runs(raw, [0.9, 0.92, 0.91, 0.9] * 4, "steady")
+    add_runs(raw, [0.9], "few")
+    down, few, steady = promptry.check_drifts()
+    assert few.p_among is None and down.p is not None and steady.p is not None
+    assert [down.p_among, steady.p_among] == promptry.benjamini_hochberg([down.p, steady.p])
+
+
+# --- scores of another embedder
+
+
+def test_scores_that_another_embedder_made_are_left_out(
+    raw: sqlite3.Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_runs(raw, [0.9, 0.92] * 5, metadata='{"embedder": "small 1"}')
+    add_runs(raw, [0.7, 0.72] * 4, metadata='{"embedder": "large 2"}')
+    found = check_drift("qa")
+    assert (found.n, found.left_out, found.embedder, found.drifting) == (8, 10, "large 2", False)
+    assert check_drift("qa", window=8).left_out == 0
+    assert promptry.run_command(["drift", "qa"]) == 0
+    assert "10 of the last runs left out: scored with another embedder than large 2\n" in capsys.readouterr().out
+    add_runs(raw, [0.9])
+    found = check_drift("qa")
+    assert (found.n, found.left_out, found.embedder, found.reason) == (1, 18, None, "not enough data")
+    assert promptry.run_command(["drift", "qa"]) == 0
+    assert "18 of the last runs left out: scored with another embedder than none\n" in capsys.readouterr().out
+
+
+def test_runs_of_the_newest_embedder_count_on_both_sides_of_others(raw: sqlite3.Connection) -> None:
+    for embedder, score in ((1, 0.9), (2, 0.2), (1, 0.91), (2, 0.1), (1, 0.92), (1, 0.9), (1, 0.91), (1, 0.92)):
+        add_runs(raw, [score], metadata=json.dumps({"embedder": {"name": "e", "version": embedder}}))
+    found = check_drift("qa")
+    assert (found.n, found.left_out, found.drifting) == (6, 2, False)
+
+
+# --- production calls
+
+
+def add_calls(raw: sqlite3.Connection, days: list[list[dict[str, object] | None]], name: str = "answer") -> None:
+    """Add calls: the last list is yesterday's; a call is its metadata, with `version` and `request` for its columns."""
+    columns = "prompt_name, prompt_version, metadata, request_id, created_at"
+    for ago, calls in zip(range(len(days), 0, -1), days, strict=True):
+        for facts in calls:
+            told = dict(facts or {})
+            version, request = told.pop("version", None), told.pop("request", None)
+            row = (name, version, json.dumps(told), request, f"{promptry.first_day(ago + 1)}T12:00:00.000Z")
+            raw.execute(f"INSERT INTO invocations ({columns}) VALUES (?, ?, ?, ?, ?)", row)
+
+
+def calls_of(key: str, means: list[float], **more: object) -> list[list[dict[str, object] | None]]:
+    """Four calls a day that swing around a mean by a tenth."""
+    return [[{key: mean * (1 + swing / 10), **more} for swing in (-1, 0, 0, 1)] for mean in means]
+
+
+UP = [1.0, 1.02, 0.99, 1.01, 1.0] * 4 + [1.5, 1.48, 1.52, 1.5, 1.51, 1.5]
+DOWN = [2.5 - mean for mean in UP]
+
+
+@pytest.mark.parametrize(
+    ("of", "key", "unit", "means", "reason"),
+    [
+        ("cost", "cost_usd", 0.004, UP, "the cost rose and stays up"),
+        ("cost", "cost_usd", 0.004, DOWN, None),
+        ("latency", "latency_ms", 900, UP, "the latency rose and stays up"),
+        ("latency", "latency_ms", 900, [1 + place / 20 for place in range(20)], "the latency rises from day to day"),
+        ("latency", "latency_ms", 900, [1.0, 1.1] * 4 + [9.0], "the newest day lies far above the others"),
+        ("latency", "latency_ms", 900, DOWN, None),
+        ("length", "tokens_out", 2000, UP, "the length rose and stays up"),
+        ("length", "tokens_out", 2000, DOWN, "the length fell and stays down"),
+        ("length", "tokens_out", 2000, [1.0, 1.1] * 4 + [0.1], "the newest day lies far below the others"),
+        ("length", "tokens_out", 2000, [1.0, 1.1, 0.9] * 5, None),
+    ],
+)
+def test_calls_get_worse_by_rising_and_length_both_ways(
+    of: str, key: str, unit: float, means: list[float], reason: str | None, raw: sqlite3.Connection
+) -> None:
+    days = calls_of(key, [unit * mean for mean in means])
+    if of == "length":
+        days = [[{key: round(float(str((call or {})[key])))} for call in calls] for calls in days]
+    add_calls(raw, days)
+    found = check_drift("answer", of=of)
+    assert (found.n, found.calls, found.left_out) == (len(means), 4 * len(means), 0)
+    assert (found.suite, found.prompt, found.of) == (None, "answer", of)
+    assert (found.reason if found.drifting else None) == reason, found
+    assert found.slope is not None and (found.slope > 0) == (means[-1] > means[0])
+    json.dumps(found.to_dict(), allow_nan=False)
+    if means in (UP, DOWN):
+        point = found.change_point
+        assert point is not None and point["run"] is None and point["date"] == promptry.first_day(7)
+        assert (point["before"], point["after"]) == pytest.approx(
+            [unit * sum(part) / len(part) for part in (means[:20], means[20:])], rel=1e-3
+        )
+
+
+def test_ratings_get_worse_by_falling(raw: sqlite3.Connection) -> None:
+    add_calls(raw, [[{"request": f"{place} {number}"} for number in range(3)] for place in range(20)])
+    for place in range(20):
+        for number in range(2):
+            rating = (0.9 if place < 12 else 0.4) + number / 10 - place % 2 / 50
+            promptry.record_feedback(f"{place} {number}", rating)
+    found = check_drift("answer", of="rating")
+    assert found.drifting and found.reason == "the rating fell and stays down"
+    assert (found.n, found.calls, found.left_out) == (20, 60, 20), "a call without a rating is no bad one"
+    assert found.change_point is not None and found.change_point["date"] == promptry.first_day(9)
+    assert found.change_point["before"] == pytest.approx(0.94) and found.change_point["after"] == pytest.approx(0.44)
+
+
+def test_calls_that_do_not_tell_are_counted_beside_and_days_of_such_alone_are_none(raw: sqlite3.Connection) -> None:
+    days = calls_of("cost_usd", [0.002] * 8)
+    days[2], days[3] = [None, None], [*days[3], None]
+    add_calls(raw, days)
+    found = check_drift("answer", of="cost")
+    assert (found.n, found.calls, found.left_out, found.drifting) == (7, 31, 3, False)
+    assert found.p == 1.0 and found.change_point is None and found.slope == pytest.approx(0.0, abs=1e-15)
+    unknown = check_drift("answer", of="latency")
+    assert (unknown.n, unknown.calls, unknown.left_out, unknown.reason) == (0, 31, 31, "not enough data")
+
+
+def test_the_change_of_calls_comes_with_what_served_them(raw: sqlite3.Connection) -> None:
+    days = calls_of("cost_usd", UP[:20], version=1, model="m", served_model="m-2025")
+    days += calls_of("cost_usd", UP[20:], version=2, model="m", served_model="m-2026")
+    add_calls(raw, days)
+    found = check_drift("answer", of="cost").change_point
+    assert found is not None and found["changed"] == {
+        "prompt": {"before": "answer@1", "now": "answer@2"},
+        "model": {"before": "m-2025", "now": "m-2026"},
+        "dataset": None,
+        "commit": None,
+    }
+
+
+def test_calls_of_an_unknown_prompt_or_measure_are_refused(raw: sqlite3.Connection) -> None:
+    with pytest.raises(promptry.NotFound, match="answr"):
+        check_drift("answr", of="cost")
+    with pytest.raises(promptry.WrongUse, match="latency"):
+        check_drift("answer", of="latncy")
+    with pytest.raises(promptry.WrongUse, match="0 days"):
+        check_drift("answer", window=0, of="cost")
+
+
+def test_the_command_says_how_calls_got_worse(raw: sqlite3.Connection, capsys: pytest.CaptureFixture[str]) -> None:
+    assert promptry.run_command(["drift", "--of", "cost"]) == 0
+    assert capsys.readouterr().out == "No prompt had calls before today.\n"
+    days = calls_of("cost_usd", [0.004 * mean for mean in UP[:20]], version=1)
+    add_calls(raw, [*days, *calls_of("cost_usd", [0.004 * mean for mean in UP[20:]], version=2)])
+    add_calls(raw, [[None]], "fresh")
+    assert promptry.run_command(["drift", "answer", "--of", "cost"]) == 1
+    text = capsys.readouterr().out
+    assert text.startswith("drifting  cost of answer: the cost rose and stays up (26 days, p < 0.001)\n  slope +")
+    assert " USD a day (95 % interval +" in text and "newest day z +" in text
+    assert (
+        f"0.004016 -> 0.006007 USD from {promptry.first_day(7)}\nprobable cause:\n  prompt: answer@1 -> answer@2\n"
+        in text
+    )
+    assert promptry.run_command(["drift", "--of", "cost"]) == 1
+    text = capsys.readouterr().out
+    assert "cost of fresh: not enough data, 0 of at least 6 days.\n  1 of 1 calls have no cost\n" in text
+    assert promptry.run_command(["drift", "answer", "--of", "latency"]) == 0
+    assert promptry.run_command(["drift", "answr", "--of", "cost"]) == 2
+    assert "answer" in capsys.readouterr().err
+    assert promptry.run_command(["drift", "--of", "costs"]) == 2
+    capsys.readouterr()
+    assert promptry.run_command(["drift", "--of", "cost", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert [(row["prompt"], row["of"], row["drifting"]) for row in found["items"]] == [
+        ("answer", "cost", True),
+        ("fresh", "cost", False),
+    ]
 
 
 def test_the_command_without_a_run_says_what_to_do(raw: sqlite3.Connection, capsys: pytest.CaptureFixture[str]) -> None:

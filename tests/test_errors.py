@@ -18,6 +18,7 @@ CODES = [
     (promptry.StoreError, "store", 3, 503, promptry.PromptryError),
     (promptry.AssetMissing, "asset_missing", 3, 500, promptry.PromptryError),
     (promptry.HelperMissing, "helper_missing", 3, 500, promptry.PromptryError),
+    (promptry.ProviderError, "provider", 3, 502, promptry.PromptryError),
     (promptry.BudgetExceeded, "budget_exceeded", 3, 402, promptry.PromptryError),
     (promptry.CheckFailed, "check_failed", 1, 422, AssertionError),
 ]

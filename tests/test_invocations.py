@@ -591,8 +591,10 @@ def test_rows_that_others_insert_are_listed(raw: sqlite3.Connection) -> None:
 def test_what_the_calls_of_a_run_say_is_summed(store: Path) -> None:
     with promptry.entered_scope(promptry.make_scope("run-1")):
         for cost in (0.1, 0.2, None):
-            promptry.track_invocation("answer", {"cost_usd": cost}, model="m", prompt_version=3)
-        promptry.track_invocation("judge", {"origin": "judge", "parameters": {"temperature": 0}})
+            facts = {"cost_usd": cost, "parameters": {"temperature": 0}}
+            promptry.track_invocation("answer", facts, model="m", prompt_version=3)
+        judging = {"origin": "judge", "parameters": {"temperature": 1}}
+        promptry.track_invocation("judge", judging, model="j", prompt_version=9)
     promptry.track_invocation("answer", {"cost_usd": 9.0})
     facts = promptry.call_facts("run-1")
     assert facts["models"] == {"m": 3} and facts["prompts"] == {"answer": [3]}

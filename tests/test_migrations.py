@@ -260,6 +260,7 @@ for line in sys.stdin:
 ROUNDS = 40
 
 
+@pytest.mark.slow
 def test_of_four_processes_that_open_a_new_file_exactly_one_migrates_and_all_write(
     tmp_path: Path, start_python: Any
 ) -> None:
@@ -282,6 +283,7 @@ def test_of_four_processes_that_open_a_new_file_exactly_one_migrates_and_all_wri
         connection.close()
 
 
+@pytest.mark.slow
 def test_four_fresh_processes_open_a_new_file_at_once_and_all_write(tmp_path: Path, start_python: Any) -> None:
     code = """
     import sys, promptry

@@ -349,6 +349,7 @@ for turn in range(25):
 """
 
 
+@pytest.mark.slow
 def test_processes_that_save_at_once_get_versions_without_holes(
     raw: sqlite3.Connection, store: Any, start_python: Any
 ) -> None:

@@ -192,7 +192,9 @@ def test_a_failure_fails_an_error_is_an_error_and_a_skip_is_skipped(session: Ses
     (run,) = session.runs()
     assert states_of(run) == {"c0": "pass", "c1": "fail", "c2": "error", "c3": "skipped", "c4": "pass", "c5": "pass"}
     assert run["complete"] and not run["passed"] and run["score"] == pytest.approx(0.75)
-    result.stdout.fnmatch_lines(["FAIL  answer  run 1, p@1, score 0.750, 6 cases: 3 pass, 1 fail, 1 error, 1 skipped"])
+    result.stdout.fnmatch_lines(
+        ["FAIL  answer  run 1, p@1, score 0.750, coverage 66.7 %, 6 cases: 3 pass, 1 fail, 1 error, 1 skipped"]
+    )
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,7 @@ def test_the_settings_are_those_that_there_are(tmp_path: Path) -> None:
     (tmp_path / "promptry.toml").write_text(text)
     found = promptry.load_settings()
     assert (found.wait_ms, found.module, found.python) == (250, "evals", ".venv/bin/python")
+    assert (found.judge_provider, found.judge_model, found.judge_max_chars) == ("openai", "gpt-4.1-mini", 100_000)
 
 
 def piece_with(text: str) -> str:
@@ -101,9 +103,54 @@ def test_the_views_answer_as_it_is_written(store: Path) -> None:
 
 def test_the_suite_runs_as_it_is_written(store: Path) -> None:
     world: dict[str, Any] = {"answer": lambda question: '{"status": "a refund is on its way"}'}
-    exec(compile(piece_with("@suite"), "README.md", "exec"), world)
+    exec(compile(piece_with("def check_support"), "README.md", "exec"), world)
     result = promptry.run_suite("support")
     assert result.passed and result.counts["cases"] == 2
+
+
+def test_the_judge_judges_as_it_is_written(store: Path) -> None:
+    def judge(prompt: str) -> str:
+        return '{"claims": [{"claim": "c", "verdict": "supported"}]}' if "bears out" in prompt else '{"score": 1}'
+
+    promptry.set_judge(judge)
+    world: dict[str, Any] = {"answer": lambda question: "We refund you within 14 days.", "case": promptry.case}
+    with promptry.collect() as checks:
+        exec(compile(piece_with("assert_llm(text"), "README.md", "exec"), world)
+    assert [(check.assertion_type, check.score) for check in checks] == [("llm", 1.0), ("grounded", 1.0)]
+
+
+def test_meaning_and_form_are_compared_as_it_is_written() -> None:
+    piece = piece_with("assert_semantic(")
+    said = [float(number) for number in re.findall(r"# ([\d.]+)$", piece, re.MULTILINE)]
+    with promptry.collect() as checks:
+        exec(compile(piece, "README.md", "exec"), {})
+    assert [check.score for check in checks] == pytest.approx(said, abs=2e-5)
+
+
+def test_many_cases_run_at_once_as_it_is_written(store: Path) -> None:
+    async def ask(question: str) -> str:
+        return f"about {question}"
+
+    for version in range(3):
+        items = [{"question": f"q{number}", "expected": f"q{number}"} for number in range(9)]
+        promptry.save_dataset("questions", [*items, {"question": f"last {version}", "expected": "last"}])
+    exec(compile(piece_with("def check_question"), "README.md", "exec"), {"ask": ask})
+    result = promptry.run_suite("questions")
+    gate = promptry.get_run(result.run_id)["manifest"]["gate"]
+    assert result.passed and result.counts["cases"] == 10
+    assert (gate["concurrency"], gate["timeout_s"]) == (8, 60)
+
+
+def test_the_suite_in_yaml_runs_as_it_is_written(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    (text,) = [text for language, text in BLOCKS if language == "yaml"]
+    (tmp_path / "evals.yaml").write_text(text)
+    with serve_fake() as server:
+        monkeypatch.setenv("OPENAI_API_KEY", "key")
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
+        result = promptry.run_suite("support", module="evals.yaml")
+        assert {path for path, _ in server.requests} == {"/v1/chat/completions"} and len(server.requests) == 6
+    assert result.counts["fail"] == 6 and result.prompt_version == 1
 
 
 def test_the_pipeline_runs_as_it_is_written(store: Path) -> None:

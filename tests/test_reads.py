@@ -80,6 +80,7 @@ def full(store: Path) -> None:
 
 # Every read, with words for the command line and the same as arguments of the function.
 ASKED: list[tuple[str, list[str], dict[str, Any]]] = [
+    ("get_overview", [], {}),
     ("list_prompts", [], {}),
     ("list_prompts", ["--limit", "2"], {"limit": 2}),
     ("list_prompts", ["--limit", "2", "--before", "2"], {"limit": 2, "before": "2"}),
@@ -100,6 +101,8 @@ ASKED: list[tuple[str, list[str], dict[str, Any]]] = [
     ("check_drift", ["many"], {"suite_name": "many"}),
     ("check_drift", ["many", "--window", "7"], {"suite_name": "many", "window": 7}),
     ("check_drift", ["never ran"], {"suite_name": "never ran"}),
+    ("check_drift", ["p3", "--of", "cost"], {"suite_name": "p3", "of": "cost"}),
+    ("check_drift", ["p3", "--of", "rating", "--window", "7"], {"suite_name": "p3", "of": "rating", "window": 7}),
     ("bisect_suite", ["quiz"], {"suite_name": "quiz"}),
     ("bisect_suite", ["quiz", "--first"], {"suite_name": "quiz", "first": True}),
     ("bisect_suite", ["many"], {"suite_name": "many"}),
@@ -327,6 +330,7 @@ INSERT INTO votes (prompt_name, prompt_version, response, score, message, create
 SELECT 'support/answer', 2, 'r', -1, 'm' || ago, strftime('%Y-%m-%dT%H:%M:%fZ', 'now', ago) FROM days"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(BY_NAME))
 def test_the_printed_sql_without_a_parameter_answers_as_the_command_without_options(
     name: str, full: None, store: Path, raw: sqlite3.Connection, capsys: pytest.CaptureFixture[str]
@@ -368,6 +372,39 @@ def test_the_printed_sql_without_a_parameter_answers_as_the_command_without_opti
         }
 
 
+# Two calls every third day, one of which tells what it cost, took and said.
+TRAFFIC = """WITH RECURSIVE days (ago) AS (SELECT 1 UNION ALL SELECT ago + 3 FROM days WHERE ago < 40)
+INSERT INTO invocations (prompt_name, metadata, request_id, created_at)
+SELECT name, CASE WHEN name = 'told' THEN json_object('cost_usd', ago % 4 / 100.0, 'latency_ms', 900 + ago % 7 * 10,
+    'tokens_out', 100 + ago % 5) END, name || ago, strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || ago || ' days')
+FROM days JOIN (SELECT 'told' AS name UNION SELECT 'mute')"""
+SPOKEN = """INSERT INTO feedback (request_id, prompt_name, rating)
+SELECT request_id, 'told', id % 4 / 4.0 FROM invocations WHERE prompt_name = 'told'"""
+
+
+@pytest.mark.parametrize(("window", "days"), [(30, 10), (20, 7), (40, 14)])
+@pytest.mark.parametrize("of", ["cost", "latency", "length", "rating"])
+def test_the_printed_sql_gives_the_days_that_a_drift_of_calls_rests_on(
+    of: str, window: int, days: int, raw: sqlite3.Connection, store: Path
+) -> None:
+    raw.execute(TRAFFIC)
+    raw.execute(SPOKEN)
+    sql = promptry.statements("check_drift")[3 if of == "rating" else 2]
+    given = {"of": of, "window": window if window != 30 else None}
+    rows = [row for row in say_to_sqlite3(store, sql, given) if row["known"]]
+    found = promptry.check_drift("told", window, of)
+    assert rows == say_to_sqlite3(store, sql, {**given, "suite_name": "told"}) and len(rows) == found.n == days
+    means = [row["total"] / row["known"] for row in rows]
+    even = promptry.even_means(*([row[key] for row in rows] for key in ("known", "total", "squares")))
+    slope, interval = promptry.slope_of(means)
+    assert found.slope == nearly(slope) and found.slope_interval == (nearly(interval[0]), nearly(interval[1]))
+    assert found.z == nearly(promptry.newest_z(means))
+    sides = {"rating": [1], "length": [1, -1]}.get(of, [-1])
+    lowest = min(promptry.fall_of([side * value for value in even]).p for side in sides)
+    assert found.p == nearly(min(1.0, len(sides) * lowest))
+    assert promptry.check_drift("mute", window, of).left_out == days
+
+
 def test_the_printed_search_needs_no_more_than_the_text(full: None, store: Path) -> None:
     sql = promptry.statements("list_calls")[4]
     found = [row["id"] for row in promptry.list_calls(search="ß?")["items"]]
@@ -406,6 +443,11 @@ def check_comparison(answers: list[Any], found: dict[str, Any], asked: dict[str,
 
 
 def check_the_drift(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:
+    if "of" in asked:
+        rows = answers[3 if asked["of"] == "rating" else 2]
+        assert found["n"] == sum(row["known"] > 0 for row in rows)
+        assert found["calls"] == sum(row["calls"] for row in answers[2])
+        return
     scores = [row["score"] for row in answers[0]][::-1]
     assert found["n"] == len(scores)
     assert found["p"] == (promptry.fall_of(scores).p if len(scores) >= 6 else None)
@@ -414,7 +456,18 @@ def check_the_drift(answers: list[Any], found: dict[str, Any], asked: dict[str, 
 
 def check_bisection(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:
     ends = [end["id"] for end in (found["first_bad"], found["last_good"]) if end]
-    assert [str(row["id"]) for row in answers[0]] == ends and answers[1] == [{"n": found["n"]}]
+    assert [str(row["id"]) for row in answers[0]] == ends and answers[1][0]["n"] == found["n"]
+
+
+def check_overview(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:
+    told = [(row["suite"], str(row["run"]), row["score"], row["at"]) for row in answers[0]]
+    assert told == [(row["suite"], row["run"], row["score"], row["at"]) for row in found["suites"]] and told
+    assert {**found["spend"], "forecast_usd": 0} == {
+        **{k: nearly(v) for k, v in answers[1][0].items()},
+        "forecast_usd": 0,
+    }
+    assert found["spend"]["spent_usd"] > 0 and found["spend"]["unpriced"] > 0
+    assert answers[2] == found["fallbacks"]
 
 
 def check_diff(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:
@@ -446,6 +499,7 @@ def check_dataset(answers: list[Any], found: dict[str, Any], asked: dict[str, An
 
 
 CHECKS: dict[str, Any] = {
+    "get_overview": check_overview,
     "list_costs": check_costs,
     "get_run": check_run,
     "get_prompt": check_prompt,

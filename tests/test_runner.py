@@ -80,6 +80,32 @@ def render_into(seen: list[str], name: str = "s", prompt: str | None = "p", env:
 # --- the manifest
 
 
+def test_the_manifest_names_what_embedded_in_the_run(store: Path) -> None:
+    @suite("s")
+    def check() -> None:
+        with case("first"):
+            promptry.assert_semantic("a", "b")
+        with case("inside a predicate"):
+            talk = promptry.Conversation().add("assistant", "a")
+            promptry.assert_all_assistant_turns(talk, lambda text: promptry.assert_semantic(text, "a"))
+
+    promptry.set_embedder(lambda texts: [[1.0] for _ in texts], "mine")
+    assert manifest_of(run_suite("s"))["embedder"] == "mine"
+    promptry.set_embedder(lambda texts: [[1.0] for _ in texts], "other")
+    assert manifest_of(run_suite("s"))["embedder"] == "other"
+    cause = promptry.compare_runs(2, 1).cause
+    assert cause is not None and cause["embedder"] == {"before": "mine", "now": "other"}
+    assert "embedder: mine -> other" in "\n".join(promptry.cause_lines(cause))
+
+
+def test_the_manifest_names_no_embedder_where_nothing_was_embedded(store: Path) -> None:
+    @suite("s")
+    def check() -> None:
+        assert_exact(1, 1)
+
+    assert manifest_of(run_suite("s"))["embedder"] is None
+
+
 def test_the_manifest_has_the_keys_of_the_design_and_no_other(three: None) -> None:
     save_dataset("qa", [{"id": "a"}])
 
@@ -333,6 +359,7 @@ def check():
 """
 
 
+@pytest.mark.slow
 def test_child_processes_are_served_what_the_run_fixes(
     three: None, store: Path, tmp_path: Path, run_cli: Callable[..., Any]
 ) -> None:
@@ -345,6 +372,7 @@ def test_child_processes_are_served_what_the_run_fixes(
     assert (result["prompt_version"], result["model"], result["cost_usd"]) == (2, "in-child", 0.5)
 
 
+@pytest.mark.slow
 def test_a_prompt_that_only_a_child_process_serves_counts_as_served(
     three: None, store: Path, tmp_path: Path, run_cli: Callable[..., Any]
 ) -> None:
@@ -700,6 +728,7 @@ def test_what_a_run_may_cost_is_more_than_nothing(store: Path, usd: float) -> No
     assert nothing_saved()
 
 
+@pytest.mark.slow
 def test_the_suites_of_one_command_share_what_it_may_cost(
     store: Path, tmp_path: Path, run_cli: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

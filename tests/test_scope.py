@@ -84,6 +84,7 @@ def test_threads_and_tasks_are_in_the_run(prompts: None) -> None:
     assert seen == ["one", "one"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["subprocess", "fork", "spawn"])
 def test_child_processes_are_in_the_run(prompts: None, store: Any, run_python: Any, how: str) -> None:
     done = run_python(
@@ -178,3 +179,49 @@ def test_a_run_fixes_a_version_or_a_tag_of_its_prompt(fixed: dict[str, Any], nam
 def test_a_name_that_is_none_is_wrong_use(name: Any) -> None:
     with pytest.raises(promptry.WrongUse, match="takes a text that is not empty"):
         promptry.check_name(name)
+
+
+def test_a_block_says_what_its_calls_are_made_for_and_is_told_their_facts(store: Any) -> None:
+    def track(name: str, **more: Any) -> None:
+        promptry.track_invocation(name, {"cost_usd": 0.5, **more})
+
+    with promptry.entered_scope(scope()):
+        track("a")
+        with promptry.calls_for("playground") as outer:
+            track("b")
+            with promptry.calls_for("judge") as inner:
+                track("c")
+                track("d", origin="app")
+                thread = threading.Thread(target=track, args=("e",))
+                thread.start()
+                thread.join()
+        track("f")
+    track("g")
+    assert [facts["cost_usd"] for facts in inner] == [0.5, 0.5]
+    assert [facts["origin"] for facts in outer] == ["playground", "judge", "app"], "those of a block inside come last"
+    origins = {row["prompt_name"]: row["origin"] for row in promptry.list_calls(limit=9)["items"]}
+    assert origins == {"a": "eval", "b": "playground", "c": "judge", "d": "app", "e": "eval", "f": "eval", "g": "app"}
+
+
+def test_a_block_outside_of_a_run_counts_too_and_tasks_are_told_apart(store: Any) -> None:
+    async def ask(origin: str) -> list[str]:
+        with promptry.calls_for(origin) as calls:
+            await asyncio.sleep(0)
+            promptry.track_invocation("p")
+            await asyncio.sleep(0)
+            return [facts["origin"] for facts in calls]
+
+    async def both() -> list[list[str]]:
+        return await asyncio.gather(ask("judge"), ask("eval"))
+
+    assert asyncio.run(both()) == [["judge"], ["eval"]]
+
+
+def test_a_judge_is_remembered_by_the_run_it_judges_in() -> None:
+    promptry.note_judge("nobody's")
+    with promptry.entered_scope(scope()) as entered:
+        promptry.note_judge("openai:m")
+        thread = threading.Thread(target=promptry.note_judge, args=("m.f",))
+        thread.start()
+        thread.join()
+    assert entered.judges == {"openai:m", "m.f"}

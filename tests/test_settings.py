@@ -48,6 +48,12 @@ BAD: list[tuple[bytes, str, str]] = [
     (b"[budget]\nenforced = true\n", r"\[budget\] has no key 'enforced'", "Did you mean 'enforce'?"),
     (b"[budget]\nlease_s = 0\n", r"lease_s is 0; it takes seconds, 1 to 86400", ""),
     (b"[budget]\nif_unreadable = 'maybe'\n", r"if_unreadable is 'maybe'; it takes allow or refuse", ""),
+    (b"[judge]\nmodle = 'x'\n", r"\[judge\] has no key 'modle'", "Did you mean 'model'?"),
+    (b"[judge]\napi_key = 'x'\n", r"\[judge\] has no key 'api_key'", "Did you mean 'api_key_env'?"),
+    (b"[judge]\ntemperature = 3\n", r"temperature is 3; it takes a number from 0 to 2", ""),
+    (b"[judge]\nmax_tokens = 0\n", r"max_tokens is 0; it takes a whole number of tokens", ""),
+    (b"[judge]\nmax_chars = -1\n", r"max_chars is -1", ""),
+    (b"[judge]\ntimeout_s = 0\n", r"timeout_s is 0; it takes seconds, 1 to 3600", ""),
     (b"\xff\xfe\x00", r"cannot be read", ""),
     (b"\x00", r"cannot be read", ""),
 ]
@@ -101,6 +107,10 @@ def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
         "NORMAL",
         "evals",
         None,
+        *(None, None, None),
+        1,
+        None,
+        (),
         False,
         1.0,
         1.0,
@@ -109,6 +119,9 @@ def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
         False,
         600.0,
         "allow",
+        *(None,) * 6,
+        100_000,
+        120.0,
         (),
     )
 
@@ -121,13 +134,19 @@ def test_an_empty_file_is_a_file_with_the_defaults(tmp_path: Path) -> None:
 def test_every_key_is_read(tmp_path: Path) -> None:
     (tmp_path / "promptry.toml").write_text(
         '[store]\npath = "a.db"\nwait_ms = 0\nsynchronous = "full"\n[run]\nmodule = "checks"\npython = "py"\n'
+        'embedder = "e"\nembedder_url = "http://h/v1"\nembedder_key_env = "KEY"\n'
+        'concurrency = 8\ntimeout_s = 2.5\nflaky = ["qa/a", "qa/b"]\n'
         "[capture]\ntext = true\nsample_rate = 0\ncontext_sample_rate = 0.5\nmax_chars = 0\nmask = false\n"
         '[budget]\nenforce = true\nlease_s = 5\nif_unreadable = "REFUSE"\n'
+        '[judge]\nprovider = "openai"\nmodel = "m"\nbase_url = "http://h"\napi_key_env = "K"\ntemperature = 0\n'
+        "max_tokens = 9\nmax_chars = 0\ntimeout_s = 5\n"
         '[pricing."my/model"]\ninput = 3\noutput = 1.5\n'
     )
-    first = (tmp_path / "promptry.toml", "a.db", 0, "FULL", "checks", "py")
+    embedder = ("e", "http://h/v1", "KEY")
+    first = (tmp_path / "promptry.toml", "a.db", 0, "FULL", "checks", "py", *embedder, 8, 2.5, ("qa/a", "qa/b"))
     pricing = (("my/model", {"input": 3, "output": 1.5}),)
-    assert promptry.settings() == promptry.Settings(*first, True, 0, 0.5, 0, False, True, 5, "refuse", pricing)
+    judge = ("openai", "m", "http://h", "K", 0, 9, 0, 5)
+    assert promptry.settings() == promptry.Settings(*first, True, 0, 0.5, 0, False, True, 5, "refuse", *judge, pricing)
 
 
 def test_the_file_is_read_once_until_it_is_forgotten(tmp_path: Path) -> None:

@@ -412,6 +412,7 @@ def test_threads_that_meet_a_locked_store_do_not_queue_up_their_waits(store: Pat
     assert rows_of(store) == 9
 
 
+@pytest.mark.slow
 def test_rows_kept_in_memory_are_stored_at_exit(store: Path, run_python: Any) -> None:
     run_python(
         """
@@ -428,6 +429,7 @@ def test_rows_kept_in_memory_are_stored_at_exit(store: Path, run_python: Any) ->
     assert rows_of(store) == 3
 
 
+@pytest.mark.slow
 def test_exit_waits_for_a_locked_store_only_two_seconds(store: Path, run_python: Any, locked: Any) -> None:
     code = """
     import sys, promptry
@@ -454,6 +456,7 @@ def test_no_sdk_call_waits_longer_than_about_wait_ms(store: Path, locked: Any, w
         assert time.monotonic() - began < 0.8
 
 
+@pytest.mark.slow
 def test_a_locked_store_tells_the_command_line_in_one_sentence(store: Path, locked: Any, run_cli: Any) -> None:
     promptry.save_prompt("greeting", "Hello")
     with locked():

@@ -7,6 +7,7 @@ WHERE eval_runs.suite_name = :suite
   AND (:prompt IS NULL OR eval_runs.prompt_name = :prompt)
   AND eval_runs.id IS NOT :run
   AND coalesce(json_extract(eval_runs.metadata, '$.complete'), 1)
+  AND json_extract(eval_runs.metadata, '$.partial') IS NULL
   AND coalesce(json_extract(eval_runs.metadata, '$.gate.judged'), 1)
   AND coalesce(json_extract(eval_runs.metadata, '$.verdict'), '') <> 'regressed'
   AND coalesce(json_array_length(eval_runs.metadata, '$.gate.broken'), 0) = 0

@@ -2,6 +2,7 @@
 SELECT id, suite_name AS suite, timestamp AS date, prompt_name, prompt_version, model_version AS model,
        overall_pass AS passed, overall_score AS score,
        coalesce(json_extract(metadata, '$.complete'), 1) AS complete,
+       json_extract(metadata, '$.partial') IS NOT NULL AS partial,
        json_extract(metadata, '$.verdict') AS verdict,
        json_extract(metadata, '$.baseline_id') AS baseline_id,
        json_extract(metadata, '$.counts') AS counts,

@@ -21,6 +21,7 @@ WHERE day < :texts AND (input_text IS NOT NULL OR output_text IS NOT NULL);
 SELECT count(*) AS found FROM eval_runs WHERE substr(timestamp, 1, 10) < :runs AND id NOT IN (
     SELECT max(id) FROM eval_runs
     WHERE coalesce(json_extract(metadata, '$.complete'), 1) AND coalesce(json_extract(metadata, '$.gate.judged'), 1)
+      AND json_extract(metadata, '$.partial') IS NULL
       AND coalesce(json_extract(metadata, '$.verdict'), '') <> 'regressed'
       AND coalesce(json_array_length(metadata, '$.gate.broken'), 0) = 0
     GROUP BY suite_name, prompt_name, prompt_version);
@@ -28,6 +29,7 @@ SELECT count(*) AS found FROM eval_runs WHERE substr(timestamp, 1, 10) < :runs A
 DELETE FROM eval_runs WHERE substr(timestamp, 1, 10) < :runs AND id NOT IN (
     SELECT max(id) FROM eval_runs
     WHERE coalesce(json_extract(metadata, '$.complete'), 1) AND coalesce(json_extract(metadata, '$.gate.judged'), 1)
+      AND json_extract(metadata, '$.partial') IS NULL
       AND coalesce(json_extract(metadata, '$.verdict'), '') <> 'regressed'
       AND coalesce(json_array_length(metadata, '$.gate.broken'), 0) = 0
     GROUP BY suite_name, prompt_name, prompt_version);

@@ -96,6 +96,23 @@ def test_a_months_cost_is_at_most_twice_the_aggregate_over_real_columns(ledger: 
     assert all(row[3] <= 2.0 for row in rows)
 
 
+def test_the_drift_of_all_calls_is_at_most_twice_the_cost_aggregate(ledger: Path) -> None:
+    floor, rows = floor_of(ledger, "list_costs"), []
+    for of in ("cost", "latency", "length", "rating"):
+        every, one, least = medians(
+            lambda of=of: promptry.check_drifts(of=of),
+            lambda of=of: promptry.check_drift("module3/prompt3", of=of),
+            floor,
+            rounds=5,
+        )
+        rows.append(
+            (f"drift of all calls, {of}", f"{every * 1e3:.0f} ms", f"{least * 1e3:.0f} ms", every / least, "2.0")
+        )
+        rows.append((f"drift of one prompt, {of}", f"{one * 1e3:.1f} ms", f"{least * 1e3:.0f} ms", one / least, "0.5"))
+    show(rows)
+    assert all(row[3] <= float(row[4]) for row in rows)
+
+
 STATUS = """
 import sys, time, promptry
 promptry.use_store(sys.argv[1])

@@ -1,0 +1,24 @@
+-- How the cases of a suite (those in a JSON list, or all) ended in its last complete runs until a run, on that run's
+-- prompt version and dataset. A row an execution that passed or failed, the oldest first.
+WITH judged AS (
+  SELECT suite_name, prompt_name, prompt_version, json_extract(metadata, '$.dataset_hash') AS dataset
+  FROM eval_runs WHERE id = :run),
+runs AS (
+  SELECT eval_runs.id
+  FROM judged JOIN eval_runs ON eval_runs.suite_name = judged.suite_name
+  WHERE eval_runs.id <= :run
+    AND eval_runs.prompt_name IS judged.prompt_name
+    AND eval_runs.prompt_version IS judged.prompt_version
+    AND json_extract(eval_runs.metadata, '$.dataset_hash') IS judged.dataset
+    AND coalesce(json_extract(eval_runs.metadata, '$.complete'), 1)
+    AND json_extract(eval_runs.metadata, '$.partial') IS NULL
+  ORDER BY eval_runs.id DESC
+  LIMIT coalesce(:window, 30))
+SELECT test_name AS "case", run_id AS run, coalesce(json_extract(details, '$.repeat'), 0) AS repeat,
+       min(passed) AS passed
+FROM eval_results
+WHERE run_id IN (SELECT id FROM runs)
+  AND (:cases IS NULL OR test_name IN (SELECT value FROM json_each(:cases)))
+GROUP BY run_id, test_name, repeat
+HAVING count(passed) = count(*)
+ORDER BY run_id, repeat, test_name;

@@ -1,0 +1,225 @@
+"""RERUNS: what is run again and what is taken over, said in the run, which is no baseline."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import promptry
+from promptry import WrongUse, assert_exact, case, run_suite, suite
+
+NAMES = ("good", "bad", "dead", "skipped")
+
+
+@pytest.fixture
+def outcomes(store: Path) -> dict[str, Any]:
+    """A suite of four items whose outcomes are set between its runs, and what was called."""
+    found: dict[str, Any] = {"good": 1, "bad": 0, "dead": None, "skipped": "skip", "called": []}
+    promptry.save_prompt("p", "text", tag="prod")
+
+    @suite("s", prompt="p", dataset=[{"id": name} for name in NAMES])
+    def check(item: Any) -> None:
+        promptry.render_prompt("p", "")
+        found["called"].append(item["id"])
+        if found[item["id"]] is None:
+            raise RuntimeError("429")
+        if found[item["id"]] == "skip":
+            pytest.skip("no key")
+        assert_exact(found[item["id"]], 1)
+
+    run_suite("s")
+    found["called"].clear()
+    return found
+
+
+KINDS = [("failed", ["bad"]), ("errors", ["dead"]), ("all", list(NAMES))]
+
+
+@pytest.mark.parametrize(("kind", "called"), KINDS)
+def test_only_what_is_asked_for_runs_again_and_the_rest_is_taken_over(
+    kind: str, called: list[str], outcomes: dict[str, Any]
+) -> None:
+    outcomes.update(bad=1, dead=1)
+    result = run_suite("s", rerun=kind)
+    assert outcomes["called"] == called
+    states = {"good": "pass", "bad": "fail", "dead": "error", "skipped": "skipped"}
+    states.update({name: "pass" for name in called if name != "skipped"})
+    assert {row["case"]: row["state"] for row in result.cases} == states
+    assert [row["case"] for row in result.cases] == list(NAMES), "in the order of the items"
+    checks = {row["case"]: row["checks"][0]["details"] for row in promptry.get_run(result.run_id)["cases"]}
+    taken = {name: details.get("taken_from") for name, details in checks.items()}
+    assert taken == {name: None if name in called else "1" for name in NAMES}
+    if kind == "all":
+        assert result.partial is None, "nothing was taken over: it is a run like any other"
+        return
+    assert result.partial == {
+        "selected": None,
+        "rerun": kind,
+        "run": "1",
+        "cases": called,
+        "ran": 1,
+        "taken": 3,
+        "of": 4,
+    }
+    assert f"RERUN ({kind}): 1 of 4 cases ran again, 3 are taken over from run 1." in promptry.render_result(result)
+    assert promptry.find_baseline("s", "prod", "p") == 1
+    assert promptry.check_drift("s").n == 1
+
+
+def test_a_failing_case_that_passes_again_is_said_to_be_flaky_and_no_evidence(outcomes: dict[str, Any]) -> None:
+    outcomes.update(dead=1, skipped=1)
+    before = run_suite("s", compare="prod")
+    assert before.counts["fail"] == 1
+    outcomes.update(bad=1)
+    result = run_suite("s", rerun="failed", compare="prod")
+    assert "A case that passes only when tried again is flaky." in result.notes
+    assert result.comparison is not None and result.comparison["n"] == 4, "it is paired on what it has"
+    report = promptry.load_report(result, 0)
+    for text in (promptry.render_markdown([report]), promptry.render_html([report]), promptry.render_junit([report])):
+        assert "RERUN" in text.replace("&#40;", "(")
+    assert promptry.find_baseline("s", "prod", "p") == int(before.run_id)
+
+
+def test_what_an_interrupted_run_never_came_to_runs_too(store: Path) -> None:
+    called: list[str] = []
+
+    @suite("s", dataset=[{"id": name} for name in "abcd"])
+    def check(item: Any) -> None:
+        called.append(item["id"])
+        assert_exact(1, 1)
+        if item["id"] == "b" and len(called) == 2:
+            raise KeyboardInterrupt
+
+    assert not run_suite("s").complete
+    called.clear()
+    result = run_suite("s", rerun="errors")
+    assert called == ["b", "c", "d"] and result.complete and result.passed
+    assert result.counts["cases"] == 4 and result.partial is not None and result.partial["taken"] == 1
+
+
+def test_a_rerun_of_a_selection_stays_one(store: Path) -> None:
+    outcome, called = {"a1": 0, "a2": 1}, []
+
+    @suite("s", dataset=[{"id": name} for name in ("a1", "a2", "b1")])
+    def check(item: Any) -> None:
+        called.append(item["id"])
+        assert_exact(outcome.get(item["id"], 1), 1)
+
+    run_suite("s", select="a")
+    called.clear()
+    result = run_suite("s", rerun="failed")
+    assert called == ["a1"], "what was not selected then is not run now"
+    assert "which was selected by -k a" in result.notes[0]
+    called.clear()
+    result = run_suite("s", rerun="all")
+    assert called == ["a1", "a2"]
+    assert result.partial is not None and result.partial["of"] == 3
+
+
+def test_a_run_that_leaves_nothing_to_run_again_is_answered_itself(
+    outcomes: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcomes.update(bad=1, dead=1)
+    run_suite("s")
+    outcomes["called"].clear()
+    result = run_suite("s", rerun="failed")
+    assert (result.run_id, outcomes["called"]) == ("2", [])
+    assert "Run 2 of suite 's' leaves nothing to run again." in capsys.readouterr().err
+
+
+def test_the_run_to_run_again_can_be_named(outcomes: dict[str, Any]) -> None:
+    outcomes.update(bad=1)
+    run_suite("s")
+    outcomes["called"].clear()
+    result = run_suite("s", rerun="failed", of=1)
+    assert outcomes["called"] == ["bad"] and result.partial is not None and result.partial["run"] == "1"
+
+
+def test_all_repeats_of_a_case_are_run_again(store: Path) -> None:
+    turns = iter([1, 0, 1, 1, 1, 1, 1, 1])
+
+    @suite("s", dataset=[{"id": "a"}, {"id": "b"}], repeats=2)
+    def check(item: Any) -> None:
+        assert_exact(next(turns), 1)
+
+    run_suite("s")  # a: 1, b: 0, a: 1, b: 1
+    result = run_suite("s", rerun="failed")
+    rows = [(row["repeat"], row["case"], row["state"]) for row in result.cases]
+    assert rows == [(0, "a", "pass"), (0, "b", "pass"), (1, "a", "pass"), (1, "b", "pass")]
+    assert len(list(turns)) == 2, "two of the four executions were made again"
+    with pytest.raises(WrongUse, match="has 2 repeats, --repeats asks for 3"):
+        run_suite("s", rerun="failed", repeats=3)
+
+
+def test_blocks_below_items_and_blocks_alone_are_run_again(store: Path) -> None:
+    outcome = {"x": 0}
+
+    @suite("items", dataset=[{"id": "a"}, {"id": "a/b"}, {"id": "c"}])
+    def items(item: Any) -> None:
+        for name in ("b", "x"):
+            with case(name):
+                assert_exact(outcome["x"] if (item["id"], name) == ("a", "x") else 1, 1)
+
+    @suite("blocks")
+    def blocks() -> None:
+        for name in ("w", "x"):
+            with case(name):
+                assert_exact(outcome.get(name, 1), 1)
+
+    first = {name: run_suite(name) for name in ("items", "blocks")}
+    outcome["x"] = 1
+    for name in ("items", "blocks"):
+        result = run_suite(name, rerun="failed")
+        assert [row["case"] for row in result.cases] == [row["case"] for row in first[name].cases]
+        assert result.passed and result.partial is not None
+    assert result.partial["taken"] == 1 and result.partial["cases"] == ["x"]
+
+
+def test_what_cannot_be_run_again_is_refused(outcomes: dict[str, Any]) -> None:
+    suite("other", dataset=[1])(lambda item: assert_exact(1, 1))
+    with pytest.raises(promptry.NotFound, match="has no run to run again"):
+        run_suite("other", rerun="failed")
+    with pytest.raises(WrongUse, match="Run 1 is of suite 's', not of 'other'"):
+        run_suite("other", rerun="failed", of=1)
+    with pytest.raises(promptry.NotFound, match="no run 99"):
+        run_suite("s", rerun="failed", of=99)
+    with pytest.raises(WrongUse, match="it takes failed, errors, all"):
+        run_suite("s", rerun="fail")
+
+
+def test_other_items_are_not_taken_over(store: Path) -> None:
+    items = [{"id": "a", "x": 1}, {"id": "b", "x": 2}]
+    suite("s", dataset=items)(lambda item: assert_exact(item["x"], 1))
+    run_suite("s")
+    items[0]["x"] = 3
+    with pytest.raises(WrongUse, match="The items of suite 's' are not those of run 1"):
+        run_suite("s", rerun="failed")
+    assert run_suite("s", rerun="all").counts["fail"] == 2, "where nothing is taken over it does not matter"
+
+
+EVALS = """
+import os
+from promptry import assert_exact, suite
+
+@suite("s", dataset=[{"id": "a"}, {"id": "b"}, {"id": "c"}])
+def check(item):
+    assert_exact(item["id"] == "b" and "MENDED" not in os.environ, False)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("python", [[], ["--python", sys.executable]], ids=["here", "in a child"])
+def test_the_command_runs_again_what_failed(python: list[str], store: Path, tmp_path: Path, run_cli: Any) -> None:
+    (tmp_path / "evals.py").write_text(EVALS)
+    assert run_cli("run", "--db", store, *python).returncode == 1
+    done = run_cli("run", "--rerun", "failed", "--json", "--db", store, *python, MENDED="1")
+    assert done.returncode == 0, done.stderr
+    (result,) = json.loads(done.stdout)["items"]
+    assert result["partial"]["cases"] == ["b"] and result["counts"]["pass"] == 3
+    assert run_cli("run", "--of", "1", "--db", store, *python).returncode == 2
+    assert isinstance(done, subprocess.CompletedProcess)

@@ -10343,24 +10343,6 @@ def _locate_module(module: str) -> tuple[str, str]:
     return os.getcwd(), module
 
 
-def source_of(function: Any) -> dict[str, Any] | None:
-    """Return where a suite's function begins: {file, line}, below this folder as a relative path; None if unknown."""
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    if code is None or code.co_filename == __file__:
-        return None
-    path = Path(code.co_filename).absolute()
-    here = Path(os.getcwd())
-    return {
-        "file": (path.relative_to(here) if path.is_relative_to(here) else path).as_posix(),
-        "line": code.co_firstlineno,
-    }
-
-
-def find_suite(function: Any) -> Suite | None:
-    """Return the suite that a function was registered as last, or None for a function that is none."""
-    return next((found for found in _suites.values() if found.function is function), None)
-
-
 def known_suites() -> dict[str, Suite]:
     """Return the suites registered in this process."""
     return dict(_suites)
@@ -13632,6 +13614,19 @@ def is_statistical(chosen: Suite, job: Job) -> bool:
     """Tell whether a run is judged by its statistics alone: as the suite says, or for repeats or a level asked for."""
     asked = chosen.min_pass_rate is not None or job.min_score is not None
     return chosen.gate == "statistical" or asked or (job.repeats or chosen.repeats) > 1
+
+
+def source_of(function: Any) -> dict[str, Any] | None:
+    """Return where a suite's function begins: {file, line}, below this folder as a relative path; None if unknown."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if code is None or code.co_filename == __file__:
+        return None
+    path = Path(code.co_filename).absolute()
+    here = Path(os.getcwd())
+    return {
+        "file": (path.relative_to(here) if path.is_relative_to(here) else path).as_posix(),
+        "line": code.co_firstlineno,
+    }
 
 
 # ======================================================================================
@@ -18261,8 +18256,9 @@ def cli_import_promptfoo(file: str, output: str | None, provider: str | None, as
 # Uses: ERRORS, SETTINGS, PROMPTS, JOBS, INTERPRETERS, REPORTS, CLI.
 # Public: nothing.
 #
-# Files are looked at, not subscribed to: that works on every disk, also one that is shared. What a run itself writes
-# is seen when it ends and starts no other.
+# Files are looked at, not subscribed to: that works on every disk, also one that is shared, and a save by renaming, a
+# file that goes and comes back, and many saves at once are all one difference between two looks. What is saved while
+# suites run counts too, but for what the runs themselves write: that changes in each of them.
 
 _WATCHED = {".py", ".txt", ".md", ".json", ".jsonl", ".yaml", ".yml", ".toml", ".csv", ".j2", ".jinja", ".prompt"}
 _MOST_FILES = 20_000
@@ -18282,21 +18278,28 @@ def cli_watch(suites: tuple[str, ...], module: str | None, compare: str | None, 
 
     A suite that cannot run says why and is tried again at the next change.
     """
-    job = Job(module or settings().module, suites, compare=compare, progress=True)
-    goes_on = True
+    # Python takes a file of the same size and second for the one that it has compiled: so nothing is kept compiled.
+    sys.dont_write_bytecode, os.environ["PYTHONDONTWRITEBYTECODE"] = True, "1"
+    streaks: Counter[str] | None = None
     with contextlib.suppress(KeyboardInterrupt):
-        while goes_on:
-            goes_on = _run_once(job, python)
+        while True:
+            before = _look_around()
+            if not _run_once(suites, module, compare, python):
+                return
             seen = _look_around()
-            if goes_on:
-                click.echo(f"Watching {len(seen) - 1:,} files and the prompts; Ctrl-C ends.", err=True)
-                click.echo(f"\n{', '.join(_wait_for_change(seen))}:", err=True)
+            edited, streaks = _edits(_differences(before, seen), streaks)
+            if not edited:
+                full = " at most" if len(seen) > _MOST_FILES else ""
+                click.echo(f"Watching {len(seen) - 1:,} files{full} and the prompts; Ctrl-C ends.", err=True)
+                edited = _wait_for_change(seen)
+            click.echo(f"\n{_names_text(edited)}:", err=True)
 
 
-def _run_once(job: Job, python: str | None) -> bool:
+def _run_once(suites: tuple[str, ...], module: str | None, compare: str | None, python: str | None) -> bool:
     """Run the suites and show how they end; tells whether to go on, which an interrupted run says not to."""
     try:
         forget_settings()
+        job = Job(module or settings().module, suites, compare=compare, progress=True)
         results = run_job(job, python)
     except PromptryError as error:
         click.echo(f"promptry: {error.message} {error.hint}".rstrip(), err=True)
@@ -18306,7 +18309,7 @@ def _run_once(job: Job, python: str | None) -> bool:
 
 
 def _look_around() -> _Seen:
-    """Return when each watched file was saved, by its path, and under no path what the store holds of prompts."""
+    """Return what tells the saves of each watched file apart, by its path, and under no path the state of prompts."""
     seen: _Seen = {"": prompt_state()}
     for folder, below, files in os.walk("."):
         below[:] = [name for name in below if not name.startswith((".", "__pycache__", "node_modules"))]
@@ -18314,23 +18317,50 @@ def _look_around() -> _Seen:
             below.clear()
             continue
         for name in files:
-            if os.path.splitext(name)[1] in _WATCHED and len(seen) < _MOST_FILES:
-                with contextlib.suppress(OSError):
-                    found = os.stat(path := os.path.join(folder, name)[2:])
-                    seen[path] = (found.st_mtime_ns, found.st_size)
+            if os.path.splitext(name)[1] in _WATCHED and len(seen) <= _MOST_FILES:
+                _look_at(os.path.join(folder, name)[2:], seen)
+    above = find_settings_file()
+    if above is not None:
+        _look_at(os.path.relpath(above), seen)
     return seen
 
 
+def _look_at(path: str, seen: _Seen) -> None:
+    with contextlib.suppress(OSError):
+        found = os.stat(path)
+        seen[path] = (found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+def _differences(before: _Seen, now: _Seen) -> list[str]:
+    return sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+
+
+def _edits(changed: list[str], streaks: Counter[str] | None) -> tuple[list[str], Counter[str]]:
+    """Return which of the files that changed while suites ran somebody has saved, and how many runs changed each.
+
+    A run writes much the same files each time: what changes in two runs on end is its own, and in the first run all
+    but code and settings. Code may be edited in three runs on end.
+    """
+    before: Counter[str] = streaks or Counter()
+    now = Counter({name: before[name] + 1 for name in changed})
+    patience = {name: 3 if name.endswith((".py", ".toml")) else int(streaks is not None) for name in changed}
+    return [name for name in changed if now[name] <= patience[name]], now
+
+
 def _wait_for_change(seen: _Seen) -> list[str]:
-    """Wait until something was saved and nothing has been for a moment, and return what, a few names at most."""
+    """Wait until something was saved and nothing has been for a moment, and return what."""
     now = seen
     while True:
         time.sleep(_LOOK_S)
         before, now = now, _look_around()
         if now != seen and now == before:
-            names = sorted(key for key in seen.keys() | now.keys() if seen.get(key) != now.get(key))
-            shown = [name or "a prompt in the store" for name in names]
-            return shown if len(shown) <= 3 else [*shown[:3], f"{len(shown) - 3} more"]
+            return _differences(seen, now)
+
+
+def _names_text(names: list[str]) -> str:
+    """Name what was saved, four names at most."""
+    shown = [name or "a prompt in the store" for name in names]
+    return ", ".join(shown if len(shown) <= 4 else [*shown[:3], f"{len(shown) - 3} more"])
 
 
 # ======================================================================================
@@ -18383,7 +18413,7 @@ class _Recording:
     def __init__(self, told: dict[str, Any]) -> None:
         dataset = told["dataset"]
         known = {**told["suite"], "tags": tuple(told["suite"]["tags"])}
-        self.chosen = Suite(**known, function=_not_here, dataset=None)
+        self.chosen = Suite(**known, function=lambda: None, dataset=None)
         self.dataset = DatasetVersion(dataset[0], dataset[1], [], dataset[2]) if dataset else None
         self.total, self.source = told["of"], told["source"]
         self.scope = make_scope(told["uid"], self.chosen.prompt)
@@ -18392,10 +18422,6 @@ class _Recording:
         self.spool, self.tally = open_spool(header), make_tally(flaky)
         self.tries: dict[str, list[str]] = {}
         self.items: set[str] = set()
-
-
-def _not_here(*_: Any) -> None:
-    raise WrongUse("The function of a suite that ran elsewhere is not here.")
 
 
 class _PytestSession:
@@ -18418,12 +18444,12 @@ class _PytestSession:
             return None
         if _fits_one(file_path, parent.config.getini("python_files")) or not _fits_one(file_path, patterns):
             return None
-        hooks = parent.session.gethookproxy(file_path)
-        return hooks.pytest_pycollect_makemodule(module_path=file_path, parent=parent)
+        make = parent.session.gethookproxy(file_path).pytest_pycollect_makemodule
+        return make(module_path=file_path, parent=parent)
 
     def pytest_pycollect_makeitem(self, collector: PytestHook, name: str, obj: Any) -> list[PytestHook] | None:
         """Make the items of a suite, in the module that defines it: one a case of its dataset, else one in all."""
-        chosen = find_suite(obj)
+        chosen = next((found for found in known_suites().values() if found.function is obj), None)
         if chosen is None:
             return None
         if getattr(obj, "__module__", None) != collector.obj.__name__:
@@ -18436,8 +18462,8 @@ class _PytestSession:
         pairs = _collect_pairs(part)
         part.total = 1 if pairs is None else len(pairs)
         names = [name] if pairs is None else [f"{name}[{_item_text(case_id)}]" for case_id, _ in pairs]
-        each: list[tuple[str, Any] | None] = [None] if pairs is None else [*pairs]
-        return [_make_item(self, collector, part, text, pair) for text, pair in zip(names, each, strict=True)]
+        each = zip(names, [None] if pairs is None else pairs, strict=True)
+        return [_make_item(self, collector, part, text, pair) for text, pair in each]
 
     def pytest_runtest_makereport(self, item: PytestHook, call: PytestHook) -> PytestHook:
         """Make the report of an item of ours, with what came of its case as soon as that is known."""

@@ -35,6 +35,7 @@ class Watch:
         self.process = subprocess.Popen(
             [sys.executable, promptry.__file__, "watch", "--db", str(store), *words],
             cwd=folder,
+            env={name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
             stdout=self.file,
             stderr=subprocess.STDOUT,
         )
@@ -105,10 +106,120 @@ def test_folders_of_packages_and_hidden_ones_are_not_watched(tmp_path: Path, mon
     assert set(promptry._look_around()) == {"", "a.py", os.path.join("sub", "g.txt")}
 
 
-def test_a_change_is_named_when_all_is_quiet(monkeypatch: Any) -> None:
+def test_a_change_is_told_when_all_is_quiet(monkeypatch: Any) -> None:
     looks: list[dict[str, Any]] = [{"": 1}, {"": 1, "a": 1}, {"": 1, "a": 2}, {"": 1, "a": 2}]
     monkeypatch.setattr(promptry, "_look_around", lambda: looks.pop(0))
     monkeypatch.setattr(promptry, "_LOOK_S", 0)
     assert promptry._wait_for_change({"": 1}) == ["a"] and looks == []
-    looks[:] = [{"": 2, "a": 1, "b": 1, "c": 1}] * 2
-    assert promptry._wait_for_change({"": 1}) == ["a prompt in the store", "a", "b", "1 more"]
+    looks[:] = [{"": 2, "a": 1, "b": 1, "c": 1, "d": 1}] * 2
+    assert promptry._names_text(promptry._wait_for_change({"": 1})) == "a prompt in the store, a, b, 2 more"
+
+
+def test_a_file_that_goes_and_comes_back_within_a_moment_is_no_change(monkeypatch: Any) -> None:
+    looks: list[dict[str, Any]] = [{"": 1}, {"": 1, "a": 1}, {"": 1, "a": 1}, {"": 1, "a": 2}, {"": 1, "a": 2}]
+    monkeypatch.setattr(promptry, "_look_around", lambda: looks.pop(0))
+    monkeypatch.setattr(promptry, "_LOOK_S", 0)
+    assert promptry._wait_for_change({"": 1, "a": 1}) == ["a"] and looks == []
+
+
+def test_what_a_run_writes_is_not_taken_for_an_edit_and_an_edit_while_it_runs_is_one() -> None:
+    edited, streaks = promptry._edits(["", "cache.json"], None)
+    assert edited == [], "a first run saves prompts and files of its own"
+    edited, streaks = promptry._edits(["cache.json", "prompt.txt"], streaks)
+    assert edited == ["prompt.txt"]
+    edited, streaks = promptry._edits(["cache.json"], streaks)
+    assert edited == []
+    edited, streaks = promptry._edits(["cache.json", "prompt.txt"], streaks)
+    assert edited == ["prompt.txt"]
+
+
+def test_code_that_is_edited_in_run_after_run_is_seen_and_code_that_runs_write_ends() -> None:
+    found, streaks = [], None
+    for _ in range(5):
+        edited, streaks = promptry._edits(["evals.py"], streaks)
+        found.append(edited)
+    assert found == [["evals.py"]] * 3 + [[]] * 2
+
+
+def test_the_settings_above_the_folder_are_watched_too(tmp_path: Path, monkeypatch: Any) -> None:
+    (tmp_path / "promptry.toml").write_text("")
+    (tmp_path / "inner").mkdir()
+    monkeypatch.chdir(tmp_path / "inner")
+    monkeypatch.setattr(promptry, "prompt_state", lambda: None)
+    assert set(promptry._look_around()) == {"", os.path.join("..", "promptry.toml")}
+
+
+def save_by_renaming(path: Path, text: str) -> None:
+    """Save as most editors do: beside the file, then over it."""
+    other = path.with_name(f"{path.name}~")
+    other.write_text(text)
+    other.replace(path)
+
+
+@pytest.mark.slow
+def test_odd_saves_and_broken_files_are_lived_through(project: Path, store: Path) -> None:
+    (project / "promptry.toml").write_text("")
+    watch = Watch(project, store)
+    try:
+        watch.wait_for("PASS  quiz  run 1")
+        save_by_renaming(project / "answer.txt", "renamed")
+        assert "answer.txt:" in watch.wait_for("PASS  quiz  run 2")
+        (project / "evals.py").write_text("def broken(:\n")
+        assert "SyntaxError" in watch.wait_for("evals.py:")
+        (project / "evals.py").unlink()
+        watch.wait_for("There is no module 'evals'")
+        (project / "evals.py").write_text(EVALS)
+        (project / "answer.txt").write_text("several")
+        assert "answer.txt, evals.py:" in watch.wait_for("PASS  quiz  run 3")
+        (project / "promptry.toml").write_text("[run]\nmodul = 'other'\n")
+        assert "Did you mean 'module'?" in watch.wait_for("promptry.toml:")
+        (project / "other.py").write_text(EVALS.replace("quiz", "other"))
+        (project / "promptry.toml").write_text("[run]\nmodule = 'other'\n")
+        watch.wait_for("PASS  other  run 4")
+        same = (project / "other.py").stat()
+        text = EVALS.replace("quiz", "othes")  # as long, and saved in the same second
+        (project / "other.py").write_text(text)
+        os.utime(project / "other.py", ns=(same.st_atime_ns, same.st_mtime_ns + 1))
+        watch.wait_for("PASS  othes  run 5")
+        watch.process.send_signal(signal.SIGINT)
+        assert watch.process.wait(30) == 0
+    finally:
+        if watch.process.poll() is None:
+            watch.process.kill()
+            watch.process.wait()
+        watch.file.close()
+
+
+@pytest.mark.slow
+def test_what_is_saved_while_suites_run_runs_them_again_and_ctrl_c_in_a_run_saves_and_ends(
+    project: Path, store: Path
+) -> None:
+    slow = "import pathlib, time\npathlib.Path('going').write_text('')\ntime.sleep(WAIT)\n" + EVALS
+    (project / "evals.py").write_text(slow.replace("WAIT", "1.5"))
+    watch = Watch(project, store)
+    try:
+        until = time.monotonic() + 60
+        while not (project / "going").exists():
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        (project / "evals.py").write_text(EVALS)
+        assert "evals.py:" in watch.wait_for("PASS  quiz  run 2")
+        body = (
+            "    with case('a'):\n        assert_contains('a', 'a')\n    open('in', 'w').close()\n    time.sleep(60)\n"
+        )
+        head = "import time\n" + EVALS.replace("suite\n", "suite, case\n").partition("    assert_contains")[0]
+        (project / "evals.py").write_text(head + body)
+        while not (project / "in").exists():
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        watch.process.send_signal(signal.SIGINT)
+        assert watch.process.wait(30) == 0
+        promptry.use_store(store)
+        newest = promptry.list_runs()["items"][0]
+        assert not newest["complete"] and newest["counts"]["pass"] == 1
+        assert "Traceback" not in Path(watch.file.name).read_text()
+    finally:
+        if watch.process.poll() is None:
+            watch.process.kill()
+            watch.process.wait()
+        watch.file.close()

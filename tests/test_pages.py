@@ -220,9 +220,9 @@ def test_several_suites_are_one_page_with_links(world: World) -> None:  # noqa: 
 # --- in a browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """Start Debian's Chromium; build.py test installs it."""
+    """Start Debian's Chromium, which build.py test installs; what drives it keeps an event loop going until its end."""
     program = shutil.which("chromium")
     if program is None and "CI" not in os.environ:
         pytest.skip("there is no chromium here; build.py test installs it")

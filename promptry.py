@@ -10785,7 +10785,8 @@ class Step(NamedTuple):
 class Told(NamedTuple):
     """A suite as told: facts for suite(), what to ask whom, and the steps of all cases and, by case id, of single ones.
 
-    `text` is None for a prompt that only the store has. `functions` are the module:function that `python:` names.
+    `text` is None for a prompt that only the store has. `functions` are the module:function that `python:` names,
+    `source` the file and the line where the suite begins.
     """
 
     name: str
@@ -10799,6 +10800,7 @@ class Told(NamedTuple):
     steps: list[Step]
     case_steps: dict[str, list[Step]]
     functions: list[str]
+    source: tuple[str, int]
 
 
 _SUBJECTS = {"trace": "trace", "traj": "trajectory", "conv": "conversation"}
@@ -11152,7 +11154,8 @@ def _read_suite(reading: Reading, node: Node, folder: Path) -> Told | None:
     provider = _read_provider(reading, got.get("provider"), node)
     functions = functions_in([provider, steps, case_steps])
     parameters = _read(reading, got["parameters"], _ONE_MAP, "parameters") if "parameters" in got else {}
-    told = Told(name, facts, prompt, env, text, provider, parameters or {}, variables, steps, case_steps, functions)
+    asked_of = provider, parameters or {}, variables, steps, case_steps, functions
+    told = Told(name, facts, prompt, env, text, *asked_of, (reading.file, node.line))
     if len(reading.faults) > before:
         return told
     _check_open(reading, told, got, places)
@@ -13618,15 +13621,15 @@ def is_statistical(chosen: Suite, job: Job) -> bool:
 
 def source_of(function: Any) -> dict[str, Any] | None:
     """Return where a suite's function begins: {file, line}, below this folder as a relative path; None if unknown."""
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    if code is None or code.co_filename == __file__:
+    told, code = getattr(function, "told", None), getattr(inspect.unwrap(function), "__code__", None)
+    if told is not None:
+        file, line = told.source
+    elif code is None or code.co_filename == __file__:
         return None
-    path = Path(code.co_filename).absolute()
-    here = Path(os.getcwd())
-    return {
-        "file": (path.relative_to(here) if path.is_relative_to(here) else path).as_posix(),
-        "line": code.co_firstlineno,
-    }
+    else:
+        file, line = code.co_filename, code.co_firstlineno
+    path, here = Path(file).absolute(), Path(os.getcwd())
+    return {"file": (path.relative_to(here) if path.is_relative_to(here) else path).as_posix(), "line": line}
 
 
 # ======================================================================================
@@ -16973,7 +16976,7 @@ def _html_deltas(report: Report, level: int) -> str:
     """Return the change of all cases and of each assertion type as a table with a forest plot."""
     found = report.result.comparison or {}
     whole = {"assertion_type": "all cases", "test": "", "baseline": None, "current": None}
-    whole |= {key: found.get(key) for key in ("n", "delta", "interval", "p")}
+    whole |= {key: found.get(key) for key in ("n", "groups", "delta", "interval", "p")}
     rows = [whole, *found.get("deltas", [])]
     ends = [end for row in rows for end in (row["interval"] or ())] + [0.0]
     low, high = min(ends), max(ends)
@@ -17015,7 +17018,7 @@ def _delta_line(row: dict[str, Any], low: float, high: float) -> str:
     )
     texts = ["" if row[key] is None else f"{row[key]:.3f}" for key in ("baseline", "current")]
     change = make_element("b", {"class": kind}, _minus(signed(row["delta"])))
-    cells = [str(row["n"]), *texts, change]
+    cells = [str(row["n"]) if row["groups"] is None else units_text(row, "cases"), *texts, change]
     name = f"<b>{row['assertion_type']}</b>" if is_whole else escaped(row["assertion_type"])
     plot = f'<td class="plot">{_interval_mark(row, kind, low, high)}</td>'
     rest = "".join(

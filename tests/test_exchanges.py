@@ -191,7 +191,7 @@ def rows_of(raw: sqlite3.Connection, run: str) -> list[Any]:
 
 def manifest_of(raw: sqlite3.Connection, run: str) -> dict[str, Any]:
     (text,) = raw.execute("SELECT metadata FROM eval_runs WHERE id = ?", (int(run),)).fetchone()
-    return {key: value for key, value in json.loads(text).items() if key != "uid"}
+    return {key: value for key, value in json.loads(text).items() if key not in {"uid", "source"}}
 
 
 def tell(name: str, provider: str, parameters: dict[str, Any]) -> str:

@@ -158,6 +158,7 @@ ASKED: dict[str, tuple[list[Any], Callable[[dict[str, Any]], bool]]] = {
     "match_pattern": (["a+", "aaa", True], lambda answer: answer == {"matched": True}),
     "check_schema": ([{"type": "string"}, 1], lambda answer: answer["count"] == 1),
     "embed": ([["a", "b"]], lambda answer: len(answer["vectors"]) == 2),
+    "read_yaml": (["a: [1]"], lambda answer: "error" not in answer and bool(answer)),
 }
 
 

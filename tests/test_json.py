@@ -49,6 +49,7 @@ SHAPES = read_shapes()
 BEST = {
     "list_runs": {"suite": "quiz"},
     "compare_runs": {"run_id": "2"},
+    "compare_models": {"suite_name": "other"},
     "check_drift": {"suite_name": "many"},
     "bisect_suite": {"suite_name": "quiz", "first": True},
     "get_call": {"id": "6"},

@@ -16133,10 +16133,10 @@ def _flip_lines(found: dict[str, Any]) -> list[str]:
 
 
 def _flake_lines(found: dict[str, Any], flakes: Iterable[dict[str, Any]]) -> list[str]:
-    """Return how steady the cases that changed sides have been on this version, those that changed at all."""
+    """Return how often the cases that changed sides have changed them on this version, those that did before too."""
     names = {flip["case"] for flip in found["flips"]}
-    rows = [f"{row['case']} {flake_text(row)}" for row in flakes if row["case"] in names and row["changes"]]
-    return [f"  flake rate before: {', '.join(rows[:10])}"] if rows else []
+    rows = [f"{row['case']} {flake_text(row)}" for row in flakes if row["case"] in names and row["changes"] > 1]
+    return [f"  flake rate, with this run: {', '.join(rows[:10])}"] if rows else []
 
 
 def cause_lines(cause: dict[str, Any] | None) -> list[str]:

@@ -118,7 +118,7 @@ def test_flips_are_shown_with_how_steady_they_were(history: dict[str, Any]) -> N
     history.update(wavers=0)
     result = run_suite("s", compare="prod")
     assert result.comparison is not None
-    assert "flake rate before: wavers 1.00 (n 4, flaky)" in promptry.render_result(result)
+    assert "flake rate, with this run: wavers 1.00 (n 4, flaky)" in promptry.render_result(result)
 
 
 # --- known flaky cases

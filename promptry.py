@@ -14649,16 +14649,20 @@ def compare_runs(run_id: str | int, baseline_id: str | int | None = None) -> Com
 
 
 def compare_loaded(run: dict[str, Any], baseline: dict[str, Any]) -> Comparison:
-    """Compare two runs of one suite, each as get_run returns it."""
+    """Compare two runs of one suite, each as get_run returns it; scores that two embedders made are left out."""
     gate = run["manifest"].get("gate") or {}
     now, before = _states_of(run["cases"]), _states_of(baseline["cases"])
-    pairs, deltas = paired_cases(baseline["cases"], run["cases"]), paired_deltas(baseline["cases"], run["cases"])
+    embedders = {side["manifest"].get("embedder") for side in (run, baseline)} - {None}
+    scored = [side["cases"] if len(embedders) < 2 else _without_vectors(side["cases"]) for side in (baseline, run)]
+    pairs, deltas = paired_cases(*scored), paired_deltas(*scored)
     differences = pairs.differences
     flips = _flips(before, now, baseline["cases"], run["cases"], gate.get("confirm") or {})
     broken = {flip["case"] for flip in flips if flip["state"] == "broken"}
     shaken = broken | {flip["case"] for flip in flips if flip["state"] == "flaky"}
     breaks = [row for row in load_breaks(run, baseline) if row["hard"] or row["case"] in shaken]
     verdict, reason = _verdict(pairs, deltas, breaks, gate)
+    if len(embedders) > 1:
+        reason += f"; what {' and '.join(sorted(embedders))} scored is on two scales, and left out"
     return Comparison(
         verdict=verdict,
         delta=math.fsum(differences) / len(differences) if differences else None,
@@ -14681,6 +14685,17 @@ def compare_loaded(run: dict[str, Any], baseline: dict[str, Any]) -> Comparison:
         breaks=breaks,
         reason=reason,
     )
+
+
+def _without_vectors(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return cases without the checks that an embedder scored, each with the mean of the others, None without any."""
+    found = []
+    for row in cases:
+        checks = [check for check in row["checks"] if "embedder" not in (check["details"] or ())]
+        scores = [check["score"] for check in checks if check["score"] is not None]
+        mean = math.fsum(scores) / len(scores) if scores and row["score"] is not None else None
+        found.append(row if len(checks) == len(row["checks"]) else {**row, "checks": checks, "score": mean})
+    return found
 
 
 def _baseline_of(run: dict[str, Any], asked: str | int | None) -> str:

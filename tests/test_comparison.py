@@ -1000,3 +1000,31 @@ def test_the_interval_and_the_verdict_say_the_same_or_the_difference_is_explaine
         assert verdict != "regressed" or high < 0 or "may hold zero" in reason
         assert verdict != "improved" or low > 0 or "may hold zero" in reason
         assert low <= sum(pairs.differences) / 60 <= high
+
+
+def test_scores_of_two_embedders_are_not_compared(world: World) -> None:
+    def told(vector: list[float], name: str) -> Any:
+        promptry.set_embedder(lambda texts: [vector if text == "now" else [1.0, 0.0] for text in texts], name=name)
+
+        @suite("meaning", prompt="p")
+        def check() -> None:
+            render_prompt("p", "")
+            for number in range(8):
+                with case(f"c{number}"):
+                    promptry.assert_exact(1, 1)
+                    promptry.assert_semantic("now", "then", threshold=0.1)
+
+        return run_suite("meaning").run_id
+
+    promptry.save_prompt("p", "one", tag="prod")
+    try:
+        first, second, third = told([1.0, 0.0], "a"), told([0.6, 0.8], "b"), told([0.5, 0.8], "b")
+    finally:
+        promptry.set_embedder(None)
+    found = promptry.compare_runs(second, first)
+    assert [row["assertion_type"] for row in found.deltas] == ["exact"] and found.delta == 0.0 and found.n == 8
+    assert found.reason.endswith("what a and b scored is on two scales, and left out")
+    assert found.cause is not None and found.cause["embedder"] == {"before": "a", "now": "b"}
+    same = promptry.compare_runs(third, second)
+    assert {row["assertion_type"] for row in same.deltas} == {"exact", "semantic"} and "scales" not in same.reason
+    assert same.delta is not None and same.delta < 0

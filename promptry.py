@@ -224,12 +224,13 @@ if __name__ in {"__main__", "__mp_main__"}:
 
 log = logging.getLogger("promptry")
 
-# Two things of the standard library would be a fifth of the time of an import: typing's NamedTuple compiles each
-# annotation, and pathlib loads what paths need last of all.
+# Two things of the standard library would be a fifth of the time of an import: NamedTuple compiles each annotation, and
+# namedtuple each class, and pathlib loads what paths need last of all.
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import NamedTuple
 else:
+    from collections import _tuplegetter
 
     def Path(*parts: str) -> Any:
         """Make a path, as pathlib.Path does."""
@@ -237,12 +238,47 @@ else:
 
         return pathlib.Path(*parts)
 
+    class _Record(tuple):
+        """What every named tuple can do, but for __new__: namedtuple compiles that, when the first one is made."""
+
+        __slots__ = ()
+        _fields: tuple[str, ...] = ()
+
+        @classmethod
+        def _make(cls, values: Iterable[Any]) -> Any:
+            made = tuple.__new__(cls, values)
+            if len(made) != len(cls._fields):
+                raise TypeError(f"Expected {len(cls._fields)} arguments, got {len(made)}")
+            return made
+
+        def _replace(self, **named: Any) -> Any:
+            made = self._make(map(named.pop, self._fields, self))
+            if named:
+                raise ValueError(f"Got unexpected field names: {[*named]!r}")
+            return made
+
+        def _asdict(self) -> dict[str, Any]:
+            return dict(zip(self._fields, self, strict=True))
+
+        def __repr__(self) -> str:
+            return f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in self._asdict().items())})"
+
+        def __getnewargs__(self) -> tuple[Any, ...]:
+            return tuple(self)
+
     class _Fields(type):
         def __new__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> type:
-            fields = body.get("__annotations__", {})
+            fields = tuple(body.get("__annotations__", ()))
             defaults = [body.pop(field) for field in fields if field in body]
-            base = namedtuple(name, fields, defaults=defaults, module=__name__)
-            return type(name, (base,) if bases else (), {**body, "__slots__": ()})
+
+            def make_first(of: type, *values: Any, **named: Any) -> Any:
+                made.__new__ = namedtuple(name, fields, defaults=defaults).__new__
+                return made.__new__(of, *values, **named)
+
+            known = {"_fields": fields, "__match_args__": fields, "__new__": make_first, "__slots__": ()}
+            getters = {field: _tuplegetter(place, "") for place, field in enumerate(fields)}
+            made = type(name, (_Record,), {**body, **getters, **known})
+            return made
 
     NamedTuple = type.__new__(_Fields, "NamedTuple", (), {})
 

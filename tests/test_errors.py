@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import pickle
 
@@ -65,3 +66,25 @@ def test_an_error_survives_a_process_border() -> None:
 )
 def test_the_nearest_word_is_a_hint(word: str, words: list[str], hint: str) -> None:
     assert promptry.nearest(word, iter(words)) == hint
+
+
+def test_a_named_tuple_of_the_module_is_one_like_any_other() -> None:
+    check = promptry.Check("exact", True, 1.0, {"reason": "equal"})
+    assert check == ("exact", True, 1.0, {"reason": "equal"}, None) and check.score == 1.0 and check[0] == "exact"
+    assert check._replace(score=0.5).score == 0.5 and check._asdict()["latency_ms"] is None
+    assert promptry.Check._make(check) == check == pickle.loads(pickle.dumps(check)) == copy.copy(check)
+    assert repr(check).startswith("Check(assertion_type='exact', passed=True, score=1.0")
+    match check:
+        case promptry.Check(kind, passed):
+            assert (kind, passed) == ("exact", True)
+    for wrong in (
+        lambda: promptry.Check("exact"),
+        lambda: promptry.Check(*range(6)),
+        lambda: promptry.Check._make("ab"),
+    ):
+        with pytest.raises(TypeError):
+            wrong()
+    with pytest.raises(ValueError, match="nope"):
+        check._replace(nope=1)
+    with pytest.raises(AttributeError):
+        check.score = 2  # type: ignore[misc]

@@ -17,8 +17,9 @@ ORDER BY id DESC;
 
 SELECT DISTINCT suite_name AS suite FROM eval_runs ORDER BY suite_name;
 
--- With --of: production calls that ended well, by prompt and day, today left out; suite_name is a prompt's, NULL for all.
--- known: those that say what is asked for (`of`: cost, latency or length).
+-- With --of: production calls that ended well, by prompt and day, today left out; suite_name is a prompt's, NULL for all:
+-- the first half reads all days in the order of the index, the second one prompt's of each day. known: those that say
+-- what is asked for (`of`: cost, latency or length).
 WITH RECURSIVE days (day) AS (
   SELECT date(coalesce(:today, 'now'), '-' || coalesce(:window, 30) || ' days')
   UNION ALL
@@ -27,9 +28,18 @@ told AS (
   SELECT prompt_name AS prompt, calls.day, CASE :of WHEN 'cost' THEN cost_usd WHEN 'latency' THEN latency_ms
                                            WHEN 'length' THEN tokens_out END AS value
   FROM days CROSS JOIN invocations AS calls INDEXED BY calls_by_day
-  WHERE calls.day = days.day AND prompt_name BETWEEN coalesce(:suite_name, '') AND coalesce(:suite_name, x'')
-    AND origin = 'app' AND status = 'ok')
-SELECT prompt, day, count(*) AS calls, count(value) AS known, sum(value) AS total, sum(value * value) AS squares
+  WHERE calls.day = days.day AND prompt_name = :suite_name AND origin = 'app' AND status = 'ok')
+SELECT prompt_name AS prompt, day, count(*) AS calls,
+       count(CASE :of WHEN 'cost' THEN cost_usd WHEN 'latency' THEN latency_ms WHEN 'length' THEN tokens_out END) AS known,
+       sum(CASE :of WHEN 'cost' THEN cost_usd WHEN 'latency' THEN latency_ms WHEN 'length' THEN tokens_out END) AS total,
+       sum(CASE :of WHEN 'cost' THEN cost_usd * cost_usd WHEN 'latency' THEN latency_ms * latency_ms
+           WHEN 'length' THEN tokens_out * 1.0 * tokens_out END) AS squares
+FROM invocations INDEXED BY calls_by_day
+WHERE :suite_name IS NULL AND day >= date(coalesce(:today, 'now'), '-' || coalesce(:window, 30) || ' days')
+  AND day < date(coalesce(:today, 'now')) AND origin = 'app' AND status = 'ok'
+GROUP BY day, prompt_name
+UNION ALL
+SELECT prompt, day, count(*), count(value), sum(value), sum(value * 1.0 * value)
 FROM told GROUP BY day, prompt;
 
 -- With --of rating: the same of ratings, by the day of the newest such call of the request; one request counts once.

@@ -251,7 +251,7 @@ else:
                 raise TypeError(f"Expected {len(cls._fields)} arguments, got {len(made)}")
             return made
 
-        def _replace(self, **named: Any) -> Any:
+        def _replace(self, /, **named: Any) -> Any:
             made = self._make(map(named.pop, self._fields, self))
             if named:
                 raise ValueError(f"Got unexpected field names: {[*named]!r}")
@@ -271,7 +271,7 @@ else:
             fields = tuple(body.get("__annotations__", ()))
             defaults = [body.pop(field) for field in fields if field in body]
 
-            def make_first(of: type, *values: Any, **named: Any) -> Any:
+            def make_first(of: type, /, *values: Any, **named: Any) -> Any:
                 made.__new__ = namedtuple(name, fields, defaults=defaults).__new__
                 return made.__new__(of, *values, **named)
 

@@ -370,9 +370,9 @@ async def check():
 
 @pytest.mark.binary
 def test_a_team_package_where_there_is_no_python_is_one_sentence(tmp_path: Path, made: Make) -> None:
-    (tmp_path / "evals.py").write_text("import numpy\nfrom promptry import *\n")
+    (tmp_path / "evals.py").write_text("import teamlib\nfrom promptry import *\n")
     done = say(made("binary"), "run", "--json", cwd=tmp_path, code=2, **NO_PYTHON)
-    assert "numpy" in listed(done)["error"]["message"]
+    assert "teamlib" in listed(done)["error"]["message"]
     assert "--python" in listed(done)["error"]["hint"]
 
 

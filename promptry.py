@@ -4677,7 +4677,7 @@ class Answer:
     """What has been seen of an answer: `facts` for its answer, and, if its text is wanted, what the model said."""
 
     def __init__(self, api: str, wants_text: bool) -> None:
-        self.api, self.wants_text = api, wants_text
+        self.note, self.wants_text = _NOTES[api], wants_text
         self.facts: dict[str, Any] = {}
         self.fault = ""
         self.is_whole = False
@@ -4730,12 +4730,12 @@ def note_answer(answer: Answer, whole: Any) -> None:
     """Look at a whole answer, once."""
     if not answer.is_whole:
         answer.is_whole = True
-        _NOTES[answer.api](answer, whole)
+        answer.note(answer, whole)
 
 
 def note_event(answer: Answer, event: Any) -> None:
     """Look at an event of a stream."""
-    _NOTES[answer.api](answer, event)
+    answer.note(answer, event)
 
 
 def note_body(answer: Answer, body: bytes) -> None:
@@ -5150,17 +5150,24 @@ class _Watch:
     __aiter__ = __iter__
 
     def __next__(self) -> Any:
+        call = self._call
         while True:
-            with self._call:
+            call.waits = True  # what `with call` does, without its two calls for each chunk
+            try:
                 chunk = self._inner.__next__()
-            if not _quietly(_note_chunk, self._call, chunk):
+            except BaseException as error:
+                if not call.__exit__(type(error), error, None):
+                    raise
+                continue
+            call.waits = False
+            if not _note_chunk(call, chunk):
                 return chunk
 
     async def __anext__(self) -> Any:
         while True:
             with self._call:
                 chunk = await self._inner.__anext__()
-            if not _quietly(_note_chunk, self._call, chunk):
+            if not _note_chunk(self._call, chunk):
                 return chunk
 
     def __del__(self) -> None:
@@ -5193,19 +5200,22 @@ def _watch_response(call: _Call, response: Any, *, reads: bool) -> None:
 
 def _note_chunk(call: _Call, chunk: Any) -> bool:
     """Look at a chunk, and tell whether it is to be hidden: the usage that only we asked for."""
-    if "ttft_ms" not in call.facts:
-        call.facts["ttft_ms"] = _passed_ms(call)
-    if isinstance(chunk, bytes):
-        call.body.append(chunk)
-        if b"data: [DONE]" in b"".join(call.body[-2:]):  # nobody reads on from here
-            _finish_call(call)
-        return False
-    note_event(call.answer, chunk)
-    if call.sent is call.given or not _asks_for_usage(call):
-        return False
-    if part_of(chunk, "usage") is not None:
-        return not part_of(chunk, "choices")
-    chunk.model_fields_set.discard("usage")
+    try:
+        if "ttft_ms" not in call.facts:
+            call.facts["ttft_ms"] = _passed_ms(call)
+        if isinstance(chunk, bytes):
+            call.body.append(chunk)
+            if b"data: [DONE]" in b"".join(call.body[-2:]):  # nobody reads on from here
+                _finish_call(call)
+            return False
+        call.answer.note(call.answer, chunk)
+        if call.sent is call.given or not _asks_for_usage(call):
+            return False
+        if part_of(chunk, "usage") is not None:
+            return not part_of(chunk, "choices")
+        chunk.model_fields_set.discard("usage")
+    except Exception:
+        log.exception("a chunk of an instrumented stream is not recorded as it should be")
     return False
 
 

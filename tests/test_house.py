@@ -66,6 +66,8 @@ BROAD_EXCEPTS = {
     "run_command": "the faces' one translator",
     "_safe_repr": "repr() of a caller's value is not our code",
     "_quietly": "never breaks the caller: his call of a provider goes on unrecorded",
+    "_Watch": "whatever ends a stream is recorded, and raised again",
+    "_note_chunk": "never breaks the caller: his stream goes on unrecorded",
     "plain_usage": "a provider's usage object is not our code",
     "open_response": "a provider's response is not our code",
     "ask_function": "a user's function is not our code; what it raises becomes a ProviderError",

@@ -16429,8 +16429,8 @@ def render_overview(found: dict[str, Any]) -> str:
     """Lay out how everything stands: a line a suite, the month's money, and what asks for a look."""
     lines = [_standing_text(row) for row in found["suites"]] or ["No suite has run yet: promptry init writes one."]
     spend = found["spend"]
-    forecast = "" if spend["forecast_usd"] is None else f", ${spend['forecast_usd']:,.2f} by its end at this pace"
-    lines += ["", f"This month: ${spend['spent_usd']:,.4f}, today ${spend['today_usd']:,.4f}{forecast}."]
+    forecast = "" if spend["forecast_usd"] is None else f", {_dollars(spend['forecast_usd'])} by its end at this pace"
+    lines += ["", f"This month: {_dollars(spend['spent_usd'])}, today {_dollars(spend['today_usd'])}{forecast}."]
     if spend["unpriced"]:
         lines.append(f"{spend['unpriced']:,} of its calls have no cost: promptry prices check says why.")
     for row in found["budgets"]:
@@ -16456,10 +16456,15 @@ def _standing_text(row: dict[str, Any]) -> str:
 
 def _budget_text(row: dict[str, Any]) -> str:
     name = " ".join(filter(None, (row["period"], row["scope"], row["target"])))
-    spent = f"${row['spent_usd']:,.2f} of ${row['limit_usd']:,.2f}"
+    spent = f"{_dollars(row['spent_usd'])} of {_dollars(row['limit_usd'])}"
     if row["breached"]:
         return f"{coloured('breached')}  The {name} budget is spent: {spent}."
-    return f"The {name} budget will not last: {spent}, ${row['forecast_usd']:,.2f} at this pace."
+    return f"The {name} budget will not last: {spent}, {_dollars(row['forecast_usd'])} at this pace."
+
+
+def _dollars(amount: float) -> str:
+    """Return an amount in cents, one below a dollar with four digits that tell."""
+    return f"${amount:,.2f}" if amount >= 1 or not amount else f"${amount:.4g}"
 
 
 def render_drifts(found: dict[str, Any]) -> str:

@@ -6709,18 +6709,20 @@ def _error_growth(n: int, correlation: float) -> list[float]:
 def _order_p(centred: list[float], contrasts: tuple[list[float], list[float]], height: float) -> float:
     """Return the share of random orders whose deepest fall is so high, by about 2,000 seeded draws.
 
-    Each value stands last equally often, so that the share of orders that end with the lowest is exact. Where it is
-    plain that the share is great, fewer are drawn.
+    Each value stands last equally often, and each first, so that the share of orders that end with the lowest is exact.
+    An order read backwards, whose rises are falls, is another: each that is drawn counts for both. Where it is plain
+    that the share is great, fewer are drawn.
     """
     line, steps = contrasts
     n, least, hits = len(centred), height * (1 - 1e-9), 0
     drawn, make = 0, _orders if n <= _KEPT_ORDERS else _orders.__wrapped__
     multiply, add_up = operator.mul, itertools.accumulate
-    for place in range(max(1, _ORDERS // n)):
+    for place in range(max(1, _ORDERS // (2 * n))):
         for arrange in make(n, place):
             order = arrange(centred)
-            drawn += 1
-            hits += sum(map(multiply, line, order)) >= least or max(map(multiply, steps, add_up(order))) >= least
+            slope, falls = sum(map(multiply, line, order)), list(map(multiply, steps, add_up(order)))
+            drawn += 2
+            hits += (slope >= least or max(falls) >= least) + (-slope >= least or -min(falls) >= least)
             if hits >= _ENOUGH_HITS:
                 return float(hits / drawn)
     return float((hits + 1) / (drawn + 1))
@@ -6728,14 +6730,15 @@ def _order_p(centred: list[float], contrasts: tuple[list[float], list[float]], h
 
 @functools.lru_cache(400)
 def _orders(n: int, seed: int) -> list[Callable[[Sequence[float]], tuple[float, ...]]]:
-    """Return as many random orders as there are values, each with another value last, as functions that arrange."""
+    """Return as many random orders as there are values, each with another value last, and first; they arrange."""
     import random
 
     draw = random.Random(seed).random
     orders: list[Callable[[Sequence[float]], tuple[float, ...]]] = []
+    apart = 1 + int(draw() * (n - 1))
     for last in range(n):
         keys = [draw() for _ in range(n)]
-        keys[last] = 2.0
+        keys[last], keys[(last + apart) % n] = 2.0, -1.0
         orders.append(operator.itemgetter(*sorted(range(n), key=keys.__getitem__)))
     return orders
 
@@ -7379,16 +7382,47 @@ _loop_lock = threading.Lock()
 
 @functools.cache
 def _loop_beside() -> Any:
-    """Return the one event loop that runs in a thread of its own; async clients are bound to the loop they work in."""
+    """Return the one event loop of async functions that are asked; their clients are bound to the loop they work in."""
+    return start_loop("promptry")
+
+
+def start_loop(name: str) -> Any:
+    """Return an event loop that runs in a thread of its own until the process ends."""
     import asyncio
 
     loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="promptry", daemon=True).start()
+    thread = threading.Thread(target=_run_loop, args=(loop,), name=name, daemon=True)
+    thread.start()
+    atexit.register(_stop_loop, loop, thread)
     return loop
 
 
+def _run_loop(loop: Any) -> None:
+    """Run a loop until it is stopped; a task that raises an interrupt does not end it."""
+    while not loop.is_closed():
+        try:
+            loop.run_forever()
+        except (KeyboardInterrupt, SystemExit):
+            continue
+        return
+
+
+def _stop_loop(loop: Any, thread: threading.Thread) -> None:
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(1.0)
+    if not thread.is_alive() and not loop.is_running():  # it runs nowhere in a child that was forked
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+def _forget_loop() -> None:
+    global _loop_lock
+    _loop_lock = threading.Lock()
+    _loop_beside.cache_clear()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_loop_beside.cache_clear)
+    os.register_at_fork(after_in_child=_forget_loop)
 
 
 def ask_command(command: str, prompt: str, who: str, timeout_s: float) -> str:
@@ -11049,8 +11083,9 @@ def functions_in(value: Any) -> list[str]:
         return [value.removeprefix("python:").strip()]
     if isinstance(value, dict) and value.get("provider") == "python":
         return [str(value.get("model"))]
+    if isinstance(value, Step):
+        value = [value.values.get("judge"), *(one for one in value.values.values() if isinstance(one, list))]
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    inner = [value.values["judge"]] if isinstance(value, Step) and "judge" in value.values else inner
     return [place for one in inner for place in functions_in(one)]
 
 
@@ -11448,12 +11483,12 @@ def _read_values(reading: Reading, found: Assertion, place: Node, given: Node) -
     """Return the values of an assertion by parameter; a value that is no map is that of the first parameter."""
     before, first = len(reading.faults), next(iter(found.kinds), None)
     named = {}
-    if given.kind == "map" and not _is_first_value(found, given):
-        _check_keys(reading, given, found.kinds, f"{found.name}") if found.kinds else None
+    if given.kind == "map" and found.kinds and not _is_first_value(found, given):
+        _check_keys(reading, given, found.kinds, found.name)
         named = {key: value for key, value in _got(given).items() if key in found.kinds}
     elif first is not None and not (is_null(given) and first not in found.required):
         named = {first: given}
-    elif not is_null(given) and given.value not in {"true", "True", "TRUE"}:
+    elif not is_null(given) and not (is_text(given) and given.value in {"true", "True", "TRUE"}):
         reading.tell(given, f"{found.name} takes no value.", "Leave it out.")
     values = {key: _read(reading, node, found.kinds[key], f"{found.name}: {key}") for key, node in named.items()}
     missing = [name for name in found.required if name not in named]
@@ -11582,8 +11617,9 @@ def as_filled(value: Any, variables: dict[str, Any]) -> Any:
         return [as_filled(one, variables) for one in value]
     if not isinstance(value, str) or "{" not in value:
         return value
-    known = Counter(dict.fromkeys(placeholders(as_template(value)), ""))
-    return fill_placeholders(as_template(value), {**known, **{key: as_text(one) for key, one in variables.items()}})
+    template = as_template(value)
+    known = dict.fromkeys(placeholders(template), "")
+    return fill_placeholders(template, {**known, **{key: as_text(one) for key, one in variables.items()}})
 
 
 def as_text(value: Any) -> str:
@@ -11959,13 +11995,9 @@ def _our_provider(id: str, config: dict[str, Any]) -> Any:
     if "apiBaseUrl" in config or "apiKeyEnvar" in config:
         if kind != "openai":
             raise WrongUse(f"{id} has an address of its own, which only those have that speak as openai does")
-        variable = config.get("apiKeyEnvar", "OPENAI_API_KEY")
-        return {
-            "provider": "openai",
-            "base_url": config.get("apiBaseUrl", "https://api.openai.com/v1"),
-            "model": model,
-            "api_key_env": variable,
-        }
+        address = {"base_url": config["apiBaseUrl"]} if "apiBaseUrl" in config else {}
+        key = {"api_key_env": config.get("apiKeyEnvar", "OPENAI_API_KEY")}
+        return {"provider": "openai", **address, "model": model, **key}
     return f"{kind}:{model}"
 
 
@@ -12153,8 +12185,18 @@ def _suite_names(
             of_prompt = [_slug(label, f"prompt-{at}")] if len(prompts) > 1 else []
             of_provider = [provider[0].replace("/", "-")] if len(providers) > 1 else []
             name = "/".join([title, *of_prompt, *of_provider])
-            seen[name] += 1
-            yield (name if seen[name] == 1 else f"{name}-{seen[name]}"), prompt, provider
+            yield _unique(name, seen), prompt, provider
+
+
+def _unique(name: str, seen: Counter[str]) -> str:
+    """Return a name, with a number behind it where it is taken, and note it."""
+    number, found = max(seen[name], 1), name
+    while seen[found]:
+        number += 1
+        found = f"{name}-{number}"
+    seen[name] = number
+    seen[found] = max(seen[found], 1)
+    return found
 
 
 def _slug(text: str, otherwise: str) -> str:
@@ -12295,12 +12337,7 @@ def _ids_of(cases: list[_Case]) -> list[str]:
     for at, case in enumerate(cases, 1):
         first = next(iter(case.variables.values()), "")
         id = _slug(case.name, "") or _slug(first, "")[:40].strip("-") or f"case-{at}"
-        seen[id] += 1
-        while seen[id] > 1 and f"{id}-{seen[id]}" in seen:
-            seen[id] += 1
-        id = id if seen[id] == 1 else f"{id}-{seen[id]}"
-        seen[id] += seen[id] == 0
-        found.append(id)
+        found.append(_unique(id, seen))
     return found
 
 
@@ -12712,13 +12749,16 @@ def save_run(
     return key
 
 
+INTERRUPTED = "the run was interrupted"
+
+
 def shortcomings(
     counts: dict[str, int], score: float | None, manifest: dict[str, Any], *, has_baseline: bool = False
 ) -> list[str]:
     """Say what keeps a run from passing on its own: an empty list passes; a baseline judges failing cases instead."""
     gate, counts = manifest.get("gate") or {}, decided_counts(counts)
     ran = counts["pass"] + counts["fail"]
-    found = [] if manifest.get("complete", True) else [gate.get("stopped") or "the run was interrupted"]
+    found = [] if manifest.get("complete", True) else [gate.get("stopped") or INTERRUPTED]
     if counts["error"]:
         found.append(f"{counts['error']} of {ran + counts['error']} cases ended in an error")
     if gate.get("min_pass_rate") is not None and ran and counts["pass"] / ran < gate["min_pass_rate"]:
@@ -12973,13 +13013,15 @@ def recover_spool(path: Path) -> int | None:
     except (ValueError, KeyError, TypeError, OSError):
         path.unlink(missing_ok=True)
         return None
-    tally = make_tally()
+    flaky = header.get("flaky") or []
+    tally = make_tally(flaky)
     for outcome in read_outcomes(path):
         count_outcome(tally, outcome)
     facts = call_facts(uid)
     versions = facts["prompts"].get(header.get("prompt"), [])
     manifest = {"uid": uid, "complete": False, "model": only_name(facts["models"]), "counts": counts_of(tally)}
-    manifest |= {"cost_usd": facts["cost_usd"], "started": header.get("started")}
+    manifest |= {"cost_usd": facts["cost_usd"], "started": header.get("started"), "gate": {"flaky": flaky}}
+    manifest |= {"dataset_hash": header.get("dataset_hash"), "repeats": header.get("repeats") or 1}
     key = None
     if tally.places:
         key = save_run(name, header.get("prompt"), versions[-1] if versions else None, manifest, tally, path)
@@ -12990,7 +13032,7 @@ def recover_spool(path: Path) -> int | None:
 # ======================================================================================
 # === WORKERS: many attempts at a time, each with a limit; what hangs is left behind
 # ======================================================================================
-# Uses: CLOCK, ASSERTIONS, CASES.
+# Uses: CLOCK, ASSERTIONS, PROGRAMS, CASES.
 # Public: nothing.
 #
 # Sync functions run in threads of ours, async ones as tasks of one loop in a thread. A task is cancelled when its time
@@ -13021,8 +13063,20 @@ class Crew(NamedTuple):
 
 _left_behind = 0
 _here_loop: list[Any] = []
+_loops_lock = threading.Lock()
 _carrying = [0]
 _carry_lock = threading.Lock()
+
+
+def _begin_alone() -> None:
+    """Let go in a forked child of what only its parent's threads run."""
+    global _loops_lock
+    _loops_lock = threading.Lock()
+    _here_loop.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_alone)
 
 
 def make_crew(size: int, is_async: bool) -> Crew:
@@ -13206,33 +13260,10 @@ def _place_in(thread: int | None) -> str:
 
 def shared_loop() -> Any:
     """Return the running event loop of the cases of this process, in a thread of its own."""
-    if not _here_loop:
-        import asyncio
-
-        loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=_run_loop, args=(loop,), name="promptry-loop", daemon=True)
-        thread.start()
-        atexit.register(_stop_loop, loop, thread)
-        _here_loop.append(loop)
+    with _loops_lock:
+        if not _here_loop:
+            _here_loop.append(start_loop("promptry-loop"))
     return _here_loop[0]
-
-
-def _run_loop(loop: Any) -> None:
-    """Run a loop until it is stopped; a task that raises an interrupt does not end it."""
-    while not loop.is_closed():
-        try:
-            loop.run_forever()
-        except (KeyboardInterrupt, SystemExit):
-            continue
-        return
-
-
-def _stop_loop(loop: Any, thread: threading.Thread) -> None:
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(1.0)
-    if not thread.is_alive():
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
 
 
 @contextlib.contextmanager
@@ -13681,8 +13712,8 @@ def source_of(function: Any) -> dict[str, Any] | None:
 # ======================================================================================
 # === RUNNER: run the cases of a suite, and gather all that explains the run
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, SCOPE, CALLS, DATASETS, CASES, SUITES, SELECTION, SPOOLS, FLAKES, RUNS, WORKERS,
-#   PROGRESS, RERUNS, JOBS.
+# Uses: ERRORS, CLOCK, SETTINGS, SCOPE, CALLS, CASES, SUITES, SELECTION, SPOOLS, FLAKES, RUNS, WORKERS, PROGRESS,
+#   RERUNS, JOBS.
 # Public: nothing.
 #
 # A failing case that held in the baseline is tried again here, while the pipeline is warm: whether a break is a break
@@ -13702,8 +13733,7 @@ def record_run(chosen: Suite, job: Job) -> tuple[int, bool]:
         return plan.rerun.run, True
     held = _held_cases(chosen, job) - plan.flaky
     scope = make_scope(make_uid(), chosen.prompt, job.prompt_version, job.env)
-    header = {"uid": scope.uid, "suite": chosen.name, "started": now_text(), "prompt": chosen.prompt}
-    spool, log_of = open_spool(header), _make_log(chosen, job, plan, scope)
+    spool, log_of = open_spool(spool_header(chosen, plan, scope.uid)), _make_log(chosen, job, plan, scope)
     keep = True
     try:
         with _interruptible():
@@ -13725,7 +13755,14 @@ def record_run(chosen: Suite, job: Job) -> tuple[int, bool]:
         end_progress(log_of.progress)
         end_spool(spool, keep=keep and bool(log_of.tally.places))
     _warn_of_flaky(chosen, plan, log_of)
-    return key, bool(manifest["complete"])
+    return key, log_of.tries is not None
+
+
+def spool_header(chosen: Suite, plan: Schedule, uid: str) -> dict[str, Any]:
+    """Return what the spool of a run begins with: all that a run recovered from it must know."""
+    head = {"uid": uid, "suite": chosen.name, "started": now_text(), "prompt": chosen.prompt}
+    hash = plan.dataset.hash if plan.dataset is not None else None
+    return {**head, "dataset_hash": hash, "repeats": plan.repeats, "flaky": sorted(plan.flaky)}
 
 
 class _Log:
@@ -13830,7 +13867,8 @@ def _held_cases(chosen: Suite, job: Job) -> set[str]:
     if job.compare is None or is_statistical(chosen, job):
         return set()
     baseline = find_baseline(chosen.name, job.compare, chosen.prompt)
-    return {row["case"] for row in run_cases(baseline) if row["state"] == "pass"} if baseline is not None else set()
+    rows = run_cases(baseline) if baseline is not None else []
+    return {row["case"] for row in rows} - {row["case"] for row in rows if row["state"] != "pass"}
 
 
 @contextlib.contextmanager
@@ -14031,7 +14069,7 @@ def _stop_text(job: Job, plan: Schedule, facts: dict[str, Any], log_of: _Log) ->
         waited = "; the cases that were going on have ended" if plan.concurrency > 1 else ""
         spent = f"${facts['cost_usd']:.6g} are spent{unpriced}, it may cost ${job.max_usd:g}"
         return f"the run was stopped: {spent}{waited}"
-    return f"the run was interrupted, and {dropped} cases that were going on were dropped" if dropped else None
+    return f"{INTERRUPTED}, and {dropped} cases that were going on were dropped" if dropped else None
 
 
 def _partial_of(job: Job, plan: Schedule, log_of: _Log) -> dict[str, Any] | None:
@@ -14080,10 +14118,11 @@ def _prompt_column(chosen: Suite, scope: RunScope) -> tuple[str | None, int | No
 
 def run_part(
     chosen: Suite, job: Job, plan: Schedule, scope: RunScope, held: set[str]
-) -> tuple[list[CaseOutcome], dict[str, list[str]]]:
-    """Run some items of a suite within a run that others go on with; return the outcomes, and {case: states} of tries.
+) -> tuple[list[CaseOutcome], dict[str, list[str]], str | None]:
+    """Run some items of a suite within a run that others go on with.
 
-    Nothing is saved: save_parts does that once all parts are there. `held` are the cases that passed in the baseline.
+    Returns the outcomes, {case: states} of tries, and why cases are missing, if any are. Nothing is saved: save_parts
+    does that once all parts are there. `held` are the cases that passed in the baseline.
     """
     outcomes: list[CaseOutcome] = []
     log_of = _make_log(chosen, job, plan, scope)
@@ -14091,13 +14130,13 @@ def run_part(
         _run_and_confirm(chosen, job, plan, held, log_of, outcomes.append)
     if log_of.tries is None:
         raise KeyboardInterrupt
-    return outcomes, log_of.tries
+    return outcomes, log_of.tries, _stop_text(job, plan, {}, log_of)
 
 
 def save_parts(
     chosen: Suite,
     job: Job,
-    dataset: DatasetVersion | None,
+    plan: Schedule,
     scope: RunScope,
     tally: Tally,
     tries: dict[str, list[str]],
@@ -14110,7 +14149,6 @@ def save_parts(
 
     Writes: eval_runs, eval_results.
     """
-    plan = make_schedule(chosen, job, None, dataset)
     log_of = _make_log(chosen, job, plan, scope)
     log_of.tally, log_of.tries = tally, tries
     manifest = {**_manifest(chosen, job, plan, scope, log_of), "source": source, "complete": stopped is None}
@@ -14428,8 +14466,6 @@ def _delta_of(kind: str, pairs: Pairs) -> dict[str, Any]:
 #
 # A drop is seen if the test finds it at its alpha and it lies beyond the tolerance; seen means in 80 of 100 runs. Noise
 # is what differs between runs of one version: a share of the pairs (pass or fail), or the deviation of differences.
-
-_Z_POWER = 0.8416212335729143
 
 
 def noise_of(differences: Sequence[float], binary: bool, groups: Sequence[str] | None = None) -> float:
@@ -15217,7 +15253,7 @@ def served_between(prompt: str, before: str, now: str) -> dict[str, dict[str, An
     versions = [None if version is None else f"{prompt}@{version}" for version in (old_version, new_version)]
     told = {"prompt": versions, "model": [old_model, new_model]}
     changed = {key: {"before": was, "now": now} if was != now else None for key, (was, now) in told.items()}
-    return {**changed, "dataset": None, "commit": None}
+    return {**changed, "dataset": None, "commit": None, "embedder": None}
 
 
 def _most(rows: list[dict[str, Any]], key: str) -> Any:
@@ -18322,7 +18358,7 @@ def cli_import_promptfoo(file: str, output: str | None, provider: str | None, as
 # ======================================================================================
 # === WATCH: suites run again whenever a file or a prompt is saved
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, PROMPTS, JOBS, INTERPRETERS, REPORTS, CLI.
+# Uses: ERRORS, SETTINGS, PROMPTS, RUNS, JOBS, INTERPRETERS, REPORTS, CLI.
 # Public: nothing.
 #
 # Files are looked at, not subscribed to: that works on every disk, also one that is shared, and a save by renaming, a
@@ -18374,7 +18410,7 @@ def _run_once(suites: tuple[str, ...], module: str | None, compare: str | None, 
         click.echo(f"promptry: {error.message} {error.hint}".rstrip(), err=True)
         return True
     click.echo("\n\n".join(render_result(result) for result in results))
-    return all(result.complete for result in results)
+    return not any(reason.startswith(INTERRUPTED) for result in results for reason in result.reasons)
 
 
 def _look_around() -> _Seen:
@@ -18435,8 +18471,8 @@ def _names_text(names: list[str]) -> str:
 # ======================================================================================
 # === PYTEST: suites as tests of pytest: collected as items, stored as runs, judged in the summary
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, ROWS, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES, SUITES, SPOOLS, FLAKES, RUNS, JOBS,
-#   RUNNER, COMPARISON, REPORTS, FORMATS, CLI.
+# Uses: ERRORS, CLOCK, ROWS, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES, SUITES, SPOOLS, RUNS, JOBS, RUNNER,
+#   COMPARISON, REPORTS, FORMATS, CLI.
 # Public: nothing.
 #
 # The module itself is the plugin (pytest11, or -p promptry), so nothing of pytest is imported before pytest calls.
@@ -18479,16 +18515,16 @@ class _Part:
 class _Recording:
     """A run as its parts arrive in the process that will save it."""
 
-    def __init__(self, told: dict[str, Any]) -> None:
+    def __init__(self, told: dict[str, Any], job: Job) -> None:
         dataset = told["dataset"]
         known = {**told["suite"], "tags": tuple(told["suite"]["tags"])}
         self.chosen = Suite(**known, function=lambda: None, dataset=None)
-        self.dataset = DatasetVersion(dataset[0], dataset[1], [], dataset[2]) if dataset else None
+        version = DatasetVersion(dataset[0], dataset[1], [], dataset[2]) if dataset else None
+        self.plan = make_schedule(self.chosen, job, None, version)
         self.total, self.source = told["of"], told["source"]
         self.scope = make_scope(told["uid"], self.chosen.prompt)
-        flaky = known_flaky(self.chosen.name, settings_or_default().flaky)
-        header = {"uid": told["uid"], "suite": self.chosen.name, "started": now_text(), "prompt": self.chosen.prompt}
-        self.spool, self.tally = open_spool(header), make_tally(flaky)
+        self.spool = open_spool(spool_header(self.chosen, self.plan, told["uid"]))
+        self.tally, self.stopped = make_tally(self.plan.flaky), None
         self.tries: dict[str, list[str]] = {}
         self.items: set[str] = set()
 
@@ -18568,12 +18604,13 @@ class _PytestSession:
     def _record(self, told: dict[str, Any]) -> None:
         name = told["suite"]["name"]
         if name not in self.recordings:
-            self.recordings[name] = _Recording(told)
+            self.recordings[name] = _Recording(told, self.job)
         recording = self.recordings[name]
         if told["item"] in recording.items:
             return
         recording.items.add(told["item"])
         recording.tries |= told["tries"]
+        recording.stopped = recording.stopped or told["stopped"]
         recording.scope.rendered.update(told["rendered"])
         for prompt, versions in told["served"].items():
             recording.scope.served.setdefault(prompt, {}).update((int(key), text) for key, text in versions.items())
@@ -18599,11 +18636,11 @@ class _PytestSession:
     def _save(self, recording: _Recording) -> str:
         """Save a run, judge it if it is complete, and return what to say of it."""
         ran, name = len(recording.items), recording.chosen.name
-        stopped = None if ran == recording.total else f"only {ran} of its {recording.total} items ran"
-        dataset, tally, tries = recording.dataset, recording.tally, recording.tries
+        stopped = recording.stopped if ran == recording.total else f"only {ran} of its {recording.total} items ran"
+        plan, tally, tries = recording.plan, recording.tally, recording.tries
         is_saved = False
         try:
-            facts = dataset, recording.scope, tally, tries, recording.spool.path
+            facts = plan, recording.scope, tally, tries, recording.spool.path
             key = save_parts(recording.chosen, self.job, *facts, source=recording.source, stopped=stopped)
             is_saved = True
         finally:
@@ -18678,7 +18715,7 @@ def _make_item(
 
 def _forget_case(item: PytestHook) -> None:
     """Make an item as if it had not run: some plugins run one again."""
-    item.promptry_outcomes, item.promptry_troubles, item.promptry_tries = [], [], {}
+    item.promptry_outcomes, item.promptry_troubles, item.promptry_tries, item.promptry_stopped = [], [], {}, None
     item.promptry_scope = make_scope(item.promptry_part.uid, item.promptry_part.chosen.prompt)
 
 
@@ -18716,7 +18753,8 @@ def _run_item(item: PytestHook) -> None:
     pairs = None if item.promptry_pair is None else [item.promptry_pair]
     plan = part.plan._replace(items=pairs, concurrency=1)
     held = {name for name, state in (part.before or {}).items() if state == "pass"} - plan.flaky
-    item.promptry_outcomes, item.promptry_tries = run_part(chosen, job, plan, item.promptry_scope, held)
+    found = run_part(chosen, job, plan, item.promptry_scope, held)
+    item.promptry_outcomes, item.promptry_tries, item.promptry_stopped = found
 
 
 def _make_ready(part: _Part, job: Job) -> None:
@@ -18762,7 +18800,8 @@ def _excuses_of(item: PytestHook) -> dict[str, str]:
     """Return why the gate forgives each case of an item that fails: an empty text for one that fails its run."""
     part, job, tries = item.promptry_part, item.promptry_session.job, item.promptry_tries
     names = {outcome.case for outcome in item.promptry_outcomes if outcome.state == "fail"}
-    flaky = names & (part.plan.flaky if part.plan is not None else set())
+    bad = names | {outcome.case for outcome in item.promptry_outcomes if outcome.state == "error"}
+    flaky = bad & (part.plan.flaky if part.plan is not None else set())
     found = {name: excuse_of(part.chosen, job, part.before, name, tries.get(name, ())) for name in sorted(names)}
     return found | dict.fromkeys(flaky, "known to be flaky, it decides nothing")
 
@@ -18772,8 +18811,9 @@ def _raise_error(item: PytestHook) -> None:
     __tracebackhide__ = True
     import pytest
 
-    states = {outcome.state for outcome in item.promptry_outcomes}
-    if "error" in states and all(_excuses_of(item).values()):
+    states, excuses = {outcome.state for outcome in item.promptry_outcomes}, _excuses_of(item)
+    errors = {outcome.case for outcome in item.promptry_outcomes if outcome.state == "error"}
+    if errors - excuses.keys() and all(excuses.values()):
         _raise_for(item, {"error"})
     if states == {"skipped"}:
         _raise_trouble(item, pytest.skip.Exception)
@@ -18787,7 +18827,7 @@ def _raise_failure(item: PytestHook) -> None:
 
     excuses = _excuses_of(item)
     if excuses and all(excuses.values()):
-        pytest.xfail(f"{'; '.join(sorted(set(excuses.values())))}: {_reasons_text(item, {'fail'})}")
+        pytest.xfail(f"{'; '.join(sorted(set(excuses.values())))}: {_reasons_text(item, {'fail', 'error'})}")
     if excuses:
         _raise_for(item, {"fail", "error"})
 
@@ -18859,8 +18899,7 @@ def _checks_text(outcomes: list[CaseOutcome]) -> str:
 
 def _told_part(item: PytestHook) -> str:
     """Return all that the saving process must know of an item, as JSON."""
-    part, scope = item.promptry_part, item.promptry_scope
-    dataset = part.dataset
+    part, scope, dataset = item.promptry_part, item.promptry_scope, item.promptry_part.dataset
     told = {
         "uid": part.uid,
         "suite": {key: value for key, value in part.chosen._asdict().items() if key not in {"function", "dataset"}},
@@ -18870,6 +18909,7 @@ def _told_part(item: PytestHook) -> str:
         "of": part.total,
         "outcomes": item.promptry_outcomes,
         "tries": item.promptry_tries,
+        "stopped": item.promptry_stopped,
         "served": scope.served,
         "rendered": sorted(scope.rendered),
         "judges": sorted(scope.judges),

@@ -314,3 +314,22 @@ def test_false_hard_breaks_are_no_more_than_one_in_a_hundred(n: int, before: int
                 tries[f"c{number}"] = (passed[0], before, passed[1], now)
             alarms += any(row["hard"] for row in promptry.find_breaks(tries))
         assert alarms / rounds <= 0.01 + 3 * math.sqrt(0.01 * 0.99 / rounds), rates
+
+
+def test_what_a_rerun_takes_over_is_no_further_evidence(store: Path) -> None:
+    failing: set[str] = set()
+
+    @suite("again", prompt="p", dataset=[{"id": f"c{number}"} for number in range(4)])
+    def check(item: dict[str, Any]) -> None:
+        render_prompt("p", "")
+        assert_exact(item["id"] not in failing, True)
+
+    save_prompt("p", "one", tag="prod")
+    failing.add("c0")
+    first = run_suite("again").run_id
+    for _ in range(12):
+        run_suite("again", rerun="failed")
+    failing.add("c3")
+    found = compare_runs(run_suite("again").run_id, first)
+    (row,) = [row for row in found.breaks if row["case"] == "c3"]
+    assert row["before"] == {"passed": 1, "tries": 1} and not row["hard"]

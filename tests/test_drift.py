@@ -595,6 +595,7 @@ def test_the_change_of_calls_comes_with_what_served_them(raw: sqlite3.Connection
         "model": {"before": "m-2025", "now": "m-2026"},
         "dataset": None,
         "commit": None,
+        "embedder": None,
     }
 
 

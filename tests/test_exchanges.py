@@ -321,3 +321,11 @@ def test_a_missing_prompt_ends_the_run_before_a_case_has_run(server: Any, tmp_pa
     with pytest.raises(NotFound, match="There is no prompt 'gone'"):
         run_suite("s")
     assert promptry.list_runs()["total"] == 0
+
+
+def test_a_judge_within_a_predicate_is_a_function_of_the_team_too(tmp_path: Path) -> None:
+    judged = {"llm": {"criteria": "short", "judge": "python:team:judge"}}
+    facts = {"name": "s", "prompt": "Say", "provider": "exec: cat", "assert": [{"all_assistant_turns": [judged]}]}
+    (tmp_path / "evals.yaml").write_text(promptry.write_yaml({"suites": [facts]}))
+    with pytest.raises(promptry.ConfigError, match="team"):
+        promptry.load_any("evals.yaml")

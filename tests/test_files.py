@@ -61,6 +61,8 @@ FAULTS = [
     ("prompt: a\nassert:\n  - 5", "6:9: '5' is no assertion."),
     ("prompt: a\nassert:\n  - [contains, x]", "6:9: An assertion is a name and its value: contains: refund."),
     ("prompt: a\nassert:\n  - json_valid: false", "6:21: json_valid takes no value. Leave it out."),
+    ("prompt: a\nassert:\n  - json_valid: [1]", "6:21: json_valid takes no value. Leave it out."),
+    ("prompt: a\nassert:\n  - json_valid: {foo: 1}", "6:21: json_valid takes no value. Leave it out."),
     ("prompt: a\nassert:\n  - matches: '('", "6:9: matches: The pattern '(' is no regular expression"),
     ("prompt: a\nassert:\n  - levenshtein: b", "6:9: levenshtein: max_distance is None and min_ratio None; give"),
     ("prompt: a\nassert:\n  - rouge_l: {expected: b, min_score: 7}", "6:9: rouge_l: min_score is 7; it takes a number"),

@@ -179,3 +179,10 @@ def test_the_json_of_the_command_is_the_answer_and_can_be_written_to_a_file(
     assert "baseline" in capsys.readouterr().out
     found = json.loads(target.read_text())
     assert [row["verdict"] for row in found["items"]] == [None, "regressed"]
+
+
+def test_a_run_of_selected_cases_stands_for_no_model(world: dict[str, Any]) -> None:
+    quiz(world)
+    whole = run(world, "old", 6)
+    run_suite("quiz", model_version="old", select="c01")
+    assert [(row["run"]["id"], row["n"]) for row in compare_models("quiz")["items"]] == [(whole, 20)]

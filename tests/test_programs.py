@@ -176,3 +176,22 @@ def test_a_command_that_is_late_is_ended_with_all_that_it_started(tmp_path: Path
             return
         time.sleep(0.01)
     pytest.fail("what the command started still runs")
+
+
+def test_an_async_function_that_ends_the_program_does_not_end_the_loop_of_the_others() -> None:
+    async def leave(prompt: str) -> str:
+        sys.exit(3)
+
+    raised: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            promptry.ask_function(leave, "hi", "it")
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(5)
+    assert [type(error) for error in raised] == [SystemExit]
+    assert promptry.ask_function(answer_later, "hi", "it") == "hi, later"

@@ -406,3 +406,9 @@ def test_the_command_writes_a_new_file_and_lists_what_is_left_out(
     assert promptry.run_command(["import", "promptfoo", str(file)]) == 0
     out, err = capsys.readouterr()
     assert "suites:\n- name: c\n" in out and "suites:" not in err
+
+
+def test_a_name_that_is_taken_gets_a_number_that_is_free() -> None:
+    seen: promptry.Counter[str] = promptry.Counter()
+    names = [promptry._unique(name, seen) for name in ("x", "x", "x-2", "x", "y", "x-2")]
+    assert names == ["x", "x-2", "x-2-2", "x-3", "y", "x-2-3"]

@@ -75,6 +75,11 @@ class Session:
         run = self.pytester.runpytest_subprocess if subprocess else self.pytester.runpytest_inprocess
         return run("-p", "promptry", "-p", "no:cacheprovider", *words)
 
+    def settle(self, line: str) -> None:
+        """Say a line of [run] in promptry.toml."""
+        (self.pytester.path / "promptry.toml").write_text(f"[run]\n{line}\n")
+        promptry.forget_settings()
+
     def runs(self) -> list[dict[str, Any]]:
         """Return the stored runs, the oldest first."""
         return promptry.list_runs()["items"][::-1]
@@ -445,3 +450,34 @@ def test_a_report_survives_the_way_through_xdist(session: Session) -> None:
     assert ended(session.run()) == {"failed": 1}
     (run,) = session.runs()
     assert run["counts"]["fail"] == 1
+
+
+SLOW = """
+import time
+
+@suite("slow")
+def slow():
+    for name in ("one", "two", "three"):
+        with case(name):
+            if name == "two":
+                time.sleep(30)
+            assert_exact(1, 1)
+"""
+
+
+@pytest.mark.slow
+def test_a_case_left_behind_with_its_blocks_makes_the_run_incomplete(session: Session) -> None:
+    session.write(SLOW)
+    session.settle("timeout_s = 0.3")
+    result = session.run()
+    (run,) = session.runs()
+    assert not run["complete"] and "three" not in states_of(run)
+    assert "slow: run 1 is incomplete, 'slow' was left behind" in result.stdout.str()
+
+
+def test_a_case_that_is_known_to_be_flaky_fails_no_session(session: Session) -> None:
+    session.write(ANSWER)
+    session.settle('flaky = ["answer/c1", "answer/c2"]')
+    result = session.run(c1="fail", c2="error")
+    assert ended(result) == {"passed": 4, "xfailed": 2} and result.ret == 0
+    assert session.runs()[0]["passed"]

@@ -750,3 +750,20 @@ def check_{name}(item):
     assert found == {"a": (3, True), "b": (2, False)}
     assert run_cli("run", "--max-usd", "4.5", "--db", store).returncode == 0
     assert run_cli("run", "--max-usd", "0", "--db", store).returncode == 2
+
+
+def test_a_case_left_behind_does_not_keep_the_next_suite_from_running(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    sys.modules.pop("evals", None)
+    (tmp_path / "evals.py").write_text(
+        "import time\nfrom promptry import assert_exact, case, suite\n"
+        "@suite('first', timeout_s=0.2)\ndef first():\n"
+        "    with case('hangs'):\n        time.sleep(1)\n"
+        "    with case('never'):\n        assert_exact(1, 1)\n"
+        "@suite('second')\ndef second():\n    assert_exact(1, 1)\n"
+    )
+    assert promptry.run_command(["run", "--format", "json"]) == 3
+    ended = {row["suite"]: (row["complete"], row["passed"]) for row in json.loads(capsys.readouterr().out)["items"]}
+    assert ended == {"first": (False, False), "second": (True, True)}

@@ -3,6 +3,7 @@ SELECT model_version AS model, prompt_name, prompt_version, json_extract(metadat
        max(id) AS run, min(id) AS first_run
 FROM eval_runs
 WHERE suite_name = :suite_name AND model_version IS NOT NULL AND coalesce(json_extract(metadata, '$.complete'), 1)
+  AND json_extract(metadata, '$.partial') IS NULL
 GROUP BY model_version, prompt_name, prompt_version, json_extract(metadata, '$.dataset_hash')
 ORDER BY first_run;
 

@@ -24,6 +24,7 @@ WITH base AS (
       AND eval_runs.model_version IS base.model_version
       AND json_extract(eval_runs.metadata, '$.dataset_hash') IS base.hash
       AND coalesce(json_extract(eval_runs.metadata, '$.complete'), 1)
+      AND json_extract(eval_runs.metadata, '$.partial') IS NULL
     ORDER BY eval_runs.id = base.id DESC, eval_runs.id DESC
     LIMIT 100
 ), tries AS (

@@ -1114,7 +1114,7 @@ def _read_answer(host: str, answer: _Answer, headers: dict[str, str]) -> dict[st
     if not 200 <= answer.status < 300:
         raise ProviderError(f"{host} answered {answer.status}: {_words_of(answer, headers)}", status=answer.status)
     try:
-        found = json.loads(answer.body, parse_constant=_refuse_nan)
+        found = json.loads(answer.body, parse_constant=refuse_constant)
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
@@ -1126,7 +1126,8 @@ def _read_answer(host: str, answer: _Answer, headers: dict[str, str]) -> dict[st
     return found
 
 
-def _refuse_nan(name: str) -> Any:
+def refuse_constant(name: str) -> Any:
+    """Raise ValueError for NaN and the infinities, which Python's reader of JSON would take."""
     raise ValueError(f"{name} is no JSON")
 
 
@@ -6903,7 +6904,7 @@ def link_parent(source: IO[bytes], target: IO[bytes]) -> None:
 # ======================================================================================
 # === ASSERTIONS: each computes a score; one wrapper records the check and raises
 # ======================================================================================
-# Uses: ERRORS, CLOCK, ROWS, HELPERS.
+# Uses: ERRORS, CLOCK, ENDPOINTS, ROWS, HELPERS.
 # Public: Check, collect, assert_exact, assert_contains, assert_not_contains, assert_matches, assert_json_valid,
 #   clean_json.
 #
@@ -7137,7 +7138,7 @@ def json_objects(text: str) -> list[tuple[dict[str, Any], str]]:
 
     A key that one object holds twice, with two values, is None.
     """
-    decoder = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_as_object)
+    decoder = json.JSONDecoder(parse_constant=refuse_constant, object_pairs_hook=_as_object)
     forms = dict.fromkeys((text, _without_trailing_commas(text)))
     found = {written: value for form in forms for value, written in _bracketed(form, decoder)}
     return [(value, written) for written, value in found.items() if isinstance(value, dict)]
@@ -7149,11 +7150,7 @@ def _as_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
-
-
-_JSON_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+_JSON_DECODER = json.JSONDecoder(parse_constant=refuse_constant)
 
 
 def _fenced_blocks(text: str) -> list[str]:
@@ -15484,8 +15481,9 @@ def bisect_suite(suite_name: str, case: str | None = None, first: bool = False) 
     What is not known by that name has no run, and no break.
     """
     asked: dict[str, Any] = {"suite_name": suite_name, "case": case, "first": int(first)}
-    n, silent = query("bisect_suite", 1, **asked)[0].values()
-    rows = [{**row, "manifest": read_object(row["metadata"])} for row in query("bisect_suite", **asked)]
+    told = query("bisect_suite", **asked)
+    n, silent = told[0]["n"], told[0]["silent"]
+    rows = [{**row, "manifest": read_object(row["metadata"])} for row in told if row["id"] is not None]
     if not rows:
         newest = f"it passes in the newest run{' that could be judged' if silent else ''}"
         reason = "not enough data" if not n else "it never failed" if first else newest

@@ -128,6 +128,7 @@ def test_what_served_is_what_most_calls_of_a_day_say(raw: sqlite3.Connection) ->
         "model": {"before": "m-1", "now": "m-2"},
         "dataset": None,
         "commit": None,
+        "embedder": None,
     }
     assert not any(promptry.served_between("p", day(2), day(2)).values())
     assert promptry.served_between("p", day(9), day(2))["prompt"] == {"before": None, "now": "p@2"}

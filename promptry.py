@@ -4094,6 +4094,11 @@ def last_request_id() -> str | None:
     return _last_request.get()
 
 
+def take_last_request(context: contextvars.Context) -> None:
+    """Have the last call that another context recorded be the last of this one too."""
+    _last_request.set(context.get(_last_request))
+
+
 # ======================================================================================
 # === SPEND: what the month has cost so far, as sums that the store keeps
 # ======================================================================================
@@ -4914,7 +4919,10 @@ _Client = TypeVar("_Client")
 
 
 class _Tap(NamedTuple):
-    """How a client and its copies are recorded; `takes_usage` is what was learnt: {(address, model): it does}."""
+    """How a client and its copies are recorded, and what was learnt of them.
+
+    takes_usage: {(address, model): it does}, asks: the base_url last asked, and its text and provider.
+    """
 
     name: str | None
     capture: bool | None
@@ -4922,6 +4930,7 @@ class _Tap(NamedTuple):
     max_chars: int | None
     enforce: bool
     takes_usage: dict[tuple[str, Any], bool]
+    asks: list[tuple[Any, str, str | None]]
 
 
 class _Call:
@@ -4979,7 +4988,7 @@ def instrument(
         raise WrongUse(f"The sample_rate is {sample_rate!r}; it takes a share from 0 to 1.")
     if max_capture_chars is not None and type(max_capture_chars) is not int:
         raise WrongUse(f"The max_capture_chars is {max_capture_chars!r}; it takes a whole number.")
-    _attach(client, _Tap(name, capture, sample_rate, max_capture_chars, enforce, {}))
+    _attach(client, _Tap(name, capture, sample_rate, max_capture_chars, enforce, {}, [(None, "", None)]))
     return client
 
 
@@ -5043,8 +5052,8 @@ def _begin_call(client: Any, tap: _Tap, family: str, path: str, given: dict[str,
     _finish_dropped()
     options, body = given.get("options") or {}, given.get("body")
     body = {**(body if isinstance(body, dict) else {}), **(options.get("extra_json") or {})}
-    address = str(client.base_url)
-    facts = {"api": api, "provider": _provider_at(address) or family, **request_facts(body)}
+    address, provider = _address_of(client, tap)
+    facts = {"api": api, "provider": provider or family, **request_facts(body)}
     call = _Call(tap, tap.name or _call_site() or f"{family}.{api}", given, body, facts)
     call.server = (address, facts.get("model"))
     if given.get("stream"):
@@ -5069,9 +5078,14 @@ def _wants_text(tap: _Tap) -> bool:
     return wanted and int.from_bytes(os.urandom(4), "big") < rate * 4294967296
 
 
-@functools.lru_cache(maxsize=256)
-def _provider_at(address: str) -> str | None:
-    return find_provider_by_url(address)
+def _address_of(client: Any, tap: _Tap) -> tuple[str, str | None]:
+    """Return where a client sends to, and whose place that is if we know; found out once for each base_url."""
+    known, address, provider = tap.asks[0]
+    if known is not client.base_url:
+        address = str(client.base_url)
+        provider = find_provider_by_url(address)
+        tap.asks[0] = (client.base_url, address, provider)
+    return address, provider
 
 
 def _call_site() -> str | None:
@@ -5120,20 +5134,28 @@ def _received(call: _Call, answer: Any) -> Any:
 
 
 def _watch_answer(call: _Call, answer: Any) -> None:
-    response, streams = part_of(answer, "http_response") or answer, "stream" in call.facts
+    streams = "stream" in call.facts
     if streams and call.sent is not call.given:
         call.tap.takes_usage[call.server] = _asks_for_usage(call)
-    if hasattr(type(response), "iter_bytes") and not response.is_closed:
-        _watch_response(call, response, reads=True)
-    elif hasattr(type(response), "iter_bytes"):
-        call.body.append(response.content)
-        _finish_call(call)
-    elif streams and hasattr(answer, "_iterator"):
+    if streams and hasattr(answer, "_iterator"):
         _watch_response(call, answer.response, reads=False)
         answer._iterator = _Watch(answer._iterator, call)
-    else:
+        return
+    response = part_of(answer, "http_response") or answer
+    if not _holds_bytes(response.__class__):
         note_answer(call.answer, answer)
         _finish_call(call)
+    elif response.is_closed:
+        call.body.append(response.content)
+        _finish_call(call)
+    else:
+        _watch_response(call, response, reads=True)
+
+
+@functools.lru_cache(maxsize=256)
+def _holds_bytes(kind: type) -> bool:
+    """Tell the class of a raw response; asked of a model of pydantic, which lacks it, this is slow."""
+    return hasattr(kind, "iter_bytes")
 
 
 class _Watch:
@@ -5226,6 +5248,9 @@ def _passed_ms(call: _Call) -> float:
 
 def _stop_call(call: _Call, error: BaseException) -> bool:
     """Record what ends a call; True has it sent once more as the caller wrote it: a server may refuse what we added."""
+    if isinstance(error, (StopIteration, StopAsyncIteration)):
+        _finish_call(call)
+        return False
     refused = getattr(error, "status_code", None) in {400, 422} and call.server not in call.tap.takes_usage
     if refused and _asks_for_usage(call):
         call.sent = {**call.given}
@@ -5233,7 +5258,7 @@ def _stop_call(call: _Call, error: BaseException) -> bool:
     if isinstance(error, GeneratorExit):
         _dropped.append(call)
     else:
-        _finish_call(call, None if isinstance(error, (StopIteration, StopAsyncIteration)) else error)
+        _finish_call(call, error)
     return False
 
 
@@ -5255,13 +5280,10 @@ def _finish_call(call: _Call, error: BaseException | None = None, cut: bool = Fa
             vars(response).pop(name, None)
     if call.body:
         _quietly(note_body, call.answer, b"".join(call.body))
-    record = functools.partial(record_call, max_chars=call.tap.max_chars, settles=call.reservation)
     texts = (call.input, answer_text(call.answer)) if call.answer.wants_text else (None, None)
-    before = call.context.copy()
-    call.context.run(record, call.name, _final_facts(call, error, cut), texts)
-    for variable, value in call.context.items():  # the request id, for last_request_id()
-        if value is not before.get(variable):
-            variable.set(value)
+    facts, limit = _final_facts(call, error, cut), call.tap.max_chars
+    call.context.run(record_call, call.name, facts, texts, max_chars=limit, settles=call.reservation)
+    take_last_request(call.context)
 
 
 def _final_facts(call: _Call, error: BaseException | None, cut: bool) -> dict[str, Any]:
@@ -5270,8 +5292,8 @@ def _final_facts(call: _Call, error: BaseException | None, cut: bool) -> dict[st
     facts["status"] = "error" if fault else "ok"
     if fault:
         facts["error"] = mask_secrets(fault)[:300]
-    if type(getattr(error, "status_code", None)) is int:
-        facts["http_status"] = getattr(error, "status_code", None)
+    if error is not None and type(status := getattr(error, "status_code", None)) is int:
+        facts["http_status"] = status
     if cut:
         facts["cut"] = True
     if facts.get("served_model") == facts.get("model"):

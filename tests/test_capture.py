@@ -831,7 +831,6 @@ def test_a_fault_of_ours_breaks_no_call(
     def fail(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError("a fault of ours")
 
-    promptry._provider_at.cache_clear()
     client = promptry.instrument(make_client(openai.OpenAI, server))
     with monkeypatch.context() as patch:
         patch.setattr(promptry, step, fail)

@@ -1,10 +1,10 @@
 """What instrument() adds to a call beyond track_invocation() with the same facts; run with -s to see the table.
 
 The transport answers from memory, so nothing waits for a network. The floor is a bare call followed by a
-track_invocation with the same facts, as one would write it by hand: beside the SDK's work, which fills the processor's
-caches anew each time, recording costs about twice what it costs in a loop of its own (column `track`). Both take turns
-in small blocks, and what is shown is the median of their differences, one a turn, so that a machine that slows down
-for a while slows both.
+track_invocation with the same facts and `usage=answer.usage`, as one would write it by hand: beside the SDK's work,
+which fills the processor's caches anew each time, recording costs about twice what it costs in a loop of its own. Both
+take turns in small blocks, and what is shown is the median of their differences, one a turn, so that a machine that
+slows down for a while slows both.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ def measure(ask: dict[str, Any], turns: int = 300, block: int = 5) -> tuple[floa
     """Return in microseconds: a bare call with a track_invocation, what ours takes beyond it, 1/4 and 3/4 of that."""
     bare, ours = make_client(), promptry.instrument(make_client(), "answer")
 
-    def call(client: openai.OpenAI) -> None:
+    def call(client: openai.OpenAI) -> Any:
         found = client.chat.completions.create(**ask)
         if ask.get("stream"):
-            for _ in found:
-                pass
+            return [chunk.usage for chunk in found][-1]
+        return found.usage
 
     call(ours)
     stored = promptry.get_call(promptry.list_calls()["items"][0]["id"])["metadata"]
@@ -69,8 +69,8 @@ def measure(ask: dict[str, Any], turns: int = 300, block: int = 5) -> tuple[floa
     told = {key: stored[key] for key in (*names, "latency_ms", "status", "service_tier") if key in stored}
 
     def call_and_track() -> None:
-        call(bare)
-        promptry.track_invocation("answer", told, usage=usage)
+        used = call(bare)
+        promptry.track_invocation("answer", told, usage=used or usage)
 
     works = (call_and_track, lambda: call(ours))
     floors, beyond = [], []

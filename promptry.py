@@ -2676,6 +2676,7 @@ class _Served(NamedTuple):
 _templates: dict[tuple[str, str | None], _Served] = {}
 _fallbacks: dict[str, int] = {}
 _untold: dict[str, int] = {}
+_once_held: set[tuple[Path, str, str | None]] = set()
 at_store_change(_templates.clear)
 
 
@@ -2747,7 +2748,17 @@ def _serve_cached(name: str, env: str | None, ttl: float) -> PromptVersion | Non
         raise
     _templates[name, env] = _Served(now, edition(), found)
     tell_fallbacks()
+    _note_loss(name, env, found)
     return found
+
+
+def _note_loss(name: str, env: str | None, found: PromptVersion | None) -> None:
+    """Count a prompt that the store at this place held and holds no more: nothing of ours deletes one."""
+    key = (store_path(), name, env)
+    if found is not None:
+        _once_held.add(key)
+    elif key in _once_held:
+        _fall_back(name, StoreError(f"{key[0]} held it before and holds it no more."))
 
 
 def _serve_in_run(scope: RunScope, name: str) -> PromptVersion | None:
@@ -2876,7 +2887,7 @@ def count_untold_fallbacks() -> int:
 
 def forget_templates() -> None:
     """Empty what this process remembers of prompts, as a new process would."""
-    for memory in (_templates, _fallbacks, _untold):
+    for memory in (_templates, _fallbacks, _untold, _once_held):
         memory.clear()
 
 

@@ -393,6 +393,24 @@ def test_fallbacks_are_told_to_the_store_when_it_can_be_used_again(store: Any, l
     assert promptry.stored_fallbacks() == {"p": 1} and not promptry.count_untold_fallbacks()
 
 
+def test_a_prompt_that_went_with_its_file_is_counted(store: Any, run_python: Any) -> None:
+    promptry.save_prompt("p", "stored")
+    told = run_python(
+        """
+        import os, promptry
+        promptry._LOOK_EVERY_S = 0.0
+        print(promptry.render_prompt("p", "default", ttl=0), promptry.render_prompt("new", "default", ttl=0))
+        os.remove(promptry.store_path())
+        print(promptry.render_prompt("p", "default", ttl=0), promptry.render_prompt("new", "default", ttl=0))
+        """,
+        PROMPTRY_DB=str(store),
+    )
+    assert told.stdout.split() == ["stored", "default", "default", "default"]
+    assert "held it before and holds it no more" in told.stderr
+    promptry.close_store()
+    assert promptry.stored_fallbacks() == {"p": 1}
+
+
 def test_fallbacks_of_a_process_that_records_no_call_are_told_at_its_end(store: Any, run_python: Any) -> None:
     promptry.save_prompt("p", "stored")
     run_python(

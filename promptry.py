@@ -1768,14 +1768,23 @@ def _decoded(text: bytes) -> str:
 
 def _prepare(connection: sqlite3.Connection, path: str, until: float) -> None:
     """Check, set up and migrate a new connection; of many that start at once each waits for the one at work."""
+
+    def prepare() -> None:
+        check_schema(connection, path)
+        if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {settings_or_default().synchronous}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        migrate(connection, path)
+
+    _do_patiently(prepare, until)
+
+
+def _do_patiently(work: Callable[[], Any], until: float) -> None:
+    """Do what finds the store busy again until it does not, or a time of the monotonic clock has come."""
     while True:
         try:
-            check_schema(connection, path)
-            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-                connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute(f"PRAGMA synchronous = {settings_or_default().synchronous}")
-            connection.execute("PRAGMA foreign_keys = ON")
-            migrate(connection, path)
+            work()
             return
         except sqlite3.OperationalError as error:
             if not is_busy(error) or monotonic_s() > until:
@@ -1801,7 +1810,7 @@ def transact(patience_s: float = PATIENCE_S) -> Iterator[sqlite3.Connection]:
         if connection.in_transaction:
             yield connection
             return
-        _begin(connection, patience_s)
+        _do_patiently(functools.partial(connection.execute, "BEGIN IMMEDIATE"), monotonic_s() + patience_s)
         try:
             yield connection
             connection.execute("COMMIT")
@@ -1809,18 +1818,6 @@ def transact(patience_s: float = PATIENCE_S) -> Iterator[sqlite3.Connection]:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-
-
-def _begin(connection: sqlite3.Connection, patience_s: float) -> None:
-    until = monotonic_s() + patience_s
-    while True:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            return
-        except sqlite3.OperationalError as error:
-            if not is_busy(error) or monotonic_s() > until:
-                raise
-            time.sleep(0.005)
 
 
 @contextlib.contextmanager

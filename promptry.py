@@ -7021,6 +7021,13 @@ def check_text(text: Any, what: str = "text") -> str:
     return text
 
 
+def check_share(value: Any, what: str) -> float:
+    """Return a number that lies in 0..1; raises WrongUse."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise WrongUse(f"{what} is {brief(value)}; it takes a number from 0 to 1.")
+    return float(value)
+
+
 def assert_exact(actual: Any, expected: Any, case_sensitive: bool = True) -> float:
     """Assert that two values are equal; returns 1.0."""
     folded = not case_sensitive and isinstance(actual, str) and isinstance(expected, str)
@@ -7091,11 +7098,16 @@ def ask_predicate(predicate: Callable[[Any], Any], value: Any) -> tuple[Any, str
             answer = predicate(value)
         except AssertionError as error:
             return None, str(error) or "it raised AssertionError"
+    refuse_awaitable(answer, f"predicate {brief(predicate)}")
+    return answer, ""
+
+
+def refuse_awaitable(answer: Any, who: str) -> None:
+    """Refuse what a function answered that had to answer at once; raises WrongUse."""
     if inspect.isawaitable(answer):
         if inspect.iscoroutine(answer):
             answer.close()
-        raise WrongUse(f"The predicate {brief(predicate)} is async; it takes a function that answers at once.")
-    return answer, ""
+        raise WrongUse(f"The {who} is async; it takes a function that answers at once.")
 
 
 def assert_json_valid(text: str) -> float:
@@ -7234,13 +7246,6 @@ def _checked_limits(max_distance: Any, min_ratio: Any) -> tuple[float, float]:
     return max_distance, 0.0
 
 
-def check_share(value: Any, what: str) -> float:
-    """Return a number that lies in 0..1; raises WrongUse."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise WrongUse(f"{what} is {brief(value)}; it takes a number from 0 to 1.")
-    return float(value)
-
-
 def assert_rouge_l(actual: str, expected: str, min_score: float) -> float:
     """Assert that a text has the words of another in their order; returns ROUGE-L as F1, twice the words in common.
 
@@ -7334,6 +7339,13 @@ def find_function(place: str) -> Callable[[str], Any]:
         raise ConfigError(f"python:{place} is {brief(found)}; it takes a function.")
     function: Callable[[str], Any] = found
     return function
+
+
+def function_name(function: Callable[..., Any]) -> str:
+    """Return what a function goes by in what is stored: its module and name, an object's or partial's own likewise."""
+    named = function.func if isinstance(function, functools.partial) else function
+    place = named if hasattr(named, "__qualname__") else type(named)
+    return f"{getattr(place, '__module__', None) or '?'}.{place.__qualname__}"
 
 
 def ask_function(function: Callable[[str], Any], prompt: str, who: str) -> str:
@@ -7974,9 +7986,7 @@ def make_judge(given: Any) -> Judge:
     if not callable(given):
         provider = make_provider(given)
         return Judge(provider_name(provider), provider)
-    named = given.func if isinstance(given, functools.partial) else given
-    place = named if hasattr(named, "__qualname__") else type(named)
-    return Judge(f"{place.__module__}.{place.__qualname__}", given)
+    return Judge(function_name(given), given)
 
 
 def assert_llm(response: str, criteria: str, threshold: float = 0.7, judge: Any = None) -> float:
@@ -7988,14 +7998,12 @@ def assert_llm(response: str, criteria: str, threshold: float = 0.7, judge: Any 
     check_text(response, "response")
     if not check_text(criteria, "criteria").strip():
         raise WrongUse("The criteria are empty; they say what a good response does.")
-    chosen = _check_asked(threshold, judge)
+    limit, chosen = check_share(threshold, "threshold"), make_judge(judge)
     blocks = {"criteria": criteria, "response": response}
     (score, said), told = _judged(chosen, _BY_CRITERIA, blocks, "score", _read_score)
-    passed = score >= threshold
-    reason = f"{chosen.name} gives {score:g}{'' if passed else f', below {threshold:g}'}" + (
-        f": {said}" if said else ""
-    )
-    more = {"judge_reason": said, "threshold": threshold, **told}
+    passed = score >= limit
+    reason = f"{chosen.name} gives {score:g}{'' if passed else f', below {limit:g}'}" + (f": {said}" if said else "")
+    more = {"judge_reason": said, "threshold": limit, **told}
     return record_check("llm", score, passed, criteria, response, reason, **more)
 
 
@@ -8006,23 +8014,17 @@ def assert_grounded(response: str, source: str, threshold: float = 0.8, judge: A
     response scores 0, one that claims nothing 1. Errors: as of assert_llm.
     """
     check_text(response, "response"), check_text(source, "source")
-    chosen = _check_asked(threshold, judge)
+    limit, chosen = check_share(threshold, "threshold"), make_judge(judge)
     if not response.strip():
         reason = "the response is empty: there is nothing in it that a source could bear out"
-        return record_check("grounded", 0.0, threshold <= 0, source, response, reason, claims=[], threshold=threshold)
+        return record_check("grounded", 0.0, limit <= 0, source, response, reason, claims=[], threshold=limit)
     read = functools.partial(_read_claims, source)
     claims, told = _judged(chosen, _BY_SOURCE, {"source": source, "response": response}, "claims", read)
     held = sum(claim["counts"] for claim in claims)
     score = held / len(claims) if claims else 1.0
     reason = _claims_text(chosen, claims, held)
-    more = {"claims": claims, "threshold": threshold, **told}
-    return record_check("grounded", score, score >= threshold, source, response, reason, **more)
-
-
-def _check_asked(threshold: Any, judge: Any) -> Judge:
-    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:
-        raise WrongUse(f"The threshold is {brief(threshold)}; it takes a number from 0 to 1.")
-    return make_judge(judge)
+    more = {"claims": claims, "threshold": limit, **told}
+    return record_check("grounded", score, score >= limit, source, response, reason, **more)
 
 
 def _judged(
@@ -8176,7 +8178,8 @@ def _claims_text(judge: Judge, claims: list[dict[str, Any]], held: int) -> str:
 # ======================================================================================
 # === EMBEDDINGS: texts as vectors: by the sentence model here, a function of the user's, or an endpoint
 # ======================================================================================
-# Uses: ERRORS, ENDPOINTS, SETTINGS, ROWS, SCOPE, PRICES, INVOCATIONS, HELPERS, ASSERTIONS.
+# Uses: ERRORS, ENDPOINTS, SETTINGS, ROWS, SCOPE, PRICES, INVOCATIONS, HELPERS, ASSERTIONS,
+#   PROGRAMS.
 # Public: set_embedder.
 #
 # A vector is kept with length 1, in single precision, under the SHA-256 of its text, as what is expected is the same in
@@ -8217,11 +8220,7 @@ def set_embedder(fn: Callable[[list[str]], Any] | None, name: str | None = None)
     if name is not None and (not isinstance(name, str) or not name.strip()):
         raise WrongUse(f"The embedder's name is {brief(name)}; it takes a text that is not empty.")
     forget_vectors()
-    _own_embedder = None if fn is None else (name or _label_of(fn), fn)
-
-
-def _label_of(function: Any) -> str:
-    return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', type(function).__qualname__)}"
+    _own_embedder = None if fn is None else (name or function_name(fn), fn)
 
 
 def embed(texts: Sequence[str]) -> tuple[str, list[Vector]]:
@@ -8299,10 +8298,7 @@ def forget_vectors() -> None:
 
 def _checked_vectors(name: str, answer: Any, count: int) -> list[Vector]:
     """Return what an embedder answered as vectors of length 1; raises WrongUse that names the fault."""
-    if inspect.isawaitable(answer):
-        if inspect.iscoroutine(answer):
-            answer.close()
-        raise WrongUse(f"The embedder {name} is async; it takes a function that answers at once.")
+    refuse_awaitable(answer, f"embedder {name}")
     if isinstance(answer, (str, bytes, dict)) or not isinstance(answer, Iterable):
         raise WrongUse(f"The embedder {name} answered {brief(answer)}; it takes a list with a vector for each text.")
     rows = list(answer)
@@ -8522,7 +8518,7 @@ if hasattr(os, "register_at_fork"):
 # ======================================================================================
 # === SEMANTICS: whether a text means what another means, as far as vectors, negations and numbers tell
 # ======================================================================================
-# Uses: ERRORS, ASSERTIONS, TEXTS, EMBEDDINGS.
+# Uses: ERRORS, ASSERTIONS, EMBEDDINGS.
 # Public: assert_semantic, assert_embedding_distance.
 #
 # No model of sentences tells a contradiction from a paraphrase: "45 euros" and "54 euros", "can" and "cannot" are close
@@ -9703,7 +9699,7 @@ def assert_final_answer_present(traj: Trajectory) -> float:
 # ======================================================================================
 # === CONVERSATIONS: what was said in turns, built by hand or read from messages, and asserted
 # ======================================================================================
-# Uses: ERRORS, ROWS, ASSERTIONS, TEXTS, EMBEDDINGS, SEMANTICS, TOOLS.
+# Uses: ERRORS, ROWS, ASSERTIONS, EMBEDDINGS, SEMANTICS, TOOLS.
 # Public: Conversation, Turn, assert_conversation_length, assert_all_assistant_turns, assert_any_assistant_turn,
 #   assert_conversation_coherent, assert_no_repetition.
 #
@@ -10327,18 +10323,16 @@ def load_suites(module: str) -> dict[str, Suite]:
     return dict(_suites)
 
 
-@contextlib.contextmanager
-def loaded_afresh(file: str, modules: list[str]) -> Iterator[None]:
-    """Have a block register the suites of a file, in place of what an earlier load brought.
+def load_afresh(file: str, modules: list[str]) -> None:
+    """Make room for the suites of a file, which come next: forget what an earlier load brought, import its modules.
 
-    Modules that the file names are imported first, from its folder; the functions registered have the file as their
-    `__module__`. Errors: ConfigError, as for load_suites.
+    They are imported from its folder; the functions registered then have the file as their `__module__`. Errors:
+    ConfigError, as for load_suites.
     """
     _forget_loaded()
     for name in modules:
         _import_from(str(Path(file).parent), name, name)
     _loaded.add(file)
-    yield
 
 
 def _import_from(folder: str, name: str, module: str) -> None:
@@ -10651,6 +10645,16 @@ def read_document(path: Path, name: str) -> tuple[Reading, Node]:
         reading.tell(_TOP, "The file holds nothing.")
     reading.check()
     return reading, root or _TOP
+
+
+def text_of_file(path: Path) -> str:
+    """Return the text of a file that a document names; raises WrongUse, a clause without its full stop."""
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise WrongUse(f"{path} is larger than {MAX_FILE_BYTES:,} bytes")
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongUse(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _composed(reading: Reading, text: str) -> Node | None:
@@ -11156,13 +11160,13 @@ def load_any(module: str) -> dict[str, Suite]:
     told = read_suites(file)
     origin = str(file.resolve())
     modules = sorted({place.partition(":")[0].strip() for one in told for place in one.functions})
-    with loaded_afresh(origin, modules):
-        for place in [place for one in told for place in one.functions]:
-            find_function(place)
-        for one in told:
-            if one.text is not None and one.prompt is not None:
-                track(one.text, one.prompt)
-            suite(one.name, **one.facts)(make_case_function(one, origin))
+    load_afresh(origin, modules)
+    for place in [place for one in told for place in one.functions]:
+        find_function(place)
+    for one in told:
+        if one.text is not None and one.prompt is not None:
+            track(one.text, one.prompt)
+        suite(one.name, **one.facts)(make_case_function(one, origin))
     return known_suites()
 
 
@@ -11316,11 +11320,9 @@ def _read_prompt(reading: Reading, node: Node | None, suite_name: str, folder: P
 
 def _read_text_file(reading: Reading, node: Node, path: Path) -> str | None:
     try:
-        if path.stat().st_size <= MAX_FILE_BYTES:
-            return path.read_text(encoding="utf-8-sig")
-        reading.tell(node, f"{path} is larger than {MAX_FILE_BYTES:,} bytes.")
-    except (OSError, UnicodeDecodeError) as error:
-        reading.tell(node, f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.")
+        return text_of_file(path)
+    except WrongUse as error:
+        reading.tell(node, f"{error.message}.")
     return None
 
 
@@ -11874,16 +11876,6 @@ def files_of(source: Source, name: str) -> list[Path]:
     if not found:
         raise WrongUse(f"there is no file {path}")
     return found
-
-
-def text_of_file(path: Path) -> str:
-    """Return the text of a file; raises WrongUse."""
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise WrongUse(f"{path.name} is larger than {MAX_FILE_BYTES:,} bytes")
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise WrongUse(f"{path.name} cannot be read: {error}") from None
 
 
 def listed(value: Any) -> list[Any]:

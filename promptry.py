@@ -10175,6 +10175,24 @@ def is_inside_case() -> bool:
     return _outcomes.get() is not None
 
 
+def states_of(cases: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """Return one state a case, of rows {case, state}: pass or fail if each repeat that ran ended so, else mixed.
+
+    A case that never ran has the state of its first repeat, error or skipped.
+    """
+    found: dict[str, list[str]] = {}
+    for row in cases:
+        found.setdefault(row["case"], []).append(row["state"])
+    return {name: _state_of_all(states) for name, states in found.items()}
+
+
+def _state_of_all(states: list[str]) -> str:
+    ran = [state for state in states if state in {"pass", "fail"}]
+    if not ran:
+        return states[0]
+    return ran[0] if len(set(ran)) == 1 else "mixed"
+
+
 # ======================================================================================
 # === SUITES: what is tested: functions registered by a decorator, loaded from a module
 # ======================================================================================
@@ -13537,7 +13555,7 @@ def item_of(case_id: str, items: Any) -> str | None:
 # ======================================================================================
 # === JOBS: what is asked of a run, refused before a case has run where it cannot be meant
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, ROWS, PROMPTS, DATASETS, SUITES, SELECTION, EXCHANGES, FLAKES, RUNS, RERUNS.
+# Uses: ERRORS, SETTINGS, ROWS, PROMPTS, DATASETS, CASES, SUITES, SELECTION, EXCHANGES, FLAKES, RUNS, RERUNS.
 # Public: nothing.
 
 
@@ -13566,7 +13584,7 @@ class Schedule(NamedTuple):
     """What a run is made of: its items (None: the function is called once), of all that there are, and its pace.
 
     wants: which blocks are recorded; limit_s: 0 for no limit; rerun: None for a run of its own; flaky: the cases that
-    promptry.toml names.
+    promptry.toml names; places: see places_of.
     """
 
     items: list[tuple[str, Any]] | None
@@ -13578,6 +13596,7 @@ class Schedule(NamedTuple):
     limit_s: float
     rerun: Rerun | None
     flaky: set[str]
+    places: dict[str, int]
 
 
 def check_runnable(chosen: Suite, job: Job) -> Schedule:
@@ -13610,13 +13629,23 @@ def make_schedule(
     concurrency = job.concurrency or chosen.concurrency or known.concurrency
     limit_s = job.timeout_s or chosen.timeout_s or known.timeout_s or 0.0
     flaky = known_flaky(chosen.name, known.flaky)
-    return Schedule(items, every, dataset, wants, repeats, concurrency, limit_s, rerun, flaky)
+    return Schedule(items, every, dataset, wants, repeats, concurrency, limit_s, rerun, flaky, {})
 
 
-def check_selection(suites: list[Suite], job: Job) -> list[Suite]:
-    """Return the suites that a job's selection leaves something to run. Errors: NotFound where it leaves nothing."""
+def places_of(plan: Schedule) -> dict[str, int]:
+    """Return the place of each item among all; made at the first need, for all schedules that share the items."""
+    if not plan.places:
+        plan.places.update((name, place) for place, (name, _) in enumerate(plan.every or ()))
+    return plan.places
+
+
+def check_selection(suites: list[Suite], job: Job) -> list[tuple[Suite, Schedule]]:
+    """Return the suites that a job's selection leaves something to run, each with what its run is made of.
+
+    Errors: NotFound where it leaves nothing; as of check_runnable.
+    """
     plans = [(chosen, check_runnable(chosen, job)) for chosen in suites]
-    found = [chosen for chosen, plan in plans if job.rerun is not None or _has_cases(chosen, plan, job)]
+    found = [(chosen, plan) for chosen, plan in plans if job.rerun is not None or _has_cases(chosen, plan, job)]
     if found or not suites:
         return found
     tags = {tag for chosen, plan in plans for tag in known_tags(chosen, plan.every)}
@@ -13682,6 +13711,19 @@ def is_statistical(chosen: Suite, job: Job) -> bool:
     return chosen.gate == "statistical" or asked or (job.repeats or chosen.repeats) > 1
 
 
+def states_before(chosen: Suite, job: Job) -> dict[str, str] | None:
+    """Return how the cases ended in the baseline of a run to come, or None where each case stands on its own."""
+    if job.compare is None or is_statistical(chosen, job):
+        return None
+    baseline = find_baseline(chosen.name, job.compare, chosen.prompt)
+    return states_of(run_cases(baseline)) if baseline is not None else None
+
+
+def held_cases(before: dict[str, str] | None, plan: Schedule) -> set[str]:
+    """Return the cases whose failure would be a break: those that held in the baseline, known flaky ones aside."""
+    return {name for name, state in (before or {}).items() if state == "pass"} - plan.flaky
+
+
 def source_of(function: Any) -> dict[str, Any] | None:
     """Return where a suite's function begins: {file, line}, below this folder as a relative path; None if unknown."""
     told, code = getattr(function, "told", None), getattr(inspect.unwrap(function), "__code__", None)
@@ -13706,18 +13748,18 @@ def source_of(function: Any) -> dict[str, Any] | None:
 # or a flake is part of what a run observes. The verdict is not: see COMPARISON.
 
 
-def record_run(chosen: Suite, job: Job) -> tuple[int, bool]:
+def record_run(chosen: Suite, job: Job, plan: Schedule | None = None) -> tuple[int, bool]:
     """Run a suite once and save it; return the id of the run, and whether it was not interrupted.
 
-    With nothing to run again that is the run which was to be run again. Errors: NotFound and WrongUse before a case has
-    run, or where what was to be fixed was never served (nothing is saved then); StoreError. Writes: eval_runs,
-    eval_results.
+    `plan` is what check_runnable said, if it was asked. With nothing to run again the answer is the run that was to be
+    run again. Errors: NotFound and WrongUse before a case has run, or where what was to be fixed was never served
+    (nothing is saved then); StoreError. Writes: eval_runs, eval_results.
     """
-    plan = check_runnable(chosen, job)
+    plan = check_runnable(chosen, job) if plan is None else plan
     if plan.rerun is not None and nothing_again(plan.rerun, plan.items):
         sys.stderr.write(f"Run {plan.rerun.run} of suite '{chosen.name}' leaves nothing to run again.\n")
         return plan.rerun.run, True
-    held = _held_cases(chosen, job) - plan.flaky
+    held = held_cases(states_before(chosen, job), plan)
     scope = make_scope(make_uid(), chosen.prompt, job.prompt_version, job.env)
     spool, log_of = open_spool(spool_header(chosen, plan, scope.uid)), _make_log(chosen, job, plan, scope)
     keep = True
@@ -13848,15 +13890,6 @@ def _check_served(chosen: Suite, job: Job, scope: RunScope) -> None:
         raise WrongUse(f"Suite '{chosen.name}' rendered no prompt, so {asked} was not tested: nothing was saved.")
 
 
-def _held_cases(chosen: Suite, job: Job) -> set[str]:
-    """Return the cases whose failure would be a break: those that passed in the baseline."""
-    if job.compare is None or is_statistical(chosen, job):
-        return set()
-    baseline = find_baseline(chosen.name, job.compare, chosen.prompt)
-    rows = run_cases(baseline) if baseline is not None else []
-    return {row["case"] for row in rows} - {row["case"] for row in rows if row["state"] != "pass"}
-
-
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
     """Make Ctrl-C and SIGTERM end the cases, so that what has run is saved; a second one does not end the saving."""
@@ -13916,7 +13949,7 @@ def _attempts(
 ) -> Iterator[Attempt]:
     """Give the calls that a run makes, numbered by their place among those of all items, one when it is needed."""
     is_part = plan.every is not None and items is not None and len(items) < len(plan.every)
-    places = {name: place for place, (name, _) in enumerate(plan.every or ())} if is_part else None
+    places = places_of(plan) if is_part else None
     count = max(1, len(plan.every or ()))
     for repeat in repeats:
         for place, (name, item) in enumerate(items if items is not None else [(chosen.name, None)]):
@@ -14653,7 +14686,7 @@ def case_tries(cases: list[dict[str, Any]]) -> dict[str, tuple[int, int]]:
 # ======================================================================================
 # === COMPARISON: what changed between two runs, and whether the judged one passes
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, PROMPTS, SUITES, FILES, FLAKES, RUNS, JOBS, RUNNER, PAIRS,
+# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, PROMPTS, CASES, SUITES, FILES, FLAKES, RUNS, JOBS, RUNNER, PAIRS,
 #   POWER, BREAKS.
 #   Writes: eval_runs.
 # Public: Comparison, compare_runs, run_suite.
@@ -14719,7 +14752,7 @@ def compare_runs(run_id: str | int, baseline_id: str | int | None = None) -> Com
 def compare_loaded(run: dict[str, Any], baseline: dict[str, Any]) -> Comparison:
     """Compare two runs of one suite, each as get_run returns it; scores that two embedders made are left out."""
     gate = run["manifest"].get("gate") or {}
-    now, before = _states_of(run["cases"]), _states_of(baseline["cases"])
+    now, before = states_of(run["cases"]), states_of(baseline["cases"])
     embedders = {side["manifest"].get("embedder") for side in (run, baseline)} - {None}
     scored = [side["cases"] if len(embedders) < 2 else _without_vectors(side["cases"]) for side in (baseline, run)]
     pairs, deltas = paired_cases(*scored), paired_deltas(*scored)
@@ -14782,21 +14815,6 @@ def _baseline_of(run: dict[str, Any], asked: str | int | None) -> str:
 
 def _run_facts(run: dict[str, Any], n: int) -> dict[str, Any]:
     return {"id": run["id"], "date": run["date"], "n": n, "age_s": age_s(run["date"])}
-
-
-def _states_of(cases: list[dict[str, Any]]) -> dict[str, str]:
-    """Return one state a case: pass only if it passed in every repeat, fail if it failed in each."""
-    found: dict[str, list[str]] = {}
-    for row in cases:
-        found.setdefault(row["case"], []).append(row["state"])
-    return {name: _state_of(states) for name, states in found.items()}
-
-
-def _state_of(states: list[str]) -> str:
-    ran = [state for state in states if state in {"pass", "fail"}]
-    if not ran:
-        return states[0]
-    return ran[0] if len(set(ran)) == 1 else "mixed"
 
 
 def _verdict(
@@ -14973,14 +14991,6 @@ def _write_verdict(run: int, passed: bool, facts: dict[str, Any], gate: dict[str
         EvalRun.update(metadata=write_json(manifest), overall_pass=int(passed)).where(EvalRun.id == run).execute()
 
 
-def states_before(chosen: Suite, job: Job) -> dict[str, str] | None:
-    """Return how the cases ended in the baseline of a run to come, or None where each case stands on its own."""
-    if job.compare is None or is_statistical(chosen, job):
-        return None
-    baseline = find_baseline(chosen.name, job.compare, chosen.prompt)
-    return _states_of(run_cases(baseline)) if baseline is not None else None
-
-
 def excuse_of(chosen: Suite, job: Job, before: dict[str, str] | None, case_id: str, tries: Sequence[str]) -> str:
     """Say why the gate forgives a case that fails, as judge_run will: an empty text for one that fails its run."""
     if is_statistical(chosen, job):
@@ -15034,8 +15044,8 @@ def run_suite(
         load_any(module)
     job = Job(module, (name,), prompt_version, env, model_version, compare, repeats, min_score, max_usd)
     job = job._replace(concurrency=concurrency, timeout_s=timeout_s, select=select, tags=(*tags,), rerun=rerun, of=of)
-    check_selection([require_suite(name)], job)
-    return judge_run(record_run(require_suite(name), job)[0], compare)
+    ((chosen, plan),) = check_selection([require_suite(name)], job)
+    return judge_run(record_run(chosen, job, plan)[0], compare)
 
 
 # ======================================================================================
@@ -15651,8 +15661,8 @@ def _record_here(job: Job) -> list[int]:
         )
     _warn_of_unknown_suites(registered)
     keys = []
-    for found in check_selection(chosen, job):
-        key, complete = record_run(found, job)
+    for found, plan in check_selection(chosen, job):
+        key, complete = record_run(found, job, plan)
         keys.append(key)
         if job.max_usd is not None:
             spent = float(fetch(_COST_OF_RUN, (key,))[0]["usd"])
@@ -18496,6 +18506,7 @@ class _Part:
         self.is_ready = False
         self.plan: Any = None
         self.before: dict[str, str] | None = None
+        self.held: set[str] = set()
         self.trouble: PromptryError | None = None
 
 
@@ -18737,10 +18748,8 @@ def _run_item(item: PytestHook) -> None:
     part, job = item.promptry_part, item.promptry_session.job
     _make_ready(part, job)
     chosen = part.chosen._replace(function=_noting(part.chosen.function, item.promptry_troubles))
-    pairs = None if item.promptry_pair is None else [item.promptry_pair]
-    plan = part.plan._replace(items=pairs, concurrency=1)
-    held = {name for name, state in (part.before or {}).items() if state == "pass"} - plan.flaky
-    found = run_part(chosen, job, plan, item.promptry_scope, held)
+    plan = part.plan._replace(items=item.promptry_pair and [item.promptry_pair], concurrency=1)
+    found = run_part(chosen, job, plan, item.promptry_scope, part.held)
     item.promptry_outcomes, item.promptry_tries, item.promptry_stopped = found
 
 
@@ -18750,6 +18759,7 @@ def _make_ready(part: _Part, job: Job) -> None:
         try:
             part.plan = check_runnable(part.chosen, job)
             part.before = states_before(part.chosen, job)
+            part.held = held_cases(part.before, part.plan)
         except WrongUse as error:
             hint = error.hint or "pytest passes it no fixture; autouse ones and usefixtures hold for its cases."
             part.trouble = WrongUse(error.message, hint)

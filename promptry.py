@@ -12557,17 +12557,20 @@ FLAKE_WINDOW = 30
 _MOST_CASES = 200
 
 
-def list_flakes(run: int, cases: Iterable[str] | None = None, window: int = FLAKE_WINDOW) -> list[dict[str, Any]]:
+def list_flakes(
+    run: int, cases: Iterable[str] | None = None, window: int = FLAKE_WINDOW, *, failed_too: bool = False
+) -> list[dict[str, Any]]:
     """List how steady cases (all of them without `cases`) were until a run, the least steady first.
 
-    It looks at the last `window` complete runs of the suite on the run's prompt version and dataset. Shape: [{case, n
-    (executions that passed or failed), changes, rate (changes / (n - 1), None below two), flaky}].
+    It looks at the last `window` complete runs of the suite on the run's prompt version and dataset. `failed_too` adds
+    the cases that failed in one of these: no others can have changed. Shape: [{case, n (executions that passed or
+    failed), changes, rate (changes / (n - 1), None below two), flaky}].
     """
     names = None if cases is None else json.dumps(list(itertools.islice(dict.fromkeys(cases), _MOST_CASES)))
-    if names == "[]":
+    if names == "[]" and not failed_too:
         return []
     found: dict[str, list[bool]] = {}
-    for row in query("list_flakes", run=run, window=window, cases=names):
+    for row in query("list_flakes", run=run, window=window, cases=names, failed_too=failed_too):
         found.setdefault(row["case"], []).append(bool(row["passed"]))
     rows = [flake_of(name, tries) for name, tries in found.items()]
     return sorted(rows, key=lambda row: (-(row["rate"] or 0.0), row["case"]))
@@ -12932,11 +12935,10 @@ def _names_group(details: Any) -> bool:
 
 
 def load_result(run: int) -> RunResult:
-    """Return the result of a saved run."""
+    """Return the result of a saved run, without the history of its cases."""
     cases = _brief_cases(run)
     found = _run_with(str(run), cases)
     manifest = found["manifest"]
-    failing = (row["case"] for row in cases if row["state"] in {"fail", "error"})
     flaky = known_flaky_of(manifest)
     apart = [{"case": row["case"], "state": row["state"]} for row in found["cases"] if row["case"] in flaky]
     return RunResult(
@@ -12960,7 +12962,6 @@ def load_result(run: int) -> RunResult:
         coverage=found["coverage"],
         partial=found["partial"],
         known_flaky=tuple(apart),
-        flakes=tuple(list_flakes(run, failing)),
     )
 
 
@@ -14065,6 +14066,8 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
             "concurrency": plan.concurrency,
             "timeout_s": plan.limit_s or None,
             "flaky": sorted(plan.flaky),
+            "flakes": None,
+            "comparison": None,
         },
         "versions": {"promptry": __version__, "python": platform.python_version()},
         "source": source_of(chosen.function),
@@ -14697,6 +14700,8 @@ def case_tries(cases: list[dict[str, Any]]) -> dict[str, tuple[int, int]]:
 
 ALPHA = 0.04
 MIN_PAIRS = 6
+_SUMMARY = ("verdict", "delta", "interval", "p", "n", "groups", "reason")
+_MOST_FLAKY = 200
 
 
 class Comparison(NamedTuple):
@@ -14948,31 +14953,71 @@ def judge_run(run: int, compare: str | None) -> RunResult:
     Writes: eval_runs.
     """
     result = load_result(run)
-    if compare is None or not result.complete:
+    comparison = _compared(result, compare) if compare is not None and result.complete else None
+    result, flaky = _with_history(result, comparison)
+    if not result.complete:
         return result
-    if result.prompt is None:
-        raise WrongUse(
-            f"Run {run} of suite '{result.suite}' is saved, but it served no prompt or several, so it has no baseline.",
-            f"Name the prompt under test: @suite('{result.suite}', prompt=...).",
-        )
-    baseline = find_baseline(result.suite, compare, result.prompt, run)
-    if baseline is None:
-        _write_verdict(run, result.passed, {"verdict": None}, {"judged": 1})
+    gate: dict[str, Any] = {"flakes": flaky}
+    if compare is None:
+        _write_verdict(run, result.passed, {}, gate)
+        return result
+    gate |= {"judged": 1, "broken": [], "comparison": None}
+    if comparison is None:
+        _write_verdict(run, result.passed, {"verdict": None}, gate)
         what = f"no other complete run of this suite has a prompt version tagged '{compare}' and did not regress"
         return result._replace(notes=(f"NO BASELINE: {what}; this run stands on its own.", *result.notes))
-    comparison = compare_runs(run, baseline)
     reasons = _reasons(comparison, result, read_object(EvalRun.get_by_id(run).metadata))
     broken = sorted({flip["case"] for flip in comparison.flips if flip["state"] == "broken"})
-    gate = {"judged": 1, "broken": [] if comparison.passed else broken}
-    _write_verdict(run, not reasons, {"verdict": comparison.verdict, "baseline_id": baseline}, gate)
-    told = {flip["case"] for flip in comparison.flips} | {row["case"] for row in result.flakes}
+    gate |= {"broken": [] if comparison.passed else broken, "comparison": _summary_of(comparison)}
+    facts = {"verdict": comparison.verdict, "baseline_id": int(comparison.baseline["id"])}
+    _write_verdict(run, not reasons, facts, gate)
     return result._replace(
         passed=not reasons,
         verdict=comparison.verdict,
         reasons=tuple(reasons),
         comparison=comparison.to_dict(),
-        flakes=tuple(list_flakes(run, sorted(told))),
     )
+
+
+def _compared(result: RunResult, tag: str) -> Comparison | None:
+    """Compare a run with the baseline of a tag, None where there is none; raises WrongUse for a run of no prompt."""
+    if result.prompt is None:
+        raise WrongUse(
+            f"Run {result.run_id} of suite '{result.suite}' is saved, but it served no prompt or several, so it has no "
+            "baseline.",
+            f"Name the prompt under test: @suite('{result.suite}', prompt=...).",
+        )
+    baseline = find_baseline(result.suite, tag, result.prompt, int(result.run_id))
+    return compare_runs(result.run_id, baseline) if baseline is not None else None
+
+
+def _with_history(result: RunResult, comparison: Comparison | None) -> tuple[RunResult, list[str]]:
+    """Return a result with how steady its failing and flipped cases were, and the names of all cases that are flaky."""
+    told = {flip["case"] for flip in comparison.flips} if comparison is not None else set()
+    told |= {row["case"] for row in result.cases if row["state"] in {"fail", "error"}}
+    history = list_flakes(int(result.run_id), sorted(told), failed_too=True)
+    flaky = [row["case"] for row in history if row["flaky"]]
+    return result._replace(flakes=tuple(row for row in history if row["case"] in told)), flaky[:_MOST_FLAKY]
+
+
+def _summary_of(found: Comparison) -> dict[str, Any]:
+    """Return what the manifest of a judged run keeps of its comparison, so that lists of runs need no other."""
+    told = {key: value for key, value in found.to_dict().items() if key in _SUMMARY}
+    return {**told, "baseline": {key: found.baseline[key] for key in ("id", "date", "n")}}
+
+
+def comparison_told(manifest: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what a run's comparison found when it was judged, or None where it was compared with nothing.
+
+    Shape: {verdict, delta, interval, p, n, groups, reason, baseline {id, date, n, age_s}}, as of compare_runs.
+    """
+    gate = manifest.get("gate")
+    told = gate.get("comparison") if isinstance(gate, dict) else None
+    baseline = told.get("baseline") if isinstance(told, dict) else None
+    if not isinstance(told, dict) or not isinstance(baseline, dict):
+        return None
+    run = {key: baseline.get(key) for key in ("id", "date", "n")}
+    return {**{key: told.get(key) for key in _SUMMARY}, "baseline": {**run, "age_s": age_s(str(run["date"]))}}
 
 
 def _reasons(comparison: Comparison, result: RunResult, manifest: dict[str, Any]) -> list[str]:
@@ -15508,14 +15553,15 @@ def _run_of(row: dict[str, Any]) -> dict[str, Any]:
 # ======================================================================================
 # === OVERVIEW: how everything stands, in one answer
 # ======================================================================================
-# Uses: ROWS, BUDGETS, DRIFT.
+# Uses: ROWS, BUDGETS, RUNS, COMPARISON, DRIFT.
 # Public: get_overview.
 
 
 def get_overview() -> dict[str, Any]:
     """Tell how the suites stand, what the month costs, which budgets are spent, and what was served from the code.
 
-    Shape: suites [{suite, run, at, prompt_name, prompt_version, model, passed, score, verdict, complete, counts,
+    Shape: suites [{suite, run, at, prompt_name, prompt_version, model, passed, score, coverage, verdict, complete,
+    partial, counts, flaky {known (by promptry.toml), measured (None if it was not)}, comparison (see comparison_told),
     drifting, drift}], spend {since, spent_usd, today_usd, forecast_usd, unpriced}, budgets [BudgetStatus], fallbacks
     [{name, times, last_at}].
     """
@@ -15532,10 +15578,28 @@ def get_overview() -> dict[str, Any]:
 def _standing(row: dict[str, Any], drift: DriftReport) -> dict[str, Any]:
     """Return how a suite stands by its newest run and by its runs together."""
     manifest = read_object(row.pop("metadata"))
+    gate, counts = (_object_in(manifest, key) for key in ("gate", "counts"))
     passed = None if row["passed"] is None else bool(row["passed"])
-    known = {**row, "run": str(row["run"]), "passed": passed, "verdict": manifest.get("verdict")}
-    known |= {"complete": manifest.get("complete", True), "counts": manifest.get("counts")}
-    return {**known, "drifting": drift.drifting, "drift": drift.reason}
+    measured = gate.get("flakes") if isinstance(gate.get("flakes"), list) else None
+    return {
+        **row,
+        "run": str(row["run"]),
+        "passed": passed,
+        "verdict": manifest.get("verdict"),
+        "complete": manifest.get("complete", True),
+        "partial": manifest_partial(manifest) is not None,
+        "counts": counts or None,
+        "coverage": coverage_of(counts),
+        "flaky": {"known": sorted(known_flaky_of(manifest)), "measured": measured},
+        "comparison": comparison_told(manifest),
+        "drifting": drift.drifting,
+        "drift": drift.reason,
+    }
+
+
+def _object_in(manifest: dict[str, Any], key: str) -> dict[str, Any]:
+    value = manifest.get(key)
+    return value if isinstance(value, dict) else {}
 
 
 # ======================================================================================
@@ -16478,13 +16542,25 @@ def render_overview(found: dict[str, Any]) -> str:
 
 def _standing_text(row: dict[str, Any]) -> str:
     state = "not judged" if row["passed"] is None else "pass" if row["passed"] else "FAIL"
-    score = "-" if row["score"] is None else f"{row['score']:.3f}"
-    prompt = f", {row['prompt_name']}@{row['prompt_version']}" if row["prompt_name"] else ""
-    verdict = f", {coloured(row['verdict'])}" if row["verdict"] else ""
-    drift = f", {coloured('drifting')}: {row['drift']}" if row["drifting"] else ""
-    cut = "" if row["complete"] else ", not complete"
-    run = f"run {row['run']} of {row['at'][:16]}{cut}"
-    return f"{coloured(state)}  {row['suite']}: score {score}{prompt}{verdict}{drift} ({run})"
+    found, names = row["comparison"], sorted({*row["flaky"]["known"], *(row["flaky"]["measured"] or ())})
+    verdict = coloured(row["verdict"]) if row["verdict"] else ""
+    facts = [score_text(row), version_text(row["prompt_name"], row["prompt_version"])]
+    facts += [f"{verdict} ({_evidence_text(found)})" if found else verdict]
+    facts += [f"flaky: {', '.join(names[:3])}{' ...' if names[3:] else ''}"] if names else []
+    facts += [f"{coloured('drifting')}: {row['drift']}"] if row["drifting"] else []
+    run = [
+        f"run {row['run']} of {row['at'][:16]}",
+        "" if row["complete"] else "not complete",
+        "partial" * row["partial"],
+    ]
+    said, told = (", ".join(filter(None, part)) for part in (facts, run))
+    return f"{coloured(state)}  {row['suite']}: {said} ({told})"
+
+
+def _evidence_text(found: dict[str, Any]) -> str:
+    """Say what a verdict rests on: the change with its interval, p and n, and the baseline."""
+    numbers = f"{signed(found['delta'])}, 95 % {interval_text(found['interval'])}, p {p_text(found['p'])}"
+    return f"{numbers}, n {found['n']}, against run {found['baseline']['id']}"
 
 
 def _budget_text(row: dict[str, Any]) -> str:
@@ -16593,8 +16669,8 @@ class Report(NamedTuple):
 def load_report(result: RunResult, code: int) -> Report:
     """Return the report of a run that was judged, with the last runs of its suite, the judged one first."""
     history = list_runs(result.suite, SHOWN_RUNS, str(int(result.run_id) + 1))["items"]
-    baseline = get_run(result.comparison["baseline"]["id"]) if result.comparison is not None else None
-    return Report(result, code, get_run(result.run_id), history, baseline)
+    baseline = load_run(result.comparison["baseline"]["id"]) if result.comparison is not None else None
+    return Report(result, code, load_run(result.run_id), history, baseline)
 
 
 def report_of(found: Comparison) -> Report:

@@ -1768,14 +1768,23 @@ def _decoded(text: bytes) -> str:
 
 def _prepare(connection: sqlite3.Connection, path: str, until: float) -> None:
     """Check, set up and migrate a new connection; of many that start at once each waits for the one at work."""
+
+    def prepare() -> None:
+        check_schema(connection, path)
+        if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {settings_or_default().synchronous}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        migrate(connection, path)
+
+    _do_patiently(prepare, until)
+
+
+def _do_patiently(work: Callable[[], Any], until: float) -> None:
+    """Do what finds the store busy again until it does not, or a time of the monotonic clock has come."""
     while True:
         try:
-            check_schema(connection, path)
-            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-                connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute(f"PRAGMA synchronous = {settings_or_default().synchronous}")
-            connection.execute("PRAGMA foreign_keys = ON")
-            migrate(connection, path)
+            work()
             return
         except sqlite3.OperationalError as error:
             if not is_busy(error) or monotonic_s() > until:
@@ -1801,7 +1810,7 @@ def transact(patience_s: float = PATIENCE_S) -> Iterator[sqlite3.Connection]:
         if connection.in_transaction:
             yield connection
             return
-        _begin(connection, patience_s)
+        _do_patiently(functools.partial(connection.execute, "BEGIN IMMEDIATE"), monotonic_s() + patience_s)
         try:
             yield connection
             connection.execute("COMMIT")
@@ -1809,18 +1818,6 @@ def transact(patience_s: float = PATIENCE_S) -> Iterator[sqlite3.Connection]:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-
-
-def _begin(connection: sqlite3.Connection, patience_s: float) -> None:
-    until = monotonic_s() + patience_s
-    while True:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            return
-        except sqlite3.OperationalError as error:
-            if not is_busy(error) or monotonic_s() > until:
-                raise
-            time.sleep(0.005)
 
 
 @contextlib.contextmanager
@@ -7057,6 +7054,13 @@ def check_text(text: Any, what: str = "text") -> str:
     return text
 
 
+def check_share(value: Any, what: str) -> float:
+    """Return a number that lies in 0..1; raises WrongUse."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise WrongUse(f"{what} is {brief(value)}; it takes a number from 0 to 1.")
+    return float(value)
+
+
 def assert_exact(actual: Any, expected: Any, case_sensitive: bool = True) -> float:
     """Assert that two values are equal; returns 1.0."""
     folded = not case_sensitive and isinstance(actual, str) and isinstance(expected, str)
@@ -7127,11 +7131,16 @@ def ask_predicate(predicate: Callable[[Any], Any], value: Any) -> tuple[Any, str
             answer = predicate(value)
         except AssertionError as error:
             return None, str(error) or "it raised AssertionError"
+    refuse_awaitable(answer, f"predicate {brief(predicate)}")
+    return answer, ""
+
+
+def refuse_awaitable(answer: Any, who: str) -> None:
+    """Refuse what a function answered that had to answer at once; raises WrongUse."""
     if inspect.isawaitable(answer):
         if inspect.iscoroutine(answer):
             answer.close()
-        raise WrongUse(f"The predicate {brief(predicate)} is async; it takes a function that answers at once.")
-    return answer, ""
+        raise WrongUse(f"The {who} is async; it takes a function that answers at once.")
 
 
 def assert_json_valid(text: str) -> float:
@@ -7270,13 +7279,6 @@ def _checked_limits(max_distance: Any, min_ratio: Any) -> tuple[float, float]:
     return max_distance, 0.0
 
 
-def check_share(value: Any, what: str) -> float:
-    """Return a number that lies in 0..1; raises WrongUse."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise WrongUse(f"{what} is {brief(value)}; it takes a number from 0 to 1.")
-    return float(value)
-
-
 def assert_rouge_l(actual: str, expected: str, min_score: float) -> float:
     """Assert that a text has the words of another in their order; returns ROUGE-L as F1, twice the words in common.
 
@@ -7370,6 +7372,13 @@ def find_function(place: str) -> Callable[[str], Any]:
         raise ConfigError(f"python:{place} is {brief(found)}; it takes a function.")
     function: Callable[[str], Any] = found
     return function
+
+
+def function_name(function: Callable[..., Any]) -> str:
+    """Return what a function goes by in what is stored: its module and name, an object's or partial's own likewise."""
+    named = function.func if isinstance(function, functools.partial) else function
+    place = named if hasattr(named, "__qualname__") else type(named)
+    return f"{getattr(place, '__module__', None) or '?'}.{place.__qualname__}"
 
 
 def ask_function(function: Callable[[str], Any], prompt: str, who: str) -> str:
@@ -8010,9 +8019,7 @@ def make_judge(given: Any) -> Judge:
     if not callable(given):
         provider = make_provider(given)
         return Judge(provider_name(provider), provider)
-    named = given.func if isinstance(given, functools.partial) else given
-    place = named if hasattr(named, "__qualname__") else type(named)
-    return Judge(f"{place.__module__}.{place.__qualname__}", given)
+    return Judge(function_name(given), given)
 
 
 def assert_llm(response: str, criteria: str, threshold: float = 0.7, judge: Any = None) -> float:
@@ -8024,14 +8031,12 @@ def assert_llm(response: str, criteria: str, threshold: float = 0.7, judge: Any 
     check_text(response, "response")
     if not check_text(criteria, "criteria").strip():
         raise WrongUse("The criteria are empty; they say what a good response does.")
-    chosen = _check_asked(threshold, judge)
+    limit, chosen = check_share(threshold, "threshold"), make_judge(judge)
     blocks = {"criteria": criteria, "response": response}
     (score, said), told = _judged(chosen, _BY_CRITERIA, blocks, "score", _read_score)
-    passed = score >= threshold
-    reason = f"{chosen.name} gives {score:g}{'' if passed else f', below {threshold:g}'}" + (
-        f": {said}" if said else ""
-    )
-    more = {"judge_reason": said, "threshold": threshold, **told}
+    passed = score >= limit
+    reason = f"{chosen.name} gives {score:g}{'' if passed else f', below {limit:g}'}" + (f": {said}" if said else "")
+    more = {"judge_reason": said, "threshold": limit, **told}
     return record_check("llm", score, passed, criteria, response, reason, **more)
 
 
@@ -8042,23 +8047,17 @@ def assert_grounded(response: str, source: str, threshold: float = 0.8, judge: A
     response scores 0, one that claims nothing 1. Errors: as of assert_llm.
     """
     check_text(response, "response"), check_text(source, "source")
-    chosen = _check_asked(threshold, judge)
+    limit, chosen = check_share(threshold, "threshold"), make_judge(judge)
     if not response.strip():
         reason = "the response is empty: there is nothing in it that a source could bear out"
-        return record_check("grounded", 0.0, threshold <= 0, source, response, reason, claims=[], threshold=threshold)
+        return record_check("grounded", 0.0, limit <= 0, source, response, reason, claims=[], threshold=limit)
     read = functools.partial(_read_claims, source)
     claims, told = _judged(chosen, _BY_SOURCE, {"source": source, "response": response}, "claims", read)
     held = sum(claim["counts"] for claim in claims)
     score = held / len(claims) if claims else 1.0
     reason = _claims_text(chosen, claims, held)
-    more = {"claims": claims, "threshold": threshold, **told}
-    return record_check("grounded", score, score >= threshold, source, response, reason, **more)
-
-
-def _check_asked(threshold: Any, judge: Any) -> Judge:
-    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:
-        raise WrongUse(f"The threshold is {brief(threshold)}; it takes a number from 0 to 1.")
-    return make_judge(judge)
+    more = {"claims": claims, "threshold": limit, **told}
+    return record_check("grounded", score, score >= limit, source, response, reason, **more)
 
 
 def _judged(
@@ -8212,7 +8211,8 @@ def _claims_text(judge: Judge, claims: list[dict[str, Any]], held: int) -> str:
 # ======================================================================================
 # === EMBEDDINGS: texts as vectors: by the sentence model here, a function of the user's, or an endpoint
 # ======================================================================================
-# Uses: ERRORS, ENDPOINTS, SETTINGS, ROWS, SCOPE, PRICES, INVOCATIONS, HELPERS, ASSERTIONS.
+# Uses: ERRORS, ENDPOINTS, SETTINGS, ROWS, SCOPE, PRICES, INVOCATIONS, HELPERS, ASSERTIONS,
+#   PROGRAMS.
 # Public: set_embedder.
 #
 # A vector is kept with length 1, in single precision, under the SHA-256 of its text, as what is expected is the same in
@@ -8253,11 +8253,7 @@ def set_embedder(fn: Callable[[list[str]], Any] | None, name: str | None = None)
     if name is not None and (not isinstance(name, str) or not name.strip()):
         raise WrongUse(f"The embedder's name is {brief(name)}; it takes a text that is not empty.")
     forget_vectors()
-    _own_embedder = None if fn is None else (name or _label_of(fn), fn)
-
-
-def _label_of(function: Any) -> str:
-    return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', type(function).__qualname__)}"
+    _own_embedder = None if fn is None else (name or function_name(fn), fn)
 
 
 def embed(texts: Sequence[str]) -> tuple[str, list[Vector]]:
@@ -8335,10 +8331,7 @@ def forget_vectors() -> None:
 
 def _checked_vectors(name: str, answer: Any, count: int) -> list[Vector]:
     """Return what an embedder answered as vectors of length 1; raises WrongUse that names the fault."""
-    if inspect.isawaitable(answer):
-        if inspect.iscoroutine(answer):
-            answer.close()
-        raise WrongUse(f"The embedder {name} is async; it takes a function that answers at once.")
+    refuse_awaitable(answer, f"embedder {name}")
     if isinstance(answer, (str, bytes, dict)) or not isinstance(answer, Iterable):
         raise WrongUse(f"The embedder {name} answered {brief(answer)}; it takes a list with a vector for each text.")
     rows = list(answer)
@@ -8558,7 +8551,7 @@ if hasattr(os, "register_at_fork"):
 # ======================================================================================
 # === SEMANTICS: whether a text means what another means, as far as vectors, negations and numbers tell
 # ======================================================================================
-# Uses: ERRORS, ASSERTIONS, TEXTS, EMBEDDINGS.
+# Uses: ERRORS, ASSERTIONS, EMBEDDINGS.
 # Public: assert_semantic, assert_embedding_distance.
 #
 # No model of sentences tells a contradiction from a paraphrase: "45 euros" and "54 euros", "can" and "cannot" are close
@@ -9739,7 +9732,7 @@ def assert_final_answer_present(traj: Trajectory) -> float:
 # ======================================================================================
 # === CONVERSATIONS: what was said in turns, built by hand or read from messages, and asserted
 # ======================================================================================
-# Uses: ERRORS, ROWS, ASSERTIONS, TEXTS, EMBEDDINGS, SEMANTICS, TOOLS.
+# Uses: ERRORS, ROWS, ASSERTIONS, EMBEDDINGS, SEMANTICS, TOOLS.
 # Public: Conversation, Turn, assert_conversation_length, assert_all_assistant_turns, assert_any_assistant_turn,
 #   assert_conversation_coherent, assert_no_repetition.
 #
@@ -10215,6 +10208,24 @@ def is_inside_case() -> bool:
     return _outcomes.get() is not None
 
 
+def states_of(cases: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """Return one state a case, of rows {case, state}: pass or fail if each repeat that ran ended so, else mixed.
+
+    A case that never ran has the state of its first repeat, error or skipped.
+    """
+    found: dict[str, list[str]] = {}
+    for row in cases:
+        found.setdefault(row["case"], []).append(row["state"])
+    return {name: _state_of_all(states) for name, states in found.items()}
+
+
+def _state_of_all(states: list[str]) -> str:
+    ran = [state for state in states if state in {"pass", "fail"}]
+    if not ran:
+        return states[0]
+    return ran[0] if len(set(ran)) == 1 else "mixed"
+
+
 # ======================================================================================
 # === SUITES: what is tested: functions registered by a decorator, loaded from a module
 # ======================================================================================
@@ -10363,18 +10374,16 @@ def load_suites(module: str) -> dict[str, Suite]:
     return dict(_suites)
 
 
-@contextlib.contextmanager
-def loaded_afresh(file: str, modules: list[str]) -> Iterator[None]:
-    """Have a block register the suites of a file, in place of what an earlier load brought.
+def load_afresh(file: str, modules: list[str]) -> None:
+    """Make room for the suites of a file, which come next: forget what an earlier load brought, import its modules.
 
-    Modules that the file names are imported first, from its folder; the functions registered have the file as their
-    `__module__`. Errors: ConfigError, as for load_suites.
+    They are imported from its folder; the functions registered then have the file as their `__module__`. Errors:
+    ConfigError, as for load_suites.
     """
     _forget_loaded()
     for name in modules:
         _import_from(str(Path(file).parent), name, name)
     _loaded.add(file)
-    yield
 
 
 def _import_from(folder: str, name: str, module: str) -> None:
@@ -10687,6 +10696,16 @@ def read_document(path: Path, name: str) -> tuple[Reading, Node]:
         reading.tell(_TOP, "The file holds nothing.")
     reading.check()
     return reading, root or _TOP
+
+
+def text_of_file(path: Path) -> str:
+    """Return the text of a file that a document names; raises WrongUse, a clause without its full stop."""
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise WrongUse(f"{path} is larger than {MAX_FILE_BYTES:,} bytes")
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongUse(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _composed(reading: Reading, text: str) -> Node | None:
@@ -11192,13 +11211,13 @@ def load_any(module: str) -> dict[str, Suite]:
     told = read_suites(file)
     origin = str(file.resolve())
     modules = sorted({place.partition(":")[0].strip() for one in told for place in one.functions})
-    with loaded_afresh(origin, modules):
-        for place in [place for one in told for place in one.functions]:
-            find_function(place)
-        for one in told:
-            if one.text is not None and one.prompt is not None:
-                track(one.text, one.prompt)
-            suite(one.name, **one.facts)(make_case_function(one, origin))
+    load_afresh(origin, modules)
+    for place in [place for one in told for place in one.functions]:
+        find_function(place)
+    for one in told:
+        if one.text is not None and one.prompt is not None:
+            track(one.text, one.prompt)
+        suite(one.name, **one.facts)(make_case_function(one, origin))
     return known_suites()
 
 
@@ -11352,11 +11371,9 @@ def _read_prompt(reading: Reading, node: Node | None, suite_name: str, folder: P
 
 def _read_text_file(reading: Reading, node: Node, path: Path) -> str | None:
     try:
-        if path.stat().st_size <= MAX_FILE_BYTES:
-            return path.read_text(encoding="utf-8-sig")
-        reading.tell(node, f"{path} is larger than {MAX_FILE_BYTES:,} bytes.")
-    except (OSError, UnicodeDecodeError) as error:
-        reading.tell(node, f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.")
+        return text_of_file(path)
+    except WrongUse as error:
+        reading.tell(node, f"{error.message}.")
     return None
 
 
@@ -11910,16 +11927,6 @@ def files_of(source: Source, name: str) -> list[Path]:
     if not found:
         raise WrongUse(f"there is no file {path}")
     return found
-
-
-def text_of_file(path: Path) -> str:
-    """Return the text of a file; raises WrongUse."""
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise WrongUse(f"{path.name} is larger than {MAX_FILE_BYTES:,} bytes")
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise WrongUse(f"{path.name} cannot be read: {error}") from None
 
 
 def listed(value: Any) -> list[Any]:
@@ -12583,17 +12590,20 @@ FLAKE_WINDOW = 30
 _MOST_CASES = 200
 
 
-def list_flakes(run: int, cases: Iterable[str] | None = None, window: int = FLAKE_WINDOW) -> list[dict[str, Any]]:
+def list_flakes(
+    run: int, cases: Iterable[str] | None = None, window: int = FLAKE_WINDOW, *, failed_too: bool = False
+) -> list[dict[str, Any]]:
     """List how steady cases (all of them without `cases`) were until a run, the least steady first.
 
-    It looks at the last `window` complete runs of the suite on the run's prompt version and dataset. Shape: [{case, n
-    (executions that passed or failed), changes, rate (changes / (n - 1), None below two), flaky}].
+    It looks at the last `window` complete runs of the suite on the run's prompt version and dataset. `failed_too` adds
+    the cases that failed in one of these: no others can have changed. Shape: [{case, n (executions that passed or
+    failed), changes, rate (changes / (n - 1), None below two), flaky}].
     """
     names = None if cases is None else json.dumps(list(itertools.islice(dict.fromkeys(cases), _MOST_CASES)))
-    if names == "[]":
+    if names == "[]" and not failed_too:
         return []
     found: dict[str, list[bool]] = {}
-    for row in query("list_flakes", run=run, window=window, cases=names):
+    for row in query("list_flakes", run=run, window=window, cases=names, failed_too=failed_too):
         found.setdefault(row["case"], []).append(bool(row["passed"]))
     rows = [flake_of(name, tries) for name, tries in found.items()]
     return sorted(rows, key=lambda row: (-(row["rate"] or 0.0), row["case"]))
@@ -12958,11 +12968,10 @@ def _names_group(details: Any) -> bool:
 
 
 def load_result(run: int) -> RunResult:
-    """Return the result of a saved run."""
+    """Return the result of a saved run, without the history of its cases."""
     cases = _brief_cases(run)
     found = _run_with(str(run), cases)
     manifest = found["manifest"]
-    failing = (row["case"] for row in cases if row["state"] in {"fail", "error"})
     flaky = known_flaky_of(manifest)
     apart = [{"case": row["case"], "state": row["state"]} for row in found["cases"] if row["case"] in flaky]
     return RunResult(
@@ -12986,7 +12995,6 @@ def load_result(run: int) -> RunResult:
         coverage=found["coverage"],
         partial=found["partial"],
         known_flaky=tuple(apart),
-        flakes=tuple(list_flakes(run, failing)),
     )
 
 
@@ -13581,7 +13589,7 @@ def item_of(case_id: str, items: Any) -> str | None:
 # ======================================================================================
 # === JOBS: what is asked of a run, refused before a case has run where it cannot be meant
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, ROWS, PROMPTS, DATASETS, SUITES, SELECTION, EXCHANGES, FLAKES, RUNS, RERUNS.
+# Uses: ERRORS, SETTINGS, ROWS, PROMPTS, DATASETS, CASES, SUITES, SELECTION, EXCHANGES, FLAKES, RUNS, RERUNS.
 # Public: nothing.
 
 
@@ -13610,7 +13618,7 @@ class Schedule(NamedTuple):
     """What a run is made of: its items (None: the function is called once), of all that there are, and its pace.
 
     wants: which blocks are recorded; limit_s: 0 for no limit; rerun: None for a run of its own; flaky: the cases that
-    promptry.toml names.
+    promptry.toml names; places: see places_of.
     """
 
     items: list[tuple[str, Any]] | None
@@ -13622,6 +13630,7 @@ class Schedule(NamedTuple):
     limit_s: float
     rerun: Rerun | None
     flaky: set[str]
+    places: dict[str, int]
 
 
 def check_runnable(chosen: Suite, job: Job) -> Schedule:
@@ -13654,13 +13663,23 @@ def make_schedule(
     concurrency = job.concurrency or chosen.concurrency or known.concurrency
     limit_s = job.timeout_s or chosen.timeout_s or known.timeout_s or 0.0
     flaky = known_flaky(chosen.name, known.flaky)
-    return Schedule(items, every, dataset, wants, repeats, concurrency, limit_s, rerun, flaky)
+    return Schedule(items, every, dataset, wants, repeats, concurrency, limit_s, rerun, flaky, {})
 
 
-def check_selection(suites: list[Suite], job: Job) -> list[Suite]:
-    """Return the suites that a job's selection leaves something to run. Errors: NotFound where it leaves nothing."""
+def places_of(plan: Schedule) -> dict[str, int]:
+    """Return the place of each item among all; made at the first need, for all schedules that share the items."""
+    if not plan.places:
+        plan.places.update((name, place) for place, (name, _) in enumerate(plan.every or ()))
+    return plan.places
+
+
+def check_selection(suites: list[Suite], job: Job) -> list[tuple[Suite, Schedule]]:
+    """Return the suites that a job's selection leaves something to run, each with what its run is made of.
+
+    Errors: NotFound where it leaves nothing; as of check_runnable.
+    """
     plans = [(chosen, check_runnable(chosen, job)) for chosen in suites]
-    found = [chosen for chosen, plan in plans if job.rerun is not None or _has_cases(chosen, plan, job)]
+    found = [(chosen, plan) for chosen, plan in plans if job.rerun is not None or _has_cases(chosen, plan, job)]
     if found or not suites:
         return found
     tags = {tag for chosen, plan in plans for tag in known_tags(chosen, plan.every)}
@@ -13726,6 +13745,19 @@ def is_statistical(chosen: Suite, job: Job) -> bool:
     return chosen.gate == "statistical" or asked or (job.repeats or chosen.repeats) > 1
 
 
+def states_before(chosen: Suite, job: Job) -> dict[str, str] | None:
+    """Return how the cases ended in the baseline of a run to come, or None where each case stands on its own."""
+    if job.compare is None or is_statistical(chosen, job):
+        return None
+    baseline = find_baseline(chosen.name, job.compare, chosen.prompt)
+    return states_of(run_cases(baseline)) if baseline is not None else None
+
+
+def held_cases(before: dict[str, str] | None, plan: Schedule) -> set[str]:
+    """Return the cases whose failure would be a break: those that held in the baseline, known flaky ones aside."""
+    return {name for name, state in (before or {}).items() if state == "pass"} - plan.flaky
+
+
 def source_of(function: Any) -> dict[str, Any] | None:
     """Return where a suite's function begins: {file, line}, below this folder as a relative path; None if unknown."""
     told, code = getattr(function, "told", None), getattr(inspect.unwrap(function), "__code__", None)
@@ -13750,18 +13782,18 @@ def source_of(function: Any) -> dict[str, Any] | None:
 # or a flake is part of what a run observes. The verdict is not: see COMPARISON.
 
 
-def record_run(chosen: Suite, job: Job) -> tuple[int, bool]:
+def record_run(chosen: Suite, job: Job, plan: Schedule | None = None) -> tuple[int, bool]:
     """Run a suite once and save it; return the id of the run, and whether it was not interrupted.
 
-    With nothing to run again that is the run which was to be run again. Errors: NotFound and WrongUse before a case has
-    run, or where what was to be fixed was never served (nothing is saved then); StoreError. Writes: eval_runs,
-    eval_results.
+    `plan` is what check_runnable said, if it was asked. With nothing to run again the answer is the run that was to be
+    run again. Errors: NotFound and WrongUse before a case has run, or where what was to be fixed was never served
+    (nothing is saved then); StoreError. Writes: eval_runs, eval_results.
     """
-    plan = check_runnable(chosen, job)
+    plan = check_runnable(chosen, job) if plan is None else plan
     if plan.rerun is not None and nothing_again(plan.rerun, plan.items):
         sys.stderr.write(f"Run {plan.rerun.run} of suite '{chosen.name}' leaves nothing to run again.\n")
         return plan.rerun.run, True
-    held = _held_cases(chosen, job) - plan.flaky
+    held = held_cases(states_before(chosen, job), plan)
     scope = make_scope(make_uid(), chosen.prompt, job.prompt_version, job.env)
     spool, log_of = open_spool(spool_header(chosen, plan, scope.uid)), _make_log(chosen, job, plan, scope)
     keep = True
@@ -13892,15 +13924,6 @@ def _check_served(chosen: Suite, job: Job, scope: RunScope) -> None:
         raise WrongUse(f"Suite '{chosen.name}' rendered no prompt, so {asked} was not tested: nothing was saved.")
 
 
-def _held_cases(chosen: Suite, job: Job) -> set[str]:
-    """Return the cases whose failure would be a break: those that passed in the baseline."""
-    if job.compare is None or is_statistical(chosen, job):
-        return set()
-    baseline = find_baseline(chosen.name, job.compare, chosen.prompt)
-    rows = run_cases(baseline) if baseline is not None else []
-    return {row["case"] for row in rows} - {row["case"] for row in rows if row["state"] != "pass"}
-
-
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
     """Make Ctrl-C and SIGTERM end the cases, so that what has run is saved; a second one does not end the saving."""
@@ -13960,7 +13983,7 @@ def _attempts(
 ) -> Iterator[Attempt]:
     """Give the calls that a run makes, numbered by their place among those of all items, one when it is needed."""
     is_part = plan.every is not None and items is not None and len(items) < len(plan.every)
-    places = {name: place for place, (name, _) in enumerate(plan.every or ())} if is_part else None
+    places = places_of(plan) if is_part else None
     count = max(1, len(plan.every or ()))
     for repeat in repeats:
         for place, (name, item) in enumerate(items if items is not None else [(chosen.name, None)]):
@@ -14076,6 +14099,8 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
             "concurrency": plan.concurrency,
             "timeout_s": plan.limit_s or None,
             "flaky": sorted(plan.flaky),
+            "flakes": None,
+            "comparison": None,
         },
         "versions": {"promptry": __version__, "python": platform.python_version()},
         "source": source_of(chosen.function),
@@ -14697,7 +14722,7 @@ def case_tries(cases: list[dict[str, Any]]) -> dict[str, tuple[int, int]]:
 # ======================================================================================
 # === COMPARISON: what changed between two runs, and whether the judged one passes
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, PROMPTS, SUITES, FILES, FLAKES, RUNS, JOBS, RUNNER, PAIRS,
+# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, PROMPTS, CASES, SUITES, FILES, FLAKES, RUNS, JOBS, RUNNER, PAIRS,
 #   POWER, BREAKS.
 #   Writes: eval_runs.
 # Public: Comparison, compare_runs, run_suite.
@@ -14708,6 +14733,8 @@ def case_tries(cases: list[dict[str, Any]]) -> dict[str, tuple[int, int]]:
 
 ALPHA = 0.04
 MIN_PAIRS = 6
+_SUMMARY = ("verdict", "delta", "interval", "p", "n", "groups", "reason")
+_MOST_FLAKY = 200
 
 
 class Comparison(NamedTuple):
@@ -14763,7 +14790,7 @@ def compare_runs(run_id: str | int, baseline_id: str | int | None = None) -> Com
 def compare_loaded(run: dict[str, Any], baseline: dict[str, Any]) -> Comparison:
     """Compare two runs of one suite, each as get_run returns it; scores that two embedders made are left out."""
     gate = run["manifest"].get("gate") or {}
-    now, before = _states_of(run["cases"]), _states_of(baseline["cases"])
+    now, before = states_of(run["cases"]), states_of(baseline["cases"])
     embedders = {side["manifest"].get("embedder") for side in (run, baseline)} - {None}
     scored = [side["cases"] if len(embedders) < 2 else _without_vectors(side["cases"]) for side in (baseline, run)]
     pairs, deltas = paired_cases(*scored), paired_deltas(*scored)
@@ -14826,21 +14853,6 @@ def _baseline_of(run: dict[str, Any], asked: str | int | None) -> str:
 
 def _run_facts(run: dict[str, Any], n: int) -> dict[str, Any]:
     return {"id": run["id"], "date": run["date"], "n": n, "age_s": age_s(run["date"])}
-
-
-def _states_of(cases: list[dict[str, Any]]) -> dict[str, str]:
-    """Return one state a case: pass only if it passed in every repeat, fail if it failed in each."""
-    found: dict[str, list[str]] = {}
-    for row in cases:
-        found.setdefault(row["case"], []).append(row["state"])
-    return {name: _state_of(states) for name, states in found.items()}
-
-
-def _state_of(states: list[str]) -> str:
-    ran = [state for state in states if state in {"pass", "fail"}]
-    if not ran:
-        return states[0]
-    return ran[0] if len(set(ran)) == 1 else "mixed"
 
 
 def _verdict(
@@ -14974,31 +14986,71 @@ def judge_run(run: int, compare: str | None) -> RunResult:
     Writes: eval_runs.
     """
     result = load_result(run)
-    if compare is None or not result.complete:
+    comparison = _compared(result, compare) if compare is not None and result.complete else None
+    result, flaky = _with_history(result, comparison)
+    if not result.complete:
         return result
-    if result.prompt is None:
-        raise WrongUse(
-            f"Run {run} of suite '{result.suite}' is saved, but it served no prompt or several, so it has no baseline.",
-            f"Name the prompt under test: @suite('{result.suite}', prompt=...).",
-        )
-    baseline = find_baseline(result.suite, compare, result.prompt, run)
-    if baseline is None:
-        _write_verdict(run, result.passed, {"verdict": None}, {"judged": 1})
+    gate: dict[str, Any] = {"flakes": flaky}
+    if compare is None:
+        _write_verdict(run, result.passed, {}, gate)
+        return result
+    gate |= {"judged": 1, "broken": [], "comparison": None}
+    if comparison is None:
+        _write_verdict(run, result.passed, {"verdict": None}, gate)
         what = f"no other complete run of this suite has a prompt version tagged '{compare}' and did not regress"
         return result._replace(notes=(f"NO BASELINE: {what}; this run stands on its own.", *result.notes))
-    comparison = compare_runs(run, baseline)
     reasons = _reasons(comparison, result, read_object(EvalRun.get_by_id(run).metadata))
     broken = sorted({flip["case"] for flip in comparison.flips if flip["state"] == "broken"})
-    gate = {"judged": 1, "broken": [] if comparison.passed else broken}
-    _write_verdict(run, not reasons, {"verdict": comparison.verdict, "baseline_id": baseline}, gate)
-    told = {flip["case"] for flip in comparison.flips} | {row["case"] for row in result.flakes}
+    gate |= {"broken": [] if comparison.passed else broken, "comparison": _summary_of(comparison)}
+    facts = {"verdict": comparison.verdict, "baseline_id": int(comparison.baseline["id"])}
+    _write_verdict(run, not reasons, facts, gate)
     return result._replace(
         passed=not reasons,
         verdict=comparison.verdict,
         reasons=tuple(reasons),
         comparison=comparison.to_dict(),
-        flakes=tuple(list_flakes(run, sorted(told))),
     )
+
+
+def _compared(result: RunResult, tag: str) -> Comparison | None:
+    """Compare a run with the baseline of a tag, None where there is none; raises WrongUse for a run of no prompt."""
+    if result.prompt is None:
+        raise WrongUse(
+            f"Run {result.run_id} of suite '{result.suite}' is saved, but it served no prompt or several, so it has no "
+            "baseline.",
+            f"Name the prompt under test: @suite('{result.suite}', prompt=...).",
+        )
+    baseline = find_baseline(result.suite, tag, result.prompt, int(result.run_id))
+    return compare_runs(result.run_id, baseline) if baseline is not None else None
+
+
+def _with_history(result: RunResult, comparison: Comparison | None) -> tuple[RunResult, list[str]]:
+    """Return a result with how steady its failing and flipped cases were, and the names of all cases that are flaky."""
+    told = {flip["case"] for flip in comparison.flips} if comparison is not None else set()
+    told |= {row["case"] for row in result.cases if row["state"] in {"fail", "error"}}
+    history = list_flakes(int(result.run_id), sorted(told), failed_too=True)
+    flaky = [row["case"] for row in history if row["flaky"]]
+    return result._replace(flakes=tuple(row for row in history if row["case"] in told)), flaky[:_MOST_FLAKY]
+
+
+def _summary_of(found: Comparison) -> dict[str, Any]:
+    """Return what the manifest of a judged run keeps of its comparison, so that lists of runs need no other."""
+    told = {key: value for key, value in found.to_dict().items() if key in _SUMMARY}
+    return {**told, "baseline": {key: found.baseline[key] for key in ("id", "date", "n")}}
+
+
+def comparison_told(manifest: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what a run's comparison found when it was judged, or None where it was compared with nothing.
+
+    Shape: {verdict, delta, interval, p, n, groups, reason, baseline {id, date, n, age_s}}, as of compare_runs.
+    """
+    gate = manifest.get("gate")
+    told = gate.get("comparison") if isinstance(gate, dict) else None
+    baseline = told.get("baseline") if isinstance(told, dict) else None
+    if not isinstance(told, dict) or not isinstance(baseline, dict):
+        return None
+    run = {key: baseline.get(key) for key in ("id", "date", "n")}
+    return {**{key: told.get(key) for key in _SUMMARY}, "baseline": {**run, "age_s": age_s(str(run["date"]))}}
 
 
 def _reasons(comparison: Comparison, result: RunResult, manifest: dict[str, Any]) -> list[str]:
@@ -15015,14 +15067,6 @@ def _write_verdict(run: int, passed: bool, facts: dict[str, Any], gate: dict[str
         manifest = read_object(EvalRun.get_by_id(run).metadata)
         manifest |= {**facts, "gate": {**(manifest.get("gate") or {}), **gate}}
         EvalRun.update(metadata=write_json(manifest), overall_pass=int(passed)).where(EvalRun.id == run).execute()
-
-
-def states_before(chosen: Suite, job: Job) -> dict[str, str] | None:
-    """Return how the cases ended in the baseline of a run to come, or None where each case stands on its own."""
-    if job.compare is None or is_statistical(chosen, job):
-        return None
-    baseline = find_baseline(chosen.name, job.compare, chosen.prompt)
-    return _states_of(run_cases(baseline)) if baseline is not None else None
 
 
 def excuse_of(chosen: Suite, job: Job, before: dict[str, str] | None, case_id: str, tries: Sequence[str]) -> str:
@@ -15078,8 +15122,8 @@ def run_suite(
         load_any(module)
     job = Job(module, (name,), prompt_version, env, model_version, compare, repeats, min_score, max_usd)
     job = job._replace(concurrency=concurrency, timeout_s=timeout_s, select=select, tags=(*tags,), rerun=rerun, of=of)
-    check_selection([require_suite(name)], job)
-    return judge_run(record_run(require_suite(name), job)[0], compare)
+    ((chosen, plan),) = check_selection([require_suite(name)], job)
+    return judge_run(record_run(chosen, job, plan)[0], compare)
 
 
 # ======================================================================================
@@ -15542,14 +15586,15 @@ def _run_of(row: dict[str, Any]) -> dict[str, Any]:
 # ======================================================================================
 # === OVERVIEW: how everything stands, in one answer
 # ======================================================================================
-# Uses: ROWS, BUDGETS, DRIFT.
+# Uses: ROWS, BUDGETS, RUNS, COMPARISON, DRIFT.
 # Public: get_overview.
 
 
 def get_overview() -> dict[str, Any]:
     """Tell how the suites stand, what the month costs, which budgets are spent, and what was served from the code.
 
-    Shape: suites [{suite, run, at, prompt_name, prompt_version, model, passed, score, verdict, complete, counts,
+    Shape: suites [{suite, run, at, prompt_name, prompt_version, model, passed, score, coverage, verdict, complete,
+    partial, counts, flaky {known (by promptry.toml), measured (None if it was not)}, comparison (see comparison_told),
     drifting, drift}], spend {since, spent_usd, today_usd, forecast_usd, unpriced}, budgets [BudgetStatus], fallbacks
     [{name, times, last_at}].
     """
@@ -15566,10 +15611,28 @@ def get_overview() -> dict[str, Any]:
 def _standing(row: dict[str, Any], drift: DriftReport) -> dict[str, Any]:
     """Return how a suite stands by its newest run and by its runs together."""
     manifest = read_object(row.pop("metadata"))
+    gate, counts = (_object_in(manifest, key) for key in ("gate", "counts"))
     passed = None if row["passed"] is None else bool(row["passed"])
-    known = {**row, "run": str(row["run"]), "passed": passed, "verdict": manifest.get("verdict")}
-    known |= {"complete": manifest.get("complete", True), "counts": manifest.get("counts")}
-    return {**known, "drifting": drift.drifting, "drift": drift.reason}
+    measured = gate.get("flakes") if isinstance(gate.get("flakes"), list) else None
+    return {
+        **row,
+        "run": str(row["run"]),
+        "passed": passed,
+        "verdict": manifest.get("verdict"),
+        "complete": manifest.get("complete", True),
+        "partial": manifest_partial(manifest) is not None,
+        "counts": counts or None,
+        "coverage": coverage_of(counts),
+        "flaky": {"known": sorted(known_flaky_of(manifest)), "measured": measured},
+        "comparison": comparison_told(manifest),
+        "drifting": drift.drifting,
+        "drift": drift.reason,
+    }
+
+
+def _object_in(manifest: dict[str, Any], key: str) -> dict[str, Any]:
+    value = manifest.get(key)
+    return value if isinstance(value, dict) else {}
 
 
 # ======================================================================================
@@ -15695,8 +15758,8 @@ def _record_here(job: Job) -> list[int]:
         )
     _warn_of_unknown_suites(registered)
     keys = []
-    for found in check_selection(chosen, job):
-        key, complete = record_run(found, job)
+    for found, plan in check_selection(chosen, job):
+        key, complete = record_run(found, job, plan)
         keys.append(key)
         if job.max_usd is not None:
             spent = float(fetch(_COST_OF_RUN, (key,))[0]["usd"])
@@ -16512,13 +16575,25 @@ def render_overview(found: dict[str, Any]) -> str:
 
 def _standing_text(row: dict[str, Any]) -> str:
     state = "not judged" if row["passed"] is None else "pass" if row["passed"] else "FAIL"
-    score = "-" if row["score"] is None else f"{row['score']:.3f}"
-    prompt = f", {row['prompt_name']}@{row['prompt_version']}" if row["prompt_name"] else ""
-    verdict = f", {coloured(row['verdict'])}" if row["verdict"] else ""
-    drift = f", {coloured('drifting')}: {row['drift']}" if row["drifting"] else ""
-    cut = "" if row["complete"] else ", not complete"
-    run = f"run {row['run']} of {row['at'][:16]}{cut}"
-    return f"{coloured(state)}  {row['suite']}: score {score}{prompt}{verdict}{drift} ({run})"
+    found, names = row["comparison"], sorted({*row["flaky"]["known"], *(row["flaky"]["measured"] or ())})
+    verdict = coloured(row["verdict"]) if row["verdict"] else ""
+    facts = [score_text(row), version_text(row["prompt_name"], row["prompt_version"])]
+    facts += [f"{verdict} ({_evidence_text(found)})" if found else verdict]
+    facts += [f"flaky: {', '.join(names[:3])}{' ...' if names[3:] else ''}"] if names else []
+    facts += [f"{coloured('drifting')}: {row['drift']}"] if row["drifting"] else []
+    run = [
+        f"run {row['run']} of {row['at'][:16]}",
+        "" if row["complete"] else "not complete",
+        "partial" * row["partial"],
+    ]
+    said, told = (", ".join(filter(None, part)) for part in (facts, run))
+    return f"{coloured(state)}  {row['suite']}: {said} ({told})"
+
+
+def _evidence_text(found: dict[str, Any]) -> str:
+    """Say what a verdict rests on: the change with its interval, p and n, and the baseline."""
+    numbers = f"{signed(found['delta'])}, 95 % {interval_text(found['interval'])}, p {p_text(found['p'])}"
+    return f"{numbers}, n {found['n']}, against run {found['baseline']['id']}"
 
 
 def _budget_text(row: dict[str, Any]) -> str:
@@ -16627,8 +16702,8 @@ class Report(NamedTuple):
 def load_report(result: RunResult, code: int) -> Report:
     """Return the report of a run that was judged, with the last runs of its suite, the judged one first."""
     history = list_runs(result.suite, SHOWN_RUNS, str(int(result.run_id) + 1))["items"]
-    baseline = get_run(result.comparison["baseline"]["id"]) if result.comparison is not None else None
-    return Report(result, code, get_run(result.run_id), history, baseline)
+    baseline = load_run(result.comparison["baseline"]["id"]) if result.comparison is not None else None
+    return Report(result, code, load_run(result.run_id), history, baseline)
 
 
 def report_of(found: Comparison) -> Report:
@@ -18540,6 +18615,7 @@ class _Part:
         self.is_ready = False
         self.plan: Any = None
         self.before: dict[str, str] | None = None
+        self.held: set[str] = set()
         self.trouble: PromptryError | None = None
 
 
@@ -18781,10 +18857,8 @@ def _run_item(item: PytestHook) -> None:
     part, job = item.promptry_part, item.promptry_session.job
     _make_ready(part, job)
     chosen = part.chosen._replace(function=_noting(part.chosen.function, item.promptry_troubles))
-    pairs = None if item.promptry_pair is None else [item.promptry_pair]
-    plan = part.plan._replace(items=pairs, concurrency=1)
-    held = {name for name, state in (part.before or {}).items() if state == "pass"} - plan.flaky
-    found = run_part(chosen, job, plan, item.promptry_scope, held)
+    plan = part.plan._replace(items=item.promptry_pair and [item.promptry_pair], concurrency=1)
+    found = run_part(chosen, job, plan, item.promptry_scope, part.held)
     item.promptry_outcomes, item.promptry_tries, item.promptry_stopped = found
 
 
@@ -18794,6 +18868,7 @@ def _make_ready(part: _Part, job: Job) -> None:
         try:
             part.plan = check_runnable(part.chosen, job)
             part.before = states_before(part.chosen, job)
+            part.held = held_cases(part.before, part.plan)
         except WrongUse as error:
             hint = error.hint or "pytest passes it no fixture; autouse ones and usefixtures hold for its cases."
             part.trouble = WrongUse(error.message, hint)

@@ -86,6 +86,14 @@ def store(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
+def own_registry(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give a test a store and an import path of its own, and modules of suites that no test before has loaded."""
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    for name in ("evals", "pkg", "pkg.evals", "helpers"):
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
 def raw(store: Path) -> Iterator[sqlite3.Connection]:
     """Give a plain sqlite3 connection to the migrated store, as someone without promptry would open it."""
     promptry.connect()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 import threading
 import unittest
 from collections.abc import Callable
@@ -16,13 +15,7 @@ import pytest
 import promptry
 from promptry import assert_contains, assert_exact, case, run_suite, suite
 
-
-@pytest.fixture(autouse=True)
-def own_registry(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give each test a store and an import path of its own."""
-    monkeypatch.setattr(sys, "path", sys.path[:])
-    for name in ("evals", "pkg", "pkg.evals", "helpers"):
-        sys.modules.pop(name, None)
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 
 def states_of(result: promptry.RunResult) -> dict[str, str]:
@@ -273,3 +266,20 @@ def test_an_error_after_checks_has_no_score_and_the_reason_is_stored() -> None:
     result = run_suite("late")
     assert result.score is None and not result.passed
     assert result.cases[0]["reason"] == "RuntimeError: connection lost"
+
+
+@pytest.mark.parametrize(
+    ("states", "state"),
+    [
+        (["pass", "pass"], "pass"),
+        (["fail", "fail"], "fail"),
+        (["pass", "fail"], "mixed"),
+        (["error", "pass"], "pass"),
+        (["fail", "skipped"], "fail"),
+        (["error", "skipped"], "error"),
+        (["skipped"], "skipped"),
+    ],
+)
+def test_the_repeats_of_a_case_make_one_state(states: list[str], state: str) -> None:
+    rows = [{"case": "a", "state": one} for one in states]
+    assert promptry.states_of([*rows, {"case": "b", "state": "pass"}]) == {"a": state, "b": "pass"}

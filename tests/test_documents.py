@@ -177,3 +177,23 @@ def test_what_is_written_reads_back_the_same(tmp_path_factory: pytest.TempPathFa
 def test_what_several_places_share_is_written_once() -> None:
     shared = [{"contains": "a"}]
     assert promptry.write_yaml({"a": shared, "b": shared}).count("contains") == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, r"none\.txt cannot be read: No such file or directory$"),
+        (b"\xff", r"none\.txt cannot be read: 'utf-8' codec can't decode"),
+        (b"x" * (promptry.MAX_FILE_BYTES + 1), r"none\.txt is larger than 10,000,000 bytes$"),
+    ],
+)
+def test_a_file_that_a_document_names_and_cannot_be_read_is_said(
+    content: bytes | None, said: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "none.txt"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(promptry.WrongUse, match=said):
+        promptry.text_of_file(file)
+    file.write_bytes(b"\xef\xbb\xbf" + "ä".encode())
+    assert promptry.text_of_file(file) == "ä", "without the mark of its bytes' order"

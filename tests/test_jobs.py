@@ -98,3 +98,53 @@ def test_a_job_travels_as_json() -> None:
     job = Job("evals", ("a",), tags=("smoke",), select="a and b", rerun="failed", of=3, timeout_s=2.5, progress=True)
     asked = json.loads(json.dumps(job._asdict()))
     assert Job(**{**asked, "suites": tuple(asked["suites"]), "tags": tuple(asked["tags"])}) == job
+
+
+def test_a_suite_is_looked_over_once_a_run(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    suite("s", dataset=[1, 2])(lambda item: assert_exact(1, 1))
+    seen: list[str] = []
+    real = promptry.check_runnable
+
+    def check_runnable(chosen: Any, job: Job) -> Any:
+        seen.append(chosen.name)
+        return real(chosen, job)
+
+    monkeypatch.setattr(promptry, "check_runnable", check_runnable)
+    assert run_suite("s").counts["cases"] == 2 and seen == ["s"]
+    promptry.run_job(Job(suites=("s",)))
+    assert seen == ["s", "s"]
+    promptry.record_run(promptry.require_suite("s"), Job())
+    assert seen == ["s", "s", "s"], "a run that nobody looked over before is looked over itself"
+
+
+def test_the_places_of_items_are_made_once_for_all_parts_of_a_schedule(store: Path) -> None:
+    suite("s", dataset=[{"id": name} for name in "abc"])(lambda item: assert_exact(1, 1))
+    plan = promptry.check_runnable(promptry.require_suite("s"), Job())
+    assert plan.places == {}, "a run of all items needs none"
+    part = plan._replace(items=(plan.items or [])[1:2])
+    assert promptry.places_of(part) == {"a": 0, "b": 1, "c": 2}
+    assert promptry.places_of(plan) is promptry.places_of(part)
+    other = promptry.check_runnable(promptry.require_suite("s"), Job())
+    assert other.places == {}, "no schedule has the places of another"
+
+
+@pytest.mark.parametrize("told", [{}, {"min_pass_rate": 0.5}, {"gate": "statistical"}, {"repeats": 2}])
+def test_what_held_in_the_baseline_counts_where_cases_are_judged_one_by_one(told: Any, store: Path) -> None:
+    promptry.save_prompt("p", "text", tag="prod")
+
+    @suite("s", prompt="p", dataset=[{"id": name} for name in ("good", "bad", "known")])
+    def check(item: Any) -> None:
+        promptry.render_prompt("p", "")
+        assert_exact(item["id"] == "bad", False)
+
+    run_suite("s")
+    chosen = promptry.require_suite("s")._replace(**told)
+    plan = promptry.check_runnable(chosen, Job())._replace(flaky={"known"})
+    before = promptry.states_before(chosen, Job(compare="prod"))
+    if told:
+        assert before is None and promptry.held_cases(before, plan) == set()
+        return
+    assert before == {"good": "pass", "bad": "fail", "known": "pass"}
+    assert promptry.held_cases(before, plan) == {"good"}
+    assert promptry.states_before(chosen, Job()) is None, "nothing to compare with"
+    assert promptry.states_before(chosen, Job(compare="staging")) is None, "no baseline"

@@ -53,6 +53,7 @@ BEST = {
     "check_drift": {"suite_name": "many"},
     "bisect_suite": {"suite_name": "quiz", "first": True},
     "get_call": {"id": "6"},
+    "get_run": {"id": "2"},
 }
 
 

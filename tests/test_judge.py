@@ -470,10 +470,10 @@ def test_what_cannot_judge_is_a_wrong_use_at_once(judge: Any) -> None:
         ((None, CRITERIA), "The response is NoneType"),
         (("Hello!", None), "The criteria is NoneType"),
         (("Hello!", " "), "The criteria are empty"),
-        (("Hello!", CRITERIA, 1.5), "The threshold is 1.5"),
-        (("Hello!", CRITERIA, float("nan")), "The threshold is nan"),
-        (("Hello!", CRITERIA, True), "The threshold is True"),
-        (("Hello!", CRITERIA, "0.5"), "The threshold is '0.5'"),
+        (("Hello!", CRITERIA, 1.5), "threshold is 1.5"),
+        (("Hello!", CRITERIA, float("nan")), "threshold is nan"),
+        (("Hello!", CRITERIA, True), "threshold is True"),
+        (("Hello!", CRITERIA, "0.5"), "threshold is '0.5'"),
     ],
 )
 def test_a_wrong_argument_is_told(arguments: tuple[Any, ...], words: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import sys
 import threading
@@ -20,6 +21,32 @@ posix = pytest.mark.skipif(os.name == "nt", reason="the commands are those of a 
 async def answer_later(prompt: str) -> str:
     await asyncio.sleep(0)
     return f"{prompt}, later"
+
+
+class Asked:
+    """An object that can be called, and a method."""
+
+    def __call__(self, prompt: str) -> str:
+        return prompt
+
+    def answer(self, prompt: str) -> str:
+        return prompt
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (answer_later, f"{__name__}.answer_later"),
+        (functools.partial(answer_later), f"{__name__}.answer_later"),
+        (Asked(), f"{__name__}.Asked"),
+        (Asked().answer, f"{__name__}.Asked.answer"),
+        (str, "builtins.str"),
+        (str.upper, "?.str.upper"),
+    ],
+)
+def test_a_function_goes_by_its_module_and_name(function: Any, name: str) -> None:
+    assert promptry.function_name(function) == name
+    assert promptry.make_judge(function).name == name
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -223,3 +225,109 @@ def test_the_command_runs_again_what_failed(python: list[str], store: Path, tmp_
     assert result["partial"]["cases"] == ["b"] and result["counts"]["pass"] == 3
     assert run_cli("run", "--of", "1", "--db", store, *python).returncode == 2
     assert isinstance(done, subprocess.CompletedProcess)
+
+
+KILLED = """
+import os, time
+from promptry import assert_exact, render_prompt, suite, track
+
+@suite("s", prompt="p", dataset=[{"id": name} for name in ("good", "bad", "dead", "hangs", "later")])
+def check(item):
+    render_prompt("p", track("text", "p"))
+    with open("called", "a") as file:
+        print(item["id"], file=file, flush=True)
+    if "MENDED" not in os.environ and item["id"] == "hangs":
+        time.sleep(60)
+    if "MENDED" not in os.environ and item["id"] == "dead":
+        raise RuntimeError("429")
+    assert_exact(item["id"] == "bad" and "MENDED" not in os.environ, False)
+"""
+NEVER_ENDED = ["hangs", "later"]
+
+
+@pytest.fixture
+def killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A function that starts the command and kills it with signal 9 once it hangs in its fourth case."""
+    (tmp_path / "evals.py").write_text(KILLED)
+    (tmp_path / "spools").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "spools"))
+    called = tmp_path / "called"
+
+    def kill(*words: str) -> None:
+        run = subprocess.Popen([sys.executable, promptry.__file__, "run", *words], stderr=subprocess.PIPE, text=True)
+        until = time.monotonic() + 30
+        while not called.exists() or "hangs" not in called.read_text().split():
+            assert run.poll() is None and time.monotonic() < until, run.communicate()
+            time.sleep(0.02)
+        run.kill()
+        run.communicate()
+        assert run.returncode == -signal.SIGKILL
+        called.unlink()
+
+    return kill
+
+
+def said(tmp_path: Path) -> list[str]:
+    """Return which cases were called since the kill, and forget them."""
+    names = (tmp_path / "called").read_text().split()
+    (tmp_path / "called").unlink()
+    return names
+
+
+@pytest.mark.fault
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "called", "states"),
+    [
+        ("failed", ["bad"], ["pass", "pass", "error", "pass", "pass"]),
+        ("errors", ["dead"], ["pass", "fail", "pass", "pass", "pass"]),
+        ("all", ["good", "bad", "dead"], ["pass"] * 5),
+    ],
+)
+def test_a_killed_run_that_was_recovered_is_run_again(
+    kind: str, called: list[str], states: list[str], store: Path, tmp_path: Path, run_cli: Any, killed: Any
+) -> None:
+    killed("--db", str(store))
+    recovered = run_cli("run", "--recover", "--db", store)
+    assert recovered.returncode == 0, recovered.stderr
+    assert not (tmp_path / "called").exists(), "recovering runs nothing"
+    first = promptry.get_run("1")
+    assert [row["case"] for row in first["cases"]] == ["good", "bad", "dead"] and not first["complete"]
+
+    done = run_cli("run", "--rerun", kind, "--json", "--db", store, MENDED="1")
+    assert said(tmp_path) == [*called, *NEVER_ENDED], "and what the killed run never came to the end of"
+    (result,) = json.loads(done.stdout)["items"]
+    assert (result["run_id"], result["complete"]) == ("2", True)
+    assert [row["state"] for row in result["cases"]] == states
+    assert done.returncode == {"failed": 3, "errors": 1, "all": 0}[kind], done.stderr
+    cases = promptry.get_run("2")["cases"]
+    taken = {row["case"] for row in cases if row["checks"][0]["details"].get("taken_from") == "1"}
+    assert taken == {"good", "bad", "dead"} - {*called}
+    if kind == "all":
+        assert result["partial"] is None, "all of it was tested: it is a run like any other"
+        return
+    assert {key: result["partial"][key] for key in ("rerun", "run", "ran", "taken", "of")} == {
+        "rerun": kind,
+        "run": "1",
+        "ran": 3,
+        "taken": 2,
+        "of": 5,
+    }
+    promptry.promote("p", 1, "prod")
+    assert promptry.find_baseline("s", "prod", "p") is None, "neither the killed run nor one that took over from it"
+
+
+@pytest.mark.fault
+@pytest.mark.slow
+def test_a_rerun_that_is_killed_itself_can_be_recovered_and_run_again(
+    store: Path, tmp_path: Path, run_cli: Any, killed: Any
+) -> None:
+    for number in (1, 2):
+        killed(*(["--rerun", "errors"] if number == 2 else []), "--db", str(store))
+        assert run_cli("run", "--recover", "--db", store).returncode == 0
+    second = promptry.get_run("2")
+    assert [row["case"] for row in second["cases"]] == ["good", "bad", "dead"] and not second["complete"]
+    done = run_cli("run", "--rerun", "failed", "--json", "--db", store, MENDED="1")
+    assert said(tmp_path) == ["bad", *NEVER_ENDED]
+    (result,) = json.loads(done.stdout)["items"]
+    assert result["counts"]["cases"] == 5 and result["counts"]["error"] == 1

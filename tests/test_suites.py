@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,7 @@ import pytest
 import promptry
 from promptry import assert_exact, run_suite, save_dataset, suite
 
-
-@pytest.fixture(autouse=True)
-def own_registry(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give each test a store and an import path of its own."""
-    monkeypatch.setattr(sys, "path", sys.path[:])
-    for name in ("evals", "pkg", "pkg.evals", "helpers"):
-        sys.modules.pop(name, None)
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 
 def states_of(result: promptry.RunResult) -> dict[str, str]:

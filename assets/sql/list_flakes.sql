@@ -1,5 +1,6 @@
--- How the cases of a suite (those in a JSON list, or all) ended in its last complete runs until a run, on that run's
--- prompt version and dataset. A row an execution that passed or failed, the oldest first.
+-- How the cases of a suite (those in a JSON list, or all; failed_too: and those that failed there) ended in its last
+-- complete runs until a run, on that run's prompt version and dataset. A row an execution that passed or failed, the
+-- oldest first.
 WITH judged AS (
   SELECT suite_name, prompt_name, prompt_version, json_extract(metadata, '$.dataset_hash') AS dataset
   FROM eval_runs WHERE id = :run),
@@ -18,7 +19,9 @@ SELECT test_name AS "case", run_id AS run, coalesce(json_extract(details, '$.rep
        min(passed) AS passed
 FROM eval_results
 WHERE run_id IN (SELECT id FROM runs)
-  AND (:cases IS NULL OR test_name IN (SELECT value FROM json_each(:cases)))
+  AND (:cases IS NULL OR test_name IN (SELECT value FROM json_each(:cases))
+       OR (:failed_too AND test_name IN (SELECT test_name FROM eval_results
+                                         WHERE run_id IN (SELECT id FROM runs) AND passed = 0)))
 GROUP BY run_id, test_name, repeat
 HAVING count(passed) = count(*)
 ORDER BY run_id, repeat, test_name;

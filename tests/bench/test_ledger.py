@@ -37,11 +37,29 @@ SELECT 'module' || (i % 10) || '/prompt' || (i % 50), 1 + i % 3,
     'r' || i, strftime('%Y-%m-%dT%H:%M:%fZ', :start + (:now - :start) * i / :calls, 'unixepoch')
 FROM n
 """
+RUNS = """
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
+INSERT INTO eval_runs (suite_name, prompt_name, prompt_version, overall_pass, overall_score, metadata)
+SELECT 'suite' || (i % 20), 'module1/prompt1', 1 + i % 3, 1, 0.9 + 0.001 * (i * 7919 % 83), :manifest FROM n
+"""
 SEED = "prompt_name, prompt_version, metadata, request_id"
 DAY_MORE = f"""INSERT INTO invocations ({SEED}, created_at) SELECT {SEED}, :now FROM invocations
     LIMIT {CALLS // 31}"""
 COLUMNS = """day, prompt_name, prompt_version, model, origin, status, cost_usd, tokens_in, tokens_out, cached_tokens,
     cache_saved_usd"""
+
+
+def manifest_of_a_run() -> str:
+    """Return the manifest of a run of forty cases that was compared with a baseline."""
+
+    @promptry.suite("one", prompt="module1/prompt1", dataset=list(range(40)))
+    def check(item: int) -> None:
+        promptry.render_prompt("module1/prompt1", "")
+        promptry.assert_exact(item % 7 > 0, True)
+
+    promptry.save_prompt("module1/prompt1", "text", tag="prod")
+    keys = [promptry.run_suite("one", compare="prod").run_id for _ in range(2)]
+    return promptry.write_json(promptry.get_run(keys[-1])["manifest"])
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +73,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with sqlite3.connect(path, isolation_level=None) as raw:
         raw.execute("PRAGMA synchronous = OFF")
         raw.execute(FILL, {"calls": CALLS, "start": start, "now": now})
+        raw.execute(RUNS, {"manifest": manifest_of_a_run()})
         raw.execute(f"ATTACH '{path.with_name('copy.db')}' AS copy")
         raw.execute("PRAGMA copy.synchronous = OFF")
         raw.execute(f"CREATE TABLE copy.calls AS SELECT id, {COLUMNS} FROM invocations")
@@ -209,6 +228,9 @@ READS: list[tuple[str, Callable[[], Any]]] = [
     ("models without a rate", promptry.list_unpriced),
     ("prompts", promptry.list_prompts),
     ("traces", promptry.list_traces),
+    ("how everything stands", promptry.get_overview),
+    ("runs", promptry.list_runs),
+    ("suites", promptry.list_suites),
 ]
 
 

@@ -13750,12 +13750,21 @@ def states_before(chosen: Suite, job: Job) -> dict[str, str] | None:
     if job.compare is None or is_statistical(chosen, job):
         return None
     baseline = find_baseline(chosen.name, job.compare, chosen.prompt)
-    return states_of(run_cases(baseline)) if baseline is not None else None
+    return settled_states(load_run(str(baseline))) if baseline is not None else None
 
 
-def held_cases(before: dict[str, str] | None, plan: Schedule) -> set[str]:
-    """Return the cases whose failure would be a break: those that held in the baseline, known flaky ones aside."""
-    return {name for name, state in (before or {}).items() if state == "pass"} - plan.flaky
+def settled_states(run: dict[str, Any]) -> dict[str, str]:
+    """Return states_of the cases of a run; one that failed, and passed when it was tried again, held."""
+    gate = run["manifest"].get("gate")
+    tries = gate.get("confirm") if isinstance(gate, dict) else None
+    shaken = [name for name, states in tries.items() if "pass" in states] if isinstance(tries, dict) else []
+    found = states_of(run["cases"])
+    return found | {name: "pass" for name in shaken if found.get(name) == "fail"}
+
+
+def is_tried_again(before: dict[str, str] | None, plan: Schedule, case_id: str) -> bool:
+    """Tell whether a failing case is tried again: there is a baseline, and it is no failure known from there."""
+    return before is not None and before.get(case_id) not in {"fail", "mixed"} and case_id not in plan.flaky
 
 
 def source_of(function: Any) -> dict[str, Any] | None:
@@ -13778,8 +13787,8 @@ def source_of(function: Any) -> dict[str, Any] | None:
 #   RERUNS, JOBS.
 # Public: nothing.
 #
-# A failing case that held in the baseline is tried again here, while the pipeline is warm: whether a break is a break
-# or a flake is part of what a run observes. The verdict is not: see COMPARISON.
+# A case that fails, and did not in the baseline, is tried again here, while the pipeline is warm: whether a break is
+# a break or a flake is part of what a run observes. The verdict is not: see COMPARISON.
 
 
 def record_run(chosen: Suite, job: Job, plan: Schedule | None = None) -> tuple[int, bool]:
@@ -13793,14 +13802,14 @@ def record_run(chosen: Suite, job: Job, plan: Schedule | None = None) -> tuple[i
     if plan.rerun is not None and nothing_again(plan.rerun, plan.items):
         sys.stderr.write(f"Run {plan.rerun.run} of suite '{chosen.name}' leaves nothing to run again.\n")
         return plan.rerun.run, True
-    held = held_cases(states_before(chosen, job), plan)
+    before = states_before(chosen, job)
     scope = make_scope(make_uid(), chosen.prompt, job.prompt_version, job.env)
     spool, log_of = open_spool(spool_header(chosen, plan, scope.uid)), _make_log(chosen, job, plan, scope)
     keep = True
     try:
         with _interruptible():
             with entered_scope(scope), talk_apart(), carried_contexts():
-                _run_and_confirm(chosen, job, plan, held, log_of, functools.partial(write_outcome, spool))
+                _run_and_confirm(chosen, job, plan, before, log_of, functools.partial(write_outcome, spool))
             if log_of.tries is None and not log_of.tally.places:
                 raise KeyboardInterrupt
             _check_served(chosen, job, scope)
@@ -13873,11 +13882,11 @@ def _run_and_confirm(
     chosen: Suite,
     job: Job,
     plan: Schedule,
-    held: set[str],
+    before: dict[str, str] | None,
     log_of: _Log,
     write: Callable[[CaseOutcome], None],
 ) -> None:
-    """Take over what is not run again, run all else, then try again those that held in the baseline and fail."""
+    """Take over what is not run again, run all else, then try again what fails and did not in the baseline."""
 
     def keep(outcome: CaseOutcome) -> None:
         if plan.items is None and not plan.wants(outcome.case):
@@ -13887,7 +13896,7 @@ def _run_and_confirm(
                 return
         write(count_outcome(log_of.tally, outcome))
         note_progress(log_of.progress, outcome.state)
-        if outcome.state == "fail" and outcome.case in held:
+        if outcome.state == "fail" and is_tried_again(before, plan, outcome.case):
             log_of.failing.add(outcome.case)
         if plan.items is None:
             draw_progress(log_of.progress)
@@ -14172,17 +14181,17 @@ def _prompt_column(chosen: Suite, scope: RunScope) -> tuple[str | None, int | No
 
 
 def run_part(
-    chosen: Suite, job: Job, plan: Schedule, scope: RunScope, held: set[str]
+    chosen: Suite, job: Job, plan: Schedule, scope: RunScope, before: dict[str, str] | None
 ) -> tuple[list[CaseOutcome], dict[str, list[str]], str | None]:
     """Run some items of a suite within a run that others go on with.
 
     Returns the outcomes, {case: states} of tries, and why cases are missing, if any are. Nothing is saved: save_parts
-    does that once all parts are there. `held` are the cases that passed in the baseline.
+    does that once all parts are there. `before` is what states_before says.
     """
     outcomes: list[CaseOutcome] = []
     log_of = _make_log(chosen, job, plan, scope)
     with entered_scope(scope), carried_contexts():
-        _run_and_confirm(chosen, job, plan, held, log_of, outcomes.append)
+        _run_and_confirm(chosen, job, plan, before, log_of, outcomes.append)
     if log_of.tries is None:
         raise KeyboardInterrupt
     return outcomes, log_of.tries, _stop_text(job, plan, {}, log_of)
@@ -14729,10 +14738,13 @@ def case_tries(cases: list[dict[str, Any]]) -> dict[str, tuple[int, int]]:
 #
 # The verdict is evidence, passing is policy. Two rules share an alpha of 0.05: the paired tests have 0.04, the hard
 # breaks of single cases 0.01. The paired test of each assertion type takes a case's mean as its unit; the types share
-# their alpha by Holm's rule, and a drop within the tolerance is no regression however sure it is.
+# their alpha by Holm's rule, and a drop within the tolerance is no regression however sure it is. What the baseline
+# cannot judge, a case that is new or was in error there, must pass on its own.
+
 
 ALPHA = 0.04
 MIN_PAIRS = 6
+FLIP_STATES = ("broken", "unconfirmed", "flaky", "fixed")
 _SUMMARY = ("verdict", "delta", "interval", "p", "n", "groups", "reason")
 _MOST_FLAKY = 200
 
@@ -14740,12 +14752,13 @@ _MOST_FLAKY = 200
 class Comparison(NamedTuple):
     """What a run is against a baseline; delta, interval and deltas are current minus baseline.
 
-    flips: [{case, assertion_type, ordinal, before, now, state (broken, flaky, fixed)}], deltas: [{assertion_type, n,
-    groups, baseline, current, delta, interval, p, test}], cause: {prompt, model, dataset, commit, embedder,
-    prompt_diff} or None, run and baseline: {id, date, n, age_s}; known: cases that fail in both, unpaired: {new,
-    missing, errors}; groups: how many independent units the n cases are, None where no case names a group; breaks: what
+    flips: [{case, assertion_type, ordinal, before, now, state (broken, unconfirmed, flaky, fixed)}], unconfirmed where
+    each further try ended in an error; deltas: [{assertion_type, n, groups, baseline, current, delta, interval, p,
+    test}], cause: {prompt, model, dataset, commit, embedder, prompt_diff} or None, run and baseline: {id, date, n,
+    age_s}; known: cases that fail in both, unpaired: {new, missing, errors, failing: those that fail and have no state
+    in the baseline}; groups: how many independent units the n cases are, None where no case names a group; breaks: what
     find_breaks returns, of the cases that are newly failing or broken hard; reason: what the verdict rests on, as a
-    sentence.
+    sentence; doubts: why it cannot be decided whether the run passes.
     """
 
     verdict: str
@@ -14764,6 +14777,7 @@ class Comparison(NamedTuple):
     groups: int | None
     breaks: list[dict[str, Any]]
     reason: str
+    doubts: list[str]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the keys of the JSON form."""
@@ -14790,16 +14804,18 @@ def compare_runs(run_id: str | int, baseline_id: str | int | None = None) -> Com
 def compare_loaded(run: dict[str, Any], baseline: dict[str, Any]) -> Comparison:
     """Compare two runs of one suite, each as get_run returns it; scores that two embedders made are left out."""
     gate = run["manifest"].get("gate") or {}
-    now, before = states_of(run["cases"]), states_of(baseline["cases"])
+    now, before, tries = states_of(run["cases"]), settled_states(baseline), gate.get("confirm") or {}
     embedders = {side["manifest"].get("embedder") for side in (run, baseline)} - {None}
     scored = [side["cases"] if len(embedders) < 2 else _without_vectors(side["cases"]) for side in (baseline, run)]
     pairs, deltas = paired_cases(*scored), paired_deltas(*scored)
     differences = pairs.differences
-    flips = _flips(before, now, baseline["cases"], run["cases"], gate.get("confirm") or {})
-    broken = {flip["case"] for flip in flips if flip["state"] == "broken"}
-    shaken = broken | {flip["case"] for flip in flips if flip["state"] == "flaky"}
-    breaks = [row for row in load_breaks(run, baseline) if row["hard"] or row["case"] in shaken]
+    flips = _flips(before, now, baseline["cases"], run["cases"], tries)
+    worse = {flip["case"] for flip in flips if flip["state"] != "fixed"}
+    failing = sorted(name for name in now if _fails_alone(before.get(name), now[name], tries.get(name, ())))
+    breaks = [row for row in load_breaks(run, baseline) if row["hard"] or row["case"] in worse]
     verdict, reason = _verdict(pairs, deltas, breaks, gate)
+    is_whole = gate.get("mode") == "statistical"
+    doubts = _doubts(flips, len(differences) if is_whole else None)
     if len(embedders) > 1:
         reason += f"; what {' and '.join(sorted(embedders))} scored is on two scales, and left out"
     return Comparison(
@@ -14813,17 +14829,38 @@ def compare_loaded(run: dict[str, Any], baseline: dict[str, Any]) -> Comparison:
         cause=_cause(run, baseline),
         run=_run_facts(run, len(now)),
         baseline=_run_facts(baseline, len(before)),
-        passed=verdict != "regressed" and (gate.get("mode") == "statistical" or not broken),
+        passed=verdict != "regressed" and not doubts and (is_whole or not (flips_in(flips, "broken") or failing)),
         known=sorted(name for name in before.keys() & now.keys() if before[name] == now[name] == "fail"),
         unpaired={
             "new": sorted(now.keys() - before.keys()),
             "missing": sorted(before.keys() - now.keys()),
             "errors": sorted(name for name, state in now.items() if state == "error"),
+            "failing": failing,
         },
         groups=None if pairs.groups is None else pairs.units,
         breaks=breaks,
         reason=reason,
+        doubts=doubts,
     )
+
+
+def _fails_alone(before: str | None, now: str, tries: Sequence[str]) -> bool:
+    """Tell whether a case fails that the baseline says nothing of, and failed whenever it was tried again."""
+    return now == "fail" and before not in {"pass", "fail", "mixed"} and "pass" not in tries
+
+
+def _doubts(flips: list[dict[str, Any]], pairs: int | None) -> list[str]:
+    """Say why it cannot be decided whether a run passes; `pairs` is None where single cases decide."""
+    found = flips_in(flips, "unconfirmed")
+    doubts = (
+        [f"{len(found)} cases that held in the baseline fail, and each further try ended in an error"] if found else []
+    )
+    return doubts + (["nothing could be compared: the baseline scored none of these cases"] if pairs == 0 else [])
+
+
+def flips_in(flips: Iterable[dict[str, Any]], state: str) -> list[str]:
+    """Return the cases that changed sides in a way (broken, flaky, unconfirmed, fixed), each once."""
+    return list(dict.fromkeys(flip["case"] for flip in flips if flip["state"] == state))
 
 
 def _without_vectors(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -14901,15 +14938,16 @@ def _flips(
     new_cases: list[dict[str, Any]],
     tries: dict[str, list[str]],
 ) -> list[dict[str, Any]]:
-    """Return the checks behind each case that held and fails, or failed and holds: broken, flaky, then fixed."""
+    """Return the checks behind each case that held and fails, or failed and holds, in the order of FLIP_STATES."""
     worse = {name for name, state in now.items() if state in {"fail", "mixed"} and before.get(name) == "pass"}
     better = {name for name, state in now.items() if state == "pass" and before.get(name) in {"fail", "mixed"}}
     rows = []
     for key in _failing_checks(new_cases, worse):
-        shaken = now[key[0]] == "mixed" or "pass" in tries.get(key[0], [])
-        rows.append(_flip(key, "pass", "fail", "flaky" if shaken else "broken"))
+        again = {now[key[0]], *tries.get(key[0], ())}
+        shaken, ended = again & {"mixed", "pass"}, not tries.get(key[0]) or "fail" in tries[key[0]]
+        rows.append(_flip(key, "pass", "fail", "flaky" if shaken else "broken" if ended else "unconfirmed"))
     rows += [_flip(key, "fail", "pass", "fixed") for key in _failing_checks(old_cases, better)]
-    return sorted(rows, key=lambda flip: (("broken", "flaky", "fixed").index(flip["state"]), flip["case"]))
+    return sorted(rows, key=lambda flip: (FLIP_STATES.index(flip["state"]), flip["case"]))
 
 
 def _failing_checks(cases: list[dict[str, Any]], names: set[str]) -> list[tuple[str, str, int]]:
@@ -15000,7 +15038,7 @@ def judge_run(run: int, compare: str | None) -> RunResult:
         what = f"no other complete run of this suite has a prompt version tagged '{compare}' and did not regress"
         return result._replace(notes=(f"NO BASELINE: {what}; this run stands on its own.", *result.notes))
     reasons = _reasons(comparison, result, read_object(EvalRun.get_by_id(run).metadata))
-    broken = sorted({flip["case"] for flip in comparison.flips if flip["state"] == "broken"})
+    broken = sorted(flips_in(comparison.flips, "broken"))
     gate |= {"broken": [] if comparison.passed else broken, "comparison": _summary_of(comparison)}
     facts = {"verdict": comparison.verdict, "baseline_id": int(comparison.baseline["id"])}
     _write_verdict(run, not reasons, facts, gate)
@@ -15058,8 +15096,12 @@ def _reasons(comparison: Comparison, result: RunResult, manifest: dict[str, Any]
     own = shortcomings(result.counts, result.score, manifest, has_baseline=True)
     if comparison.verdict == "regressed":
         return ["the verdict is regressed", *own]
-    broken = {flip["case"] for flip in comparison.flips if flip["state"] == "broken"}
-    return own if comparison.passed else [f"{len(broken)} cases that held in the baseline are broken", *own]
+    if comparison.passed or (manifest.get("gate") or {}).get("mode") == "statistical":
+        return [*comparison.doubts, *own]
+    broken, failing = flips_in(comparison.flips, "broken"), comparison.unpaired["failing"]
+    found = [f"{len(broken)} cases that held in the baseline are broken"] if broken else []
+    found += [f"{len(failing)} cases fail that the baseline cannot judge"] if failing else []
+    return [*found, *comparison.doubts, *own]
 
 
 def _write_verdict(run: int, passed: bool, facts: dict[str, Any], gate: dict[str, Any]) -> None:
@@ -15073,25 +15115,23 @@ def excuse_of(chosen: Suite, job: Job, before: dict[str, str] | None, case_id: s
     """Say why the gate forgives a case that fails, as judge_run will: an empty text for one that fails its run."""
     if is_statistical(chosen, job):
         return "the suite is judged as a whole"
-    if before is None or (before.get(case_id) == "pass" and "pass" not in tries):
-        return ""
-    if before.get(case_id) == "fail":
+    if before is not None and before.get(case_id) in {"fail", "mixed"}:
         return "known failure, it fails in the baseline too"
-    return "flaky, it also passes" if "pass" in tries else "it did not hold in the baseline"
+    return "flaky, it also passes" if before is not None and "pass" in tries else ""
 
 
 def exit_code_of(result: RunResult, require_baseline: bool = False, require_power: bool = False) -> int:
     """Return the exit code of a run: 0 passed, 1 regressed or failed, 3 could not decide."""
     counts = decided_counts(result.counts)
     ran = counts["pass"] + counts["fail"]
-    undecided = (counts["error"] or not ran) and len(result.reasons) == 1
+    doubts = len((result.comparison or {}).get("doubts", ())) + bool(counts["error"] or not ran)
     missing = require_baseline and result.compare is not None and result.comparison is None
     blind = require_power and result.verdict == "not enough data"
     if not result.complete or (result.passed and (missing or blind)):
         return 3
     if result.passed:
         return 0
-    return 3 if undecided else 1
+    return 3 if doubts == len(result.reasons) else 1
 
 
 def run_suite(
@@ -16046,7 +16086,7 @@ def age_text(age: float | None) -> str:
 # ======================================================================================
 # === REPORTS: results as text for people
 # ======================================================================================
-# Uses: RUNS, FIGURES.
+# Uses: RUNS, COMPARISON, FIGURES.
 # Public: nothing.
 #
 # Everything here takes what a read or a run returned and gives text back. Colour is taken out again where the text
@@ -16276,12 +16316,14 @@ def render_comparison(found: dict[str, Any], flakes: Iterable[dict[str, Any]] = 
         render_table(DELTA_COLUMNS, [delta_row(row) for row in found["deltas"]]),
     ]
     lines += [f"known failures, in both runs: {len(found['known'])}"] if found["known"] else []
-    for name, words in (("new", "without a baseline"), ("missing", "missing now"), ("errors", "in error")):
+    for name, words in _UNPAIRED.items():
         names = found["unpaired"][name]
-        lines += [f"cases {words}: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"] if names else []
+        rest = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        lines += [f"{words} {len(names)}: {', '.join(names[:5])}{rest}"] if names else []
     return "\n".join([*lines, "", *cause_lines(found["cause"])])
 
 
+_UNPAIRED = {"failing": "new and failing", "new": "without a baseline", "missing": "missing now", "errors": "in error"}
 DELTA_COLUMNS = {"assertion_type": "check", "n": "n", "baseline": "baseline", "current": "now", "delta": "change"}
 DELTA_COLUMNS |= {"interval": "95 % interval", "p": "p", "test": "by"}
 
@@ -16316,8 +16358,7 @@ def break_lines(breaks: list[dict[str, Any]]) -> list[str]:
 def _flip_lines(found: dict[str, Any]) -> list[str]:
     """Return the cases that changed sides, those that broke first."""
     lines = []
-    for state in ("broken", "flaky", "fixed"):
-        names = list(dict.fromkeys(flip["case"] for flip in found["flips"] if flip["state"] == state))
+    for state, names in ((state, flips_in(found["flips"], state)) for state in FLIP_STATES):
         rest = f" and {len(names) - 10} more" if len(names) > 10 else ""
         lines += [f"  {coloured(state)} {len(names)}: {', '.join(names[:10])}{rest}"] if names else []
     return lines
@@ -16742,8 +16783,7 @@ def change_text(report: Report) -> str:
 def _flipped(report: Report) -> dict[str, list[str]]:
     """Return the cases that changed sides by how, those that broke first."""
     flips = (report.result.comparison or {}).get("flips", [])
-    states = ("broken", "flaky", "fixed")
-    return {state: list(dict.fromkeys(row["case"] for row in flips if row["state"] == state)) for state in states}
+    return {state: flips_in(flips, state) for state in FLIP_STATES}
 
 
 def _hard_breaks(report: Report) -> list[str]:
@@ -16792,11 +16832,12 @@ def groups_of(report: Report) -> dict[str, list[str]]:
     named: dict[str, dict[str, None]] = {"fail": {}, "error": {}, "skipped": {}, "pass": {}}
     for row in report.run["cases"]:
         named[row["state"]][row["case"]] = None
-    spoken_of = {*flipped["broken"], *flipped["flaky"], *known, *_hard_breaks(report)}
+    spoken_of = {*flipped["broken"], *flipped["unconfirmed"], *flipped["flaky"], *known, *_hard_breaks(report)}
     flaky = {f"{row['case']}: {row['state']}": None for row in report.result.known_flaky}
     spoken_of |= {row["case"] for row in report.result.known_flaky}
     others, errors = ([name for name in named[state] if name not in spoken_of] for state in ("fail", "error"))
-    groups = {"broken hard": _hard_breaks(report), "broken": flipped["broken"], "flaky": flipped["flaky"]}
+    groups = {"broken hard": _hard_breaks(report), "broken": flipped["broken"]}
+    groups |= {"not confirmed": flipped["unconfirmed"], "flaky": flipped["flaky"]}
     groups |= {"failing": others, "in error": errors, "fixed": flipped["fixed"], "known failures": known}
     groups |= {"known flaky, they decide nothing": list(flaky)}
     groups |= {"skipped": list(named["skipped"]), "missing now": unpaired.get("missing", [])}
@@ -17079,6 +17120,7 @@ _MINUS = "\N{MINUS SIGN}"
 # What is said of a case, the mark beside it and its colour, by the group that it is in.
 _ENDINGS = {
     "broken": ("broken", "down", "bad"),
+    "not confirmed": ("not confirmed", "alert", "bad"),
     "flaky": ("flaky", "half", "warn"),
     "failing": ("fail", "cross", "bad"),
     "in error": ("error", "alert", "bad"),
@@ -18615,7 +18657,6 @@ class _Part:
         self.is_ready = False
         self.plan: Any = None
         self.before: dict[str, str] | None = None
-        self.held: set[str] = set()
         self.trouble: PromptryError | None = None
 
 
@@ -18858,7 +18899,7 @@ def _run_item(item: PytestHook) -> None:
     _make_ready(part, job)
     chosen = part.chosen._replace(function=_noting(part.chosen.function, item.promptry_troubles))
     plan = part.plan._replace(items=item.promptry_pair and [item.promptry_pair], concurrency=1)
-    found = run_part(chosen, job, plan, item.promptry_scope, part.held)
+    found = run_part(chosen, job, plan, item.promptry_scope, part.before)
     item.promptry_outcomes, item.promptry_tries, item.promptry_stopped = found
 
 
@@ -18868,7 +18909,6 @@ def _make_ready(part: _Part, job: Job) -> None:
         try:
             part.plan = check_runnable(part.chosen, job)
             part.before = states_before(part.chosen, job)
-            part.held = held_cases(part.before, part.plan)
         except WrongUse as error:
             hint = error.hint or "pytest passes it no fixture; autouse ones and usefixtures hold for its cases."
             part.trouble = WrongUse(error.message, hint)

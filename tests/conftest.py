@@ -74,6 +74,7 @@ def clean_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
     yield home
     promptry.use_store(None)
     forget_everything()
+    sys.modules.pop("evals", None)  # each test has its own
 
 
 @pytest.fixture

@@ -292,7 +292,117 @@ def test_cases_are_paired_by_id_and_what_has_no_partner_is_listed(world: World) 
     found = judged().comparison
     assert found is not None
     assert found["n"] == 9
-    assert found["unpaired"] == {"new": ["c10", "c11"], "missing": [], "errors": ["c03"]}
+    assert found["unpaired"] == {"new": ["c10", "c11"], "missing": [], "errors": ["c03"], "failing": []}
+
+
+def test_a_baseline_is_a_good_run_where_there_is_one(world: World) -> None:
+    """A run in which all ended in errors, or that failed and was held against nothing, is none while another is."""
+    quiz(world, 8)
+    good = run_suite("quiz")
+    fail(world, 8, "error")
+    broken = judged()
+    assert promptry.exit_code_of(broken) == 3 and broken.comparison["baseline"]["id"] == good.run_id  # type: ignore[index]
+    fail(world, 1)
+    assert not run_suite("quiz").passed
+    again = judged()
+    assert again.comparison is not None and again.comparison["baseline"]["id"] == good.run_id
+    assert again.comparison["known"] == [] and promptry.exit_code_of(again) == 1
+
+
+def test_a_suite_that_always_failed_somewhere_has_a_baseline_and_known_failures(world: World) -> None:
+    quiz(world, 8)
+    fail(world, 2)
+    first = run_suite("quiz")
+    second = judged()
+    assert not first.passed and second.passed
+    assert second.comparison is not None and second.comparison["known"] == ["c00", "c01"]
+    fail(world, 3)
+    third = judged()
+    assert third.comparison is not None and third.comparison["baseline"]["id"] == second.run_id
+    assert not third.passed and promptry.flips_in(third.comparison["flips"], "broken") == ["c02"]
+
+
+def test_a_suite_judged_as_a_whole_takes_its_newest_run_though_cases_fail(world: World) -> None:
+    """To choose the lucky runs would make every other look worse."""
+    quiz(world, 20, gate="statistical")
+    run_suite("quiz")
+    fail(world, 1)
+    unlucky = run_suite("quiz")
+    assert judged().comparison["baseline"]["id"] == unlucky.run_id  # type: ignore[index]
+
+
+def test_a_case_that_was_flaky_in_the_baseline_held_there(world: World) -> None:
+    quiz(world, 8)
+    run_suite("quiz")
+    world["c01"] = ["fail", "pass"]
+    flaky = judged()
+    assert flaky.passed and promptry.flips_in(flaky.comparison["flips"], "flaky") == ["c01"]  # type: ignore[index]
+    world["c01"] = "fail"
+    found = judged()
+    assert found.comparison is not None and found.comparison["baseline"]["id"] == flaky.run_id
+    assert promptry.flips_in(found.comparison["flips"], "broken") == ["c01"] and found.comparison["known"] == []
+    assert promptry.exit_code_of(found) == 1
+
+
+def test_what_the_baseline_cannot_judge_must_pass_on_its_own(world: World) -> None:
+    quiz(world, 8)
+    world["c03"] = "error"
+    run_suite("quiz")  # the only run there is
+    quiz(world, 9)
+    world.update(c03="fail", c08="fail")
+    found = judged()
+    assert found.comparison is not None and found.comparison["unpaired"]["failing"] == ["c03", "c08"]
+    assert found.reasons == ("2 cases fail that the baseline cannot judge",) and promptry.exit_code_of(found) == 1
+    assert "new and failing 2: c03, c08" in promptry.render_result(found)
+    world.update(c03=["fail", "pass"], c08="pass")
+    assert judged().passed, "it passes when it is tried again"
+
+
+def test_new_failures_do_not_become_known_while_a_good_run_is_there(world: World) -> None:
+    quiz(world, 8)
+    good = run_suite("quiz")
+    world.update({f"new{n}": "fail" for n in range(8)})
+
+    @suite("quiz", prompt="p", dataset=[{"id": f"new{n}"} for n in range(8)])
+    def renamed(item: dict[str, str]) -> None:
+        render_prompt("p", "")
+        act(world, item["id"])
+
+    for _ in range(2):
+        found = judged()
+        assert found.comparison is not None and found.comparison["baseline"]["id"] == good.run_id
+        assert promptry.exit_code_of(found) == 1 and len(found.comparison["unpaired"]["missing"]) == 8
+    world.clear()
+    assert judged().passed, "renamed cases that pass are no fault"
+
+
+def test_a_suite_judged_as_a_whole_needs_something_to_compare(world: World) -> None:
+    quiz(world, 8, gate="statistical")
+    run_suite("quiz")
+
+    @suite("quiz", prompt="p", dataset=[{"id": f"new{n}"} for n in range(8)], gate="statistical")
+    def renamed(item: dict[str, str]) -> None:
+        render_prompt("p", "")
+        assert_exact(1, 2)
+
+    found = judged()
+    assert found.reasons == ("nothing could be compared: the baseline scored none of these cases",)
+    assert promptry.exit_code_of(found) == 3
+
+
+def test_a_break_is_not_confirmed_by_an_outage(world: World) -> None:
+    quiz(world, 8)
+    run_suite("quiz")
+    world["c01"] = ["fail", "error", "error"]
+    found = judged()
+    assert found.comparison is not None
+    assert promptry.flips_in(found.comparison["flips"], "unconfirmed") == ["c01"]
+    assert "each further try ended in an error" in found.reasons[0] and promptry.exit_code_of(found) == 3
+    world.update(c01=["fail", "error", "error"], c02="fail")
+    assert promptry.exit_code_of(judged()) == 1, "a break beside it is one"
+    world.clear()
+    world["c01"] = ["fail", "fail", "error"]
+    assert promptry.exit_code_of(judged()) == 1, "it failed again"
 
 
 def test_one_type_that_drops_is_seen_beside_others_that_hold(world: World) -> None:
@@ -727,7 +837,7 @@ def test_a_comparison_has_the_keys_that_others_rely_on(world: World) -> None:
     found = compare_runs(run.run_id, baseline.run_id)
     keys = {"verdict", "delta", "interval", "p", "n", "flips", "deltas", "cause", "run", "baseline"}
     assert set(found._fields) >= keys and set(found.to_dict()) >= keys
-    assert set(found.to_dict()) == keys | {"passed", "known", "unpaired", "groups", "breaks", "reason"}
+    assert set(found.to_dict()) == keys | {"passed", "known", "unpaired", "groups", "breaks", "reason", "doubts"}
     assert set(found.run) == set(found.baseline) == {"id", "date", "n", "age_s"}
     assert set(found.deltas[0]) >= {"assertion_type", "n", "baseline", "current", "delta", "interval", "p"}
     assert run.comparison is not None

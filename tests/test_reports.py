@@ -48,7 +48,7 @@ COMPARISON: dict[str, Any] = {
     "baseline": {"id": "7", "date": "2026-11-20T12:00:00.000Z", "n": 20, "age_s": 260_000.0},
     "passed": False,
     "known": ["c9"],
-    "unpaired": {"new": ["n1"], "missing": ["m1"], "errors": ["e1"]},
+    "unpaired": {"new": ["n1"], "missing": ["m1"], "errors": ["e1"], "failing": []},
     "groups": None,
     "breaks": [
         {
@@ -145,7 +145,7 @@ def test_no_number_stands_without_its_n_and_the_baseline_has_a_date_and_an_age()
     assert "run 7 of 2026-11-20T12:00" in text and "3 days old" in text
     assert "< 0.001" in text, "a p is never shown as 0"
     assert "known failures, in both runs: 1" in text
-    for words in ("without a baseline: n1", "missing now: m1", "in error: e1"):
+    for words in ("without a baseline 1: n1", "missing now 1: m1", "in error 1: e1"):
         assert words in text
 
 

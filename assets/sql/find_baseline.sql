@@ -1,4 +1,5 @@
--- The newest complete run of a suite whose prompt version carries the tag and which did not itself regress.
+-- The newest complete run of a suite whose prompt version carries the tag and which did not itself regress; one that
+-- passed without an error, or is judged by its statistics, goes before one that did not.
 SELECT eval_runs.id
 FROM eval_runs
 JOIN prompts ON prompts.name = eval_runs.prompt_name AND prompts.version = eval_runs.prompt_version
@@ -11,5 +12,9 @@ WHERE eval_runs.suite_name = :suite
   AND coalesce(json_extract(eval_runs.metadata, '$.gate.judged'), 1)
   AND coalesce(json_extract(eval_runs.metadata, '$.verdict'), '') <> 'regressed'
   AND coalesce(json_array_length(eval_runs.metadata, '$.gate.broken'), 0) = 0
-ORDER BY eval_runs.id DESC
+ORDER BY
+  coalesce(json_extract(eval_runs.metadata, '$.counts.error'), 0)
+    = coalesce(json_extract(eval_runs.metadata, '$.counts.flaky_error'), 0)
+  AND (coalesce(eval_runs.overall_pass, 1) OR json_extract(eval_runs.metadata, '$.gate.mode') = 'statistical') DESC,
+  eval_runs.id DESC
 LIMIT 1;

@@ -882,6 +882,7 @@ def _is_iban(text: str) -> bool:
 
 MAX_WIRE_BYTES = 64 * 2**20
 MAX_WAIT_S = 60.0
+ANSWER_TIMEOUT_S = 120.0
 _RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
 _SECRET_HEADER = "(?i)key|auth|token|secret|cookie"
@@ -903,19 +904,18 @@ class _Answer(NamedTuple):
 
 
 def post_json(
-    url: str, body: Any, headers: dict[str, str] | None = None, *, timeout_s: float = 60.0, tries: int = 4
-) -> dict[str, Any]:
-    """Post JSON and return the JSON object that is answered; raises ProviderError, and WrongUse for the request itself.
-
-    A try may take `timeout_s`. What is busy, broken or refuses the connection is tried again, up to `tries` in all.
-    """
-    return timed_post_json(url, body, headers, timeout_s=timeout_s, tries=tries)[0]
-
-
-def timed_post_json(
-    url: str, body: Any, headers: dict[str, str] | None = None, *, timeout_s: float = 60.0, tries: int = 4
+    url: str,
+    body: Any,
+    headers: dict[str, str] | None = None,
+    *,
+    timeout_s: float = ANSWER_TIMEOUT_S,
+    tries: int = 4,
 ) -> tuple[dict[str, Any], float]:
-    """Return the same as post_json, and how many milliseconds the try that was answered took."""
+    """Post JSON and return the JSON object that is answered, and the milliseconds of the try that was answered.
+
+    A try may take `timeout_s`, to the last byte. What is busy, broken or refuses the connection is tried again, up to
+    `tries` in all. Errors: ProviderError, and WrongUse for the request itself.
+    """
     host, data, headers = _check_url(url), _as_wire(body), _check_headers(headers or {})
     for left in range(tries - 1, -1, -1):
         began = monotonic_s()
@@ -969,10 +969,21 @@ def _retry_after_s(headers: dict[str, str]) -> float | None:
             if math.isfinite(wait):
                 return max(wait, 0.0)
     try:
-        then = parsedate_to_datetime(headers.get("retry-after", ""))
-    except ValueError:
+        then = seconds_of(parsedate_to_datetime(headers.get("retry-after", "")).isoformat())
+    except (ValueError, OverflowError):
         return None
-    return max(float(then.timestamp()) - (seconds_of(now_text()) or 0.0), 0.0)
+    return None if then is None else max(then - (seconds_of(now_text()) or 0.0), 0.0)
+
+
+def join_address(base: str, path: str) -> str:
+    """Return the address of a path below a base, which may end in a slash, in the path itself, or in a query."""
+    place, mark, query = base.strip().partition("?")
+    return f"{place.rstrip('/').removesuffix(path)}{path}{mark}{query}"
+
+
+def find_key(variables: Iterable[str]) -> str | None:
+    """Return the key in the first of some environment variables that holds one, without white space around it."""
+    return next(filter(None, (os.environ.get(name, "").strip() for name in variables)), None)
 
 
 def _check_url(url: str) -> str:
@@ -1021,12 +1032,11 @@ def _post(url: str, host: str, data: bytes, headers: dict[str, str], timeout_s: 
     import urllib.request
     from http.client import HTTPException
 
-    until = monotonic_s() + timeout_s
     request = urllib.request.Request(url, data, headers, method="POST")
     try:
         with _opener(url).open(request, timeout=timeout_s) as response:
             found = {name.lower(): value for name, value in response.headers.items()}
-            return _Answer(response.status, found, _read_body(response, host, until, timeout_s))
+            answer = _Answer(response.status, found, _read_body(response, host))
     except TimeoutError:
         raise _late(host, timeout_s) from None
     except OSError as error:
@@ -1035,9 +1045,14 @@ def _post(url: str, host: str, data: bytes, headers: dict[str, str], timeout_s: 
             raise _late(host, timeout_s) from None
         if isinstance(reason, ConnectionError):
             raise reason from None
-        raise ProviderError(f"{host} cannot be reached: {_reason_of(reason)}.", _TRY_LATER) from None
+        why = getattr(reason, "verify_message", None)
+        raise ProviderError(
+            f"{host} cannot be {'trusted' if why else 'reached'}: {_reason_of(why or reason)}.",
+            "SSL_CERT_FILE names the file of an authority that is not the system's." if why else _TRY_LATER,
+        ) from None
     except HTTPException as error:
         raise ProviderError(f"{host} sent what is no whole answer ({type(error).__name__}).") from None
+    return answer._replace(body=_unpack(host, answer))
 
 
 def _late(host: str, timeout_s: float) -> ProviderError:
@@ -1051,14 +1066,55 @@ def _reason_of(error: Any) -> str:
 def _opener(url: str) -> Any:
     """Return what opens an address: by the proxies of the environment, with no redirects and no other protocols."""
     import urllib.request
+    from http.client import HTTPConnection, HTTPSConnection
+
+    class Handler(urllib.request.AbstractHTTPHandler):
+        def http_open(self, request: Any) -> Any:
+            return self.do_open(functools.partial(_connect, HTTPConnection), request)
+
+        def https_open(self, request: Any) -> Any:
+            files = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+            return self.do_open(functools.partial(_connect, HTTPSConnection, context=_trust(*files)), request)
+
+        http_request = https_request = urllib.request.AbstractHTTPHandler.do_request_
 
     opener = urllib.request.OpenerDirector()
     opener.add_handler(urllib.request.ProxyHandler())
-    opener.add_handler(urllib.request.HTTPHandler())
-    if url.startswith("https:"):
-        files = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-        opener.add_handler(urllib.request.HTTPSHandler(context=_trust(*files)))
+    opener.add_handler(Handler())
     return opener
+
+
+def _connect(kind: Any, host: str, *, timeout: float, **more: Any) -> Any:
+    """Make a connection whose answer is read within the time of one try, however slowly its bytes arrive."""
+    connection = kind(host, timeout=timeout, **more)
+    connection.response_class = functools.partial(_response_until, monotonic_s() + timeout)
+    return connection
+
+
+def _response_until(until: float, sock: Any, *given: Any, **more: Any) -> Any:
+    """Make a response of which each read waits for what is left of the time; raises TimeoutError when none is."""
+    import io
+    from http.client import HTTPResponse
+
+    class Bounded(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: Any) -> Any:
+            left_s = until - monotonic_s()
+            if left_s <= 0:
+                raise TimeoutError
+            sock.settimeout(left_s)
+            return raw.readinto(buffer)
+
+        def close(self) -> None:
+            raw.close()
+            super().close()
+
+    response = HTTPResponse(sock, *given, **more)
+    raw = response.fp.detach()
+    response.fp = io.BufferedReader(Bounded())
+    return response
 
 
 @functools.cache
@@ -1084,28 +1140,49 @@ def _trust(file: str | None, folder: str | None) -> Any:
     return context
 
 
-def _read_body(response: Any, host: str, until: float, timeout_s: float) -> bytes:
-    """Read a body to its end; raises ProviderError for one that is cut, too long, or too slow."""
+def _read_body(response: Any, host: str) -> bytes:
+    """Read a body to its end; raises ProviderError for one that is cut or too long."""
     pieces, length = [], 0
     while piece := response.read1(2**16):
         pieces.append(piece)
         length += len(piece)
         if length > MAX_WIRE_BYTES:
-            raise ProviderError(f"{host} answered with more than {MAX_WIRE_BYTES:,} bytes; they are not read.")
-        if monotonic_s() > until:
-            raise _late(host, timeout_s)
+            raise _too_long(host)
     if response.length:
         raise ProviderError(f"{host} cut its answer short: {response.length:,} bytes are missing.")
     return b"".join(pieces)
 
 
+def _too_long(host: str) -> ProviderError:
+    return ProviderError(f"{host} answered with more than {MAX_WIRE_BYTES:,} bytes; they are not read.")
+
+
+def _unpack(host: str, answer: _Answer) -> bytes:
+    """Return a body as it was before a server packed it unasked; raises ProviderError for what cannot be unpacked."""
+    import zlib
+
+    kind = answer.headers.get("content-encoding", "").strip().lower()
+    if kind in {"", "identity"} or not answer.body:
+        return answer.body
+    reader = zlib.decompressobj(47)  # gzip or zlib, as the first bytes say
+    try:
+        if kind not in {"gzip", "x-gzip", "deflate"}:
+            raise zlib.error
+        plain = reader.decompress(answer.body, MAX_WIRE_BYTES + 1)
+    except zlib.error:
+        told = f"{host} answered {answer.status} packed as {kind[:40]!r}, which cannot be read."
+        raise ProviderError(told, "Have it send plain JSON.", answer.status) from None
+    if len(plain) > MAX_WIRE_BYTES:
+        raise _too_long(host)
+    if not reader.eof:
+        raise ProviderError(f"{host} cut its answer short: the end of the packed bytes is missing.")
+    return plain
+
+
 def _read_answer(host: str, answer: _Answer, headers: dict[str, str]) -> dict[str, Any]:
     """Return the JSON object of an answer; raises ProviderError with the status and the provider's own message."""
     if 300 <= answer.status < 400:
-        from urllib.parse import urlsplit
-
-        target = urlsplit(answer.headers.get("location", ""))
-        where = f"{target.scheme}://{target.netloc.rpartition('@')[2]}{target.path}".removeprefix("://")
+        where = _without_keys(_target_of(answer.headers.get("location", "")), headers)
         raise ProviderError(
             f"{host} answered {answer.status} and points to {where or 'no address'}; redirects are not followed.",
             "Give that address if you trust it.",
@@ -1131,16 +1208,32 @@ def refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
 
 
+def _target_of(address: str) -> str:
+    """Return an address without a user, a password, a query and a fragment, or nothing for what is none."""
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".removeprefix("://")
+
+
 def _words_of(answer: _Answer, headers: dict[str, str]) -> str:
-    """Return what the provider says as a sentence without a key, 300 characters at most."""
-    said = " ".join(_message_in(answer.body).split())
+    """Return what the provider says as a sentence without a key."""
+    said = _without_keys(_message_in(answer.body), headers)
+    return (said or "nothing") + ("" if said.endswith((".", "!", "?", "...")) else ".")
+
+
+def _without_keys(text: str, headers: dict[str, str]) -> str:
+    """Return the beginning of a text on one line, without the keys of a request: 300 characters at most."""
+    said = " ".join(text[:20_000].split())
     for name, value in headers.items():
         if re.search(_SECRET_HEADER, name):
             for secret in {value, value.rpartition(" ")[2]} - {""}:
                 said = said.replace(secret, "[key removed]")
     said = mask_secrets(said)
-    said = said if len(said) <= 300 else said[:300] + "..."
-    return (said or "nothing") + ("" if said.endswith((".", "!", "?", "...")) else ".")
+    return said if len(said) <= 300 else said[:300] + "..."
 
 
 def _message_in(body: bytes) -> str:
@@ -4675,12 +4768,15 @@ _HEADS = {"response_id": "id", "served_model": "model", "service_tier": "service
 
 
 class Answer:
-    """What has been seen of an answer: `facts` for its answer, and, if its text is wanted, what the model said."""
+    """What has been seen of an answer: `facts` for its answer, and, if its text is wanted, what the model said.
+
+    `fault` is what the provider says went wrong, `oddity` what stands where a text should.
+    """
 
     def __init__(self, api: str, wants_text: bool) -> None:
         self.note, self.wants_text = _NOTES[api], wants_text
         self.facts: dict[str, Any] = {}
-        self.fault = ""
+        self.fault = self.oddity = ""
         self.is_whole = False
         self.opening: dict[str, Any] = {}
         self.reasons: dict[int, str] = {}
@@ -4734,6 +4830,12 @@ def note_answer(answer: Answer, whole: Any) -> None:
         answer.note(answer, whole)
 
 
+def note_as(answer: Answer, api: str, whole: Any) -> None:
+    """Look at a whole answer that may be another API's than the one that was asked."""
+    answer.note = _NOTES[api]
+    note_answer(answer, whole)
+
+
 def note_event(answer: Answer, event: Any) -> None:
     """Look at an event of a stream."""
     answer.note(answer, event)
@@ -4774,10 +4876,18 @@ def _note_head(answer: Answer, head: Any) -> None:
     answer.facts.update({name: value for name, key in _HEADS.items() if (value := part_of(head, key))})
 
 
+def said_first(answer: Answer) -> tuple[str, str | None]:
+    """Return the text of the first choice of an answer, and why the model stopped."""
+    place = min({*answer.said, *answer.reasons}, default=0)
+    return "".join(answer.said.get(place, ())), answer.reasons.get(place)
+
+
 def _note_said(answer: Answer, place: int, text: Any, reason: Any = None) -> None:
     """Add a bit of text to what is known, and why the model stopped."""
     if answer.wants_text and isinstance(text, str):
         answer.said.setdefault(place, []).append(text)
+    elif text is not None:
+        answer.oddity = f"a text of it is {type(text).__name__}"
     if reason:
         answer.reasons[place] = str(reason)
 
@@ -4799,13 +4909,24 @@ def _note_choices(answer: Answer, piece: Any) -> None:
         seen = _fields_of(choice)
         place, said = seen.get("index") or 0, _fields_of(seen.get("delta") or seen.get("message") or choice)
         if answer.wants_text:
-            _note_said(answer, place, said.get("content") or said.get("text") or said.get("refusal"))
+            text = said.get("content") or said.get("text") or said.get("refusal")
+            _note_said(answer, place, _text_of_parts(text) if type(text) is list else text)
         if reason := seen.get("finish_reason"):
             _note_said(answer, place, None, reason)
+            if reason == "error" or seen.get("error"):  # so do routers that lose their provider on the way
+                answer.fault = f"{part_of(seen, 'error', 'code')}: {part_of(seen, 'error', 'message')}"
         for order, tool in enumerate(said.get("tool_calls") or ()):
             what, number = part_of(tool, "function") or part_of(tool, "custom"), part_of(tool, "index")
             arguments = part_of(what, "arguments") or part_of(what, "input")
             _note_tool(answer, (place, order if number is None else number), part_of(what, "name"), arguments)
+
+
+def _text_of_parts(parts: list[Any]) -> str:
+    """Return the text in the parts of a content; thoughts and images are none."""
+    texts = (
+        part_of(part, "text") if part_of(part, "type") in {None, "text", "output_text"} else None for part in parts
+    )
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _note_response(answer: Answer, piece: Any) -> None:
@@ -7316,7 +7437,7 @@ def _places_of(items: Sequence[str]) -> dict[str, int]:
 # ======================================================================================
 # === PROGRAMS: a function or a command of the user's own answers a text
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, MASKING, ASSERTIONS.
+# Uses: ERRORS, SETTINGS, MASKING, ANSWERS, ASSERTIONS.
 # Public: nothing.
 #
 # What they raise is an error and never a failed check, whatever its class, and checks that they make are not recorded.
@@ -7341,16 +7462,33 @@ def find_function(place: str) -> Callable[[str], Any]:
 
 def ask_function(function: Callable[[str], Any], prompt: str, who: str) -> str:
     """Return the text that a function, sync or async, answers to a prompt; what it raises becomes ProviderError."""
-    try:
-        with unrecorded_checks():
-            answer = function(prompt)
-            if inspect.isawaitable(answer):
-                answer = _wait_for(answer)
-    except Exception as error:
-        raise ProviderError(f"{who} raised {type(error).__name__}: {error}") from error
+    answer = call_function(function, prompt, who)
     if not isinstance(answer, str):
         raise ProviderError(f"{who} answered {brief(answer)}; it takes a function that answers text.")
     return answer
+
+
+def call_function(function: Callable[[str], Any], prompt: str, who: str) -> Any:
+    """Return whatever a function, sync or async, answers to a prompt; what it raises becomes ProviderError."""
+    try:
+        with unrecorded_checks():
+            answer = function(prompt)
+            return _wait_for(answer) if inspect.isawaitable(answer) else answer
+    except Exception as error:
+        raise ProviderError(f"{who} raised {type(error).__name__}: {error}") from error
+
+
+def note_whole(answer: Answer, api: str, whole: Any, who: str) -> None:
+    """Look at a whole answer; raises ProviderError for one that holds no message, or none that can be read."""
+    try:
+        note_as(answer, api, whole)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        answer.oddity = "its parts are no lists or no dicts"
+    fault = answer.fault or answer.oddity
+    if not fault and not (answer.said or answer.tools or answer.reasons):
+        fault = brief(part_of(whole, "error") or whole)
+    if fault:
+        raise ProviderError(f"{who} answered without a message: {mask_secrets(fault)}.")
 
 
 def _wait_for(answer: Any) -> Any:
@@ -7484,7 +7622,7 @@ class Provider(NamedTuple):
     model: str
     base_url: str | None = None
     api_key_env: str | None = None
-    timeout_s: float = 120.0
+    timeout_s: float = ANSWER_TIMEOUT_S
     parameters: dict[str, Any] = {}
 
 
@@ -7513,11 +7651,12 @@ class _Api(NamedTuple):
     key_variables: tuple[str, ...]
     key_header: tuple[str, str]
     notes: str
-    message: Callable[[dict[str, Any]], Any]
+    message: Callable[[dict[str, Any]], dict[str, Any]]
     names: dict[str, str]
     request: Callable[[str, list[dict[str, Any]], dict[str, Any]], tuple[str, dict[str, Any]]]
 
 
+_Asked = TypeVar("_Asked")
 _Messages = list[dict[str, Any]]
 _TABLE_KEYS = ("provider", "model", "base_url", "api_key_env", "timeout_s", "parameters")
 _MAX_TOKENS = 4096  # Anthropic wants a limit in each request
@@ -7541,7 +7680,7 @@ def make_provider(given: Any) -> Provider:
         if key in _TABLE_KEYS[:4] and table is given and not (isinstance(value, str) and value.strip()):
             raise WrongUse(f"The {key} of a provider is {brief(value)}; it takes text, and not an empty one.")
     kind, model = _kind_and_model(table.get("provider", ""), table.get("model"))
-    timeout_s, parameters = table.get("timeout_s", 120.0), table.get("parameters") or {}
+    timeout_s, parameters = table.get("timeout_s", ANSWER_TIMEOUT_S), table.get("parameters") or {}
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)) or not 0 < timeout_s <= 3600:
         raise WrongUse(f"The timeout_s of a provider is {brief(timeout_s)}; it takes seconds, 3600 at most.")
     if not isinstance(parameters, dict):
@@ -7592,38 +7731,58 @@ def ask_provider(
     check_name(name)
     facts, ask = _make_call(chosen, said, wanted)
     answer = Answer(_notes_of(chosen), True)
+
+    def record(told: dict[str, Any], reservation: Reservation | None) -> None:
+        if chosen.kind == "python" and calls:  # the function has recorded what it asked
+            return give_back(reservation) if reservation is not None else None
+        texts = (request_text({"messages": said}), answer_text(answer)) if _wants_texts() else (None, None)
+        record_call(name, told, texts, version=prompt_version, settles=reservation)
+
     with calls_for(origin) as calls:
-        reservation = _reserve_for(name, facts, said, wanted)
-
-        def record(told: dict[str, Any]) -> None:
-            if chosen.kind == "python" and calls:  # the function has recorded what it asked
-                return give_back(reservation) if reservation is not None else None
-            known = {**facts, **answer_facts(answer), **told}
-            if known.get("served_model") == known.get("model"):
-                known.pop("served_model", None)
-            texts = (request_text({"messages": said}), answer_text(answer)) if _wants_texts() else (None, None)
-            record_call(name, known, texts, version=prompt_version, settles=reservation)
-
-        began = monotonic_s()
-        try:
-            message, latency_ms = ask(answer)
-        except BaseException as error:
-            record({**_failure_facts(error), "latency_ms": round((monotonic_s() - began) * 1000, 3)})
-            raise
-        record({"status": "ok", "latency_ms": round(latency_ms, 3)})
+        message, latency_ms = ask_and_record(name, facts, answer, ask, record, said=said, limits=wanted)
+    text, finish_reason = said_first(answer)
     return Reply(
-        text="".join(answer.said.get(0, ())),
+        text=text,
         message=message,
         tool_calls=list(answer.tools.values()),
         usage=answer.facts.get("usage"),
         model=answer.facts.get("served_model"),
-        finish_reason=answer.reasons.get(0),
+        finish_reason=finish_reason,
         latency_ms=round(latency_ms, 3),
         cost_usd=sums_of_calls(calls)[2],
     )
 
 
-def _reserve_for(name: str, facts: dict[str, Any], said: _Messages, wanted: dict[str, Any]) -> Reservation | None:
+def ask_and_record(
+    name: str,
+    facts: dict[str, Any],
+    answer: Answer,
+    ask: Callable[[Answer], tuple[_Asked, float]],
+    record: Callable[[dict[str, Any], Reservation | None], Any],
+    *,
+    said: Any,
+    limits: dict[str, Any],
+) -> tuple[_Asked, float]:
+    """Ask, and have the call recorded with what the answer says of it, a failed one too; returns what `ask` does.
+
+    Errors: those of `ask`, and BudgetExceeded where promptry.toml enforces budgets.
+    """
+    reservation, began = _reserve_for(name, facts, said, limits), monotonic_s()
+    told: dict[str, Any] = {"status": "ok"}
+    try:
+        found, latency_ms = ask(answer)
+    except BaseException as error:
+        told, latency_ms = _failure_facts(error), (monotonic_s() - began) * 1000
+        raise
+    finally:
+        known = {**facts, **answer_facts(answer), **told, "latency_ms": round(latency_ms, 3)}
+        if known.get("served_model") == known.get("model"):
+            known.pop("served_model", None)
+        record({key: value for key, value in known.items() if value is not None}, reservation)
+    return found, latency_ms
+
+
+def _reserve_for(name: str, facts: dict[str, Any], said: Any, wanted: dict[str, Any]) -> Reservation | None:
     """Reserve for a call where promptry.toml enforces budgets; raises BudgetExceeded."""
     if not settings_or_default().budget_enforce:
         return None
@@ -7682,11 +7841,10 @@ def _make_call(provider: Provider, said: _Messages, wanted: dict[str, Any]) -> t
 
     def ask(answer: Answer) -> tuple[dict[str, Any], float]:
         began = monotonic_s()
-        text = (
-            ask_function(function, prompt, who)
-            if function
-            else ask_command(provider.model, prompt, who, provider.timeout_s)
-        )
+        if function is None:
+            text = ask_command(provider.model, prompt, who, provider.timeout_s)
+        else:
+            text = ask_function(function, prompt, who)
         latency_ms = (monotonic_s() - began) * 1000
         answer.said[0] = [text]
         return {"role": "assistant", "content": text}, latency_ms
@@ -7704,28 +7862,33 @@ def _make_api_call(
     maker = find_provider_by_url(base) or api.maker
 
     def ask(answer: Answer) -> tuple[dict[str, Any], float]:
-        try:
-            found, latency_ms = timed_post_json(base + path, body, headers, timeout_s=provider.timeout_s)
-        except ProviderError as error:
-            if error.status in {401, 403} and api.key_header[0] not in headers:
-                error.hint = "No key was sent: name the variable that holds it as api_key_env."
-            raise
-        note_answer(answer, found)
-        return _message_in_answer(provider, api, answer, found), latency_ms
+        url, key_header = join_address(base, path), api.key_header[0]
+        found, latency_ms = post_with_key(url, body, headers, key_header, "api_key_env", provider.timeout_s)
+        note_whole(answer, api.notes, found, provider_name(provider))
+        return _message_of_api(provider, api, answer, found), latency_ms
 
     return {**known, "provider": maker}, ask
 
 
-def _message_in_answer(provider: Provider, api: _Api, answer: Answer, found: dict[str, Any]) -> dict[str, Any]:
-    """Return the message of an answer; raises ProviderError for an answer without one."""
+def post_with_key(
+    url: str, body: Any, headers: dict[str, str], key_header: str, setting: str, timeout_s: float = ANSWER_TIMEOUT_S
+) -> tuple[dict[str, Any], float]:
+    """Return the same as post_json; an API that wants a key where none was sent is told with the setting for it."""
     try:
-        message = api.message(found)
-    except (KeyError, IndexError, TypeError):
-        message = None
-    if answer.fault or not isinstance(message, dict):
-        told = answer.fault or brief(found.get("error") or found)
-        raise ProviderError(f"{provider_name(provider)} answered without a message: {mask_secrets(told)}.")
-    return message
+        return post_json(url, body, headers, timeout_s=timeout_s)
+    except ProviderError as error:
+        if error.status in {401, 403} and key_header not in headers:
+            error.hint = f"No key was sent: name the variable that holds it as {setting}."
+        raise
+
+
+def _message_of_api(provider: Provider, api: _Api, answer: Answer, found: dict[str, Any]) -> dict[str, Any]:
+    """Return the message of an answer; raises ProviderError for an answer without one."""
+    with contextlib.suppress(AttributeError, IndexError, KeyError, TypeError):
+        return api.message(found)
+    reason = said_first(answer)[1]
+    told = f"it stopped for {reason}" if reason else brief(found.get("error") or found)
+    raise ProviderError(f"{provider_name(provider)} answered without a message: {mask_secrets(told)}.")
 
 
 def _base_url(provider: Provider, api: _Api) -> str:
@@ -7741,7 +7904,7 @@ def _headers(provider: Provider, api: _Api, base: str) -> dict[str, str]:
     """Return the headers with the key; raises ConfigError where the variable that holds it is not set."""
     names = api.key_variables if base == api.base_url or provider.base_url is None else ()
     names = (provider.api_key_env,) if provider.api_key_env else names
-    key = next(filter(None, (os.environ.get(name, "").strip() for name in names)), None)
+    key = find_key(names)
     if key is None and names and (provider.api_key_env or base == api.base_url):
         raise ConfigError(f"{provider_name(provider)} needs a key, and {' or '.join(names)} is not set.")
     headers = {"anthropic-version": "2023-06-01"} if provider.kind == "anthropic" else {}
@@ -7802,11 +7965,32 @@ def _gemini_request(model: str, said: _Messages, wanted: dict[str, Any]) -> tupl
 
 def _ollama_request(model: str, said: _Messages, wanted: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     messages = [{**message, "content": _content_text(message.get("content") or "")} for message in said]
+    messages = [{**one, "role": "system"} if one["role"] == "developer" else one for one in messages]
     body: dict[str, Any] = {"model": model, "messages": messages, "stream": False}
     body.update({key: value for key, value in wanted.items() if key in _OLLAMA_TOP})
     if options := {key: value for key, value in wanted.items() if key not in _OLLAMA_TOP}:
         body["options"] = options
     return "/api/chat", body
+
+
+def _with_content(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a message of OpenAI or Ollama; raises KeyError or TypeError for one without content."""
+    content = message.get("content") if message.keys() & {"tool_calls", "function_call"} else message["content"]
+    if not isinstance(content, str | None):
+        _dicts(content)
+    return message
+
+
+def _with_parts(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a content of Gemini, which has no parts where thinking took all that was allowed; raises TypeError."""
+    _dicts(message.get("parts") or [])
+    return message
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise TypeError
+    return value
 
 
 _OPENAI, _BEARER = "https://api.openai.com/v1", ("Authorization", "Bearer ")
@@ -7818,7 +8002,7 @@ _APIS_ASKED = {
         key_variables=("OPENAI_API_KEY",),
         key_header=_BEARER,
         notes="chat",
-        message=lambda found: found["choices"][0]["message"],
+        message=lambda found: _with_content(found["choices"][0]["message"]),
         names={},
         request=_openai_request,
     ),
@@ -7829,8 +8013,8 @@ _APIS_ASKED = {
         key_variables=("ANTHROPIC_API_KEY",),
         key_header=("x-api-key", ""),
         notes="messages",
-        message=lambda found: {"role": "assistant", "content": [*found["content"]]},
-        names={"stop": "stop_sequences"},
+        message=lambda found: {"role": "assistant", "content": _dicts(found["content"])},
+        names={"stop": "stop_sequences", "max_completion_tokens": "max_tokens"},
         request=_anthropic_request,
     ),
     "gemini": _Api(
@@ -7840,8 +8024,11 @@ _APIS_ASKED = {
         key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
         key_header=("x-goog-api-key", ""),
         notes="generate",
-        message=lambda found: found["candidates"][0]["content"],
-        names={"max_tokens": "maxOutputTokens", "top_p": "topP", "top_k": "topK", "stop": "stopSequences"},
+        message=lambda found: _with_parts(found["candidates"][0]["content"]),
+        names={
+            **dict.fromkeys(("max_tokens", "max_completion_tokens"), "maxOutputTokens"),
+            **{"top_p": "topP", "top_k": "topK", "stop": "stopSequences"},
+        },
         request=_gemini_request,
     ),
     "ollama": _Api(
@@ -7851,8 +8038,8 @@ _APIS_ASKED = {
         key_variables=(),
         key_header=_BEARER,
         notes="turn",
-        message=lambda found: found["message"],
-        names={"max_tokens": "num_predict"},
+        message=lambda found: _with_content(found["message"]),
+        names=dict.fromkeys(("max_tokens", "max_completion_tokens"), "num_predict"),
         request=_ollama_request,
     ),
 }
@@ -8179,7 +8366,7 @@ def _claims_text(judge: Judge, claims: list[dict[str, Any]], held: int) -> str:
 # ======================================================================================
 # === EMBEDDINGS: texts as vectors: by the sentence model here, a function of the user's, or an endpoint
 # ======================================================================================
-# Uses: ERRORS, ENDPOINTS, SETTINGS, ROWS, SCOPE, PRICES, INVOCATIONS, HELPERS, ASSERTIONS.
+# Uses: ERRORS, SETTINGS, ENDPOINTS, ROWS, SCOPE, PRICES, INVOCATIONS, ANSWERS, HELPERS, ASSERTIONS, PROVIDERS.
 # Public: set_embedder.
 #
 # A vector is kept with length 1, in single precision, under the SHA-256 of its text, as what is expected is the same in
@@ -8430,40 +8617,38 @@ HELPERS["embed"] = ("promptry[semantic]", _embed_here)
 
 def _embed_by_endpoint(name: str, texts: list[str]) -> list[Vector]:
     """Embed by the OpenAI-compatible endpoint of promptry.toml, 64 texts a request. Writes: invocations."""
-    found: list[Vector] = []
-    for start in range(0, len(texts), _MAX_POSTED):
-        some = texts[start : start + _MAX_POSTED]
-        found += _checked_vectors(name, _rows_in(name, _post_texts(some)), len(some))
-    return found
+    parts = [texts[start : start + _MAX_POSTED] for start in range(0, len(texts), _MAX_POSTED)]
+    return [vector for some in parts for vector in _ask_endpoint(name, some)]
 
 
-def _post_texts(texts: list[str]) -> dict[str, Any]:
-    """Ask the endpoint for the vectors of some texts, and record the call, also one that fails."""
+def _ask_endpoint(name: str, texts: list[str]) -> list[Vector]:
+    """Ask the endpoint for the vectors of some texts; raises ConfigError, ProviderError, BudgetExceeded."""
     known = settings()
-    address, mark, asked = str(known.embedder_url).partition("?")
-    url = f"{address.rstrip('/').removesuffix('/embeddings')}/embeddings{mark}{asked}"
+    url, headers = join_address(str(known.embedder_url), "/embeddings"), _headers_of(known.embedder_key_env)
     body = {"model": known.embedder, "input": texts, "encoding_format": "float"}
-    facts: dict[str, Any] = {"api": "embeddings", "origin": "eval", "texts": len(texts)}
-    provider = find_provider_by_url(url)
-    try:
-        answer, facts["latency_ms"] = timed_post_json(url, body, _headers_of(known.embedder_key_env))
-    except ProviderError as error:
-        facts |= {"status": "error", "error": str(error)[:300]}
-        track_invocation(_EMBEDDER_CALLS, facts, model=known.embedder, provider=provider)
-        raise
-    served = answer.get("model")
-    if isinstance(served, str) and served != known.embedder:
-        facts["served_model"] = served
-    usage = answer.get("usage")
-    track_invocation(_EMBEDDER_CALLS, facts, model=known.embedder, provider=provider, usage=usage)
-    return answer
+    facts = {"model": known.embedder, "provider": find_provider_by_url(url), "api": "embeddings", "texts": len(texts)}
+
+    def ask(answer: Answer) -> tuple[list[Vector], float]:
+        found, latency_ms = post_with_key(url, body, headers, "Authorization", "embedder_key_env under [run]")
+        try:
+            note_answer(answer, found)
+            return _checked_vectors(name, _rows_in(name, found), len(texts)), latency_ms
+        except WrongUse as error:
+            raise ProviderError(error.message, error.hint) from None
+
+    def record(told: dict[str, Any], reservation: Reservation | None) -> None:
+        record_call(_EMBEDDER_CALLS, told, settles=reservation)
+
+    with calls_for("eval"):
+        answer = Answer("embeddings", False)
+        return ask_and_record(_EMBEDDER_CALLS, facts, answer, ask, record, said=texts, limits={"max_tokens": 0})[0]
 
 
 def _headers_of(variable: str | None) -> dict[str, str]:
     if variable is None:
         return {}
-    key = os.environ.get(variable)
-    if not key:
+    key = find_key([variable])
+    if key is None:
         raise ConfigError(
             f"[run] embedder_key_env names the variable {variable}, and it is not set.", f"export {variable}=..."
         )

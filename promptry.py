@@ -7295,7 +7295,7 @@ def _bracketed(text: str, decoder: json.JSONDecoder) -> Iterator[tuple[Any, str]
         try:
             value, end = decoder.raw_decode(text, start)
         except json.JSONDecodeError as error:
-            patience -= error.pos - start + 10
+            patience -= error.pos - start + 10 + error.pos // 200  # an error counts the lines before it
         except (ValueError, RecursionError):
             patience -= 100_000
         else:
@@ -8066,8 +8066,11 @@ JUDGE_PROMPT = "promptry/judge"
 _Blocks = dict[str, str]
 _Judgement = TypeVar("_Judgement")
 _VERDICTS = ("supported", "contradicted", "not_found")
-_UNSAFE = "[\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e0fff<>]"
-_CUT_SHORT = {"length", "max_tokens", "MAX_TOKENS"}
+_UNSAFE = (
+    "[\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164"
+    "\ud800-\udfff\ufe00-\ufe0e\ufeff\uffa0\ufff9-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff<>]"
+)
+_CUT_SHORT = {"length", "max_tokens", "MAX_TOKENS", "max_output_tokens", "model_context_window_exceeded"}
 
 _FRAME = """
 {task}
@@ -8094,8 +8097,10 @@ _BY_CRITERIA = {
 _BY_SOURCE = {
     "task": "You judge whether a source bears out what a response claims.",
     "more": ' or in the block "source"',
-    "shape": '{{"nonce": "{nonce}", "claims": [{{"claim": "...", "verdict": VERDICT, "quote": "..."}}]}}\n'
-    "Split the response into its claims of fact, each as small as it can be, and leave none out. VERDICT is "
+    "shape": '{{"nonce": "{nonce}", "claims": '
+    '[{{"claim": "...", "words": "...", "verdict": VERDICT, "quote": "..."}}]}}\n'
+    "Split the response into its claims of fact, each as small as it can be. List each once, leave none out and add "
+    "none. The words are those of the response that claim it, short, and none left out between. VERDICT is "
     '"supported" if the source says it, "contradicted" if the source says otherwise, "not_found" if the source does '
     "not say. What you know beside the source does not count. The quote is what bears the claim out, word for word "
     "from the source and short; leave it out where there is none. Of a response that claims nothing (a question, a "
@@ -8192,15 +8197,16 @@ def assert_llm(response: str, criteria: str, threshold: float = 0.7, judge: Any 
 def assert_grounded(response: str, source: str, threshold: float = 0.8, judge: Any = None) -> float:
     """Assert that a source bears out enough of what a response claims; returns the share of claims it bears out.
 
-    A claim counts if the judge finds it supported and its quote, if it gives one, stands in the source. An empty
-    response scores 0, one that claims nothing 1. Errors: as of assert_llm.
+    A claim counts if the judge finds it supported and its quote, if it gives one, stands in the source. A judge that
+    lists a claim twice, or one that the response does not make, has not judged. An empty response scores 0, one that
+    claims nothing 1. Errors: as of assert_llm.
     """
     check_text(response, "response"), check_text(source, "source")
     chosen = _check_asked(threshold, judge)
     if not response.strip():
         reason = "the response is empty: there is nothing in it that a source could bear out"
         return record_check("grounded", 0.0, threshold <= 0, source, response, reason, claims=[], threshold=threshold)
-    read = functools.partial(_read_claims, source)
+    read = functools.partial(_read_claims, source, response)
     claims, told = _judged(chosen, _BY_SOURCE, {"source": source, "response": response}, "claims", read)
     held = sum(claim["counts"] for claim in claims)
     score = held / len(claims) if claims else 1.0
@@ -8308,12 +8314,17 @@ def _find_object(answer: str, nonce: str, blocks: _Blocks, key: str) -> dict[str
         raise ValueError(f'there is no JSON object with "{key}" in it')
     if not signed and any("nonce" in value for value, _ in found):
         raise ValueError("its JSON object carries another nonce")
-    if not signed and any(_squeezed(written) in _squeezed(text) for _, written in found for text in blocks.values()):
+    if not signed and any(_repeats(value, written, text) for value, written in found for text in blocks.values()):
         raise ValueError("its JSON object only repeats what it was given")
     chosen = signed or [value for value, _ in found]
     if any(value[key] != chosen[0][key] for value in chosen):
         raise ValueError("its JSON objects contradict each other")
     return chosen[0]
+
+
+def _repeats(value: dict[str, Any], written: str, text: str) -> bool:
+    """Tell whether an object stands in a text, with other white space perhaps, or with its keys in another order."""
+    return "".join(written.split()) in "".join(text.split()) or any(value == one for one, _ in json_objects(text))
 
 
 def _squeezed(text: str) -> str:
@@ -8325,10 +8336,10 @@ def _read_score(found: dict[str, Any]) -> tuple[float, str]:
     score, reason = found["score"], found.get("reason")
     if isinstance(score, bool) or not isinstance(score, (int, float)) or not 0 <= score <= 1:
         raise ValueError("its score is no number from 0 to 1")
-    return float(score), reason.strip()[:2_000] if isinstance(reason, str) else ""
+    return float(score) + 0.0, reason.strip()[:2_000] if isinstance(reason, str) else ""
 
 
-def _read_claims(source: str, found: dict[str, Any]) -> list[dict[str, Any]]:
+def _read_claims(source: str, response: str, found: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the claims of a judgement, each {claim, verdict, quote, counts, reason}; raises ValueError."""
     claims = found["claims"]
     if not isinstance(claims, list) or not all(isinstance(claim, dict) for claim in claims):
@@ -8336,7 +8347,20 @@ def _read_claims(source: str, found: dict[str, Any]) -> list[dict[str, Any]]:
     if not claims and found.get("nothing_claimed") is not True:
         raise ValueError('it lists no claims, and does not say "nothing_claimed": true')
     texts = _squeezed(source), _squeezed(json.dumps(source, ensure_ascii=False))
-    return [_read_claim(claim, texts) for claim in claims]
+    read = [_read_claim(claim, texts) for claim in claims]
+    if len({_squeezed(one["claim"]).casefold() for one in read}) < len(read):
+        raise ValueError("a claim stands in it twice")
+    said = _letters(response), _letters(json.dumps(response, ensure_ascii=False))
+    for claim in claims:
+        words = claim.get("words")
+        if isinstance(words, str) and not any(_letters(words) in text for text in said):
+            raise ValueError(f"the response does not hold the words {brief(words)} of a claim in it")
+    return read
+
+
+def _letters(text: str) -> str:
+    """Return the letters and digits of a text alone, in one case: judges put other signs and spaces between them."""
+    return re.sub(r"[\W_]+", "", text.casefold())
 
 
 def _read_claim(given: dict[str, Any], texts: tuple[str, str]) -> dict[str, Any]:

@@ -4913,8 +4913,9 @@ def _note_choices(answer: Answer, piece: Any) -> None:
             _note_said(answer, place, _text_of_parts(text) if type(text) is list else text)
         if reason := seen.get("finish_reason"):
             _note_said(answer, place, None, reason)
-            if reason == "error" or seen.get("error"):  # so do routers that lose their provider on the way
-                answer.fault = f"{part_of(seen, 'error', 'code')}: {part_of(seen, 'error', 'message')}"
+        if reason == "error" or seen.get("error"):  # so do routers that lose their provider on the way
+            words = [part_of(seen, "error", key) for key in ("code", "message")]
+            answer.fault = ": ".join(str(word) for word in words if word is not None) or "it ended in an error"
         for order, tool in enumerate(said.get("tool_calls") or ()):
             what, number = part_of(tool, "function") or part_of(tool, "custom"), part_of(tool, "index")
             arguments = part_of(what, "arguments") or part_of(what, "input")
@@ -7435,9 +7436,9 @@ def _places_of(items: Sequence[str]) -> dict[str, int]:
 
 
 # ======================================================================================
-# === PROGRAMS: a function or a command of the user's own answers a text
+# === PROGRAMS: a function or a command of the user's own answers: a text, or what an SDK gave it
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, MASKING, ANSWERS, ASSERTIONS.
+# Uses: ERRORS, SETTINGS, MASKING, ROWS, ANSWERS, ASSERTIONS.
 # Public: nothing.
 #
 # What they raise is an error and never a failed check, whatever its class, and checks that they make are not recorded.
@@ -7478,6 +7479,26 @@ def call_function(function: Callable[[str], Any], prompt: str, who: str) -> Any:
         raise ProviderError(f"{who} raised {type(error).__name__}: {error}") from error
 
 
+def note_told(answer: Answer, given: Any, who: str) -> None:
+    """Note what a function answered: a text, a dict with one and what is known of it, or what an SDK gave it.
+
+    Shape of the dict: {output or text or content, usage, model, provider, tool_calls, finish_reason, cost_usd, error};
+    other keys are passed over. Errors: ProviderError.
+    """
+    api = _api_of(given)
+    try:
+        if isinstance(given, str):
+            answer.said[0] = [given]
+        elif api == "generate" and hasattr(given, "model_dump"):  # Google's SDK renames what it was sent
+            note_whole(answer, api, given.model_dump(mode="json", by_alias=True, exclude_none=True), who)
+        elif api:
+            note_whole(answer, api, given, who)
+        else:
+            _note_dict(answer, given, who)
+    finally:
+        _note_model(answer, api, given, who)
+
+
 def note_whole(answer: Answer, api: str, whole: Any, who: str) -> None:
     """Look at a whole answer; raises ProviderError for one that holds no message, or none that can be read."""
     try:
@@ -7489,6 +7510,87 @@ def note_whole(answer: Answer, api: str, whole: Any, who: str) -> None:
         fault = brief(part_of(whole, "error") or whole)
     if fault:
         raise ProviderError(f"{who} answered without a message: {mask_secrets(fault)}.")
+
+
+def _api_of(given: Any) -> str:
+    """Return the API whose whole answer this is, by what only such an answer holds, or nothing."""
+    if isinstance(part_of(given, "choices"), list):
+        return "chat"
+    if isinstance(part_of(given, "candidates"), list) or part_of(given, "promptFeedback"):
+        return "generate"
+    if part_of(given, "object") == "response" and isinstance(part_of(given, "output"), list):
+        return "responses"
+    if part_of(given, "type") == "message" and isinstance(part_of(given, "content"), list):
+        return "messages"
+    return "turn" if part_of(given, "message") and part_of(given, "done") is not None else ""
+
+
+def _note_dict(answer: Answer, given: Any, who: str) -> None:
+    """Note a dict or an object with a text, or a message of OpenAI or Anthropic without the answer around it."""
+    if error := part_of(given, "error"):
+        raise ProviderError(f"{who} answered an error: {mask_secrets(str(part_of(error, 'message') or error))[:300]}")
+    names = [name for name in ("output", "text", "content", "refusal") if part_of(given, name) is not None]
+    calls = part_of(given, "tool_calls") or [one for one in [part_of(given, "function_call")] if one]
+    if len(names) > 1 or not (names or calls or part_of(given, "role") == "assistant"):
+        told = f"both {names[0]} and {names[1]}" if len(names) > 1 else brief(given)
+        hint = (
+            "It takes a text, a dict with output, text or content, or an answer of OpenAI, Anthropic, Gemini or Ollama."
+        )
+        raise ProviderError(f"{who} answered {told}.", hint)
+    text = part_of(given, names[0]) if names else ""
+    if isinstance(text, list) and text:
+        api, whole = ("responses", {}) if names == ["output"] else ("messages", {"type": "message"})
+        note_whole(answer, api, {**whole, names[0]: text}, who)
+    elif isinstance(text, str):
+        answer.said[0] = [text]
+    else:
+        raise ProviderError(f"{who} answered the {names[0]} {brief(text)}; it takes text.")
+    if not isinstance(calls, list):
+        raise ProviderError(f"{who} answered the tool_calls {brief(calls)}; it takes a list of {{name, arguments}}.")
+    for call in calls:
+        answer.tools[f"told {len(answer.tools)}"] = _call_told(call, who)
+
+
+def _call_told(call: Any, who: str) -> dict[str, str]:
+    what = part_of(call, "function") or part_of(call, "custom") or call
+    given: Any = next(
+        (part_of(what, key) for key in ("arguments", "args", "input") if part_of(what, key) is not None), {}
+    )
+    name = part_of(what, "name")
+    if not isinstance(name, str) or not name or not isinstance(given, (str, dict, list)):
+        raise ProviderError(f"{who} answered the tool call {brief(call)}; it takes {{name, arguments}}.")
+    return {"name": name, "arguments": given if isinstance(given, str) else write_json(given)}
+
+
+def _note_model(answer: Answer, api: str, given: Any, who: str) -> None:
+    """Note which model a function asked, what that used and cost; raises ProviderError for what cannot be meant."""
+    told = {key: part_of(given, key) for key in ("usage", "model", "provider", "finish_reason", "cost_usd", "cost")}
+    told["usage"] = next(filter(None, [told["usage"], part_of(given, "usage_metadata"), _promptfoo_usage(given)]), None)
+    for key in ("model", "provider", "finish_reason"):
+        if not isinstance(told[key], str | None):
+            raise ProviderError(f"{who} answered the {key} {brief(told[key])}; it takes text.")
+    if isinstance(told["usage"], (str, int, float, list, tuple)):
+        raise ProviderError(f"{who} answered the usage {brief(told['usage'])}; it takes a provider's usage, or a dict.")
+    cost = told["cost"] if told["cost_usd"] is None else told["cost_usd"]
+    if cost is not None and (isinstance(cost, bool) or not isinstance(cost, (int, float, Decimal)) or not cost >= 0):
+        raise ProviderError(f"{who} answered the cost {brief(cost)}; it takes dollars.")
+    if told["usage"] is not None and "usage" not in answer.facts:
+        answer.facts["usage"] = told["usage"]
+    if told["finish_reason"] and not answer.reasons:
+        answer.reasons[0] = told["finish_reason"]
+    if cost is not None:
+        answer.facts["cost_usd"] = cost
+    model = answer.facts.get("served_model") or told["model"]
+    if model:
+        maker = told["provider"] or ("ollama" if api == "turn" else None)
+        answer.facts |= {"served_model": model, "model": model, "provider": maker, "program": who}
+
+
+def _promptfoo_usage(given: Any) -> Any:
+    """Return the tokenUsage of a provider written for promptfoo under OpenAI's names, or None."""
+    told = part_of(given, "tokenUsage")
+    sides = part_of(told, "prompt"), part_of(told, "completion")
+    return None if None in sides else dict(zip(("prompt_tokens", "completion_tokens"), sides, strict=True))
 
 
 def _wait_for(answer: Any) -> Any:
@@ -7842,12 +7944,13 @@ def _make_call(provider: Provider, said: _Messages, wanted: dict[str, Any]) -> t
     def ask(answer: Answer) -> tuple[dict[str, Any], float]:
         began = monotonic_s()
         if function is None:
-            text = ask_command(provider.model, prompt, who, provider.timeout_s)
+            told: Any = ask_command(provider.model, prompt, who, provider.timeout_s)
         else:
-            text = ask_function(function, prompt, who)
+            told = call_function(function, prompt, who)
         latency_ms = (monotonic_s() - began) * 1000
-        answer.said[0] = [text]
-        return {"role": "assistant", "content": text}, latency_ms
+        note_told(answer, told, who)
+        message = {"role": "assistant", "content": said_first(answer)[0]}
+        return {**message, "tool_calls": [*answer.tools.values()]} if answer.tools else message, latency_ms
 
     return {**known, "provider": provider.kind}, ask
 
@@ -11285,12 +11388,15 @@ def refusal_of(step: Step) -> str:
 
 def functions_in(value: Any) -> list[str]:
     """Return the functions of the team's, as module:function, that a provider or a judge among some values is."""
-    if isinstance(value, str) and value.startswith("python:"):
-        return [value.removeprefix("python:").strip()]
-    if isinstance(value, dict) and value.get("provider") == "python":
-        return [str(value.get("model"))]
+    if isinstance(value, str):
+        kind, _, place = value.partition(":")
+        return [place.strip()] if kind.strip().lower() == "python" else []
+    if isinstance(value, dict) and isinstance(value.get("provider"), str):
+        model = value.get("model")
+        return functions_in(value["provider"] if model is None else f"{value['provider']}:{model}")
     if isinstance(value, Step):
-        value = [value.values.get("judge"), *(one for one in value.values.values() if isinstance(one, list))]
+        lists = [one for one in value.values.values() if isinstance(one, list)]
+        value = [value.values.get("judge"), *(one for several in lists for one in several if isinstance(one, Step))]
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return [place for one in inner for place in functions_in(one)]
 

@@ -440,7 +440,12 @@ def bots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "def fail(prompt):\n    raise AssertionError('no')\n\n\n"
         "def track(prompt):\n    usage = {'prompt_tokens': 10, 'completion_tokens': 5}\n"
         "    promptry.track_invocation('inner', usage=usage, model='gpt-4.1-mini', provider='openai')\n"
-        "    return 'tracked'\n"
+        "    return 'tracked'\n\n\n"
+        "def tracked_answer(prompt):\n    usage = {'prompt_tokens': 10, 'completion_tokens': 5}\n"
+        "    promptry.track_invocation('inner', usage=usage, model='gpt-4.1-mini', provider='openai')\n"
+        "    return {'output': 'tracked', 'usage': usage, 'model': 'gpt-4.1-mini'}\n\n\n"
+        "def failed(prompt):\n    return {'error': 'no credit', 'usage': {'input_tokens': 10, 'output_tokens': 5}, "
+        "'model': 'gpt-4.1-mini'}\n"
     )
 
 
@@ -460,6 +465,16 @@ def test_a_function_that_records_its_calls_is_not_counted_twice(bots: None, raw:
     reply = promptry.ask_provider("python:my_bots:track", "Hi", name="p", origin="judge")
     assert [(row["name"], row["origin"]) for row in rows(raw)] == [("inner", "judge")]
     assert reply.cost_usd == pytest.approx(10 * 0.4e-6 + 5 * 1.6e-6)
+    promptry.ask_provider("python:my_bots:tracked_answer", "Hi", name="p")
+    assert [row["name"] for row in rows(raw)] == ["inner", "inner"], "what it says of the call is in its own row"
+
+
+def test_what_a_function_used_before_it_failed_is_paid_for(bots: None, raw: Any) -> None:
+    with pytest.raises(promptry.ProviderError, match="python:my_bots:failed answered an error: no credit"):
+        promptry.ask_provider("python:my_bots:failed", "Hi", name="p")
+    (row,) = rows(raw)
+    assert (row["status"], row["model"], row["program"]) == ("error", "gpt-4.1-mini", "python:my_bots:failed")
+    assert row["cost_usd"] == pytest.approx(10 * 0.4e-6 + 5 * 1.6e-6) and "provider" not in row
 
 
 def test_a_function_that_fails_stands_in_the_ledger(bots: None, raw: Any) -> None:

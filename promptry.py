@@ -1065,16 +1065,17 @@ def _reason_of(error: Any) -> str:
 
 def _opener(url: str) -> Any:
     """Return what opens an address: by the proxies of the environment, with no redirects and no other protocols."""
+    import http.client
     import urllib.request
-    from http.client import HTTPConnection, HTTPSConnection
 
     class Handler(urllib.request.AbstractHTTPHandler):
         def http_open(self, request: Any) -> Any:
-            return self.do_open(functools.partial(_connect, HTTPConnection), request)
+            return self.do_open(functools.partial(_connect, http.client.HTTPConnection), request)
 
         def https_open(self, request: Any) -> Any:
             files = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-            return self.do_open(functools.partial(_connect, HTTPSConnection, context=_trust(*files)), request)
+            secure = http.client.HTTPSConnection  # which a Python without ssl lacks
+            return self.do_open(functools.partial(_connect, secure, context=_trust(*files)), request)
 
         http_request = https_request = urllib.request.AbstractHTTPHandler.do_request_
 

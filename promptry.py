@@ -882,6 +882,7 @@ def _is_iban(text: str) -> bool:
 
 MAX_WIRE_BYTES = 64 * 2**20
 MAX_WAIT_S = 60.0
+ANSWER_TIMEOUT_S = 120.0
 _RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
 _SECRET_HEADER = "(?i)key|auth|token|secret|cookie"
@@ -903,19 +904,18 @@ class _Answer(NamedTuple):
 
 
 def post_json(
-    url: str, body: Any, headers: dict[str, str] | None = None, *, timeout_s: float = 60.0, tries: int = 4
-) -> dict[str, Any]:
-    """Post JSON and return the JSON object that is answered; raises ProviderError, and WrongUse for the request itself.
-
-    A try may take `timeout_s`. What is busy, broken or refuses the connection is tried again, up to `tries` in all.
-    """
-    return timed_post_json(url, body, headers, timeout_s=timeout_s, tries=tries)[0]
-
-
-def timed_post_json(
-    url: str, body: Any, headers: dict[str, str] | None = None, *, timeout_s: float = 60.0, tries: int = 4
+    url: str,
+    body: Any,
+    headers: dict[str, str] | None = None,
+    *,
+    timeout_s: float = ANSWER_TIMEOUT_S,
+    tries: int = 4,
 ) -> tuple[dict[str, Any], float]:
-    """Return the same as post_json, and how many milliseconds the try that was answered took."""
+    """Post JSON and return the JSON object that is answered, and the milliseconds of the try that was answered.
+
+    A try may take `timeout_s`, to the last byte. What is busy, broken or refuses the connection is tried again, up to
+    `tries` in all. Errors: ProviderError, and WrongUse for the request itself.
+    """
     host, data, headers = _check_url(url), _as_wire(body), _check_headers(headers or {})
     for left in range(tries - 1, -1, -1):
         began = monotonic_s()
@@ -969,10 +969,21 @@ def _retry_after_s(headers: dict[str, str]) -> float | None:
             if math.isfinite(wait):
                 return max(wait, 0.0)
     try:
-        then = parsedate_to_datetime(headers.get("retry-after", ""))
-    except ValueError:
+        then = seconds_of(parsedate_to_datetime(headers.get("retry-after", "")).isoformat())
+    except (ValueError, OverflowError):
         return None
-    return max(float(then.timestamp()) - (seconds_of(now_text()) or 0.0), 0.0)
+    return None if then is None else max(then - (seconds_of(now_text()) or 0.0), 0.0)
+
+
+def join_address(base: str, path: str) -> str:
+    """Return the address of a path below a base, which may end in a slash, in the path itself, or in a query."""
+    place, mark, query = base.strip().partition("?")
+    return f"{place.rstrip('/').removesuffix(path)}{path}{mark}{query}"
+
+
+def find_key(variables: Iterable[str]) -> str | None:
+    """Return the key in the first of some environment variables that holds one, without white space around it."""
+    return next(filter(None, (os.environ.get(name, "").strip() for name in variables)), None)
 
 
 def _check_url(url: str) -> str:
@@ -1021,12 +1032,11 @@ def _post(url: str, host: str, data: bytes, headers: dict[str, str], timeout_s: 
     import urllib.request
     from http.client import HTTPException
 
-    until = monotonic_s() + timeout_s
     request = urllib.request.Request(url, data, headers, method="POST")
     try:
         with _opener(url).open(request, timeout=timeout_s) as response:
             found = {name.lower(): value for name, value in response.headers.items()}
-            return _Answer(response.status, found, _read_body(response, host, until, timeout_s))
+            answer = _Answer(response.status, found, _read_body(response, host))
     except TimeoutError:
         raise _late(host, timeout_s) from None
     except OSError as error:
@@ -1035,9 +1045,14 @@ def _post(url: str, host: str, data: bytes, headers: dict[str, str], timeout_s: 
             raise _late(host, timeout_s) from None
         if isinstance(reason, ConnectionError):
             raise reason from None
-        raise ProviderError(f"{host} cannot be reached: {_reason_of(reason)}.", _TRY_LATER) from None
+        why = getattr(reason, "verify_message", None)
+        raise ProviderError(
+            f"{host} cannot be {'trusted' if why else 'reached'}: {_reason_of(why or reason)}.",
+            "SSL_CERT_FILE names the file of an authority that is not the system's." if why else _TRY_LATER,
+        ) from None
     except HTTPException as error:
         raise ProviderError(f"{host} sent what is no whole answer ({type(error).__name__}).") from None
+    return answer._replace(body=_unpack(host, answer))
 
 
 def _late(host: str, timeout_s: float) -> ProviderError:
@@ -1050,15 +1065,57 @@ def _reason_of(error: Any) -> str:
 
 def _opener(url: str) -> Any:
     """Return what opens an address: by the proxies of the environment, with no redirects and no other protocols."""
+    import http.client
     import urllib.request
+
+    class Handler(urllib.request.AbstractHTTPHandler):
+        def http_open(self, request: Any) -> Any:
+            return self.do_open(functools.partial(_connect, http.client.HTTPConnection), request)
+
+        def https_open(self, request: Any) -> Any:
+            files = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+            secure = http.client.HTTPSConnection  # which a Python without ssl lacks
+            return self.do_open(functools.partial(_connect, secure, context=_trust(*files)), request)
+
+        http_request = https_request = urllib.request.AbstractHTTPHandler.do_request_
 
     opener = urllib.request.OpenerDirector()
     opener.add_handler(urllib.request.ProxyHandler())
-    opener.add_handler(urllib.request.HTTPHandler())
-    if url.startswith("https:"):
-        files = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-        opener.add_handler(urllib.request.HTTPSHandler(context=_trust(*files)))
+    opener.add_handler(Handler())
     return opener
+
+
+def _connect(kind: Any, host: str, *, timeout: float, **more: Any) -> Any:
+    """Make a connection whose answer is read within the time of one try, however slowly its bytes arrive."""
+    connection = kind(host, timeout=timeout, **more)
+    connection.response_class = functools.partial(_response_until, monotonic_s() + timeout)
+    return connection
+
+
+def _response_until(until: float, sock: Any, *given: Any, **more: Any) -> Any:
+    """Make a response of which each read waits for what is left of the time; raises TimeoutError when none is."""
+    import io
+    from http.client import HTTPResponse
+
+    class Bounded(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: Any) -> Any:
+            left_s = until - monotonic_s()
+            if left_s <= 0:
+                raise TimeoutError
+            sock.settimeout(left_s)
+            return raw.readinto(buffer)
+
+        def close(self) -> None:
+            raw.close()
+            super().close()
+
+    response = HTTPResponse(sock, *given, **more)
+    raw = response.fp.detach()
+    response.fp = io.BufferedReader(Bounded())
+    return response
 
 
 @functools.cache
@@ -1084,28 +1141,49 @@ def _trust(file: str | None, folder: str | None) -> Any:
     return context
 
 
-def _read_body(response: Any, host: str, until: float, timeout_s: float) -> bytes:
-    """Read a body to its end; raises ProviderError for one that is cut, too long, or too slow."""
+def _read_body(response: Any, host: str) -> bytes:
+    """Read a body to its end; raises ProviderError for one that is cut or too long."""
     pieces, length = [], 0
     while piece := response.read1(2**16):
         pieces.append(piece)
         length += len(piece)
         if length > MAX_WIRE_BYTES:
-            raise ProviderError(f"{host} answered with more than {MAX_WIRE_BYTES:,} bytes; they are not read.")
-        if monotonic_s() > until:
-            raise _late(host, timeout_s)
+            raise _too_long(host)
     if response.length:
         raise ProviderError(f"{host} cut its answer short: {response.length:,} bytes are missing.")
     return b"".join(pieces)
 
 
+def _too_long(host: str) -> ProviderError:
+    return ProviderError(f"{host} answered with more than {MAX_WIRE_BYTES:,} bytes; they are not read.")
+
+
+def _unpack(host: str, answer: _Answer) -> bytes:
+    """Return a body as it was before a server packed it unasked; raises ProviderError for what cannot be unpacked."""
+    import zlib
+
+    kind = answer.headers.get("content-encoding", "").strip().lower()
+    if kind in {"", "identity"} or not answer.body:
+        return answer.body
+    reader = zlib.decompressobj(47)  # gzip or zlib, as the first bytes say
+    try:
+        if kind not in {"gzip", "x-gzip", "deflate"}:
+            raise zlib.error
+        plain = reader.decompress(answer.body, MAX_WIRE_BYTES + 1)
+    except zlib.error:
+        told = f"{host} answered {answer.status} packed as {kind[:40]!r}, which cannot be read."
+        raise ProviderError(told, "Have it send plain JSON.", answer.status) from None
+    if len(plain) > MAX_WIRE_BYTES:
+        raise _too_long(host)
+    if not reader.eof:
+        raise ProviderError(f"{host} cut its answer short: the end of the packed bytes is missing.")
+    return plain
+
+
 def _read_answer(host: str, answer: _Answer, headers: dict[str, str]) -> dict[str, Any]:
     """Return the JSON object of an answer; raises ProviderError with the status and the provider's own message."""
     if 300 <= answer.status < 400:
-        from urllib.parse import urlsplit
-
-        target = urlsplit(answer.headers.get("location", ""))
-        where = f"{target.scheme}://{target.netloc.rpartition('@')[2]}{target.path}".removeprefix("://")
+        where = _without_keys(_target_of(answer.headers.get("location", "")), headers)
         raise ProviderError(
             f"{host} answered {answer.status} and points to {where or 'no address'}; redirects are not followed.",
             "Give that address if you trust it.",
@@ -1131,16 +1209,32 @@ def refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
 
 
+def _target_of(address: str) -> str:
+    """Return an address without a user, a password, a query and a fragment, or nothing for what is none."""
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".removeprefix("://")
+
+
 def _words_of(answer: _Answer, headers: dict[str, str]) -> str:
-    """Return what the provider says as a sentence without a key, 300 characters at most."""
-    said = " ".join(_message_in(answer.body).split())
+    """Return what the provider says as a sentence without a key."""
+    said = _without_keys(_message_in(answer.body), headers)
+    return (said or "nothing") + ("" if said.endswith((".", "!", "?", "...")) else ".")
+
+
+def _without_keys(text: str, headers: dict[str, str]) -> str:
+    """Return the beginning of a text on one line, without the keys of a request: 300 characters at most."""
+    said = " ".join(text[:20_000].split())
     for name, value in headers.items():
         if re.search(_SECRET_HEADER, name):
             for secret in {value, value.rpartition(" ")[2]} - {""}:
                 said = said.replace(secret, "[key removed]")
     said = mask_secrets(said)
-    said = said if len(said) <= 300 else said[:300] + "..."
-    return (said or "nothing") + ("" if said.endswith((".", "!", "?", "...")) else ".")
+    return said if len(said) <= 300 else said[:300] + "..."
 
 
 def _message_in(body: bytes) -> str:
@@ -4688,12 +4782,15 @@ _HEADS = {"response_id": "id", "served_model": "model", "service_tier": "service
 
 
 class Answer:
-    """What has been seen of an answer: `facts` for its answer, and, if its text is wanted, what the model said."""
+    """What has been seen of an answer: `facts` for its answer, and, if its text is wanted, what the model said.
+
+    `fault` is what the provider says went wrong, `oddity` what stands where a text should.
+    """
 
     def __init__(self, api: str, wants_text: bool) -> None:
         self.note, self.wants_text = _NOTES[api], wants_text
         self.facts: dict[str, Any] = {}
-        self.fault = ""
+        self.fault = self.oddity = ""
         self.is_whole = False
         self.opening: dict[str, Any] = {}
         self.reasons: dict[int, str] = {}
@@ -4747,6 +4844,12 @@ def note_answer(answer: Answer, whole: Any) -> None:
         answer.note(answer, whole)
 
 
+def note_as(answer: Answer, api: str, whole: Any) -> None:
+    """Look at a whole answer that may be another API's than the one that was asked."""
+    answer.note = _NOTES[api]
+    note_answer(answer, whole)
+
+
 def note_event(answer: Answer, event: Any) -> None:
     """Look at an event of a stream."""
     answer.note(answer, event)
@@ -4787,10 +4890,18 @@ def _note_head(answer: Answer, head: Any) -> None:
     answer.facts.update({name: value for name, key in _HEADS.items() if (value := part_of(head, key))})
 
 
+def said_first(answer: Answer) -> tuple[str, str | None]:
+    """Return the text of the first choice of an answer, and why the model stopped."""
+    place = min({*answer.said, *answer.reasons}, default=0)
+    return "".join(answer.said.get(place, ())), answer.reasons.get(place)
+
+
 def _note_said(answer: Answer, place: int, text: Any, reason: Any = None) -> None:
     """Add a bit of text to what is known, and why the model stopped."""
     if answer.wants_text and isinstance(text, str):
         answer.said.setdefault(place, []).append(text)
+    elif text is not None:
+        answer.oddity = f"a text of it is {type(text).__name__}"
     if reason:
         answer.reasons[place] = str(reason)
 
@@ -4812,13 +4923,25 @@ def _note_choices(answer: Answer, piece: Any) -> None:
         seen = _fields_of(choice)
         place, said = seen.get("index") or 0, _fields_of(seen.get("delta") or seen.get("message") or choice)
         if answer.wants_text:
-            _note_said(answer, place, said.get("content") or said.get("text") or said.get("refusal"))
+            text = said.get("content") or said.get("text") or said.get("refusal")
+            _note_said(answer, place, _text_of_parts(text) if type(text) is list else text)
         if reason := seen.get("finish_reason"):
             _note_said(answer, place, None, reason)
+        if reason == "error" or seen.get("error"):  # so do routers that lose their provider on the way
+            words = [part_of(seen, "error", key) for key in ("code", "message")]
+            answer.fault = ": ".join(str(word) for word in words if word is not None) or "it ended in an error"
         for order, tool in enumerate(said.get("tool_calls") or ()):
             what, number = part_of(tool, "function") or part_of(tool, "custom"), part_of(tool, "index")
             arguments = part_of(what, "arguments") or part_of(what, "input")
             _note_tool(answer, (place, order if number is None else number), part_of(what, "name"), arguments)
+
+
+def _text_of_parts(parts: list[Any]) -> str:
+    """Return the text in the parts of a content; thoughts and images are none."""
+    texts = (
+        part_of(part, "text") if part_of(part, "type") in {None, "text", "output_text"} else None for part in parts
+    )
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _note_response(answer: Answer, piece: Any) -> None:
@@ -7216,7 +7339,7 @@ def _bracketed(text: str, decoder: json.JSONDecoder) -> Iterator[tuple[Any, str]
         try:
             value, end = decoder.raw_decode(text, start)
         except json.JSONDecodeError as error:
-            patience -= error.pos - start + 10
+            patience -= error.pos - start + 10 + error.pos // 200  # an error counts the lines before it
         except (ValueError, RecursionError):
             patience -= 100_000
         else:
@@ -7349,9 +7472,9 @@ def _places_of(items: Sequence[str]) -> dict[str, int]:
 
 
 # ======================================================================================
-# === PROGRAMS: a function or a command of the user's own answers a text
+# === PROGRAMS: a function or a command of the user's own answers: a text, or what an SDK gave it
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, MASKING, ASSERTIONS.
+# Uses: ERRORS, SETTINGS, MASKING, ROWS, ANSWERS, ASSERTIONS.
 # Public: nothing.
 #
 # What they raise is an error and never a failed check, whatever its class, and checks that they make are not recorded.
@@ -7383,16 +7506,134 @@ def function_name(function: Callable[..., Any]) -> str:
 
 def ask_function(function: Callable[[str], Any], prompt: str, who: str) -> str:
     """Return the text that a function, sync or async, answers to a prompt; what it raises becomes ProviderError."""
-    try:
-        with unrecorded_checks():
-            answer = function(prompt)
-            if inspect.isawaitable(answer):
-                answer = _wait_for(answer)
-    except Exception as error:
-        raise ProviderError(f"{who} raised {type(error).__name__}: {error}") from error
+    answer = call_function(function, prompt, who)
     if not isinstance(answer, str):
         raise ProviderError(f"{who} answered {brief(answer)}; it takes a function that answers text.")
     return answer
+
+
+def call_function(function: Callable[[str], Any], prompt: str, who: str) -> Any:
+    """Return whatever a function, sync or async, answers to a prompt; what it raises becomes ProviderError."""
+    try:
+        with unrecorded_checks():
+            answer = function(prompt)
+            return _wait_for(answer) if inspect.isawaitable(answer) else answer
+    except Exception as error:
+        raise ProviderError(f"{who} raised {type(error).__name__}: {error}") from error
+
+
+def note_told(answer: Answer, given: Any, who: str) -> None:
+    """Note what a function answered: a text, a dict with one and what is known of it, or what an SDK gave it.
+
+    Shape of the dict: {output or text or content, usage, model, provider, tool_calls, finish_reason, cost_usd, error};
+    other keys are passed over. Errors: ProviderError.
+    """
+    api = _api_of(given)
+    try:
+        if isinstance(given, str):
+            answer.said[0] = [given]
+        elif api == "generate" and hasattr(given, "model_dump"):  # Google's SDK renames what it was sent
+            note_whole(answer, api, given.model_dump(mode="json", by_alias=True, exclude_none=True), who)
+        elif api:
+            note_whole(answer, api, given, who)
+        else:
+            _note_dict(answer, given, who)
+    finally:
+        _note_model(answer, api, given, who)
+
+
+def note_whole(answer: Answer, api: str, whole: Any, who: str) -> None:
+    """Look at a whole answer; raises ProviderError for one that holds no message, or none that can be read."""
+    try:
+        note_as(answer, api, whole)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        answer.oddity = "its parts are no lists or no dicts"
+    fault = answer.fault or answer.oddity
+    if not fault and not (answer.said or answer.tools or answer.reasons):
+        fault = brief(part_of(whole, "error") or whole)
+    if fault:
+        raise ProviderError(f"{who} answered without a message: {mask_secrets(fault)}.")
+
+
+def _api_of(given: Any) -> str:
+    """Return the API whose whole answer this is, by what only such an answer holds, or nothing."""
+    if isinstance(part_of(given, "choices"), list):
+        return "chat"
+    if isinstance(part_of(given, "candidates"), list) or part_of(given, "promptFeedback"):
+        return "generate"
+    if part_of(given, "object") == "response" and isinstance(part_of(given, "output"), list):
+        return "responses"
+    if part_of(given, "type") == "message" and isinstance(part_of(given, "content"), list):
+        return "messages"
+    return "turn" if part_of(given, "message") and part_of(given, "done") is not None else ""
+
+
+def _note_dict(answer: Answer, given: Any, who: str) -> None:
+    """Note a dict or an object with a text, or a message of OpenAI or Anthropic without the answer around it."""
+    if error := part_of(given, "error"):
+        raise ProviderError(f"{who} answered an error: {mask_secrets(str(part_of(error, 'message') or error))[:300]}")
+    names = [name for name in ("output", "text", "content", "refusal") if part_of(given, name) is not None]
+    calls = part_of(given, "tool_calls") or [one for one in [part_of(given, "function_call")] if one]
+    if len(names) > 1 or not (names or calls or part_of(given, "role") == "assistant"):
+        told = f"both {names[0]} and {names[1]}" if len(names) > 1 else brief(given)
+        hint = (
+            "It takes a text, a dict with output, text or content, or an answer of OpenAI, Anthropic, Gemini or Ollama."
+        )
+        raise ProviderError(f"{who} answered {told}.", hint)
+    text = part_of(given, names[0]) if names else ""
+    if isinstance(text, list) and text:
+        api, whole = ("responses", {}) if names == ["output"] else ("messages", {"type": "message"})
+        note_whole(answer, api, {**whole, names[0]: text}, who)
+    elif isinstance(text, str):
+        answer.said[0] = [text]
+    else:
+        raise ProviderError(f"{who} answered the {names[0]} {brief(text)}; it takes text.")
+    if not isinstance(calls, list):
+        raise ProviderError(f"{who} answered the tool_calls {brief(calls)}; it takes a list of {{name, arguments}}.")
+    for call in calls:
+        answer.tools[f"told {len(answer.tools)}"] = _call_told(call, who)
+
+
+def _call_told(call: Any, who: str) -> dict[str, str]:
+    what = part_of(call, "function") or part_of(call, "custom") or call
+    given: Any = next(
+        (part_of(what, key) for key in ("arguments", "args", "input") if part_of(what, key) is not None), {}
+    )
+    name = part_of(what, "name")
+    if not isinstance(name, str) or not name or not isinstance(given, (str, dict, list)):
+        raise ProviderError(f"{who} answered the tool call {brief(call)}; it takes {{name, arguments}}.")
+    return {"name": name, "arguments": given if isinstance(given, str) else write_json(given)}
+
+
+def _note_model(answer: Answer, api: str, given: Any, who: str) -> None:
+    """Note which model a function asked, what that used and cost; raises ProviderError for what cannot be meant."""
+    told = {key: part_of(given, key) for key in ("usage", "model", "provider", "finish_reason", "cost_usd", "cost")}
+    told["usage"] = next(filter(None, [told["usage"], part_of(given, "usage_metadata"), _promptfoo_usage(given)]), None)
+    for key in ("model", "provider", "finish_reason"):
+        if not isinstance(told[key], str | None):
+            raise ProviderError(f"{who} answered the {key} {brief(told[key])}; it takes text.")
+    if isinstance(told["usage"], (str, int, float, list, tuple)):
+        raise ProviderError(f"{who} answered the usage {brief(told['usage'])}; it takes a provider's usage, or a dict.")
+    cost = told["cost"] if told["cost_usd"] is None else told["cost_usd"]
+    if cost is not None and (isinstance(cost, bool) or not isinstance(cost, (int, float, Decimal)) or not cost >= 0):
+        raise ProviderError(f"{who} answered the cost {brief(cost)}; it takes dollars.")
+    if told["usage"] is not None and "usage" not in answer.facts:
+        answer.facts["usage"] = told["usage"]
+    if told["finish_reason"] and not answer.reasons:
+        answer.reasons[0] = told["finish_reason"]
+    if cost is not None:
+        answer.facts["cost_usd"] = cost
+    model = answer.facts.get("served_model") or told["model"]
+    if model:
+        maker = told["provider"] or ("ollama" if api == "turn" else None)
+        answer.facts |= {"served_model": model, "model": model, "provider": maker, "program": who}
+
+
+def _promptfoo_usage(given: Any) -> Any:
+    """Return the tokenUsage of a provider written for promptfoo under OpenAI's names, or None."""
+    told = part_of(given, "tokenUsage")
+    sides = part_of(told, "prompt"), part_of(told, "completion")
+    return None if None in sides else dict(zip(("prompt_tokens", "completion_tokens"), sides, strict=True))
 
 
 def _wait_for(answer: Any) -> Any:
@@ -7526,7 +7767,7 @@ class Provider(NamedTuple):
     model: str
     base_url: str | None = None
     api_key_env: str | None = None
-    timeout_s: float = 120.0
+    timeout_s: float = ANSWER_TIMEOUT_S
     parameters: dict[str, Any] = {}
 
 
@@ -7555,11 +7796,12 @@ class _Api(NamedTuple):
     key_variables: tuple[str, ...]
     key_header: tuple[str, str]
     notes: str
-    message: Callable[[dict[str, Any]], Any]
+    message: Callable[[dict[str, Any]], dict[str, Any]]
     names: dict[str, str]
     request: Callable[[str, list[dict[str, Any]], dict[str, Any]], tuple[str, dict[str, Any]]]
 
 
+_Asked = TypeVar("_Asked")
 _Messages = list[dict[str, Any]]
 _TABLE_KEYS = ("provider", "model", "base_url", "api_key_env", "timeout_s", "parameters")
 _MAX_TOKENS = 4096  # Anthropic wants a limit in each request
@@ -7583,7 +7825,7 @@ def make_provider(given: Any) -> Provider:
         if key in _TABLE_KEYS[:4] and table is given and not (isinstance(value, str) and value.strip()):
             raise WrongUse(f"The {key} of a provider is {brief(value)}; it takes text, and not an empty one.")
     kind, model = _kind_and_model(table.get("provider", ""), table.get("model"))
-    timeout_s, parameters = table.get("timeout_s", 120.0), table.get("parameters") or {}
+    timeout_s, parameters = table.get("timeout_s", ANSWER_TIMEOUT_S), table.get("parameters") or {}
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)) or not 0 < timeout_s <= 3600:
         raise WrongUse(f"The timeout_s of a provider is {brief(timeout_s)}; it takes seconds, 3600 at most.")
     if not isinstance(parameters, dict):
@@ -7634,38 +7876,58 @@ def ask_provider(
     check_name(name)
     facts, ask = _make_call(chosen, said, wanted)
     answer = Answer(_notes_of(chosen), True)
+
+    def record(told: dict[str, Any], reservation: Reservation | None) -> None:
+        if chosen.kind == "python" and calls:  # the function has recorded what it asked
+            return give_back(reservation) if reservation is not None else None
+        texts = (request_text({"messages": said}), answer_text(answer)) if _wants_texts() else (None, None)
+        record_call(name, told, texts, version=prompt_version, settles=reservation)
+
     with calls_for(origin) as calls:
-        reservation = _reserve_for(name, facts, said, wanted)
-
-        def record(told: dict[str, Any]) -> None:
-            if chosen.kind == "python" and calls:  # the function has recorded what it asked
-                return give_back(reservation) if reservation is not None else None
-            known = {**facts, **answer_facts(answer), **told}
-            if known.get("served_model") == known.get("model"):
-                known.pop("served_model", None)
-            texts = (request_text({"messages": said}), answer_text(answer)) if _wants_texts() else (None, None)
-            record_call(name, known, texts, version=prompt_version, settles=reservation)
-
-        began = monotonic_s()
-        try:
-            message, latency_ms = ask(answer)
-        except BaseException as error:
-            record({**_failure_facts(error), "latency_ms": round((monotonic_s() - began) * 1000, 3)})
-            raise
-        record({"status": "ok", "latency_ms": round(latency_ms, 3)})
+        message, latency_ms = ask_and_record(name, facts, answer, ask, record, said=said, limits=wanted)
+    text, finish_reason = said_first(answer)
     return Reply(
-        text="".join(answer.said.get(0, ())),
+        text=text,
         message=message,
         tool_calls=list(answer.tools.values()),
         usage=answer.facts.get("usage"),
         model=answer.facts.get("served_model"),
-        finish_reason=answer.reasons.get(0),
+        finish_reason=finish_reason,
         latency_ms=round(latency_ms, 3),
         cost_usd=sums_of_calls(calls)[2],
     )
 
 
-def _reserve_for(name: str, facts: dict[str, Any], said: _Messages, wanted: dict[str, Any]) -> Reservation | None:
+def ask_and_record(
+    name: str,
+    facts: dict[str, Any],
+    answer: Answer,
+    ask: Callable[[Answer], tuple[_Asked, float]],
+    record: Callable[[dict[str, Any], Reservation | None], Any],
+    *,
+    said: Any,
+    limits: dict[str, Any],
+) -> tuple[_Asked, float]:
+    """Ask, and have the call recorded with what the answer says of it, a failed one too; returns what `ask` does.
+
+    Errors: those of `ask`, and BudgetExceeded where promptry.toml enforces budgets.
+    """
+    reservation, began = _reserve_for(name, facts, said, limits), monotonic_s()
+    told: dict[str, Any] = {"status": "ok"}
+    try:
+        found, latency_ms = ask(answer)
+    except BaseException as error:
+        told, latency_ms = _failure_facts(error), (monotonic_s() - began) * 1000
+        raise
+    finally:
+        known = {**facts, **answer_facts(answer), **told, "latency_ms": round(latency_ms, 3)}
+        if known.get("served_model") == known.get("model"):
+            known.pop("served_model", None)
+        record({key: value for key, value in known.items() if value is not None}, reservation)
+    return found, latency_ms
+
+
+def _reserve_for(name: str, facts: dict[str, Any], said: Any, wanted: dict[str, Any]) -> Reservation | None:
     """Reserve for a call where promptry.toml enforces budgets; raises BudgetExceeded."""
     if not settings_or_default().budget_enforce:
         return None
@@ -7724,14 +7986,14 @@ def _make_call(provider: Provider, said: _Messages, wanted: dict[str, Any]) -> t
 
     def ask(answer: Answer) -> tuple[dict[str, Any], float]:
         began = monotonic_s()
-        text = (
-            ask_function(function, prompt, who)
-            if function
-            else ask_command(provider.model, prompt, who, provider.timeout_s)
-        )
+        if function is None:
+            told: Any = ask_command(provider.model, prompt, who, provider.timeout_s)
+        else:
+            told = call_function(function, prompt, who)
         latency_ms = (monotonic_s() - began) * 1000
-        answer.said[0] = [text]
-        return {"role": "assistant", "content": text}, latency_ms
+        note_told(answer, told, who)
+        message = {"role": "assistant", "content": said_first(answer)[0]}
+        return {**message, "tool_calls": [*answer.tools.values()]} if answer.tools else message, latency_ms
 
     return {**known, "provider": provider.kind}, ask
 
@@ -7746,28 +8008,33 @@ def _make_api_call(
     maker = find_provider_by_url(base) or api.maker
 
     def ask(answer: Answer) -> tuple[dict[str, Any], float]:
-        try:
-            found, latency_ms = timed_post_json(base + path, body, headers, timeout_s=provider.timeout_s)
-        except ProviderError as error:
-            if error.status in {401, 403} and api.key_header[0] not in headers:
-                error.hint = "No key was sent: name the variable that holds it as api_key_env."
-            raise
-        note_answer(answer, found)
-        return _message_in_answer(provider, api, answer, found), latency_ms
+        url, key_header = join_address(base, path), api.key_header[0]
+        found, latency_ms = post_with_key(url, body, headers, key_header, "api_key_env", provider.timeout_s)
+        note_whole(answer, api.notes, found, provider_name(provider))
+        return _message_of_api(provider, api, answer, found), latency_ms
 
     return {**known, "provider": maker}, ask
 
 
-def _message_in_answer(provider: Provider, api: _Api, answer: Answer, found: dict[str, Any]) -> dict[str, Any]:
-    """Return the message of an answer; raises ProviderError for an answer without one."""
+def post_with_key(
+    url: str, body: Any, headers: dict[str, str], key_header: str, setting: str, timeout_s: float = ANSWER_TIMEOUT_S
+) -> tuple[dict[str, Any], float]:
+    """Return the same as post_json; an API that wants a key where none was sent is told with the setting for it."""
     try:
-        message = api.message(found)
-    except (KeyError, IndexError, TypeError):
-        message = None
-    if answer.fault or not isinstance(message, dict):
-        told = answer.fault or brief(found.get("error") or found)
-        raise ProviderError(f"{provider_name(provider)} answered without a message: {mask_secrets(told)}.")
-    return message
+        return post_json(url, body, headers, timeout_s=timeout_s)
+    except ProviderError as error:
+        if error.status in {401, 403} and key_header not in headers:
+            error.hint = f"No key was sent: name the variable that holds it as {setting}."
+        raise
+
+
+def _message_of_api(provider: Provider, api: _Api, answer: Answer, found: dict[str, Any]) -> dict[str, Any]:
+    """Return the message of an answer; raises ProviderError for an answer without one."""
+    with contextlib.suppress(AttributeError, IndexError, KeyError, TypeError):
+        return api.message(found)
+    reason = said_first(answer)[1]
+    told = f"it stopped for {reason}" if reason else brief(found.get("error") or found)
+    raise ProviderError(f"{provider_name(provider)} answered without a message: {mask_secrets(told)}.")
 
 
 def _base_url(provider: Provider, api: _Api) -> str:
@@ -7783,7 +8050,7 @@ def _headers(provider: Provider, api: _Api, base: str) -> dict[str, str]:
     """Return the headers with the key; raises ConfigError where the variable that holds it is not set."""
     names = api.key_variables if base == api.base_url or provider.base_url is None else ()
     names = (provider.api_key_env,) if provider.api_key_env else names
-    key = next(filter(None, (os.environ.get(name, "").strip() for name in names)), None)
+    key = find_key(names)
     if key is None and names and (provider.api_key_env or base == api.base_url):
         raise ConfigError(f"{provider_name(provider)} needs a key, and {' or '.join(names)} is not set.")
     headers = {"anthropic-version": "2023-06-01"} if provider.kind == "anthropic" else {}
@@ -7844,11 +8111,32 @@ def _gemini_request(model: str, said: _Messages, wanted: dict[str, Any]) -> tupl
 
 def _ollama_request(model: str, said: _Messages, wanted: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     messages = [{**message, "content": _content_text(message.get("content") or "")} for message in said]
+    messages = [{**one, "role": "system"} if one["role"] == "developer" else one for one in messages]
     body: dict[str, Any] = {"model": model, "messages": messages, "stream": False}
     body.update({key: value for key, value in wanted.items() if key in _OLLAMA_TOP})
     if options := {key: value for key, value in wanted.items() if key not in _OLLAMA_TOP}:
         body["options"] = options
     return "/api/chat", body
+
+
+def _with_content(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a message of OpenAI or Ollama; raises KeyError or TypeError for one without content."""
+    content = message.get("content") if message.keys() & {"tool_calls", "function_call"} else message["content"]
+    if not isinstance(content, str | None):
+        _dicts(content)
+    return message
+
+
+def _with_parts(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a content of Gemini, which has no parts where thinking took all that was allowed; raises TypeError."""
+    _dicts(message.get("parts") or [])
+    return message
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise TypeError
+    return value
 
 
 _OPENAI, _BEARER = "https://api.openai.com/v1", ("Authorization", "Bearer ")
@@ -7860,7 +8148,7 @@ _APIS_ASKED = {
         key_variables=("OPENAI_API_KEY",),
         key_header=_BEARER,
         notes="chat",
-        message=lambda found: found["choices"][0]["message"],
+        message=lambda found: _with_content(found["choices"][0]["message"]),
         names={},
         request=_openai_request,
     ),
@@ -7871,8 +8159,8 @@ _APIS_ASKED = {
         key_variables=("ANTHROPIC_API_KEY",),
         key_header=("x-api-key", ""),
         notes="messages",
-        message=lambda found: {"role": "assistant", "content": [*found["content"]]},
-        names={"stop": "stop_sequences"},
+        message=lambda found: {"role": "assistant", "content": _dicts(found["content"])},
+        names={"stop": "stop_sequences", "max_completion_tokens": "max_tokens"},
         request=_anthropic_request,
     ),
     "gemini": _Api(
@@ -7882,8 +8170,11 @@ _APIS_ASKED = {
         key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
         key_header=("x-goog-api-key", ""),
         notes="generate",
-        message=lambda found: found["candidates"][0]["content"],
-        names={"max_tokens": "maxOutputTokens", "top_p": "topP", "top_k": "topK", "stop": "stopSequences"},
+        message=lambda found: _with_parts(found["candidates"][0]["content"]),
+        names={
+            **dict.fromkeys(("max_tokens", "max_completion_tokens"), "maxOutputTokens"),
+            **{"top_p": "topP", "top_k": "topK", "stop": "stopSequences"},
+        },
         request=_gemini_request,
     ),
     "ollama": _Api(
@@ -7893,8 +8184,8 @@ _APIS_ASKED = {
         key_variables=(),
         key_header=_BEARER,
         notes="turn",
-        message=lambda found: found["message"],
-        names={"max_tokens": "num_predict"},
+        message=lambda found: _with_content(found["message"]),
+        names=dict.fromkeys(("max_tokens", "max_completion_tokens"), "num_predict"),
         request=_ollama_request,
     ),
 }
@@ -7921,8 +8212,11 @@ JUDGE_PROMPT = "promptry/judge"
 _Blocks = dict[str, str]
 _Judgement = TypeVar("_Judgement")
 _VERDICTS = ("supported", "contradicted", "not_found")
-_UNSAFE = "[\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e0fff<>]"
-_CUT_SHORT = {"length", "max_tokens", "MAX_TOKENS"}
+_UNSAFE = (
+    "[\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164"
+    "\ud800-\udfff\ufe00-\ufe0e\ufeff\uffa0\ufff9-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff<>]"
+)
+_CUT_SHORT = {"length", "max_tokens", "MAX_TOKENS", "max_output_tokens", "model_context_window_exceeded"}
 
 _FRAME = """
 {task}
@@ -7949,8 +8243,10 @@ _BY_CRITERIA = {
 _BY_SOURCE = {
     "task": "You judge whether a source bears out what a response claims.",
     "more": ' or in the block "source"',
-    "shape": '{{"nonce": "{nonce}", "claims": [{{"claim": "...", "verdict": VERDICT, "quote": "..."}}]}}\n'
-    "Split the response into its claims of fact, each as small as it can be, and leave none out. VERDICT is "
+    "shape": '{{"nonce": "{nonce}", "claims": '
+    '[{{"claim": "...", "words": "...", "verdict": VERDICT, "quote": "..."}}]}}\n'
+    "Split the response into its claims of fact, each as small as it can be. List each once, leave none out and add "
+    "none. The words are those of the response that claim it, short, and none left out between. VERDICT is "
     '"supported" if the source says it, "contradicted" if the source says otherwise, "not_found" if the source does '
     "not say. What you know beside the source does not count. The quote is what bears the claim out, word for word "
     "from the source and short; leave it out where there is none. Of a response that claims nothing (a question, a "
@@ -8043,15 +8339,16 @@ def assert_llm(response: str, criteria: str, threshold: float = 0.7, judge: Any 
 def assert_grounded(response: str, source: str, threshold: float = 0.8, judge: Any = None) -> float:
     """Assert that a source bears out enough of what a response claims; returns the share of claims it bears out.
 
-    A claim counts if the judge finds it supported and its quote, if it gives one, stands in the source. An empty
-    response scores 0, one that claims nothing 1. Errors: as of assert_llm.
+    A claim counts if the judge finds it supported and its quote, if it gives one, stands in the source. A judge that
+    lists a claim twice, or one that the response does not make, has not judged. An empty response scores 0, one that
+    claims nothing 1. Errors: as of assert_llm.
     """
     check_text(response, "response"), check_text(source, "source")
     limit, chosen = check_share(threshold, "threshold"), make_judge(judge)
     if not response.strip():
         reason = "the response is empty: there is nothing in it that a source could bear out"
         return record_check("grounded", 0.0, limit <= 0, source, response, reason, claims=[], threshold=limit)
-    read = functools.partial(_read_claims, source)
+    read = functools.partial(_read_claims, source, response)
     claims, told = _judged(chosen, _BY_SOURCE, {"source": source, "response": response}, "claims", read)
     held = sum(claim["counts"] for claim in claims)
     score = held / len(claims) if claims else 1.0
@@ -8153,12 +8450,17 @@ def _find_object(answer: str, nonce: str, blocks: _Blocks, key: str) -> dict[str
         raise ValueError(f'there is no JSON object with "{key}" in it')
     if not signed and any("nonce" in value for value, _ in found):
         raise ValueError("its JSON object carries another nonce")
-    if not signed and any(_squeezed(written) in _squeezed(text) for _, written in found for text in blocks.values()):
+    if not signed and any(_repeats(value, written, text) for value, written in found for text in blocks.values()):
         raise ValueError("its JSON object only repeats what it was given")
     chosen = signed or [value for value, _ in found]
     if any(value[key] != chosen[0][key] for value in chosen):
         raise ValueError("its JSON objects contradict each other")
     return chosen[0]
+
+
+def _repeats(value: dict[str, Any], written: str, text: str) -> bool:
+    """Tell whether an object stands in a text, with other white space perhaps, or with its keys in another order."""
+    return "".join(written.split()) in "".join(text.split()) or any(value == one for one, _ in json_objects(text))
 
 
 def _squeezed(text: str) -> str:
@@ -8170,10 +8472,10 @@ def _read_score(found: dict[str, Any]) -> tuple[float, str]:
     score, reason = found["score"], found.get("reason")
     if isinstance(score, bool) or not isinstance(score, (int, float)) or not 0 <= score <= 1:
         raise ValueError("its score is no number from 0 to 1")
-    return float(score), reason.strip()[:2_000] if isinstance(reason, str) else ""
+    return float(score) + 0.0, reason.strip()[:2_000] if isinstance(reason, str) else ""
 
 
-def _read_claims(source: str, found: dict[str, Any]) -> list[dict[str, Any]]:
+def _read_claims(source: str, response: str, found: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the claims of a judgement, each {claim, verdict, quote, counts, reason}; raises ValueError."""
     claims = found["claims"]
     if not isinstance(claims, list) or not all(isinstance(claim, dict) for claim in claims):
@@ -8181,7 +8483,20 @@ def _read_claims(source: str, found: dict[str, Any]) -> list[dict[str, Any]]:
     if not claims and found.get("nothing_claimed") is not True:
         raise ValueError('it lists no claims, and does not say "nothing_claimed": true')
     texts = _squeezed(source), _squeezed(json.dumps(source, ensure_ascii=False))
-    return [_read_claim(claim, texts) for claim in claims]
+    read = [_read_claim(claim, texts) for claim in claims]
+    if len({_squeezed(one["claim"]).casefold() for one in read}) < len(read):
+        raise ValueError("a claim stands in it twice")
+    said = _letters(response), _letters(json.dumps(response, ensure_ascii=False))
+    for claim in claims:
+        words = claim.get("words")
+        if isinstance(words, str) and not any(_letters(words) in text for text in said):
+            raise ValueError(f"the response does not hold the words {brief(words)} of a claim in it")
+    return read
+
+
+def _letters(text: str) -> str:
+    """Return the letters and digits of a text alone, in one case: judges put other signs and spaces between them."""
+    return re.sub(r"[\W_]+", "", text.casefold())
 
 
 def _read_claim(given: dict[str, Any], texts: tuple[str, str]) -> dict[str, Any]:
@@ -8211,8 +8526,8 @@ def _claims_text(judge: Judge, claims: list[dict[str, Any]], held: int) -> str:
 # ======================================================================================
 # === EMBEDDINGS: texts as vectors: by the sentence model here, a function of the user's, or an endpoint
 # ======================================================================================
-# Uses: ERRORS, ENDPOINTS, SETTINGS, ROWS, SCOPE, PRICES, INVOCATIONS, HELPERS, ASSERTIONS,
-#   PROGRAMS.
+# Uses: ERRORS, SETTINGS, ENDPOINTS, ROWS, SCOPE, PRICES, INVOCATIONS, ANSWERS, HELPERS, ASSERTIONS, PROGRAMS,
+#   PROVIDERS.
 # Public: set_embedder.
 #
 # A vector is kept with length 1, in single precision, under the SHA-256 of its text, as what is expected is the same in
@@ -8456,40 +8771,38 @@ HELPERS["embed"] = ("promptry[semantic]", _embed_here)
 
 def _embed_by_endpoint(name: str, texts: list[str]) -> list[Vector]:
     """Embed by the OpenAI-compatible endpoint of promptry.toml, 64 texts a request. Writes: invocations."""
-    found: list[Vector] = []
-    for start in range(0, len(texts), _MAX_POSTED):
-        some = texts[start : start + _MAX_POSTED]
-        found += _checked_vectors(name, _rows_in(name, _post_texts(some)), len(some))
-    return found
+    parts = [texts[start : start + _MAX_POSTED] for start in range(0, len(texts), _MAX_POSTED)]
+    return [vector for some in parts for vector in _ask_endpoint(name, some)]
 
 
-def _post_texts(texts: list[str]) -> dict[str, Any]:
-    """Ask the endpoint for the vectors of some texts, and record the call, also one that fails."""
+def _ask_endpoint(name: str, texts: list[str]) -> list[Vector]:
+    """Ask the endpoint for the vectors of some texts; raises ConfigError, ProviderError, BudgetExceeded."""
     known = settings()
-    address, mark, asked = str(known.embedder_url).partition("?")
-    url = f"{address.rstrip('/').removesuffix('/embeddings')}/embeddings{mark}{asked}"
+    url, headers = join_address(str(known.embedder_url), "/embeddings"), _headers_of(known.embedder_key_env)
     body = {"model": known.embedder, "input": texts, "encoding_format": "float"}
-    facts: dict[str, Any] = {"api": "embeddings", "origin": "eval", "texts": len(texts)}
-    provider = find_provider_by_url(url)
-    try:
-        answer, facts["latency_ms"] = timed_post_json(url, body, _headers_of(known.embedder_key_env))
-    except ProviderError as error:
-        facts |= {"status": "error", "error": str(error)[:300]}
-        track_invocation(_EMBEDDER_CALLS, facts, model=known.embedder, provider=provider)
-        raise
-    served = answer.get("model")
-    if isinstance(served, str) and served != known.embedder:
-        facts["served_model"] = served
-    usage = answer.get("usage")
-    track_invocation(_EMBEDDER_CALLS, facts, model=known.embedder, provider=provider, usage=usage)
-    return answer
+    facts = {"model": known.embedder, "provider": find_provider_by_url(url), "api": "embeddings", "texts": len(texts)}
+
+    def ask(answer: Answer) -> tuple[list[Vector], float]:
+        found, latency_ms = post_with_key(url, body, headers, "Authorization", "embedder_key_env under [run]")
+        try:
+            note_answer(answer, found)
+            return _checked_vectors(name, _rows_in(name, found), len(texts)), latency_ms
+        except WrongUse as error:
+            raise ProviderError(error.message, error.hint) from None
+
+    def record(told: dict[str, Any], reservation: Reservation | None) -> None:
+        record_call(_EMBEDDER_CALLS, told, settles=reservation)
+
+    with calls_for("eval"):
+        answer = Answer("embeddings", False)
+        return ask_and_record(_EMBEDDER_CALLS, facts, answer, ask, record, said=texts, limits={"max_tokens": 0})[0]
 
 
 def _headers_of(variable: str | None) -> dict[str, str]:
     if variable is None:
         return {}
-    key = os.environ.get(variable)
-    if not key:
+    key = find_key([variable])
+    if key is None:
         raise ConfigError(
             f"[run] embedder_key_env names the variable {variable}, and it is not set.", f"export {variable}=..."
         )
@@ -11128,12 +11441,15 @@ def refusal_of(step: Step) -> str:
 
 def functions_in(value: Any) -> list[str]:
     """Return the functions of the team's, as module:function, that a provider or a judge among some values is."""
-    if isinstance(value, str) and value.startswith("python:"):
-        return [value.removeprefix("python:").strip()]
-    if isinstance(value, dict) and value.get("provider") == "python":
-        return [str(value.get("model"))]
+    if isinstance(value, str):
+        kind, _, place = value.partition(":")
+        return [place.strip()] if kind.strip().lower() == "python" else []
+    if isinstance(value, dict) and isinstance(value.get("provider"), str):
+        model = value.get("model")
+        return functions_in(value["provider"] if model is None else f"{value['provider']}:{model}")
     if isinstance(value, Step):
-        value = [value.values.get("judge"), *(one for one in value.values.values() if isinstance(one, list))]
+        lists = [one for one in value.values.values() if isinstance(one, list)]
+        value = [value.values.get("judge"), *(one for several in lists for one in several if isinstance(one, Step))]
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return [place for one in inner for place in functions_in(one)]
 

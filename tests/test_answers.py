@@ -58,6 +58,20 @@ def test_a_prompt_that_was_blocked_is_a_fault() -> None:
     assert seen.fault == "the prompt was blocked: SAFETY" and promptry.answer_facts(seen)["usage"] == GEMINI_USAGE
 
 
+@pytest.mark.parametrize(
+    ("choice", "fault"),
+    [
+        ({"error": {"code": 502, "message": "lost"}, "message": {"content": ""}}, "502: lost"),
+        ({"delta": {"content": ""}, "finish_reason": "error"}, "it ended in an error"),
+        ({"message": {"content": "Hi"}, "finish_reason": "stop", "error": None}, ""),
+    ],
+)
+def test_a_choice_that_a_router_lost_is_a_fault(choice: dict[str, Any], fault: str) -> None:
+    seen = promptry.Answer("chat", False)
+    promptry.note_answer(seen, {"choices": [choice]})
+    assert seen.fault == fault
+
+
 @pytest.mark.parametrize("api", ["generate", "turn"])
 @pytest.mark.parametrize("whole", [{}, {"candidates": None, "message": None}, {"candidates": [{}], "message": {}}])
 def test_an_answer_that_says_nothing_is_nothing(api: str, whole: dict[str, Any]) -> None:

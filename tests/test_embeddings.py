@@ -370,7 +370,41 @@ def test_an_endpoint_that_refuses_is_an_error_and_a_failed_call(fake: FakeServer
     with pytest.raises(promptry.ProviderError, match="401"):
         promptry.embed(["one"])
     (call,) = promptry.list_calls(origin="eval")["items"]
-    assert call["status"] == "error"
+    facts = promptry.get_call(call["id"])["metadata"]
+    assert (facts["status"], facts["http_status"]) == ("error", 401) and "provider" not in facts
+    assert facts["latency_ms"] > 0 and facts["error"].startswith("ProviderError: 127.0.0.1") and "sk-" not in str(facts)
+
+
+def test_an_endpoint_that_wants_a_key_says_where_to_name_one(fake: FakeServer, store: Path) -> None:
+    configure(fake, "m!401")
+    with pytest.raises(promptry.ProviderError, match=r"No key was sent: name .* as embedder_key_env under \[run\]"):
+        promptry.embed(["one"])
+
+
+def test_an_endpoint_is_asked_with_the_patience_and_the_bounds_of_a_model(
+    fake: FakeServer, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    waits: list[float] = []
+    post = promptry._post
+    monkeypatch.setattr(promptry, "_pause", waits.append)
+    monkeypatch.setattr(promptry, "_post", lambda *given: (asked.append(given[-1]), post(*given))[1])
+    configure(fake, "m!429")
+    with pytest.raises(promptry.ProviderError, match="429"):
+        promptry.embed(["one"])
+    assert asked == [promptry.make_provider("openai:m").timeout_s] * 4 and waits == [0.001] * 3
+    assert len(promptry.list_calls(origin="eval")["items"]) == 1
+
+
+def test_a_budget_that_is_spent_refuses_vectors_too_where_the_settings_enforce_it(
+    fake: FakeServer, store: Path
+) -> None:
+    configure(fake, more='[pricing."text-embedding-3-small"]\ninput = 20000\noutput = 0.0\n[budget]\nenforce = true\n')
+    promptry.set_budget("global", None, "daily", 0.05)
+    promptry.embed(["one two three"])
+    with pytest.raises(promptry.BudgetExceeded, match="daily budget of all calls"):
+        promptry.embed(["four"])
+    assert len(fake.requests) == 1
 
 
 def test_a_busy_endpoint_is_asked_again(fake: FakeServer, store: Path) -> None:
@@ -393,8 +427,12 @@ def test_an_endpoint_that_answers_no_vectors_is_told_its_fault(
     mood: str, said: str, fake: FakeServer, store: Path
 ) -> None:
     configure(fake, f"m!{mood}")
-    with pytest.raises(promptry.WrongUse, match=said):
+    with pytest.raises(promptry.ProviderError, match=said):
         promptry.embed(["one", "two"])
+    (call,) = promptry.list_calls(origin="eval")["items"]
+    facts = promptry.get_call(call["id"])["metadata"]
+    assert facts["status"] == "error" and said[:7] in facts["error"]
+    assert mood == "bare" or facts["tokens_in"] == 2, "what cannot be used is paid for"
 
 
 def test_the_key_is_that_of_a_variable_and_a_missing_one_is_named(
@@ -403,14 +441,9 @@ def test_the_key_is_that_of_a_variable_and_a_missing_one_is_named(
     configure(fake, more='embedder_key_env = "MY_KEY"')
     with pytest.raises(promptry.ConfigError, match="names the variable MY_KEY, and it is not set"):
         promptry.embed(["one"])
-    sent: list[Any] = []
-    post = promptry.timed_post_json
-    monkeypatch.setenv("MY_KEY", "sk-1234567890abcdefghijkl")
-    monkeypatch.setattr(
-        promptry, "timed_post_json", lambda url, body, headers: (sent.append(headers), post(url, body))[1]
-    )
+    monkeypatch.setenv("MY_KEY", " sk-1234567890abcdefghijkl\n")
     promptry.embed(["one"])
-    assert sent == [{"Authorization": "Bearer sk-1234567890abcdefghijkl"}]
+    assert fake.headers[0]["authorization"] == "Bearer sk-1234567890abcdefghijkl"
     rows = promptry.get_call(promptry.list_calls(origin="eval")["items"][0]["id"])
     assert "sk-1234567890" not in json.dumps(rows)
 

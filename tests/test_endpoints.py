@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
+import shutil
 import socket
 import struct
+import subprocess
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -27,6 +32,7 @@ class Scripted(NamedTuple):
     url: str
     answers: list[Any]
     seen: list[tuple[dict[str, str], Any]]
+    handler: Any
 
 
 @pytest.fixture
@@ -55,7 +61,7 @@ def server() -> Iterator[Scripted]:
     running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     running.daemon_threads = True
     threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
-    yield Scripted(f"http://127.0.0.1:{running.server_port}/v1/chat", answers, seen)
+    yield Scripted(f"http://127.0.0.1:{running.server_port}/v1/chat", answers, seen, Handler)
     running.shutdown()
     running.server_close()
 
@@ -73,11 +79,16 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 GOOD = (200, {}, b'{"ok": true}')
 
 
+def post(*given: Any, **options: Any) -> dict[str, Any]:
+    """Return the JSON object that is answered."""
+    return promptry.post_json(*given, **options)[0]
+
+
 def failure(server: Scripted, *answers: Any, **options: Any) -> promptry.ProviderError:
     """Return the error of a post to which these answers are given."""
     server.answers[:] = answers
     with pytest.raises(promptry.ProviderError) as caught:
-        promptry.post_json(server.url, {"q": 1}, KEYS, **options)
+        post(server.url, {"q": 1}, KEYS, **options)
     assert KEY not in str(caught.value) and "\n" not in str(caught.value)
     assert caught.value.__cause__ is None
     return caught.value
@@ -85,7 +96,7 @@ def failure(server: Scripted, *answers: Any, **options: Any) -> promptry.Provide
 
 def test_an_object_comes_back_and_the_key_goes_out(server: Scripted) -> None:
     server.answers.append(GOOD)
-    assert promptry.post_json(server.url, {"q": "ä\ud800"}, KEYS) == {"ok": True}
+    assert post(server.url, {"q": "ä\ud800"}, KEYS) == {"ok": True}
     headers, body = server.seen[0]
     assert body == {"q": "ä\ud800"} and headers["authorization"] == f"Bearer {KEY}"
     assert headers["content-type"] == "application/json" and headers["user-agent"].startswith("promptry/")
@@ -94,7 +105,7 @@ def test_an_object_comes_back_and_the_key_goes_out(server: Scripted) -> None:
 @pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504, 529])
 def test_what_is_busy_or_broken_is_tried_again(server: Scripted, status: int, waits: list[float]) -> None:
     server.answers[:] = [(status, {}, b"{}")] * 3 + [GOOD]
-    assert promptry.post_json(server.url, {}) == {"ok": True}
+    assert post(server.url, {}) == {"ok": True}
     assert len(server.seen) == 4
     for wait, middle in zip(waits, (0.5, 1.0, 2.0), strict=True):
         assert 0.75 * middle <= wait <= 1.25 * middle
@@ -122,7 +133,10 @@ def test_the_last_failure_is_told_when_no_try_is_left(server: Scripted, waits: l
         ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5, 1.5),
         ({"retry-after": "-3"}, 0, 0),
         ({"retry-after": "in 30 s"}, 1, 30),
+        ({"retry-after": "in 30 s, of no zone"}, 1, 30),
         ({"retry-after": "300 s ago"}, 0, 0),
+        ({"retry-after": "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"}, 0.375, 0.625),
+        ({"retry-after": "Mon, 01 Jan 0001 00:00:00 -0000"}, 0, 0),
         ({"retry-after": "soon"}, 0.375, 0.625),
         ({"retry-after": "nan"}, 0.375, 0.625),
         ({"retry-after": ""}, 0.375, 0.625),
@@ -130,14 +144,24 @@ def test_the_last_failure_is_told_when_no_try_is_left(server: Scripted, waits: l
     ],
 )
 def test_the_wait_that_is_asked_for_is_waited(
-    server: Scripted, headers: dict[str, str], low: float, high: float, waits: list[float]
+    server: Scripted,
+    headers: dict[str, str],
+    low: float,
+    high: float,
+    waits: list[float],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("TZ", "UTC-11")
+    getattr(time, "tzset", lambda: None)()
     dates = {
+        "in 30 s, of no zone": formatdate(time.time() + 30, usegmt=True).removesuffix(" GMT"),
         "in 30 s": formatdate(time.time() + 30, usegmt=True),
         "300 s ago": formatdate(time.time() - 300, usegmt=True),
     }
     server.answers[:] = [(429, {key: dates.get(value, value) for key, value in headers.items()}, b"{}"), GOOD]
-    promptry.post_json(server.url, {})
+    post(server.url, {})
+    monkeypatch.undo()
+    getattr(time, "tzset", lambda: None)()
     assert len(waits) == 1 and low <= waits[0] <= high
 
 
@@ -193,7 +217,41 @@ def test_a_head_that_is_none_is_told(server: Scripted) -> None:
 
 def test_an_answer_without_a_length_ends_where_it_ends(server: Scripted) -> None:
     server.answers.append(lambda handler: handler.wfile.write(b'HTTP/1.0 200 OK\r\n\r\n{"a": 1}'))
-    assert promptry.post_json(server.url, {}) == {"a": 1}
+    assert post(server.url, {}) == {"a": 1}
+
+
+@pytest.mark.parametrize("kind", ["gzip", "x-gzip", "GZIP", "deflate"])
+def test_an_answer_that_is_packed_unasked_is_unpacked(server: Scripted, kind: str) -> None:
+    pack = zlib.compress if kind == "deflate" else gzip.compress
+    server.answers[:] = [(200, {"content-encoding": kind}, pack(b'{"ok": true}'))]
+    assert post(server.url, {}) == {"ok": True}
+    error = failure(server, (400, {"content-encoding": kind}, pack(b'{"error": "no such model"}')))
+    assert str(error).endswith("answered 400: no such model.") and error.status == 400
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "words"),
+    [
+        ("gzip", b"{}", "answered 503 packed as 'gzip', which cannot be read"),
+        ("br", b"\x1b", "answered 503 packed as 'br', which cannot be read. Have it send plain JSON"),
+        (
+            "gzip",
+            gzip.compress(b'{"a": 1}', mtime=0)[:-9],
+            "cut its answer short: the end of the packed bytes is missing",
+        ),
+        ("gzip", gzip.compress(b" " * 200_000, mtime=0), "more than 100,000 bytes"),
+    ],
+)
+def test_a_packed_answer_that_cannot_be_unpacked_is_told(
+    server: Scripted, kind: str, body: bytes, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(promptry, "MAX_WIRE_BYTES", 100_000)
+    assert words in str(failure(server, (503, {"content-encoding": kind}, body), tries=1))
+
+
+def test_a_message_of_megabytes_is_told_by_its_beginning(server: Scripted) -> None:
+    body = json.dumps({"error": {"message": "sk-a " * 1_000_000}}).encode()
+    assert len(str(failure(server, (400, {}, body)))) < 400
 
 
 def test_a_huge_answer_is_not_read_to_its_end(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,8 +262,15 @@ def test_a_huge_answer_is_not_read_to_its_end(server: Scripted, monkeypatch: pyt
 def test_a_huge_request_is_not_sent(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(promptry, "MAX_WIRE_BYTES", 1_000)
     with pytest.raises(promptry.WrongUse, match=r"has 2,00\d bytes; 1,000 are the most"):
-        promptry.post_json(server.url, {"q": "x" * 1_992})
+        post(server.url, {"q": "x" * 1_992})
     assert server.seen == []
+
+
+def drip(handler: Any, answer: bytes) -> None:
+    """Send an answer byte by byte, so that no single read waits long."""
+    for byte in answer:
+        handler.wfile.write(bytes([byte]))
+        time.sleep(0.01)
 
 
 def reset(handler: Any) -> None:
@@ -218,7 +283,7 @@ def reset(handler: Any) -> None:
 
 def test_a_connection_that_is_reset_is_tried_again(server: Scripted, waits: list[float]) -> None:
     server.answers[:] = [reset, reset, GOOD]
-    assert promptry.post_json(server.url, {}) == {"ok": True}
+    assert post(server.url, {}) == {"ok": True}
     assert len(waits) == 2
 
 
@@ -227,7 +292,7 @@ def test_a_port_that_nobody_listens_on_is_tried_again_and_told(waits: list[float
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
         with pytest.raises(promptry.ProviderError, match="cannot be reached: Connection refused. Look whether"):
-            promptry.post_json(url, {})
+            post(url, {})
     assert len(waits) == 3
 
 
@@ -248,12 +313,46 @@ def test_an_answer_that_is_late_is_told_and_not_asked_for_again(
     assert waits == [] and len(server.seen) == 1
 
 
+@pytest.mark.parametrize(
+    "lead",
+    [b"HTTP/1.1 200 OK\r\nx-a: ", b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2;", b"HTTP/1.1 100 "],
+    ids=["head", "chunk", "status"],
+)
+def test_a_line_that_drips_in_is_not_waited_for_to_its_end(server: Scripted, lead: bytes) -> None:
+    sent: list[int] = []
+    line = b"x" * 100 + b"\r\n\r\n{}\r\n0\r\n\r\n"
+
+    def answer(handler: Any) -> None:
+        handler.wfile.write(lead)
+        for place, byte in enumerate(line):
+            sent.append(place)
+            drip(handler, bytes([byte]))
+
+    assert "did not answer within 0.1 s" in str(failure(server, answer, timeout_s=0.1))
+    assert len(sent) < 80, "the rest of the line was still to come"
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_told_and_never_carries_the_key(server: Scripted, status: int) -> None:
     target = server.url.replace("127.0.0.1", "localhost") + "?key=abc"
     error = failure(server, (status, {"location": target}, b""))
     assert f"answered {status} and points to {target.partition('?')[0]}; redirects are not followed" in str(error)
     assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("http://[::1", "no address"),
+        (f"https://ada:pw@evil.example/{KEY}/x?key=1#y", "https://evil.example/[key removed]/x"),
+        ("/login/" + "x" * 5_000, "/login/" + "x" * 293 + "..."),
+    ],
+)
+def test_where_a_redirect_points_is_told_in_bounds_and_without_the_key(
+    server: Scripted, target: str, said: str
+) -> None:
+    error = failure(server, (307, {"location": target}, b""))
+    assert f"answered 307 and points to {said}; redirects are not followed" in str(error) and error.status == 307
 
 
 def test_a_redirect_to_nowhere_is_told(server: Scripted) -> None:
@@ -267,7 +366,7 @@ def test_an_interrupt_goes_through_at_once(server: Scripted, monkeypatch: pytest
     monkeypatch.setattr(promptry, "_pause", interrupt)
     server.answers[:] = [(503, {}, b""), GOOD]
     with pytest.raises(KeyboardInterrupt):
-        promptry.post_json(server.url, {})
+        post(server.url, {})
     assert len(server.seen) == 1
 
 
@@ -290,32 +389,32 @@ def test_an_interrupt_goes_through_at_once(server: Scripted, monkeypatch: pytest
 )
 def test_only_plain_addresses_are_asked(url: Any, words: str) -> None:
     with pytest.raises(promptry.WrongUse, match=words) as caught:
-        promptry.post_json(url, {})
+        post(url, {})
     assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("value", [f"Bearer {KEY}\n", f"Bearer {KEY}\x00", "Bearer schlüssel", None])
 def test_a_key_that_no_header_can_carry_is_not_repeated(value: Any) -> None:
     with pytest.raises(promptry.WrongUse, match="The header Authorization cannot be sent as it is") as caught:
-        promptry.post_json("http://127.0.0.1:9/", {}, {"Authorization": value})
+        post("http://127.0.0.1:9/", {}, {"Authorization": value})
     assert "sk-test" not in str(caught.value) and "schl" not in str(caught.value)
 
 
 @pytest.mark.parametrize("body", [{"a": float("nan")}, {"a": object()}, {"a": {1, 2}}])
 def test_a_request_that_is_no_json_is_a_wrong_use(body: Any) -> None:
     with pytest.raises(promptry.WrongUse, match="cannot be written as JSON"):
-        promptry.post_json("http://127.0.0.1:9/", body)
+        post("http://127.0.0.1:9/", body)
 
 
 @pytest.mark.parametrize("tries", [0, -1])
 def test_at_least_one_try_is_needed(tries: int) -> None:
     with pytest.raises(promptry.WrongUse, match=f"tries is {tries}"):
-        promptry.post_json("http://127.0.0.1:9/", {}, tries=tries)
+        post("http://127.0.0.1:9/", {}, tries=tries)
 
 
 def test_the_time_told_is_that_of_the_try_that_was_answered(server: Scripted) -> None:
     server.answers[:] = [lambda handler: (time.sleep(0.3), handler.say(503, {}, b"")), GOOD]
-    _, latency_ms = promptry.timed_post_json(server.url, {})
+    _, latency_ms = promptry.post_json(server.url, {})
     assert 0 < latency_ms < 300
 
 
@@ -323,13 +422,13 @@ def test_the_proxy_of_the_environment_is_used(server: Scripted, monkeypatch: pyt
     monkeypatch.setenv("http_proxy", server.url.rpartition("/v1")[0])
     monkeypatch.setenv("no_proxy", "")
     server.answers.append(GOOD)
-    assert promptry.post_json("http://model.invalid/v1", {}) == {"ok": True}
+    assert post("http://model.invalid/v1", {}) == {"ok": True}
     assert server.seen[0][0]["host"] == "model.invalid"
 
 
 def test_a_name_that_nobody_knows_is_told() -> None:
     with pytest.raises(promptry.ProviderError, match="model.invalid:81 cannot be reached"):
-        promptry.post_json("http://model.invalid:81/v1", {}, tries=1)
+        post("http://model.invalid:81/v1", {}, tries=1)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -340,7 +439,7 @@ def test_a_name_that_nobody_knows_is_told() -> None:
 def test_a_file_of_authorities_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/roots.pem")
     with pytest.raises(promptry.ConfigError, match="SSL_CERT_FILE is /nowhere/roots.pem, and there is no such file"):
-        promptry.post_json("https://127.0.0.1:9/", {})
+        post("https://127.0.0.1:9/", {})
 
 
 def test_where_this_python_has_no_authorities_a_known_file_is_taken(
@@ -366,3 +465,92 @@ def test_where_this_python_has_no_authorities_a_known_file_is_taken(
     promptry._trust(None, None)
     assert loaded[1:] == ["/certifi.pem"]
     promptry._trust.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a certificate for localhost that no authority has signed; its key is in the same file."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificate")
+    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
+    words = [
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+    ]
+    names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(path), "-out", str(path)]
+    subprocess.run(["openssl", *words, *names], check=True, capture_output=True)
+    return path
+
+
+@pytest.fixture
+def secure(server: Scripted, certificate: Path) -> Iterator[Scripted]:
+    """Run a server behind TLS with that certificate, in place of the plain one."""
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+
+    class Tls(ThreadingHTTPServer):
+        def finish_request(self, request: Any, address: Any) -> None:
+            with contextlib.suppress(OSError), context.wrap_socket(request, server_side=True) as wrapped:
+                self.RequestHandlerClass(wrapped, address, self)
+
+    running = Tls(("127.0.0.1", 0), server.handler)
+    running.daemon_threads = True
+    threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
+    yield server._replace(url=f"https://localhost:{running.server_port}/v1/chat")
+    running.shutdown()
+    running.server_close()
+
+
+def test_a_certificate_that_nobody_vouches_for_gets_no_key_and_is_told(secure: Scripted) -> None:
+    secure.answers.append(GOOD)
+    error = failure(secure, GOOD)
+    assert "cannot be trusted: self" in str(error) and "SSL_CERT_FILE names the file of an authority" in str(error)
+    assert secure.seen == []
+
+
+def test_a_certificate_of_a_named_authority_is_trusted_for_its_own_name_only(
+    secure: Scripted, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    secure.answers.append(GOOD)
+    assert post(secure.url, {}, KEYS) == {"ok": True} and len(secure.seen) == 1
+    with pytest.raises(promptry.ProviderError, match=r"cannot be trusted: .*127\.0\.0\.1"):
+        post(secure.url.replace("localhost", "127.0.0.1"), {}, KEYS)
+    assert len(secure.seen) == 1
+
+
+def test_a_slow_answer_behind_tls_is_bounded_too(
+    secure: Scripted, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    assert "did not answer within 0.2 s" in str(failure(secure, lambda h: drip(h, b"HTTP/1.1 " * 40), timeout_s=0.2))
+
+
+def test_plain_http_where_tls_is_meant_is_told(server: Scripted) -> None:
+    with pytest.raises(promptry.ProviderError, match="cannot be reached|no whole answer"):
+        post(server.url.replace("http:", "https:"), {}, KEYS, tries=1)
+    assert server.seen == []
+
+
+@pytest.mark.parametrize(
+    ("base", "address"),
+    [
+        ("http://h/v1", "http://h/v1/x/y"),
+        ("http://h/v1/ ", "http://h/v1/x/y"),
+        ("http://h/v1/x/y", "http://h/v1/x/y"),
+        ("http://h/v1/?api-version=2", "http://h/v1/x/y?api-version=2"),
+    ],
+)
+def test_a_path_is_put_before_the_query_of_a_base(base: str, address: str) -> None:
+    assert promptry.join_address(base, "/x/y") == address

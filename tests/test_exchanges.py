@@ -22,6 +22,16 @@ ANSWERS = {"capital": 'The capital is Paris. {"city": "Paris"}', "empty": ""}
 def answer(prompt):
     return ANSWERS.get(prompt.split()[-1], prompt)
 
+async def agent(prompt):
+    from openai.types.chat import ChatCompletion
+
+    call = {"id": "1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Bonn"}'}}
+    message = {"role": "assistant", "content": answer(prompt), "tool_calls": [call]}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+    head = {"id": "c", "object": "chat.completion", "created": 1, "model": "gpt-4.1-mini", "usage": usage}
+    return ChatCompletion.model_validate({**head, "choices": [choice]})
+
 def judge(prompt):
     return '{"score": 0.75, "reason": "it does"}' if "capital" in prompt else '{"score": 0.25}'
 
@@ -226,6 +236,31 @@ def test_a_suite_told_and_one_written_give_equal_rows(
     assert "error" not in {row[1] for row in rows_of(raw, told)}
     columns = "prompt_name, prompt_version, model_version, overall_pass, overall_score"
     assert len(raw.execute(f"SELECT DISTINCT {columns} FROM eval_runs").fetchall()) == 1
+
+
+@pytest.mark.parametrize("name", sorted({*OF_TOOLS, "contains", "conversation_length"}))
+def test_a_function_that_answers_an_sdk_s_object_gives_the_rows_of_that_object(
+    server: Any, raw: sqlite3.Connection, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "evals.yaml").write_text(tell(name if name in PAIRS else "contains", "python:pipe:agent", {}))
+    promptry.load_any("evals.yaml")
+
+    @suite("written", prompt="p", dataset=ITEMS)
+    async def check(item: dict[str, Any]) -> None:
+        import pipe
+
+        text = promptry.render_prompt("p", PROMPT, variables=item)
+        found = await pipe.agent(text)
+        promptry.track_invocation("p", usage=found)
+        message = found.choices[0].message
+        calls = [{"name": one.function.name, "arguments": one.function.arguments} for one in message.tool_calls]
+        reply = promptry.Reply(message.content, {}, calls, None, None, None, 0.0, None)
+        PAIRS[name][1](reply, [{"role": "user", "content": text}], item)
+
+    told, written = run_suite("told"), run_suite("written")
+    assert rows_of(raw, told.run_id) == rows_of(raw, written.run_id) and len(rows_of(raw, told.run_id)) == len(ITEMS)
+    assert manifest_of(raw, told.run_id) == manifest_of(raw, written.run_id), "model, cost and counts among them"
+    assert told.cost_usd == pytest.approx(len(ITEMS) * (10 * 0.4e-6 + 5 * 1.6e-6))
 
 
 KINDS = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -285,7 +286,11 @@ def test_the_text_of_a_prompt_may_stand_in_a_file_beside_it(write: Write) -> Non
 PIPE = "def answer(prompt):\n    return f'Answer to {prompt}'\n"
 
 
-@pytest.mark.parametrize("provider", ["python:pipe:answer", '"python: pipe:answer"', "{python: pipe:answer}"])
+PROVIDERS = ["python:pipe:answer", '"python: pipe:answer"', "{python: pipe:answer}", "Python:pipe:answer"]
+PROVIDERS += ["{provider: python, model: 'pipe:answer'}", "{provider: 'python:pipe:answer', timeout_s: 5}"]
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
 def test_a_function_of_the_team_answers(write: Write, provider: str) -> None:
     write(PIPE, "pipe.py")
     write(f"suites:\n  - name: s\n    provider: {provider}\n    cases: [x]\n    assert: [exact: Answer to x]\n")
@@ -309,6 +314,40 @@ def test_a_module_of_the_team_that_does_not_load_is_told(write: Write) -> None:
     with pytest.raises(ConfigError, match="python:pipe:answer cannot be loaded: AttributeError"):
         promptry.load_any("evals.yaml")
     assert not promptry.known_suites()
+
+
+def test_words_that_begin_like_a_function_are_words(write: Write) -> None:
+    words = "[not_contains: ['python: great', zzz], tool_called: {name: a, kwargs: {k: 'python: no'}}]"
+    steps = words.replace(", tool_called", "}, {tool_called").replace("[not", "[{not").removesuffix("]") + "}]"
+    write(f"suites:\n  - name: s\n    provider: {{provider: 'exec: cat', parameters: {{stop: 'python: x'}}}}\n"
+          f"    cases: [x]\n    assert: {steps}\n")  # fmt: skip
+    assert [one.functions for one in promptry.read_suites(Path("evals.yaml"))] == [[]]
+
+
+AGENT = """
+def answer(prompt):
+    if prompt == "odd":
+        return {"output": 5}
+    usage = {"prompt_tokens": 100, "completion_tokens": 10}
+    calls = [{"name": "weather", "args": {"city": prompt}}]
+    return {"text": f"It rains in {prompt}.", "usage": usage, "model": "gpt-4.1-mini", "tool_calls": calls}
+"""
+
+
+def test_a_function_may_answer_what_it_used_and_called(write: Write, raw: sqlite3.Connection) -> None:
+    write(AGENT, "pipe.py")
+    write(
+        "suites:\n  - name: s\n    provider: python:pipe:answer\n    cases: [Bonn, odd]\n    assert:\n"
+        "      - contains: rains\n      - tool_called: {name: weather, kwargs: {city: $input}}\n"
+    )
+    promptry.load_any("evals.yaml")
+    result = run_suite("s")
+    assert [case["state"] for case in result.cases] == ["pass", "error"] and result.score == 1.0
+    assert "python:pipe:answer answered the output 5; it takes text." in json.dumps(result.cases)
+    used, _ = [json.loads(text) for (text,) in raw.execute("SELECT metadata FROM invocations ORDER BY id")]
+    assert (used["origin"], used["model"], used["program"]) == ("eval", "gpt-4.1-mini", "python:pipe:answer")
+    assert used["cost_usd"] == pytest.approx(100 * 0.4e-6 + 10 * 1.6e-6) and used["tool_calls"] == ["weather"]
+    assert result.cost_usd is None or result.cost_usd >= used["cost_usd"]
 
 
 def test_a_judge_may_be_a_function_of_the_team_too(write: Write) -> None:

@@ -70,7 +70,7 @@ BROAD_EXCEPTS = {
     "_note_chunk": "never breaks the caller: his stream goes on unrecorded",
     "plain_usage": "a provider's usage object is not our code",
     "open_response": "a provider's response is not our code",
-    "ask_function": "a user's function is not our code; what it raises becomes a ProviderError",
+    "call_function": "a user's function is not our code; what it raises becomes a ProviderError",
     "find_function": "a user's module is not our code; becomes a ConfigError",
     "_import_from": "a suite's module is not our code; becomes a ConfigError",
 }

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import os
 import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fake_llm import answer_of
 
 import promptry
 
@@ -117,6 +120,144 @@ def test_an_interrupt_in_a_function_goes_through() -> None:
 def test_an_answer_that_is_no_text_is_told(answer: Any) -> None:
     with pytest.raises(promptry.ProviderError, match="it takes a function that answers text"):
         promptry.ask_function(lambda _: answer, "hi", "it")
+
+
+def told(given: Any) -> tuple[promptry.Answer, str, list[dict[str, str]]]:
+    """Return what is noted of a function's answer, its text and its tool calls."""
+    answer = promptry.Answer("chat", True)
+    promptry.note_told(answer, given, "it")
+    return answer, promptry.said_first(answer)[0], list(answer.tools.values())
+
+
+CHAT = answer_of("/v1/chat/completions", {"model": "gpt-4.1-mini"})
+CHAT_TOOLS = answer_of("/v1/chat/completions", {"model": "gpt-4.1-mini", "tools": ["weather"]})
+RESPONSE = answer_of("/v1/responses", {"model": "gpt-4.1-mini", "tools": ["weather"]})
+MESSAGE = answer_of("/v1/messages", {"model": "claude-sonnet-4-5", "tools": ["weather"]})
+GENERATED = answer_of("/v1beta/models/gemini-2.5-flash:generateContent", {"tools": ["weather"]})
+TURN = answer_of("/api/chat", {"model": "llama3", "tools": ["weather"]})
+HELLO, WEATHER = "Hello, world!", {"name": "weather", "arguments": '{"city": "Bonn"}'}
+LINE = {"usage": {"input_tokens": 10, "output_tokens": 5}, "model": "m"}
+OBJECT = SimpleNamespace(
+    content="hi", tool_calls=[{"name": "weather", "args": {"city": "Bonn"}, "id": "1"}], type="ai",
+    usage_metadata={"input_tokens": 10, "output_tokens": 5, "total_tokens": 15},
+)  # fmt: skip
+TOLD: list[tuple[Any, str, list[Any], str | None, int | None]] = [
+    # (what a function answers, text, tool calls, model, tokens in)
+    ("hi", "hi", [], None, None),
+    ({"output": "hi"}, "hi", [], None, None),
+    ({"text": "", **LINE}, "", [], "m", 10),
+    ({"content": "hi", "context": ["other keys are passed over"], **LINE}, "hi", [], "m", 10),
+    ({"output": "hi", "tokenUsage": {"total": 15, "prompt": 10, "completion": 5}}, "hi", [], None, 10),
+    ({"tool_calls": [WEATHER]}, "", [WEATHER], None, None),
+    ({"text": "hi", "tool_calls": [{"name": "weather", "args": {"city": "Bonn"}}]}, "hi", [WEATHER], None, None),
+    ({"text": "hi", "tool_calls": [{"name": "weather", "input": {"city": "Bonn"}}]}, "hi", [WEATHER], None, None),
+    ({"text": "hi", "tool_calls": [{"name": "f"}]}, "hi", [{"name": "f", "arguments": "{}"}], None, None),
+    (CHAT, HELLO, [], "gpt-4.1-mini-2025-04-14", 1200),
+    (CHAT_TOOLS, "", [WEATHER], "gpt-4.1-mini-2025-04-14", 1200),
+    (CHAT_TOOLS["choices"][0]["message"], "", [WEATHER], None, None),
+    ({"role": "assistant", "content": None, "function_call": WEATHER}, "", [WEATHER], None, None),
+    ({"role": "assistant", "content": None, "refusal": "No."}, "No.", [], None, None),
+    ({"role": "assistant", "content": None}, "", [], None, None),
+    (RESPONSE, HELLO, [WEATHER], "gpt-4.1-mini", 1200),
+    ({"output": RESPONSE["output"]}, HELLO, [WEATHER], None, None),
+    (MESSAGE, HELLO, [WEATHER], "claude-sonnet-4-5", 1250),
+    ({"role": "assistant", "content": MESSAGE["content"], **LINE}, HELLO, [WEATHER], "m", 10),
+    (GENERATED, HELLO, [WEATHER], "gemini-2.5-flash", 1200),
+    (TURN, HELLO, [WEATHER], "llama3", 1200),
+    (OBJECT, "hi", [WEATHER], None, 10),
+    (SimpleNamespace(text="hi", usage=SimpleNamespace(prompt_tokens=10, completion_tokens=5)), "hi", [], None, 10),
+]
+
+
+@pytest.mark.parametrize(("given", "text", "calls", "model", "tokens"), TOLD, ids=map(str, range(len(TOLD))))
+def test_a_function_may_answer_what_its_sdk_gave_it_or_a_dict(
+    given: Any, text: str, calls: list[Any], model: str | None, tokens: int | None
+) -> None:
+    answer, said, called = told(given)
+    shown = [{**call, "arguments": json.loads(call["arguments"])} for call in called]
+    assert said == text and shown == [{**call, "arguments": json.loads(call["arguments"])} for call in calls]
+    facts = promptry.answer_facts(answer)
+    assert facts.get("model") == model and facts.get("tool_calls", []) == [call["name"] for call in calls]
+    used = promptry.read_usage(facts["usage"]) if "usage" in facts else None
+    assert (used and used.tokens_in) == tokens and not (used and used.faults)
+
+
+def test_objects_of_the_sdks_say_what_their_json_says() -> None:
+    from anthropic.types import Message
+    from openai.types.chat import ChatCompletion
+    from openai.types.responses import Response
+    from pydantic import BaseModel, ConfigDict
+    from pydantic.alias_generators import to_camel
+
+    class Generated(BaseModel):  # as Google's SDK does it: its own names in Python, those of the API as aliases
+        model_config = ConfigDict(alias_generator=to_camel)
+        candidates: list[Any]
+        usage_metadata: dict[str, Any]
+        model_version: str
+
+    usage = {**RESPONSE["usage"], "input_tokens_details": {"cached_tokens": 1000, "cache_write_tokens": 0}}
+    response = {**RESPONSE, "usage": usage}
+    pairs = [
+        (CHAT_TOOLS, ChatCompletion.model_validate(CHAT_TOOLS)), (response, Response.model_validate(response)),
+        (MESSAGE, Message.model_validate(MESSAGE)),
+        ({key: GENERATED[key] for key in ("candidates", "usageMetadata", "modelVersion")}, Generated(**GENERATED)),
+        (CHAT_TOOLS["choices"][0]["message"], ChatCompletion.model_validate(CHAT_TOOLS).choices[0].message),
+    ]  # fmt: skip
+    for plain, given in pairs:
+        (one, *said), (other, *heard) = told(plain), told(given)
+        assert said == heard
+        facts, others = promptry.answer_facts(one), promptry.answer_facts(other)
+        assert facts.keys() == others.keys() and facts.get("model") == others.get("model")
+        if "usage" in facts:
+            assert promptry.read_usage(facts["usage"]) == promptry.read_usage(others["usage"])
+
+
+WRONG = [
+    (None, "it answered None. It takes a text, a dict with output, text or content, or an answer of OpenAI"),
+    (5, "it answered 5. It takes"),
+    (b"x", "it answered b'x'. It takes"),
+    (["x"], r"it answered \['x'\]. It takes"),
+    ({}, "it answered {}. It takes"),
+    ({"city": "Bonn"}, "it answered {'city': 'Bonn'}. It takes"),
+    ((word for word in "ab"), "it answered <generator"),
+    ({"output": "a", "text": "b"}, "it answered both output and text. It takes"),
+    ({"output": 5}, "it answered the output 5; it takes text"),
+    ({"output": {"city": "Bonn"}}, "it answered the output {'city': 'Bonn'}; it takes text"),
+    ({"text": []}, r"it answered the text \[\]; it takes text"),
+    ({"content": ["x"]}, "answered without a message"),
+    ({"text": "a", "usage": "many"}, "it answered the usage 'many'; it takes"),
+    ({"text": "a", "usage": 15}, "it answered the usage 15; it takes"),
+    ({"text": "a", "model": 5}, "it answered the model 5; it takes text"),
+    ({"text": "a", "provider": ["x"]}, r"it answered the provider \['x'\]; it takes text"),
+    ({"text": "a", "finish_reason": 5}, "it answered the finish_reason 5; it takes text"),
+    ({"text": "a", "cost": -1}, "it answered the cost -1; it takes dollars"),
+    ({"text": "a", "cost_usd": float("nan")}, "it answered the cost nan; it takes dollars"),
+    ({"text": "a", "cost_usd": "0.1"}, "it answered the cost '0.1'; it takes dollars"),
+    ({"text": "a", "tool_calls": "f"}, "it answered the tool_calls 'f'; it takes a list"),
+    ({"text": "a", "tool_calls": [5]}, "it answered the tool call 5; it takes {name, arguments}"),
+    ({"text": "a", "tool_calls": [{"name": ""}]}, "it answered the tool call {'name': ''}; it takes"),
+    ({"text": "a", "tool_calls": [{"name": "f", "args": 5}]}, "it answered the tool call .*; it takes"),
+    ({"error": "no credit, key sk-abcdefghijklmnopqrstuvwx"}, r"it answered an error: no credit, key \[key removed\]"),
+    ({"error": {"message": "no credit"}, "output": "a"}, "it answered an error: no credit"),
+    ({"choices": []}, "it answered without a message: {'choices': "),
+    ({"choices": [{"message": {"content": 5}}]}, "it answered without a message: a text of it is int"),
+    ({"choices": [{"error": {"code": 502, "message": "lost"}}]}, "it answered without a message: 502: lost"),
+    (answer_of("/v1/responses", {"model": "m!failed"}), "it answered without a message: server_error: it broke"),
+    (answer_of("/x/models/m!blocked:generateContent", {}), "without a message: the prompt was blocked: SAFETY"),
+]
+
+
+@pytest.mark.parametrize(("given", "words"), WRONG, ids=map(str, range(len(WRONG))))
+def test_what_no_function_can_mean_is_one_sentence(given: Any, words: str) -> None:
+    with pytest.raises(promptry.ProviderError, match=words) as caught:
+        told(given)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_function_says_it_cost_is_noted() -> None:
+    assert told({"output": "a", "cost": 0.25})[0].facts["cost_usd"] == 0.25
+    assert told({"output": "a", "cost_usd": 0})[0].facts["cost_usd"] == 0
+    assert told({**CHAT, "provider": "azure"})[0].facts["provider"] == "azure"
 
 
 def test_checks_that_a_function_makes_are_not_the_case_s_and_those_of_other_threads_are() -> None:

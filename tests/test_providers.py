@@ -118,6 +118,28 @@ def test_anthropic_is_told_a_limit_and_the_version(server: FakeServer, store: An
     assert server.headers[0]["anthropic-version"] == "2023-06-01"
 
 
+@pytest.mark.parametrize("kind", ["anthropic", "gemini", "ollama"])
+def test_the_new_name_of_the_limit_is_translated_too(kind: str, server: FakeServer, store: Any) -> None:
+    promptry.ask_provider(f"{kind}:m", CHAT, {"max_completion_tokens": 9, "stop": "END", "temperature": 0.5}, name="p")
+    assert server.requests[0][1] == BODIES[kind]
+
+
+def test_a_developer_s_message_is_a_system_s_where_there_are_no_developers(server: FakeServer, store: Any) -> None:
+    chat = [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+    for kind in BODIES:
+        promptry.ask_provider(f"{kind}:m", chat, name="p")
+    bodies = [body for _, body in server.requests]
+    assert bodies[0]["messages"] == chat and bodies[1]["system"] == "Be brief."
+    assert bodies[2]["systemInstruction"] == {"parts": [{"text": "Be brief."}]}
+    assert bodies[3]["messages"][0] == {"role": "system", "content": "Be brief."}
+
+
+def test_an_address_may_end_in_its_path_or_in_a_query(server: FakeServer, store: Any) -> None:
+    for end in ("/v1/chat/completions", "/v1/?api-version=2"):
+        promptry.ask_provider({"provider": "openai:m", "base_url": server.url + end}, "Hi", name="p")
+    assert [path for path, _ in server.requests] == ["/v1/chat/completions"] * 2
+
+
 def test_openai_itself_is_told_the_limit_under_its_new_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert promptry._APIS_ASKED["openai"].base_url == promptry._OPENAI
     seen: list[Any] = []
@@ -191,6 +213,18 @@ def test_a_prompt_that_gemini_blocks_is_an_error_and_paid_for(server: FakeServer
         ("openai", {"error": {"message": "no credit"}}),
         ("openai", {"choices": []}),
         ("openai", {"choices": [{"message": None}]}),
+        ("openai", {"choices": [{"message": {}}]}),
+        ("openai", {"choices": [{"message": {"content": 5}}]}),
+        ("openai", {"choices": [{"message": {"content": {"text": "x"}}}]}),
+        ("openai", {"choices": [{"message": {"content": ["x"]}}]}),
+        ("openai", {"choices": 5}),
+        ("openai", {"choices": [{"error": {"code": 502, "message": "no credit"}, "message": {"content": ""}}]}),
+        ("anthropic", {"type": "message", "content": "x", "stop_reason": "end_turn"}),
+        ("anthropic", {"type": "message", "content": [5], "stop_reason": "end_turn"}),
+        ("anthropic", {"type": "message", "content": [{"type": "text", "text": ["x"]}]}),
+        ("gemini", {"candidates": [{"content": {"parts": "x"}, "finishReason": "STOP"}]}),
+        ("gemini", {"candidates": 5}),
+        ("ollama", {"message": {"content": 5}, "done_reason": "stop"}),
         ("anthropic", {"type": "error", "error": {"message": "no credit"}}),
         ("gemini", {"candidates": [{"finishReason": "SAFETY"}]}),
         ("ollama", {"error": "no credit"}),
@@ -199,11 +233,56 @@ def test_a_prompt_that_gemini_blocks_is_an_error_and_paid_for(server: FakeServer
 def test_an_answer_without_a_message_is_an_error(
     kind: str, found: dict[str, Any], server: FakeServer, raw: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(promptry, "timed_post_json", lambda *args, **kwargs: (found, 1.0))
+    monkeypatch.setattr(promptry, "post_json", lambda *args, **kwargs: (found, 1.0))
     with pytest.raises(promptry.ProviderError, match=f"^{kind}:m answered without a message: .") as caught:
         promptry.ask_provider(f"{kind}:m", "Hi", name="p")
-    assert "no credit" in str(caught.value) or "error" not in found
+    assert "no credit" in str(caught.value) or "error" not in str(found)
     assert rows(raw)[0]["status"] == "error"
+
+
+def answer_in(found: dict[str, Any], kind: str, monkeypatch: pytest.MonkeyPatch) -> promptry.Reply:
+    """Return the reply of an API that answers this."""
+    monkeypatch.setattr(promptry, "post_json", lambda *args, **kwargs: (found, 1.0))
+    return promptry.ask_provider(f"{kind}:m", "Hi", name="p")
+
+
+def test_a_candidate_that_was_stopped_is_told_with_its_reason(
+    server: FakeServer, raw: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {"candidates": [{"finishReason": "SAFETY"}], "usageMetadata": GEMINI_USAGE}
+    with pytest.raises(promptry.ProviderError, match="without a message: it stopped for SAFETY"):
+        answer_in(found, "gemini", monkeypatch)
+    assert (rows(raw)[0]["status"], rows(raw)[0]["tokens_in"]) == ("error", 1200)
+
+
+PARTS = [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}, {"type": "text", "text": "Yes."}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "found", "text", "reason"),
+    [
+        ("openai", {"choices": [{"index": 1, "message": {"content": "Yes."}}]}, "Yes.", None),
+        ("openai", {"choices": [{"message": {"content": PARTS}, "finish_reason": "stop"}]}, "Yes.", "stop"),
+        ("openai", {"choices": [{"message": {"content": None, "refusal": "No."}}]}, "No.", None),
+        ("openai", {"choices": [{"message": {"content": None}, "finish_reason": "length"}]}, "", "length"),
+        (
+            "anthropic",
+            {"type": "message", "content": [{"type": "thinking", "thinking": "Hm.", "signature": "s"},
+                                            {"type": "redacted_thinking"}, {"type": "text", "text": "Yes."}],
+             "stop_reason": "end_turn"},
+            "Yes.", "end_turn",
+        ),
+        ("anthropic", {"type": "message", "content": [], "stop_reason": "refusal"}, "", "refusal"),
+        ("gemini", {"candidates": [{"content": {"role": "model"}, "finishReason": "MAX_TOKENS"}]}, "", "MAX_TOKENS"),
+        ("ollama", {"message": {"content": "Yes.", "thinking": "Hm."}, "done_reason": "stop"}, "Yes.", "stop"),
+    ],
+)  # fmt: skip
+def test_thoughts_are_no_text_and_refusals_and_reasons_come_through(
+    kind: str, found: dict[str, Any], text: str, reason: str | None,
+    server: FakeServer, store: Any, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    reply = answer_in(found, kind, monkeypatch)
+    assert (reply.text, reply.finish_reason) == (text, reason)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -361,7 +440,12 @@ def bots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "def fail(prompt):\n    raise AssertionError('no')\n\n\n"
         "def track(prompt):\n    usage = {'prompt_tokens': 10, 'completion_tokens': 5}\n"
         "    promptry.track_invocation('inner', usage=usage, model='gpt-4.1-mini', provider='openai')\n"
-        "    return 'tracked'\n"
+        "    return 'tracked'\n\n\n"
+        "def tracked_answer(prompt):\n    usage = {'prompt_tokens': 10, 'completion_tokens': 5}\n"
+        "    promptry.track_invocation('inner', usage=usage, model='gpt-4.1-mini', provider='openai')\n"
+        "    return {'output': 'tracked', 'usage': usage, 'model': 'gpt-4.1-mini'}\n\n\n"
+        "def failed(prompt):\n    return {'error': 'no credit', 'usage': {'input_tokens': 10, 'output_tokens': 5}, "
+        "'model': 'gpt-4.1-mini'}\n"
     )
 
 
@@ -381,6 +465,16 @@ def test_a_function_that_records_its_calls_is_not_counted_twice(bots: None, raw:
     reply = promptry.ask_provider("python:my_bots:track", "Hi", name="p", origin="judge")
     assert [(row["name"], row["origin"]) for row in rows(raw)] == [("inner", "judge")]
     assert reply.cost_usd == pytest.approx(10 * 0.4e-6 + 5 * 1.6e-6)
+    promptry.ask_provider("python:my_bots:tracked_answer", "Hi", name="p")
+    assert [row["name"] for row in rows(raw)] == ["inner", "inner"], "what it says of the call is in its own row"
+
+
+def test_what_a_function_used_before_it_failed_is_paid_for(bots: None, raw: Any) -> None:
+    with pytest.raises(promptry.ProviderError, match="python:my_bots:failed answered an error: no credit"):
+        promptry.ask_provider("python:my_bots:failed", "Hi", name="p")
+    (row,) = rows(raw)
+    assert (row["status"], row["model"], row["program"]) == ("error", "gpt-4.1-mini", "python:my_bots:failed")
+    assert row["cost_usd"] == pytest.approx(10 * 0.4e-6 + 5 * 1.6e-6) and "provider" not in row
 
 
 def test_a_function_that_fails_stands_in_the_ledger(bots: None, raw: Any) -> None:

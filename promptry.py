@@ -14665,13 +14665,11 @@ def group_sums(differences: Sequence[float], groups: Sequence[str] | None) -> li
 
 
 def paired_interval(
-    differences: Sequence[float], binary: bool, step: float = 0.5, groups: Sequence[str] | None = None
+    differences: Sequence[float], binary: bool, groups: Sequence[str] | None = None
 ) -> tuple[float, float] | None:
     """Return the 95 % interval of a mean difference, or None below six pairs or groups.
 
-    Pass or fail: the adjusted Wald interval for paired proportions (Bonett and Price 2012). Otherwise Student's t, with
-    the sums of groups robust to their sizes (Bell and McCaffrey 2002). Where more than half of the values are equal,
-    up to two more count, a `step` from the mean: so few others do not tell the spread. `step` is what one try changes.
+    Pass or fail: two pairs more, one worse and one better (Bonett and Price 2012), with Student's quantile of so many.
     """
     n = len(differences)
     if len(set(groups) if groups is not None else differences) < 6:
@@ -14679,32 +14677,15 @@ def paired_interval(
     if binary and groups is None:
         better, worse = sum(value > 0 for value in differences), sum(value < 0 for value in differences)
         up, down = (better + 1) / (n + 2), (worse + 1) / (n + 2)
-        middle, half = up - down, Z_95 * math.sqrt((up + down - (up - down) ** 2) / (n + 2))
+        middle, half = up - down, t_quantile(n + 1) * math.sqrt((up + down - (up - down) ** 2) / (n + 2))
+        low, high = middle - half, middle + half
     else:
-        middle = math.fsum(differences) / n
-        half = _half_width(differences, middle, step, groups)
-    return max(-1.0, middle - half), min(1.0, middle + half)
+        low, high = _bounds_of_mean(differences, groups)
+    return max(-1.0, low), min(1.0, high)
 
 
-def _half_width(differences: Sequence[float], middle: float, step: float, groups: Sequence[str] | None) -> float:
-    """Return half the width of a 95 % interval by Student's t."""
-    n, sizes = len(differences), list(Counter(groups).values()) if groups is not None else []
-    apart = group_sums([value - middle for value in differences], groups)
-    m = len(apart)
-    if groups is not None:
-        apart = [value / math.sqrt(1 - size / n) * m / n for value, size in zip(apart, sizes, strict=True)]
-    freedom = m - 1 if groups is None else max(1, int(n * n / math.fsum(size * size for size in sizes) - 1 + 1e-9))
-    ties = Counter(round(value, 9) for value in apart).most_common(1)[0][1]
-    more = 2 * max(0.0, 2 * ties / m - 1)
-    scale = m - 1 if groups is None else m  # the sums of groups are made wider above instead
-    variance = (math.fsum(value * value for value in apart) + more * step * step) / (scale + more)
-    return t_quantile(freedom) * math.sqrt(variance / (m + more))
-
-
-def mean_interval(
-    values: Sequence[float], step: float = 0.5, groups: Sequence[str] | None = None
-) -> tuple[float, float] | None:
-    """Return the 95 % interval of a mean score: Wilson's (1927) for pass or fail, else Student's t; None below six."""
+def mean_interval(values: Sequence[float], groups: Sequence[str] | None = None) -> tuple[float, float] | None:
+    """Return the 95 % interval of a mean score: Wilson's (1927) for pass or fail; None below six values or groups."""
     n = len(values)
     if len(set(groups) if groups is not None else values) < 6:
         return None
@@ -14712,23 +14693,71 @@ def mean_interval(
         share, z = math.fsum(values) / n, Z_95
         middle = (share + z * z / (2 * n)) / (1 + z * z / n)
         half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+        low, high = middle - half, middle + half
     else:
-        middle = math.fsum(values) / n
-        half = _half_width(values, middle, step, groups)
-    return max(0.0, middle - half), min(1.0, middle + half)
+        low, high = _bounds_of_mean(values, groups)
+    return max(0.0, low), min(1.0, high)
+
+
+_SKEWNESS_TRUSTED = 0.6
+
+
+def _bounds_of_mean(values: Sequence[float], groups: Sequence[str] | None) -> tuple[float, float]:
+    """Return a 95 % interval of a mean of scores or of means of tries, by Student's t.
+
+    The values of a group count as one, robust to its size (Bell and McCaffrey 2002). t is freed of skewness by Hall's
+    (1992) transformation, for which it gives one degree of freedom; three fifths of what is seen are trusted, because
+    in few values much of it is chance. Where most values are equal, more of them are added: see _unseen.
+    """
+    labels = groups if groups is not None else range(len(values))
+    n, sizes, middle = len(values), list(Counter(labels).values()), math.fsum(values) / len(values)
+    m = len(sizes)
+    sums = group_sums(values, groups)
+    apart = [(total - size * middle) * m / n for total, size in zip(sums, sizes, strict=True)]
+    robust = (value * value / (1 - size / n) for value, size in zip(apart, sizes, strict=True))
+    more, square = _unseen([total / size for total, size in zip(sums, sizes, strict=True)])
+    count = m + more
+    variance = (math.fsum(robust) + more * square) / count
+    cubes = math.fsum(value**3 for value in apart) * count / ((count - 1) * (count - 2))
+    skewness = _SKEWNESS_TRUSTED * cubes / variance**1.5
+    spare = n * n / math.fsum(size * size for size in sizes) - 1
+    reach = t_quantile(max(1, int(spare + 1e-9) - 1)) / math.sqrt(count)
+    low, high = (math.sqrt(variance) * _unskewed(side * reach, skewness, count) for side in (1, -1))
+    return middle - low, middle - high
+
+
+def _unseen(means: list[float]) -> tuple[float, float]:
+    """Return how many values count beside those seen, and the square of how far each lies from the mean.
+
+    Two if all are equal, as of pass or fail, none if half are. Each lies as far as those that are not equal do, or by
+    the whole range, as a case that broke altogether among some that swing, with the square of the chance that the rule
+    of three leaves to what was not seen in so many (Hanley and Lippman-Hand 1983).
+    """
+    usual, ties = Counter(round(mean, 9) for mean in means).most_common(1)[0]
+    others = len(means) - ties
+    known = math.fsum((mean - usual) ** 2 for mean in means) / others if others else 1.0
+    whole = (3 / (3 + others)) ** 2
+    return 2 * max(0.0, 2 * ties / len(means) - 1), whole + (1 - whole) * known
+
+
+def _unskewed(reach: float, skewness: float, n: float) -> float:
+    """Return by what t a mean must lie off to reach so far once skewness is taken out: Hall's cubic, turned round."""
+    inside = skewness * (reach - skewness / (6 * n))
+    if inside <= -0.5:
+        return 3 / skewness * (math.cbrt(1 + inside) - 1)
+    return 3 / skewness * math.expm1(math.log1p(inside) / 3) if skewness else reach
 
 
 class Pairs(NamedTuple):
     """What is compared: the means of each case in the baseline and now, and the group of each, or None without any.
 
-    `binary`: every mean is 0 or 1. `step`: how much one try changes a mean, 0.5 where scores are graded.
+    `binary`: every mean is 0 or 1.
     """
 
     before: list[float]
     now: list[float]
     groups: list[str] | None
     binary: bool
-    step: float
 
     @property
     def differences(self) -> list[float]:
@@ -14766,19 +14795,18 @@ _Tries = tuple[list[float], list[float]]
 
 def _pairs_of(found: dict[str, list[_Tries]], groups: dict[str, str]) -> Pairs:
     """Return the mean of each case over its checks and tries, of as many tries as both runs have."""
-    before, now, most, plain = [], [], 1, True
+    before, now, plain = [], [], True
     for checks in found.values():
         counts = [min(map(len, sides)) for sides in checks]
         old = [math.fsum(sides[0][:count]) / count for sides, count in zip(checks, counts, strict=True)]
         new = [math.fsum(sides[1][:count]) / count for sides, count in zip(checks, counts, strict=True)]
         before.append(math.fsum(old) / len(old))
         now.append(math.fsum(new) / len(new))
-        most = max(most, sum(counts))
         plain = plain and all(score in {0.0, 1.0} for sides in checks for tries in sides for score in tries)
     labels = [f"group {groups[name]}" if name in groups else f"case {name}" for name in found]
     is_grouped = any(name in groups for name in found)
     binary = plain and all(mean in {0.0, 1.0} for mean in [*before, *now])
-    return Pairs(before, now, labels if is_grouped else None, binary, 1 / most if plain else 0.5)
+    return Pairs(before, now, labels if is_grouped else None, binary)
 
 
 def _check_tries(cases: list[dict[str, Any]], kinds: Iterable[str]) -> dict[tuple[str, str, int], list[float]]:
@@ -14831,7 +14859,7 @@ def _delta_of(kind: str, pairs: Pairs) -> dict[str, Any]:
         "baseline": math.fsum(pairs.before) / n,
         "current": math.fsum(pairs.now) / n,
         "delta": math.fsum(differences) / n,
-        "interval": paired_interval(differences, pairs.binary, pairs.step, pairs.groups),
+        "interval": paired_interval(differences, pairs.binary, pairs.groups),
         "p": mcnemar_p(worse, better) if is_plain else sign_flip_p(sums),
         "p_better": mcnemar_p(better, worse) if is_plain else sign_flip_p([-value for value in sums]),
         "test": "mcnemar_p" if is_plain else "sign_flip_p",
@@ -15137,7 +15165,7 @@ def compare_loaded(run: dict[str, Any], baseline: dict[str, Any]) -> Comparison:
     return Comparison(
         verdict=verdict,
         delta=math.fsum(differences) / len(differences) if differences else None,
-        interval=paired_interval(differences, pairs.binary, pairs.step, pairs.groups),
+        interval=paired_interval(differences, pairs.binary, pairs.groups),
         p=min((row["p"] for row in deltas), default=None),
         n=len(differences),
         flips=flips,
@@ -15538,7 +15566,7 @@ def _model_row(run: dict[str, Any], base: dict[str, Any] | None) -> dict[str, An
         "prompt": prompt or run["prompt_name"],
         "same": not changes.get("prompt") and not changes.get("dataset"),
         "score": math.fsum(pairs.now) / len(pairs.now) if pairs.now else None,
-        "interval": _as_list(mean_interval(pairs.now, pairs.step, pairs.groups)),
+        "interval": _as_list(mean_interval(pairs.now, pairs.groups)),
         "cost_usd": run["cost_usd"],
         "latency_ms": query("compare_models", 1, uid=run["manifest"].get("uid"))[0]["latency_ms"],
         "verdict": found.verdict if found else None,

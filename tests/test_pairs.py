@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import functools
 import itertools
 import math
 import random
@@ -56,14 +57,21 @@ def test_the_interval_of_a_change_that_was_the_same_everywhere_is_not_a_point() 
     assert low < -0.25 < high, "six pairs do not make a difference known to the last digit"
 
 
-@pytest.mark.parametrize(("n", "quantile"), [(6, 2.570582), (10, 2.262157), (31, 2.042272), (1001, 1.962339)])
-def test_the_interval_of_scores_is_students(n: int, quantile: float) -> None:
+@pytest.mark.parametrize(("n", "quantile"), [(6, 2.776445), (10, 2.306004), (31, 2.045230), (1001, 1.962341)])
+def test_the_interval_of_even_scores_is_students_with_a_degree_of_freedom_less(n: int, quantile: float) -> None:
     differences = [0.1 * (place % 2 * 2 - 1) + 0.001 * place / n for place in range(n)]
     middle = sum(differences) / n
     deviation = math.sqrt(sum((value - middle) ** 2 for value in differences) / (n - 1))
     low, high = promptry.paired_interval(differences, binary=False) or (0, 0)
-    assert (high - low) / 2 == pytest.approx(quantile * deviation / math.sqrt(n), rel=0.004)
-    assert (high + low) / 2 == pytest.approx(middle)
+    assert (high - low) / 2 == pytest.approx(quantile * deviation / math.sqrt(n), rel=0.01)
+    assert (high + low) / 2 == pytest.approx(middle, abs=0.004)
+
+
+def test_the_interval_of_skewed_scores_reaches_further_to_where_the_few_lie() -> None:
+    low, high = promptry.paired_interval([-0.01, -0.02, -0.02, -0.04, -0.05, -0.07, -0.1, -0.3], binary=False) or (0, 0)
+    assert low < -0.07625 < high and -0.07625 - low > 1.3 * (high + 0.07625)
+    mirrored = promptry.paired_interval([0.01, 0.02, 0.02, 0.04, 0.05, 0.07, 0.1, 0.3], binary=False)
+    assert mirrored == pytest.approx((-high, -low), rel=1e-12)
 
 
 def test_the_example_of_the_sign_flips_is_true() -> None:
@@ -199,15 +207,30 @@ def trinomial(n: int, up: float, down: float) -> dict[tuple[int, int], float]:
     }
 
 
+@functools.lru_cache(50)
+def binary_intervals(n: int) -> dict[tuple[int, int], tuple[float, float]]:
+    """The interval of each way that so many pairs can end: (better, worse)."""
+    return {
+        (better, worse): promptry.paired_interval([1.0] * better + [-1.0] * worse + [0.0] * (n - better - worse), True)
+        or (0, 0)
+        for better in range(n + 1)
+        for worse in range(n + 1 - better)
+    }
+
+
 def exact_coverage(n: int, up: float, down: float) -> float:
     """The chance that the interval of pass or fail holds the true difference: every outcome, none drawn."""
-    held = 0.0
-    for (better, worse), chance in trinomial(n, up, down).items():
-        if chance > 1e-9:
-            differences = [1.0] * better + [-1.0] * worse + [0.0] * (n - better - worse)
-            low, high = promptry.paired_interval(differences, binary=True) or (0, 0)
-            held += chance * (low - 1e-12 <= up - down <= high + 1e-12)
-    return held
+    intervals, truth = binary_intervals(n), up - down
+    return math.fsum(
+        chance * (intervals[ways][0] - 1e-12 <= truth <= intervals[ways][1] + 1e-12)
+        for ways, chance in trinomial(n, up, down).items()
+        if chance > 1e-12
+    )
+
+
+def shares(before: float, now: float, nested: bool) -> tuple[float, float]:
+    """How many get better and worse: each case anew, or, nested, none but those that the drop takes."""
+    return (0.0, before - now) if nested else ((1 - before) * now, before * (1 - now))
 
 
 @pytest.mark.parametrize("n", [6, 9, 14, 21])
@@ -215,14 +238,19 @@ def exact_coverage(n: int, up: float, down: float) -> float:
 @pytest.mark.parametrize("drop", [0.0, 0.04, 0.3])
 def test_the_interval_of_pass_or_fail_covers_the_truth(n: int, rate: float, drop: float) -> None:
     later = max(0.0, rate - drop)
-    coverage = exact_coverage(n, (1 - rate) * later, rate * (1 - later))
-    assert coverage >= 0.93
+    assert exact_coverage(n, *shares(rate, later, nested=False)) >= 0.93
 
 
-def coverage_of(draw: random.Random, n: int, make: Any, truth: float, rounds: int, **options: Any) -> float:
+@pytest.mark.parametrize(("n", "before", "now"), [(8, 0.3, 0.02), (9, 0.5, 0.1), (10, 0.5, 0.02), (20, 0.3, 0.1)])
+def test_the_interval_of_cases_that_break_covers_the_truth(n: int, before: float, now: float) -> None:
+    """The worst places: no case gets better, and a normal quantile would cover 0.927 to 0.929."""
+    assert exact_coverage(n, *shares(before, now, nested=True)) >= 0.94
+
+
+def coverage_of(draw: random.Random, n: int, make: Any, truth: float, rounds: int) -> float:
     held = 0
     for _ in range(rounds):
-        low, high = promptry.paired_interval(make(draw, n), False, **options) or (0, 0)
+        low, high = promptry.paired_interval(make(draw, n), False) or (0, 0)
         held += low - 1e-12 <= truth <= high + 1e-12
     return held / rounds
 
@@ -257,29 +285,169 @@ def test_the_interval_of_scores_covers_the_truth_and_not_much_more(n: int) -> No
     assert 0.93 <= coverage_of(random.Random(n), n, graded(-0.05, 0.3), -0.05, 1_500) <= 0.97
 
 
-@pytest.mark.parametrize(("n", "before", "now"), [(6, 0.98, 0.93), (10, 0.9, 0.6), (30, 0.95, 0.95)])
-def test_the_interval_of_repeats_covers_the_truth(n: int, before: float, now: float) -> None:
-    assert coverage_of(random.Random(n), n, repeated(before, now, 3), now - before, 600, step=1 / 3) >= 0.93
+def skewed(draw: random.Random, n: int) -> list[float]:
+    """Scores near 1 with a tail before, with a long tail now."""
+    return [draw.expovariate(1 / 0.03) - draw.expovariate(1 / 0.2) for _ in range(n)]
+
+
+def swinging(rate: float, later: float, tries: int) -> Any:
+    """Means of so many tries of cases of their own rates, from the hardest to the easiest, drawn anew for each run."""
+
+    def make(draw: random.Random, n: int) -> list[float]:
+        def mean(middle: float) -> float:
+            own = draw.betavariate(2 * middle, 2 * (1 - middle))
+            return sum(draw.random() < own for _ in range(tries)) / tries
+
+        return [mean(later) - mean(rate) for _ in range(n)]
+
+    return make
+
+
+HARD_PLACES = [
+    (6, repeated(0.98, 0.93, 3), -0.05),
+    (10, repeated(0.9, 0.6, 3), -0.3),
+    (30, repeated(0.95, 0.95, 3), 0.0),
+    (20, repeated(0.95, 0.05, 5), -0.9),  # 0.925 by Student's t alone
+    (8, repeated(0.98, 0.05, 10), -0.93),
+    (10, swinging(0.98, 0.05, 10), -0.93),  # 0.82 by Student's t alone
+    (15, swinging(0.95, 0.1, 10), -0.85),
+    (10, skewed, -0.17),  # 0.905 by Student's t alone
+]
+
+
+@pytest.mark.parametrize("place", range(len(HARD_PLACES)))
+def test_intervals_cover_the_truth_in_the_worst_places(place: int) -> None:
+    n, make, truth = HARD_PLACES[place]
+    assert coverage_of(random.Random(n), n, make, truth, 500) >= 0.93 - 2 * math.sqrt(0.07 * 0.93 / 500)
+
+
+# --- the map: means of tries, of cases that are equal, that differ, and of which some always pass and some always fail
+
+RATES = (0.02, 0.05, 0.1, 0.3, 0.5, 0.7, 0.9, 0.95, 0.98)
+FALLS = [(before, now) for before in RATES for now in RATES if now <= before and before + now >= 0.999]
+
+
+def differences_of(before: float, now: float, tries: int, kind: str) -> Any:
+    """Return the chance of each difference of means, from -1 to 1, and that of cases that pass or fail in all tries.
+
+    kind: equal; differing (beta rates, in the same order in both runs); swinging (beta rates, each run its own); or
+    mixed: half of the cases are equal, the others pass always, fail always or break. A rise is a fall told backwards.
+    """
+    import numpy as np
+    from scipy import stats
+
+    counts = np.arange(tries + 1)
+    ways = np.array([math.comb(tries, count) for count in counts])
+
+    def chances(rate: Any) -> Any:
+        return ways * rate**counts * (1 - rate) ** (tries - counts)
+
+    if kind in {"equal", "mixed"}:
+        joint = np.outer(chances(before), chances(now))
+    else:
+        at = (np.arange(400) + 0.5) / 400
+        sides = [np.array([chances(own) for own in stats.beta.ppf(at, 2 * r, 2 * (1 - r))]) for r in (before, now)]
+        joint = (
+            sides[0].T @ sides[1] / 400
+            if kind == "differing"
+            else np.outer(sides[0].mean(axis=0), sides[1].mean(axis=0))
+        )
+    if kind == "mixed":
+        joint /= 2
+        joint[-1, -1], joint[-1, 0], joint[0, 0] = (
+            joint[-1, -1] + now / 2,
+            joint[-1, 0] + (before - now) / 2,
+            joint[0, 0] + (1 - before) / 2,
+        )
+    found = np.array([np.trace(joint, offset=change) for change in range(-tries, tries + 1)])
+    return found, joint[0, 0] + joint[-1, -1]
+
+
+def map_intervals(hits: Any, tries: int) -> Any:
+    """The intervals of many rounds at once: hits counts each difference of -1 to 1, and last the 0 of whole passes."""
+    import numpy as np
+    from scipy import stats
+
+    values = np.append(np.arange(-tries, tries + 1) / tries, 0.0)
+    n, mean = hits[0].sum(), hits @ values / hits[0].sum()
+    whole = hits[:, [0, 2 * tries, 2 * tries + 1]].sum(axis=1) == n
+    seen = hits[:, :-1].copy()
+    seen[:, tries] += hits[:, -1]
+    usual, ties = values[seen.argmax(axis=1)], seen.max(axis=1)
+    squares = hits @ values**2
+    apart = squares - n * mean**2
+    cubes = hits @ values**3 - 3 * mean * squares + 2 * n * mean**3
+    known = (squares - 2 * usual * n * mean + n * usual**2) / np.maximum(n - ties, 1)
+    chance = (3 / (3 + n - ties)) ** 2
+    more = 2 * np.maximum(0, 2 * ties / n - 1)
+    count = n + more
+    variance = (apart * n / (n - 1) + more * (chance + (1 - chance) * np.where(ties == n, 1.0, known))) / count
+    skewness = 0.6 * cubes * count / ((count - 1) * (count - 2)) / variance**1.5
+    skewness = np.where(abs(skewness) < 1e-7, 1e-7, skewness)
+    reach = stats.t.ppf(0.975, n - 2) / np.sqrt(count)
+    bounds = []
+    for side in (1, -1):
+        inside = skewness * (side * reach - skewness / (6 * count))
+        graded = mean - np.sqrt(variance) * 3 / skewness * (np.cbrt(1 + inside) - 1)
+        up, down = (seen[:, -1] + 1) / (n + 2), (seen[:, 0] + 1) / (n + 2)
+        half = stats.t.ppf(0.975, n + 1) * np.sqrt((up + down - (up - down) ** 2) / (n + 2))
+        bounds.append(np.where(whole, up - down - side * half, graded).clip(-1, 1))
+    return bounds
+
+
+def drawn_hits(seed: int, n: int, before: float, now: float, tries: int, kind: str, rounds: int) -> Any:
+    import numpy as np
+
+    found, still = differences_of(before, now, tries, kind)
+    chances = np.append(found, still)
+    chances[tries] -= still
+    chances = np.maximum(chances, 0)
+    return np.random.default_rng(seed).multinomial(n, chances / chances.sum(), rounds), 1 - found[tries]
+
+
+@pytest.mark.parametrize("kind", ["equal", "differing", "swinging", "mixed"])
+@pytest.mark.parametrize(("n", "tries"), [(6, 2), (9, 10), (40, 5)])
+def test_the_intervals_of_the_map_are_those_that_are_told(kind: str, n: int, tries: int) -> None:
+    pytest.importorskip("scipy")
+    hits, _ = drawn_hits(n, n, 0.95, 0.7, tries, kind, 20)
+    lows, highs = map_intervals(hits, tries)
+    values = [*(place / tries for place in range(-tries, tries + 1)), 0.0]
+    for row, low, high in zip(hits.tolist(), lows, highs, strict=True):
+        differences = [value for value, count in zip(values, row, strict=True) for _ in range(count)]
+        whole = row[0] + row[2 * tries] + row[-1] == n
+        assert promptry.paired_interval(differences, whole) == pytest.approx((low, high), abs=1e-6)
 
 
 @pytest.mark.simulation
-@pytest.mark.parametrize("n", [6, 10, 20, 60, 200])
-@pytest.mark.parametrize("tries", [2, 3, 5])
-def test_intervals_of_repeats_cover_at_every_rate(n: int, tries: int) -> None:
-    draw = random.Random(n * tries)
-    for rate in (0.05, 0.5, 0.8, 0.95, 0.98):
-        for drop in (0.0, 0.05, 0.3):
-            if rate - drop < 0.02:
-                continue
-            rounds = 3_000 if n <= 20 else 800
-            share = coverage_of(draw, n, repeated(rate, rate - drop, tries), -drop, rounds, step=1 / tries)
-            slack = 3 * math.sqrt(0.05 * 0.95 / rounds)
-            assert share >= 0.93 - slack / 2, (rate, drop)
-            still = sum(
-                math.comb(tries, k) ** 2 * rate ** (2 * k) * (1 - rate) ** (2 * tries - 2 * k) for k in range(tries + 1)
-            )
-            if drop == 0 and n * (1 - still) >= 10:
-                assert share <= 0.97 + slack / 2, (rate, drop)
+@pytest.mark.parametrize("n", [6, 8, 10, 15, 20, 30, 50, 100, 200, 500])
+@pytest.mark.parametrize("kind", ["equal", "differing", "swinging"])
+def test_intervals_of_repeats_cover_everywhere_in_the_map(kind: str, n: int) -> None:
+    """At most 0.97 where ten or more pairs differ and the drop is none that leaves few of another kind."""
+    rounds, covered = 10_000, []
+    for tries in (2, 3, 5, 10):
+        for before, now in FALLS:
+            hits, differing = drawn_hits(n + tries, n, before, now, tries, kind, rounds)
+            low, high = map_intervals(hits, tries)
+            share = float(((low - 1e-9 <= now - before) & (now - before <= high + 1e-9)).mean())
+            covered.append((share, tries, before, now))
+            assert n * differing < 10 or before - now > 0.301 or share <= 0.97 + 0.003, covered[-1]
+    print(f"{kind}, {n} cases: least {min(covered)}, most {max(covered)}")
+    assert min(covered)[0] >= 0.93 - 0.005, min(covered)
+
+
+@pytest.mark.simulation
+@pytest.mark.parametrize("n", [6, 10, 20, 50, 100, 200])
+def test_whole_breaks_among_cases_that_swing_a_little_are_the_weak_place_that_is_told(n: int) -> None:
+    """Few cases that break altogether may all be unseen: no interval that is short for the others holds them.
+
+    The limits are what is told of it, far above Student's t alone (0.70 at 10 to 50 cases).
+    """
+    for tries in (2, 5, 10):
+        for before, now in FALLS:
+            hits, _ = drawn_hits(n + tries, n, before, now, tries, "mixed", 4_000)
+            low, high = map_intervals(hits, tries)
+            share = float(((low - 1e-9 <= now - before) & (now - before <= high + 1e-9)).mean())
+            assert share >= (0.80 if 10 <= n <= 100 else 0.92), (tries, before, now)
 
 
 @pytest.mark.simulation
@@ -288,22 +456,22 @@ def test_intervals_of_scores_cover_at_every_spread(n: int) -> None:
     draw, rounds = random.Random(n), 4_000 if n <= 50 else 1_500
     makes = [(graded(-0.05, spread), -0.05) for spread in (0.02, 0.1, 0.3)]
     makes += [(lambda draw, n: [draw.betavariate(4, 2) * 0.8 - draw.betavariate(4, 2) for _ in range(n)], -0.2 * 2 / 3)]
-    makes += [(saturated, 0.0)] if 0.64 * n >= 10 else []
+    makes += [(skewed, -0.17)] + ([(saturated, 0.0)] if 0.64 * n >= 10 else [])
     for make, truth in makes:
-        assert 0.93 <= coverage_of(draw, n, make, truth, rounds) <= 0.97
+        assert 0.925 <= coverage_of(draw, n, make, truth, rounds) <= 0.97
 
 
 @pytest.mark.simulation
-@pytest.mark.parametrize("n", [30, 100, 240])
+@pytest.mark.parametrize("n", [*range(6, 21), 25, 30, 50, 100, 200])
 def test_intervals_of_pass_or_fail_cover_at_every_rate(n: int) -> None:
-    for rate in (0.05, 0.3, 0.5, 0.8, 0.95, 0.98):
-        for drop in (0.0, 0.05, 0.3):
-            if rate - drop >= 0.01:
-                up, down = (1 - rate) * (rate - drop), rate * (1 - rate + drop)
-                share = exact_coverage(n, up, down)
-                assert share >= 0.93, (rate, drop)
-                if n * (up + down) >= 10:
-                    assert share <= 0.97, (rate, drop)
+    """Exactly. There are few outcomes, so that 0.97 is met to 0.003 where ten pairs differ."""
+    for before, now in FALLS:
+        for nested in (False, True):
+            up, down = shares(before, now, nested)
+            share = exact_coverage(n, up, down)
+            assert share >= 0.93, (before, now, nested)
+            if n * (up + down) >= 10 and before - now <= 0.301:
+                assert share <= 0.973, (before, now, nested)
 
 
 def in_groups(draw: random.Random, sizes: list[int], shared: float, own: float) -> tuple[list[float], list[str]]:
@@ -323,7 +491,7 @@ def test_intervals_of_groups_cover_where_those_of_cases_do_not(sizes: list[int],
     held = naive = 0
     for _ in range(rounds):
         differences, groups = in_groups(draw, sizes, shared, own)
-        low, high = promptry.paired_interval(differences, False, 0.5, groups) or (0, 0)
+        low, high = promptry.paired_interval(differences, False, groups) or (0, 0)
         held += low <= -0.05 <= high
         low, high = promptry.paired_interval(differences, False) or (0, 0)
         naive += low <= -0.05 <= high
@@ -335,9 +503,9 @@ def test_intervals_of_groups_cover_where_those_of_cases_do_not(sizes: list[int],
 def test_five_groups_have_no_interval_however_many_cases_they_hold() -> None:
     groups = [f"g{number % 5}" for number in range(100)]
     differences = [random.Random(1).gauss(0, 1) for _ in groups]
-    assert promptry.paired_interval(differences, False, 0.5, groups) is None
-    assert promptry.mean_interval([0.5] * 100, 0.5, groups) is None
-    assert promptry.paired_interval(differences, False, 0.5, [*groups[:-1], "one more"]) is not None
+    assert promptry.paired_interval(differences, False, groups) is None
+    assert promptry.mean_interval([0.5] * 100, groups) is None
+    assert promptry.paired_interval(differences, False, [*groups[:-1], "one more"]) is not None
 
 
 def test_groups_of_one_case_each_are_no_groups() -> None:
@@ -345,7 +513,7 @@ def test_groups_of_one_case_each_are_no_groups() -> None:
     differences = [draw.gauss(-0.1, 0.3) for _ in range(25)]
     alone = [f"g{number}" for number in range(25)]
     assert promptry.group_sums(differences, alone) == differences
-    plain, grouped = (promptry.paired_interval(differences, False, 0.5, groups) for groups in (None, alone))
+    plain, grouped = (promptry.paired_interval(differences, False, groups) for groups in (None, alone))
     assert plain is not None and grouped == pytest.approx(plain, rel=1e-9)
 
 
@@ -356,11 +524,45 @@ def test_intervals_equal_scipy_to_nine_places() -> None:
         found = stats.binomtest(passed, n).proportion_ci(0.95, method="wilson")
         mine = promptry.mean_interval([1.0] * passed + [0.0] * (n - passed))
         assert mine == pytest.approx((found.low, found.high), abs=1e-9)
+    for n, worse, better in ((6, 0, 0), (8, 3, 1), (50, 12, 20), (400, 30, 2)):
+        differences = [1.0] * better + [-1.0] * worse + [0.0] * (n - better - worse)
+        added = stats.ttest_1samp(
+            [*differences, 1.0, -1.0], 0
+        )  # with n + 1 in the place of n + 2: by the sample's variance
+        scale = math.sqrt((n + 1) / (n + 2))
+        middle, quantile = (better - worse) / (n + 2), stats.t.ppf(0.975, n + 1)
+        half = quantile * scale * (middle / added.statistic if middle else stats.sem([*differences, 1.0, -1.0]))
+        found = max(-1.0, middle - half), min(1.0, middle + half)
+        assert promptry.paired_interval(differences, True) == pytest.approx(found, abs=1e-9)
+
+
+def test_intervals_of_skewed_scores_are_the_roots_of_halls_cubic_found_by_scipy() -> None:
+    from scipy import optimize, stats
+
     draw = random.Random(6)
     for n in (6, 25, 199, 260):
-        differences = [draw.gauss(-0.1, 0.2) for _ in range(n)]
-        low, high = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
-        assert promptry.paired_interval(differences, False) == pytest.approx((low, high), abs=1e-9)
+        differences = [draw.expovariate(10) - draw.expovariate(3) for _ in range(n)]
+        skewness = 0.6 * stats.skew(differences, bias=False)
+        mean, deviation = stats.tmean(differences), stats.tstd(differences)
+
+        def cubic(truth: float, side: int) -> float:
+            t = (mean - truth) / deviation  # noqa: B023
+            own = t + skewness * t**2 / 3 + skewness**2 * t**3 / 27 + skewness / (6 * n)  # noqa: B023
+            return own * math.sqrt(n) - side * stats.t.ppf(0.975, n - 2)  # noqa: B023
+
+        low, high = (optimize.brentq(cubic, -9, 9, args=(side,), xtol=1e-13) for side in (1, -1))
+        assert promptry.paired_interval(differences, False) == pytest.approx((max(-1, low), min(1, high)), abs=1e-9)
+
+
+def test_an_interval_holds_the_mean_that_was_seen() -> None:
+    for (better, worse), (low, high) in binary_intervals(12).items():
+        assert low <= (better - worse) / 12 <= high
+    draw = random.Random(9)
+    for n in (6, 7, 11, 30):
+        for _ in range(50):
+            values = [round(draw.random() ** 9, 1) - round(draw.random() ** 2, 1) for _ in range(n)]
+            low, high = promptry.paired_interval(values, False) or (0, 0)
+            assert low < math.fsum(values) / n < high
 
 
 # --- the pairing
@@ -404,7 +606,7 @@ def test_of_a_case_as_many_tries_are_compared_as_both_runs_have() -> None:
         run_of({"a": one(1.0, 0.0, 0.0), "b": one(1.0, 1.0)}),
     )
     pairs = promptry.paired_cases(before, now)
-    assert (pairs.before, pairs.now, pairs.step) == ([1.0, 0.5], [1.0, 1.0], 0.5)
+    assert (pairs.before, pairs.now, pairs.binary) == ([1.0, 0.5], [1.0, 1.0], False)
     assert promptry.paired_deltas(before, now)[0]["delta"] == pytest.approx(0.25)
 
 

@@ -11,9 +11,10 @@ Floors, from the ground up; each section uses only sections above it:
     EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · PROVIDERS · JUDGE · EMBEDDINGS ·
              SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION · DOCUMENTS ·
              EXCHANGES · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · RUNS · WORKERS · PROGRESS ·
-             RERUNS · JOBS · RUNNER · PAIRS · POWER · BREAKS · COMPARISON · MODELS · PLAN · TRENDS · DRIFT · BISECT ·
-             OVERVIEW · INTERPRETERS
-    FACES    FIGURES · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS · WATCH · PYTEST · DEMO
+             RERUNS · JOBS · RUNNER · PAIRS · POWER · BREAKS · FLIPS · COMPARISON · MODELS · PLAN · TRENDS · DRIFT ·
+             BISECT · OVERVIEW · INTERPRETERS
+    FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS ·
+             WATCH · PYTEST · DEMO
     ROOF     MAIN
     CELLAR   EMBEDDED
 Find your way:   grep -n '^# === ' promptry.py
@@ -14550,6 +14551,7 @@ def save_parts(
 _EXACT_SIGNS = 26
 _MOST_TERMS = 50_000
 _IMPLICIT = {"assert", "no_assertion"}
+STATED_KINDS = _IMPLICIT | {"error", "skipped"}  # what a case that made no such assertion is given
 
 
 def sign_flip_p(differences: Sequence[float]) -> float:
@@ -14770,21 +14772,6 @@ class Pairs(NamedTuple):
         return len(self.before) if self.groups is None else len(set(self.groups))
 
 
-def paired_cases(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> Pairs:
-    """Return the scores of the cases that have one in both runs, paired."""
-    scores = _case_scores(before), _case_scores(now)
-    both = {name: [(tries, scores[1][name])] for name, tries in scores[0].items() if name in scores[1]}
-    return _pairs_of(both, _groups_of(before, now))
-
-
-def _case_scores(cases: list[dict[str, Any]]) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {}
-    for row in cases:
-        if row["score"] is not None:
-            found.setdefault(row["case"], []).append(row["score"])
-    return found
-
-
 def _groups_of(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> dict[str, str]:
     """Return the group of each case that names one, in the run that is judged if it does there."""
     return {row["case"]: row["group"] for row in [*before, *now] if row.get("group") is not None}
@@ -14833,15 +14820,42 @@ def keyed_checks(row: dict[str, Any]) -> Iterator[tuple[tuple[str, str, int], di
         ordinals[kind] = ordinals.get(kind, 0) + 1
 
 
-def paired_deltas(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the paired test of each assertion type, the p-values adjusted for the number of types."""
+class Paired(NamedTuple):
+    """What two runs have in common: the cases by all checks that both hold, and by those of each assertion type.
+
+    `weights`: which share of a case's mean the checks of a type are, over all cases; they sum to 1.
+    """
+
+    cases: Pairs
+    kinds: dict[str, Pairs]
+    weights: dict[str, float]
+
+
+def pair_runs(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> Paired:
+    """Return two runs paired by case, assertion type and ordinal; what one of them lacks counts in neither."""
     implicit = _IMPLICIT & {check["assertion_type"] for row in [*before, *now] for check in row["checks"]}
     tries, groups = [_check_tries(cases, implicit) for cases in (before, now)], _groups_of(before, now)
     by_kind: dict[str, dict[str, list[_Tries]]] = {}
+    by_case: dict[str, list[_Tries]] = {}
+    weights: dict[str, dict[str, int]] = {}
     for key, old in tries[0].items():
-        if key in tries[1]:
-            by_kind.setdefault(key[1], {}).setdefault(key[0], []).append((old, tries[1][key]))
-    rows = [_delta_of(kind, _pairs_of(found, groups)) for kind, found in by_kind.items()]
+        if (new := tries[1].get(key)) is not None:
+            by_kind.setdefault(key[1], {}).setdefault(key[0], []).append((old, new))
+            if key[1] not in implicit or min(*old, *new) < 1:
+                by_case.setdefault(key[0], []).append((old, new))
+                counts = weights.setdefault(key[1], {})
+                counts[key[0]] = counts.get(key[0], 0) + 1
+    shares = {kind: sum(count / len(by_case[name]) for name, count in found.items()) for kind, found in weights.items()}
+    return Paired(
+        _pairs_of(by_case, groups),
+        {kind: _pairs_of(found, groups) for kind, found in by_kind.items()},
+        {kind: share / len(by_case) for kind, share in shares.items()},
+    )
+
+
+def paired_deltas(kinds: dict[str, Pairs]) -> list[dict[str, Any]]:
+    """Return the paired test of each assertion type, the p-values adjusted for the number of types."""
+    rows = [_delta_of(kind, pairs) for kind, pairs in kinds.items()]
     for column in ("p", "p_better"):
         for row, p in zip(rows, holm([row[column] for row in rows]), strict=True):
             row[column] = p
@@ -14910,6 +14924,7 @@ def _score_power(drop: float, n: int, noise: float, alpha: float, tolerance: flo
     return normal_tail(min(found, beyond))
 
 
+@functools.lru_cache(4096)
 def smallest_drop(n: int, noise: float, binary: bool, alpha: float, tolerance: float = 0.0) -> float | None:
     """Return the smallest drop that so many pairs show at 80 % power, to 0.001, or None where they show none."""
     if not sees_drop(1.0, n, noise, binary, alpha, tolerance):
@@ -14919,16 +14934,59 @@ def smallest_drop(n: int, noise: float, binary: bool, alpha: float, tolerance: f
     return steps[seen] / 1000
 
 
-def pairs_needed(drop: float, noise: float, binary: bool, alpha: float, tolerance: float = 0.0) -> int | None:
-    """Return how many pairs, so unsteady, show a drop of that size at 80 % power; None where a million do not.
+class Kind(NamedTuple):
+    """One kind of check: how much it weighs in the mean, how many pairs or groups it has, and how unsteady they are."""
+
+    weight: float
+    units: int
+    noise: float
+    binary: bool
+
+
+def power_kinds(paired: Paired) -> list[Kind]:
+    """Return the kinds of check that two runs have in common."""
+    pairs = ((weight, paired.kinds[kind]) for kind, weight in paired.weights.items())
+    return [
+        Kind(
+            weight,
+            found.units,
+            noise_of(found.differences, found.binary, found.groups),
+            found.binary and not found.groups,
+        )
+        for weight, found in pairs
+    ]
+
+
+def smallest_mean_drop(kinds: list[Kind], alpha: float, tolerance: float = 0.0) -> float | None:
+    """Return the smallest drop of the mean that is seen at 80 % power whichever kinds of check fall, or None.
+
+    Each kind is tested by itself at its part of alpha. Of a mean that fell by the weighted sum of what is seen in each,
+    at least one kind fell by what is seen in it, or by 1 where nothing is.
+    """
+    share = alpha / max(1, len(kinds))
+    seen = [smallest_drop(kind.units, kind.noise, kind.binary, share, tolerance) for kind in kinds]
+    if all(drop is None for drop in seen):
+        return None
+    total = math.fsum(kind.weight * (1.0 if drop is None else drop) for kind, drop in zip(kinds, seen, strict=True))
+    return math.ceil(total * 1000 - 1e-6) / 1000
+
+
+def cases_needed(drop: float, kinds: list[Kind], n: int, alpha: float, tolerance: float = 0.0) -> int | None:
+    """Return how many cases, as unsteady as these n, show a drop of that size at 80 % power, None for over a million.
 
     The power of an exact test goes up and down a little with the pairs: some more show the drop too.
     """
+
+    def are_enough(count: int) -> bool:
+        more = [kind._replace(units=kind.units * count // n) for kind in kinds]
+        least = smallest_mean_drop(more, alpha, tolerance)
+        return least is not None and least <= drop
+
     counts = range(6, 1_000_001)
-    if not sees_drop(drop, counts[-1], noise, binary, alpha, tolerance):
+    if not are_enough(counts[-1]):
         return None
-    found = counts[bisect_left(counts, True, key=lambda n: sees_drop(drop, n, noise, binary, alpha, tolerance))]
-    while not all(sees_drop(drop, found + more, noise, binary, alpha, tolerance) for more in range(4)):
+    found = counts[bisect_left(counts, True, key=are_enough)]
+    while not all(are_enough(found + more) for more in range(4)):
         found += 1
     return found
 
@@ -15073,10 +15131,71 @@ def case_tries(cases: list[dict[str, Any]]) -> dict[str, tuple[int, int]]:
 
 
 # ======================================================================================
+# === FLIPS: the cases that changed sides between two runs, and what only one of them has
+# ======================================================================================
+# Uses: PAIRS.
+# Public: nothing.
+
+FLIP_STATES = ("broken", "unconfirmed", "flaky", "fixed")
+
+
+def find_flips(
+    before: dict[str, str],
+    now: dict[str, str],
+    old_cases: list[dict[str, Any]],
+    new_cases: list[dict[str, Any]],
+    tries: dict[str, list[str]],
+) -> list[dict[str, Any]]:
+    """Return the checks behind each case that held and fails, or failed and holds, in the order of FLIP_STATES."""
+    worse = {name for name, state in now.items() if state in {"fail", "mixed"} and before.get(name) == "pass"}
+    better = {name for name, state in now.items() if state == "pass" and before.get(name) in {"fail", "mixed"}}
+    rows = []
+    for key in _failing_checks(new_cases, worse):
+        again = {now[key[0]], *tries.get(key[0], ())}
+        shaken, ended = again & {"mixed", "pass"}, not tries.get(key[0]) or "fail" in tries[key[0]]
+        rows.append(_flip(key, "pass", "fail", "flaky" if shaken else "broken" if ended else "unconfirmed"))
+    rows += [_flip(key, "fail", "pass", "fixed") for key in _failing_checks(old_cases, better)]
+    return sorted(rows, key=lambda flip: (FLIP_STATES.index(flip["state"]), flip["case"]))
+
+
+def _failing_checks(cases: list[dict[str, Any]], names: set[str]) -> list[tuple[str, str, int]]:
+    keyed = (pair for row in cases if row["case"] in names for pair in keyed_checks(row))
+    return list(dict.fromkeys(key for key, check in keyed if check["passed"] is False))
+
+
+def _flip(key: tuple[str, str, int], before: str, now: str, state: str) -> dict[str, Any]:
+    return {"case": key[0], "assertion_type": key[1], "ordinal": key[2], "before": before, "now": now, "state": state}
+
+
+def flips_in(flips: Iterable[dict[str, Any]], state: str) -> list[str]:
+    """Return the cases that changed sides in a way (broken, flaky, unconfirmed, fixed), each once."""
+    return list(dict.fromkeys(flip["case"] for flip in flips if flip["state"] == state))
+
+
+def fails_alone(before: str | None, now: str, tries: Sequence[str]) -> bool:
+    """Tell whether a case fails that the baseline says nothing of, and failed whenever it was tried again."""
+    return now == "fail" and before not in {"pass", "fail", "mixed"} and "pass" not in tries
+
+
+def lone_checks(
+    before: dict[str, str], now: dict[str, str], baseline: list[dict[str, Any]], run: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return how many checks of each type only one run has, in cases that ran to their end in the other."""
+    held = [{name for name, state in states.items() if state == "pass"} for states in (before, now)]
+    keys = [
+        {key for row in cases for key, _ in keyed_checks(row) if key[1] not in STATED_KINDS}
+        for cases in (baseline, run)
+    ]
+    new = Counter(key[1] for key in keys[1] - keys[0] if key[0] in held[0])
+    missing = Counter(key[1] for key in keys[0] - keys[1] if key[0] in held[1])
+    return [{"assertion_type": kind, "new": new[kind], "missing": missing[kind]} for kind in sorted(new | missing)]
+
+
+# ======================================================================================
 # === COMPARISON: what changed between two runs, and whether the judged one passes
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, PROMPTS, CASES, SUITES, FILES, FLAKES, RUNS, JOBS, RUNNER, PAIRS,
-#   POWER, BREAKS.
+# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, PROMPTS, CASES, SUITES, FILES, FLAKES, RUNS, JOBS, RUNNER, PAIRS, POWER,
+#   BREAKS, FLIPS.
 #   Writes: eval_runs.
 # Public: Comparison, compare_runs, run_suite.
 #
@@ -15088,7 +15207,6 @@ def case_tries(cases: list[dict[str, Any]]) -> dict[str, tuple[int, int]]:
 
 ALPHA = 0.04
 MIN_PAIRS = 6
-FLIP_STATES = ("broken", "unconfirmed", "flaky", "fixed")
 _SUMMARY = ("verdict", "delta", "interval", "p", "n", "groups", "reason")
 _MOST_FLAKY = 200
 
@@ -15100,9 +15218,10 @@ class Comparison(NamedTuple):
     each further try ended in an error; deltas: [{assertion_type, n, groups, baseline, current, delta, interval, p,
     test}], cause: {prompt, model, dataset, commit, embedder, prompt_diff} or None, run and baseline: {id, date, n,
     age_s}; known: cases that fail in both, unpaired: {new, missing, errors, failing: those that fail and have no state
-    in the baseline}; groups: how many independent units the n cases are, None where no case names a group; breaks: what
-    find_breaks returns, of the cases that are newly failing or broken hard; reason: what the verdict rests on, as a
-    sentence; doubts: why it cannot be decided whether the run passes.
+    in the baseline, checks: [{assertion_type, new, missing}] of those that only one run has}; groups: how many
+    independent units the n cases are, None where no case names a group; breaks: what find_breaks returns, of the cases
+    that are newly failing or broken hard; reason: what the verdict rests on, as a sentence; doubts: why it cannot be
+    decided whether the run passes.
     """
 
     verdict: str
@@ -15117,7 +15236,7 @@ class Comparison(NamedTuple):
     baseline: dict[str, Any]
     passed: bool
     known: list[str]
-    unpaired: dict[str, list[str]]
+    unpaired: dict[str, list[Any]]
     groups: int | None
     breaks: list[dict[str, Any]]
     reason: str
@@ -15151,13 +15270,13 @@ def compare_loaded(run: dict[str, Any], baseline: dict[str, Any]) -> Comparison:
     now, before, tries = states_of(run["cases"]), settled_states(baseline), gate.get("confirm") or {}
     embedders = {side["manifest"].get("embedder") for side in (run, baseline)} - {None}
     scored = [side["cases"] if len(embedders) < 2 else _without_vectors(side["cases"]) for side in (baseline, run)]
-    pairs, deltas = paired_cases(*scored), paired_deltas(*scored)
-    differences = pairs.differences
-    flips = _flips(before, now, baseline["cases"], run["cases"], tries)
+    paired = pair_runs(*scored)
+    pairs, deltas, differences = paired.cases, paired_deltas(paired.kinds), paired.cases.differences
+    flips = find_flips(before, now, baseline["cases"], run["cases"], tries)
     worse = {flip["case"] for flip in flips if flip["state"] != "fixed"}
-    failing = sorted(name for name in now if _fails_alone(before.get(name), now[name], tries.get(name, ())))
+    failing = sorted(name for name in now if fails_alone(before.get(name), now[name], tries.get(name, ())))
     breaks = [row for row in load_breaks(run, baseline) if row["hard"] or row["case"] in worse]
-    verdict, reason = _verdict(pairs, deltas, breaks, gate)
+    verdict, reason = _verdict(paired, deltas, breaks, gate)
     is_whole = gate.get("mode") == "statistical"
     doubts = _doubts(flips, len(differences) if is_whole else None)
     if len(embedders) > 1:
@@ -15180,17 +15299,13 @@ def compare_loaded(run: dict[str, Any], baseline: dict[str, Any]) -> Comparison:
             "missing": sorted(before.keys() - now.keys()),
             "errors": sorted(name for name, state in now.items() if state == "error"),
             "failing": failing,
+            "checks": lone_checks(before, now, baseline["cases"], run["cases"]),
         },
         groups=None if pairs.groups is None else pairs.units,
         breaks=breaks,
         reason=reason,
         doubts=doubts,
     )
-
-
-def _fails_alone(before: str | None, now: str, tries: Sequence[str]) -> bool:
-    """Tell whether a case fails that the baseline says nothing of, and failed whenever it was tried again."""
-    return now == "fail" and before not in {"pass", "fail", "mixed"} and "pass" not in tries
 
 
 def _doubts(flips: list[dict[str, Any]], pairs: int | None) -> list[str]:
@@ -15202,20 +15317,12 @@ def _doubts(flips: list[dict[str, Any]], pairs: int | None) -> list[str]:
     return doubts + (["nothing could be compared: the baseline scored none of these cases"] if pairs == 0 else [])
 
 
-def flips_in(flips: Iterable[dict[str, Any]], state: str) -> list[str]:
-    """Return the cases that changed sides in a way (broken, flaky, unconfirmed, fixed), each once."""
-    return list(dict.fromkeys(flip["case"] for flip in flips if flip["state"] == state))
-
-
 def _without_vectors(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return cases without the checks that an embedder scored, each with the mean of the others, None without any."""
-    found = []
-    for row in cases:
-        checks = [check for check in row["checks"] if "embedder" not in (check["details"] or ())]
-        scores = [check["score"] for check in checks if check["score"] is not None]
-        mean = math.fsum(scores) / len(scores) if scores and row["score"] is not None else None
-        found.append(row if len(checks) == len(row["checks"]) else {**row, "checks": checks, "score": mean})
-    return found
+    """Return cases without the checks that an embedder scored."""
+    return [
+        {**row, "checks": [check for check in row["checks"] if "embedder" not in (check["details"] or ())]}
+        for row in cases
+    ]
 
 
 def _baseline_of(run: dict[str, Any], asked: str | int | None) -> str:
@@ -15237,26 +15344,30 @@ def _run_facts(run: dict[str, Any], n: int) -> dict[str, Any]:
 
 
 def _verdict(
-    pairs: Pairs, deltas: list[dict[str, Any]], breaks: list[dict[str, Any]], gate: dict[str, Any]
+    paired: Paired, deltas: list[dict[str, Any]], breaks: list[dict[str, Any]], gate: dict[str, Any]
 ) -> tuple[str, str]:
     """Return the verdict and the sentence that says what it rests on."""
+    pairs = paired.cases
     hard = [row for row in breaks if row["hard"]]
     if hard:
         return "regressed", _break_reason(hard)
     what = "pairs" if pairs.groups is None else "groups of cases"
     if pairs.units < MIN_PAIRS:
         return "not enough data", f"{pairs.units} {what} are too few: the least is {MIN_PAIRS}"
-    tolerance, margin, alpha = gate.get("tolerance", 0.02), gate.get("margin", 0.10), ALPHA / max(1, len(deltas))
+    tolerance, margin, kinds = gate.get("tolerance", 0.02), gate.get("margin", 0.10), power_kinds(paired)
     for verdict, sign, column in (("regressed", -1, "p"), ("improved", 1, "p_better")):
         found = [row for row in deltas if row[column] <= ALPHA and sign * row["delta"] > tolerance]
         if found:
             return verdict, _delta_reason(min(found, key=lambda row: row[column]), column, sign)
-    facts = pairs.units, noise_of(pairs.differences, pairs.binary, pairs.groups), pairs.binary and not pairs.groups
-    if sees_drop(margin, *facts, alpha, tolerance):
-        return "tied", f"a drop of {margin:g} would have been seen in 80 of 100 runs, and none beyond {tolerance:g} was"
-    least = smallest_drop(*facts, alpha, tolerance)
+    least = smallest_mean_drop(kinds, ALPHA, tolerance)
+    falls = "" if len(kinds) == 1 else f", whichever of its {len(kinds)} kinds of check fell"
+    if least is not None and least <= margin:
+        return (
+            "tied",
+            f"a drop of {margin:g} would have been seen in 80 of 100 runs{falls}, and none beyond {tolerance:g} was",
+        )
     sees = "no drop" if least is None else f"a drop of {least:.3f}, not of {margin:g},"
-    return "not enough data", f"{pairs.units} {what} as unsteady as these show {sees} in 80 of 100 runs"
+    return "not enough data", f"{pairs.units} {what} as unsteady as these show {sees} in 80 of 100 runs{falls}"
 
 
 def _break_reason(hard: list[dict[str, Any]]) -> str:
@@ -15273,34 +15384,6 @@ def _delta_reason(row: dict[str, Any], column: str, sign: int) -> str:
     bound = row["interval"] and row["interval"][0 if sign > 0 else 1] * sign
     one_sided = "; the test looks to one side at 4 %, the interval to both at 5 %, so it may hold zero"
     return text + (one_sided if bound is not None and bound <= 0 else "")
-
-
-def _flips(
-    before: dict[str, str],
-    now: dict[str, str],
-    old_cases: list[dict[str, Any]],
-    new_cases: list[dict[str, Any]],
-    tries: dict[str, list[str]],
-) -> list[dict[str, Any]]:
-    """Return the checks behind each case that held and fails, or failed and holds, in the order of FLIP_STATES."""
-    worse = {name for name, state in now.items() if state in {"fail", "mixed"} and before.get(name) == "pass"}
-    better = {name for name, state in now.items() if state == "pass" and before.get(name) in {"fail", "mixed"}}
-    rows = []
-    for key in _failing_checks(new_cases, worse):
-        again = {now[key[0]], *tries.get(key[0], ())}
-        shaken, ended = again & {"mixed", "pass"}, not tries.get(key[0]) or "fail" in tries[key[0]]
-        rows.append(_flip(key, "pass", "fail", "flaky" if shaken else "broken" if ended else "unconfirmed"))
-    rows += [_flip(key, "fail", "pass", "fixed") for key in _failing_checks(old_cases, better)]
-    return sorted(rows, key=lambda flip: (FLIP_STATES.index(flip["state"]), flip["case"]))
-
-
-def _failing_checks(cases: list[dict[str, Any]], names: set[str]) -> list[tuple[str, str, int]]:
-    keyed = (pair for row in cases if row["case"] in names for pair in keyed_checks(row))
-    return list(dict.fromkeys(key for key, check in keyed if check["passed"] is False))
-
-
-def _flip(key: tuple[str, str, int], before: str, now: str, state: str) -> dict[str, Any]:
-    return {"case": key[0], "assertion_type": key[1], "ordinal": key[2], "before": before, "now": now, "state": state}
 
 
 def _cause(run: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any] | None:
@@ -15513,7 +15596,7 @@ def run_suite(
 # ======================================================================================
 # === MODELS: the models that ran one suite, side by side, each compared with one of them
 # ======================================================================================
-# Uses: ERRORS, CLOCK, ROWS, PAIRS, RUNS, COMPARISON.
+# Uses: ERRORS, CLOCK, ROWS, RUNS, PAIRS, COMPARISON.
 # Public: compare_models.
 
 
@@ -15556,7 +15639,7 @@ def _what_ran(row: dict[str, Any]) -> tuple[Any, ...]:
 
 def _model_row(run: dict[str, Any], base: dict[str, Any] | None) -> dict[str, Any]:
     """Return a model's row: its own numbers, then those of the comparison, which the baseline itself has not."""
-    pairs = paired_cases(run["cases"], run["cases"])
+    pairs = pair_runs(run["cases"], run["cases"]).cases
     found = compare_loaded(run, base) if base is not None else None
     changes = changes_of(run, base) if base is not None else {}
     prompt = f"{run['prompt_name']}@{run['prompt_version']}" if run["prompt_version"] is not None else None
@@ -15633,27 +15716,27 @@ def plan_suite(suite_name: str, drop: float | None = None) -> Plan:
         return Plan(
             suite_name, n, 1, drop or 0.10, None, None, None, cost, None, [row["id"] for row in complete], False
         )
-    run = get_run(complete[0]["id"])
-    tested = run["prompt_version"], run["model"]
-    same = [row for row in complete[1:] if (row["prompt_version"], row["model"]) == tested]
-    return _plan_from(run, get_run((same or complete[1:])[0]["id"]), drop, bool(same))
+    by_tested: dict[Any, list[dict[str, Any]]] = {}
+    for row in complete:
+        by_tested.setdefault((row["prompt_version"], row["model"]), []).append(row)
+    same = next((rows for rows in by_tested.values() if len(rows) > 1), None)
+    run, other = (get_run(row["id"]) for row in (same or complete)[:2])
+    return _plan_from(run, other, drop, same is not None)
 
 
 def _plan_from(run: dict[str, Any], other: dict[str, Any], drop: float | None, steady: bool) -> Plan:
     gate, repeats = run["manifest"].get("gate") or {}, run["manifest"].get("repeats") or 1
     target = drop or gate.get("margin", 0.10)
-    pairs = paired_cases(other["cases"], run["cases"])
-    kinds = {check["assertion_type"] for row in run["cases"] for check in row["checks"] if check["score"] is not None}
-    n, alpha, tolerance = len(pairs.before), ALPHA / max(1, len(kinds)), gate.get("tolerance", 0.02)
+    paired = pair_runs(other["cases"], run["cases"])
+    pairs, kinds = paired.cases, power_kinds(paired)
+    n, tolerance = len(pairs.before), gate.get("tolerance", 0.02)
     groups = None if pairs.groups is None else pairs.units
     empty = Plan(run["suite"], n, repeats, target, None, None, None, run["cost_usd"], None, [run["id"], other["id"]])
     if not n:
         return empty._replace(steady=steady)
-    noise, binary = noise_of(pairs.differences, pairs.binary, pairs.groups), pairs.binary and groups is None
-    units = pairs_needed(target, noise, binary, alpha, tolerance)
-    needed = None if units is None else math.ceil(units * n / pairs.units)
+    needed = cases_needed(target, kinds, n, ALPHA, tolerance)
     return empty._replace(
-        smallest_drop=smallest_drop(pairs.units, noise, binary, alpha, tolerance),
+        smallest_drop=smallest_mean_drop(kinds, ALPHA, tolerance),
         cases_needed=needed,
         repeats_needed=None if needed is None else max(repeats, math.ceil(repeats * needed / n)),
         needed_usd=None if needed is None or run["cost_usd"] is None else run["cost_usd"] * needed / n,
@@ -16428,15 +16511,13 @@ def age_text(age: float | None) -> str:
 
 
 # ======================================================================================
-# === REPORTS: results as text for people
+# === PRINTING: tables, words and colours of a terminal
 # ======================================================================================
-# Uses: RUNS, COMPARISON, FIGURES.
+# Uses: nothing.
 # Public: nothing.
 #
-# Everything here takes what a read or a run returned and gives text back. Colour is taken out again where the text
-# does not go to a terminal.
+# Colour is taken out again where the text does not go to a terminal.
 
-MAX_LISTED = 20
 _COLOURS = dict.fromkeys(("regressed", "fail", "error", "fault", "broken", "FAIL", "breached", "drifting"), "red")
 _COLOURS |= dict.fromkeys(("improved", "pass", "ok", "fixed", "PASS", "steady"), "green")
 _COLOURS |= {"not enough data": "yellow", "hint": "yellow", "flaky": "yellow", "tied": "cyan"}
@@ -16444,7 +16525,7 @@ _COLOURS |= {"not enough data": "yellow", "hint": "yellow", "flaky": "yellow", "
 
 def render_table(columns: dict[str, str], rows: list[dict[str, Any]]) -> str:
     """Lay rows out under titles ({key: title}), numbers to the right."""
-    cells = [[_cell(row.get(key)) for key in columns] for row in rows]
+    cells = [[cell_text(row.get(key)) for key in columns] for row in rows]
     titles = list(columns.values())
     widths = [max(len(line[place]) for line in [titles, *cells]) for place in range(len(titles))]
     right = [
@@ -16465,7 +16546,8 @@ def _line(cells: list[str], widths: list[int], right: list[bool]) -> str:
     ).rstrip()
 
 
-def _cell(value: Any) -> str:
+def cell_text(value: Any) -> str:
+    """Return a value as the text of one cell."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -16493,6 +16575,29 @@ def render_rows(found: dict[str, Any], columns: dict[str, str], none: str) -> st
         return text
     of = "there may be more" if found["total"] is None else f"{len(found['items'])} of {found['total']}"
     return f"{text}\n{of}; the next page: --before {found['next']}"
+
+
+def paint_diff(diff: str) -> str:
+    """Colour the lines of a unified diff."""
+    colours = {"+": "green", "-": "red", "@": "cyan"}
+    return "\n".join(
+        click.style(line, fg=colours[line[0]]) if line[:1] in colours else line for line in diff.split("\n")
+    )
+
+
+def shortened_line(text: Any) -> str | None:
+    """Return the start of a text as one line, or None where it is empty."""
+    line = " ".join(str(text or "").split())
+    return (line if len(line) <= 100 else f"{line[:97]}...") or None
+
+
+# ======================================================================================
+# === RECORDS: what the ledgers hold, as text for people
+# ======================================================================================
+# Uses: PRINTING.
+# Public: nothing.
+#
+# Everything here takes what a read returned and gives text back, as in REPORTS.
 
 
 def render_prompts(found: dict[str, Any]) -> str:
@@ -16528,203 +16633,6 @@ def render_diff(found: dict[str, Any]) -> str:
     )
 
 
-def paint_diff(diff: str) -> str:
-    """Colour the lines of a unified diff."""
-    colours = {"+": "green", "-": "red", "@": "cyan"}
-    return "\n".join(
-        click.style(line, fg=colours[line[0]]) if line[:1] in colours else line for line in diff.split("\n")
-    )
-
-
-def render_suites(found: dict[str, Any]) -> str:
-    """Lay out the list of suites."""
-    columns = {
-        "suite": "suite",
-        "runs": "runs",
-        "passed": "last",
-        "score": "score",
-        "coverage": "coverage",
-        "verdict": "verdict",
-        "last_at": "at",
-    }
-    return render_rows(
-        {**found, "items": [{**row, "coverage": share_text(row["coverage"])} for row in found["items"]]},
-        {**columns, "description": "description"},
-        "No suite has run yet: promptry init writes one to start from.",
-    )
-
-
-def render_runs(found: dict[str, Any]) -> str:
-    """Lay out the list of runs."""
-    columns = {"id": "run", "suite": "suite", "date": "date", "prompt_name": "prompt", "prompt_version": "version"}
-    columns |= {"model": "model", "passed": "result", "score": "score", "coverage": "coverage", "verdict": "verdict"}
-    rows = [{**row, "coverage": share_text(row["coverage"])} for row in found["items"]]
-    for row in rows:
-        row["passed"] = f"{_cell(row['passed'])}, partial" if row["partial"] else row["passed"]
-    return render_rows({**found, "items": rows}, columns, "No run yet: promptry run makes one.")
-
-
-def render_run(found: dict[str, Any]) -> str:
-    """Lay out one run: what it was, and every case that did not pass."""
-    manifest, counts = found["manifest"], found["counts"]
-    facts = {
-        "run": f"{found['id']} of suite {found['suite']}, {found['date']}",
-        "prompt": version_text(found["prompt_name"], found["prompt_version"]) or "-",
-        "model": found["model"] or "-",
-        "dataset": manifest.get("dataset") or "-",
-        "commit": manifest.get("git_commit") or "-",
-        "result": f"{_cell(found['passed'])}, {score_text(found)}, verdict {found['verdict'] or '-'}",
-        "cases": counts_text(counts) + ("" if found["complete"] else " (interrupted)"),
-    }
-    head = "\n".join(f"{name:<8} {text}" for name, text in facts.items())
-    head += "".join(f"\n{note}" for note in notes_of(found["manifest"], found["cases"]))
-    bad = [row for row in found["cases"] if row["state"] != "pass"]
-    return f"{head}\n\n{render_cases(bad, found['flakes'])}" if bad else head
-
-
-def score_text(found: dict[str, Any]) -> str:
-    """Return a score with the share of cases that gave one; errors and skipped cases give none."""
-    if found["score"] is None:
-        return "no score"
-    return f"score {found['score']:.3f}, coverage {share_text(found['coverage']) or 'unknown'}"
-
-
-def render_cases(cases: list[dict[str, Any]], flakes: Iterable[dict[str, Any]] = ()) -> str:
-    """Lay out cases with their state and reason, the first twenty of them, and how steady they have been."""
-    steady = {row["case"]: flake_text(row) for row in flakes if row["changes"]}
-    rows = [{**row, "reason": shortened_line(row.get("reason"))} for row in cases[:MAX_LISTED]]
-    more = f"\n... and {len(cases) - MAX_LISTED} more" if len(cases) > MAX_LISTED else ""
-    columns = {"case": "case", "state": "state", "score": "score", "reason": "reason"}
-    if any(row["case"] in steady for row in rows):
-        columns = {**columns, "flake": "flake rate"}
-        rows = [{**row, "flake": steady.get(row["case"])} for row in rows]
-    return render_table(columns, rows) + more
-
-
-def flake_text(row: dict[str, Any]) -> str:
-    """Say how often a case changed its mind, with the n."""
-    rate = "-" if row["rate"] is None else f"{row['rate']:.2f}"
-    return f"{rate} (n {row['n']}{', flaky' if row['flaky'] else ''})"
-
-
-def shortened_line(text: Any) -> str | None:
-    """Return the start of a text as one line, or None where it is empty."""
-    line = " ".join(str(text or "").split())
-    return (line if len(line) <= 100 else f"{line[:97]}...") or None
-
-
-def counts_text(counts: dict[str, int]) -> str:
-    """Say how many cases there were and how they ended."""
-    states = ", ".join(f"{counts[state]} {state}" for state in ("pass", "fail", "error", "skipped") if counts[state])
-    return f"{counts['cases']} case{'' if counts['cases'] == 1 else 's'}: {states or 'none ran'}"
-
-
-def render_result(result: RunResult) -> str:
-    """Lay out what came of a run: the verdict first, then what changed, then why."""
-    score = score_text({"score": result.score, "coverage": result.coverage})
-    facts = [f"run {result.run_id}", version_text(result.prompt, result.prompt_version), score]
-    head = f"{coloured('PASS' if result.passed else 'FAIL')}  {result.suite}  {', '.join(filter(None, facts))}"
-    lines = [f"{head}, {counts_text(result.counts)}", *(f"  because {reason}" for reason in result.reasons)]
-    for row in (result.pass_k or [])[-1:]:
-        lines.append(f"  all {row['k']} repeats of a case pass in {row['all']:.1%}, one of them in {row['any']:.1%}")
-    lines += [f"  {note}" for note in result.notes]
-    if result.comparison is not None:
-        return "\n".join([*lines, render_comparison(result.comparison, result.flakes)])
-    if result.compare and result.complete and result.partial is None and result.prompt_version:
-        command = f"promptry prompt promote {result.prompt} {result.prompt_version} {result.compare}"
-        lines.append(f"  {command}  makes this run the baseline of the next")
-    bad = [row for row in result.cases if row["state"] in {"fail", "error"}]
-    return "\n".join([*lines, "", render_cases(bad, result.flakes)] if bad else lines)
-
-
-def version_text(prompt: str | None, version: int | None) -> str:
-    """Return a prompt's name with its version, without one where it is unknown."""
-    return (prompt or "") if version is None else f"{prompt}@{version}"
-
-
-def render_comparison(found: dict[str, Any], flakes: Iterable[dict[str, Any]] = ()) -> str:
-    """Lay out a comparison: verdict, flips, the tests by assertion type, and the probable cause."""
-    run, baseline = found["run"], found["baseline"]
-    against = f"run {baseline['id']} of {baseline['date'][:16]} ({age_text(baseline['age_s'])} old)"
-    interval = f"95 % interval {interval_text(found['interval'])}"
-    lines = [
-        f"{coloured(found['verdict'])}: run {run['id']} against {against}",
-        f"  change {signed(found['delta'])}, {interval}, p {p_text(found['p'])}, {units_text(found, 'pairs')}",
-        f"  {found['reason']}",
-    ]
-    lines += [
-        *_flip_lines(found),
-        *(f"    {line}" for line in break_lines(found["breaks"])),
-        *_flake_lines(found, flakes),
-        "",
-        render_table(DELTA_COLUMNS, [delta_row(row) for row in found["deltas"]]),
-    ]
-    lines += [f"known failures, in both runs: {len(found['known'])}"] if found["known"] else []
-    for name, words in _UNPAIRED.items():
-        names = found["unpaired"][name]
-        rest = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        lines += [f"{words} {len(names)}: {', '.join(names[:5])}{rest}"] if names else []
-    return "\n".join([*lines, "", *cause_lines(found["cause"])])
-
-
-_UNPAIRED = {"failing": "new and failing", "new": "without a baseline", "missing": "missing now", "errors": "in error"}
-DELTA_COLUMNS = {"assertion_type": "check", "n": "n", "baseline": "baseline", "current": "now", "delta": "change"}
-DELTA_COLUMNS |= {"interval": "95 % interval", "p": "p", "test": "by"}
-
-
-def delta_row(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the test of one assertion type as texts under the keys of DELTA_COLUMNS."""
-    texts = {"delta": signed(row["delta"]), "interval": interval_text(row["interval"]), "p": p_text(row["p"])}
-    texts |= {"n": units_text(row, "cases")} if row["groups"] is not None else {}
-    return {**row, **texts, "baseline": f"{row['baseline']:.3f}", "current": f"{row['current']:.3f}"}
-
-
-def units_text(row: dict[str, Any], what: str) -> str:
-    """Say how many cases were compared, and in how many groups where cases name some."""
-    return f"{row['n']} {what}" if row["groups"] is None else f"{row['n']} {what} in {row['groups']} groups"
-
-
-def break_lines(breaks: list[dict[str, Any]]) -> list[str]:
-    """Say of the cases that fail now what their tries tell, and how many more would; those with equal tries as one."""
-    alike: dict[str, list[str]] = {}
-    for row in breaks:
-        counts = ", ".join(f"{row[side]['passed']} of {row[side]['tries']} {side}" for side in ("before", "now"))
-        needed = "no number of tries" if row["decides"] is None else f"{row['decides']:,} failing tries each"
-        told = f"broken hard, p {p_text(row['p'])}" if row["hard"] else f"{needed} would decide"
-        alike.setdefault(f"passed {counts}; {told}", []).append(row["case"])
-    lines = [
-        f"{', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}: {text}"
-        for text, names in alike.items()
-    ]
-    return lines[:10] + ([f"and {len(lines) - 10} lines more: --json has all"] if len(lines) > 10 else [])
-
-
-def _flip_lines(found: dict[str, Any]) -> list[str]:
-    """Return the cases that changed sides, those that broke first."""
-    lines = []
-    for state, names in ((state, flips_in(found["flips"], state)) for state in FLIP_STATES):
-        rest = f" and {len(names) - 10} more" if len(names) > 10 else ""
-        lines += [f"  {coloured(state)} {len(names)}: {', '.join(names[:10])}{rest}"] if names else []
-    return lines
-
-
-def _flake_lines(found: dict[str, Any], flakes: Iterable[dict[str, Any]]) -> list[str]:
-    """Return how often the cases that changed sides have changed them on this version, those that did before too."""
-    names = {flip["case"] for flip in found["flips"]}
-    rows = [f"{row['case']} {flake_text(row)}" for row in flakes if row["case"] in names and row["changes"] > 1]
-    return [f"  flake rate, with this run: {', '.join(rows[:10])}"] if rows else []
-
-
-def cause_lines(cause: dict[str, Any] | None) -> list[str]:
-    """Return what changed between two runs as lines, with the diff of the prompt."""
-    rows = [(name, (cause or {}).get(name)) for name in ("prompt", "model", "dataset", "commit", "embedder")]
-    changes = [f"  {name}: {row['before'] or '-'} -> {row['now'] or '-'}" for name, row in rows if row]
-    if cause is None or not changes:
-        return ["probable cause: nothing we record changed"]
-    diff = "\n".join(f"  {line}" for line in (cause["prompt_diff"] or "").split("\n"))
-    return ["probable cause:", *changes, *([paint_diff(diff)] if cause["prompt_diff"] else [])]
-
-
 def render_calls(found: dict[str, Any]) -> str:
     """Lay out the list of calls."""
     columns = {"id": "call", "created_at": "at", "prompt_name": "prompt", "prompt_version": "version", "model": "model"}
@@ -16739,10 +16647,10 @@ def render_call(found: dict[str, Any]) -> str:
     """Lay out one call."""
     texts = {name: found[name] for name in ("input_text", "output_text") if found[name] is not None}
     apart = {"metadata", "input_text", "output_text", "feedback"}
-    lines = [f"{key:<15} {_cell(value)}" for key, value in found.items() if key not in apart]
+    lines = [f"{key:<15} {cell_text(value)}" for key, value in found.items() if key not in apart]
     lines.append(f"{'metadata':<15} {json.dumps(found['metadata'], indent=2)}")
     for row in found["feedback"]:
-        lines.append(f"{'feedback':<15} {_cell(row['rating'])} by {row['source'] or '-'}: {row['comment'] or '-'}")
+        lines.append(f"{'feedback':<15} {cell_text(row['rating'])} by {row['source'] or '-'}: {row['comment'] or '-'}")
     return "\n".join(lines + [f"\n{name}:\n{text}" for name, text in texts.items()])
 
 
@@ -16878,9 +16786,205 @@ def render_dataset(found: dict[str, Any]) -> str:
 
 
 # ======================================================================================
+# === REPORTS: what runs and comparisons say, as text for people
+# ======================================================================================
+# Uses: RUNS, FLIPS, FIGURES, PRINTING.
+# Public: nothing.
+
+MAX_LISTED = 20
+
+
+def render_suites(found: dict[str, Any]) -> str:
+    """Lay out the list of suites."""
+    columns = {
+        "suite": "suite",
+        "runs": "runs",
+        "passed": "last",
+        "score": "score",
+        "coverage": "coverage",
+        "verdict": "verdict",
+        "last_at": "at",
+    }
+    return render_rows(
+        {**found, "items": [{**row, "coverage": share_text(row["coverage"])} for row in found["items"]]},
+        {**columns, "description": "description"},
+        "No suite has run yet: promptry init writes one to start from.",
+    )
+
+
+def render_runs(found: dict[str, Any]) -> str:
+    """Lay out the list of runs."""
+    columns = {"id": "run", "suite": "suite", "date": "date", "prompt_name": "prompt", "prompt_version": "version"}
+    columns |= {"model": "model", "passed": "result", "score": "score", "coverage": "coverage", "verdict": "verdict"}
+    rows = [{**row, "coverage": share_text(row["coverage"])} for row in found["items"]]
+    for row in rows:
+        row["passed"] = f"{cell_text(row['passed'])}, partial" if row["partial"] else row["passed"]
+    return render_rows({**found, "items": rows}, columns, "No run yet: promptry run makes one.")
+
+
+def render_run(found: dict[str, Any]) -> str:
+    """Lay out one run: what it was, and every case that did not pass."""
+    manifest, counts = found["manifest"], found["counts"]
+    facts = {
+        "run": f"{found['id']} of suite {found['suite']}, {found['date']}",
+        "prompt": version_text(found["prompt_name"], found["prompt_version"]) or "-",
+        "model": found["model"] or "-",
+        "dataset": manifest.get("dataset") or "-",
+        "commit": manifest.get("git_commit") or "-",
+        "result": f"{cell_text(found['passed'])}, {score_text(found)}, verdict {found['verdict'] or '-'}",
+        "cases": counts_text(counts) + ("" if found["complete"] else " (interrupted)"),
+    }
+    head = "\n".join(f"{name:<8} {text}" for name, text in facts.items())
+    head += "".join(f"\n{note}" for note in notes_of(found["manifest"], found["cases"]))
+    bad = [row for row in found["cases"] if row["state"] != "pass"]
+    return f"{head}\n\n{render_cases(bad, found['flakes'])}" if bad else head
+
+
+def score_text(found: dict[str, Any]) -> str:
+    """Return a score with the share of cases that gave one; errors and skipped cases give none."""
+    if found["score"] is None:
+        return "no score"
+    return f"score {found['score']:.3f}, coverage {share_text(found['coverage']) or 'unknown'}"
+
+
+def render_cases(cases: list[dict[str, Any]], flakes: Iterable[dict[str, Any]] = ()) -> str:
+    """Lay out cases with their state and reason, the first twenty of them, and how steady they have been."""
+    steady = {row["case"]: flake_text(row) for row in flakes if row["changes"]}
+    rows = [{**row, "reason": shortened_line(row.get("reason"))} for row in cases[:MAX_LISTED]]
+    more = f"\n... and {len(cases) - MAX_LISTED} more" if len(cases) > MAX_LISTED else ""
+    columns = {"case": "case", "state": "state", "score": "score", "reason": "reason"}
+    if any(row["case"] in steady for row in rows):
+        columns = {**columns, "flake": "flake rate"}
+        rows = [{**row, "flake": steady.get(row["case"])} for row in rows]
+    return render_table(columns, rows) + more
+
+
+def flake_text(row: dict[str, Any]) -> str:
+    """Say how often a case changed its mind, with the n."""
+    rate = "-" if row["rate"] is None else f"{row['rate']:.2f}"
+    return f"{rate} (n {row['n']}{', flaky' if row['flaky'] else ''})"
+
+
+def counts_text(counts: dict[str, int]) -> str:
+    """Say how many cases there were and how they ended."""
+    states = ", ".join(f"{counts[state]} {state}" for state in ("pass", "fail", "error", "skipped") if counts[state])
+    return f"{counts['cases']} case{'' if counts['cases'] == 1 else 's'}: {states or 'none ran'}"
+
+
+def render_result(result: RunResult) -> str:
+    """Lay out what came of a run: the verdict first, then what changed, then why."""
+    score = score_text({"score": result.score, "coverage": result.coverage})
+    facts = [f"run {result.run_id}", version_text(result.prompt, result.prompt_version), score]
+    head = f"{coloured('PASS' if result.passed else 'FAIL')}  {result.suite}  {', '.join(filter(None, facts))}"
+    lines = [f"{head}, {counts_text(result.counts)}", *(f"  because {reason}" for reason in result.reasons)]
+    for row in (result.pass_k or [])[-1:]:
+        lines.append(f"  all {row['k']} repeats of a case pass in {row['all']:.1%}, one of them in {row['any']:.1%}")
+    lines += [f"  {note}" for note in result.notes]
+    if result.comparison is not None:
+        return "\n".join([*lines, render_comparison(result.comparison, result.flakes)])
+    if result.compare and result.complete and result.partial is None and result.prompt_version:
+        command = f"promptry prompt promote {result.prompt} {result.prompt_version} {result.compare}"
+        lines.append(f"  {command}  makes this run the baseline of the next")
+    bad = [row for row in result.cases if row["state"] in {"fail", "error"}]
+    return "\n".join([*lines, "", render_cases(bad, result.flakes)] if bad else lines)
+
+
+def version_text(prompt: str | None, version: int | None) -> str:
+    """Return a prompt's name with its version, without one where it is unknown."""
+    return (prompt or "") if version is None else f"{prompt}@{version}"
+
+
+def render_comparison(found: dict[str, Any], flakes: Iterable[dict[str, Any]] = ()) -> str:
+    """Lay out a comparison: verdict, flips, the tests by assertion type, and the probable cause."""
+    run, baseline = found["run"], found["baseline"]
+    against = f"run {baseline['id']} of {baseline['date'][:16]} ({age_text(baseline['age_s'])} old)"
+    interval = f"95 % interval {interval_text(found['interval'])}"
+    lines = [
+        f"{coloured(found['verdict'])}: run {run['id']} against {against}",
+        f"  change {signed(found['delta'])}, {interval}, p {p_text(found['p'])}, {units_text(found, 'pairs')}",
+        f"  {found['reason']}",
+    ]
+    lines += [
+        *_flip_lines(found),
+        *(f"    {line}" for line in break_lines(found["breaks"])),
+        *_flake_lines(found, flakes),
+        "",
+        render_table(DELTA_COLUMNS, [delta_row(row) for row in found["deltas"]]),
+    ]
+    lines += [f"known failures, in both runs: {len(found['known'])}"] if found["known"] else []
+    for name, words in _UNPAIRED.items():
+        names = found["unpaired"][name]
+        rest = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        lines += [f"{words} {len(names)}: {', '.join(names[:5])}{rest}"] if names else []
+    text = "{assertion_type}: {new} new checks and {missing} missing ones are not compared"
+    lines += [text.format(**row) for row in found["unpaired"]["checks"]]
+    return "\n".join([*lines, "", *cause_lines(found["cause"])])
+
+
+_UNPAIRED = {"failing": "new and failing", "new": "without a baseline", "missing": "missing now", "errors": "in error"}
+
+
+DELTA_COLUMNS = {"assertion_type": "check", "n": "n", "baseline": "baseline", "current": "now", "delta": "change"}
+DELTA_COLUMNS |= {"interval": "95 % interval", "p": "p", "test": "by"}
+
+
+def delta_row(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the test of one assertion type as texts under the keys of DELTA_COLUMNS."""
+    texts = {"delta": signed(row["delta"]), "interval": interval_text(row["interval"]), "p": p_text(row["p"])}
+    texts |= {"n": units_text(row, "cases")} if row["groups"] is not None else {}
+    return {**row, **texts, "baseline": f"{row['baseline']:.3f}", "current": f"{row['current']:.3f}"}
+
+
+def units_text(row: dict[str, Any], what: str) -> str:
+    """Say how many cases were compared, and in how many groups where cases name some."""
+    return f"{row['n']} {what}" if row["groups"] is None else f"{row['n']} {what} in {row['groups']} groups"
+
+
+def break_lines(breaks: list[dict[str, Any]]) -> list[str]:
+    """Say of the cases that fail now what their tries tell, and how many more would; those with equal tries as one."""
+    alike: dict[str, list[str]] = {}
+    for row in breaks:
+        counts = ", ".join(f"{row[side]['passed']} of {row[side]['tries']} {side}" for side in ("before", "now"))
+        needed = "no number of tries" if row["decides"] is None else f"{row['decides']:,} failing tries each"
+        told = f"broken hard, p {p_text(row['p'])}" if row["hard"] else f"{needed} would decide"
+        alike.setdefault(f"passed {counts}; {told}", []).append(row["case"])
+    lines = [
+        f"{', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}: {text}"
+        for text, names in alike.items()
+    ]
+    return lines[:10] + ([f"and {len(lines) - 10} lines more: --json has all"] if len(lines) > 10 else [])
+
+
+def _flip_lines(found: dict[str, Any]) -> list[str]:
+    """Return the cases that changed sides, those that broke first."""
+    lines = []
+    for state, names in ((state, flips_in(found["flips"], state)) for state in FLIP_STATES):
+        rest = f" and {len(names) - 10} more" if len(names) > 10 else ""
+        lines += [f"  {coloured(state)} {len(names)}: {', '.join(names[:10])}{rest}"] if names else []
+    return lines
+
+
+def _flake_lines(found: dict[str, Any], flakes: Iterable[dict[str, Any]]) -> list[str]:
+    """Return how often the cases that changed sides have changed them on this version, those that did before too."""
+    names = {flip["case"] for flip in found["flips"]}
+    rows = [f"{row['case']} {flake_text(row)}" for row in flakes if row["case"] in names and row["changes"] > 1]
+    return [f"  flake rate, with this run: {', '.join(rows[:10])}"] if rows else []
+
+
+def cause_lines(cause: dict[str, Any] | None) -> list[str]:
+    """Return what changed between two runs as lines, with the diff of the prompt."""
+    rows = [(name, (cause or {}).get(name)) for name in ("prompt", "model", "dataset", "commit", "embedder")]
+    changes = [f"  {name}: {row['before'] or '-'} -> {row['now'] or '-'}" for name, row in rows if row]
+    if cause is None or not changes:
+        return ["probable cause: nothing we record changed"]
+    diff = "\n".join(f"  {line}" for line in (cause["prompt_diff"] or "").split("\n"))
+    return ["probable cause:", *changes, *([paint_diff(diff)] if cause["prompt_diff"] else [])]
+
+
+# ======================================================================================
 # === FINDINGS: what the history of a suite says, as sentences
 # ======================================================================================
-# Uses: TRENDS, FIGURES, REPORTS.
+# Uses: TRENDS, FIGURES, PRINTING, REPORTS.
 # Public: nothing.
 
 
@@ -17060,7 +17164,7 @@ def render_bisection(found: dict[str, Any]) -> str:
 # ======================================================================================
 # === FORMATS: judged runs for other readers: JUnit XML for CI, Markdown for a pull request
 # ======================================================================================
-# Uses: RUNS, COMPARISON, FIGURES, REPORTS.
+# Uses: RUNS, FLIPS, COMPARISON, FIGURES, PRINTING, REPORTS.
 # Public: nothing.
 #
 # What users wrote stays text in each of them. What XML cannot hold, and what turns the direction of writing, is spelled
@@ -17452,7 +17556,7 @@ def _plain_line(value: Any) -> str:
 # ======================================================================================
 # === PAGES: judged runs as one HTML page to keep and to send
 # ======================================================================================
-# Uses: ASSETS, FIGURES, REPORTS, FORMATS.
+# Uses: ASSETS, FIGURES, PRINTING, REPORTS, FORMATS.
 # Public: nothing.
 #
 # The frame, its style and its marks are assets/reports/run.html. Its policy names the hash of that style and nothing
@@ -17858,7 +17962,7 @@ FORMS = {"junit": render_junit, "markdown": render_markdown, "html": render_html
 # === READS: every question that can be asked, once, for every face
 # ======================================================================================
 # Uses: PROMPTS, TRACES, BUDGETS, CALLS, FEEDBACK, DATASETS, COSTS, RUNS, COMPARISON, MODELS, DRIFT, BISECT, OVERVIEW,
-#   INTERPRETERS, REPORTS, FINDINGS.
+#   INTERPRETERS, RECORDS, REPORTS, FINDINGS.
 # Public: nothing.
 #
 # The command with --json answers what its function returns. A command in two rows lists without an id and shows one
@@ -18027,7 +18131,7 @@ def read_names() -> list[str]:
 # === CLI: the command line: parse, one call, print
 # ======================================================================================
 # Uses: ERRORS, SETTINGS, ASSETS, STORE, ROWS, CALLS, COSTS, CARE, FILES, COMPARISON, MODELS, BISECT, INTERPRETERS,
-#   REPORTS, FINDINGS, FORMATS, PAGES, READS.
+#   PRINTING, FINDINGS, FORMATS, PAGES, READS.
 # Public: nothing.
 #
 # Results go to stdout, talk to stderr. Every error becomes one sentence and its exit code in run_command, nowhere else.
@@ -18556,7 +18660,7 @@ def cli_drift(names: tuple[str, ...], of: str, window: int, as_json: bool) -> No
 # ======================================================================================
 # === EDITS: the commands that write: prompts, datasets, prices, votes and ratings, care of the file
 # ======================================================================================
-# Uses: ERRORS, PROMPTS, TEMPLATES, PRICES, BUDGETS, FEEDBACK, DATASETS, COSTS, CARE, PROMPTFOO, REPORTS, CLI.
+# Uses: ERRORS, PROMPTS, TEMPLATES, PRICES, BUDGETS, FEEDBACK, DATASETS, COSTS, CARE, PROMPTFOO, PRINTING, RECORDS, CLI.
 # Public: nothing.
 
 

@@ -292,7 +292,7 @@ def test_cases_are_paired_by_id_and_what_has_no_partner_is_listed(world: World) 
     found = judged().comparison
     assert found is not None
     assert found["n"] == 9
-    assert found["unpaired"] == {"new": ["c10", "c11"], "missing": [], "errors": ["c03"], "failing": []}
+    assert found["unpaired"] == {"new": ["c10", "c11"], "missing": [], "errors": ["c03"], "failing": [], "checks": []}
 
 
 def test_a_baseline_is_a_good_run_where_there_is_one(world: World) -> None:
@@ -482,8 +482,9 @@ def verdict_of(draw: random.Random, null: Null) -> str:
     old = promptry.case_tries([row for cases in [before, *history] for row in cases])
     new = promptry.case_tries(now)
     breaks = promptry.find_breaks({name: (*old[name], *new[name]) for name in old if name in new})
-    pairs, deltas = promptry.paired_cases(before, now), promptry.paired_deltas(before, now)
-    return promptry._verdict(pairs, deltas, breaks, {"margin": 1.0})[0]  # whether it is tied is not asked here
+    paired = promptry.pair_runs(before, now)
+    deltas = promptry.paired_deltas(paired.kinds)
+    return promptry._verdict(paired, deltas, breaks, {"margin": 1.0})[0]  # whether it is tied is not asked here
 
 
 def alarms(null: Null, rounds: int) -> Counter[str]:
@@ -559,8 +560,9 @@ def test_a_baseline_that_is_the_last_good_run_does_not_raise_false_alarms(null: 
             now = drawn_run(draw, rates, null.now, null)
             old, new = promptry.case_tries([row for cases in history for row in cases]), promptry.case_tries(now)
             breaks = promptry.find_breaks({name: (*old[name], *new[name]) for name in old})
-            pairs, deltas = promptry.paired_cases(baseline, now), promptry.paired_deltas(baseline, now)
-            verdict, _ = promptry._verdict(pairs, deltas, breaks, {"margin": 1.0})
+            paired = promptry.pair_runs(baseline, now)
+            deltas = promptry.paired_deltas(paired.kinds)
+            verdict, _ = promptry._verdict(paired, deltas, breaks, {"margin": 1.0})
             found[verdict] += 1
             history.append(now)
             baseline = baseline if verdict == "regressed" else now
@@ -587,8 +589,38 @@ def test_a_hard_break_in_one_of_two_hundred_cases_is_found_always(rate: float, r
         }
         found = promptry.find_breaks({**tries, "x": (20, 20, 0, 5)})
         assert "x" in [row["case"] for row in found if row["hard"]]
-        verdict, reason = promptry._verdict(promptry.paired_cases([], []), [], found, {})
+        verdict, reason = promptry._verdict(promptry.pair_runs([], []), [], found, {})
         assert verdict == "regressed" and "broken hard" in reason
+
+
+def kinds_run(draw: random.Random, n: int, rates: dict[str, float]) -> list[dict[str, Any]]:
+    """A run of n cases, each with one check of each kind that passes at its rate."""
+    rows = []
+    for number in range(n):
+        checks = [{"assertion_type": kind, "score": float(draw.random() < rate)} for kind, rate in rates.items()]
+        state = "pass" if all(check["score"] for check in checks) else "fail"
+        rows.append({"case": f"c{number}", "repeat": 0, "state": state, "group": None, "checks": checks})
+    return rows
+
+
+@pytest.mark.simulation
+@pytest.mark.parametrize("spread", ["one kind", "every kind"])
+@pytest.mark.parametrize("rates", [(0.9, 1.0, 1.0, 1.0), (0.8, 1.0), (0.9, 0.9, 0.95)])
+def test_a_planned_drop_of_several_kinds_is_found_however_it_falls(rates: tuple[float, ...], spread: str) -> None:
+    """At the smallest drop that two runs of one version promise, at least 77 of 100 later runs are regressed."""
+    draw, names, found, rounds, n = random.Random(repr((rates, spread))), "abcd", 0, 400, 100
+    steady = dict(zip(names, rates, strict=False))
+    for _ in range(rounds):
+        baseline = kinds_run(draw, n, steady)
+        plan = promptry.power_kinds(promptry.pair_runs(kinds_run(draw, n, steady), baseline))
+        drop = promptry.smallest_mean_drop(plan, promptry.ALPHA, 0.02) or 1.0
+        falls = dict.fromkeys(steady, drop) if spread == "every kind" else {"a": min(rates[0], drop * len(rates))}
+        now = kinds_run(draw, n, {kind: rate - falls.get(kind, 0.0) for kind, rate in steady.items()})
+        paired = promptry.pair_runs(baseline, now)
+        verdict, _ = promptry._verdict(paired, promptry.paired_deltas(paired.kinds), [], {})
+        found += verdict == "regressed"
+    print(f"{rates} {spread}: {found / rounds:.3f} found")
+    assert found / rounds >= 0.77
 
 
 # --- flips and passing
@@ -1104,12 +1136,13 @@ def test_the_interval_and_the_verdict_say_the_same_or_the_difference_is_explaine
         for rows in (before, now):
             for row in rows:
                 row |= {"group": None, "checks": [{"assertion_type": "exact", "score": row["score"]}]}
-        pairs, deltas = promptry.paired_cases(before, now), promptry.paired_deltas(before, now)
-        verdict, reason = promptry._verdict(pairs, deltas, [], {})
-        low, high = promptry.paired_interval(pairs.differences, pairs.binary) or (0, 0)
+        paired = promptry.pair_runs(before, now)
+        deltas = promptry.paired_deltas(paired.kinds)
+        verdict, reason = promptry._verdict(paired, deltas, [], {})
+        low, high = promptry.paired_interval(paired.cases.differences, paired.cases.binary) or (0, 0)
         assert verdict != "regressed" or high < 0 or "may hold zero" in reason
         assert verdict != "improved" or low > 0 or "may hold zero" in reason
-        assert low <= sum(pairs.differences) / 60 <= high
+        assert low <= sum(paired.cases.differences) / 60 <= high
 
 
 def test_scores_of_two_embedders_are_not_compared(world: World) -> None:

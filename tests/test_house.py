@@ -819,10 +819,15 @@ def test_every_permission_to_catch_everything_has_a_reason() -> None:
     assert all(reason.strip() for reason in BROAD_EXCEPTS.values())
 
 
-def test_the_whole_file_is_checked_in_under_three_seconds(source: str) -> None:
+def test_checking_the_whole_file_costs_no_more_than_compiling_it_thirty_times(source: str) -> None:
+    floor = min(seconds_of(lambda: compile(source, "promptry.py", "exec")) for _ in range(3))
+    assert seconds_of(lambda: find_violations(source)) < 30 * floor
+
+
+def seconds_of(work: Callable[[], object]) -> float:
     start = time.process_time()
-    find_violations(source)
-    assert time.process_time() - start < 3.0
+    work()
+    return time.process_time() - start
 
 
 def test_the_length_of_the_functions_is_told(house: House, capsys: pytest.CaptureFixture[str]) -> None:

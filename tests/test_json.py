@@ -22,7 +22,8 @@ MAYBE = {
     "cause.commit",
     "cause.embedder",
     "fallbacks",
-}  # null unless it changed
+    "unpaired.checks",
+}  # null unless it changed, empty unless there are any
 
 
 def read_shapes() -> dict[str, list[tuple[str, list[str]]]]:

@@ -595,9 +595,26 @@ def one(*scores: float | None, kind: str = "exact") -> list[list[tuple[str, floa
 def test_cases_that_one_run_has_not_and_cases_in_error_are_no_pairs() -> None:
     before = run_of({"a": one(1.0), "b": one(1.0), "gone": one(0.0), "c": one(None)})
     now = run_of({"b": one(0.0), "a": one(1.0), "new": one(0.0), "c": one(1.0)})
-    pairs = promptry.paired_cases(before, now)
+    pairs = promptry.pair_runs(before, now).cases
     assert (pairs.before, pairs.now, pairs.binary, pairs.units) == ([1.0, 1.0], [1.0, 0.0], True, 2)
-    assert promptry.paired_deltas(before, now)[0]["n"] == 2
+    assert promptry.paired_deltas(promptry.pair_runs(before, now).kinds)[0]["n"] == 2
+
+
+def test_what_only_one_run_asserts_counts_in_neither() -> None:
+    """A check that was added and fails is no drop of what was there."""
+    before = run_of({f"c{n}": [[("exact", 1.0)]] for n in range(8)})
+    now = run_of({f"c{n}": [[("exact", 1.0), ("exact", 0.0), ("contains", 0.0)]] for n in range(8)})
+    paired = promptry.pair_runs(before, now)
+    assert paired.cases.differences == [0.0] * 8 and set(paired.kinds) == set(paired.weights) == {"exact"}
+
+
+def test_the_weights_are_the_shares_of_the_cases_means() -> None:
+    before = run_of({"a": [[("exact", 1.0), ("contains", 1.0)]], "b": [[("exact", 1.0)]], "c": [[("exact", 1.0)] * 3]})
+    assert promptry.pair_runs(before, before).weights == {
+        "exact": pytest.approx(2.5 / 3),
+        "contains": pytest.approx(0.5 / 3),
+    }
+    assert promptry.pair_runs([], []).weights == {}
 
 
 def test_of_a_case_as_many_tries_are_compared_as_both_runs_have() -> None:
@@ -605,15 +622,15 @@ def test_of_a_case_as_many_tries_are_compared_as_both_runs_have() -> None:
         run_of({"a": one(1.0), "b": one(1.0, None, 0.0)}),
         run_of({"a": one(1.0, 0.0, 0.0), "b": one(1.0, 1.0)}),
     )
-    pairs = promptry.paired_cases(before, now)
+    pairs = promptry.pair_runs(before, now).cases
     assert (pairs.before, pairs.now, pairs.binary) == ([1.0, 0.5], [1.0, 1.0], False)
-    assert promptry.paired_deltas(before, now)[0]["delta"] == pytest.approx(0.25)
+    assert promptry.paired_deltas(promptry.pair_runs(before, now).kinds)[0]["delta"] == pytest.approx(0.25)
 
 
 def test_checks_of_one_type_are_paired_by_their_place() -> None:
     before = run_of({"a": [[("exact", 1.0), ("contains", 0.8), ("exact", 0.0)]]})
     now = run_of({"a": [[("contains", 0.4), ("exact", 1.0), ("exact", 1.0), ("exact", 0.0)]]})
-    found = {row["assertion_type"]: row for row in promptry.paired_deltas(before, now)}
+    found = {row["assertion_type"]: row for row in promptry.paired_deltas(promptry.pair_runs(before, now).kinds)}
     assert found["exact"]["delta"] == pytest.approx(0.5) and found["contains"]["delta"] == pytest.approx(-0.4)
     assert found["exact"]["n"] == found["contains"]["n"] == 1
 
@@ -622,22 +639,22 @@ def test_a_plain_assert_that_fails_in_one_of_five_tries_is_a_fifth() -> None:
     held, failed = [("exact", 1.0)], [("exact", 1.0), ("assert", 0.0)]
     before = run_of({"a": [held] * 5, "b": [held] * 5})
     now = run_of({"a": [held, held, failed, held, held], "b": [held] * 5})
-    found = {row["assertion_type"]: row for row in promptry.paired_deltas(before, now)}
+    found = {row["assertion_type"]: row for row in promptry.paired_deltas(promptry.pair_runs(before, now).kinds)}
     assert found["assert"]["delta"] == pytest.approx(-0.1) and found["assert"]["n"] == 2
 
 
 def test_groups_come_from_the_judged_run_and_a_case_without_one_stands_alone() -> None:
     before = run_of({name: one(1.0) for name in "abcd"}, {"a": "x", "b": "x", "c": "old"})
     now = run_of({name: one(0.0) for name in "abcd"}, {"a": "x", "b": "x", "c": "x"})
-    pairs = promptry.paired_cases(before, now)
+    pairs = promptry.pair_runs(before, now).cases
     assert pairs.groups == ["group x", "group x", "group x", "case d"] and pairs.units == 2
-    row = promptry.paired_deltas(before, now)[0]
+    row = promptry.paired_deltas(promptry.pair_runs(before, now).kinds)[0]
     assert (row["n"], row["groups"], row["test"], row["p"]) == (4, 2, "sign_flip_p", 0.25)
 
 
 def test_types_of_pass_or_fail_and_of_scores_stand_side_by_side() -> None:
     before = run_of({f"c{n}": [[("exact", 1.0), ("rouge", 0.5 + n / 100)]] for n in range(8)})
     now = run_of({f"c{n}": [[("exact", float(n > 0)), ("rouge", 0.2 + n / 90)]] for n in range(8)})
-    rows = {row["assertion_type"]: row for row in promptry.paired_deltas(before, now)}
+    rows = {row["assertion_type"]: row for row in promptry.paired_deltas(promptry.pair_runs(before, now).kinds)}
     assert (rows["exact"]["test"], rows["exact"]["p"]) == ("mcnemar_p", 0.5)
     assert (rows["rouge"]["test"], rows["rouge"]["p"]) == ("sign_flip_p", 2 / 256)  # Holm: two types

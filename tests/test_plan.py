@@ -38,7 +38,7 @@ def test_two_runs_of_one_version_tell_what_a_suite_can_see(prompt: None) -> None
     assert (plan.n, plan.repeats, plan.drop, plan.runs, plan.steady) == (20, 1, 0.10, ["2", "1"], True)
     assert plan.run_usd == pytest.approx(0.2)
     assert plan.smallest_drop is not None and plan.cases_needed is not None
-    pairs = promptry.paired_cases(promptry.get_run("1")["cases"], promptry.get_run("2")["cases"])
+    pairs = promptry.pair_runs(promptry.get_run("1")["cases"], promptry.get_run("2")["cases"]).cases
     noise = promptry.noise_of(pairs.differences, pairs.binary)
     facts = noise, pairs.binary, promptry.ALPHA, 0.02
     assert not pairs.binary
@@ -92,6 +92,13 @@ def test_runs_of_one_model_go_before_newer_ones_of_another(prompt: None) -> None
     plan = plan_suite("quiz")
     assert (plan.runs, plan.steady) == (["3", "1"], True)
     promptry.run_suite("quiz", model_version="c")
+    assert (plan_suite("quiz").runs, plan_suite("quiz").steady) == (["3", "1"], True), "the newest has no other like it"
+
+
+def test_runs_of_different_models_say_so(prompt: None) -> None:
+    quiz({f"c{number:02}": [1.0] * 4 for number in range(20)})
+    for model in ("a", "b"):
+        promptry.run_suite("quiz", model_version=model)
     assert not plan_suite("quiz").steady
     assert "different versions or models" in promptry.render_plan(plan_suite("quiz").to_dict())
 

@@ -52,12 +52,14 @@ def test_power_grows_with_the_drop_and_shrinks_with_the_tolerance() -> None:
         assert promptry.power_of(0.1, 400, 0.15, binary, 0.04, 0.1) <= 0.55, "half of the runs lie within the tolerance"
 
 
+def needed_of(drop: float, noise: float, binary: bool, tolerance: float = 0.0) -> int | None:
+    return promptry.cases_needed(drop, [promptry.Kind(1.0, 100, noise, binary)], 100, 0.04, tolerance)
+
+
 def test_a_drop_within_the_tolerance_is_seen_by_no_number_of_cases() -> None:
     for binary in (True, False):
-        assert promptry.pairs_needed(0.02, 0.1, binary, 0.04, 0.02) is None
-        assert (promptry.pairs_needed(0.024, 0.1, binary, 0.04, 0.02) or 0) > (
-            promptry.pairs_needed(0.024, 0.1, binary, 0.04) or 0
-        )
+        assert needed_of(0.02, 0.1, binary, 0.02) is None
+        assert (needed_of(0.024, 0.1, binary, 0.02) or 0) > (needed_of(0.024, 0.1, binary) or 0)
         least = promptry.smallest_drop(100_000, 0.1, binary, 0.04, 0.02)
         assert least is not None and 0.02 < least < 0.025
 
@@ -70,10 +72,26 @@ def test_nothing_is_seen_below_six_pairs_or_where_all_signs_are_too_few() -> Non
 
 def test_the_cases_needed_see_the_drop_and_one_fewer_does_not() -> None:
     for binary, noise in ((True, 0.2), (False, 0.2), (True, 0.0)):
-        needed = promptry.pairs_needed(0.1, noise, binary, 0.04, 0.02)
+        needed = needed_of(0.1, noise, binary, 0.02)
         assert needed is not None
         assert all(promptry.sees_drop(0.1, needed + more, noise, binary, 0.04, 0.02) for more in range(3))
         assert not promptry.sees_drop(0.1, needed - 1, noise, binary, 0.04, 0.02)
+
+
+def test_a_mean_of_several_kinds_falls_by_what_each_shows() -> None:
+    """However a drop falls on the kinds, one of them falls by what is seen in it."""
+    steady, noisy, few = (
+        promptry.Kind(0.4, 100, 0.01, True),
+        promptry.Kind(0.4, 100, 0.2, True),
+        promptry.Kind(0.2, 3, 0.1, True),
+    )
+    alone = [promptry.smallest_drop(kind.units, kind.noise, True, 0.04 / 3, 0.02) for kind in (steady, noisy)]
+    assert promptry.smallest_drop(3, 0.1, True, 0.04 / 3, 0.02) is None
+    found = promptry.smallest_mean_drop([steady, noisy, few], 0.04, 0.02)
+    assert found == pytest.approx(0.4 * sum(alone) + 0.2, abs=0.001)  # type: ignore[arg-type]
+    assert promptry.smallest_mean_drop([few], 0.04) is None and promptry.smallest_mean_drop([], 0.04) is None
+    needed = promptry.cases_needed(0.1, [steady, noisy, few], 100, 0.04, 0.02)
+    assert needed is not None and needed > 100
 
 
 def test_noise_is_of_pairs_or_of_the_means_of_groups() -> None:

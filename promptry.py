@@ -145,6 +145,7 @@ __all__ = [
     "assert_json_valid",
     "assert_matches",
     "assert_not_contains",
+    "check_all",
     "clean_json",
     "collect",
     # TEXTS
@@ -7060,7 +7061,7 @@ def link_parent(source: IO[bytes], target: IO[bytes]) -> None:
 # ======================================================================================
 # Uses: ERRORS, CLOCK, ENDPOINTS, ROWS, HELPERS.
 # Public: Check, collect, assert_exact, assert_contains, assert_not_contains, assert_matches, assert_json_valid,
-#   clean_json.
+#   check_all, clean_json.
 #
 # A score lies in 0..1 and higher is better. A check made in a thread with an empty context goes to the one case that is
 # open in the process; of several, none can be meant, and the check is refused rather than given to the wrong one.
@@ -7276,6 +7277,43 @@ def assert_json_valid(text: str) -> float:
     except ValueError as error:
         reason = str(error)
     return record_check("json_valid", float(not reason), not reason, "JSON", text, reason or "valid JSON")
+
+
+def check_all(*checks: Callable[[], Any]) -> float:
+    """Make all of several checks, also those behind one that fails; returns the mean of their scores, 1.0 of none.
+
+    Shape: functions without parameters, as `lambda: assert_contains(answer, "Rome")`; one that answers nothing, as a
+    function of plain assert statements does, counts as 1.0. Errors: CheckFailed, which lists all that did not hold; but
+    where a check raised something else, that, once all were made: an error is no failure.
+    """
+    for number, check in enumerate(checks, start=1):
+        if not callable(check):
+            raise WrongUse(f"Check {number} is {brief(check)}, made already.", "Write lambda: before each assertion.")
+    scores, failed, raised = [], [], []
+    for check in checks:
+        try:
+            scores.append(_score_of(check))
+        except CheckFailed as error:
+            failed.append(error.message)
+        except Exception as error:
+            raised.append(error)
+    if raised:
+        raise raised[0]
+    if failed:
+        raise CheckFailed(f"{len(failed)} of {len(checks)} checks fail: {'; '.join(failed)}")
+    return math.fsum(scores) / len(scores) if scores else 1.0
+
+
+def _score_of(check: Callable[[], Any]) -> float:
+    """Return the score of one of several checks; an assert statement that does not hold is recorded as one more."""
+    try:
+        answer = check()
+    except CheckFailed:
+        raise
+    except AssertionError as error:
+        return record_check("assert", 0.0, False, None, None, str(error) or f"in {brief(check)}")
+    refuse_awaitable(answer, f"check {brief(check)}")
+    return 1.0 if answer is None else check_share(answer, "What a check answers")
 
 
 def clean_json(text: str) -> Any:

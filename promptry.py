@@ -15750,16 +15750,28 @@ def plan_suite(suite_name: str, drop: float | None = None) -> Plan:
     rows = list_runs(suite_name, limit=100)["items"]
     complete = [row for row in rows if row["complete"] and not row["partial"]]
     if len(complete) < 2:
-        cost, n = (complete[0]["cost_usd"], complete[0]["counts"].get("scored", 0)) if complete else (None, 0)
-        return Plan(
-            suite_name, n, 1, drop or 0.10, None, None, None, cost, None, [row["id"] for row in complete], False
-        )
+        return _plan_of_few(suite_name, complete, drop)
     by_tested: dict[Any, list[dict[str, Any]]] = {}
     for row in complete:
         by_tested.setdefault((row["prompt_version"], row["model"]), []).append(row)
     same = next((rows for rows in by_tested.values() if len(rows) > 1), None)
     run, other = (get_run(row["id"]) for row in (same or complete)[:2])
     return _plan_from(run, other, drop, same is not None)
+
+
+def _plan_of_few(suite_name: str, complete: list[dict[str, Any]], drop: float | None) -> Plan:
+    """Return what is known of a suite of which one run, or none, is there."""
+    empty = Plan(suite_name, 0, 1, drop or 0.10, None, None, None, None, None, [])
+    if not complete:
+        return empty
+    run, manifest = complete[0], get_run(complete[0]["id"])["manifest"]
+    return empty._replace(
+        n=run["counts"].get("scored", 0),
+        repeats=manifest.get("repeats") or 1,
+        drop=drop or (manifest.get("gate") or {}).get("margin", 0.10),
+        run_usd=run["cost_usd"],
+        runs=[run["id"]],
+    )
 
 
 def _plan_from(run: dict[str, Any], other: dict[str, Any], drop: float | None, steady: bool) -> Plan:
@@ -18626,7 +18638,12 @@ def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, *
         _settle_spools(recover)
         return
     if options["plan"] or options["drop"] is not None:
-        _print_plans(suites, options["drop"], options["form"] == "json" or options["as_json"])
+        with no_new_store():
+            names = _names_to_plan(suites, options["module"] or settings().module, python)
+            plans = [plan_suite(name, options["drop"]).to_dict() for name in names]
+        found = {"items": plans, "total": len(plans), "next": None}
+        as_json = options["form"] == "json" or options["as_json"]
+        print_answer(found, lambda _: "\n".join(map(render_plan, plans)) or "No suite has run yet.", as_json)
         return
     _offer_spools()
     form = form_of(options["form"], options["as_json"])
@@ -18644,13 +18661,15 @@ def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, *
     click.get_current_context().exit(next((code for code in (1, 3) if code in codes), 0))
 
 
-def _print_plans(suites: tuple[str, ...], drop: float | None, as_json: bool) -> None:
-    """Say what suites can see, from what the store holds; nothing runs."""
-    with no_new_store():
-        names = suites or tuple(row["suite"] for row in list_suites(limit=1000)["items"])
-        plans = [plan_suite(name, drop).to_dict() for name in names]
-    found = {"items": plans, "total": len(plans), "next": None}
-    print_answer(found, lambda answer: "\n".join(map(render_plan, plans)) or "No suite has run yet.", as_json)
+def _names_to_plan(asked: tuple[str, ...], module: str, python: str | None) -> list[str]:
+    """Return the suites asked for, all that have run by default; raises NotFound for one that nobody knows."""
+    ran = [row["suite"] for row in list_suites(limit=1000)["items"]]
+    if any(name not in ran for name in asked):
+        known = [row["suite"] for row in list_suites(module, python, limit=1000)["items"]]
+        for name in asked:
+            if name not in known:
+                raise NotFound(f"There is no suite {name!r} in {module}, and no run of one.", nearest(name, known))
+    return list(asked) or ran
 
 
 def _offer_spools() -> None:

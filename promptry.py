@@ -8217,6 +8217,7 @@ _UNSAFE = (
     "[\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164"
     "\ud800-\udfff\ufe00-\ufe0e\ufeff\uffa0\ufff9-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff<>]"
 )
+_TYPEWRITTEN = str.maketrans("\u2018\u2019\u201a\u201c\u201d\u201e\u2010\u2012\u2013\u2014\u2212", "'''\"\"\"-----")
 _CUT_SHORT = {"length", "max_tokens", "MAX_TOKENS", "max_output_tokens", "model_context_window_exceeded"}
 
 _FRAME = """
@@ -8250,8 +8251,8 @@ _BY_SOURCE = {
     "none. The words are those of the response that claim it, short, and none left out between. VERDICT is "
     '"supported" if the source says it, "contradicted" if the source says otherwise, "not_found" if the source does '
     "not say. What you know beside the source does not count. The quote is what bears the claim out, word for word "
-    "from the source and short; leave it out where there is none. Of a response that claims nothing (a question, a "
-    'refusal, a greeting) the claims are [], and "nothing_claimed" stands beside them and is true.',
+    "from the source and short; a claim that is supported has one, leave it out of others. Of a response that claims "
+    'nothing (a question, a refusal, a greeting) the claims are [], and "nothing_claimed" stands beside them, true.',
     "reminder": "List the claims of the response, and hold each against the source.",
 }
 
@@ -8340,9 +8341,9 @@ def assert_llm(response: str, criteria: str, threshold: float = 0.7, judge: Any 
 def assert_grounded(response: str, source: str, threshold: float = 0.8, judge: Any = None) -> float:
     """Assert that a source bears out enough of what a response claims; returns the share of claims it bears out.
 
-    A claim counts if the judge finds it supported and its quote, if it gives one, stands in the source. A judge that
-    lists a claim twice, or one that the response does not make, has not judged. An empty response scores 0, one that
-    claims nothing 1. Errors: as of assert_llm.
+    A claim counts if the judge finds it supported and gives a quote that stands in the source, whatever its white space
+    and its forms of quotation marks and dashes. A judge that lists a claim twice, or one that the response does not
+    make, has not judged. An empty response scores 0, one that claims nothing 1. Errors: as of assert_llm.
     """
     check_text(response, "response"), check_text(source, "source")
     limit, chosen = check_share(threshold, "threshold"), make_judge(judge)
@@ -8465,7 +8466,11 @@ def _repeats(value: dict[str, Any], written: str, text: str) -> bool:
 
 
 def _squeezed(text: str) -> str:
-    return " ".join(text.split())
+    """Return a text in one form of its signs, without those that nobody sees, and with single spaces."""
+    import unicodedata
+
+    plain = unicodedata.normalize("NFKC", text).translate(_TYPEWRITTEN)
+    return " ".join("".join(sign for sign in plain if unicodedata.category(sign) != "Cf").split())
 
 
 def _read_score(found: dict[str, Any]) -> tuple[float, str]:
@@ -8508,10 +8513,19 @@ def _read_claim(given: dict[str, Any], texts: tuple[str, str]) -> dict[str, Any]
         raise ValueError(f"a verdict in it is none of {', '.join(_VERDICTS)}")
     if quote is not None and not isinstance(quote, str):
         raise ValueError("a quote in it is no text")
-    stands = not quote or any(_squeezed(quote) in text for text in texts)
-    reason = str(verdict).replace("_", " ") if stands else "its quote does not stand in the source"
-    counts = verdict == "supported" and stands
+    fault = _quote_fault(quote or "", texts) if quote or verdict == "supported" else ""
+    counts = verdict == "supported" and not fault
+    reason = fault or str(verdict).replace("_", " ")
     return {"claim": claim, "verdict": verdict, "quote": quote, "counts": counts, "reason": reason}
+
+
+def _quote_fault(quote: str, texts: tuple[str, str]) -> str:
+    """Say why a quote bears nothing out, or nothing; "5 days" does not stand in "45 days"."""
+    if not _letters(quote):
+        return "it has no quote from the source"
+    words = re.escape(_squeezed(quote))
+    stands = any(re.search(rf"(?<!\d(?=\d)){words}(?!(?<=\d)\d)", text) for text in texts)
+    return "" if stands else "its quote does not stand in the source"
 
 
 def _claims_text(judge: Judge, claims: list[dict[str, Any]], held: int) -> str:

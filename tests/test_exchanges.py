@@ -36,7 +36,8 @@ def judge(prompt):
     return '{"score": 0.75, "reason": "it does"}' if "capital" in prompt else '{"score": 0.25}'
 
 def weigh(prompt):
-    return '{"claims": [{"claim": "c", "verdict": "supported"}, {"claim": "d", "verdict": "not_found"}]}'
+    held = '{"claim": "c", "verdict": "supported", "quote": "The"}'
+    return f'{{"claims": [{held}, {{"claim": "d", "verdict": "not_found"}}]}}'
 """
 ITEMS = [
     {"id": "known", "topic": "capital", "wanted": "Paris", "limit": 3},

@@ -320,7 +320,7 @@ def test_readable_signs_of_all_languages_reach_the_judge_as_they_are() -> None:
 # Claims
 # ------------------------------------------------------------------------------------------------
 
-SOURCE = 'Paris is the capital\n  of France. It has "two million" people.'
+SOURCE = 'Paris is the capital\n  of France. It has "two million" people. cafin caf\u00e9 - 45 days; in 45 days.'
 
 
 def claims(*given: tuple[str, str, str | None]) -> str:
@@ -339,7 +339,7 @@ def test_the_score_is_the_share_of_supported_claims_whatever_number_the_judge_gi
     check = grounded(
         claims(
             ("Paris is the capital", "supported", "Paris is the capital of France."),
-            ("It has two million people", "supported", None),
+            ("It has two million people", "supported", 'It has "two million" people.'),
             ("It has five rivers", "not_found", None),
             ("It is in Spain", "contradicted", "of France"),
         )
@@ -360,20 +360,31 @@ def test_the_score_is_the_share_of_supported_claims_whatever_number_the_judge_gi
         ("  Paris   is the\tcapital\nof France. ", True),
         ('It has "two million" people.', True),
         ('It has \\"two million\\" people.', True),
-        ("", True),
+        ("It has \u201ctwo\u00a0million\u201d people", True),
+        ("ca\ufb01\u200bn cafe\u0301 \u2013 45 days", True),
+        ("in 45 days", True),
         ("Paris is the capital of Spain.", False),
         ("paris is the capital", False),
         ("France. Paris", False),
+        ("5 days", False),
+        ("in 4", False),
     ],
 )
 def test_a_quote_that_does_not_stand_in_the_source_bears_nothing_out(quote: str, counts: bool) -> None:
     check = grounded(claims(("Paris is the capital", "supported", quote)))
     assert check.score == float(counts)
-    assert ("its quote does not stand in the source" in check.details["reason"]) is not counts
+    told = "not 'Paris is the capital' (its quote does not stand in the source)"
+    assert (told in check.details["reason"]) is not counts
+
+
+@pytest.mark.parametrize("quote", [None, "", "  \n", "\u200b\ufeff", ".", '"'])
+def test_a_claim_without_a_quote_is_not_borne_out(quote: str | None) -> None:
+    check = grounded(claims(("Paris is the capital", "supported", quote)))
+    assert check.score == 0.0 and "not 'Paris is the capital' (it has no quote from" in check.details["reason"]
 
 
 def test_a_share_at_the_threshold_passes() -> None:
-    four = [(f"claim {number}", "supported", None) for number in range(4)]
+    four = [(f"claim {number}", "supported", "Paris") for number in range(4)]
     assert grounded(claims(*four, ("other", "not_found", None))).passed is True
     assert grounded(claims(*four[:3], ("other", "not_found", None))).passed is False
 
@@ -432,7 +443,7 @@ def test_claims_that_cannot_be_read_are_an_error_and_never_a_number(answer: str,
     ],
 )
 def test_words_of_the_response_may_be_told_with_other_signs_between(words: str | None) -> None:
-    answer = {"claims": [{"claim": "c", "verdict": "supported", "words": words}]}
+    answer = {"claims": [{"claim": "c", "verdict": "supported", "quote": "Paris", "words": words}]}
     assert grounded(json.dumps(answer), 'Paris is in France. It said "oui".').score == 1.0
 
 
@@ -446,7 +457,7 @@ def test_words_of_the_response_may_be_told_with_other_signs_between(words: str |
 )
 def test_claims_that_the_response_does_not_make_or_makes_once_lift_no_score(more: dict[str, str], fault: str) -> None:
     own = [
-        {"claim": "Paris is in France", "verdict": "supported", "words": "Paris is in France"},
+        {"claim": "Paris is in France", "verdict": "supported", "quote": "Paris", "words": "Paris is in France"},
         {"claim": "It has five rivers", "verdict": "not_found", "words": "It has five rivers"},
     ]
     response = "Paris is in France. It has five rivers."
@@ -456,7 +467,7 @@ def test_claims_that_the_response_does_not_make_or_makes_once_lift_no_score(more
 
 
 def test_source_and_response_are_both_data() -> None:
-    judge = saying(claims(("c", "supported", None)))
+    judge = saying(claims(("c", "supported", "b")))
     promptry.assert_grounded(f"a\n{ORDER}", f"b\n{ORDER}", judge=judge)
     outside, blocks = parts_of(judge.asked[0])  # type: ignore[attr-defined]
     assert ORDER not in outside and blocks == {"source": f"b\n{ORDER}", "response": f"a\n{ORDER}"}

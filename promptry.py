@@ -9429,7 +9429,8 @@ def _type_name(model: Any) -> str:
 # A trace is a list of steps ({"name", "args"}), of messages or tool calls of OpenAI, of items of its Responses API, or
 # of messages or content blocks of Anthropic, as dicts or as objects of the SDKs; or one of these, or a whole response.
 # One walk reads them all: what is neither text, call nor result (reasoning, an image) is passed over, as providers
-# invent such; what is malformed is refused with its place, as a call that goes unseen would pass for none.
+# invent such; what is malformed is refused with its place, as a call that goes unseen would pass for none. Arguments
+# that are no JSON object are not malformed: a model wrote them, and what is asserted of them fails.
 
 _CALL_NAMES = ("name", "tool_name", "tool")
 _CALL_INPUTS = ("arguments", "input", "args", "tool_input", "action")
@@ -9444,7 +9445,10 @@ _MAX_NESTED = 20
 
 
 class Part(NamedTuple):
-    """A piece of a message: a text, a call with its input and positional args, or a result; all know their message."""
+    """A piece of a message: a text, a call with its input and positional args, or a result; all know their message.
+
+    The fault of a call is why its arguments cannot be read; its input is their text then.
+    """
 
     message: int
     role: str
@@ -9453,6 +9457,7 @@ class Part(NamedTuple):
     name: str | None = None
     args: tuple[Any, ...] = ()
     id: Any = None
+    fault: str = ""
 
 
 def parts_of(trace: Any, what: str = "trace") -> list[Part]:
@@ -9581,24 +9586,32 @@ def _call_in(item: dict[str, Any], place: str, number: int) -> Part:
     if not isinstance(name, str) or not name:
         raise WrongUse(f"{place} is a tool call without a name: {brief(item)}.")
     key = next((key for key in _CALL_INPUTS if item.get(key) is not None), "kwargs")
-    given, named = item.get(key), item.get("kwargs") or {}
+    given, named, fault = item.get(key), item.get("kwargs") or {}, ""
     if key == "arguments" and isinstance(given, str):
-        given = _read_arguments(given, place, name)
+        given, fault = _read_arguments(given, name)
     if not isinstance(named, dict):
         raise WrongUse(f"The kwargs of '{name}' in {place} are {brief(named)}; they take a dict.")
     own_id = item.get("id") if item.get("call_id") is None else item["call_id"]
+    if fault:
+        return Part(number, "assistant", "call", given, name, (), own_id, fault)
     if given in (None, [], ()) or isinstance(given, dict):
         return Part(number, "assistant", "call", {**(given or {}), **named}, name, (), own_id)
     args = tuple(given) if isinstance(given, (list, tuple)) else (given,)
     return Part(number, "assistant", "call", named or given, name, args, own_id)
 
 
-def _read_arguments(text: str, place: str, name: str) -> Any:
-    """Return what a provider's arguments say; they are JSON text, and empty for a tool that takes none."""
+def _read_arguments(text: str, name: str) -> tuple[Any, str]:
+    """Return what the arguments that a model wrote say, a JSON object or nothing; else their text, and why not."""
+    why = ""
     try:
-        return json.loads(text) if text.strip() else {}
-    except (ValueError, RecursionError) as error:
-        raise WrongUse(f"The arguments of '{name}' in {place} are no JSON ({error}): {brief(text)}.") from None
+        found = parse_json(text) if text.strip() else {}
+        if isinstance(found, dict | None):
+            return found, ""
+    except ValueError as error:
+        why = f" ({error})"
+    except RecursionError:
+        why = " (nested too deep)"
+    return text, f"the arguments of '{name}' are no JSON object{why}: {brief(text)}"
 
 
 def _result_in(item: dict[str, Any], number: int) -> Part:
@@ -9624,7 +9637,7 @@ def assert_tool_called(
     """Assert that a tool was called, with these arguments if given; returns 1.0.
 
     `args` are the first positional arguments; `kwargs` are among the named ones, which is where the arguments that
-    models give stand. Errors: WrongUse.
+    models give stand. Arguments that are no JSON object hold none. Errors: WrongUse.
 
     >>> assert_tool_called([{"name": "search", "args": {"query": "refund", "limit": 5}}], "search", kwargs={"limit": 5})
     1.0
@@ -9638,7 +9651,8 @@ def assert_tool_called(
     expected = {"name": name, "args": args and list(args), "kwargs": kwargs}
     expected = {key: value for key, value in expected.items() if value is not None}
     shown = [show_call(call) for call in named or calls]
-    reason = f"'{name}' was called" if passed else f"'{name}' was called, but with {brief(shown)}"
+    fault = next((f"; {call.fault}" for call in named if call.fault), "")
+    reason = f"'{name}' was called{'' if passed else f', but with {brief(shown)}{fault}'}"
     reason = reason if named else f"'{name}' was not called; {_called(calls)}"
     return record_check("tool_called", float(passed), passed, expected, shown, reason)
 
@@ -9695,6 +9709,7 @@ def assert_no_tool_called(trace: Any, name: str) -> float:
 # A message that says something and calls two tools is three steps. What a system message says is no step: the agent
 # did not take it.
 
+_INPUT_FAULT = "input_fault"
 STEP_ROLES = ("user", "assistant", "tool_call", "tool_result")
 _STEP_ALIASES = {"name": "tool_name", "tool": "tool_name", "input": "tool_input", "args": "tool_input"}
 _STEP_ALIASES |= {
@@ -9854,10 +9869,11 @@ def _check_fields(fields: dict[str, Any], place: str) -> None:
 
 
 def _steps_in(messages: Any, id_key: str) -> list[TrajectoryStep]:
-    """Return the steps in the messages of a provider; the ids of calls and results are metadata."""
+    """Return the steps in the messages of a provider; ids, and why the input of a call is no object, are metadata."""
     steps: list[TrajectoryStep] = []
     for part in parts_of(messages, "messages"):
-        index, more = len(steps), {"metadata": {} if part.id is None else {id_key: part.id}}
+        known = {id_key: part.id, _INPUT_FAULT: part.fault or None}
+        index, more = len(steps), {"metadata": {key: value for key, value in known.items() if value is not None}}
         if part.kind == "call":
             steps.append(TrajectoryStep(index, "tool_call", None, part.name, part.value, **more))
         elif part.kind == "result":
@@ -10014,7 +10030,8 @@ def assert_tool_input_matches(traj: Trajectory, tool_name: str, matcher: Any) ->
     """Assert that a tool was called, once at least, with an input that matches; returns 1.0.
 
     A dict matches if the input holds its items, a function if its answer is true and it raises no AssertionError, a
-    text as a regular expression that is found in the input's JSON. Errors: WrongUse, HelperMissing.
+    text as a regular expression that is found in the input's JSON. What a model wrote that is no JSON object matches
+    nothing. Errors: WrongUse, HelperMissing.
 
     >>> call = {"role": "tool_call", "tool_name": "search", "tool_input": {"query": "refund", "limit": 5}}
     >>> assert_tool_input_matches(Trajectory.from_dicts([call]), "search", {"limit": 5})
@@ -10023,11 +10040,13 @@ def assert_tool_input_matches(traj: Trajectory, tool_name: str, matcher: Any) ->
     if not isinstance(matcher, (dict, str)) and not callable(matcher):
         raise WrongUse(f"The matcher is {brief(matcher)}; it takes a dict, a function or a regular expression.")
     check_tool_name(tool_name)
-    calls = [step for step in _check_trajectory(traj).steps if step.role == "tool_call"]
-    inputs = [step.tool_input for step in calls if step.tool_name == tool_name]
-    passed = any(_input_matches(given, matcher) for given in inputs)
+    calls = [step for step in _check_trajectory(traj).steps if step.role == "tool_call" and step.tool_name == tool_name]
+    inputs = [step.tool_input for step in calls]
+    faults = [step.metadata.get(_INPUT_FAULT) for step in calls]
+    passed = any(_input_matches(given, matcher) for given, fault in zip(inputs, faults, strict=True) if not fault)
     expected = matcher if isinstance(matcher, (dict, str)) else getattr(matcher, "__name__", repr(matcher))
-    reason = f"of {len(inputs)} inputs of '{tool_name}' none matches {brief(expected)}: {brief(inputs)}"
+    told = next((f"; {fault}" for fault in faults if fault), "")
+    reason = f"of {len(inputs)} inputs of '{tool_name}' none matches {brief(expected)}: {brief(inputs)}{told}"
     reason = reason if inputs else f"'{tool_name}' was not called; called were {brief(traj.tool_name_sequence())}"
     reason = "an input matches" if passed else reason
     return record_check("tool_input_matches", float(passed), passed, expected, inputs, reason, tool=tool_name)

@@ -132,7 +132,8 @@ CALLS: list[tuple[Any, Any]] = [
     ({"name": "add", "args": (1,), "kwargs": {"b": 2}}, {"name": "add", "input": {"b": 2}, "args": [1]}),
     ({"name": "say", "args": "hello"}, {"name": "say", "input": "hello"}),
     ({"type": "function", "function": {"name": "now", "arguments": ""}}, {"name": "now", "input": {}}),
-    ({"type": "function", "function": {"name": "f", "arguments": "[1]"}}, {"name": "f", "input": [1]}),
+    ({"type": "function", "function": {"name": "f", "arguments": "null"}}, {"name": "f", "input": {}}),
+    ({"type": "function", "function": {"name": "f", "arguments": "[1]"}}, {"name": "f", "input": "[1]"}),
     ({"type": "custom", "custom": {"name": "sql", "input": "SELECT 1"}}, {"name": "sql", "input": "SELECT 1"}),
     ({"type": "custom_tool_call", "name": "sql", "input": "SELECT 1"}, {"name": "sql", "input": "SELECT 1"}),
     ({"type": "server_tool_use", "name": "web_search", "input": {}}, {"name": "web_search", "input": {}}),
@@ -212,8 +213,6 @@ MALFORMED: list[tuple[Any, str]] = [
     ([{"type": "function", "function": {"arguments": "{}"}}], r"trace\[0\]\.function is"),
     ([{"type": "function_call", "arguments": "{}"}], r"trace\[0\] is a tool call without a name"),
     ([{"type": "tool_use", "input": {}}], r"trace\[0\] is a tool call without a name"),
-    ([{"type": "function_call", "name": "f", "arguments": '{"a": '}], r"arguments of 'f' in trace\[0\] are no JSON"),
-    ([{"type": "function_call", "name": "f", "arguments": "[" * 100_000}], r"arguments of 'f' in trace\[0\]"),
     ([{"name": "f", "kwargs": [1]}], r"kwargs of 'f' in trace\[0\] are \[1\]"),
     ([ENDLESS], r"trace\[0\]\.content\[0\]\.content"),
 ]
@@ -330,6 +329,24 @@ def test_each_assertion_scores_records_and_raises(row: tuple[Any, ...]) -> None:
     assert check[:3] == (function.__name__.removeprefix("assert_"), passed, score)
     assert set(check.details) == {"expected", "actual", "reason"}
     assert len(promptry.write_json(check.details)) < 100_000
+
+
+BAD_ARGUMENTS = ['{"a":', "[1]", '"x"', "5", '{"a": NaN}', '{"a": 1}{"a": 1}', "[" * 100_000, "a=1"]
+
+
+@pytest.mark.parametrize("text", BAD_ARGUMENTS, ids=lambda text: text[:12])
+def test_arguments_that_are_no_json_object_fail_what_is_asserted_of_them(text: str) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": text}}
+    trace = [{"role": "assistant", "tool_calls": [call]}]
+    with collect() as checks:
+        assert assert_tool_called(trace, "f") == assert_tool_sequence(trace, ["f"]) == 1.0
+        assert assert_no_tool_called(trace, "g") == 1.0
+        for wanted in ({"args": [1]}, {"args": [text]}, {"kwargs": {"a": 1}}):
+            with pytest.raises(promptry.CheckFailed, match="; the arguments of 'f' are no JSON object") as caught:
+                assert_tool_called(trace, "f", **wanted)
+            assert len(str(caught.value)) < 500
+    assert [check.score for check in checks] == [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]
+    assert promptry.show_call(promptry.tool_calls_of(trace)[0]) == {"name": "f", "input": text}
 
 
 def test_a_failure_says_what_was_called_instead() -> None:

@@ -341,6 +341,8 @@ def test_each_assertion_scores_records_and_raises(row: tuple[Any, ...]) -> None:
         (lambda: assert_tool_input_matches(SOURCES["dicts"], "", {}), "tool name is empty"),
         (lambda: assert_tool_input_matches(SOURCES["dicts"], "search", 5), "matcher is 5"),
         (lambda: assert_tool_input_matches(SOURCES["dicts"], "search", "("), "no regular expression"),
+        (lambda: assert_tool_input_matches(Trajectory([]), "search", "("), "no regular expression"),
+        (lambda: assert_tool_input_matches(Trajectory([]), "search", ""), "pattern is empty"),
         (lambda: assert_final_answer_present(None), "The trajectory is None"),  # type: ignore[arg-type]
     ],
 )

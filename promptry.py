@@ -7063,10 +7063,14 @@ def link_parent(source: IO[bytes], target: IO[bytes]) -> None:
 # Public: Check, collect, assert_exact, assert_contains, assert_not_contains, assert_matches, assert_json_valid,
 #   check_all, clean_json.
 #
-# A score lies in 0..1 and higher is better. A check made in a thread with an empty context goes to the one case that is
-# open in the process; of several, none can be meant, and the check is refused rather than given to the wrong one.
+# A score lies in 0..1 and higher is better. What would hold of anything, with one score, is refused: no keyword, an
+# empty pattern, a schema that asks for nothing. A threshold of 0 is not, as its score is compared. A check made in a
+# thread with an empty context goes to the one case that is open in the process; of several, none can be meant, and the
+# check is refused rather than given to the wrong one.
 
 MAX_DETAIL_CHARS = 10_000
+_UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"}
+_BLANKS = "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 
 
 class Check(NamedTuple):
@@ -7179,6 +7183,20 @@ def check_text(text: Any, what: str = "text") -> str:
     return text
 
 
+def is_blank(text: str) -> bool:
+    """Tell whether a text has no sign that can be seen: white space, controls, and those without a width."""
+    import unicodedata
+
+    return not any(unicodedata.category(sign) not in _UNSEEN and not re.match(_BLANKS, sign) for sign in text)
+
+
+def blank_text(actual: Any, expected: Any) -> str:
+    """Say which of two texts is blank, or both, or nothing; raises WrongUse for what is no text."""
+    texts = {"actual": check_text(actual, "actual text"), "expected": check_text(expected, "expected text")}
+    blank = [what for what, text in texts.items() if is_blank(text)]
+    return "" if not blank else "both texts are blank" if len(blank) == 2 else f"the {blank[0]} text is blank"
+
+
 def check_share(value: Any, what: str) -> float:
     """Return a number that lies in 0..1; raises WrongUse."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
@@ -7199,9 +7217,12 @@ def _keywords_in(text: Any, keywords: Any, case_sensitive: bool) -> tuple[list[s
     if not isinstance(keywords, Iterable):
         raise WrongUse(f"The keywords are {brief(keywords)}; they take a text or several.")
     words = [keywords] if isinstance(keywords, str) else list(keywords)
+    if not words:
+        raise WrongUse("There are no keywords.", "Name one or more.")
     whole = check_text(text) if case_sensitive else check_text(text).casefold()
     for word in words:
-        check_text(word, "keyword")
+        if not check_text(word, "keyword"):
+            raise WrongUse(f"The keywords are {brief(words)}; an empty one is in every text.", "Leave it out.")
     return words, [word for word in words if (word if case_sensitive else word.casefold()) in whole]
 
 
@@ -7209,7 +7230,7 @@ def assert_contains(text: str, keywords: str | Iterable[str], case_sensitive: bo
     """Assert that a text holds a keyword, or all of several; returns the share it holds."""
     words, found = _keywords_in(text, keywords, case_sensitive)
     missing = [word for word in words if word not in found]
-    score = len(found) / len(words) if words else 1.0
+    score = len(found) / len(words)
     reason = f"missing {brief(missing)}" if missing else "holds all"
     return record_check("contains", score, not missing, keywords if isinstance(keywords, str) else words, text, reason)
 
@@ -7217,7 +7238,7 @@ def assert_contains(text: str, keywords: str | Iterable[str], case_sensitive: bo
 def assert_not_contains(text: str, keywords: str | Iterable[str], case_sensitive: bool = False) -> float:
     """Assert that a text holds none of some keywords; returns the share it does not hold."""
     words, found = _keywords_in(text, keywords, case_sensitive)
-    score = 1.0 - len(found) / len(words) if words else 1.0
+    score = 1.0 - len(found) / len(words)
     reason = f"holds {brief(found)}" if found else "holds none"
     return record_check(
         "not_contains", score, not found, keywords if isinstance(keywords, str) else words, text, reason
@@ -7236,7 +7257,9 @@ def assert_matches(text: str, pattern: str, fullmatch: bool = True) -> float:
 
 
 def find_pattern(pattern: str, text: str, whole: bool) -> bool:
-    """Tell whether a pattern matches a text, as match_pattern does; no answer in time is WrongUse."""
+    """Tell whether a pattern matches a text, as match_pattern does; no pattern, and no answer in time, is WrongUse."""
+    if not pattern:
+        raise WrongUse("The pattern is empty.", "Write a regular expression; ^$ is that of no text.")
     matched = match_pattern(pattern, text, whole)
     if matched is None:
         raise WrongUse(
@@ -7414,19 +7437,22 @@ def assert_levenshtein(
 ) -> float:
     """Assert that a text is near another; returns the ratio, 1 - distance / length of the longer (both empty: 1.0).
 
-    The distance is the fewest characters to insert, delete or replace, upper and lower case being different. Exactly
-    one limit is given. Errors: WrongUse, also for texts that differ over more than 100,000 characters.
+    The distance is the fewest characters to insert, delete or replace, upper and lower case being different. Blank text
+    counts as empty. Exactly one limit is given. Errors: WrongUse, also for texts that differ over more than 100,000
+    characters.
 
     >>> assert_levenshtein("kitten", "sitting", max_distance=3)
     0.5714285714285714
     """
     distance_limit, ratio_limit = _checked_limits(max_distance, min_ratio)
-    distance = levenshtein_distance(check_text(actual, "actual text"), check_text(expected, "expected text"))
-    length = max(len(actual), len(expected))
+    blank = blank_text(actual, expected)
+    one, other = ("" if blank and is_blank(text) else text for text in (actual, expected))
+    distance, length = levenshtein_distance(one, other), max(len(one), len(other))
     ratio = (length - distance) / length if length else 1.0
     passed = distance <= distance_limit and ratio >= ratio_limit
     limit = f"max_distance {max_distance}" if max_distance is not None else f"min_ratio {min_ratio}"
     reason = f"distance {distance:,}, ratio {ratio:.4g}; {limit}"
+    reason = f"{blank}: {reason}" if blank else reason
     return record_check("levenshtein", ratio, passed, expected, actual, reason, distance=distance)
 
 
@@ -7436,7 +7462,8 @@ def _checked_limits(max_distance: Any, min_ratio: Any) -> tuple[float, float]:
         raise WrongUse(f"max_distance is {max_distance} and min_ratio {min_ratio}; give exactly one.")
     if max_distance is None:
         return math.inf, check_share(min_ratio, "min_ratio")
-    if isinstance(max_distance, bool) or not isinstance(max_distance, (int, float)) or not max_distance >= 0:
+    is_number = isinstance(max_distance, (int, float)) and not isinstance(max_distance, bool)
+    if not is_number or not 0 <= max_distance < math.inf:
         raise WrongUse(f"max_distance is {brief(max_distance)}; it takes a number of characters, 0 or more.")
     return max_distance, 0.0
 
@@ -7445,17 +7472,19 @@ def assert_rouge_l(actual: str, expected: str, min_score: float) -> float:
     """Assert that a text has the words of another in their order; returns ROUGE-L as F1, twice the words in common.
 
     Words are what white space parts, with their punctuation and case; those in common are the longest sequence that
-    both hold in this order, gaps allowed. Both texts empty: 1.0; one: 0.0. A language without spaces has one word.
+    both hold in this order, gaps allowed. Both texts blank: 1.0; one: 0.0. A language without spaces has one word.
     Errors: WrongUse, also beyond 100,000 words. Source: Lin 2004, section 3.
 
     >>> assert_rouge_l("the cat sat", "the cat sat down", 0.8)
     0.8571428571428571
     """
     limit = check_share(min_score, "min_score")
-    found, wanted = check_text(actual, "actual text").split(), check_text(expected, "expected text").split()
+    blank = blank_text(actual, expected)
+    found, wanted = ([] if blank and is_blank(text) else text.split() for text in (actual, expected))
     common = common_length(found, wanted)
     score = 2 * common / (len(found) + len(wanted)) if found or wanted else 1.0
     reason = f"{common:,} words in common, of {len(found):,} and {len(wanted):,}: {score:.4g}; min_score {min_score}"
+    reason = f"{blank}: {reason}" if blank else reason
     return record_check("rouge_l", score, score >= limit, expected, actual, reason)
 
 
@@ -8255,6 +8284,7 @@ _UNSAFE = (
     "[\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164"
     "\ud800-\udfff\ufe00-\ufe0e\ufeff\uffa0\ufff9-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff<>]"
 )
+_TYPEWRITTEN = str.maketrans("\u2018\u2019\u201a\u201c\u201d\u201e\u2010\u2012\u2013\u2014\u2212", "'''\"\"\"-----")
 _CUT_SHORT = {"length", "max_tokens", "MAX_TOKENS", "max_output_tokens", "model_context_window_exceeded"}
 
 _FRAME = """
@@ -8288,8 +8318,8 @@ _BY_SOURCE = {
     "none. The words are those of the response that claim it, short, and none left out between. VERDICT is "
     '"supported" if the source says it, "contradicted" if the source says otherwise, "not_found" if the source does '
     "not say. What you know beside the source does not count. The quote is what bears the claim out, word for word "
-    "from the source and short; leave it out where there is none. Of a response that claims nothing (a question, a "
-    'refusal, a greeting) the claims are [], and "nothing_claimed" stands beside them and is true.',
+    "from the source and short; a claim that is supported has one, leave it out of others. Of a response that claims "
+    'nothing (a question, a refusal, a greeting) the claims are [], and "nothing_claimed" stands beside them, true.',
     "reminder": "List the claims of the response, and hold each against the source.",
 }
 
@@ -8361,12 +8391,15 @@ def assert_llm(response: str, criteria: str, threshold: float = 0.7, judge: Any 
     """Assert that a judge scores a response at the threshold or above; returns the score, 0 to 1.
 
     `judge` is a function of the prompt or a provider; None takes that of set_judge() or promptry.toml. A judge that
-    gives no score is an error of the case. Errors: WrongUse, ConfigError, ProviderError.
+    gives no score is an error of the case. Blank text scores 0 without a judge. Errors: WrongUse, ConfigError,
+    ProviderError.
     """
-    check_text(response, "response")
-    if not check_text(criteria, "criteria").strip():
+    if is_blank(check_text(criteria, "criteria")):
         raise WrongUse("The criteria are empty; they say what a good response does.")
-    limit, chosen = check_share(threshold, "threshold"), make_judge(judge)
+    limit = check_share(threshold, "threshold")
+    if is_blank(check_text(response, "response")):
+        return _record_blank("llm", limit, criteria, response, judge_reason="")
+    chosen = make_judge(judge)
     blocks = {"criteria": criteria, "response": response}
     (score, said), told = _judged(chosen, _BY_CRITERIA, blocks, "score", _read_score)
     passed = score >= limit
@@ -8378,15 +8411,14 @@ def assert_llm(response: str, criteria: str, threshold: float = 0.7, judge: Any 
 def assert_grounded(response: str, source: str, threshold: float = 0.8, judge: Any = None) -> float:
     """Assert that a source bears out enough of what a response claims; returns the share of claims it bears out.
 
-    A claim counts if the judge finds it supported and its quote, if it gives one, stands in the source. A judge that
-    lists a claim twice, or one that the response does not make, has not judged. An empty response scores 0, one that
-    claims nothing 1. Errors: as of assert_llm.
+    A claim counts if the judge finds it supported and gives a quote that stands in the source, whatever its white space
+    and its forms of quotation marks and dashes. A judge that lists a claim twice, or one that the response does not
+    make, has not judged. Blank text scores 0, text that claims nothing 1. Errors: as of assert_llm.
     """
-    check_text(response, "response"), check_text(source, "source")
-    limit, chosen = check_share(threshold, "threshold"), make_judge(judge)
-    if not response.strip():
-        reason = "the response is empty: there is nothing in it that a source could bear out"
-        return record_check("grounded", 0.0, limit <= 0, source, response, reason, claims=[], threshold=limit)
+    limit, _ = check_share(threshold, "threshold"), check_text(source, "source")
+    if is_blank(check_text(response, "response")):
+        return _record_blank("grounded", limit, source, response, claims=[])
+    chosen = make_judge(judge)
     read = functools.partial(_read_claims, source, response)
     claims, told = _judged(chosen, _BY_SOURCE, {"source": source, "response": response}, "claims", read)
     held = sum(claim["counts"] for claim in claims)
@@ -8394,6 +8426,11 @@ def assert_grounded(response: str, source: str, threshold: float = 0.8, judge: A
     reason = _claims_text(chosen, claims, held)
     more = {"claims": claims, "threshold": limit, **told}
     return record_check("grounded", score, score >= limit, source, response, reason, **more)
+
+
+def _record_blank(kind: str, limit: float, expected: str, response: str, **more: Any) -> float:
+    reason = "the response is blank: there is nothing in it to judge"
+    return record_check(kind, 0.0, limit <= 0, expected, response, reason, threshold=limit, **more)
 
 
 def _judged(
@@ -8503,7 +8540,11 @@ def _repeats(value: dict[str, Any], written: str, text: str) -> bool:
 
 
 def _squeezed(text: str) -> str:
-    return " ".join(text.split())
+    """Return a text in one form of its signs, without those that nobody sees, and with single spaces."""
+    import unicodedata
+
+    plain = unicodedata.normalize("NFKC", text).translate(_TYPEWRITTEN)
+    return " ".join("".join(sign for sign in plain if unicodedata.category(sign) != "Cf").split())
 
 
 def _read_score(found: dict[str, Any]) -> tuple[float, str]:
@@ -8546,10 +8587,19 @@ def _read_claim(given: dict[str, Any], texts: tuple[str, str]) -> dict[str, Any]
         raise ValueError(f"a verdict in it is none of {', '.join(_VERDICTS)}")
     if quote is not None and not isinstance(quote, str):
         raise ValueError("a quote in it is no text")
-    stands = not quote or any(_squeezed(quote) in text for text in texts)
-    reason = str(verdict).replace("_", " ") if stands else "its quote does not stand in the source"
-    counts = verdict == "supported" and stands
+    fault = _quote_fault(quote or "", texts) if quote or verdict == "supported" else ""
+    counts = verdict == "supported" and not fault
+    reason = fault or str(verdict).replace("_", " ")
     return {"claim": claim, "verdict": verdict, "quote": quote, "counts": counts, "reason": reason}
+
+
+def _quote_fault(quote: str, texts: tuple[str, str]) -> str:
+    """Say why a quote bears nothing out, or nothing; "5 days" does not stand in "45 days"."""
+    if not _letters(quote):
+        return "it has no quote from the source"
+    words = re.escape(_squeezed(quote))
+    stands = any(re.search(rf"(?<!\d(?=\d)){words}(?!(?<=\d)\d)", text) for text in texts)
+    return "" if stands else "its quote does not stand in the source"
 
 
 def _claims_text(judge: Judge, claims: list[dict[str, Any]], held: int) -> str:
@@ -8990,13 +9040,10 @@ class _Nearness(NamedTuple):
 
 
 def _nearness(actual: Any, expected: Any) -> _Nearness:
-    check_text(actual, "actual text")
-    check_text(expected, "expected text")
-    blank = [what for what, text in (("actual", actual), ("expected", expected)) if is_blank(text)]
+    blank = blank_text(actual, expected)
     if blank:
-        score = float(len(blank) == 2)
-        reason = "both texts are blank" if score else f"the {blank[0]} text is blank"
-        return _Nearness(None, score, reason, {"embedder": None, "cosine": None}, True)
+        score = float(is_blank(actual) and is_blank(expected))
+        return _Nearness(None, score, blank, {"embedder": None, "cosine": None}, True)
     name, vectors = embed([actual, expected])
     cosine = cosine_of(*vectors)
     details: dict[str, Any] = {"embedder": name, "cosine": cosine}
@@ -9006,11 +9053,6 @@ def _nearness(actual: Any, expected: Any) -> _Nearness:
         details["unread"] = unread
         reason += f" ({unread})"
     return _Nearness(cosine, max(0.0, cosine), reason, details, is_local(name))
-
-
-def is_blank(text: str) -> bool:
-    """Tell whether a text has no sign that can be seen."""
-    return not any(sign.isprintable() and not sign.isspace() for sign in text)
 
 
 def _contradictions(actual: str, expected: str) -> list[str]:
@@ -9132,7 +9174,7 @@ def assert_schema(data: Any, model_or_schema: Any) -> float:
     Data is JSON text (bytes too), a dict or list, a dataclass, or an object with fields. A schema is a dict or the path
     of a JSON file, of the draft its $schema names, else 2020-12; formats are checked, $ref leads nowhere outside. Text
     that is no JSON fails with its place; the first 20 faults are listed, all are counted. Errors: WrongUse for a schema
-    that is none, NotFound for its file, HelperMissing without jsonschema or pydantic.
+    that is none or asks for nothing, NotFound for its file, HelperMissing without jsonschema or pydantic.
 
     >>> assert_schema('{"age": 30}', {"properties": {"age": {"type": "integer"}}, "required": ["age"]})
     1.0
@@ -9250,6 +9292,10 @@ def _check_here(schema: Any, value: Any) -> dict[str, Any]:
     draft = _draft_of(schema)
     if isinstance(draft, str):
         return {"invalid": draft}
+    if schema is True or (isinstance(schema, dict) and not schema.keys() & draft.VALIDATORS.keys()):
+        hint = nearest(next(iter(schema), ""), draft.VALIDATORS) if isinstance(schema, dict) else ""
+        fault = f"The schema {brief(schema)} asks for nothing: no keyword of its draft is in it."
+        return {"invalid": fault, "hint": hint or "assert_json_valid asks for JSON alone."}
     token = _patterns_until.set(monotonic_s() + _MAX_PATTERNS_S)
     try:
         formats = jsonschema.FormatChecker(())
@@ -9417,6 +9463,8 @@ def _faults_by_model(value: Any, data: Any, model: Any) -> _Faults:
             f"{_type_name(model)} is checked by the package pydantic, and {sys.executable} has none.",
             "pip install pydantic",
         ) from None
+    if model is Any or model is object:
+        raise WrongUse(f"Every value fits {_type_name(model)}.", "Give a model, or a type that some data does not fit.")
     if isinstance(model, pydantic.BaseModel):
         raise WrongUse(f"The model is an object of {type(model).__name__}; it takes the class.")
     try:
@@ -9453,7 +9501,8 @@ def _type_name(model: Any) -> str:
 # A trace is a list of steps ({"name", "args"}), of messages or tool calls of OpenAI, of items of its Responses API, or
 # of messages or content blocks of Anthropic, as dicts or as objects of the SDKs; or one of these, or a whole response.
 # One walk reads them all: what is neither text, call nor result (reasoning, an image) is passed over, as providers
-# invent such; what is malformed is refused with its place, as a call that goes unseen would pass for none.
+# invent such; what is malformed is refused with its place, as a call that goes unseen would pass for none. Arguments
+# that are no JSON object are not malformed: a model wrote them, and what is asserted of them fails.
 
 _CALL_NAMES = ("name", "tool_name", "tool")
 _CALL_INPUTS = ("arguments", "input", "args", "tool_input", "action")
@@ -9468,7 +9517,10 @@ _MAX_NESTED = 20
 
 
 class Part(NamedTuple):
-    """A piece of a message: a text, a call with its input and positional args, or a result; all know their message."""
+    """A piece of a message: a text, a call with its input and positional args, or a result; all know their message.
+
+    The fault of a call is why its arguments cannot be read; its input is their text then.
+    """
 
     message: int
     role: str
@@ -9477,6 +9529,7 @@ class Part(NamedTuple):
     name: str | None = None
     args: tuple[Any, ...] = ()
     id: Any = None
+    fault: str = ""
 
 
 def parts_of(trace: Any, what: str = "trace") -> list[Part]:
@@ -9605,24 +9658,32 @@ def _call_in(item: dict[str, Any], place: str, number: int) -> Part:
     if not isinstance(name, str) or not name:
         raise WrongUse(f"{place} is a tool call without a name: {brief(item)}.")
     key = next((key for key in _CALL_INPUTS if item.get(key) is not None), "kwargs")
-    given, named = item.get(key), item.get("kwargs") or {}
+    given, named, fault = item.get(key), item.get("kwargs") or {}, ""
     if key == "arguments" and isinstance(given, str):
-        given = _read_arguments(given, place, name)
+        given, fault = _read_arguments(given, name)
     if not isinstance(named, dict):
         raise WrongUse(f"The kwargs of '{name}' in {place} are {brief(named)}; they take a dict.")
     own_id = item.get("id") if item.get("call_id") is None else item["call_id"]
+    if fault:
+        return Part(number, "assistant", "call", given, name, (), own_id, fault)
     if given in (None, [], ()) or isinstance(given, dict):
         return Part(number, "assistant", "call", {**(given or {}), **named}, name, (), own_id)
     args = tuple(given) if isinstance(given, (list, tuple)) else (given,)
     return Part(number, "assistant", "call", named or given, name, args, own_id)
 
 
-def _read_arguments(text: str, place: str, name: str) -> Any:
-    """Return what a provider's arguments say; they are JSON text, and empty for a tool that takes none."""
+def _read_arguments(text: str, name: str) -> tuple[Any, str]:
+    """Return what the arguments that a model wrote say, a JSON object or nothing; else their text, and why not."""
+    why = ""
     try:
-        return json.loads(text) if text.strip() else {}
-    except (ValueError, RecursionError) as error:
-        raise WrongUse(f"The arguments of '{name}' in {place} are no JSON ({error}): {brief(text)}.") from None
+        found = parse_json(text) if text.strip() else {}
+        if isinstance(found, dict | None):
+            return found, ""
+    except ValueError as error:
+        why = f" ({error})"
+    except RecursionError:
+        why = " (nested too deep)"
+    return text, f"the arguments of '{name}' are no JSON object{why}: {brief(text)}"
 
 
 def _result_in(item: dict[str, Any], number: int) -> Part:
@@ -9648,7 +9709,7 @@ def assert_tool_called(
     """Assert that a tool was called, with these arguments if given; returns 1.0.
 
     `args` are the first positional arguments; `kwargs` are among the named ones, which is where the arguments that
-    models give stand. Errors: WrongUse.
+    models give stand. Arguments that are no JSON object hold none. Errors: WrongUse.
 
     >>> assert_tool_called([{"name": "search", "args": {"query": "refund", "limit": 5}}], "search", kwargs={"limit": 5})
     1.0
@@ -9662,7 +9723,8 @@ def assert_tool_called(
     expected = {"name": name, "args": args and list(args), "kwargs": kwargs}
     expected = {key: value for key, value in expected.items() if value is not None}
     shown = [show_call(call) for call in named or calls]
-    reason = f"'{name}' was called" if passed else f"'{name}' was called, but with {brief(shown)}"
+    fault = next((f"; {call.fault}" for call in named if call.fault), "")
+    reason = f"'{name}' was called{'' if passed else f', but with {brief(shown)}{fault}'}"
     reason = reason if named else f"'{name}' was not called; {_called(calls)}"
     return record_check("tool_called", float(passed), passed, expected, shown, reason)
 
@@ -9688,10 +9750,12 @@ def assert_tool_sequence(trace: Any, expected_sequence: Sequence[str]) -> float:
     if isinstance(expected_sequence, str) or not isinstance(expected_sequence, Iterable):
         raise WrongUse(f"The expected sequence is {brief(expected_sequence)}; it takes a list of tool names.")
     wanted = [check_tool_name(name) for name in expected_sequence]
+    if not wanted:
+        raise WrongUse("The expected sequence is empty.", "Name a tool at least.")
     calls = tool_calls_of(trace)
     names = [call.name or "" for call in calls]
     common = common_length(names, wanted)
-    score = common / len(wanted) if wanted else 1.0
+    score = common / len(wanted)
     reason = f"{common} of {len(wanted)} in this order; {_called(calls)}"
     return record_check("tool_sequence", score, common == len(wanted), wanted, names, reason)
 
@@ -9719,6 +9783,7 @@ def assert_no_tool_called(trace: Any, name: str) -> float:
 # A message that says something and calls two tools is three steps. What a system message says is no step: the agent
 # did not take it.
 
+_INPUT_FAULT = "input_fault"
 STEP_ROLES = ("user", "assistant", "tool_call", "tool_result")
 _STEP_ALIASES = {"name": "tool_name", "tool": "tool_name", "input": "tool_input", "args": "tool_input"}
 _STEP_ALIASES |= {
@@ -9878,10 +9943,11 @@ def _check_fields(fields: dict[str, Any], place: str) -> None:
 
 
 def _steps_in(messages: Any, id_key: str) -> list[TrajectoryStep]:
-    """Return the steps in the messages of a provider; the ids of calls and results are metadata."""
+    """Return the steps in the messages of a provider; ids, and why the input of a call is no object, are metadata."""
     steps: list[TrajectoryStep] = []
     for part in parts_of(messages, "messages"):
-        index, more = len(steps), {"metadata": {} if part.id is None else {id_key: part.id}}
+        known = {id_key: part.id, _INPUT_FAULT: part.fault or None}
+        index, more = len(steps), {"metadata": {key: value for key, value in known.items() if value is not None}}
         if part.kind == "call":
             steps.append(TrajectoryStep(index, "tool_call", None, part.name, part.value, **more))
         elif part.kind == "result":
@@ -10038,7 +10104,8 @@ def assert_tool_input_matches(traj: Trajectory, tool_name: str, matcher: Any) ->
     """Assert that a tool was called, once at least, with an input that matches; returns 1.0.
 
     A dict matches if the input holds its items, a function if its answer is true and it raises no AssertionError, a
-    text as a regular expression that is found in the input's JSON. Errors: WrongUse, HelperMissing.
+    text as a regular expression that is found in the input's JSON. What a model wrote that is no JSON object matches
+    nothing. Errors: WrongUse, HelperMissing.
 
     >>> call = {"role": "tool_call", "tool_name": "search", "tool_input": {"query": "refund", "limit": 5}}
     >>> assert_tool_input_matches(Trajectory.from_dicts([call]), "search", {"limit": 5})
@@ -10047,11 +10114,15 @@ def assert_tool_input_matches(traj: Trajectory, tool_name: str, matcher: Any) ->
     if not isinstance(matcher, (dict, str)) and not callable(matcher):
         raise WrongUse(f"The matcher is {brief(matcher)}; it takes a dict, a function or a regular expression.")
     check_tool_name(tool_name)
-    calls = [step for step in _check_trajectory(traj).steps if step.role == "tool_call"]
-    inputs = [step.tool_input for step in calls if step.tool_name == tool_name]
-    passed = any(_input_matches(given, matcher) for given in inputs)
+    if isinstance(matcher, str):
+        find_pattern(matcher, "", whole=False)
+    calls = [step for step in _check_trajectory(traj).steps if step.role == "tool_call" and step.tool_name == tool_name]
+    inputs = [step.tool_input for step in calls]
+    faults = [step.metadata.get(_INPUT_FAULT) for step in calls]
+    passed = any(_input_matches(given, matcher) for given, fault in zip(inputs, faults, strict=True) if not fault)
     expected = matcher if isinstance(matcher, (dict, str)) else getattr(matcher, "__name__", repr(matcher))
-    reason = f"of {len(inputs)} inputs of '{tool_name}' none matches {brief(expected)}: {brief(inputs)}"
+    told = next((f"; {fault}" for fault in faults if fault), "")
+    reason = f"of {len(inputs)} inputs of '{tool_name}' none matches {brief(expected)}: {brief(inputs)}{told}"
     reason = reason if inputs else f"'{tool_name}' was not called; called were {brief(traj.tool_name_sequence())}"
     reason = "an input matches" if passed else reason
     return record_check("tool_input_matches", float(passed), passed, expected, inputs, reason, tool=tool_name)
@@ -10084,7 +10155,7 @@ def assert_final_answer_present(traj: Trajectory) -> float:
 # ======================================================================================
 # === CONVERSATIONS: what was said in turns, built by hand or read from messages, and asserted
 # ======================================================================================
-# Uses: ERRORS, ROWS, ASSERTIONS, EMBEDDINGS, SEMANTICS, TOOLS.
+# Uses: ERRORS, ROWS, ASSERTIONS, EMBEDDINGS, TOOLS.
 # Public: Conversation, Turn, assert_conversation_length, assert_all_assistant_turns, assert_any_assistant_turn,
 #   assert_conversation_coherent, assert_no_repetition.
 #
@@ -10213,6 +10284,8 @@ def assert_conversation_length(conv: Conversation, min_turns: int | None = None,
             raise WrongUse(f"{what} is {brief(limit)}; it takes a whole number, 0 or more.")
     if min_turns is None and max_turns is None:
         raise WrongUse("Neither min_turns nor max_turns is given; give one or both.")
+    if min_turns == 0 and max_turns is None:
+        raise WrongUse("min_turns is 0, and every conversation has as many; give 1 or more, or max_turns.")
     count = len(_check_conversation(conv))
     passed = (min_turns or 0) <= count and (max_turns is None or count <= max_turns)
     expected = {"min_turns": min_turns, "max_turns": max_turns}
@@ -10304,6 +10377,8 @@ def assert_no_repetition(conv: Conversation, similarity_threshold: float = 0.95)
     and WrongUse beyond 1,000 turns.
     """
     limit = check_share(similarity_threshold, "similarity_threshold")
+    if limit == 1:
+        raise WrongUse("similarity_threshold is 1, and no two turns are more alike.", "0.99 finds those of one text.")
     numbers, texts = _said_turns(conv)
     if len(texts) < 2:
         return _too_few_turns("no_repetition", limit, texts)
@@ -11466,8 +11541,9 @@ def _predicate_of(steps: list[Step], values: dict[str, Any]) -> Callable[[str], 
 
 
 def refusal_of(step: Step) -> str:
-    """Return what an assertion refuses whatever it looks at, or nothing: it is called on a null, or on no words."""
-    looked_at = {"text": "null", "trace": [], "trajectory": Trajectory([]), "conversation": Conversation()}
+    """Return what an assertion refuses whatever it looks at, or nothing; no model is asked about what has no words."""
+    text = "null" if step.assertion.name == "schema" else ""
+    looked_at = {"text": text, "trace": [], "trajectory": Trajectory([]), "conversation": Conversation()}
     with opened_collection():
         try:
             step.assertion.function(looked_at[step.assertion.subject], **filled_values(step, {}))
@@ -11518,8 +11594,6 @@ _PROMPT_KEYS = ("name", "env", "text", "messages", "file")
 _TEXT_KEYS = ("text", "messages", "file")
 _CASE_KEYS = ("id", "input", "variables", "assert")
 _SOURCES = ("dataset", "cases", "csv", "jsonl", "json")
-_TRIED = {"contains", "not_contains", "matches", "levenshtein", "rouge_l", "schema", "conversation_length"}
-_TRIED |= {"tool_called", "tool_sequence", "no_tool_called", "tool_input_matches", "trajectory_max_steps"}
 _ONE_TEXT, _ONE_MAP = frozenset({"text"}), frozenset({"map"})
 _KIND_WORDS = {
     "text": "a text",
@@ -11846,6 +11920,8 @@ def _read_steps(reading: Reading, node: Node | None) -> list[Step]:
 def _read_predicate(reading: Reading, node: Node, what: str) -> list[Step]:
     """Return the assertions that stand for a function of a text."""
     steps = _read_steps(reading, node if node.kind == "list" else Node("list", node.line, node.column, [node]))
+    if node.kind == "list" and not node.value:
+        reading.tell(node, f"{what} takes assertions on a text; there are none.")
     other = next((step.assertion.name for step in steps if step.assertion.subject != "text"), None)
     if other is not None:
         reading.tell(node, f"{what} takes assertions on a text; {other} looks at more.")
@@ -11874,7 +11950,7 @@ def _read_step(reading: Reading, node: Node) -> Step | None:
     if values is None:
         return None
     step = Step(found, values)
-    if found.name in _TRIED and not open_placeholders(step):
+    if not open_placeholders(step):
         refusal = refusal_of(step)
         if refusal:
             reading.tell(place, f"{name}: {refusal}")

@@ -9,10 +9,10 @@ Floors, from the ground up; each section uses only sections above it:
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
     EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · PROVIDERS · JUDGE · EMBEDDINGS ·
-             SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION · DOCUMENTS ·
-             EXCHANGES · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · RUNS · WORKERS · PROGRESS ·
-             RERUNS · JOBS · RUNNER · PAIRS · POWER · BREAKS · FLIPS · COMPARISON · MODELS · PLAN · TRENDS · DRIFT ·
-             BISECT · OVERVIEW · INTERPRETERS
+             SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION ·
+             DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES ·
+             RUNS · WORKERS · PROGRESS · RERUNS · JOBS · RUNNER · PAIRS · POWER · BREAKS · FLIPS · COMPARISON ·
+             MODELS · PLAN · TRENDS · DRIFT · BISECT · OVERVIEW · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS ·
              WATCH · PYTEST · DEMO
     ROOF     MAIN
@@ -48,6 +48,7 @@ import contextvars
 import functools
 import hashlib
 import inspect
+import io
 import itertools
 import json
 import logging
@@ -384,10 +385,10 @@ class CheckFailed(PromptryError, AssertionError):
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """Name the most similar of some words as a hint, or return an empty text."""
+    """Name the most similar of some words as a hint, or return an empty text where none is likely to be meant."""
     import difflib
 
-    close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.7 if len(word) > 3 else 0.5)
     return f"Did you mean '{close[0]}'?" if close else ""
 
 
@@ -5922,10 +5923,7 @@ def _parsed(text: str) -> Any:
 
 def load_items(path: Path) -> list[Any]:
     """Load items from a .json list, a .jsonl or .csv file; raises WrongUse naming the line that is wrong."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise WrongUse(f"{path} cannot be read: {error}.", "Name a UTF-8 file.") from None
+    text = _utf8_text(path)
     readers = {".json": _items_of_json, ".jsonl": _items_of_lines, ".ndjson": _items_of_lines, ".csv": _items_of_csv}
     if path.suffix.lower() not in readers:
         raise WrongUse(f"{path} ends in '{path.suffix}'.", "A dataset is read from .json, .jsonl or .csv.")
@@ -5933,6 +5931,13 @@ def load_items(path: Path) -> list[Any]:
     if not items:
         raise WrongUse(f"{path} holds no item.")
     return items
+
+
+def _utf8_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongUse(f"{path} cannot be read: {error}.", "Name a UTF-8 file.") from None
 
 
 def _items_of_json(path: Path, text: str) -> list[Any]:
@@ -5960,31 +5965,42 @@ def _items_of_lines(path: Path, text: str) -> list[Any]:
 
 
 def _items_of_csv(path: Path, text: str) -> list[Any]:
+    return [item for _, item in _rows_of_csv(path, text)]
+
+
+def load_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """Load the rows of a CSV file with their numbers, of which the names of the columns are 1; raises WrongUse."""
+    return _rows_of_csv(path, _utf8_text(path))
+
+
+def _rows_of_csv(path: Path, text: str) -> list[tuple[int, dict[str, str]]]:
     """Return a dict of texts for each row; the first line names the columns, parted by commas, semicolons or tabs."""
     import csv
 
-    lines = text.splitlines(True)
-    if not lines:
+    if not text:
         raise WrongUse(f"{path} is no CSV with a line of column names: it is empty.")
+    before = csv.field_size_limit(max(len(text), csv.field_size_limit()))
     try:
-        title, *rows = csv.reader(lines, delimiter=_delimiter_of(lines), strict=True)
+        title, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter_of(text), strict=True)
     except csv.Error as error:
         raise WrongUse(f"{path} is no CSV with a line of column names: {error}.") from None
+    finally:
+        csv.field_size_limit(before)
     if not title or not all(title) or len(set(title)) < len(title):
         raise WrongUse(f"{path}: the first line names the columns, each once; it is {', '.join(title)!r}.")
     wrong = next((number for number, row in enumerate(rows, 2) if row and len(row) != len(title)), None)
     if wrong:
         raise WrongUse(f"{path}, row {wrong} has {len(rows[wrong - 2])} fields; the first line names {len(title)}.")
-    return [dict(zip(title, row, strict=True)) for row in rows if row]
+    return [(number, dict(zip(title, row, strict=True))) for number, row in enumerate(rows, 2) if row]
 
 
-def _delimiter_of(lines: list[str]) -> str:
+def _delimiter_of(text: str) -> str:
     """Return the sign that parts the first line into the most columns, a comma where signs are equal."""
     import csv
 
     def columns(sign: str) -> int:
         with contextlib.suppress(csv.Error):
-            return len(next(csv.reader(lines, delimiter=sign, strict=True)))
+            return len(next(csv.reader(io.StringIO(text, newline=""), delimiter=sign, strict=True)))
         return 0
 
     return max(",;\t", key=columns)
@@ -7558,7 +7574,8 @@ def find_function(place: str) -> Callable[[str], Any]:
     try:
         found = operator.attrgetter(name.strip())(importlib.import_module(module.strip()))
     except Exception as error:
-        raise ConfigError(f"python:{place} cannot be loaded: {type(error).__name__}: {error}.") from error
+        hint = "Write python:my_module:my_function, and what it names."
+        raise ConfigError(f"python:{place} cannot be loaded: {type(error).__name__}: {error}.", hint) from error
     if not callable(found):
         raise ConfigError(f"python:{place} is {brief(found)}; it takes a function.")
     function: Callable[[str], Any] = found
@@ -10685,6 +10702,7 @@ MAX_CONCURRENCY, MAX_TIMEOUT_S = 1000, 10**6
 
 _suites: dict[str, Suite] = {}
 _loaded: set[str] = set()
+_fresh: set[str] = set()
 _loading = False
 
 
@@ -10719,16 +10737,32 @@ def suite(
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         text = description or (function.__doc__ or "").strip().split("\n")[0]
-        other = _suites.get(name)
-        if _loading and other is not None and other.function.__module__ == function.__module__:
-            raise WrongUse(
-                f"Two suites of {function.__module__} have the name '{name}'.", "Give each a name of its own."
-            )
+        _refuse_second(name, function)
         asked = gate, min_pass_rate, repeats, confirm, tolerance, margin, concurrency, timeout_s, told
         _suites[name] = Suite(name, function, text, prompt, dataset, *asked)
+        if _loading:
+            _fresh.add(name)
         return function
 
     return register
+
+
+def _refuse_second(name: str, function: Callable[..., Any]) -> None:
+    """Refuse a suite whose name another has that the same load brought; raises WrongUse with both places.
+
+    One file that is imported under two names, such as evals and pkg.evals, brings one suite.
+    """
+    if name not in _fresh or not (_loading or function.__module__ in _loaded):
+        return
+    first = _suites[name].function
+    if first.__module__ == function.__module__ or source_of(first) != source_of(function):
+        places = [_shown_place(one) for one in (first, function)]
+        raise WrongUse(f"Two suites have the name '{name}': {' and '.join(places)}.", "Give each a name of its own.")
+
+
+def _shown_place(function: Callable[..., Any]) -> str:
+    place = source_of(function)
+    return function.__module__ if place is None else f"{place['file']}, line {place['line']}"
 
 
 def _check_gate(name: str, gate: str | None, min_pass_rate: float | None, repeats: int, confirm: int) -> None:
@@ -10755,6 +10789,19 @@ def _checked_tags(name: str, tags: Any) -> tuple[str, ...]:
     if isinstance(tags, str) or not all(isinstance(tag, str) and tag.strip() for tag in tags):
         raise WrongUse(f"Suite '{name}': tags is {brief(tags)}; it takes a list of texts.")
     return tuple(tags)
+
+
+def source_of(function: Any) -> dict[str, Any] | None:
+    """Return where a suite's function begins: {file, line}, below this folder as a relative path; None if unknown."""
+    told, code = getattr(function, "told", None), getattr(inspect.unwrap(function), "__code__", None)
+    if told is not None:
+        file, line = told.source
+    elif code is None or code.co_filename == __file__:
+        return None
+    else:
+        file, line = code.co_filename, code.co_firstlineno
+    path, here = Path(file).absolute(), Path(os.getcwd())
+    return {"file": (path.relative_to(here) if path.is_relative_to(here) else path).as_posix(), "line": line}
 
 
 def suite_cases(chosen: Suite) -> tuple[list[tuple[str, Any]] | None, DatasetVersion | None]:
@@ -10797,24 +10844,31 @@ def load_suites(module: str) -> dict[str, Suite]:
     """
     folder, name = _locate_module(module)
     _forget_loaded()
-    _import_from(folder, name, module)
+    where = f"There is no module '{module}' in {os.getcwd()}."
+    _import_from(folder, name, module, ConfigError(where, "--module names another; promptry init writes one."))
     return dict(_suites)
 
 
-def load_afresh(file: str, modules: list[str]) -> None:
-    """Make room for the suites of a file, which come next: forget what an earlier load brought, import its modules.
-
-    They are imported from its folder; the functions registered then have the file as their `__module__`. Errors:
-    ConfigError, as for load_suites.
-    """
+def load_afresh(file: str) -> None:
+    """Make room for the suites of a file, which come next and have it as their `__module__`: forget an earlier load."""
     _forget_loaded()
-    for name in modules:
-        _import_from(str(Path(file).parent), name, name)
     _loaded.add(file)
 
 
-def _import_from(folder: str, name: str, module: str) -> None:
-    """Import a module with its folder first on the path; `module` is what the user calls it. Errors: ConfigError."""
+def load_beside(file: str, name: str) -> None:
+    """Import a module that a file names, from its folder if it is there; raises ConfigError, as load_suites does."""
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ConfigError(f"'{name}' is no module name.", "Write python:my_module:my_function.")
+    where = f"There is no module '{name}' beside {Path(file).name}, and {sys.executable} has none."
+    hint = f"Write {name.replace('.', '/')}.py there, or name a Python that has it: --python."
+    _import_from(str(Path(file).parent), name, name, ConfigError(where, hint))
+
+
+def _import_from(folder: str, name: str, module: str, absent: ConfigError) -> None:
+    """Import a module with its folder first on the path; `module` is what the user calls it.
+
+    Errors: ConfigError, `absent` where there is no such module.
+    """
     import importlib
 
     _put_first_on_path(folder)
@@ -10826,8 +10880,7 @@ def _import_from(folder: str, name: str, module: str) -> None:
         raise
     except ModuleNotFoundError as error:
         if error.name == name or name.startswith(f"{error.name}."):
-            where = f"There is no module '{module}' in {os.getcwd()}."
-            raise ConfigError(where, "--module names another; promptry init writes one.") from None
+            raise absent from None
         hint = f"It is not installed in {sys.executable}; --python names another."
         raise ConfigError(_import_fault(module, error), hint) from error
     except (Exception, SystemExit) as error:
@@ -10860,6 +10913,7 @@ def _forget_loaded() -> None:
     for name in _loaded:
         sys.modules.pop(name, None)
     _loaded.clear()
+    _fresh.clear()
 
 
 def _is_below(module: Any, folder: str) -> bool:
@@ -11092,6 +11146,14 @@ class Reading:
         """Note a fault; of several at one place the first counts."""
         self.faults.setdefault((place.line, place.column), f"{sentence} {hint}".strip())
 
+    @contextlib.contextmanager
+    def telling(self, place: Node) -> Iterator[None]:
+        """Note what a block refuses as a fault of a place."""
+        try:
+            yield
+        except (WrongUse, ConfigError) as error:
+            self.tell(place, error.message, error.hint)
+
     def check(self) -> None:
         """Raise ConfigError for the faults noted, each with its place, if there is one."""
         if not self.faults:
@@ -11313,7 +11375,7 @@ def write_yaml(value: Any) -> str:
 # ======================================================================================
 # === EXCHANGES: a case of a told suite: its prompt filled in, its provider asked, its assertions called in order
 # ======================================================================================
-# Uses: ERRORS, PROMPTS, TEMPLATES, ASSERTIONS, PROVIDERS, TRAJECTORIES, CONVERSATIONS, SUITES.
+# Uses: ERRORS, PROMPTS, TEMPLATES, ASSERTIONS, PROVIDERS, TRAJECTORIES, CONVERSATIONS, SUITES, DOCUMENTS.
 # Public: nothing.
 #
 # A suite that a file tells is a suite like any other: its function asks and asserts as a function in Python would, up
@@ -11341,8 +11403,8 @@ class Step(NamedTuple):
 class Told(NamedTuple):
     """A suite as told: facts for suite(), what to ask whom, and the steps of all cases and, by case id, of single ones.
 
-    `text` is None for a prompt that only the store has. `functions` are the module:function that `python:` names,
-    `source` the file and the line where the suite begins.
+    `text` is None for a prompt that only the store has. `functions` are the module:function that `python:` names, with
+    their places, `source` the file and the line where the suite begins.
     """
 
     name: str
@@ -11355,7 +11417,7 @@ class Told(NamedTuple):
     variables: dict[str, Any]
     steps: list[Step]
     case_steps: dict[str, list[Step]]
-    functions: list[str]
+    functions: dict[str, Node]
     source: tuple[str, int]
 
 
@@ -11581,20 +11643,15 @@ def open_placeholders(value: Any) -> list[str]:
 
 
 # ======================================================================================
-# === FILES: suites told in YAML: every key and value is checked where it stands, before anything is registered
+# === STEPS: assertions told in YAML: each value is of the kind that its parameter takes, and within its bounds
 # ======================================================================================
-# Uses: ERRORS, PROMPTS, DATASETS, ASSERTIONS, PROGRAMS, PROVIDERS, SUITES, DOCUMENTS, EXCHANGES.
+# Uses: ERRORS, PROMPTS, ASSERTIONS, DOCUMENTS, EXCHANGES.
 # Public: nothing.
 #
-# What may stand in a file is what suite() and the assertions take; their signatures are the table. All faults are told
-# at once. A file needs no Python but where it says `python:`.
+# The signatures of the assertions are the table. What an assertion would refuse whatever the answer is told here, so
+# that no run begins in which each case fails for it.
 
-_OWN_KEYS = ("name", "provider", "parameters", "variables", "cases", "csv", "jsonl", "json", "assert")
-_PROMPT_KEYS = ("name", "env", "text", "messages", "file")
-_TEXT_KEYS = ("text", "messages", "file")
-_CASE_KEYS = ("id", "input", "variables", "assert")
-_SOURCES = ("dataset", "cases", "csv", "jsonl", "json")
-_ONE_TEXT, _ONE_MAP = frozenset({"text"}), frozenset({"map"})
+_GREATEST = {"max_distance": 2}
 _KIND_WORDS = {
     "text": "a text",
     "texts": "a list of texts",
@@ -11609,72 +11666,7 @@ _KIND_WORDS = {
 }
 
 
-def find_suite_file(module: str) -> Path | None:
-    """Return the YAML file that a module's name means, else None: evals means evals.yaml where there is no evals.py.
-
-    Errors: ConfigError for a file that is not there, and for evals.yaml beside evals.yml.
-    """
-    if module.endswith((".yaml", ".yml")):
-        path = Path(module)
-        if not path.is_file():
-            hint = "--module names another; promptry init --yaml writes one."
-            raise ConfigError(f"There is no file {module} in {os.getcwd()}.", hint)
-        return path
-    base = Path(module.replace(".", "/"))
-    if module.endswith(".py") or base.with_suffix(".py").is_file() or (base / "__init__.py").is_file():
-        return None
-    found = [path for path in (base.with_suffix(".yaml"), base.with_suffix(".yml")) if path.is_file()]
-    if len(found) > 1:
-        raise ConfigError(f"There are {found[0]} and {found[1]}.", f"--module {found[0]} takes the first.")
-    return found[0] if found else None
-
-
-def load_any(module: str) -> dict[str, Suite]:
-    """Load the suites of a module, as load_suites does, or of a YAML file, and return those registered now.
-
-    Errors: ConfigError, for a file with every fault, its line and column; nothing is registered then.
-    """
-    file = find_suite_file(module)
-    if file is None:
-        return load_suites(module)
-    told = read_suites(file)
-    origin = str(file.resolve())
-    modules = sorted({place.partition(":")[0].strip() for one in told for place in one.functions})
-    load_afresh(origin, modules)
-    for place in [place for one in told for place in one.functions]:
-        find_function(place)
-    for one in told:
-        if one.text is not None and one.prompt is not None:
-            track(one.text, one.prompt)
-        suite(one.name, **one.facts)(make_case_function(one, origin))
-    return known_suites()
-
-
-def read_suites(file: Path) -> list[Told]:
-    """Return the suites that a YAML file tells; raises ConfigError with every fault."""
-    reading, root = read_document(file, str(file))
-    if root.kind != "map":
-        reading.tell(
-            root, "A file of suites is a map.", "Begin it with suites: and put the suites below, each with a dash."
-        )
-        reading.check()
-    known = {key: pair for key, pair in root.value.items() if not key.startswith("x-")}
-    _check_keys(reading, root._replace(value=known), ("suites",), "a file of suites")
-    place = known["suites"][1] if "suites" in known else root
-    if place.kind != "list" or not place.value:
-        reading.tell(place, "suites takes a list of suites.", "Begin each with a dash: - name: ...")
-        reading.check()
-    found: list[Told] = []
-    for node in place.value:
-        one = _read_suite(reading, node, file.resolve().parent)
-        if one is not None and any(one.name == other.name for other in found):
-            reading.tell(node, f"Two suites have the name '{one.name}'.", "Give each a name of its own.")
-        found += [one] if one is not None else []
-    reading.check()
-    return found
-
-
-def _check_keys(reading: Reading, node: Node, known: Iterable[str], what: str) -> bool:
+def check_keys(reading: Reading, node: Node, known: Iterable[str], what: str) -> bool:
     """Tell the keys of a map that are none; returns whether it is a map."""
     if node.kind != "map":
         reading.tell(node, f"{what[:1].upper()}{what[1:]} is a map: key: value, below each other.")
@@ -11686,47 +11678,12 @@ def _check_keys(reading: Reading, node: Node, known: Iterable[str], what: str) -
     return True
 
 
-def _got(node: Node) -> dict[str, Node]:
+def values_of(node: Node) -> dict[str, Node]:
+    """Return the nodes of a map's values by key."""
     return {key: value for key, (_, value) in node.value.items()}
 
 
-def _read_suite(reading: Reading, node: Node, folder: Path) -> Told | None:
-    """Return a suite; what is wrong with it is told, and None is returned where it has no name."""
-    before, asked = len(reading.faults), inspect.signature(suite).parameters
-    if not _check_keys(reading, node, dict.fromkeys((*_OWN_KEYS[:1], *asked, *_OWN_KEYS)), "a suite"):
-        return None
-    got = _got(node)
-    name = _read(reading, got["name"], _ONE_TEXT, "name") if "name" in got else None
-    if not name:
-        reading.tell(node, "The suite has no name.", "Write name: and a text.")
-        return None
-    plain = [key for key in got if key in asked and key not in {"name", "prompt", "dataset"}]
-    facts = {key: _read(reading, got[key], kinds_of(str(asked[key].annotation)), key) for key in plain}
-    prompt, env, text = _read_prompt(reading, got.get("prompt"), name, folder)
-    steps = _read_steps(reading, got.get("assert"))
-    variables = _read_variables(reading, got.get("variables"))
-    asserts = _holds_something(got.get("assert"))
-    items, case_steps, places = _read_items(reading, got, folder, has_steps=asserts)
-    if not asserts and "cases" not in got:
-        reading.tell(node, f"The suite '{name}' asserts nothing.", "Write assert: and a list.")
-    facts |= {key: value for key, value in {"prompt": prompt, "dataset": items}.items() if value is not None}
-    provider = _read_provider(reading, got.get("provider"), node)
-    functions = functions_in([provider, steps, case_steps])
-    parameters = _read(reading, got["parameters"], _ONE_MAP, "parameters") if "parameters" in got else {}
-    asked_of = provider, parameters or {}, variables, steps, case_steps, functions
-    told = Told(name, facts, prompt, env, text, *asked_of, (reading.file, node.line))
-    if len(reading.faults) > before:
-        return told
-    _check_open(reading, told, got, places)
-    try:
-        suite(name, **facts)
-    except WrongUse as error:
-        key = next((key for key in plain if re.search(rf"\b{key}\b", error.message)), "name")
-        reading.tell(got[key], str(error))
-    return told
-
-
-def _read(reading: Reading, node: Node, kinds: frozenset[str], what: str) -> Any:
+def read_value(reading: Reading, node: Node, kinds: frozenset[str], what: str) -> Any:
     """Return the value of a node as one of some kinds; what fits none is told. A whole placeholder stays open."""
     if is_null(node) and "null" in kinds:
         return None
@@ -11754,161 +11711,8 @@ def _read(reading: Reading, node: Node, kinds: frozenset[str], what: str) -> Any
     return None
 
 
-def _read_variables(reading: Reading, node: Node | None) -> dict[str, Any]:
-    """Return variables: texts as written, numbers whose text is the same, lists and maps as JSON has them."""
-    if node is None or is_null(node):
-        return {}
-    if node.kind != "map":
-        reading.tell(node, "variables takes a map: name: value, below each other.")
-        return {}
-    return {key: _read_variable(reading, value) for key, value in _got(node).items()}
-
-
-def _read_variable(reading: Reading, node: Node) -> Any:
-    if is_null(node):
-        return ""
-    return certain_value(node) if is_text(node) else value_in(reading, node)
-
-
-_Prompt = tuple[str | None, str | None, str | None]
-
-
-def _read_prompt(reading: Reading, node: Node | None, suite_name: str, folder: Path) -> _Prompt:
-    """Return the prompt's name, the tag that it is served by, and its text where the file has it."""
-    if node is None:
-        return None, None, None
-    if node.kind == "list":
-        return suite_name, None, _read_messages(reading, node)
-    if node.kind != "map":
-        return suite_name, None, _read(reading, node, _ONE_TEXT, "prompt")
-    _check_keys(reading, node, _PROMPT_KEYS, "a prompt")
-    got = _got(node)
-    given = [key for key in _TEXT_KEYS if key in got]
-    if len(given) > 1:
-        reading.tell(got[given[1]], f"The prompt has {' and '.join(given)}.", "Give one of them.")
-    if "name" not in got and not given and got.keys() <= {*_PROMPT_KEYS}:
-        reading.tell(node, "The prompt has no name.", "Write name: of a prompt in the store, or text: with its text.")
-    name, env, text, file = (
-        _read(reading, got[key], _ONE_TEXT, key) if key in got else None for key in ("name", "env", "text", "file")
-    )
-    if "messages" in got:
-        text = _read_messages(reading, got["messages"])
-    if file:
-        text = _read_text_file(reading, got["file"], folder / file)
-    return name or suite_name, env, text
-
-
-def _read_text_file(reading: Reading, node: Node, path: Path) -> str | None:
-    try:
-        return text_of_file(path)
-    except WrongUse as error:
-        reading.tell(node, f"{error.message}.")
-    return None
-
-
-def _read_messages(reading: Reading, node: Node) -> str | None:
-    """Return messages as the text that a prompt is: a JSON list of {role, content}."""
-    messages = []
-    for item in node.value if node.kind == "list" else [node]:
-        if not _check_keys(reading, item, ("role", "content"), "a message"):
-            continue
-        got = _got(item)
-        if len(got) < 2:
-            reading.tell(item, "A message has role: and content:, each with a value.")
-            continue
-        role = _read(reading, got["role"], _ONE_TEXT, "role")
-        messages.append(
-            {"role": role, "content": _read(reading, got["content"], frozenset({"text", "list"}), "content")}
-        )
-    return json.dumps(messages, ensure_ascii=False, indent=1) if messages else None
-
-
-def _read_provider(reading: Reading, node: Node | None, suite_node: Node) -> Any:
-    """Return the provider as it is told."""
-    if node is None:
-        hint = "Write provider: openai:gpt-4.1-mini, or python:module:function."
-        reading.tell(suite_node, "The suite has no provider.", hint)
-        return None
-    value = node.value if is_text(node) else value_in(reading, node)
-    if isinstance(value, dict) and len(value) == 1 and value.keys() & {"python", "exec"}:
-        ((kind, rest),) = value.items()  # python: mod:fn on a line of its own is a map to YAML
-        value = f"{kind}: {rest}"
-    try:
-        make_provider(value)
-    except WrongUse as error:
-        reading.tell(node, str(error))
-    return value
-
-
-_Cases = tuple[Any, dict[str, list[Step]], dict[str, Node]]
-
-
-def _read_items(reading: Reading, got: dict[str, Node], folder: Path, *, has_steps: bool) -> _Cases:
-    """Return the items of a suite (or its dataset's name, or None), the steps of single cases, and their places."""
-    given = [key for key in _SOURCES if key in got]
-    if len(given) > 1:
-        reading.tell(got[given[1]], f"The suite has {' and '.join(given)}.", "Its cases come from one of them.")
-    if not given:
-        return None, {}, {}
-    key, node = given[0], got[given[0]]
-    if key == "cases":
-        return _read_cases(reading, node, has_steps)
-    text = _read(reading, node, _ONE_TEXT, key)
-    if not text or key == "dataset":
-        return text, {}, {}
-    try:
-        if not text.lower().endswith(f".{key}"):
-            raise WrongUse(f"{key} takes the name of a file that ends in .{key}; this is {text}.")
-        return load_items(folder / text), {}, {}
-    except WrongUse as error:
-        reading.tell(node, str(error))
-    return None, {}, {}
-
-
-def _read_cases(reading: Reading, node: Node, has_steps: bool) -> _Cases:
-    items: list[Any] = []
-    steps: dict[str, list[Step]] = {}
-    places: dict[str, Node] = {}
-    if node.kind != "list" or not node.value:
-        reading.tell(node, "cases takes a list of cases.", "Begin each with a dash: - input: ...")
-        return None, {}, {}
-    for one in node.value:
-        if is_text(one):
-            one = one._replace(kind="map", value={"input": (one, one)})
-        if not _check_keys(reading, one, _CASE_KEYS, "a case"):
-            continue
-        item, own = _read_case(reading, one)
-        id, asserts = item_id(item), has_steps or _holds_something(_got(one).get("assert"))
-        if id in places:
-            hint = "Give each an id of its own."
-            reading.tell(one, f"The case '{id}' stands here twice; first in line {places[id].line}.", hint)
-        if not asserts:
-            reading.tell(one, f"The case '{id}' asserts nothing.", "Write assert: in it, or in its suite.")
-        items.append(item)
-        places[id] = one
-        if own:
-            steps[id] = own
-    return items, steps, places
-
-
-def _holds_something(node: Node | None) -> bool:
-    return node is not None and not is_null(node) and bool(node.value)
-
-
-def _read_case(reading: Reading, node: Node) -> tuple[dict[str, Any], list[Step]]:
-    """Return a case as an item, its id and variables in one dict, and its steps."""
-    got = _got(node)
-    item = {"id": _read(reading, got["id"], _ONE_TEXT, "id")} if "id" in got else {}
-    if "input" in got:
-        item["input"] = _read_variable(reading, got["input"])
-    for key, value in _read_variables(reading, got.get("variables")).items():
-        if key in item:
-            reading.tell(got["variables"], f"The case has '{key}' already.", "Give its variable another name.")
-        item[key] = value
-    return item, _read_steps(reading, got.get("assert"))
-
-
-def _read_steps(reading: Reading, node: Node | None) -> list[Step]:
+def read_steps(reading: Reading, node: Node | None) -> list[Step]:
+    """Return the assertions of a list; what is wrong with one is told, and it is left out."""
     if node is None or is_null(node):
         return []
     if node.kind != "list":
@@ -11919,7 +11723,7 @@ def _read_steps(reading: Reading, node: Node | None) -> list[Step]:
 
 def _read_predicate(reading: Reading, node: Node, what: str) -> list[Step]:
     """Return the assertions that stand for a function of a text."""
-    steps = _read_steps(reading, node if node.kind == "list" else Node("list", node.line, node.column, [node]))
+    steps = read_steps(reading, node if node.kind == "list" else Node("list", node.line, node.column, [node]))
     if node.kind == "list" and not node.value:
         reading.tell(node, f"{what} takes assertions on a text; there are none.")
     other = next((step.assertion.name for step in steps if step.assertion.subject != "text"), None)
@@ -11962,17 +11766,26 @@ def _read_values(reading: Reading, found: Assertion, place: Node, given: Node) -
     before, first = len(reading.faults), next(iter(found.kinds), None)
     named = {}
     if given.kind == "map" and found.kinds and not _is_first_value(found, given):
-        _check_keys(reading, given, found.kinds, found.name)
-        named = {key: value for key, value in _got(given).items() if key in found.kinds}
+        check_keys(reading, given, found.kinds, found.name)
+        named = {key: value for key, value in values_of(given).items() if key in found.kinds}
     elif first is not None and not (is_null(given) and first not in found.required):
         named = {first: given}
     elif not is_null(given) and not (is_text(given) and given.value in {"true", "True", "TRUE"}):
         reading.tell(given, f"{found.name} takes no value.", "Leave it out.")
-    values = {key: _read(reading, node, found.kinds[key], f"{found.name}: {key}") for key, node in named.items()}
+    values = {key: _read_parameter(reading, node, found, key) for key, node in named.items()}
     missing = [name for name in found.required if name not in named]
     if missing and len(reading.faults) == before:
         reading.tell(place, f"{found.name} has no {' and no '.join(missing)}.", f"It takes {_signature(found)}.")
     return values if len(reading.faults) == before else None
+
+
+def _read_parameter(reading: Reading, node: Node, found: Assertion, key: str) -> Any:
+    """Return the value of a parameter; every decimal that an assertion takes is a share, or a distance of vectors."""
+    value = read_value(reading, node, found.kinds[key], f"{found.name}: {key}")
+    greatest = _GREATEST.get(key, 1)
+    if "number" in found.kinds[key] and isinstance(value, (int, float)) and not 0 <= value <= greatest:
+        reading.tell(node, f"{found.name}: {key} is {brief(value)}; it takes a number from 0 to {greatest}.")
+    return value
 
 
 def _is_first_value(found: Assertion, given: Node) -> bool:
@@ -11988,25 +11801,336 @@ def _signature(found: Assertion) -> str:
     return ", ".join(name if name in found.required else f"{name} (may be left out)" for name in found.kinds)
 
 
+# ======================================================================================
+# === FILES: suites told in YAML: every key and value is checked where it stands, before anything is registered
+# ======================================================================================
+# Uses: ERRORS, PROMPTS, DATASETS, PROGRAMS, PROVIDERS, CASES, SUITES, DOCUMENTS, EXCHANGES, STEPS.
+# Public: nothing.
+#
+# What may stand in a file is what suite() and the assertions take; their signatures are the table. All faults are told
+# at once. A file needs no Python but where it says `python:`.
+
+_OWN_KEYS = ("name", "provider", "parameters", "variables", "cases", "csv", "jsonl", "json", "assert")
+_PROMPT_KEYS = ("name", "env", "text", "messages", "file")
+_TEXT_KEYS = ("text", "messages", "file")
+_CASE_KEYS = ("id", "input", "variables", "group", "tags", "assert")
+_SOURCES = ("dataset", "cases", "csv", "jsonl", "json")
+_MARKS = {"group": frozenset({"text"}), "tags": frozenset({"text", "texts"})}
+_ONE_TEXT, _ONE_MAP = frozenset({"text"}), frozenset({"map"})
+
+
+def find_suite_file(module: str) -> Path | None:
+    """Return the YAML file that a module's name means, else None: evals means evals.yaml where there is no evals.py.
+
+    Errors: ConfigError for a file that is not there, and for evals.yaml beside evals.yml.
+    """
+    if module.endswith((".yaml", ".yml")):
+        path = Path(module)
+        if not path.is_file():
+            hint = "--module names another; promptry init --yaml writes one."
+            what = f"{module} is no file" if path.exists() else f"There is no file {module} in {os.getcwd()}"
+            raise ConfigError(f"{what}.", hint)
+        return path
+    base = Path(module.replace(".", "/"))
+    if module.endswith(".py") or base.with_suffix(".py").is_file() or (base / "__init__.py").is_file():
+        return None
+    found = [path for path in (base.with_suffix(".yaml"), base.with_suffix(".yml")) if path.is_file()]
+    if len(found) > 1:
+        raise ConfigError(f"There are {found[0]} and {found[1]}.", f"--module {found[0]} takes the first.")
+    return found[0] if found else None
+
+
+def load_any(module: str) -> dict[str, Suite]:
+    """Load the suites of a module, as load_suites does, or of a YAML file, and return those registered now.
+
+    Errors: ConfigError, for a file with every fault, its line and column; nothing is registered then.
+    """
+    file = find_suite_file(module)
+    if file is None:
+        return load_suites(module)
+    reading, told = _read_file(file)
+    origin = str(file.resolve())
+    load_afresh(origin)
+    for place, node in [pair for one in told for pair in one.functions.items()]:
+        with reading.telling(node):
+            load_beside(origin, place.partition(":")[0].strip())
+            find_function(place)
+    if reading.faults:
+        load_afresh(origin)
+    reading.check()
+    for one in told:
+        if one.text is not None and one.prompt is not None:
+            track(one.text, one.prompt)
+        suite(one.name, **one.facts)(make_case_function(one, origin))
+    return known_suites()
+
+
+def read_suites(file: Path) -> list[Told]:
+    """Return the suites that a YAML file tells; raises ConfigError with every fault."""
+    return _read_file(file)[1]
+
+
+def _read_file(file: Path) -> tuple[Reading, list[Told]]:
+    reading, root = read_document(file, str(file))
+    if root.kind != "map":
+        reading.tell(
+            root, "A file of suites is a map.", "Begin it with suites: and put the suites below, each with a dash."
+        )
+        reading.check()
+    known = {key: pair for key, pair in root.value.items() if not key.startswith("x-")}
+    check_keys(reading, root._replace(value=known), ("suites",), "a file of suites")
+    place = known["suites"][1] if "suites" in known else root
+    if place.kind != "list" or not place.value:
+        reading.tell(place, "suites takes a list of suites.", "Begin each with a dash: - name: ...")
+        reading.check()
+    found: list[Told] = []
+    for node in place.value:
+        one = _read_suite(reading, node, file.resolve().parent)
+        other = next((other for other in found if one is not None and one.name == other.name), None)
+        if other is not None:
+            first = f"the first begins in line {other.source[1]}"
+            reading.tell(node, f"Two suites have the name '{other.name}'; {first}.", "Give each a name of its own.")
+        found += [one] if one is not None else []
+    reading.check()
+    return reading, found
+
+
+def _read_suite(reading: Reading, node: Node, folder: Path) -> Told | None:
+    """Return a suite; what is wrong with it is told, and None is returned where it is no map."""
+    asked = inspect.signature(suite).parameters
+    known = dict.fromkeys((*_OWN_KEYS[:1], *asked, *_OWN_KEYS))
+    if not check_keys(reading, node, known, "a suite"):
+        return None
+    got = values_of(node)
+    name = read_value(reading, got["name"], _ONE_TEXT, "name") if "name" in got else None
+    if not name or not name.strip():
+        reading.tell(node, "The suite has no name.", "Write name: and a text.")
+        name = f"in line {node.line}"
+    plain = [key for key in got if key in asked and key not in {"name", "prompt", "dataset"}]
+    facts = {key: read_value(reading, got[key], kinds_of(str(asked[key].annotation)), key) for key in plain}
+    prompt, env, text = _read_prompt(reading, got.get("prompt"), name, folder)
+    steps = read_steps(reading, got.get("assert"))
+    variables = _read_variables(reading, got.get("variables"))
+    asserts = _holds_something(got.get("assert"))
+    items, case_steps, places = _read_items(reading, got, folder, steps, has_steps=asserts)
+    if not asserts and "cases" not in got:
+        reading.tell(node, f"The suite '{name}' asserts nothing.", "Write assert: and a list.")
+    facts |= {key: value for key, value in {"prompt": prompt, "dataset": items}.items() if value is not None}
+    provider = _read_provider(reading, got.get("provider"), node)
+    sites = [(got.get("provider", node), provider), (got.get("assert", node), steps)]
+    sites += [(places[id], own) for id, own in case_steps.items()]
+    functions = {place: site for site, value in sites for place in functions_in(value)}
+    parameters = read_value(reading, got["parameters"], _ONE_MAP, "parameters") if "parameters" in got else {}
+    asked_of = provider, parameters or {}, variables, steps, case_steps, functions
+    told = Told(name, facts, prompt, env, text, *asked_of, (reading.file, node.line))
+    if got.keys() <= known.keys():  # a misspelt prompt or variables would be missed again in each case
+        _check_open(reading, told, got, places)
+    for key in plain:
+        with reading.telling(got[key]):
+            suite(name, **({} if facts[key] is None else {key: facts[key]}))
+    return told
+
+
+def _read_variables(reading: Reading, node: Node | None) -> dict[str, Any]:
+    """Return variables: texts as written, numbers whose text is the same, lists and maps as JSON has them."""
+    if node is not None and not _may_be_variables(node):
+        reading.tell(node, "variables takes a map: name: value, below each other.")
+    if node is None or node.kind != "map":
+        return {}
+    return {key: _read_variable(reading, value) for key, value in values_of(node).items()}
+
+
+def _may_be_variables(node: Node | None) -> bool:
+    return node is None or is_null(node) or node.kind == "map"
+
+
+def _read_variable(reading: Reading, node: Node) -> Any:
+    if is_null(node):
+        return ""
+    return certain_value(node) if is_text(node) else value_in(reading, node)
+
+
+_Prompt = tuple[str | None, str | None, str | None]
+
+
+def _read_prompt(reading: Reading, node: Node | None, suite_name: str, folder: Path) -> _Prompt:
+    """Return the prompt's name, the tag that it is served by, and its text where the file has it."""
+    if node is None:
+        return None, None, None
+    if node.kind == "list":
+        return suite_name, None, _read_messages(reading, node)
+    if node.kind != "map":
+        return suite_name, None, read_value(reading, node, _ONE_TEXT, "prompt")
+    check_keys(reading, node, _PROMPT_KEYS, "a prompt")
+    got = values_of(node)
+    given = [key for key in _TEXT_KEYS if key in got]
+    if len(given) > 1:
+        reading.tell(got[given[1]], f"The prompt has {' and '.join(given)}.", "Give one of them.")
+    if "name" not in got and not given and got.keys() <= {*_PROMPT_KEYS}:
+        reading.tell(node, "The prompt has no name.", "Write name: of a prompt in the store, or text: with its text.")
+    name, env, text, file = (
+        read_value(reading, got[key], _ONE_TEXT, key) if key in got else None for key in ("name", "env", "text", "file")
+    )
+    if "messages" in got:
+        text = _read_messages(reading, got["messages"])
+    if file:
+        text = _read_text_file(reading, got["file"], folder / file)
+    return name or suite_name, env, text
+
+
+def _read_text_file(reading: Reading, node: Node, path: Path) -> str | None:
+    try:
+        return text_of_file(path)
+    except WrongUse as error:
+        reading.tell(node, f"{error.message}.")
+    return None
+
+
+def _read_messages(reading: Reading, node: Node) -> str | None:
+    """Return messages as the text that a prompt is: a JSON list of {role, content}."""
+    messages = []
+    for item in node.value if node.kind == "list" else [node]:
+        if not check_keys(reading, item, ("role", "content"), "a message"):
+            continue
+        got = values_of(item)
+        if len(got) < 2:
+            reading.tell(item, "A message has role: and content:, each with a value.")
+            continue
+        role = read_value(reading, got["role"], _ONE_TEXT, "role")
+        messages.append(
+            {"role": role, "content": read_value(reading, got["content"], frozenset({"text", "list"}), "content")}
+        )
+    return json.dumps(messages, ensure_ascii=False, indent=1) if messages else None
+
+
+def _read_provider(reading: Reading, node: Node | None, suite_node: Node) -> Any:
+    """Return the provider as it is told."""
+    if node is None:
+        hint = "Write provider: openai:gpt-4.1-mini, or python:module:function."
+        reading.tell(suite_node, "The suite has no provider.", hint)
+        return None
+    value = node.value if is_text(node) else value_in(reading, node)
+    if isinstance(value, dict) and len(value) == 1 and value.keys() & {"python", "exec"}:
+        ((kind, rest),) = value.items()  # python: mod:fn on a line of its own is a map to YAML
+        value = f"{kind}: {rest}"
+    with reading.telling(node):
+        make_provider(value)
+    return value
+
+
+_Cases = tuple[Any, dict[str, list[Step]], dict[str, Node]]
+
+
+def _read_items(reading: Reading, got: dict[str, Node], folder: Path, steps: list[Step], *, has_steps: bool) -> _Cases:
+    """Return the items of a suite (or its dataset's name, or None), the steps of single cases, and their places."""
+    given = [key for key in _SOURCES if key in got]
+    if len(given) > 1:
+        reading.tell(got[given[1]], f"The suite has {' and '.join(given)}.", "Its cases come from one of them.")
+    if not given:
+        return None, {}, {}
+    key, node = given[0], got[given[0]]
+    if key == "cases":
+        return _read_cases(reading, node, has_steps)
+    text = read_value(reading, node, _ONE_TEXT, key)
+    if not text or key == "dataset":
+        return text, {}, {}
+    with reading.telling(node):
+        if not text.lower().endswith(f".{key}"):
+            raise WrongUse(f"{key} takes the name of a file that ends in .{key}; this is {text}.")
+        if key == "csv":
+            rows = load_rows(folder / text)
+            _tell_empty_cells(reading, node, rows, open_placeholders(steps))
+            return [row for _, row in rows], {}, {}
+        return load_items(folder / text), {}, {}
+    return None, {}, {}
+
+
+def _tell_empty_cells(
+    reading: Reading, node: Node, rows: list[tuple[int, dict[str, str]]], asserted: list[str]
+) -> None:
+    """Tell the columns of a table that an assertion takes and in which nothing stands in some rows."""
+    told = []
+    for name in dict.fromkeys(asserted):
+        empty = [number for number, row in rows if not row.get(name, name).strip()]
+        more = f" and {len(empty) - 5:,} more" if len(empty) > 5 else ""
+        told += [f"${name}, of which row {', '.join(map(str, empty[:5]))}{more} says nothing"] if empty else []
+    if told:
+        hint = "Fill that in; a jsonl file may say that a text is empty."
+        reading.tell(node, f"In {node.value} the assertions take {', and '.join(told)}.", hint)
+
+
+def _read_cases(reading: Reading, node: Node, has_steps: bool) -> _Cases:
+    items: list[Any] = []
+    steps: dict[str, list[Step]] = {}
+    places: dict[str, Node] = {}
+    if node.kind != "list" or not node.value:
+        reading.tell(node, "cases takes a list of cases.", "Begin each with a dash: - input: ...")
+        return None, {}, {}
+    for one in node.value:
+        if is_text(one):
+            one = one._replace(kind="map", value={"input": (one, one)})
+        if not check_keys(reading, one, _CASE_KEYS, "a case"):
+            continue
+        item, own = _read_case(reading, one)
+        with reading.telling(values_of(one).get("group", one)):
+            group_of(item_id(item), item.get("group"))
+        id, asserts = item_id(item), has_steps or _holds_something(values_of(one).get("assert"))
+        if id in places:
+            hint = "Give each an id of its own."
+            reading.tell(one, f"The case '{id}' stands here twice; first in line {places[id].line}.", hint)
+        if not asserts:
+            reading.tell(one, f"The case '{id}' asserts nothing.", "Write assert: in it, or in its suite.")
+        items.append(item)
+        places[id] = one
+        if own:
+            steps[id] = own
+    return items, steps, places
+
+
+def _holds_something(node: Node | None) -> bool:
+    return node is not None and not is_null(node) and bool(node.value)
+
+
+def _read_case(reading: Reading, node: Node) -> tuple[dict[str, Any], list[Step]]:
+    """Return a case as an item, its id and variables in one dict, and its steps."""
+    got = values_of(node)
+    item = {"id": read_value(reading, got["id"], _ONE_TEXT, "id")} if "id" in got else {}
+    if "input" in got:
+        item["input"] = _read_variable(reading, got["input"])
+    item |= {key: read_value(reading, got[key], kinds, key) for key, kinds in _MARKS.items() if key in got}
+    for key, value in _read_variables(reading, got.get("variables")).items():
+        if key in item:
+            reading.tell(got["variables"], f"The case has '{key}' already.", "Give its variable another name.")
+        item[key] = value
+    return item, read_steps(reading, got.get("assert"))
+
+
 def _check_open(reading: Reading, told: Told, got: dict[str, Node], places: dict[str, Node]) -> None:
     """Tell the placeholders of an own prompt and of assertions for which a case of the file has no variable."""
     items = told.facts.get("dataset")
-    if isinstance(items, str):
+    unread = items is None and any(key in got for key in _SOURCES)
+    if isinstance(items, str) or unread or not _may_be_variables(got.get("variables")):
         return
     of_all = {"the prompt": open_placeholders(told.text or ""), "assert": open_placeholders(told.steps)}
     for item in items if items is not None else [None]:
+        if not _may_be_variables(values_of(places[item_id(item)]).get("variables") if places else None):
+            continue
         known = {**told.variables, **variables_of(item)}
         id = item_id(item)
         where = places.get(id, got.get("cases", got.get("assert", next(iter(got.values())))))
         if told.prompt is None and "input" not in known:
             reading.tell(where, "The suite has no prompt and this case no input.", "Give either.")
         own = {"its own assert": open_placeholders(told.case_steps.get(id, []))}
-        for what, names in {**of_all, **own}.items():
-            unknown = next((name for name in names if name not in known), None)
-            if unknown is not None:
-                case = "" if item is None else f" of case '{id}'"
-                hint = nearest(unknown, known) or f"Give it in variables:; $${unknown} is plain text."
-                reading.tell(where, f"${unknown} in {what} has no value{case}.", hint)
+        unknown = {name: what for what, names in {**of_all, **own}.items() for name in names if name not in known}
+        if unknown:
+            case = "" if item is None else f" of case '{id}'"
+            taken = " and ".join(f"${name} in {what}" for name, what in unknown.items())
+            name = next(iter(unknown))
+            hint = (
+                nearest(name, known)
+                or f"Give {'it' if len(unknown) == 1 else 'them'} in variables:; $${name} is plain text."
+            )
+            reading.tell(where, f"{taken} {'has' if len(unknown) == 1 else 'have'} no value{case}.", hint)
 
 
 # ======================================================================================
@@ -14196,19 +14320,6 @@ def settled_states(run: dict[str, Any]) -> dict[str, str]:
 def is_tried_again(before: dict[str, str] | None, plan: Schedule, case_id: str) -> bool:
     """Tell whether a failing case is tried again: there is a baseline, and it is no failure known from there."""
     return before is not None and before.get(case_id) not in {"fail", "mixed"} and case_id not in plan.flaky
-
-
-def source_of(function: Any) -> dict[str, Any] | None:
-    """Return where a suite's function begins: {file, line}, below this folder as a relative path; None if unknown."""
-    told, code = getattr(function, "told", None), getattr(inspect.unwrap(function), "__code__", None)
-    if told is not None:
-        file, line = told.source
-    elif code is None or code.co_filename == __file__:
-        return None
-    else:
-        file, line = code.co_filename, code.co_firstlineno
-    path, here = Path(file).absolute(), Path(os.getcwd())
-    return {"file": (path.relative_to(here) if path.is_relative_to(here) else path).as_posix(), "line": line}
 
 
 # ======================================================================================

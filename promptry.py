@@ -10533,6 +10533,8 @@ def _emitting(
     trouble = _take_expiry(attempt) or trouble
     if collection.checks or trouble is not None or not inner:
         emit(judge_case(name, attempt.repeat, collection.checks, trouble)._replace(order=order))
+    if isinstance(trouble, GeneratorExit) and not whole and _is_closing(trouble):
+        raise trouble
 
 
 def _open_block(attempt: Attempt, name: str, whole: bool) -> int:
@@ -10548,10 +10550,19 @@ def _open_block(attempt: Attempt, name: str, whole: bool) -> int:
 
 def _trouble_of(error: BaseException, attempt: Attempt) -> BaseException:
     """Return what a case raised if it belongs to the case; an interrupt, which belongs to the run, goes on."""
-    cancelled = type(error).__name__ == "CancelledError" and not attempt.closed
-    if not cancelled and not is_trouble(error):
+    if attempt.closed or not is_trouble(error):
         raise error
     return error
+
+
+def _is_closing(error: GeneratorExit) -> bool:
+    """Tell whether a generator or coroutine around a block is closed, and so must not go on after it."""
+    import traceback
+
+    last = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        last = frame.f_code.co_flags
+    return bool(last and last & (inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR))
 
 
 def _take_expiry(attempt: Attempt) -> TimeoutError | None:
@@ -10591,8 +10602,8 @@ def in_group(emit: Callable[[CaseOutcome], None], group: str | None) -> Callable
 
 
 def is_trouble(error: BaseException) -> bool:
-    """Tell whether what a case raised belongs to the case; an interrupt belongs to the run."""
-    return isinstance(error, (Exception, SystemExit)) or type(error).__name__ in {*_SKIPS, _PLAIN_FAILURE}
+    """Tell whether what a case raised belongs to the case; an interrupt alone belongs to the run."""
+    return not isinstance(error, KeyboardInterrupt)
 
 
 def judge_case(name: str, repeat: int, checks: list[Check], trouble: BaseException | None) -> CaseOutcome:

@@ -415,6 +415,15 @@ def legible_json(text: str) -> str:
     return _ODD.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return a count with its noun, in the singular for one.
+
+    >>> counted(1, "case"), counted(2000, "case"), counted(0, "reply", "replies")
+    ('1 case', '2,000 cases', '0 replies')
+    """
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
 def say(text: str) -> None:
     """Write a line of talk to stderr, from below the faces."""
     sys.stderr.write(f"{legible(text)}\n")
@@ -18396,10 +18405,10 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
     def answer(as_json: bool, **given: Any) -> None:
         if click.get_current_context().invoked_subcommand is not None:
             return
-        form, output = given.pop("form", None), given.pop("output", None)
+        form, output = form_of(given.pop("form", None), as_json), given.pop("output", None)
         asked = {key: value for key, value in given.items() if value is not None}
         if reads[0].function is compare_runs and asked.keys() & {"by", "model"}:
-            _print_models(form_of(form or "table", as_json), output, **asked)
+            _print_models(form, output, **asked)
             return
         if form in {"csv", "jsonl"}:
             with no_new_store():
@@ -18408,8 +18417,9 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
         read = reads[-1] if one in asked else reads[0]
         foreign = [key for key in asked if key not in {parameter.name for parameter in read.parameters}]
         if foreign:
-            raise WrongUse(f"--{foreign[0]} says nothing about one {read.command.rstrip('s')}.", "Leave it out.")
-        form = form_of(form or "table", as_json)
+            raise WrongUse(
+                f"--{foreign[0].replace('_', '-')} says nothing about one {read.command.rstrip('s')}.", "Leave it out."
+            )
         check_output(output)
         with no_new_store(must_be_there="module" not in asked):
             found = _suites_too(read, asked) if read.function is list_suites else read.function(**asked)
@@ -18496,11 +18506,11 @@ def _default_module() -> str | None:
     return name if is_there or find_suite_file(name) is not None else None
 
 
-def form_of(form: str, as_json: bool) -> str:
-    """Return the form that is asked for; raises WrongUse where --json and --format say two things."""
-    if as_json and form in FORMS:
+def form_of(form: str | None, as_json: bool) -> str:
+    """Return the form that is asked for, table by default; raises WrongUse where --json and --format say two things."""
+    if as_json and form not in {None, "json"}:
         raise WrongUse(f"--json and --format {form} ask for two forms.", "Give one of them.")
-    return "json" if as_json else form
+    return "json" if as_json else form or "table"
 
 
 def print_in_form(
@@ -18642,8 +18652,8 @@ def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool
 # ======================================================================================
 # === LAUNCH: suites run and judged from the command line, and what they could see
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, SPOOLS, RUNS, RERUNS, JOBS, COMPARISON, PLAN, DRIFT, INTERPRETERS, PRINTING, REPORTS,
-#   FINDINGS, FORMATS, CLI.
+# Uses: ERRORS, WORDING, SETTINGS, SPOOLS, RUNS, RERUNS, JOBS, COMPARISON, PLAN, DRIFT, INTERPRETERS, PRINTING, REPORTS,
+#   FINDINGS, FORMATS, PAGES, CLI.
 # Public: nothing.
 
 
@@ -18669,7 +18679,7 @@ def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool
 @cli_option("--drop", type=float, metavar="SHARE", help="The drop that --plan is asked for; the margin without it.")
 @cli_option("--require-baseline", is_flag=True, help="Exit 3 where --compare finds no baseline.")
 @cli_option("--require-power", is_flag=True, help="Exit 3 where the suite is too small to see a drop of its margin.")
-@cli_option("--format", "form", type=click.Choice(REPORT_FORMS), default="table", help="The report's form.")
+@cli_option("--format", "form", type=click.Choice(REPORT_FORMS), help="The report's form, table without it.")
 @cli_option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @cli_option("--output", metavar="FILE", help="Write the report to a file; the table goes to the screen.")
 @cli_option("--python", metavar="PATH", help="The Python that runs the suites.")
@@ -18680,19 +18690,20 @@ def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, *
 
     Exit code 0: passed. 1: regressed or failed. 2: wrong use. 3: could not decide.
     """
+    form = form_of(options["form"], options["as_json"])
     if recover is not None:
-        _settle_spools(recover)
+        _settle_spools(recover, form == "json")
         return
+    _check_together(options)
     if options["plan"] or options["drop"] is not None:
-        _print_plans(suites, options["drop"], options["form"] == "json" or options["as_json"])
+        if form in FORMS or options["output"] is not None:
+            raise WrongUse("--plan runs nothing, so there is no report.", "Leave --format or --output out.")
+        _print_plans(suites, options["drop"], form == "json")
         return
     _offer_spools()
-    form = form_of(options["form"], options["as_json"])
     check_output(options["output"])
     chosen = {key: options[key] for key in Job._fields if key not in {"module", "suites", "progress"}}
     chosen |= {"progress": form != "json" or sys.stdout.isatty()}
-    if options["of"] is not None and options["rerun"] is None:
-        raise WrongUse("--of names a run to run again, and --rerun is not there.", "Add --rerun failed, errors or all.")
     results = run_job(Job(options["module"] or settings().module, suites, **chosen), python)
     asked = options["require_baseline"], options["require_power"]
     codes = [exit_code_of(result, *asked) for result in results]
@@ -18700,6 +18711,18 @@ def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, *
     table = "\n\n".join(render_result(result) for result in results)
     print_in_form(form, options["output"], table, found, lambda: list(map(load_report, results, codes)))
     click.get_current_context().exit(next((code for code in (1, 3) if code in codes), 0))
+
+
+# Options that say nothing without another, and what the other takes.
+_NEEDED = {"require_baseline": "--compare TAG", "require_power": "--compare TAG", "of": "--rerun failed, errors or all"}
+
+
+def _check_together(options: dict[str, Any]) -> None:
+    """Refuse an option that says nothing without another; raises WrongUse."""
+    for name, other in _NEEDED.items():
+        if options[name] not in (None, False) and options[other.partition(" ")[0].strip("-")] is None:
+            option, needed = f"--{name.replace('_', '-')}", other.partition(" ")[0]
+            raise WrongUse(f"{option} says nothing without {needed}.", f"Add {other}, or leave {option} out.")
 
 
 def _print_plans(suites: tuple[str, ...], drop: float | None, as_json: bool) -> None:
@@ -18712,21 +18735,21 @@ def _print_plans(suites: tuple[str, ...], drop: float | None, as_json: bool) -> 
 
 
 def _offer_spools() -> None:
-    found = list_spools()
-    if found:
-        print_text(
-            f"{len(found)} killed runs left results behind: promptry run --recover saves them, --discard drops them.",
-            err=True,
-        )
+    if found := list_spools():
+        what, ends = counted(len(found), "killed run"), "--recover saves them, --discard drops them"
+        print_text(f"{what} left results behind: promptry run {ends}.", err=True)
 
 
-def _settle_spools(save: bool) -> None:
+def _settle_spools(save: bool, as_json: bool) -> None:
+    """Save or drop what killed runs have left, and say which runs there are now."""
     found = list_spools()
     keys = [recover_spool(path) for path in found] if save else []
     for path in found:
         path.unlink(missing_ok=True)
-    saved = ", ".join(str(key) for key in keys if key is not None)
-    print_text(f"{len(found)} killed runs: {f'saved as incomplete runs {saved}' if saved else 'nothing saved'}.")
+    saved = [str(key) for key in keys if key is not None]
+    what = f"saved as incomplete runs {', '.join(saved)}" if saved else "nothing saved"
+    answer = {"items": saved, "total": len(found), "next": None}
+    print_answer(answer, lambda _: f"{counted(len(found), 'killed run')}: {what}.", as_json)
 
 
 @cli_command("drift")

@@ -114,6 +114,14 @@ BAD: list[tuple[list[str], int, str]] = [
     (["run", "--output", ""], 2, "--output"),
     (["run", "--python", "no-such-python"], 2, "no-such-python"),
     (["run", "--no-such-option"], 2, "--no-such-option"),
+    (["run", "--require-baseline"], 2, "says nothing without --compare"),
+    (["run", "--require-power"], 2, "says nothing without --compare"),
+    (["run", "--of", "1"], 2, "says nothing without --rerun"),
+    (["run", "--plan", "--format", "junit"], 2, "--plan runs nothing"),
+    (["run", "--plan", "--output", "plan.txt"], 2, "--plan runs nothing"),
+    (["compare", "1", "--baseline", "gpt"], 2, "belongs to --by model"),
+    (["compare", "--by", "model", "quiz", "--format", "html"], 2, "no form for models"),
+    (["compare", "--by", "model", "quiz", "gpt", "--baseline", "gpt"], 2, "wo models"),
     (["nonsense"], 2, "nonsense"),
     (["prompt", "nonsense"], 2, "nonsense"),
     (["prompt", "show"], 2, "NAME"),
@@ -700,3 +708,18 @@ def test_no_text_of_others_steers_a_terminal_or_breaks_a_print(tmp_path: Path, r
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", said)
     for text in re.findall(r"(?ms)^\{.*?^\}", done.stdout):
         json.loads(text)
+
+
+@pytest.mark.parametrize(
+    "words", [("runs", "--json"), ("compare", "1", "--format", "table"), ("calls", "--format", "csv")]
+)
+def test_two_forms_are_one_too_many(words: tuple[str, ...], project: Path, say: Say) -> None:
+    wrong = words[0] != "runs"
+    code, out, err = say(*words, *(("--json",) if wrong else ()))
+    assert code == (2 if wrong else 0) and ("two forms" in err) is wrong and json.loads(out)
+
+
+def test_killed_runs_are_settled_in_json_too(project: Path, say: Say) -> None:
+    assert say("run", "--recover") == (0, "0 killed runs: nothing saved.\n", "")
+    code, out, _ = say("run", "--discard", "--json")
+    assert code == 0 and json.loads(out) == {"items": [], "total": 0, "next": None}

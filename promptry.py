@@ -4,7 +4,7 @@ Application code calls track() and track_invocation(); evals, comparisons, the l
 write the same store.db. No service to run, no account, nothing sent anywhere.
 
 Floors, from the ground up; each section uses only sections above it:
-    GROUND   ERRORS · CLOCK · SETTINGS · ASSETS · MASKING · ENDPOINTS
+    GROUND   ERRORS · WORDING · CLOCK · SETTINGS · ASSETS · MASKING · ENDPOINTS
     STORE    TABLES · MIGRATIONS · STORE · ROWS
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
@@ -390,6 +390,53 @@ def nearest(word: str, words: Iterable[str]) -> str:
 
     close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.7 if len(word) > 3 else 0.5)
     return f"Did you mean '{close[0]}'?" if close else ""
+
+
+# ======================================================================================
+# === WORDING: what sentences are made of: signs that are no text are spelled out, counts have their noun
+# ======================================================================================
+# Uses: nothing.
+# Public: nothing.
+#
+# A text of others may hold signs that steer a terminal, turn the direction of writing, or fit into no encoding. They
+# are spelled as Python would, where text is printed, logged, or written into a report.
+
+_ODD = re.compile(
+    r"[^\t\n\r\x20-\x7e\xa0-\u2029\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\ufdd0-\ufdef]"
+)
+
+
+def legible(value: Any) -> str:
+    """Return a value as text that every format can hold: control signs and half characters are spelled out."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
+    return _ODD.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def legible_json(text: str) -> str:
+    """Return JSON text in which the same signs are written as JSON writes them, so that its value stays."""
+    return _ODD.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return a count with its noun, in the singular for one.
+
+    >>> counted(1, "case"), counted(2000, "case"), counted(0, "reply", "replies")
+    ('1 case', '2,000 cases', '0 replies')
+    """
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def say(text: str) -> None:
+    """Write a line of talk to stderr, from below the faces."""
+    sys.stderr.write(f"{legible(text)}\n")
+
+
+def _spell_out(record: logging.LogRecord) -> bool:
+    record.msg, record.args = legible(record.getMessage()), ()
+    return True
+
+
+log.addFilter(_spell_out)
 
 
 # ======================================================================================
@@ -10684,7 +10731,7 @@ def _state_of_all(states: list[str]) -> str:
 # ======================================================================================
 # === SUITES: what is tested: functions registered by a decorator, loaded from a module
 # ======================================================================================
-# Uses: ERRORS, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES.
+# Uses: ERRORS, WORDING, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES.
 # Public: suite.
 #
 # A suite has one case per item of its dataset, or one per `with case(...)` block, or is one case itself.
@@ -10936,7 +10983,7 @@ def _is_below(module: Any, folder: str) -> bool:
 def _import_fault(module: str, error: BaseException) -> str:
     import traceback
 
-    traceback.print_exception(error, file=sys.stderr)
+    say("".join(traceback.format_exception(error)).rstrip())
     return f"The module '{module}' does not import: {type(error).__name__}: {error}."
 
 
@@ -13964,7 +14011,7 @@ def end_process(code: int) -> None:
 # ======================================================================================
 # === PROGRESS: how far a run is, on a terminal, once it takes longer than a second
 # ======================================================================================
-# Uses: CLOCK.
+# Uses: WORDING, CLOCK.
 # Public: nothing.
 
 _FIRST_AFTER_S, _EACH_S, _BAR = 1.0, 0.1, 24
@@ -14025,7 +14072,7 @@ def progress_line(progress: Progress, elapsed_s: float, usd: float) -> str:
         left = f"{_clock_text(elapsed_s / done * (progress.total - done))} left" if done else ""
     told = [f"{states[state]:,} {word}" for state, word in (("fail", "failed"), ("error", "in error")) if states[state]]
     told += [f"${usd:.4f}"] if usd else []
-    return f"{progress.name} {bar}{', '.join(filter(None, [count, *told, left or _clock_text(elapsed_s)]))}"
+    return f"{legible(progress.name)} {bar}{', '.join(filter(None, [count, *told, left or _clock_text(elapsed_s)]))}"
 
 
 def _clock_text(seconds: float) -> str:
@@ -14336,8 +14383,8 @@ def is_tried_again(before: dict[str, str] | None, plan: Schedule, case_id: str) 
 # ======================================================================================
 # === RUNNER: run the cases of a suite, and gather all that explains the run
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, SCOPE, CALLS, CASES, SUITES, SELECTION, SPOOLS, FLAKES, RUNS, WORKERS, PROGRESS,
-#   RERUNS, JOBS.
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, SCOPE, CALLS, CASES, SUITES, SELECTION, SPOOLS, FLAKES, RUNS, WORKERS,
+#   PROGRESS, RERUNS, JOBS.
 # Public: nothing.
 #
 # A case that fails, and did not in the baseline, is tried again here, while the pipeline is warm: whether a break is
@@ -14353,7 +14400,7 @@ def record_run(chosen: Suite, job: Job, plan: Schedule | None = None) -> tuple[i
     """
     plan = check_runnable(chosen, job) if plan is None else plan
     if plan.rerun is not None and nothing_again(plan.rerun, plan.items):
-        sys.stderr.write(f"Run {plan.rerun.run} of suite '{chosen.name}' leaves nothing to run again.\n")
+        say(f"Run {plan.rerun.run} of suite '{chosen.name}' leaves nothing to run again.")
         return plan.rerun.run, True
     before = states_before(chosen, job)
     scope = make_scope(make_uid(), chosen.prompt, job.prompt_version, job.env)
@@ -14422,7 +14469,7 @@ def _warn_of_flaky(chosen: Suite, plan: Schedule, log_of: _Log) -> None:
     """Say which names of known flaky cases are no cases, once all have run."""
     if log_of.tries is not None and not log_of.passed_over and plan.items == plan.every:
         for line in unknown_flaky(chosen.name, settings_or_default().flaky, log_of.tally.places):
-            sys.stderr.write(f"promptry.toml: {line}\n")
+            say(f"promptry.toml: {line}")
 
 
 def _check_spend(job: Job, run_uid: str) -> None:
@@ -16353,7 +16400,7 @@ def _object_in(manifest: dict[str, Any], key: str) -> dict[str, Any]:
 # ======================================================================================
 # === INTERPRETERS: whose Python runs a suite: this one, or the team's in a child process
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, STORE, ROWS, HELPERS, SUITES, FILES, RUNS, WORKERS, JOBS, RUNNER, COMPARISON.
+# Uses: ERRORS, WORDING, SETTINGS, STORE, ROWS, HELPERS, SUITES, FILES, RUNS, WORKERS, JOBS, RUNNER, COMPARISON.
 # Public: list_suites.
 #
 # A suite imports its team's packages, which an executable does not carry. The child runs and records; this process
@@ -16489,7 +16536,7 @@ def _warn_of_unknown_suites(registered: dict[str, Suite]) -> None:
     for name in settings_or_default().flaky:
         if name not in registered and not any(name.startswith(f"{known}/") for known in registered):
             hint = nearest(name.partition("/")[0], registered)
-            sys.stderr.write(f"promptry.toml: [run] flaky names '{name}', which is of no suite here. {hint}\n")
+            say(f"promptry.toml: [run] flaky names '{name}', which is of no suite here. {hint}")
 
 
 _COST_OF_RUN = """SELECT coalesce(json_extract(metadata, '$.cost_usd'), 0.0) AS usd FROM eval_runs WHERE id = ?"""
@@ -16759,16 +16806,75 @@ def age_text(age: float | None) -> str:
 
 
 # ======================================================================================
-# === PRINTING: tables, words and colours of a terminal
+# === PRINTING: tables, words and colours of a terminal, and the doors that all that is printed goes through
 # ======================================================================================
-# Uses: nothing.
+# Uses: WORDING, ROWS.
 # Public: nothing.
 #
-# Colour is taken out again where the text does not go to a terminal.
+# Texts of others are printed with ours, so the doors spell out what would steer a terminal, also where no terminal is.
+# A colour of ours holds a number of this process, which no text of others can know; it is taken out again where the
+# text does not go to a terminal.
 
-_COLOURS = dict.fromkeys(("regressed", "fail", "error", "fault", "broken", "FAIL", "breached", "drifting"), "red")
-_COLOURS |= dict.fromkeys(("improved", "pass", "ok", "fixed", "PASS", "steady"), "green")
-_COLOURS |= {"not enough data": "yellow", "hint": "yellow", "flaky": "yellow", "tied": "cyan"}
+_INK = int.from_bytes(os.urandom(7))
+_OWN_COLOUR = re.compile(rf"\x1b\[([0-9;]+);{_INK}m")
+_COLOURS = dict.fromkeys(("regressed", "fail", "error", "fault", "broken", "FAIL", "breached", "drifting"), "31;1")
+_COLOURS |= dict.fromkeys(("improved", "pass", "ok", "fixed", "PASS", "steady"), "32;1")
+_COLOURS |= {"not enough data": "33;1", "hint": "33;1", "flaky": "33;1", "tied": "36;1"}
+
+
+def styled(text: str, codes: str) -> str:
+    """Return a text in a colour of ours: codes as terminals take them, such as 31;1."""
+    return f"\x1b[{codes};{_INK}m{text}\x1b[0;{_INK}m"
+
+
+def terminal_text(text: str) -> str:
+    """Return a text as a terminal may have it: with the colours of ours, and all else that would steer it spelled out.
+
+    In a job of GitHub a line must not read as a command to the runner either.
+    """
+    parts = _OWN_COLOUR.split(text)
+    return "".join(f"\x1b[{part}m" if place % 2 else _spelled(part) for place, part in enumerate(parts))
+
+
+def _spelled(text: str) -> str:
+    text = re.sub(r"\r(?!\n)", r"\\r", legible(text))
+    if os.environ.get("GITHUB_ACTIONS"):
+        text = re.sub(r"(?m)^(\s*):(?=:)", r"\1\\x3a", text).replace("##[", "#\\x23[")
+    return text
+
+
+def plain_text(text: str) -> str:
+    """Return a text as terminal_text does, without colour."""
+    return click.unstyle(terminal_text(text))
+
+
+def json_text(value: Any, indent: int | None = 2, ascii_only: bool = False) -> str:
+    """Return a value as JSON that any reader takes: NaN and infinities are null, half characters are escapes."""
+    try:
+        return legible_json(json.dumps(value, indent=indent, ensure_ascii=ascii_only, allow_nan=False))
+    except (TypeError, ValueError):
+        return legible_json(json.dumps(plain_json(value), indent=indent, ensure_ascii=ascii_only))
+
+
+def print_text(text: str, err: bool = False) -> None:
+    """Print a text for people, to stdout or stderr."""
+    click.echo(terminal_text(text), err=err)
+
+
+def print_error(message: str, hint: str = "") -> None:
+    """Print the sentence of an error to stderr."""
+    print_text(f"promptry: {message} {hint}".rstrip(), err=True)
+
+
+def print_json(value: Any, indent: int | None = 2) -> None:
+    """Print a value as JSON: UTF-8, or ASCII where stdout has another encoding."""
+    text = json_text(value, indent, "utf" not in str(sys.stdout.encoding).lower())
+    click.echo(text.replace("##[", r"#\u0023[") if os.environ.get("GITHUB_ACTIONS") else text)
+
+
+def print_data(text: str) -> None:
+    """Print what programs read, as it is and without a further line end; on a terminal as any text."""
+    click.echo(terminal_text(text) if sys.stdout.isatty() else text, nl=False, color=True)
 
 
 def render_table(columns: dict[str, str], rows: list[dict[str, Any]]) -> str:
@@ -16806,12 +16912,12 @@ def cell_text(value: Any) -> str:
         return f"{value:.4f}".rstrip("0").ljust(5, "0") if abs(value) < 1000 else f"{value:,.1f}"
     if isinstance(value, dict):
         return ", ".join(f"{key}: {item}" for key, item in value.items()) or "-"
-    return str(value).replace("\n", " ")
+    return legible(str(value)).replace("\n", " ")
 
 
 def coloured(word: str) -> str:
     """Return a verdict or state in its colour."""
-    return click.style(word, fg=_COLOURS[word], bold=True) if word in _COLOURS else word
+    return styled(word, _COLOURS[word]) if word in _COLOURS else word
 
 
 def render_rows(found: dict[str, Any], columns: dict[str, str], none: str) -> str:
@@ -16827,10 +16933,8 @@ def render_rows(found: dict[str, Any], columns: dict[str, str], none: str) -> st
 
 def paint_diff(diff: str) -> str:
     """Colour the lines of a unified diff."""
-    colours = {"+": "green", "-": "red", "@": "cyan"}
-    return "\n".join(
-        click.style(line, fg=colours[line[0]]) if line[:1] in colours else line for line in diff.split("\n")
-    )
+    colours = {"+": "32", "-": "31", "@": "36"}
+    return "\n".join(styled(line, colours[line[0]]) if line[:1] in colours else line for line in diff.split("\n"))
 
 
 def shortened_line(text: Any) -> str | None:
@@ -17412,7 +17516,7 @@ def render_bisection(found: dict[str, Any]) -> str:
 # ======================================================================================
 # === FORMATS: judged runs for other readers: JUnit XML for CI, Markdown for a pull request
 # ======================================================================================
-# Uses: RUNS, FLIPS, COMPARISON, FIGURES, PRINTING, REPORTS.
+# Uses: WORDING, RUNS, FLIPS, COMPARISON, FIGURES, PRINTING, REPORTS.
 # Public: nothing.
 #
 # What users wrote stays text in each of them. What XML cannot hold, and what turns the direction of writing, is spelled
@@ -17422,7 +17526,6 @@ def render_bisection(found: dict[str, Any]) -> str:
 MAX_MARKDOWN_CHARS = 60_000
 SHOWN_RUNS, SHOWN_NAMES, _SHOWN_DIFF = 30, 50, 10_000
 _OPEN_NAMES, _FOLDED = 10, {"fixed", "known failures", "skipped", "missing now", "without a baseline"}
-_ODD = r"[^\t\n\r\x20-\x7e\xa0-\u2029\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\ufdd0-\ufdef]"
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;"})
 
 
@@ -17448,12 +17551,6 @@ def report_of(found: Comparison) -> Report:
     result = load_result(int(found.run["id"]))
     judged = result._replace(passed=found.passed, verdict=found.verdict, reasons=(), comparison=found.to_dict())
     return load_report(judged, int(not found.passed))
-
-
-def legible(value: Any) -> str:
-    """Return a value as text that every format can hold: control signs and half characters are spelled out."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
-    return re.sub(_ODD, lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def finding_of(report: Report) -> str:
@@ -17652,7 +17749,7 @@ def _testsuite(report: Report, cases: list[_Testcase]) -> str:
         inner = [make_element(row.tag, attributes, escaped(row.text))] if row.tag else []
         where = {"classname": result.suite, "name": row.name, "time": f"{row.seconds:.3f}", **place}
         rows.append(make_element("testcase", where, *inner))
-    output = make_element("system-out", {}, escaped(click.unstyle(render_result(result))))
+    output = make_element("system-out", {}, escaped(plain_text(render_result(result))))
     attributes = {"name": result.suite, **_junit_counts(cases), "timestamp": result.date[:19].replace(" ", "T")}
     inner = [make_element("properties", {}, *told), *rows, output]
     return make_element("testsuite", attributes, "\n".join(["", *inner, ""]))
@@ -17780,7 +17877,8 @@ def _markdown_table(titles: list[str], rows: list[list[str]]) -> str:
 
 
 def _fenced(text: str, language: str) -> str:
-    """Return a fenced block whose fence is longer than any in the text."""
+    """Return a fenced block whose fence is longer than any in the text, and no line of it a command to a CI runner."""
+    text = re.sub(r"(?m)^(\s*):(?=:)", "\\1:\u200b", text)
     fence = "`" * max([3, *(len(ticks) + 1 for ticks in re.findall("`+", text))])
     return f"{fence}{language}\n{text}\n{fence}"
 
@@ -17804,7 +17902,7 @@ def _plain_line(value: Any) -> str:
 # ======================================================================================
 # === PAGES: judged runs as one HTML page to keep and to send
 # ======================================================================================
-# Uses: ASSETS, FIGURES, PRINTING, REPORTS, FORMATS.
+# Uses: WORDING, ASSETS, FIGURES, PRINTING, REPORTS, FORMATS.
 # Public: nothing.
 #
 # The frame, its style and its marks are assets/reports/run.html. Its policy names the hash of that style and nothing
@@ -18531,7 +18629,10 @@ def _is_missing(path: Path) -> bool:
 def print_answer(found: Any, render: Callable[[Any], str], as_json: bool) -> None:
     """Print what a read returned, as JSON or laid out for people."""
     value = found.to_dict() if hasattr(found, "to_dict") else found
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False) if as_json else render(found))
+    if as_json:
+        print_json(value)
+    else:
+        print_text(render(found))
 
 
 def _click_parameter(parameter: Parameter, is_alone: bool) -> click.Parameter:
@@ -18552,10 +18653,10 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
     def answer(as_json: bool, **given: Any) -> None:
         if click.get_current_context().invoked_subcommand is not None:
             return
-        form, output = given.pop("form", None), given.pop("output", None)
+        form, output = form_of(given.pop("form", None), as_json), given.pop("output", None)
         asked = {key: value for key, value in given.items() if value is not None}
         if reads[0].function is compare_runs and asked.keys() & {"by", "model"}:
-            _print_models(form_of(form or "table", as_json), output, **asked)
+            _print_models(form, output, **asked)
             return
         if form in {"csv", "jsonl"}:
             with no_new_store():
@@ -18564,8 +18665,9 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
         read = reads[-1] if one in asked else reads[0]
         foreign = [key for key in asked if key not in {parameter.name for parameter in read.parameters}]
         if foreign:
-            raise WrongUse(f"--{foreign[0]} says nothing about one {read.command.rstrip('s')}.", "Leave it out.")
-        form = form_of(form or "table", as_json)
+            raise WrongUse(
+                f"--{foreign[0].replace('_', '-')} says nothing about one {read.command.rstrip('s')}.", "Leave it out."
+            )
         check_output(output)
         with no_new_store(must_be_there="module" not in asked):
             found = _suites_too(read, asked) if read.function is list_suites else read.function(**asked)
@@ -18617,15 +18719,20 @@ def _print_export(form: str, asked: dict[str, Any]) -> None:
     rows = export_calls(**asked)
     if form == "jsonl":
         for row in rows:
-            click.echo(json.dumps({**row, "metadata": read_json(row["metadata"])}, ensure_ascii=False))
+            print_json({**row, "metadata": read_json(row["metadata"])}, indent=None)
         return
     import csv
+    import io
 
-    first = next(rows, None)
+    first, line = next(rows, None), io.StringIO()
+    writer = csv.DictWriter(line, list(first or ()), lineterminator="\n")
     if first is not None:
-        writer = csv.DictWriter(sys.stdout, list(first), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(itertools.chain([first], rows))
+    for row in itertools.chain(filter(None, [first]), rows):
+        writer.writerow(row)
+        print_data(line.getvalue())
+        line.seek(0)
+        line.truncate()
 
 
 def _suites_too(read: Read, asked: dict[str, Any]) -> Any:
@@ -18635,7 +18742,7 @@ def _suites_too(read: Read, asked: dict[str, Any]) -> Any:
     try:
         return read.function(module=_default_module(), **asked)
     except ConfigError as error:
-        click.echo(f"promptry: {error}", err=True)
+        print_error(str(error))
         return read.function(**asked)
 
 
@@ -18647,26 +18754,25 @@ def _default_module() -> str | None:
     return name if is_there or find_suite_file(name) is not None else None
 
 
-def form_of(form: str, as_json: bool) -> str:
-    """Return the form that is asked for; raises WrongUse where --json and --format say two things."""
-    if as_json and form in FORMS:
+def form_of(form: str | None, as_json: bool) -> str:
+    """Return the form that is asked for, table by default; raises WrongUse where --json and --format say two things."""
+    if as_json and form not in {None, "json"}:
         raise WrongUse(f"--json and --format {form} ask for two forms.", "Give one of them.")
-    return "json" if as_json else form
+    return "json" if as_json else form or "table"
 
 
 def print_in_form(
     form: str, output: str | None, table: str, found: dict[str, Any], load: Callable[[], list[Report]]
 ) -> None:
     """Print what was found in the form asked for, or write that to a file and print the table."""
-    if form in FORMS:
-        report = FORMS[form](load())
-    else:
-        report = json.dumps(found, indent=2, ensure_ascii=False) if form == "json" else click.unstyle(table)
-    if output is None:
-        click.echo(table if form == "table" else report)
+    if output is None and form == "json":
+        print_json(found)
         return
-    Path(output).write_text(report + "\n", encoding="utf-8")
-    click.echo(table)
+    texts = {"table": lambda: plain_text(table), "json": lambda: json_text(found)}
+    report = "" if output is None and form == "table" else texts[form]() if form in texts else FORMS[form](load())
+    if output is not None:
+        Path(output).write_text(report + "\n", encoding="utf-8")
+    print_text(table if output is not None or form == "table" else report)
 
 
 def check_output(path: str | None) -> None:
@@ -18688,11 +18794,11 @@ def cli_sql(name: str | None) -> None:
     """Print the SQL that a read rests on; without a NAME list the reads."""
     if name is None:
         rows = [{"name": read.name, "command": read.command, "sentence": read.sentence} for read in READS]
-        click.echo(render_table({"name": "name", "command": "command", "sentence": "answers"}, rows))
+        print_text(render_table({"name": "name", "command": "command", "sentence": "answers"}, rows))
         return
     if name not in read_names():
         raise NotFound(f"There is no read '{name}'.", nearest(name, read_names()) or "promptry sql lists them.")
-    click.echo(asset(f"sql/{name}.sql").decode("utf-8").rstrip())
+    print_text(asset(f"sql/{name}.sql").decode("utf-8").rstrip())
 
 
 @cli_command("doctor")
@@ -18714,8 +18820,8 @@ def cli_doctor(as_json: bool) -> None:
 def cli_init(folder: str, in_yaml: bool) -> None:
     """Write promptry.toml and a first suite into a folder; files that are there stay as they are."""
     for path, written in write_starters("yaml" if in_yaml else "init", Path(folder)):
-        click.echo(f"{'wrote' if written else 'kept '}  {path}")
-    click.echo(f"Next: {'' if folder == '.' else f'cd {folder}, then '}promptry run, then promptry runs")
+        print_text(f"{'wrote' if written else 'kept '}  {path}")
+    print_text(f"Next: {'' if folder == '.' else f'cd {folder}, then '}promptry run, then promptry runs")
 
 
 def write_starters(name: str, folder: Path) -> list[tuple[Path, bool]]:
@@ -18745,7 +18851,7 @@ def run_command(arguments: list[str]) -> int:
         sys.stdout.flush()
         return code
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        print_text(error.format_message(), err=True)
         return 2
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "promptry"
@@ -18770,7 +18876,7 @@ def run_command(arguments: list[str]) -> int:
         log.debug("a fault in promptry itself", exc_info=True)
         import traceback
 
-        traceback.print_exc()
+        print_text(traceback.format_exc().rstrip(), err=True)
         return _say_error(
             "internal", f"A fault in promptry: {type(error).__name__}: {error}.", "Please report it.", 3, as_json
         )
@@ -18784,18 +18890,18 @@ def _check_words(arguments: list[str]) -> None:
 
 
 def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool) -> int:
+    """Say an error to people, and with --json to programs too, and return its exit code."""
     if as_json:
-        click.echo(json.dumps({"error": {"code": code, "message": message, "hint": hint}}, indent=2))
-    else:
-        click.echo(f"promptry: {message} {hint}".rstrip(), err=True)
+        print_json({"error": {"code": code, "message": message, "hint": hint}})
+    print_error(message, hint)
     return exit_code
 
 
 # ======================================================================================
 # === LAUNCH: suites run and judged from the command line, and what they could see
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, SPOOLS, RUNS, RERUNS, JOBS, COMPARISON, PLAN, DRIFT, INTERPRETERS, REPORTS, FINDINGS, FORMATS,
-#   CLI.
+# Uses: ERRORS, WORDING, SETTINGS, SPOOLS, RUNS, RERUNS, JOBS, COMPARISON, PLAN, DRIFT, INTERPRETERS, PRINTING, REPORTS,
+#   FINDINGS, FORMATS, PAGES, CLI.
 # Public: nothing.
 
 
@@ -18821,7 +18927,7 @@ def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool
 @cli_option("--drop", type=float, metavar="SHARE", help="The drop that --plan is asked for; the margin without it.")
 @cli_option("--require-baseline", is_flag=True, help="Exit 3 where --compare finds no baseline.")
 @cli_option("--require-power", is_flag=True, help="Exit 3 where the suite is too small to see a drop of its margin.")
-@cli_option("--format", "form", type=click.Choice(REPORT_FORMS), default="table", help="The report's form.")
+@cli_option("--format", "form", type=click.Choice(REPORT_FORMS), help="The report's form, table without it.")
 @cli_option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @cli_option("--output", metavar="FILE", help="Write the report to a file; the table goes to the screen.")
 @cli_option("--python", metavar="PATH", help="The Python that runs the suites.")
@@ -18832,24 +18938,21 @@ def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, *
 
     Exit code 0: passed. 1: regressed or failed. 2: wrong use. 3: could not decide.
     """
+    form = form_of(options["form"], options["as_json"])
     if recover is not None:
-        _settle_spools(recover)
+        _settle_spools(recover, form == "json")
         return
+    _check_together(options)
     if options["plan"] or options["drop"] is not None:
+        if form in FORMS or options["output"] is not None:
+            raise WrongUse("--plan runs nothing, so there is no report.", "Leave --format or --output out.")
         with no_new_store():
-            names = _names_to_plan(suites, options["module"] or settings().module, python)
-            plans = [plan_suite(name, options["drop"]).to_dict() for name in names]
-        found = {"items": plans, "total": len(plans), "next": None}
-        as_json = options["form"] == "json" or options["as_json"]
-        print_answer(found, lambda _: "\n".join(map(render_plan, plans)) or "No suite has run yet.", as_json)
+            _print_plans(_names_to_plan(suites, options["module"], python), options["drop"], form == "json")
         return
     _offer_spools()
-    form = form_of(options["form"], options["as_json"])
     check_output(options["output"])
     chosen = {key: options[key] for key in Job._fields if key not in {"module", "suites", "progress"}}
     chosen |= {"progress": form != "json" or sys.stdout.isatty()}
-    if options["of"] is not None and options["rerun"] is None:
-        raise WrongUse("--of names a run to run again, and --rerun is not there.", "Add --rerun failed, errors or all.")
     results = run_job(Job(options["module"] or settings().module, suites, **chosen), python)
     asked = options["require_baseline"], options["require_power"]
     codes = [exit_code_of(result, *asked) for result in results]
@@ -18859,10 +18962,23 @@ def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, *
     click.get_current_context().exit(next((code for code in (1, 3) if code in codes), 0))
 
 
-def _names_to_plan(asked: tuple[str, ...], module: str, python: str | None) -> list[str]:
+# Options that say nothing without another, and what the other takes.
+_NEEDED = {"require_baseline": "--compare TAG", "require_power": "--compare TAG", "of": "--rerun failed, errors or all"}
+
+
+def _check_together(options: dict[str, Any]) -> None:
+    """Refuse an option that says nothing without another; raises WrongUse."""
+    for name, other in _NEEDED.items():
+        if options[name] not in (None, False) and options[other.partition(" ")[0].strip("-")] is None:
+            option, needed = f"--{name.replace('_', '-')}", other.partition(" ")[0]
+            raise WrongUse(f"{option} says nothing without {needed}.", f"Add {other}, or leave {option} out.")
+
+
+def _names_to_plan(asked: tuple[str, ...], module: str | None, python: str | None) -> list[str]:
     """Return the suites asked for, all that have run by default; raises NotFound for one that nobody knows."""
     ran = [row["suite"] for row in list_suites(limit=1000)["items"]]
     if any(name not in ran for name in asked):
+        module = module or settings().module
         known = [row["suite"] for row in list_suites(module, python, limit=1000)["items"]]
         for name in asked:
             if name not in known:
@@ -18870,22 +18986,29 @@ def _names_to_plan(asked: tuple[str, ...], module: str, python: str | None) -> l
     return list(asked) or ran
 
 
+def _print_plans(names: list[str], drop: float | None, as_json: bool) -> None:
+    """Say what suites can see, from what the store holds; nothing runs."""
+    plans = [plan_suite(name, drop).to_dict() for name in names]
+    found = {"items": plans, "total": len(plans), "next": None}
+    print_answer(found, lambda _: "\n".join(map(render_plan, plans)) or "No suite has run yet.", as_json)
+
+
 def _offer_spools() -> None:
-    found = list_spools()
-    if found:
-        click.echo(
-            f"{len(found)} killed runs left results behind: promptry run --recover saves them, --discard drops them.",
-            err=True,
-        )
+    if found := list_spools():
+        what, ends = counted(len(found), "killed run"), "--recover saves them, --discard drops them"
+        print_text(f"{what} left results behind: promptry run {ends}.", err=True)
 
 
-def _settle_spools(save: bool) -> None:
+def _settle_spools(save: bool, as_json: bool) -> None:
+    """Save or drop what killed runs have left, and say which runs there are now."""
     found = list_spools()
     keys = [recover_spool(path) for path in found] if save else []
     for path in found:
         path.unlink(missing_ok=True)
-    saved = ", ".join(str(key) for key in keys if key is not None)
-    click.echo(f"{len(found)} killed runs: {f'saved as incomplete runs {saved}' if saved else 'nothing saved'}.")
+    saved = [str(key) for key in keys if key is not None]
+    what = f"saved as incomplete runs {', '.join(saved)}" if saved else "nothing saved"
+    answer = {"items": saved, "total": len(found), "next": None}
+    print_answer(answer, lambda _: f"{counted(len(found), 'killed run')}: {what}.", as_json)
 
 
 @cli_command("drift")
@@ -18905,7 +19028,7 @@ def cli_drift(names: tuple[str, ...], of: str, window: int, as_json: bool) -> No
     rows = [report.to_dict() for report in reports]
     found = {"items": rows, "total": len(rows), "next": None}
     if as_json and len(names) == 1:
-        click.echo(json.dumps(rows[0], indent=2, ensure_ascii=False))
+        print_json(rows[0])
     else:
         print_answer(found, lambda answer: render_drifts({**answer, "of": of}), as_json)
     if any(report.drifting for report in reports):
@@ -18930,7 +19053,7 @@ def cli_save_prompt(name: str, file: IO[bytes], tag: str | None, metadata: str |
     content, facts = _read_text(file), _read_metadata(metadata)
     known, production = find_prompt(name, content=content), find_prompt(name, tag="prod")
     version = save_prompt(name, content, tag, facts)
-    click.echo(f"{name}@{version} {'is the latest version again' if known else 'is saved'}{f', {tag}' if tag else ''}.")
+    print_text(f"{name}@{version} {'is the latest version again' if known else 'is saved'}{f', {tag}' if tag else ''}.")
     _tell_lint(content, production)
 
 
@@ -18944,7 +19067,7 @@ def _read_text(file: IO[bytes]) -> str:
 
 def _tell_lint(content: str, against: PromptVersion | None) -> None:
     for row in lint_prompt(content, against=against):
-        click.echo(f"{row['level']}, line {row['line']}: {row['message']}", err=True)
+        print_text(f"{row['level']}, line {row['line']}: {row['message']}", err=True)
 
 
 def _read_metadata(text: str | None) -> dict[str, Any] | None:
@@ -18968,7 +19091,7 @@ def cli_promote(name: str, version: int, env: str) -> None:
     promote(name, version, env)
     _tell_lint(require_prompt(name, version).content, before)
     was = f"it stood on version {before.version} before" if before and before.version != version else ""
-    click.echo(f"{name}@{version} is {env} now{f'; {was}' if was else ''}.")
+    print_text(f"{name}@{version} is {env} now{f'; {was}' if was else ''}.")
 
 
 @cli_command("prompt tag")
@@ -18979,7 +19102,7 @@ def cli_promote(name: str, version: int, env: str) -> None:
 def cli_tag(name: str, version: int, tag: str) -> None:
     """Put a tag on a version of a prompt, away from the one that has it now."""
     promote(name, version, tag)
-    click.echo(f"{name}@{version} is {tag} now.")
+    print_text(f"{name}@{version} is {tag} now.")
 
 
 @cli_command("prompt untag")
@@ -18988,7 +19111,7 @@ def cli_tag(name: str, version: int, tag: str) -> None:
 @DB_OPTION
 def cli_untag(name: str, tag: str) -> None:
     """Take a tag off the version of a prompt that has it; the history stays."""
-    click.echo(f"{name}@{remove_tag(name, tag)} is {tag} no more.")
+    print_text(f"{name}@{remove_tag(name, tag)} is {tag} no more.")
 
 
 @cli_command("prompt lint")
@@ -19021,7 +19144,7 @@ def cli_lint(
 def cli_save_dataset(file: str, name: str | None) -> None:
     """Save the items of a .json, .jsonl or .csv file; the same items keep their version."""
     items, name = load_items(Path(file)), Path(file).stem if name is None else name
-    click.echo(f"{name}@{save_dataset(name, items)} has {len(items)} items.")
+    print_text(f"{name}@{save_dataset(name, items)} has {len(items)} items.")
 
 
 @cli_command("dataset add")
@@ -19033,7 +19156,7 @@ def cli_add_item(name: str, call: str | None, vote_id: str | None) -> None:
     """Make a recorded call or a vote an item of a dataset."""
     found = add_to_dataset(name, call, vote_id)
     words = "holds" if found["added"] else "held already:"
-    click.echo(f"{name}@{found['version']} {words} {json.dumps(found['item'], ensure_ascii=False)}")
+    print_text(f"{name}@{found['version']} {words} {json.dumps(found['item'], ensure_ascii=False)}")
 
 
 @cli_command("prices list")
@@ -19059,7 +19182,7 @@ def cli_import_prices(file: str) -> None:
     """
     found = import_prices(Path(file))
     old = found["replaced"]
-    click.echo(
+    print_text(
         f"The prices of {_models_text(found)} from {found['source']} go before those that promptry carries."
         + (f" They replace {_models_text(old)} of {old['source']}." if old else "")
     )
@@ -19092,7 +19215,7 @@ _PERIOD = cli_option("--period", default="monthly", metavar="daily|monthly", hel
 def cli_set_budget(scope: str, target: str | None, limit_usd: float, period: str) -> None:
     """Set a budget, or change the limit of one."""
     set_budget(scope, target, period, limit_usd)
-    click.echo(f"The {period} budget of {target or 'all calls'} is ${limit_usd:g}.")
+    print_text(f"The {period} budget of {target or 'all calls'} is ${limit_usd:g}.")
 
 
 @cli_command("budget remove")
@@ -19103,7 +19226,7 @@ def cli_set_budget(scope: str, target: str | None, limit_usd: float, period: str
 def cli_remove_budget(scope: str, target: str | None, period: str) -> None:
     """Take a budget away."""
     remove_budget(scope, target, period)
-    click.echo(f"The {period} budget of {target or 'all calls'} is gone.")
+    print_text(f"The {period} budget of {target or 'all calls'} is gone.")
 
 
 @cli_command("budget check")
@@ -19130,7 +19253,7 @@ def cli_vote(name: str, response: str, up: bool, down: bool, message: str | None
     """Record a thumb up or down on a response of a prompt."""
     if up == down:
         raise WrongUse("A vote is up or down.", "Give one of --up and --down.")
-    click.echo(f"vote {vote(name, response, 1 if up else -1, message)} is recorded.")
+    print_text(f"vote {vote(name, response, 1 if up else -1, message)} is recorded.")
 
 
 @cli_command("feedback add")
@@ -19141,7 +19264,7 @@ def cli_vote(name: str, response: str, up: bool, down: bool, message: str | None
 @DB_OPTION
 def cli_add_feedback(request_id: str, rating: float | None, comment: str | None, source: str | None) -> None:
     """Rate the answer to a request, also before its call is recorded."""
-    click.echo(f"feedback {record_feedback(request_id, rating, comment, source)} is recorded.")
+    print_text(f"feedback {record_feedback(request_id, rating, comment, source)} is recorded.")
 
 
 @cli_command("backup")
@@ -19151,7 +19274,7 @@ def cli_backup(file: str) -> None:
     """Copy the store into a new file while others use it, and check the copy."""
     found = backup(file)
     rows = ", ".join(f"{table} {count:,}" for table, count in found["rows"].items() if count)
-    click.echo(f"{found['path']}: {found['bytes']:,} bytes, checked; {rows}.")
+    print_text(f"{found['path']}: {found['bytes']:,} bytes, checked; {rows}.")
 
 
 @cli_command("retention")
@@ -19194,22 +19317,22 @@ def cli_import_promptfoo(file: str, output: str | None, provider: str | None, as
     if output is not None:
         Path(output).write_text(found["text"], encoding="utf-8")
     if as_json:
-        click.echo(json.dumps({**found, "output": output}, indent=2, ensure_ascii=False))
+        print_json({**found, "output": output})
         return
     if output is None:
-        click.echo(found["text"], nl=False)
+        print_data(found["text"])
     told = ", ".join(f"{found[what]:,} {what}" for what in ("suites", "cases", "assertions"))
-    click.echo(f"{told}; not taken over, or not quite: {len(found['notes'])}.", err=True)
+    print_text(f"{told}; not taken over, or not quite: {len(found['notes'])}.", err=True)
     for note in found["notes"]:
-        click.echo(f"  {note['place']}: {note['reason']}", err=True)
+        print_text(f"  {note['place']}: {note['reason']}", err=True)
     if output is not None:
-        click.echo(f"Next: promptry run --module {output}", err=True)
+        print_text(f"Next: promptry run --module {output}", err=True)
 
 
 # ======================================================================================
 # === WATCH: suites run again whenever a file or a prompt is saved
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, PROMPTS, RUNS, JOBS, INTERPRETERS, REPORTS, CLI.
+# Uses: ERRORS, SETTINGS, PROMPTS, RUNS, JOBS, INTERPRETERS, PRINTING, REPORTS, CLI.
 # Public: nothing.
 #
 # Files are looked at, not subscribed to: that works on every disk, also one that is shared, and a save by renaming, a
@@ -19246,9 +19369,9 @@ def cli_watch(suites: tuple[str, ...], module: str | None, compare: str | None, 
             edited, streaks = _edits(_differences(before, seen), streaks)
             if not edited:
                 full = " at most" if len(seen) > _MOST_FILES else ""
-                click.echo(f"Watching {len(seen) - 1:,} files{full} and the prompts; Ctrl-C ends.", err=True)
+                print_text(f"Watching {len(seen) - 1:,} files{full} and the prompts; Ctrl-C ends.", err=True)
                 edited = _wait_for_change(seen)
-            click.echo(f"\n{_names_text(edited)}:", err=True)
+            print_text(f"\n{_names_text(edited)}:", err=True)
 
 
 def _run_once(suites: tuple[str, ...], module: str | None, compare: str | None, python: str | None) -> bool:
@@ -19258,9 +19381,9 @@ def _run_once(suites: tuple[str, ...], module: str | None, compare: str | None, 
         job = Job(module or settings().module, suites, compare=compare, progress=True)
         results = run_job(job, python)
     except PromptryError as error:
-        click.echo(f"promptry: {error.message} {error.hint}".rstrip(), err=True)
+        print_error(error.message, error.hint)
         return True
-    click.echo("\n\n".join(render_result(result) for result in results))
+    print_text("\n\n".join(render_result(result) for result in results))
     return not any(reason.startswith(INTERRUPTED) for result in results for reason in result.reasons)
 
 
@@ -19322,8 +19445,8 @@ def _names_text(names: list[str]) -> str:
 # ======================================================================================
 # === PYTEST: suites as tests of pytest: collected as items, stored as runs, judged in the summary
 # ======================================================================================
-# Uses: ERRORS, CLOCK, ROWS, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES, SUITES, SPOOLS, RUNS, JOBS, RUNNER,
-#   COMPARISON, REPORTS, FORMATS, CLI.
+# Uses: ERRORS, WORDING, CLOCK, ROWS, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES, SUITES, SPOOLS, RUNS, JOBS, RUNNER,
+#   COMPARISON, PRINTING, REPORTS, CLI.
 # Public: nothing.
 #
 # The module itself is the plugin (pytest11, or -p promptry), so nothing of pytest is imported before pytest calls.
@@ -19508,7 +19631,7 @@ class _PytestSession:
         if self.told:
             terminalreporter.section("promptry")
             text = "\n\n".join(self.told)
-            terminalreporter.write_line(text if terminalreporter.hasmarkup else click.unstyle(text))
+            terminalreporter.write_line(terminal_text(text) if terminalreporter.hasmarkup else plain_text(text))
 
 
 def _outcome_of_setup(case_id: str, trouble: BaseException) -> CaseOutcome:
@@ -19740,7 +19863,7 @@ def _checks_text(outcomes: list[CaseOutcome]) -> str:
         for check in outcome.checks:
             state = check.assertion_type if check.passed is None else "pass" if check.passed else "fail"
             score = "" if check.score is None else f" {check.score:.3f}"
-            lines.append(f"{state:<5} {outcome.case}: {check.assertion_type}{score}")
+            lines.append(f"{state:<5} {legible(outcome.case)}: {check.assertion_type}{score}")
             shown = {} if check.passed else check.details
             lines += [f"      {key}: {legible(shown[key])}" for key in ("reason", "expected", "actual") if key in shown]
     return "\n".join(lines)
@@ -19770,7 +19893,7 @@ def _told_part(item: PytestHook) -> str:
 # ======================================================================================
 # === DEMO: the main job on real input, run before the reader's eyes
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, ASSETS, STORE, PROMPTS, TEMPLATES, COMPARISON, CLI.
+# Uses: ERRORS, SETTINGS, ASSETS, STORE, PROMPTS, TEMPLATES, COMPARISON, PRINTING, CLI.
 # Public: nothing.
 #
 # Nothing is told that did not happen: each step runs the command that it shows, and what it says after depends on
@@ -19862,16 +19985,16 @@ def _good_prompt() -> str:
 
 def _show(words: list[str]) -> int:
     """Show a command, run it, and return its exit code; a code that says the demo itself is broken ends it."""
-    click.echo(click.style(f"\n$ promptry {' '.join(words)}", bold=True))
+    print_text(styled(f"\n$ promptry {' '.join(words)}", "1"))
     code = run_command(words)
-    click.echo(click.style(f"[exit code {code}]", dim=True))
+    print_text(styled(f"[exit code {code}]", "2"))
     if code not in {0, 1}:
         raise PromptryError(f"The demo's step 'promptry {' '.join(words)}' ended with exit code {code}.")
     return code
 
 
 def _tell(text: str) -> None:
-    click.echo(click.style(f"\n{text}", fg="cyan"))
+    print_text(styled(f"\n{text}", "36"))
 
 
 def _tell_next(folder: str) -> None:
@@ -19882,12 +20005,12 @@ def _tell_next(folder: str) -> None:
     if shutil.which("promptry") is None:
         source = Path(__file__).resolve()
         own = [] if getattr(sys, "frozen", False) else [str(source if source.is_file() else source.parent)]
-        click.echo(f"  alias promptry={shlex.quote(shlex.join([sys.executable, *own]))}   # it is not on the path yet")
-    click.echo(f"  cd {shlex.quote(folder)}")
-    click.echo("  promptry runs                     # the history; promptry runs ID shows each case")
-    click.echo("  edit prompt.txt, then:  promptry run --compare prod")
-    click.echo("  add a question to questions.json and a check to evals.py")
-    click.echo("  promptry init, in your own project: a suite to start from")
+        print_text(f"  alias promptry={shlex.quote(shlex.join([sys.executable, *own]))}   # it is not on the path yet")
+    print_text(f"  cd {shlex.quote(folder)}")
+    print_text("  promptry runs                     # the history; promptry runs ID shows each case")
+    print_text("  edit prompt.txt, then:  promptry run --compare prod")
+    print_text("  add a question to questions.json and a check to evals.py")
+    print_text("  promptry init, in your own project: a suite to start from")
 
 
 # ======================================================================================

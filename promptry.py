@@ -10406,10 +10406,11 @@ def _emitting(
     name: str, prefix: str, attempt: Attempt, emit: Callable[[CaseOutcome], None], whole: bool = False
 ) -> Iterator[None]:
     """Emit what came of a block, unless it only held blocks of its own."""
-    inner: list[str] = []
+    held_blocks = False
 
     def count(outcome: CaseOutcome) -> None:
-        inner.append(outcome.case)
+        nonlocal held_blocks
+        held_blocks = True
         emit(outcome)
 
     order, trouble = _open_block(attempt, name, whole), None
@@ -10423,7 +10424,7 @@ def _emitting(
         attempt.blocks.pop(order, None)
         attempt.due_s = monotonic_s() + attempt.limit_s if attempt.limit_s else math.inf
     trouble = _take_expiry(attempt) or trouble
-    if collection.checks or trouble is not None or not inner:
+    if collection.checks or trouble is not None or not held_blocks:
         emit(judge_case(name, attempt.repeat, collection.checks, trouble)._replace(order=order))
 
 
@@ -13221,7 +13222,9 @@ class RunResult(_Result):
     def failing_cases(self) -> list[dict[str, Any]]:
         """Return those of the cases that failed or ended in an error, without reading the others."""
         held = self[5]
-        return held.failing() if isinstance(held, SavedCases) else [row for row in held if row["state"] in _BAD]
+        if isinstance(held, SavedCases):
+            return held.failing() if any(self.counts.get(state, 1) for state in _BAD) else []
+        return [row for row in held if row["state"] in _BAD]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the keys of the JSON form."""

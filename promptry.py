@@ -10,7 +10,7 @@ Floors, from the ground up; each section uses only sections above it:
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
     EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · PROVIDERS · JUDGE · EMBEDDINGS ·
              SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION ·
-             DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES ·
+             DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · TALLIES ·
              RUNS · WORKERS · PROGRESS · RERUNS · JOBS · RUNNER · PAIRS · POWER · BREAKS · FLIPS · COMPARISON ·
              MODELS · PLAN · TRENDS · DRIFT · BISECT · OVERVIEW · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS ·
@@ -1962,6 +1962,28 @@ def transact(patience_s: float = PATIENCE_S) -> Iterator[sqlite3.Connection]:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+
+def open_scratch(columns: str) -> sqlite3.Connection:
+    """Return a connection to a table `scratch` in a temporary file of its own, for what memory must not grow with.
+
+    Nobody else can open the file, and it ends with the connection. Errors: sqlite3.Error.
+    """
+    scratch = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+    scratch.execute("PRAGMA journal_mode = OFF")
+    scratch.execute(f"CREATE TABLE scratch {columns}")
+    scratch.execute("BEGIN")
+    return scratch
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """Give a connection of its own that only reads a store, whichever is chosen now; raises StoreError."""
+    with translated_faults():
+        reader = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=PATIENCE_S, uri=True)
+        with contextlib.closing(reader):
+            reader.text_factory = _decoded
+            yield reader
 
 
 @contextlib.contextmanager
@@ -10561,10 +10583,11 @@ def _emitting(
     name: str, prefix: str, attempt: Attempt, emit: Callable[[CaseOutcome], None], whole: bool = False
 ) -> Iterator[None]:
     """Emit what came of a block, unless it only held blocks of its own."""
-    inner: list[str] = []
+    held_blocks = False
 
     def count(outcome: CaseOutcome) -> None:
-        inner.append(outcome.case)
+        nonlocal held_blocks
+        held_blocks = True
         emit(outcome)
 
     order, trouble = _open_block(attempt, name, whole), None
@@ -10578,7 +10601,7 @@ def _emitting(
         attempt.blocks.pop(order, None)
         attempt.due_s = monotonic_s() + attempt.limit_s if attempt.limit_s else math.inf
     trouble = _take_expiry(attempt) or trouble
-    if collection.checks or trouble is not None or not inner:
+    if collection.checks or trouble is not None or not held_blocks:
         emit(judge_case(name, attempt.repeat, collection.checks, trouble)._replace(order=order))
     if isinstance(trouble, GeneratorExit) and not whole and _is_closing(trouble):
         raise trouble
@@ -10731,7 +10754,7 @@ def _state_of_all(states: list[str]) -> str:
 # ======================================================================================
 # === SUITES: what is tested: functions registered by a decorator, loaded from a module
 # ======================================================================================
-# Uses: ERRORS, WORDING, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES.
+# Uses: ERRORS, WORDING, STORE, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES.   Writes: scratch.
 # Public: suite.
 #
 # A suite has one case per item of its dataset, or one per `with case(...)` block, or is one case itself.
@@ -10862,7 +10885,7 @@ def source_of(function: Any) -> dict[str, Any] | None:
     return {"file": (path.relative_to(here) if path.is_relative_to(here) else path).as_posix(), "line": line}
 
 
-def suite_cases(chosen: Suite) -> tuple[list[tuple[str, Any]] | None, DatasetVersion | None]:
+def suite_cases(chosen: Suite) -> tuple[Items | None, DatasetVersion | None]:
     """Return the items with their case ids (None: the suite is called once), and the dataset, nameless if inline."""
     if chosen.dataset is None:
         return None, None
@@ -10873,26 +10896,68 @@ def suite_cases(chosen: Suite) -> tuple[list[tuple[str, Any]] | None, DatasetVer
         found: DatasetVersion | None = require_dataset(name, int(number) if number else None)
     else:
         found = None
-    items = found.items if found is not None else list(chosen.dataset)
-    named = [(item_id(item), item) for item in items]
-    if found is None:
-        found = DatasetVersion("", 0, [], hash_text(json.dumps(items, sort_keys=True, default=repr)))
-    seen: set[str] = set()
-    for name, item in named:
-        group_of(name, item.get("group") if isinstance(item, dict) else None)
-        if name in seen:
-            raise WrongUse(
-                f"Suite '{chosen.name}': two items have the id '{name}'.", "Give each item an id of its own."
-            )
-        seen.add(name)
-    return named, found
+    told = found.items if found is not None else chosen.dataset
+    named = name_items(told if type(told) in {list, tuple} else list(told))
+    _check_items(chosen, named)
+    return named, found or DatasetVersion("", 0, [], _hash_items(named.items))
+
+
+class Items(Sequence[tuple[str, Any]]):
+    """The items of a suite, each with its case id; they are not copied, and a name that an item tells is not kept."""
+
+    def __init__(self, items: Sequence[Any], names: list[str] | None) -> None:
+        self.items, self.names, self.total = items, names, len(items)
+
+    def __len__(self) -> int:
+        return self.total
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        return map(self._pair_at, range(self.total))
+
+    def __getitem__(self, place: Any) -> Any:
+        return [*map(self._pair_at, range(self.total)[place])] if isinstance(place, slice) else self._pair_at(place)
+
+    def _pair_at(self, place: int) -> tuple[str, Any]:
+        item = self.items[place]
+        return (item_id(item) if self.names is None else self.names[place]), item
+
+
+def name_items(items: Sequence[Any]) -> Items:
+    """Return items with their case ids; those that are hashes are made now, for a case may change its item."""
+    return Items(items, None if all(map(_tells_id, items)) else [item_id(item) for item in items])
+
+
+def _hash_items(items: Sequence[Any]) -> str:
+    """Return the hash of the items as JSON, a thousand at a time."""
+    encode, digest = json.JSONEncoder(sort_keys=True, default=repr).encode, hashlib.sha256(b"[")
+    for start in range(0, len(items), 1000):
+        digest.update((", " if start else "").encode() + encode(items[start : start + 1000])[1:-1].encode())
+    digest.update(b"]")
+    return digest.hexdigest()
+
+
+def _check_items(chosen: Suite, named: Items) -> None:
+    """Refuse two items with one id, or a group that is none; the names are compared on disk."""
+    with contextlib.closing(open_scratch("(name BLOB PRIMARY KEY) WITHOUT ROWID")) as seen:
+        for name, item in named:
+            group_of(name, item.get("group") if isinstance(item, dict) else None)
+            try:
+                seen.execute("INSERT INTO scratch VALUES (?)", (name.encode("utf-8", "surrogatepass"),))
+            except sqlite3.IntegrityError:
+                raise WrongUse(
+                    f"Suite '{chosen.name}': two items have the id '{name}'.", "Give each item an id of its own."
+                ) from None
 
 
 def item_id(item: Any) -> str:
     """Return the case id of an item: its `id`, else eight signs of the hash of its content."""
-    if isinstance(item, dict) and item.get("id") not in {None, ""}:
+    if _tells_id(item):
         return str(item["id"])
     return hash_text(json.dumps(item, sort_keys=True, default=repr))[:8]
+
+
+def _tells_id(item: Any) -> bool:
+    return isinstance(item, dict) and item.get("id") not in {None, ""}
 
 
 def load_suites(module: str) -> dict[str, Suite]:
@@ -11126,8 +11191,8 @@ def _is_several(told: Any) -> bool:
 
 
 def select_cases(
-    chosen: Suite, items: list[tuple[str, Any]] | None, select: str | None, tags: Sequence[str]
-) -> tuple[list[tuple[str, Any]] | None, Callable[[str], bool]]:
+    chosen: Suite, items: Items | None, select: str | None, tags: Sequence[str]
+) -> tuple[Items | None, Callable[[str], bool]]:
     """Return the items of a suite that are meant, and the test of the ids of its blocks; raises WrongUse.
 
     An item is meant if the expression holds of its id and one of the tags is its own or its suite's. A suite without a
@@ -11140,11 +11205,11 @@ def select_cases(
         return None, holds if tagged else lambda name: False
     if select is None and tagged:
         return items, lambda name: True
-    found = [(name, item) for name, item in items if holds(name) and (tagged or {*tags} & tags_of(item))]
-    return found, lambda name: True
+    found = [item for name, item in items if holds(name) and (tagged or {*tags} & tags_of(item))]
+    return name_items(found), lambda name: True
 
 
-def known_tags(chosen: Suite, items: list[tuple[str, Any]] | None) -> set[str]:
+def known_tags(chosen: Suite, items: Sequence[tuple[str, Any]] | None) -> set[str]:
     """Return the tags that a suite or one of its items has."""
     return {*chosen.tags}.union(*(tags_of(item) for _, item in items or ()))
 
@@ -13033,7 +13098,7 @@ def _as_file(source: Source, suites: list[dict[str, Any]], notes: list[dict[str,
 # ======================================================================================
 # === SPOOLS: the outcomes of a run wait in a private file until the run is saved
 # ======================================================================================
-# Uses: ERRORS, CLOCK, STORE, ROWS, PROMPTS, ASSERTIONS, CASES.
+# Uses: ERRORS, CLOCK, STORE, ROWS, PROMPTS, ASSERTIONS, CASES.   Writes: scratch.
 # Public: nothing.
 #
 # No lock on the store is held while cases run, and memory does not grow with the checks. Cases that run at once are
@@ -13102,25 +13167,33 @@ def read_result_rows(path: Path, run: int) -> Iterator[tuple[Any, ...]]:
 def _read_lines(path: Path) -> Iterator[list[Any]]:
     with path.open("rb") as file:
         for offset in _offsets_in_order(file):
-            file.seek(offset)
-            yield json.loads(file.readline())
+            yield json.loads(_line_at(file, offset))
 
 
-def _offsets_in_order(file: IO[bytes]) -> Iterable[int]:
-    """Return where the lines of a spool begin, by the order that each begins with: sixteen bytes a line in memory."""
-    from array import array
+def _offsets_in_order(file: IO[bytes]) -> Iterator[int]:
+    """Give where the lines of a spool begin, by the order that each begins with; if need be they are sorted on disk."""
+    if all(before[0] <= after[0] for before, after in itertools.pairwise(_heads(file))):
+        yield from (at for _, at in _heads(file))
+        return
+    with contextlib.closing(open_scratch("(place INTEGER, at INTEGER)")) as index:
+        index.executemany("INSERT INTO scratch VALUES (?, ?)", _heads(file))
+        yield from (at for (at,) in index.execute("SELECT at FROM scratch ORDER BY place, at"))
 
-    at, orders, offsets = len(file.readline()), array("q"), array("q")
-    for line in file:
+
+def _heads(file: IO[bytes]) -> Iterator[tuple[int, int]]:
+    """Give the order and the place of each whole line of a spool, whatever else is read of the file meanwhile."""
+    at = len(_line_at(file, 0))
+    while line := _line_at(file, at):
         head = line[1:24].partition(b",")[0]
         if not line.endswith(b"]\n") or not head.isdigit():
             break
-        orders.append(int(head))
-        offsets.append(at)
+        yield int(head), at
         at += len(line)
-    if all(map(operator.le, orders, itertools.islice(orders, 1, None))):
-        return offsets
-    return (offsets[place] for place in sorted(range(len(orders)), key=orders.__getitem__))
+
+
+def _line_at(file: IO[bytes], at: int) -> bytes:
+    file.seek(at)
+    return file.readline()
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -13240,39 +13313,172 @@ def known_flaky(suite_name: str, names: Iterable[str]) -> set[str]:
     return own | ({suite_name} & {*names})
 
 
-def unknown_flaky(suite_name: str, names: Iterable[str], cases: Iterable[str]) -> list[str]:
-    """Say of each name of a suite that none of its cases bears, with the nearest that one does."""
-    found = list(cases)
+def unknown_flaky(suite_name: str, names: Iterable[str], cases: Sequence[str]) -> list[str]:
+    """Say of each name that no case of a suite bears, with the nearest that one does."""
     return [
-        f"[run] flaky names '{suite_name}/{name}', which is no case of the suite. {nearest(name, found)}".rstrip()
-        for name in sorted(known_flaky(suite_name, names) - {*found} - {suite_name})
+        f"[run] flaky names '{suite_name}/{name}', which is no case of the suite. {nearest(name, cases)}".rstrip()
+        for name in sorted(names)
     ]
+
+
+# ======================================================================================
+# === TALLIES: what a run counts while its outcomes pass by, in a memory that does not grow with its cases
+# ======================================================================================
+# Uses: ERRORS, STORE, ROWS, CASES.   Writes: scratch.
+# Public: nothing.
+#
+# A case that has a name of its own and runs once is counted and forgotten. What can meet its name again, blocks and
+# repeats, is in a table of SQLite, in a temporary file that nobody else can open. Scores are summed as whole numbers,
+# so the sum does not hang on the order in which cases end.
+
+STATES = ("pass", "fail", "error", "skipped")
+_UNIT = 2.0**60
+
+
+class Tally:
+    """The counts of a run; the cases `apart` are known flaky ones: counted in `flaky` too, and their scores nowhere."""
+
+    def __init__(self, apart: Iterable[str], repeats: int) -> None:
+        self.apart, self.repeats = {*apart}, repeats
+        self.states: Counter[str] = Counter()
+        self.flaky: Counter[str] = Counter()
+        self.flaky_cases: set[str] = set()
+        self.checks = self.cases = self.scored = self.units = 0
+        self.table: sqlite3.Connection | None = None
+
+
+def make_tally(apart: Iterable[str] = (), repeats: int = 1) -> Tally:
+    """Make the empty tally of a new run, each case of which runs so often."""
+    return Tally(apart, repeats)
+
+
+def count_outcome(tally: Tally, outcome: CaseOutcome) -> CaseOutcome:
+    """Count an outcome and return it under a name that no other of its repeat has: runs are paired by it.
+
+    Errors: StoreError where the temporary folder cannot be used.
+    """
+    name = bindable(outcome.case)
+    score = None if name in tally.apart else outcome.score
+    is_alone = outcome.order % 2**32 == LAST_ORDER and "/" not in name
+    if is_alone and tally.repeats == 1 and tally.table is None:
+        _add_case(tally, score)
+    else:
+        name = _note_try(tally, name, outcome.repeat, score)
+    tally.states[outcome.state] += 1
+    tally.checks += len(outcome.checks)
+    if name in tally.apart:
+        tally.flaky[outcome.state] += 1
+        tally.flaky_cases.add(name)
+    return outcome if name == outcome.case else outcome._replace(case=name)
+
+
+def _add_case(counts: Any, score: float | None) -> None:
+    counts.cases += 1
+    if score is not None:
+        counts.scored += 1
+        counts.units += int(min(1.0, max(0.0, score)) * _UNIT)
+
+
+def _note_try(tally: Tally, name: str, repeat: int, score: float | None) -> str:
+    """Put an execution into the table, under a name of its own, and return that."""
+    try:
+        if tally.table is None:
+            tally.table = open_scratch(_TRIES_TABLE)
+            weakref.finalize(tally, tally.table.close)
+        own = name
+        while (seen := tally.table.execute(_TRY, (own, repeat, score)).fetchone()[0]) > 1:
+            own = f"{own}#{seen}"
+        return own
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"The results of the run cannot be counted: {error}.", "TMPDIR names another folder."
+        ) from error
+
+
+_TRIES_TABLE = '("case" TEXT, repeat INTEGER, seen INTEGER, score REAL, PRIMARY KEY ("case", repeat)) WITHOUT ROWID'
+_TRY = "INSERT INTO scratch VALUES (?, ?, 1, ?) ON CONFLICT DO UPDATE SET seen = seen + 1 RETURNING seen"
+
+
+def _totals_of(tally: Tally) -> Tally:
+    """Return the cases, those with a score, and the sum of their means, of all cases of a tally."""
+    totals = Tally((), 1)
+    totals.cases, totals.scored, totals.units = tally.cases, tally.scored, tally.units
+    if tally.table is not None:
+        for (mean,) in tally.table.execute('SELECT sum(score) / count(score) FROM scratch GROUP BY "case"'):
+            _add_case(totals, mean)
+    return totals
+
+
+def counts_of(tally: Tally) -> dict[str, int]:
+    """Return how many cases there were, and how many executions ended in each state; `flaky` only if some are known."""
+    totals = _totals_of(tally)
+    counts = {"cases": totals.cases, **{state: tally.states[state] for state in STATES}}
+    counts |= {"checks": tally.checks, "scored": totals.scored}
+    if not tally.flaky_cases:
+        return counts
+    return {**counts, "flaky": len(tally.flaky_cases), **{f"flaky_{state}": tally.flaky[state] for state in STATES}}
+
+
+def decided_counts(counts: dict[str, int]) -> dict[str, int]:
+    """Return the counts of the executions that decide: those of known flaky cases are taken out."""
+    return {state: counts[state] - counts.get(f"flaky_{state}", 0) for state in STATES}
+
+
+def coverage_of(counts: dict[str, Any]) -> float | None:
+    """Return the share of cases that gave a score, known flaky ones aside; None without a case or a count."""
+    cases = counts.get("cases", 0) - counts.get("flaky", 0)
+    return counts["scored"] / cases if cases > 0 and "scored" in counts else None
+
+
+def score_of(tally: Tally) -> float | None:
+    """Return the mean over the cases of their means, or None without a score."""
+    totals = _totals_of(tally)
+    return totals.units / (totals.scored * int(_UNIT)) if totals.scored else None
 
 
 # ======================================================================================
 # === RUNS: saved runs: counted, written in one transaction, read back
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, CALLS, STATISTICS, CASES, SPOOLS, FLAKES.   Writes: eval_runs, eval_results.
+# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, CALLS, STATISTICS, CASES, SPOOLS, FLAKES, TALLIES.
+#   Writes: eval_runs, eval_results.
 # Public: RunResult, list_runs, get_run.
 
 
-class RunResult(NamedTuple):
-    """A saved run and what it means.
+class SavedCases:
+    """The cases of a saved run, read from its store when somebody asks, once, whichever store is chosen by then."""
 
-    counts: {cases, pass, fail, error, skipped, checks, scored}, cases: [{case, repeat, state, score, reason, group}],
-    reasons: why it did not pass, notes: what must not be overlooked, comparison: the JSON form of a Comparison or None;
-    pass_k: with repeats, [{k, all (pass^k), any (pass@k)}] for k from 1 on, means over the cases that ran each time;
-    coverage: the share of cases that gave a score; partial: see manifest_partial, None for a run of all cases;
-    known_flaky: [{case, state}] of the cases that promptry.toml names, which decide nothing; flakes: see list_flakes,
-    of the cases that failed or changed sides.
-    """
+    def __init__(self, run: int) -> None:
+        self.run, self.path = run, store_path()
+
+    @functools.cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """All of them; raises StoreError where the store is gone, NotFound where the run is."""
+        return _brief_cases(self.run, self.path)
+
+    def failing(self) -> list[dict[str, Any]]:
+        """Read those that failed or ended in an error, and no other."""
+        rows = self.rows if "rows" in self.__dict__ else _brief_cases(self.run, self.path, failing_only=True)
+        return [row for row in rows if row["state"] in _BAD]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SavedCases) and (self.run, self.path) == (other.run, other.path)
+
+    def __hash__(self) -> int:
+        return hash((self.run, self.path))
+
+
+_BAD = {"fail", "error"}
+
+
+class _Result(NamedTuple):
+    """What a RunResult holds; its cases are a list, or are still in the store."""
 
     run_id: str
     suite: str
     passed: bool
     score: float | None
     counts: dict[str, int]
-    cases: list[dict[str, Any]]
+    cases: Any
     cost_usd: float | None
     complete: bool = True
     date: str = ""
@@ -13290,92 +13496,36 @@ class RunResult(NamedTuple):
     known_flaky: tuple[dict[str, Any], ...] = ()
     flakes: tuple[dict[str, Any], ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the keys of the JSON form."""
-        lists = {name: list(getattr(self, name)) for name in ("reasons", "notes", "known_flaky", "flakes")}
-        return {**self._asdict(), **lists}
 
+class RunResult(_Result):
+    """A saved run and what it means.
 
-class Tally(NamedTuple):
-    """What a run counts while its outcomes pass by on their way to the spool.
-
-    A case is a place in `sums` and `scored`, so that 100,000 cases take little memory. `apart` are the known flaky
-    ones: their states are counted in `flaky` too, and their scores nowhere.
+    counts: {cases, pass, fail, error, skipped, checks, scored}, cases: [{case, repeat, state, score, reason, group}],
+    read from the store when they are asked for; reasons: why it did not pass, notes: what must not be overlooked,
+    comparison: the JSON form of a Comparison or None; pass_k: with repeats, [{k, all (pass^k), any (pass@k)}] for k
+    from 1 on, means over the cases that ran each time; coverage: the share of cases that gave a score; partial: see
+    manifest_partial, None for a run of all cases; known_flaky: [{case, state}] of the cases that promptry.toml names,
+    which decide nothing; flakes: see list_flakes, of the cases that failed or changed sides.
     """
 
-    places: dict[str, int]
-    sums: Any
-    scored: Any
-    seen: Counter[tuple[str, int]]
-    states: Counter[str]
-    checks: list[int]
-    apart: set[str]
-    flaky: Counter[str]
+    __slots__ = ()
 
+    @property
+    def cases(self) -> list[dict[str, Any]]:
+        """The executions of the cases, as made."""
+        return self[5].rows if isinstance(self[5], SavedCases) else self[5]
 
-STATES = ("pass", "fail", "error", "skipped")
+    def failing_cases(self) -> list[dict[str, Any]]:
+        """Return those of the cases that failed or ended in an error, without reading the others."""
+        held = self[5]
+        if isinstance(held, SavedCases):
+            return held.failing() if any(self.counts.get(state, 1) for state in _BAD) else []
+        return [row for row in held if row["state"] in _BAD]
 
-
-def make_tally(apart: Iterable[str] = ()) -> Tally:
-    """Make the empty tally of a new run; the cases `apart` are known to be flaky."""
-    from array import array
-
-    return Tally({}, array("d"), array("q"), Counter(), Counter(), [0], {*apart}, Counter())
-
-
-def count_outcome(tally: Tally, outcome: CaseOutcome) -> CaseOutcome:
-    """Count an outcome and return it under a name that no other of its repeat has: runs are paired by it."""
-    named = _named_apart(tally, outcome)
-    if (name := bindable(named.case)) != named.case:
-        named = named._replace(case=name)
-    place = tally.places.setdefault(named.case, len(tally.places))
-    if place == len(tally.sums):
-        tally.sums.append(0.0)
-        tally.scored.append(0)
-    tally.states[named.state] += 1
-    tally.checks[0] += len(named.checks)
-    if named.case in tally.apart:
-        tally.flaky[named.state] += 1
-    elif named.score is not None:
-        tally.sums[place] += named.score
-        tally.scored[place] += 1
-    return named
-
-
-def _named_apart(tally: Tally, outcome: CaseOutcome) -> CaseOutcome:
-    """Return an outcome under a name of its own; only blocks and what is named like one can meet a name again."""
-    if outcome.order % 2**32 == LAST_ORDER and "/" not in outcome.case:
-        return outcome
-    key = (outcome.case, outcome.repeat)
-    tally.seen[key] += 1
-    return outcome if tally.seen[key] == 1 else outcome._replace(case=f"{outcome.case}#{tally.seen[key]}")
-
-
-def counts_of(tally: Tally) -> dict[str, int]:
-    """Return how many cases there were, and how many executions ended in each state; `flaky` only if some are known."""
-    counts = {"cases": len(tally.places), **{state: tally.states[state] for state in STATES}}
-    counts |= {"checks": tally.checks[0], "scored": sum(map(bool, tally.scored))}
-    known = tally.apart & tally.places.keys()
-    return counts | (
-        {"flaky": len(known)} | {f"flaky_{state}": tally.flaky[state] for state in STATES} if known else {}
-    )
-
-
-def decided_counts(counts: dict[str, int]) -> dict[str, int]:
-    """Return the counts of the executions that decide: those of known flaky cases are taken out."""
-    return {state: counts[state] - counts.get(f"flaky_{state}", 0) for state in STATES}
-
-
-def coverage_of(counts: dict[str, Any]) -> float | None:
-    """Return the share of cases that gave a score, known flaky ones aside; None without a case or a count."""
-    cases = counts.get("cases", 0) - counts.get("flaky", 0)
-    return counts["scored"] / cases if cases > 0 and "scored" in counts else None
-
-
-def score_of(tally: Tally) -> float | None:
-    """Return the mean over the cases of their means, or None without a score."""
-    means = [total / count for total, count in zip(tally.sums, tally.scored, strict=True) if count]
-    return min(1.0, max(0.0, math.fsum(means) / len(means))) if means else None
+    def to_dict(self) -> dict[str, Any]:
+        """Return the keys of the JSON form."""
+        lists = {name: list(getattr(self, name)) for name in ("cases", "reasons", "notes", "known_flaky", "flakes")}
+        return {**self._asdict(), **lists}
 
 
 def save_run(
@@ -13464,15 +13614,17 @@ def get_run(id: str) -> dict[str, Any]:
 
 def load_run(id: str) -> dict[str, Any]:
     """Load what get_run returns, without the history of its cases. Errors: NotFound, WrongUse."""
-    return _run_with(id, run_cases(read_id(id, "run")))
+    cases = run_cases(read_id(id, "run"))
+    return {**_load_facts(id, lambda: cases), "cases": cases}
 
 
-def _run_with(id: str, cases: list[dict[str, Any]]) -> dict[str, Any]:
+def _load_facts(id: str, cases: Callable[[], list[dict[str, Any]]]) -> dict[str, Any]:
+    """Load a run without its cases, which are asked for only where the run did not count them itself."""
     rows = query("get_run", id=read_id(id, "run"))
     if not rows:
         raise NotFound(f"There is no run {id}.", "promptry runs lists them.")
     run, manifest = rows[0], read_object(rows[0].pop("metadata"))
-    counts = manifest.get("counts") or _counts_of_cases(cases)
+    counts = manifest.get("counts") or _counts_of_cases(cases())
     return {
         **run,
         "id": str(run["id"]),
@@ -13485,12 +13637,11 @@ def _run_with(id: str, cases: list[dict[str, Any]]) -> dict[str, Any]:
         "counts": counts,
         "cost_usd": manifest.get("cost_usd"),
         "manifest": manifest,
-        "cases": cases,
     }
 
 
 def _counts_of_cases(cases: list[dict[str, Any]]) -> dict[str, int]:
-    tally = make_tally()
+    tally = make_tally(repeats=2)
     for row in cases:
         checks = row.get("checks", ())
         count_outcome(tally, CaseOutcome(row["case"], row["repeat"], row["state"], row["score"], checks))
@@ -13519,10 +13670,17 @@ def deciding_cases(run: dict[str, Any], flaky: set[str]) -> dict[str, Any]:
     return {**run, "cases": [row for row in run["cases"] if row["case"] not in flaky]} if flaky else run
 
 
-def run_cases(run: int) -> list[dict[str, Any]]:
-    """Return the executions of a run's cases as made: [{case, repeat, state, score, reason, group, checks}]."""
+def case_names(run: int) -> list[str]:
+    """Return the names of a run's cases."""
+    return [
+        row["name"] for row in fetch("SELECT DISTINCT test_name AS name FROM eval_results WHERE run_id = ?", (run,))
+    ]
+
+
+def run_cases(run: int, names: Iterable[str] | None = None) -> list[dict[str, Any]]:
+    """Return the executions of a run's cases, or of those with some names, as made: see get_run for the shape."""
     found: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for row in query("get_run", 1, id=run):
+    for row in query("get_run", 1, id=run, names=None if names is None else json.dumps([*names])):
         name, details = row.pop("case"), read_json(row["details"])
         row.update(details=details, passed=None if row["passed"] is None else bool(row["passed"]))
         repeat = details.get("repeat", 0) if isinstance(details, dict) else 0
@@ -13530,31 +13688,37 @@ def run_cases(run: int) -> list[dict[str, Any]]:
     return [_case_of(name, repeat, checks) for (name, repeat), checks in found.items()]
 
 
-def _brief_cases(run: int) -> list[dict[str, Any]]:
-    """Return the executions of a run's cases without their checks: what 100,000 of them weigh little in memory by."""
-    edge = fetch("SELECT min(id) AS first, max(id) AS last FROM eval_results WHERE run_id = ?", (run,))[0]
+def _brief_cases(run: int, path: Path, *, failing_only: bool = False) -> list[dict[str, Any]]:
+    """Return the executions of a run's cases without their checks: what 100,000 of them weigh little in memory by.
+
+    `failing_only`: those of the cases of which a check did not pass. Errors: NotFound, StoreError.
+    """
     found: dict[tuple[str, int], list[Any]] = {}
-    while edge["first"] is not None and edge["first"] <= edge["last"]:
-        rows = fetch(_BRIEF, (run, edge["first"], edge["last"]))
-        for row in rows:
-            own = found.setdefault((row["case"], row["repeat"]), [])
-            own.append(row["score"] if row["passed"] == 1 else (row["assertion_type"], row))
-        edge["first"] = rows[-1]["id"] + 1 if rows else edge["last"] + 1
+    with reading(path) as reader:
+        if reader.execute("SELECT 1 FROM eval_runs WHERE id = ?", (run,)).fetchone() is None:
+            raise NotFound(f"Run {run} was removed from {path} since.", "promptry runs lists those that are there.")
+        sql = _BRIEF.format(
+            " AND test_name IN (SELECT test_name FROM own WHERE passed IS NOT 1)" if failing_only else ""
+        )
+        for name, kind, passed, score, repeat, reason, group in reader.execute(sql, (run,)):
+            own = found.setdefault((name, repeat), [])
+            told = {"reason": reason, "group": group}
+            row = {"assertion_type": kind, "passed": passed, "score": score, "details": told}
+            own.append(score if passed == 1 and group is None else row)
     return [_brief_case(name, repeat, own) for (name, repeat), own in found.items()]
 
 
-_BRIEF = """SELECT id, test_name AS "case", assertion_type, passed, score,
- coalesce(json_extract(details, '$.repeat'), 0) AS repeat,
- CASE WHEN passed IS NOT 1 THEN json_extract(details, '$.reason') END AS reason
- FROM eval_results WHERE run_id = ? AND id BETWEEN ? AND ? ORDER BY id LIMIT 10000"""
+_BRIEF = """WITH edge AS (SELECT min(id) AS first, max(id) AS last FROM eval_results WHERE run_id = ?1), own AS
+ (SELECT * FROM eval_results WHERE +run_id = ?1 AND id BETWEEN (SELECT first FROM edge) AND (SELECT last FROM edge))
+ SELECT test_name, assertion_type, passed, score, coalesce(json_extract(details, '$.repeat'), 0),
+ CASE WHEN passed IS NOT 1 THEN json_extract(details, '$.reason') END,
+ json_extract(details, '$.group') FROM own WHERE 1{} ORDER BY id"""
 
 
 def _brief_case(name: str, repeat: int, own: list[Any]) -> dict[str, Any]:
-    """Return an execution from its checks: of those that passed the score, of others the row."""
-    checks = [row[1] if isinstance(row, tuple) else {"assertion_type": "", "passed": True, "score": row} for row in own]
-    for check in checks:
-        check.setdefault("details", {"reason": check.get("reason")})
-    found = _case_of(name, repeat, checks)
+    """Return an execution from its checks: of those that passed the score alone, of others a row."""
+    plain = {"assertion_type": "", "passed": True, "details": None}
+    found = _case_of(name, repeat, [row if isinstance(row, dict) else {**plain, "score": row} for row in own])
     del found["checks"]
     return found
 
@@ -13581,19 +13745,18 @@ def _names_group(details: Any) -> bool:
 
 
 def load_result(run: int) -> RunResult:
-    """Return the result of a saved run, without the history of its cases."""
-    cases = _brief_cases(run)
-    found = _run_with(str(run), cases)
+    """Return the result of a saved run, without the history of its cases, which are read when they are asked for."""
+    found = _load_facts(str(run), lambda: run_cases(run))
     manifest = found["manifest"]
     flaky = known_flaky_of(manifest)
-    apart = [{"case": row["case"], "state": row["state"]} for row in found["cases"] if row["case"] in flaky]
+    apart = [{"case": row["case"], "state": row["state"]} for row in run_cases(run, flaky)] if flaky else []
     return RunResult(
         run_id=found["id"],
         suite=found["suite"],
         passed=found["passed"],
         score=found["score"],
         counts=found["counts"],
-        cases=cases,
+        cases=SavedCases(run),
         cost_usd=found["cost_usd"],
         complete=found["complete"],
         date=found["date"],
@@ -13603,8 +13766,8 @@ def load_result(run: int) -> RunResult:
         compare=(manifest.get("gate") or {}).get("compare"),
         verdict=found["verdict"],
         reasons=tuple(shortcomings(found["counts"], found["score"], manifest)),
-        notes=tuple(notes_of(manifest, found["cases"])),
-        pass_k=_pass_rates(deciding_cases(found, flaky)["cases"], manifest.get("repeats") or 1),
+        notes=tuple(notes_of(manifest, apart)),
+        pass_k=_pass_rates(run, manifest.get("repeats") or 1, flaky),
         coverage=found["coverage"],
         partial=found["partial"],
         known_flaky=tuple(apart),
@@ -13631,23 +13794,29 @@ def notes_of(manifest: dict[str, Any], cases: list[dict[str, Any]]) -> list[str]
     return notes
 
 
-def _pass_rates(cases: list[dict[str, Any]], repeats: int) -> list[dict[str, Any]] | None:
+def _pass_rates(run: int, repeats: int, flaky: set[str]) -> list[dict[str, Any]] | None:
     """Return how often k tries of a case all pass, and one of them does; a case with errors or skips tells neither."""
-    passed: dict[str, list[bool]] = {}
-    for row in cases:
-        if row["state"] in {"pass", "fail"}:
-            passed.setdefault(row["case"], []).append(row["state"] == "pass")
-    counts = [sum(tries) for tries in passed.values() if len(tries) == repeats]
-    if repeats < 2 or not counts:
+    if repeats < 2:
         return None
-    return [
-        {
-            "k": k,
-            "all": math.fsum(pass_all(count, repeats, k) for count in counts) / len(counts),
-            "any": math.fsum(pass_any(count, repeats, k) for count in counts) / len(counts),
-        }
-        for k in range(1, min(repeats, 10) + 1)
-    ]
+    rows = fetch(_TRIES, {"run": run, "repeats": repeats, "flaky": json.dumps(sorted(flaky))})
+    counts = [(row["passed"], row["cases"]) for row in rows]
+    if not counts:
+        return None
+
+    def mean(share: Callable[[int, int, int], float], k: int) -> float:
+        shares = (itertools.repeat(share(passed, repeats, k), cases) for passed, cases in counts)
+        total: int = sum(cases for _, cases in counts)
+        return math.fsum(itertools.chain.from_iterable(shares)) / total
+
+    return [{"k": k, "all": mean(pass_all, k), "any": mean(pass_any, k)} for k in range(1, min(repeats, 10) + 1)]
+
+
+_TRIES = """WITH tries AS (SELECT test_name, min(passed IS 1) AS passed,
+ max(passed IS NULL AND assertion_type IN ('error', 'skipped')) AS lost FROM eval_results
+ WHERE run_id = :run AND test_name NOT IN (SELECT value FROM json_each(:flaky))
+ GROUP BY test_name, coalesce(json_extract(details, '$.repeat'), 0)), cases AS (
+ SELECT sum(passed) AS passed FROM tries WHERE NOT lost GROUP BY test_name HAVING count(*) = :repeats)
+ SELECT passed, count(*) AS cases FROM cases GROUP BY passed"""
 
 
 def only_name(names: Iterable[str]) -> str | None:
@@ -13665,7 +13834,7 @@ def recover_spool(path: Path) -> int | None:
         path.unlink(missing_ok=True)
         return None
     flaky = header.get("flaky") or []
-    tally = make_tally(flaky)
+    tally = make_tally(flaky, header.get("repeats") or 1)
     for outcome in read_outcomes(path):
         count_outcome(tally, outcome)
     facts = call_facts(uid)
@@ -13674,7 +13843,7 @@ def recover_spool(path: Path) -> int | None:
     manifest |= {"cost_usd": facts["cost_usd"], "started": header.get("started"), "gate": {"flaky": flaky}}
     manifest |= {"dataset_hash": header.get("dataset_hash"), "repeats": header.get("repeats") or 1}
     key = None
-    if tally.places:
+    if tally.states:
         key = save_run(name, header.get("prompt"), versions[-1] if versions else None, manifest, tally, path)
     path.unlink(missing_ok=True)
     return key
@@ -13686,12 +13855,13 @@ def recover_spool(path: Path) -> int | None:
 # Uses: CLOCK, ASSERTIONS, PROGRAMS, CASES.
 # Public: nothing.
 #
-# Sync functions run in threads of ours, async ones as tasks of one loop in a thread. A task is cancelled when its time
-# is up. A thread cannot be: it is left behind, nothing that it still does belongs to the run, and the process ends
-# without waiting for it. One call at a time without a limit runs where the run itself does: see RUNNER.
+# Sync functions run in threads of ours, async ones as tasks of one loop in a thread. What has ended one attempt takes
+# the next itself; the thread of the run only watches the time of all. A task is cancelled when its time is up. A thread
+# cannot be: it is left behind, nothing that it still does belongs to the run, and the process ends without waiting for
+# it. One call at a time without a limit runs where the run itself does: see RUNNER.
 
 _GRACE_S = 1.0
-_LOOK_EACH_S = 0.5
+_LOOK_EACH_S = 0.1
 
 _Doing = Callable[[Attempt], Any]
 
@@ -13700,16 +13870,22 @@ class RunStopped(KeyboardInterrupt):
     """A run has to end, but what goes on may do so: no case of it is dropped."""
 
 
-class Crew(NamedTuple):
-    """What works for one run: how many attempts at a time, what they wait in, and what it had to leave behind."""
+class Crew:
+    """What works for one run: `size` workers at most, who take attempts, and what they had to leave behind.
 
-    size: int
-    is_async: bool
-    work: Any
-    done: Any
-    lock: Any
-    threads: list[int]
-    left: list[Attempt]
+    `lock` guards all of it; `is_open` tells whether another attempt may start; `wake` has the run look after its crew,
+    which it does at `look_at_s` at the latest.
+    """
+
+    def __init__(self, size: int, is_async: bool, call: _Doing, may_start: Callable[[], None]) -> None:
+        self.size, self.is_async, self.workers = size, is_async, 0
+        self.call, self.may_start, self.context = call, may_start, contextvars.copy_context()
+        self.lock, self.wake = threading.RLock(), threading.Event()
+        self.is_open, self.look_at_s = False, math.inf
+        self.attempts: Iterator[Attempt] = iter(())
+        self.going: set[Attempt] = set()
+        self.left: list[Attempt] = []
+        self.faults: list[BaseException] = []
 
 
 _left_behind = 0
@@ -13730,116 +13906,113 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_begin_alone)
 
 
-def make_crew(size: int, is_async: bool) -> Crew:
-    """Make the crew of a run; its threads start when they are needed."""
-    from queue import SimpleQueue
-
-    return Crew(size, is_async, SimpleQueue(), SimpleQueue(), threading.RLock(), [0], [])
+def make_crew(size: int, is_async: bool, call: _Doing, may_start: Callable[[], None]) -> Crew:
+    """Make the crew of a run, which calls a function for each attempt; its workers start when they are needed."""
+    return Crew(size, is_async, call, may_start)
 
 
-def run_attempts(
-    crew: Crew, attempts: Iterable[Attempt], call: _Doing, may_start: Callable[[], None], look: Callable[[], None]
-) -> None:
-    """Call a function for each attempt, as many at a time as the crew is large, until all have ended.
+def run_attempts(crew: Crew, attempts: Iterable[Attempt], look: Callable[[], None]) -> None:
+    """Have each attempt called, as many at a time as the crew is large, until all have ended.
 
     After RunStopped, from `may_start` or an attempt, no other starts, and those that go on are waited for. An interrupt
-    drops them. What an attempt itself could not keep (see Attempt.fault) is raised here.
+    drops them. What an attempt itself could not keep (see Attempt.fault) is raised here. `look` is called ten times a
+    second.
     """
-    going: set[Attempt] = set()
-    stopped: list[BaseException] = []
+    crew.attempts, crew.is_open = iter(attempts), True
     try:
-        for attempt in attempts:
-            while len(going) >= crew.size:
-                _wait_for_one(crew, going, stopped, look)
-            if stopped or not _may_go_on(may_start, stopped):
+        _hire(crew)
+        while crew.is_open or crew.going:
+            _watch(crew)
+            look()
+            if any(not isinstance(fault, RunStopped) for fault in crew.faults):
                 break
-            going.add(attempt)
-            _start(crew, attempt, call, len(going))
-        while going:
-            _wait_for_one(crew, going, stopped, look)
-        if stopped:
-            raise stopped[0]
+        if crew.faults:
+            raise next((fault for fault in crew.faults if not isinstance(fault, RunStopped)), crew.faults[0])
     except BaseException:
-        for attempt in going:
-            _drop(crew, attempt)
+        with crew.lock:
+            crew.is_open = False
+            for attempt in [*crew.going]:
+                _drop(crew, attempt)
         raise
-    finally:
-        for _ in range(crew.threads[0]):
-            crew.work.put(None)
-        crew.threads[0] = 0
 
 
-def _may_go_on(may_start: Callable[[], None], stopped: list[BaseException]) -> bool:
-    try:
-        may_start()
-    except RunStopped as error:
-        stopped.append(error)
-    return not stopped
-
-
-def _wait_for_one(crew: Crew, going: set[Attempt], stopped: list[BaseException], look: Callable[[], None]) -> None:
-    """Wait until an attempt has ended or its time is up, for half a second at most; raises its fault."""
-    from queue import Empty
-
-    due = min((attempt.due_s for attempt in going), default=math.inf) - monotonic_s()
-    try:
-        attempt = crew.done.get(timeout=max(0.001, min(_LOOK_EACH_S, due)))
-    except Empty:
-        attempt = None
-    if attempt in going:
-        going.discard(attempt)
-        if isinstance(attempt.fault, RunStopped):
-            stopped.append(attempt.fault)
-        elif attempt.fault is not None:
-            raise attempt.fault
+def _watch(crew: Crew) -> None:
+    """Wait until the crew is to be looked after, and see to the attempts whose time is up."""
+    with crew.lock:
+        now = monotonic_s()
+        crew.look_at_s = min((attempt.due_s for attempt in crew.going), default=math.inf)
+        crew.look_at_s = min(now + _LOOK_EACH_S, crew.look_at_s)
+    crew.wake.wait(max(0.001, crew.look_at_s - now))
+    crew.wake.clear()
     now = monotonic_s()
-    for late in [attempt for attempt in going if attempt.due_s <= now]:
-        if _expire(crew, late):
-            going.discard(late)
-    look()
+    with crew.lock:
+        late = [attempt for attempt in crew.going if attempt.due_s <= now]
+    for attempt in late:
+        _expire(crew, attempt)
 
 
-def _start(crew: Crew, attempt: Attempt, call: _Doing, going: int) -> None:
-    attempt.due_s = monotonic_s() + (attempt.limit_s or math.inf)
+def _hire(crew: Crew) -> None:
+    """Have another worker take an attempt."""
+    crew.workers += 1
     if crew.is_async:
-        loop = shared_loop()
-        loop.call_soon_threadsafe(_start_task, crew, attempt, call, loop, context=contextvars.copy_context())
-        return
-    if crew.threads[0] < going:
-        crew.threads[0] += 1
+        shared_loop().call_soon_threadsafe(_start_task, crew)
+    else:
         threading.Thread(target=_work, args=(crew,), name="promptry-case", daemon=True).start()
-    crew.work.put((attempt, call, contextvars.copy_context()))
+
+
+def _take(crew: Crew) -> Attempt | None:
+    """Take the next attempt, and hire who takes the one after it while the crew is small; None to start no other."""
+    with crew.lock:
+        attempt = None
+        try:
+            attempt = next(crew.attempts, None) if crew.is_open else None
+            if attempt is not None:
+                crew.may_start()
+                if crew.workers < crew.size:
+                    _hire(crew)
+        except BaseException as error:
+            attempt = None
+            crew.faults.append(error)
+        if attempt is None:
+            crew.is_open = False
+            crew.wake.set()
+            return None
+        attempt.due_s = monotonic_s() + (attempt.limit_s or math.inf)
+        crew.going.add(attempt)
+        if attempt.due_s < crew.look_at_s:
+            crew.wake.set()
+        return attempt
 
 
 def _work(crew: Crew) -> None:
     """Run attempts in this thread until there is no other, or until one was left behind in it."""
-    while (job := crew.work.get()) is not None:
-        attempt, call, context = job
-        if attempt.closed:
-            return
+    while (attempt := _take(crew)) is not None:
         attempt.thread = threading.get_ident()
         try:
-            context.run(call, attempt)
+            crew.context.copy().run(crew.call, attempt)
         except BaseException as error:
             attempt.fault = error
         if not _end(crew, attempt):
             return
 
 
-def _start_task(crew: Crew, attempt: Attempt, call: _Doing, loop: Any) -> None:
-    """Start an attempt as a task of the loop that runs here."""
-    if attempt.closed:
-        return
+def _start_task(crew: Crew) -> None:
+    """Start the next attempt as a task of the loop that runs here; when it has ended, another is started so."""
+    import asyncio
 
-    async def go() -> None:
+    async def go(attempt: Attempt) -> None:
         attempt.thread = threading.get_ident()
         try:
-            await call(attempt)
+            await crew.call(attempt)
         except BaseException as error:
             attempt.fault = error
-        _end(crew, attempt)
+        if _end(crew, attempt):
+            shared_loop().call_soon_threadsafe(_start_task, crew)
 
-    attempt.task = loop.create_task(go())
+    with crew.lock:
+        attempt = _take(crew)
+        if attempt is not None:
+            attempt.task = asyncio.get_running_loop().create_task(go(attempt), context=crew.context.copy())
 
 
 def _end(crew: Crew, attempt: Attempt) -> bool:
@@ -13848,20 +14021,25 @@ def _end(crew: Crew, attempt: Attempt) -> bool:
         attempt.ended = True
         if attempt.closed:
             return False
-    crew.done.put(attempt)
-    return True
+        crew.going.discard(attempt)
+        if attempt.fault is not None:
+            crew.faults.append(attempt.fault)
+            crew.is_open = False
+        if not crew.is_open:
+            crew.wake.set()
+        return True
 
 
-def _expire(crew: Crew, attempt: Attempt) -> bool:
-    """Cancel a task whose time is up; tells whether the attempt is given up, which a task is if it will not end."""
+def _expire(crew: Crew, attempt: Attempt) -> None:
+    """Cancel a task whose time is up; what cannot be cancelled, or will not end, is left behind."""
     if attempt.task is not None and not attempt.expired:
         attempt.expired, attempt.due_s = True, monotonic_s() + _GRACE_S
         attempt.task.get_loop().call_soon_threadsafe(attempt.task.cancel)
-        return False
+        return
     where = _place_in(attempt.thread)
     with crew.lock:
         if attempt.ended:
-            return False
+            return
         names = [attempt.blocks[order] for order in sorted(attempt.blocks)] or [attempt.name]
         open_ones = [name for name in names if not any(other.startswith(f"{name}/") for other in names)]
         order = min(attempt.blocks, default=LAST_ORDER)
@@ -13871,30 +14049,27 @@ def _expire(crew: Crew, attempt: Attempt) -> bool:
             row = Check("error", None, None, details)
             attempt.emit(CaseOutcome(name, attempt.repeat, "error", None, [row], order))
         _leave_behind(crew, attempt)
-    return True
+        if crew.is_open:
+            _hire(crew)
 
 
 def _drop(crew: Crew, attempt: Attempt) -> None:
     """Give up an attempt of a run that was interrupted: a task is cancelled, a thread is left behind."""
-    with crew.lock:
-        if attempt.ended:
-            return
-        task = attempt.task
-        _leave_behind(crew, attempt)
-    if task is not None:
-        task.get_loop().call_soon_threadsafe(task.cancel)
+    _leave_behind(crew, attempt)
+    if attempt.task is not None:
+        attempt.task.get_loop().call_soon_threadsafe(attempt.task.cancel)
 
 
 def _leave_behind(crew: Crew, attempt: Attempt) -> None:
     """Let nothing of an attempt count any more; what comes after it gets another thread or loop."""
     global _left_behind
     attempt.closed = True
+    crew.going.discard(attempt)
     crew.left.append(attempt)
+    crew.workers -= 1
     _left_behind += 1
     if crew.is_async:
         _here_loop.clear()
-    else:
-        crew.threads[0] -= 1
 
 
 def _place_in(thread: int | None) -> str:
@@ -14145,7 +14320,7 @@ def _newest_run(suite_name: str) -> dict[str, Any]:
     return load_run(rows[0]["id"])
 
 
-def items_again(rerun: Rerun, items: list[tuple[str, Any]] | None) -> list[tuple[str, Any]] | None:
+def items_again(rerun: Rerun, items: Sequence[tuple[str, Any]] | None) -> Sequence[tuple[str, Any]] | None:
     """Return the items that are run again: a case of theirs is, or the run never came to them."""
     if items is None:
         return None
@@ -14161,12 +14336,14 @@ def is_block_again(rerun: Rerun, name: str) -> bool:
     return name in rerun.again or name not in rerun.known
 
 
-def nothing_again(rerun: Rerun, items: list[tuple[str, Any]] | None) -> bool:
+def nothing_again(rerun: Rerun, items: Sequence[tuple[str, Any]] | None) -> bool:
     """Tell whether a run leaves nothing to run again; of blocks, an interrupted one may always."""
     return not rerun.again and rerun.complete if items is None else not items
 
 
-def taken_over(rerun: Rerun, items: list[tuple[str, Any]] | None, runs_again: Callable[[str], bool]) -> Iterator[Any]:
+def taken_over(
+    rerun: Rerun, items: Sequence[tuple[str, Any]] | None, runs_again: Callable[[str], bool]
+) -> Iterator[Any]:
     """Give the outcomes that are taken over from a run, each with the run's id in its details and its item's order."""
     places = {name: place for place, (name, _) in enumerate(items or ())}
     seen: Counter[int] = Counter()
@@ -14234,8 +14411,8 @@ class Schedule(NamedTuple):
     promptry.toml names; places: see places_of.
     """
 
-    items: list[tuple[str, Any]] | None
-    every: list[tuple[str, Any]] | None
+    items: Sequence[tuple[str, Any]] | None
+    every: Items | None
     dataset: DatasetVersion | None
     wants: Callable[[str], bool]
     repeats: int
@@ -14263,10 +14440,9 @@ def check_runnable(chosen: Suite, job: Job) -> Schedule:
     return make_schedule(chosen, job, every, dataset)
 
 
-def make_schedule(
-    chosen: Suite, job: Job, every: list[tuple[str, Any]] | None, dataset: DatasetVersion | None
-) -> Schedule:
+def make_schedule(chosen: Suite, job: Job, every: Items | None, dataset: DatasetVersion | None) -> Schedule:
     """Return what a run is made of, with what the command, the suite and promptry.toml say, in this order."""
+    items: Sequence[tuple[str, Any]] | None
     items, wants = select_cases(chosen, every, job.select, job.tags)
     known, repeats, rerun = settings_or_default(), job.repeats or chosen.repeats, None
     if job.rerun is not None:
@@ -14383,8 +14559,8 @@ def is_tried_again(before: dict[str, str] | None, plan: Schedule, case_id: str) 
 # ======================================================================================
 # === RUNNER: run the cases of a suite, and gather all that explains the run
 # ======================================================================================
-# Uses: ERRORS, WORDING, CLOCK, SETTINGS, SCOPE, CALLS, CASES, SUITES, SELECTION, SPOOLS, FLAKES, RUNS, WORKERS,
-#   PROGRESS, RERUNS, JOBS.
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, SCOPE, CALLS, CASES, SUITES, SELECTION, SPOOLS, FLAKES, TALLIES, RUNS,
+#   WORKERS, PROGRESS, RERUNS, JOBS.
 # Public: nothing.
 #
 # A case that fails, and did not in the baseline, is tried again here, while the pipeline is warm: whether a break is
@@ -14410,7 +14586,7 @@ def record_run(chosen: Suite, job: Job, plan: Schedule | None = None) -> tuple[i
         with _interruptible():
             with entered_scope(scope), talk_apart(), carried_contexts():
                 _run_and_confirm(chosen, job, plan, before, log_of, functools.partial(write_outcome, spool))
-            if log_of.tries is None and not log_of.tally.places:
+            if log_of.tries is None and not log_of.tally.states:
                 raise KeyboardInterrupt
             _check_served(chosen, job, scope)
             _check_selected(chosen, job, log_of)
@@ -14424,8 +14600,8 @@ def record_run(chosen: Suite, job: Job, plan: Schedule | None = None) -> tuple[i
         raise StoreError(error.message, f"{error.hint} promptry run --recover saves what has run.") from error
     finally:
         end_progress(log_of.progress)
-        end_spool(spool, keep=keep and bool(log_of.tally.places))
-    _warn_of_flaky(chosen, plan, log_of)
+        end_spool(spool, keep=keep and bool(log_of.tally.states))
+    _warn_of_flaky(chosen, plan, log_of, key)
     return key, log_of.tries is not None
 
 
@@ -14444,6 +14620,7 @@ class _Log:
         self.failing: set[str] = set()
         self.passed_over: set[str] = set()
         self.taken: set[str] = set()
+        self.again: set[str] = set()
         self.left: list[Attempt] = []
         self.tries: dict[str, list[str]] | None = None
 
@@ -14452,12 +14629,12 @@ def _make_log(chosen: Suite, job: Job, plan: Schedule, scope: RunScope) -> _Log:
     cost = functools.partial(run_cost, scope.uid)
     total = len(plan.items) * plan.repeats if plan.items is not None else 0
     progress = make_progress(chosen.name, total, job.progress, cost)
-    return _Log(make_tally(plan.flaky), progress, functools.partial(_check_spend, job, scope.uid))
+    return _Log(make_tally(plan.flaky, plan.repeats), progress, functools.partial(_check_spend, job, scope.uid))
 
 
 def _check_selected(chosen: Suite, job: Job, log_of: _Log) -> None:
     """Refuse a run of blocks of which none was selected: it tested nothing."""
-    if log_of.tries is not None and not log_of.tally.places and log_of.passed_over:
+    if log_of.tries is not None and not log_of.tally.states and log_of.passed_over:
         hint = (
             nearest(job.select or "", log_of.passed_over)
             or f"Its cases are {', '.join(sorted(log_of.passed_over)[:5])}."
@@ -14465,10 +14642,12 @@ def _check_selected(chosen: Suite, job: Job, log_of: _Log) -> None:
         raise NotFound(f"No case of suite '{chosen.name}' fits {selection_text(job.select, job.tags)}.", hint)
 
 
-def _warn_of_flaky(chosen: Suite, plan: Schedule, log_of: _Log) -> None:
+def _warn_of_flaky(chosen: Suite, plan: Schedule, log_of: _Log, run: int) -> None:
     """Say which names of known flaky cases are no cases, once all have run."""
-    if log_of.tries is not None and not log_of.passed_over and plan.items == plan.every:
-        for line in unknown_flaky(chosen.name, settings_or_default().flaky, log_of.tally.places):
+    unknown = plan.flaky - log_of.tally.flaky_cases - {chosen.name}
+    is_whole = plan.items is None or len(plan.items) == len(plan.every or ())
+    if unknown and log_of.tries is not None and not log_of.passed_over and is_whole:
+        for line in unknown_flaky(chosen.name, unknown, case_names(run)):
             say(f"promptry.toml: {line}")
 
 
@@ -14494,7 +14673,10 @@ def _run_and_confirm(
             if not is_whole or outcome.state != "error":
                 log_of.passed_over.update(() if is_whole else (outcome.case,))
                 return
-        write(count_outcome(log_of.tally, outcome))
+        counted = count_outcome(log_of.tally, outcome)
+        write(counted)
+        if plan.rerun is not None:
+            log_of.again.add(counted.case)
         note_progress(log_of.progress, outcome.state)
         if outcome.state == "fail" and is_tried_again(before, plan, outcome.case):
             log_of.failing.add(outcome.case)
@@ -14559,7 +14741,7 @@ def _interruptible() -> Iterator[None]:
 def _run_cases(
     chosen: Suite,
     plan: Schedule,
-    items: list[tuple[str, Any]] | None,
+    items: Sequence[tuple[str, Any]] | None,
     repeats: Iterable[int],
     keep: Callable[[CaseOutcome], None],
     log_of: _Log,
@@ -14567,7 +14749,8 @@ def _run_cases(
     """Call the suite's function for each item and repeat: here one by one, or by a crew."""
     draw = functools.partial(draw_progress, log_of.progress)
     is_async = inspect.iscoroutinefunction(chosen.function)
-    crew = make_crew(plan.concurrency, is_async)
+    call = functools.partial(_run_task if is_async else _run_case, chosen.function)
+    crew = make_crew(plan.concurrency, is_async, call, log_of.check_spend)
     attempts = _attempts(chosen, plan, items, repeats, keep, crew.lock)
     if plan.concurrency == 1 and not plan.limit_s:
         for attempt in attempts:
@@ -14575,9 +14758,8 @@ def _run_cases(
             _run_case(chosen.function, attempt)
             draw()
         return
-    call = functools.partial(_run_task if is_async else _run_case, chosen.function)
     try:
-        run_attempts(crew, attempts, call, log_of.check_spend, draw)
+        run_attempts(crew, attempts, draw)
     finally:
         log_of.left += crew.left
 
@@ -14585,7 +14767,7 @@ def _run_cases(
 def _attempts(
     chosen: Suite,
     plan: Schedule,
-    items: list[tuple[str, Any]] | None,
+    items: Sequence[tuple[str, Any]] | None,
     repeats: Iterable[int],
     keep: Callable[[CaseOutcome], None],
     lock: Any,
@@ -14674,7 +14856,8 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
     """Return what explains a run, before it is judged; without tries it was interrupted."""
     import platform
 
-    facts, dataset, partial = call_facts(scope.uid), plan.dataset, _partial_of(job, plan, log_of)
+    facts, dataset, counts = call_facts(scope.uid), plan.dataset, counts_of(log_of.tally)
+    partial = _partial_of(job, plan, log_of, counts["cases"])
     stopped = _stop_text(job, plan, facts, log_of)
     commit, dirty = _git_state()
     served = {name: list(found.items())[-1] for name, found in scope.served.items()}
@@ -14713,7 +14896,7 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
         },
         "versions": {"promptry": __version__, "python": platform.python_version()},
         "source": source_of(chosen.function),
-        "counts": counts_of(log_of.tally),
+        "counts": counts,
         "cost_usd": facts["cost_usd"],
         **({"partial": partial} if partial is not None else {}),
     }
@@ -14736,20 +14919,19 @@ def _stop_text(job: Job, plan: Schedule, facts: dict[str, Any], log_of: _Log) ->
     return f"{INTERRUPTED}, and {dropped} cases that were going on were dropped" if dropped else None
 
 
-def _partial_of(job: Job, plan: Schedule, log_of: _Log) -> dict[str, Any] | None:
+def _partial_of(job: Job, plan: Schedule, log_of: _Log, cases: int) -> dict[str, Any] | None:
     """Return how a run is less than its suite (see manifest_partial), or None for a run of all of it."""
-    count = len(log_of.tally.places) + len(log_of.passed_over) if plan.every is None else len(plan.every)
-    ran = len(log_of.tally.places) - len(log_of.taken) if plan.items is None else len(plan.items)
+    count = cases + len(log_of.passed_over) if plan.every is None else len(plan.every)
+    ran = cases - len(log_of.taken) if plan.items is None else len(plan.items)
     is_selected = (job.select is not None or bool(job.tags)) and ran + len(log_of.taken) < count
     if not log_of.taken and not is_selected and (plan.rerun is None or ran == count):
         return None
-    names = sorted(log_of.tally.places.keys() - log_of.taken) if plan.rerun is not None else []
     selected = selection_text(job.select, job.tags) or (plan.rerun.selected if plan.rerun is not None else None)
     return {
         "selected": selected,
         "rerun": plan.rerun.kind if plan.rerun is not None else None,
         "run": str(plan.rerun.run) if plan.rerun is not None else None,
-        "cases": names[:1000],
+        "cases": sorted(log_of.again - log_of.taken)[:1000],
         "ran": ran,
         "taken": len(log_of.taken),
         "of": count,
@@ -15477,8 +15659,8 @@ def lone_checks(
 # ======================================================================================
 # === COMPARISON: what changed between two runs, and whether the judged one passes
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, PROMPTS, CASES, SUITES, FILES, FLAKES, RUNS, JOBS, RUNNER, PAIRS, POWER,
-#   BREAKS, FLIPS.
+# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, PROMPTS, CASES, SUITES, FILES, FLAKES, TALLIES, RUNS, JOBS, RUNNER, PAIRS,
+#   POWER, BREAKS, FLIPS.
 #   Writes: eval_runs.
 # Public: Comparison, compare_runs, run_suite.
 #
@@ -15775,7 +15957,7 @@ def _compared(result: RunResult, tag: str) -> Comparison | None:
 def _with_history(result: RunResult, comparison: Comparison | None) -> tuple[RunResult, list[str]]:
     """Return a result with how steady its failing and flipped cases were, and the names of all cases that are flaky."""
     told = {flip["case"] for flip in comparison.flips} if comparison is not None else set()
-    told |= {row["case"] for row in result.cases if row["state"] in {"fail", "error"}}
+    told |= {row["case"] for row in result.failing_cases()}
     history = list_flakes(int(result.run_id), sorted(told), failed_too=True)
     flaky = [row["case"] for row in history if row["flaky"]]
     return result._replace(flakes=tuple(row for row in history if row["case"] in told)), flaky[:_MOST_FLAKY]
@@ -16348,7 +16530,7 @@ def _run_of(row: dict[str, Any]) -> dict[str, Any]:
 # ======================================================================================
 # === OVERVIEW: how everything stands, in one answer
 # ======================================================================================
-# Uses: ROWS, BUDGETS, RUNS, COMPARISON, DRIFT.
+# Uses: ROWS, BUDGETS, TALLIES, RUNS, COMPARISON, DRIFT.
 # Public: get_overview.
 
 
@@ -16400,7 +16582,8 @@ def _object_in(manifest: dict[str, Any], key: str) -> dict[str, Any]:
 # ======================================================================================
 # === INTERPRETERS: whose Python runs a suite: this one, or the team's in a child process
 # ======================================================================================
-# Uses: ERRORS, WORDING, SETTINGS, STORE, ROWS, HELPERS, SUITES, FILES, RUNS, WORKERS, JOBS, RUNNER, COMPARISON.
+# Uses: ERRORS, WORDING, SETTINGS, STORE, ROWS, HELPERS, SUITES, FILES, TALLIES, RUNS, WORKERS, JOBS, RUNNER,
+#   COMPARISON.
 # Public: list_suites.
 #
 # A suite imports its team's packages, which an executable does not carry. The child runs and records; this process
@@ -17237,7 +17420,7 @@ def render_result(result: RunResult) -> str:
     if result.compare and result.complete and result.partial is None and result.prompt_version:
         command = f"promptry prompt promote {result.prompt} {result.prompt_version} {result.compare}"
         lines.append(f"  {command}  makes this run the baseline of the next")
-    bad = [row for row in result.cases if row["state"] in {"fail", "error"}]
+    bad = result.failing_cases()
     return "\n".join([*lines, "", render_cases(bad, result.flakes)] if bad else lines)
 
 
@@ -18956,8 +19139,9 @@ def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, *
     results = run_job(Job(options["module"] or settings().module, suites, **chosen), python)
     asked = options["require_baseline"], options["require_power"]
     codes = [exit_code_of(result, *asked) for result in results]
-    found = {"items": [result.to_dict() for result in results], "total": len(results), "next": None}
     table = "\n\n".join(render_result(result) for result in results)
+    items = [result.to_dict() for result in results] if form == "json" else []
+    found = {"items": items, "total": len(results), "next": None}
     print_in_form(form, options["output"], table, found, lambda: list(map(load_report, results, codes)))
     click.get_current_context().exit(next((code for code in (1, 3) if code in codes), 0))
 
@@ -19445,8 +19629,8 @@ def _names_text(names: list[str]) -> str:
 # ======================================================================================
 # === PYTEST: suites as tests of pytest: collected as items, stored as runs, judged in the summary
 # ======================================================================================
-# Uses: ERRORS, WORDING, CLOCK, ROWS, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES, SUITES, SPOOLS, RUNS, JOBS, RUNNER,
-#   COMPARISON, PRINTING, REPORTS, CLI.
+# Uses: ERRORS, WORDING, CLOCK, ROWS, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES, SUITES, SPOOLS, TALLIES, JOBS,
+#   RUNNER, COMPARISON, PRINTING, REPORTS, CLI.
 # Public: nothing.
 #
 # The module itself is the plugin (pytest11, or -p promptry), so nothing of pytest is imported before pytest calls.
@@ -19498,7 +19682,7 @@ class _Recording:
         self.total, self.source = told["of"], told["source"]
         self.scope = make_scope(told["uid"], self.chosen.prompt)
         self.spool = open_spool(spool_header(self.chosen, self.plan, told["uid"]))
-        self.tally, self.stopped = make_tally(self.plan.flaky), None
+        self.tally, self.stopped = make_tally(self.plan.flaky, self.plan.repeats), None
         self.tries: dict[str, list[str]] = {}
         self.items: set[str] = set()
 
@@ -19650,7 +19834,7 @@ def _fits_one(path: PytestHook, patterns: Iterable[str]) -> bool:
     return any(fnmatch(f"/{name}", f"*/{pattern}") for pattern, name in names.items())
 
 
-def _collect_pairs(part: _Part) -> list[tuple[str, Any]] | None:
+def _collect_pairs(part: _Part) -> Sequence[tuple[str, Any]] | None:
     """Return the items of a suite's dataset with their ids; what cannot be read is the trouble of its only item."""
     try:
         with no_new_store(isinstance(part.chosen.dataset, str), must_be_there=False):

@@ -62,6 +62,7 @@ BROAD_EXCEPTS = {
     "flush_kept_rows": "runs at exit, where nobody could catch it",
     "check_all": "a check is not our code; what it raises goes on, once all were made",
     "_emitting": "a case is not our code; what it raises is stored as its error",
+    "_take": "what keeps a case from starting is raised where the run goes on",
     "_work": "what a case could not keep is raised where the run goes on",
     "_start_task": "what a case could not keep is raised where the run goes on",
     "run_command": "the faces' one translator",

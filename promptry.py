@@ -7504,10 +7504,13 @@ def _places_of(items: Sequence[str]) -> dict[str, int]:
 # ======================================================================================
 # === PROGRAMS: a function or a command of the user's own answers: a text, or what an SDK gave it
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, MASKING, ROWS, ANSWERS, ASSERTIONS.
+# Uses: ERRORS, CLOCK, SETTINGS, MASKING, ROWS, ANSWERS, ASSERTIONS.
 # Public: nothing.
 #
 # What they raise is an error and never a failed check, whatever its class, and checks that they make are not recorded.
+# The commands that go on are known, each with the thread that waits for it: what nobody waits for any more is ended.
+
+MAX_COMMAND_BYTES = 16 * 2**20
 
 
 def find_function(place: str) -> Callable[[str], Any]:
@@ -7738,13 +7741,15 @@ if hasattr(os, "register_at_fork"):
 def ask_command(command: str, prompt: str, who: str, timeout_s: float) -> str:
     """Return what a command answers on stdout to a prompt on stdin; raises ProviderError.
 
-    The command line is the shell's, and the author's of the suite; the prompt never comes near it.
+    The command line is the shell's, and the author's of the suite; the prompt never comes near it. What it started is
+    ended with it where it is late, says too much, or is no longer waited for.
     """
     import subprocess
 
     pipe = subprocess.PIPE
     with subprocess.Popen(
         command,
+        bufsize=0,
         shell=True,
         stdin=pipe,
         stdout=pipe,
@@ -7753,12 +7758,17 @@ def ask_command(command: str, prompt: str, who: str, timeout_s: float) -> str:
         start_new_session=True,
     ) as process:
         try:
-            said, told = process.communicate(prompt.encode(errors="replace"), timeout_s)
+            _commands[process] = threading.get_ident()
+            said, told = _talk_with(process, prompt.encode(errors="replace"), monotonic_s() + timeout_s)
         except BaseException as error:
             _end_command(process)
             if isinstance(error, subprocess.TimeoutExpired):
                 raise ProviderError(f"{who} did not answer within {timeout_s:g} s.") from None
             raise
+        finally:
+            _commands.pop(process, None)
+    if max(len(said), len(told)) > MAX_COMMAND_BYTES:
+        raise ProviderError(f"{who} said more than {MAX_COMMAND_BYTES:,} bytes, and was ended.")
     if process.returncode:
         why = mask_secrets(" ".join(told.decode(errors="replace").split()))[-300:]
         raise ProviderError(f"{who} ended with {process.returncode}: {why or 'it said nothing'}.")
@@ -7766,6 +7776,56 @@ def ask_command(command: str, prompt: str, who: str, timeout_s: float) -> str:
         return str(said.decode()).rstrip("\r\n")
     except UnicodeDecodeError:
         raise ProviderError(f"{who} answered what is no text in UTF-8.") from None
+
+
+def _talk_with(process: Any, given: bytes, until_s: float) -> tuple[bytes, bytes]:
+    """Return what a command says on stdout and on stderr; raises TimeoutExpired."""
+    import subprocess
+
+    said: tuple[list[bytes], list[bytes]] = ([], [])
+    readers = [
+        threading.Thread(target=_hear, args=(process, pipe, kept), daemon=True)
+        for pipe, kept in zip((process.stdout, process.stderr), said, strict=True)
+    ]
+    for thread in (threading.Thread(target=_feed, args=(process.stdin, given), daemon=True), *readers):
+        thread.start()
+    for thread in readers:
+        thread.join(max(0.0, until_s - monotonic_s()))
+        if thread.is_alive():
+            raise subprocess.TimeoutExpired(process.args, 0.0)
+    process.wait(max(0.001, until_s - monotonic_s()))
+    return b"".join(said[0]), b"".join(said[1])
+
+
+def _feed(pipe: Any, given: bytes) -> None:
+    left = memoryview(given)
+    with contextlib.suppress(OSError, ValueError), pipe:  # it need not read what it is told
+        while left:
+            left = left[pipe.write(left) :]
+
+
+def _hear(process: Any, pipe: Any, kept: list[bytes]) -> None:
+    """Keep what a command says on a pipe, and end it once that is too much."""
+    size = 0
+    with contextlib.suppress(OSError, ValueError):  # the pipe is closed once nobody waits
+        while size <= MAX_COMMAND_BYTES and (block := pipe.read(65_536)):
+            kept.append(block)
+            size += len(block)
+    if size > MAX_COMMAND_BYTES:
+        _end_command(process)
+
+
+def end_commands(thread: int | None = None) -> None:
+    """End the commands that a thread waits for, or all, with all that they started."""
+    for process, waiting in list(_commands.items()):
+        if thread is None or waiting == thread:
+            _end_command(process)
+
+
+_commands: dict[Any, int] = {}
+atexit.register(end_commands)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_commands.clear)
 
 
 def _end_command(process: Any) -> None:
@@ -13467,8 +13527,9 @@ def recover_spool(path: Path) -> int | None:
 # Public: nothing.
 #
 # Sync functions run in threads of ours, async ones as tasks of one loop in a thread. A task is cancelled when its time
-# is up. A thread cannot be: it is left behind, nothing that it still does belongs to the run, and the process ends
-# without waiting for it. One call at a time without a limit runs where the run itself does: see RUNNER.
+# is up. A thread cannot be: it is left behind, nothing that it still does belongs to the run, the command that it waits
+# for is ended, and the process ends without waiting for it. One call at a time without a limit runs where the run
+# itself does: see RUNNER.
 
 _GRACE_S = 1.0
 _LOOK_EACH_S = 0.5
@@ -13675,6 +13736,8 @@ def _leave_behind(crew: Crew, attempt: Attempt) -> None:
         _here_loop.clear()
     else:
         crew.threads[0] -= 1
+        if attempt.thread is not None:
+            end_commands(attempt.thread)
 
 
 def _place_in(thread: int | None) -> str:

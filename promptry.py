@@ -3379,6 +3379,11 @@ def price_of(tokens_in: int, buckets: dict[str, int], card: RateCard) -> Price |
     return Price(sum(map(operator.mul, counts, plan.cost), _ZERO), plan.rates, saved)
 
 
+def is_free(card: RateCard) -> bool:
+    """Tell whether all rates are 0: then no tokens need be known."""
+    return not any(rate for _, rates in card.steps for rate in rates.values())
+
+
 def _make_plan(rates: dict[str, Decimal], buckets: Iterable[str]) -> _Plan | None:
     """Return how some buckets are charged, or None where tokens have no rate; units without one cost nothing."""
     found = {bucket: next((rates[key] for key in rate_keys(bucket) if key in rates), None) for bucket in buckets}
@@ -3999,9 +4004,11 @@ def _is_amount(value: Any) -> bool:
 
 def price_facts(facts: dict[str, Any], at: str, wait_s: float) -> dict[str, Any]:
     """Return cost_usd, cost_source, rates, rate_source and cache_saved_usd for a call with the given facts."""
-    if "usage_faults" not in facts and "tokens_in" in facts and "tokens_out" in facts:
+    has_tokens = "usage_faults" not in facts and "tokens_in" in facts and "tokens_out" in facts
+    if has_tokens or facts.get("model"):
         card = find_card(facts, at, wait_s)
-        price = card and price_of(facts["tokens_in"], facts.get("buckets", {}), card)
+        tokens_in, buckets = (facts["tokens_in"], facts.get("buckets", {})) if has_tokens else (0, {})
+        price = price_of(tokens_in, buckets, card) if card and (has_tokens or is_free(card)) else None
         if card and price:
             known = {"cost_usd": float(price.cost_usd), "cost_source": "computed", "rates": price.rates}
             known["rate_source"] = card.source
@@ -6028,6 +6035,9 @@ _LITELLM_NAMES = {
 }
 _LITELLM_TIERS = {"_flex": "flex", "_priority": "priority", "_batches": "batch"}
 _SAY_NO_TOKENS = "calls say no tokens that can be meant"
+_FIRST_UNPRICED = """SELECT model, json_extract(metadata, '$.provider') AS provider, tokens_in
+    FROM invocations INDEXED BY calls_by_run WHERE run_uid = ? AND cost_usd IS NULL
+    AND (status <> 'error' OR tokens_in > 0) AND status <> 'reserved' ORDER BY id LIMIT 1"""
 _RATE_TODAY = "there is a rate today: promptry prices reprice"
 _REPRICED_AT_ONCE = 500
 _COMPUTED = {"cost_usd", "cost_source", "rates", "rate_source", "cache_saved_usd", "buckets", "usage_faults"}
@@ -6122,6 +6132,19 @@ def _note_helped(rows: list[dict[str, Any]], since: str) -> None:
             row["reason"] = f"the {_SAY_NO_TOKENS}"
         elif helped.get(row["model"], row["calls"]) < row["calls"]:
             row["reason"] = f"{_RATE_TODAY}; other {_SAY_NO_TOKENS}"
+
+
+def find_unpriced(run_uid: str) -> dict[str, Any] | None:
+    """Return the first call of a run that has no cost and needs one, as {model, provider, reason}, or None."""
+    rows = fetch(_FIRST_UNPRICED, (run_uid,))
+    if not rows:
+        return None
+    why = _why_unpriced(rows[0])
+    return {
+        "model": rows[0]["model"],
+        "provider": rows[0]["provider"],
+        "reason": f"the {_SAY_NO_TOKENS}" if why == _RATE_TODAY else why,
+    }
 
 
 def _why_unpriced(row: dict[str, Any]) -> str:
@@ -14239,7 +14262,7 @@ def source_of(function: Any) -> dict[str, Any] | None:
 # ======================================================================================
 # === RUNNER: run the cases of a suite, and gather all that explains the run
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, SCOPE, CALLS, CASES, SUITES, SELECTION, SPOOLS, FLAKES, RUNS, WORKERS, PROGRESS,
+# Uses: ERRORS, CLOCK, SETTINGS, SCOPE, CALLS, COSTS, CASES, SUITES, SELECTION, SPOOLS, FLAKES, RUNS, WORKERS, PROGRESS,
 #   RERUNS, JOBS.
 # Public: nothing.
 #
@@ -14329,8 +14352,8 @@ def _warn_of_flaky(chosen: Suite, plan: Schedule, log_of: _Log) -> None:
 
 
 def _check_spend(job: Job, run_uid: str) -> None:
-    """End a run whose calls have cost what it may, as an interrupt would: what has run is saved."""
-    if job.max_usd is not None and run_cost(run_uid) >= job.max_usd:
+    """End a run whose calls cost what it may, or nobody knows what, as an interrupt would: what has run is saved."""
+    if job.max_usd is not None and (run_cost(run_uid) >= job.max_usd or find_unpriced(run_uid)):
         raise RunStopped
 
 
@@ -14531,7 +14554,8 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
     import platform
 
     facts, dataset, partial = call_facts(scope.uid), plan.dataset, _partial_of(job, plan, log_of)
-    stopped = _stop_text(job, plan, facts, log_of)
+    unpriced = find_unpriced(scope.uid) if job.max_usd is not None else None
+    stopped = _stop_text(job, plan, {**facts, "unpriced": unpriced}, log_of)
     commit, dirty = _git_state()
     served = {name: list(found.items())[-1] for name, found in scope.served.items()}
     return {
@@ -14560,6 +14584,7 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
             "confirm": log_of.tries or {},
             "broken": [],
             "max_usd": job.max_usd,
+            "unpriced": unpriced,
             "stopped": stopped,
             "concurrency": plan.concurrency,
             "timeout_s": plan.limit_s or None,
@@ -14578,17 +14603,19 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
 def _stop_text(job: Job, plan: Schedule, facts: dict[str, Any], log_of: _Log) -> str | None:
     """Say why a run did not run all its cases: what it cost, an interrupt, or a case that hung before others.
 
-    None for a run that did, and for an interrupt that dropped nothing.
+    None for a run that did at a known cost, and for an interrupt that dropped nothing.
     """
+    waited = "; the cases that were going on have ended" if plan.concurrency > 1 else ""
+    if unpriced := facts.get("unpriced"):
+        who = f"a call of '{unpriced['model']}'" if unpriced["model"] else "a call"
+        known = f"so it may cost more than ${job.max_usd:g}, and ${facts['cost_usd'] or 0.0:.6g} are known to be spent"
+        return f"the run was stopped: {who} has no cost ({unpriced['reason']}), {known}{waited}"
     cut = [attempt.name for attempt in log_of.left if attempt.expired and attempt.orders]
     dropped = sum(not attempt.expired for attempt in log_of.left)
     if log_of.tries is not None:
         return f"'{cut[0]}' was left behind with the blocks after the one that took too long" if cut else None
     if job.max_usd is not None and (facts["cost_usd"] or 0.0) >= job.max_usd:
-        unpriced = f", and {facts['unpriced']} calls without a price" if facts["unpriced"] else ""
-        waited = "; the cases that were going on have ended" if plan.concurrency > 1 else ""
-        spent = f"${facts['cost_usd']:.6g} are spent{unpriced}, it may cost ${job.max_usd:g}"
-        return f"the run was stopped: {spent}{waited}"
+        return f"the run was stopped: ${facts['cost_usd']:.6g} are spent, it may cost ${job.max_usd:g}{waited}"
     return f"{INTERRUPTED}, and {dropped} cases that were going on were dropped" if dropped else None
 
 
@@ -15720,9 +15747,9 @@ def run_suite(
 ) -> RunResult:
     """Run a registered suite in this process, judge it, and return the result.
 
-    `module` is loaded first if it is given. A run that has cost `max_usd` is ended and kept, incomplete. `select` and
-    `tags` are -k and --tag; `rerun` (failed, errors, all) runs cases of the run `of`, or the newest, again. Errors:
-    NotFound, WrongUse, ConfigError, StoreError. Writes: eval_runs, eval_results.
+    `module` is loaded first if it is given. A run that has cost `max_usd`, or nobody knows what, is ended and kept,
+    incomplete. `select` and `tags` are -k and --tag; `rerun` (failed, errors, all) runs cases of the run `of`, or the
+    newest, again. Errors: NotFound, WrongUse, ConfigError, StoreError. Writes: eval_runs, eval_results.
     """
     if module is not None:
         load_any(module)
@@ -16368,8 +16395,9 @@ def _record_here(job: Job) -> list[int]:
         key, complete = record_run(found, job, plan)
         keys.append(key)
         if job.max_usd is not None:
-            spent = float(fetch(_COST_OF_RUN, (key,))[0]["usd"])
-            job = job._replace(max_usd=job.max_usd - spent)
+            (spent,) = fetch(_COST_OF_RUN, (key,))
+            job = job._replace(max_usd=job.max_usd - float(spent["usd"]))
+            complete = complete and spent["unpriced"] is None
         if not complete or (job.max_usd is not None and job.max_usd <= 0):
             break
     return keys
@@ -16383,7 +16411,8 @@ def _warn_of_unknown_suites(registered: dict[str, Suite]) -> None:
             sys.stderr.write(f"promptry.toml: [run] flaky names '{name}', which is of no suite here. {hint}\n")
 
 
-_COST_OF_RUN = """SELECT coalesce(json_extract(metadata, '$.cost_usd'), 0.0) AS usd FROM eval_runs WHERE id = ?"""
+_COST_OF_RUN = """SELECT coalesce(json_extract(metadata, '$.cost_usd'), 0.0) AS usd,
+    json_extract(metadata, '$.gate.unpriced') AS unpriced FROM eval_runs WHERE id = ?"""
 
 
 def _choose_python(module: str | None, asked: str | None) -> str | None:

@@ -3450,6 +3450,11 @@ def price_of(tokens_in: int, buckets: dict[str, int], card: RateCard) -> Price |
     return Price(sum(map(operator.mul, counts, plan.cost), _ZERO), plan.rates, saved)
 
 
+def is_free(card: RateCard) -> bool:
+    """Tell whether all rates are 0: then no tokens need be known."""
+    return not any(rate for _, rates in card.steps for rate in rates.values())
+
+
 def _make_plan(rates: dict[str, Decimal], buckets: Iterable[str]) -> _Plan | None:
     """Return how some buckets are charged, or None where tokens have no rate; units without one cost nothing."""
     found = {bucket: next((rates[key] for key in rate_keys(bucket) if key in rates), None) for bucket in buckets}
@@ -4070,9 +4075,11 @@ def _is_amount(value: Any) -> bool:
 
 def price_facts(facts: dict[str, Any], at: str, wait_s: float) -> dict[str, Any]:
     """Return cost_usd, cost_source, rates, rate_source and cache_saved_usd for a call with the given facts."""
-    if "usage_faults" not in facts and "tokens_in" in facts and "tokens_out" in facts:
+    has_tokens = "usage_faults" not in facts and "tokens_in" in facts and "tokens_out" in facts
+    if has_tokens or facts.get("model"):
         card = find_card(facts, at, wait_s)
-        price = card and price_of(facts["tokens_in"], facts.get("buckets", {}), card)
+        tokens_in, buckets = (facts["tokens_in"], facts.get("buckets", {})) if has_tokens else (0, {})
+        price = price_of(tokens_in, buckets, card) if card and (has_tokens or is_free(card)) else None
         if card and price:
             known = {"cost_usd": float(price.cost_usd), "cost_source": "computed", "rates": price.rates}
             known["rate_source"] = card.source
@@ -6114,6 +6121,9 @@ _LITELLM_NAMES = {
 }
 _LITELLM_TIERS = {"_flex": "flex", "_priority": "priority", "_batches": "batch"}
 _SAY_NO_TOKENS = "calls say no tokens that can be meant"
+_FIRST_UNPRICED = """SELECT model, json_extract(metadata, '$.provider') AS provider, tokens_in
+    FROM invocations INDEXED BY calls_by_run WHERE run_uid = ? AND cost_usd IS NULL
+    AND (status <> 'error' OR tokens_in > 0) AND status <> 'reserved' ORDER BY id LIMIT 1"""
 _RATE_TODAY = "there is a rate today: promptry prices reprice"
 _REPRICED_AT_ONCE = 500
 _COMPUTED = {"cost_usd", "cost_source", "rates", "rate_source", "cache_saved_usd", "buckets", "usage_faults"}
@@ -6208,6 +6218,19 @@ def _note_helped(rows: list[dict[str, Any]], since: str) -> None:
             row["reason"] = f"the {_SAY_NO_TOKENS}"
         elif helped.get(row["model"], row["calls"]) < row["calls"]:
             row["reason"] = f"{_RATE_TODAY}; other {_SAY_NO_TOKENS}"
+
+
+def find_unpriced(run_uid: str) -> dict[str, Any] | None:
+    """Return the first call of a run that has no cost and needs one, as {model, provider, reason}, or None."""
+    rows = fetch(_FIRST_UNPRICED, (run_uid,))
+    if not rows:
+        return None
+    why = _why_unpriced(rows[0])
+    return {
+        "model": rows[0]["model"],
+        "provider": rows[0]["provider"],
+        "reason": f"the {_SAY_NO_TOKENS}" if why == _RATE_TODAY else why,
+    }
 
 
 def _why_unpriced(row: dict[str, Any]) -> str:
@@ -7627,10 +7650,13 @@ def _places_of(items: Sequence[str]) -> dict[str, int]:
 # ======================================================================================
 # === PROGRAMS: a function or a command of the user's own answers: a text, or what an SDK gave it
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, MASKING, ROWS, ANSWERS, ASSERTIONS.
+# Uses: ERRORS, CLOCK, SETTINGS, MASKING, ROWS, ANSWERS, ASSERTIONS.
 # Public: nothing.
 #
 # What they raise is an error and never a failed check, whatever its class, and checks that they make are not recorded.
+# The commands that go on are known, each with the thread that waits for it: what nobody waits for any more is ended.
+
+MAX_COMMAND_BYTES = 16 * 2**20
 
 
 def find_function(place: str) -> Callable[[str], Any]:
@@ -7862,13 +7888,15 @@ if hasattr(os, "register_at_fork"):
 def ask_command(command: str, prompt: str, who: str, timeout_s: float) -> str:
     """Return what a command answers on stdout to a prompt on stdin; raises ProviderError.
 
-    The command line is the shell's, and the author's of the suite; the prompt never comes near it.
+    The command line is the shell's, and the author's of the suite; the prompt never comes near it. What it started is
+    ended with it where it is late, says too much, or is no longer waited for.
     """
     import subprocess
 
     pipe = subprocess.PIPE
     with subprocess.Popen(
         command,
+        bufsize=0,
         shell=True,
         stdin=pipe,
         stdout=pipe,
@@ -7877,12 +7905,17 @@ def ask_command(command: str, prompt: str, who: str, timeout_s: float) -> str:
         start_new_session=True,
     ) as process:
         try:
-            said, told = process.communicate(prompt.encode(errors="replace"), timeout_s)
+            _commands[process] = threading.get_ident()
+            said, told = _talk_with(process, prompt.encode(errors="replace"), monotonic_s() + timeout_s)
         except BaseException as error:
             _end_command(process)
             if isinstance(error, subprocess.TimeoutExpired):
                 raise ProviderError(f"{who} did not answer within {timeout_s:g} s.") from None
             raise
+        finally:
+            _commands.pop(process, None)
+    if max(len(said), len(told)) > MAX_COMMAND_BYTES:
+        raise ProviderError(f"{who} said more than {MAX_COMMAND_BYTES:,} bytes, and was ended.")
     if process.returncode:
         why = mask_secrets(" ".join(told.decode(errors="replace").split()))[-300:]
         raise ProviderError(f"{who} ended with {process.returncode}: {why or 'it said nothing'}.")
@@ -7890,6 +7923,56 @@ def ask_command(command: str, prompt: str, who: str, timeout_s: float) -> str:
         return str(said.decode()).rstrip("\r\n")
     except UnicodeDecodeError:
         raise ProviderError(f"{who} answered what is no text in UTF-8.") from None
+
+
+def _talk_with(process: Any, given: bytes, until_s: float) -> tuple[bytes, bytes]:
+    """Return what a command says on stdout and on stderr; raises TimeoutExpired."""
+    import subprocess
+
+    said: tuple[list[bytes], list[bytes]] = ([], [])
+    readers = [
+        threading.Thread(target=_hear, args=(process, pipe, kept), daemon=True)
+        for pipe, kept in zip((process.stdout, process.stderr), said, strict=True)
+    ]
+    for thread in (threading.Thread(target=_feed, args=(process.stdin, given), daemon=True), *readers):
+        thread.start()
+    for thread in readers:
+        thread.join(max(0.0, until_s - monotonic_s()))
+        if thread.is_alive():
+            raise subprocess.TimeoutExpired(process.args, 0.0)
+    process.wait(max(0.001, until_s - monotonic_s()))
+    return b"".join(said[0]), b"".join(said[1])
+
+
+def _feed(pipe: Any, given: bytes) -> None:
+    left = memoryview(given)
+    with contextlib.suppress(OSError, ValueError), pipe:  # it need not read what it is told
+        while left:
+            left = left[pipe.write(left) :]
+
+
+def _hear(process: Any, pipe: Any, kept: list[bytes]) -> None:
+    """Keep what a command says on a pipe, and end it once that is too much."""
+    size = 0
+    with contextlib.suppress(OSError, ValueError):  # the pipe is closed once nobody waits
+        while size <= MAX_COMMAND_BYTES and (block := pipe.read(65_536)):
+            kept.append(block)
+            size += len(block)
+    if size > MAX_COMMAND_BYTES:
+        _end_command(process)
+
+
+def end_commands(thread: int | None = None) -> None:
+    """End the commands that a thread waits for, or all, with all that they started."""
+    for process, waiting in list(_commands.items()):
+        if thread is None or waiting == thread:
+            _end_command(process)
+
+
+_commands: dict[Any, int] = {}
+atexit.register(end_commands)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_commands.clear)
 
 
 def _end_command(process: Any) -> None:
@@ -13857,8 +13940,9 @@ def recover_spool(path: Path) -> int | None:
 #
 # Sync functions run in threads of ours, async ones as tasks of one loop in a thread. What has ended one attempt takes
 # the next itself; the thread of the run only watches the time of all. A task is cancelled when its time is up. A thread
-# cannot be: it is left behind, nothing that it still does belongs to the run, and the process ends without waiting for
-# it. One call at a time without a limit runs where the run itself does: see RUNNER.
+# cannot be: it is left behind, nothing that it still does belongs to the run, the command that it waits for is ended,
+# and the process ends without waiting for it. One call at a time without a limit runs where the run itself does: see
+# RUNNER.
 
 _GRACE_S = 1.0
 _LOOK_EACH_S = 0.1
@@ -14070,6 +14154,8 @@ def _leave_behind(crew: Crew, attempt: Attempt) -> None:
     _left_behind += 1
     if crew.is_async:
         _here_loop.clear()
+    elif attempt.thread is not None:
+        end_commands(attempt.thread)
 
 
 def _place_in(thread: int | None) -> str:
@@ -14559,7 +14645,7 @@ def is_tried_again(before: dict[str, str] | None, plan: Schedule, case_id: str) 
 # ======================================================================================
 # === RUNNER: run the cases of a suite, and gather all that explains the run
 # ======================================================================================
-# Uses: ERRORS, WORDING, CLOCK, SETTINGS, SCOPE, CALLS, CASES, SUITES, SELECTION, SPOOLS, FLAKES, TALLIES, RUNS,
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, SCOPE, CALLS, COSTS, CASES, SUITES, SELECTION, SPOOLS, FLAKES, TALLIES, RUNS,
 #   WORKERS, PROGRESS, RERUNS, JOBS.
 # Public: nothing.
 #
@@ -14652,8 +14738,8 @@ def _warn_of_flaky(chosen: Suite, plan: Schedule, log_of: _Log, run: int) -> Non
 
 
 def _check_spend(job: Job, run_uid: str) -> None:
-    """End a run whose calls have cost what it may, as an interrupt would: what has run is saved."""
-    if job.max_usd is not None and run_cost(run_uid) >= job.max_usd:
+    """End a run whose calls cost what it may, or nobody knows what, as an interrupt would: what has run is saved."""
+    if job.max_usd is not None and (run_cost(run_uid) >= job.max_usd or find_unpriced(run_uid)):
         raise RunStopped
 
 
@@ -14858,7 +14944,8 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
 
     facts, dataset, counts = call_facts(scope.uid), plan.dataset, counts_of(log_of.tally)
     partial = _partial_of(job, plan, log_of, counts["cases"])
-    stopped = _stop_text(job, plan, facts, log_of)
+    unpriced = find_unpriced(scope.uid) if job.max_usd is not None else None
+    stopped = _stop_text(job, plan, {**facts, "unpriced": unpriced}, log_of)
     commit, dirty = _git_state()
     served = {name: list(found.items())[-1] for name, found in scope.served.items()}
     return {
@@ -14887,6 +14974,7 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
             "confirm": log_of.tries or {},
             "broken": [],
             "max_usd": job.max_usd,
+            "unpriced": unpriced,
             "stopped": stopped,
             "concurrency": plan.concurrency,
             "timeout_s": plan.limit_s or None,
@@ -14905,17 +14993,19 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
 def _stop_text(job: Job, plan: Schedule, facts: dict[str, Any], log_of: _Log) -> str | None:
     """Say why a run did not run all its cases: what it cost, an interrupt, or a case that hung before others.
 
-    None for a run that did, and for an interrupt that dropped nothing.
+    None for a run that did at a known cost, and for an interrupt that dropped nothing.
     """
+    waited = "; the cases that were going on have ended" if plan.concurrency > 1 else ""
+    if unpriced := facts.get("unpriced"):
+        who = f"a call of '{unpriced['model']}'" if unpriced["model"] else "a call"
+        known = f"so it may cost more than ${job.max_usd:g}, and ${facts['cost_usd'] or 0.0:.6g} are known to be spent"
+        return f"the run was stopped: {who} has no cost ({unpriced['reason']}), {known}{waited}"
     cut = [attempt.name for attempt in log_of.left if attempt.expired and attempt.orders]
     dropped = sum(not attempt.expired for attempt in log_of.left)
     if log_of.tries is not None:
         return f"'{cut[0]}' was left behind with the blocks after the one that took too long" if cut else None
     if job.max_usd is not None and (facts["cost_usd"] or 0.0) >= job.max_usd:
-        unpriced = f", and {facts['unpriced']} calls without a price" if facts["unpriced"] else ""
-        waited = "; the cases that were going on have ended" if plan.concurrency > 1 else ""
-        spent = f"${facts['cost_usd']:.6g} are spent{unpriced}, it may cost ${job.max_usd:g}"
-        return f"the run was stopped: {spent}{waited}"
+        return f"the run was stopped: ${facts['cost_usd']:.6g} are spent, it may cost ${job.max_usd:g}{waited}"
     return f"{INTERRUPTED}, and {dropped} cases that were going on were dropped" if dropped else None
 
 
@@ -16046,9 +16136,9 @@ def run_suite(
 ) -> RunResult:
     """Run a registered suite in this process, judge it, and return the result.
 
-    `module` is loaded first if it is given. A run that has cost `max_usd` is ended and kept, incomplete. `select` and
-    `tags` are -k and --tag; `rerun` (failed, errors, all) runs cases of the run `of`, or the newest, again. Errors:
-    NotFound, WrongUse, ConfigError, StoreError. Writes: eval_runs, eval_results.
+    `module` is loaded first if it is given. A run that has cost `max_usd`, or nobody knows what, is ended and kept,
+    incomplete. `select` and `tags` are -k and --tag; `rerun` (failed, errors, all) runs cases of the run `of`, or the
+    newest, again. Errors: NotFound, WrongUse, ConfigError, StoreError. Writes: eval_runs, eval_results.
     """
     if module is not None:
         load_any(module)
@@ -16707,8 +16797,9 @@ def _record_here(job: Job) -> list[int]:
         key, complete = record_run(found, job, plan)
         keys.append(key)
         if job.max_usd is not None:
-            spent = float(fetch(_COST_OF_RUN, (key,))[0]["usd"])
-            job = job._replace(max_usd=job.max_usd - spent)
+            (spent,) = fetch(_COST_OF_RUN, (key,))
+            job = job._replace(max_usd=job.max_usd - float(spent["usd"]))
+            complete = complete and spent["unpriced"] is None
         if not complete or (job.max_usd is not None and job.max_usd <= 0):
             break
     return keys
@@ -16722,7 +16813,8 @@ def _warn_of_unknown_suites(registered: dict[str, Suite]) -> None:
             say(f"promptry.toml: [run] flaky names '{name}', which is of no suite here. {hint}")
 
 
-_COST_OF_RUN = """SELECT coalesce(json_extract(metadata, '$.cost_usd'), 0.0) AS usd FROM eval_runs WHERE id = ?"""
+_COST_OF_RUN = """SELECT coalesce(json_extract(metadata, '$.cost_usd'), 0.0) AS usd,
+    json_extract(metadata, '$.gate.unpriced') AS unpriced FROM eval_runs WHERE id = ?"""
 
 
 def _choose_python(module: str | None, asked: str | None) -> str | None:

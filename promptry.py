@@ -12973,13 +12973,18 @@ _MOST_CASES = 200
 
 
 def list_flakes(
-    run: int, cases: Iterable[str] | None = None, window: int = FLAKE_WINDOW, *, failed_too: bool = False
+    run: int,
+    cases: Iterable[str] | None = None,
+    window: int = FLAKE_WINDOW,
+    *,
+    failed_too: bool = False,
+    broken: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """List how steady cases (all of them without `cases`) were until a run, the least steady first.
 
     It looks at the last `window` complete runs of the suite on the run's prompt version and dataset. `failed_too` adds
     the cases that failed in one of these: no others can have changed. Shape: [{case, n (executions that passed or
-    failed), changes, rate (changes / (n - 1), None below two), flaky}].
+    failed), changes, rate (changes / (n - 1), None below two), flaky}]. The cases in `broken` are that, and not flaky.
     """
     names = None if cases is None else json.dumps(list(itertools.islice(dict.fromkeys(cases), _MOST_CASES)))
     if names == "[]" and not failed_too:
@@ -12988,6 +12993,7 @@ def list_flakes(
     for row in query("list_flakes", run=run, window=window, cases=names, failed_too=failed_too):
         found.setdefault(row["case"], []).append(bool(row["passed"]))
     rows = [flake_of(name, tries) for name, tries in found.items()]
+    rows = [{**row, "flaky": row["flaky"] and row["case"] not in broken} for row in rows]
     return sorted(rows, key=lambda row: (-(row["rate"] or 0.0), row["case"]))
 
 
@@ -13229,7 +13235,9 @@ def get_run(id: str) -> dict[str, Any]:
     """
     run = load_run(id)
     failing = (row["case"] for row in run["cases"] if row["state"] in {"fail", "error"})
-    return {**run, "flakes": list_flakes(int(run["id"]), failing)}
+    gate = run["manifest"].get("gate")
+    hard = gate.get("broken_hard") if isinstance(gate, dict) else None
+    return {**run, "flakes": list_flakes(int(run["id"]), failing, broken=hard if isinstance(hard, list) else ())}
 
 
 def load_run(id: str) -> dict[str, Any]:
@@ -15215,15 +15223,21 @@ def find_flips(
     old_cases: list[dict[str, Any]],
     new_cases: list[dict[str, Any]],
     tries: dict[str, list[str]],
+    hard: Iterable[str] = (),
 ) -> list[dict[str, Any]]:
-    """Return the checks behind each case that held and fails, or failed and holds, in the order of FLIP_STATES."""
-    worse = {name for name, state in now.items() if state in {"fail", "mixed"} and before.get(name) == "pass"}
+    """Return the checks behind each case that held and fails, or failed and holds, in the order of FLIP_STATES.
+
+    The cases in `hard` are broken, whatever else was seen of them: all their tries said so.
+    """
+    failing, hard = {name for name, state in now.items() if state in {"fail", "mixed"}}, set(hard)
+    worse = failing & (hard | {name for name, state in before.items() if state == "pass"})
     better = {name for name, state in now.items() if state == "pass" and before.get(name) in {"fail", "mixed"}}
     rows = []
     for key in _failing_checks(new_cases, worse):
         again = {now[key[0]], *tries.get(key[0], ())}
         shaken, ended = again & {"mixed", "pass"}, not tries.get(key[0]) or "fail" in tries[key[0]]
-        rows.append(_flip(key, "pass", "fail", "flaky" if shaken else "broken" if ended else "unconfirmed"))
+        state = "flaky" if shaken else "broken" if ended else "unconfirmed"
+        rows.append(_flip(key, before.get(key[0], "pass"), "fail", "broken" if key[0] in hard else state))
     rows += [_flip(key, "fail", "pass", "fixed") for key in _failing_checks(old_cases, better)]
     return sorted(rows, key=lambda flip: (FLIP_STATES.index(flip["state"]), flip["case"]))
 
@@ -15342,10 +15356,12 @@ def compare_loaded(run: dict[str, Any], baseline: dict[str, Any]) -> Comparison:
     scored = [side["cases"] if len(embedders) < 2 else _without_vectors(side["cases"]) for side in (baseline, run)]
     paired = pair_runs(*scored)
     pairs, deltas, differences = paired.cases, paired_deltas(paired.kinds), paired.cases.differences
-    flips = find_flips(before, now, baseline["cases"], run["cases"], tries)
+    breaks = load_breaks(run, baseline)
+    hard = {row["case"] for row in breaks if row["hard"]}
+    flips = find_flips(before, now, baseline["cases"], run["cases"], tries, hard)
     worse = {flip["case"] for flip in flips if flip["state"] != "fixed"}
     failing = sorted(name for name in now if fails_alone(before.get(name), now[name], tries.get(name, ())))
-    breaks = [row for row in load_breaks(run, baseline) if row["hard"] or row["case"] in worse]
+    breaks = [row for row in breaks if row["hard"] or row["case"] in worse]
     verdict, reason = _verdict(paired, deltas, breaks, gate)
     is_whole = gate.get("mode") == "statistical"
     doubts = _doubts(flips, len(differences) if is_whole else None)
@@ -15363,7 +15379,7 @@ def compare_loaded(run: dict[str, Any], baseline: dict[str, Any]) -> Comparison:
         run=_run_facts(run, len(now)),
         baseline=_run_facts(baseline, len(before)),
         passed=verdict != "regressed" and not doubts and (is_whole or not (flips_in(flips, "broken") or failing)),
-        known=sorted(name for name in before.keys() & now.keys() if before[name] == now[name] == "fail"),
+        known=sorted(name for name in before.keys() & now.keys() - hard if before[name] == now[name] == "fail"),
         unpaired={
             "new": sorted(now.keys() - before.keys()),
             "missing": sorted(before.keys() - now.keys()),
@@ -15541,7 +15557,8 @@ def judge_run(run: int, compare: str | None) -> RunResult:
         return result._replace(notes=(f"NO BASELINE: {what}; this run stands on its own.", *result.notes))
     reasons = _reasons(comparison, result, read_object(EvalRun.get_by_id(run).metadata))
     broken = sorted(flips_in(comparison.flips, "broken"))
-    gate |= {"broken": [] if comparison.passed else broken, "comparison": _summary_of(comparison)}
+    gate |= {"broken": [] if comparison.passed else broken, "broken_hard": _broken_hard(comparison)}
+    gate |= {"comparison": _summary_of(comparison)}
     facts = {"verdict": comparison.verdict, "baseline_id": int(comparison.baseline["id"])}
     _write_verdict(run, not reasons, facts, gate)
     return result._replace(
@@ -15568,9 +15585,13 @@ def _with_history(result: RunResult, comparison: Comparison | None) -> tuple[Run
     """Return a result with how steady its failing and flipped cases were, and the names of all cases that are flaky."""
     told = {flip["case"] for flip in comparison.flips} if comparison is not None else set()
     told |= {row["case"] for row in result.cases if row["state"] in {"fail", "error"}}
-    history = list_flakes(int(result.run_id), sorted(told), failed_too=True)
+    history = list_flakes(int(result.run_id), sorted(told), failed_too=True, broken=_broken_hard(comparison))
     flaky = [row["case"] for row in history if row["flaky"]]
     return result._replace(flakes=tuple(row for row in history if row["case"] in told)), flaky[:_MOST_FLAKY]
+
+
+def _broken_hard(comparison: Comparison | None) -> list[str]:
+    return sorted(row["case"] for row in comparison.breaks if row["hard"]) if comparison is not None else []
 
 
 def _summary_of(found: Comparison) -> dict[str, Any]:
@@ -16554,7 +16575,7 @@ def work_for_parent() -> None:
 # ======================================================================================
 # === FIGURES: numbers as people read them; what is unknown is a dash
 # ======================================================================================
-# Uses: nothing.
+# Uses: WORDING.
 # Public: nothing.
 
 
@@ -16579,13 +16600,19 @@ def p_text(p: float | None) -> str:
 
 
 def age_text(age: float | None) -> str:
-    """Return an age in seconds as words."""
+    """Return an age in seconds as words; one below zero is of a time that has not come yet: a clock has moved."""
     if age is None:
-        return "unknown age,"
+        return "of unknown age"
+    if age <= -1:
+        return f"dated {_span_text(-age)} in the future: a clock was moved"
+    return f"{_span_text(max(age, 0.0))} old"
+
+
+def _span_text(seconds_passed: float) -> str:
     for unit, seconds in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if age >= 2 * seconds:
-            return f"{age / seconds:.0f} {unit}"
-    return f"{age:.0f} seconds"
+        if seconds_passed >= 2 * seconds:
+            return f"{seconds_passed / seconds:.0f} {unit}"
+    return counted(round(seconds_passed), "second")
 
 
 # ======================================================================================
@@ -17036,7 +17063,7 @@ def version_text(prompt: str | None, version: int | None) -> str:
 def render_comparison(found: dict[str, Any], flakes: Iterable[dict[str, Any]] = ()) -> str:
     """Lay out a comparison: verdict, flips, the tests by assertion type, and the probable cause."""
     run, baseline = found["run"], found["baseline"]
-    against = f"run {baseline['id']} of {baseline['date'][:16]} ({age_text(baseline['age_s'])} old)"
+    against = f"run {baseline['id']} of {baseline['date'][:16]} ({age_text(baseline['age_s'])})"
     interval = f"95 % interval {interval_text(found['interval'])}"
     lines = [
         f"{coloured(found['verdict'])}: run {run['id']} against {against}",
@@ -17389,9 +17416,9 @@ def numbers_of(report: Report) -> dict[str, str]:
     result, found = report.result, report.result.comparison or {}
     against = "none"
     if report.baseline is not None:
-        age = age_text(found["baseline"]["age_s"]).rstrip(",")
+        age = age_text(found["baseline"]["age_s"])
         version = version_text(report.baseline["prompt_name"], report.baseline["prompt_version"])
-        against = f"run {report.baseline['id']} of {report.baseline['date'][:16]}, {age} old, {version}".rstrip(", ")
+        against = f"run {report.baseline['id']} of {report.baseline['date'][:16]}, {age}, {version}".rstrip(", ")
     interval = f" ({interval_text(found['interval'])})" if found.get("interval") else ""
     return {
         "score": "-" if result.score is None else f"{result.score:.3f}",
@@ -17424,7 +17451,8 @@ def groups_of(report: Report) -> dict[str, list[str]]:
     flaky = {f"{row['case']}: {row['state']}": None for row in report.result.known_flaky}
     spoken_of |= {row["case"] for row in report.result.known_flaky}
     others, errors = ([name for name in named[state] if name not in spoken_of] for state in ("fail", "error"))
-    groups = {"broken hard": _hard_breaks(report), "broken": flipped["broken"]}
+    hard = _hard_breaks(report)
+    groups = {"broken hard": hard, "broken": [name for name in flipped["broken"] if name not in hard]}
     groups |= {"not confirmed": flipped["unconfirmed"], "flaky": flipped["flaky"]}
     groups |= {"failing": others, "in error": errors, "fixed": flipped["fixed"], "known failures": known}
     groups |= {"known flaky, they decide nothing": list(flaky)}
@@ -17708,6 +17736,7 @@ _SHOWN_CASES, _SHOWN_SIGNS = 1000, 300
 _MINUS = "\N{MINUS SIGN}"
 # What is said of a case, the mark beside it and its colour, by the group that it is in.
 _ENDINGS = {
+    "broken hard": ("broken hard", "down", "bad"),
     "broken": ("broken", "down", "bad"),
     "not confirmed": ("not confirmed", "alert", "bad"),
     "flaky": ("flaky", "half", "warn"),

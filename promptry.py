@@ -418,7 +418,7 @@ def legible_json(text: str) -> str:
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
-    """Return a count with its noun, in the singular for one.
+    """Return a count with its noun, in the singular for one; the plural may bring its verb along.
 
     >>> counted(1, "case"), counted(2000, "case"), counted(0, "reply", "replies")
     ('1 case', '2,000 cases', '0 replies')
@@ -3843,7 +3843,8 @@ def _in_depth(nodes: dict[str, dict[str, Any]], parent: str | None = None, depth
 # ======================================================================================
 # === INVOCATIONS: one row per model call, never deduplicated
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, MASKING, STORE, ROWS, SCOPE, TEMPLATES, USAGE, PRICES, TRACES.   Writes: invocations.
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, MASKING, STORE, ROWS, SCOPE, TEMPLATES, USAGE, PRICES, TRACES.
+#   Writes: invocations.
 # Public: track_invocation, last_request_id.
 #
 # When an id comes back the row is on the disk's side of a crash of the process. While the store cannot be written rows
@@ -4246,7 +4247,7 @@ def flush_kept_rows(wait_s: float = 2.0) -> int:
                 with bounded_wait(connection, wait_s):
                     _store_rows(connection, [])
         except Exception as error:
-            log.error("%d calls could not be stored: %s", len(_kept), error)
+            log.error("%s could not be stored: %s", counted(len(_kept), "call"), error)
     return len(_kept)
 
 
@@ -5830,7 +5831,7 @@ def _common_words(votes: list[dict[str, Any]]) -> list[dict[str, Any]]:
 # ======================================================================================
 # === DATASETS: versioned test data that a suite can be pinned to
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, SCOPE, PROMPTS, CALLS, FEEDBACK.   Writes: datasets.
+# Uses: ERRORS, WORDING, CLOCK, TABLES, STORE, ROWS, SCOPE, PROMPTS, CALLS, FEEDBACK.   Writes: datasets.
 # Public: save_dataset, load_dataset, list_datasets, get_dataset, add_to_dataset.
 #
 # A name under promptry/ is promptry's own: such a dataset is in no list.
@@ -6066,7 +6067,8 @@ def _rows_of_csv(path: Path, text: str) -> list[tuple[int, dict[str, str]]]:
         raise WrongUse(f"{path}: the first line names the columns, each once; it is {', '.join(title)!r}.")
     wrong = next((number for number, row in enumerate(rows, 2) if row and len(row) != len(title)), None)
     if wrong:
-        raise WrongUse(f"{path}, row {wrong} has {len(rows[wrong - 2])} fields; the first line names {len(title)}.")
+        held = counted(len(rows[wrong - 2]), "field")
+        raise WrongUse(f"{path}, row {wrong} has {held}; the first line names {len(title)}.")
     return [(number, dict(zip(title, row, strict=True))) for number, row in enumerate(rows, 2) if row]
 
 
@@ -6489,7 +6491,7 @@ def _litellm_rates(told: dict[str, Decimal], suffix: str) -> dict[str, Any]:
 # ======================================================================================
 # === CARE: what is wrong with a store, said before it hurts; backups, and room given back
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, MIGRATIONS, STORE, ROWS, TEMPLATES, INVOCATIONS, COSTS.
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, MIGRATIONS, STORE, ROWS, TEMPLATES, INVOCATIONS, COSTS.
 # Public: backup, retention.
 
 LARGE_WAL_BYTES = 64 * 1024 * 1024
@@ -6668,9 +6670,12 @@ def _look_at_rows() -> dict[str, str]:
         " AS lost FROM invocations INDEXED BY calls_by_day"
     )[0]
     lost = (rows["lost"] or 0) + lost_rows()
-    detail = f"{rows['versions']:,} prompt versions, {rows['calls']:,} calls, {rows['runs']:,} runs"
+    nouns = {"versions": "prompt version", "calls": "call", "runs": "run"}
+    detail = ", ".join(counted(rows[key], noun) for key, noun in nouns.items())
     if lost or waiting:
-        return _finding("rows", "fault", f"{detail}; {lost:,} calls were lost and {waiting:,} wait in memory")
+        return _finding(
+            "rows", "fault", f"{detail}; {counted(lost, 'call was', 'calls were')} lost, waiting in memory: {waiting:,}"
+        )
     return _finding("rows", "ok", detail)
 
 
@@ -6678,8 +6683,8 @@ def _look_at_fallbacks() -> dict[str, str]:
     told = stored_fallbacks() if store_path().is_file() else {}
     count = sum(told.values()) + count_untold_fallbacks()
     names = ", ".join(sorted(told, key=lambda name: -told[name])[:5])
-    of = f", of {len(told):,} prompt{'' if len(told) == 1 else 's'}: {names}" if told else ""
-    detail = f"{count:,} time{'' if count == 1 else 's'} the text in the code was served because the store failed{of}"
+    of = f", of {counted(len(told), 'prompt')}: {names}" if told else ""
+    detail = f"{counted(count, 'time')} the text in the code was served because the store failed{of}"
     return _finding("fallbacks", "hint" if count else "ok", detail)
 
 
@@ -7531,7 +7536,7 @@ def _without_trailing_commas(text: str) -> str:
 # ======================================================================================
 # === TEXTS: how near a text is to another, in characters and in words, without a model
 # ======================================================================================
-# Uses: ERRORS, ASSERTIONS.
+# Uses: ERRORS, WORDING, ASSERTIONS.
 # Public: assert_levenshtein, assert_rouge_l.
 #
 # A column of the table that both measures fill is one whole number here, a bit a row: 20,000 signs against 20,000 take
@@ -7591,7 +7596,8 @@ def assert_rouge_l(actual: str, expected: str, min_score: float) -> float:
     found, wanted = ([] if blank and is_blank(text) else text.split() for text in (actual, expected))
     common = common_length(found, wanted)
     score = 2 * common / (len(found) + len(wanted)) if found or wanted else 1.0
-    reason = f"{common:,} words in common, of {len(found):,} and {len(wanted):,}: {score:.4g}; min_score {min_score}"
+    of = f"of {len(found):,} and {len(wanted):,}"
+    reason = f"{counted(common, 'word')} in common, {of}: {score:.4g}; min_score {min_score}"
     reason = f"{blank}: {reason}" if blank else reason
     return record_check("rouge_l", score, score >= limit, expected, actual, reason)
 
@@ -8438,7 +8444,7 @@ def _as_prompt(said: _Messages) -> str:
 # ======================================================================================
 # === JUDGE: a model scores a text by criteria, or holds its claims against a source
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, SCOPE, ASSERTIONS, PROGRAMS, PROVIDERS.
+# Uses: ERRORS, WORDING, SETTINGS, SCOPE, ASSERTIONS, PROGRAMS, PROVIDERS.
 # Public: set_judge, get_judge, assert_llm, assert_grounded.
 #
 # A judged text cannot speak to the judge: it stands as one line of JSON between two lines that carry a nonce of this
@@ -8778,13 +8784,13 @@ def _claims_text(judge: Judge, claims: list[dict[str, Any]], held: int) -> str:
     wrong = [f"{brief(claim['claim'])} ({claim['reason']})" for claim in claims if not claim["counts"]]
     rest = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
     said = f"; not {', '.join(wrong[:5])}{rest}" if wrong else ""
-    return f"{judge.name} finds {held} of {len(claims)} claims borne out by the source{said}"
+    return f"{judge.name} finds {held} of {counted(len(claims), 'claim')} borne out by the source{said}"
 
 
 # ======================================================================================
 # === EMBEDDINGS: texts as vectors: by the sentence model here, a function of the user's, or an endpoint
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, ENDPOINTS, ROWS, SCOPE, PRICES, INVOCATIONS, ANSWERS, HELPERS, ASSERTIONS, PROGRAMS,
+# Uses: ERRORS, WORDING, SETTINGS, ENDPOINTS, ROWS, SCOPE, PRICES, INVOCATIONS, ANSWERS, HELPERS, ASSERTIONS, PROGRAMS,
 #   PROVIDERS.
 # Public: set_embedder.
 #
@@ -8909,7 +8915,7 @@ def _checked_vectors(name: str, answer: Any, count: int) -> list[Vector]:
         raise WrongUse(f"The embedder {name} answered {brief(answer)}; it takes a list with a vector for each text.")
     rows = list(answer)
     if len(rows) != count:
-        raise WrongUse(f"The embedder {name} answered {len(rows)} vectors for {count} texts.")
+        raise WrongUse(f"The embedder {name} answered {counted(len(rows), 'vector')} for {counted(count, 'text')}.")
     vectors = [_unit_vector(name, place, row) for place, row in enumerate(rows)]
     _check_lengths([(name, vector) for vector in vectors])
     return vectors
@@ -9074,7 +9080,7 @@ def _rows_in(name: str, answer: dict[str, Any]) -> list[Any]:
         raise WrongUse(f"The embedder {name} answered {brief(answer)}; it takes data: [{{index, embedding}}].")
     places = [row.get("index", place) for place, row in enumerate(data)]
     if sorted(map(str, places)) != sorted(map(str, range(len(data)))):
-        raise WrongUse(f"The embedder {name} numbered its {len(data)} vectors {brief(places)}.")
+        raise WrongUse(f"The embedder {name} numbered its {counted(len(data), 'vector')} {brief(places)}.")
     return [row["embedding"] for _, row in sorted(zip(places, data, strict=True), key=lambda pair: int(pair[0]))]
 
 
@@ -9664,7 +9670,7 @@ def _type_name(model: Any) -> str:
 # ======================================================================================
 # === TOOLS: what an agent's messages hold: texts, tool calls and results; which tools it called
 # ======================================================================================
-# Uses: ERRORS, ASSERTIONS, TEXTS.
+# Uses: ERRORS, WORDING, ASSERTIONS, TEXTS.
 # Public: assert_tool_called, assert_tool_sequence, assert_no_tool_called.
 #
 # A trace is a list of steps ({"name", "args"}), of messages or tool calls of OpenAI, of items of its Responses API, or
@@ -9937,14 +9943,16 @@ def assert_no_tool_called(trace: Any, name: str) -> float:
     """
     check_tool_name(name)
     named = [show_call(call) for call in tool_calls_of(trace) if call.name == name]
-    reason = f"'{name}' was called {len(named)} times: {brief(named)}" if named else f"'{name}' was not called"
+    reason = (
+        f"'{name}' was called {counted(len(named), 'time')}: {brief(named)}" if named else f"'{name}' was not called"
+    )
     return record_check("no_tool_called", float(not named), not named, f"no call of {name}", named, reason)
 
 
 # ======================================================================================
 # === TRAJECTORIES: the steps that an agent took: read from messages, counted, compared, asserted
 # ======================================================================================
-# Uses: ERRORS, ROWS, ASSERTIONS, TEXTS, TOOLS.
+# Uses: ERRORS, WORDING, ROWS, ASSERTIONS, TEXTS, TOOLS.
 # Public: Trajectory, TrajectoryStep, TrajectoryDiff, analyze_trajectory, diff_trajectories, format_trajectory_diff,
 #   assert_trajectory_max_steps, assert_no_redundant_tool_calls, assert_tool_input_matches,
 #   assert_final_answer_present.
@@ -10250,7 +10258,7 @@ def assert_trajectory_max_steps(traj: Trajectory, max_steps: int) -> float:
         raise WrongUse(f"max_steps is {brief(max_steps)}; it takes a whole number, 0 or more.")
     count = _check_trajectory(traj).step_count
     passed = count <= max_steps
-    reason = f"{count:,} steps; max_steps {max_steps:,}"
+    reason = f"{counted(count, 'step')}; max_steps {max_steps:,}"
     return record_check("trajectory_max_steps", float(passed), passed, max_steps, count, reason)
 
 
@@ -10264,7 +10272,11 @@ def assert_no_redundant_tool_calls(traj: Trajectory) -> float:
     """
     found = _redundant_calls(_check_trajectory(traj))
     shown = [f"'{name}' in steps {before} and {again}" for before, again, name in found]
-    reason = f"{len(shown)} calls repeat the one before: {brief(shown)}" if shown else "no call repeats the one before"
+    reason = (
+        f"{counted(len(shown), 'call repeats', 'calls repeat')} the one before: {brief(shown)}"
+        if shown
+        else "no call repeats the one before"
+    )
     kind = "trajectory_no_redundant_calls"
     return record_check(kind, float(not shown), not shown, "no call twice in a row", shown, reason)
 
@@ -10291,7 +10303,8 @@ def assert_tool_input_matches(traj: Trajectory, tool_name: str, matcher: Any) ->
     passed = any(_input_matches(given, matcher) for given, fault in zip(inputs, faults, strict=True) if not fault)
     expected = matcher if isinstance(matcher, (dict, str)) else getattr(matcher, "__name__", repr(matcher))
     told = next((f"; {fault}" for fault in faults if fault), "")
-    reason = f"of {len(inputs)} inputs of '{tool_name}' none matches {brief(expected)}: {brief(inputs)}{told}"
+    of = f"of {counted(len(inputs), 'input')} of '{tool_name}'"
+    reason = f"{of} none matches {brief(expected)}: {brief(inputs)}{told}"
     reason = reason if inputs else f"'{tool_name}' was not called; called were {brief(traj.tool_name_sequence())}"
     reason = "an input matches" if passed else reason
     return record_check("tool_input_matches", float(passed), passed, expected, inputs, reason, tool=tool_name)
@@ -10317,14 +10330,14 @@ def assert_final_answer_present(traj: Trajectory) -> float:
     """
     answer = _answer_of(_check_trajectory(traj))
     passed = answer is not None
-    reason = "there is a final answer" if passed else f"no final answer after {len(traj.steps)} steps"
+    reason = "there is a final answer" if passed else f"no final answer after {counted(len(traj.steps), 'step')}"
     return record_check("trajectory_final_answer", float(passed), passed, "a final answer", answer, reason)
 
 
 # ======================================================================================
 # === CONVERSATIONS: what was said in turns, built by hand or read from messages, and asserted
 # ======================================================================================
-# Uses: ERRORS, ROWS, ASSERTIONS, EMBEDDINGS, TOOLS.
+# Uses: ERRORS, WORDING, ROWS, ASSERTIONS, EMBEDDINGS, TOOLS.
 # Public: Conversation, Turn, assert_conversation_length, assert_all_assistant_turns, assert_any_assistant_turn,
 #   assert_conversation_coherent, assert_no_repetition.
 #
@@ -10458,7 +10471,7 @@ def assert_conversation_length(conv: Conversation, min_turns: int | None = None,
     count = len(_check_conversation(conv))
     passed = (min_turns or 0) <= count and (max_turns is None or count <= max_turns)
     expected = {"min_turns": min_turns, "max_turns": max_turns}
-    reason = f"{count:,} turns; " + ", ".join(
+    reason = f"{counted(count, 'turn')}; " + ", ".join(
         f"{what} {limit}" for what, limit in expected.items() if limit is not None
     )
     return record_check("conversation_length", float(passed), passed, expected, count, reason)
@@ -10491,7 +10504,11 @@ def assert_all_assistant_turns(conv: Conversation, predicate: Callable[[str], An
     faults = [_fault_of(predicate, turn) for turn in turns]
     failed = [f"turn {number} of {len(turns)}: {fault}" for number, fault in enumerate(faults, 1) if fault]
     score = 1 - len(failed) / len(turns) if turns else 0.0
-    reason = f"fails in {len(failed)} turns; {brief(failed[0])}" if failed else f"holds in {len(turns)} turns"
+    reason = (
+        f"fails in {counted(len(failed), 'turn')}; {brief(failed[0])}"
+        if failed
+        else f"holds in {counted(len(turns), 'turn')}"
+    )
     reason = reason if turns else "the conversation has no turn of the assistant"
     passed = bool(turns) and not failed
     return record_check("all_assistant_turns", score, passed, _name_of(predicate), failed, reason)
@@ -10509,7 +10526,7 @@ def assert_any_assistant_turn(conv: Conversation, predicate: Callable[[str], Any
     turns = _checked_turns(conv, predicate)
     found = next((number for number, turn in enumerate(turns, 1) if not _fault_of(predicate, turn)), None)
     passed = found is not None
-    reason = f"holds in turn {found} of {len(turns)}" if passed else f"holds in none of {len(turns)} turns"
+    reason = f"holds in turn {found} of {len(turns)}" if passed else f"holds in none of {counted(len(turns), 'turn')}"
     actual = [turn.content for turn in turns]
     return record_check("any_assistant_turn", float(passed), passed, _name_of(predicate), actual, reason)
 
@@ -10572,7 +10589,7 @@ def _said_turns(conversation: Any) -> tuple[list[int], list[str]]:
 
 
 def _too_few_turns(kind: str, limit: float, texts: list[str]) -> float:
-    reason = f"the assistant has {len(texts)} turns with text, and two are compared"
+    reason = f"the assistant has {counted(len(texts), 'turn')} with text, and two are compared"
     return record_check(kind, 1.0, True, limit, texts, reason, embedder=None)
 
 
@@ -12902,7 +12919,7 @@ def _assertion_in(text: str, limit: str | None = None) -> dict[str, Any]:
 # ======================================================================================
 # === PROMPTFOO: a configuration or table of tests of promptfoo as suites of ours, with a list of what could not be
 # ======================================================================================
-# Uses: ERRORS, ASSERTIONS, DOCUMENTS, EXCHANGES, TRANSLATIONS, FOREIGN.
+# Uses: ERRORS, WORDING, ASSERTIONS, DOCUMENTS, EXCHANGES, TRANSLATIONS, FOREIGN.
 # Public: nothing.
 
 
@@ -12950,7 +12967,8 @@ def _suites_of(
         names = dict.fromkeys(name for test in tests for name in test.content.get("vars") or {})
         prompts = [("", "\n\n".join(f"${{{name}}}" for name in names))]
     if len(prompts) * len(providers) > _MOST_SUITES:
-        raise WrongUse(f"{len(prompts)} prompts and {len(providers)} providers make more than {_MOST_SUITES} suites.")
+        made_of = f"{counted(len(prompts), 'prompt')} and {counted(len(providers), 'provider')}"
+        raise WrongUse(f"{made_of} make more than {_MOST_SUITES} suites.")
     common, late = _default_steps(source, default)
     cases = _cases_of(source, default, late, tests, bool(common))
     if not cases:
@@ -13360,13 +13378,18 @@ _MOST_CASES = 200
 
 
 def list_flakes(
-    run: int, cases: Iterable[str] | None = None, window: int = FLAKE_WINDOW, *, failed_too: bool = False
+    run: int,
+    cases: Iterable[str] | None = None,
+    window: int = FLAKE_WINDOW,
+    *,
+    failed_too: bool = False,
+    broken: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """List how steady cases (all of them without `cases`) were until a run, the least steady first.
 
     It looks at the last `window` complete runs of the suite on the run's prompt version and dataset. `failed_too` adds
     the cases that failed in one of these: no others can have changed. Shape: [{case, n (executions that passed or
-    failed), changes, rate (changes / (n - 1), None below two), flaky}].
+    failed), changes, rate (changes / (n - 1), None below two), flaky}]. The cases in `broken` are that, and not flaky.
     """
     names = None if cases is None else json.dumps(list(itertools.islice(dict.fromkeys(cases), _MOST_CASES)))
     if names == "[]" and not failed_too:
@@ -13375,6 +13398,7 @@ def list_flakes(
     for row in query("list_flakes", run=run, window=window, cases=names, failed_too=failed_too):
         found.setdefault(row["case"], []).append(bool(row["passed"]))
     rows = [flake_of(name, tries) for name, tries in found.items()]
+    rows = [{**row, "flaky": row["flaky"] and row["case"] not in broken} for row in rows]
     return sorted(rows, key=lambda row: (-(row["rate"] or 0.0), row["case"]))
 
 
@@ -13522,7 +13546,7 @@ def score_of(tally: Tally) -> float | None:
 # ======================================================================================
 # === RUNS: saved runs: counted, written in one transaction, read back
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, CALLS, STATISTICS, CASES, SPOOLS, FLAKES, TALLIES.
+# Uses: ERRORS, WORDING, CLOCK, TABLES, STORE, ROWS, CALLS, STATISTICS, CASES, SPOOLS, FLAKES, TALLIES.
 #   Writes: eval_runs, eval_results.
 # Public: RunResult, list_runs, get_run.
 
@@ -13646,14 +13670,14 @@ def shortcomings(
     ran = counts["pass"] + counts["fail"]
     found = [] if manifest.get("complete", True) else [gate.get("stopped") or INTERRUPTED]
     if counts["error"]:
-        found.append(f"{counts['error']} of {ran + counts['error']} cases ended in an error")
+        found.append(f"{counts['error']} of {counted(ran + counts['error'], 'case')} ended in an error")
     if gate.get("min_pass_rate") is not None and ran and counts["pass"] / ran < gate["min_pass_rate"]:
         found.append(f"{counts['pass'] / ran:.1%} of the cases pass, {gate['min_pass_rate']:.1%} are asked for")
     if gate.get("min_score") is not None and score is not None and score < gate["min_score"]:
         found.append(f"the score is {score:.3f}, {gate['min_score']:g} is asked for")
     demanded = gate.get("min_pass_rate") is not None or gate.get("min_score") is not None
     if counts["fail"] and not demanded and not has_baseline:
-        found.append(f"{counts['fail']} of {ran} cases fail")
+        found.append(f"{counts['fail']} of {counted(ran, 'case')} failed")
     return found if ran or counts["error"] else [*found, "no case ran"]
 
 
@@ -13692,7 +13716,9 @@ def get_run(id: str) -> dict[str, Any]:
     """
     run = load_run(id)
     failing = (row["case"] for row in run["cases"] if row["state"] in {"fail", "error"})
-    return {**run, "flakes": list_flakes(int(run["id"]), failing)}
+    gate = run["manifest"].get("gate")
+    hard = gate.get("broken_hard") if isinstance(gate, dict) else None
+    return {**run, "flakes": list_flakes(int(run["id"]), failing, broken=hard if isinstance(hard, list) else ())}
 
 
 def load_run(id: str) -> dict[str, Any]:
@@ -13862,11 +13888,13 @@ def notes_of(manifest: dict[str, Any], cases: list[dict[str, Any]]) -> list[str]
     partial, flaky, notes = manifest_partial(manifest) or {}, known_flaky_of(manifest), []
     apart = [row for row in cases if row["case"] in flaky]
     if partial.get("selected") and not partial.get("rerun"):
-        notes.append(f"PARTIAL: {partial['ran']} of {partial['of']} cases were selected by {partial['selected']}.")
+        notes.append(f"PARTIAL: {partial['selected']} selected {partial['ran']} of {counted(partial['of'], 'case')}.")
     if partial.get("rerun"):
-        taken = f"{partial['taken']} are taken over from run {partial['run']}"
+        taken = f"{counted(partial['taken'], 'was', 'were')} taken over from run {partial['run']}"
         taken += f", which was selected by {partial['selected']}" if partial.get("selected") else ""
-        notes.append(f"RERUN ({partial['rerun']}): {partial['ran']} of {partial['of']} cases ran again, {taken}.")
+        notes.append(
+            f"RERUN ({partial['rerun']}): {partial['ran']} of {counted(partial['of'], 'case')} ran again, {taken}."
+        )
         notes += ["A case that passes only when tried again is flaky."] if partial["rerun"] == "failed" else []
     if partial:
         notes.append("Such a run is never a baseline and no part of a trend.")
@@ -14352,7 +14380,7 @@ def end_progress(progress: Progress) -> None:
 # ======================================================================================
 # === RERUNS: which cases of an earlier run are run again, and what is taken over from it
 # ======================================================================================
-# Uses: ERRORS, ASSERTIONS, CASES, RUNS.
+# Uses: ERRORS, WORDING, ASSERTIONS, CASES, RUNS.
 # Public: nothing.
 #
 # A case that passes at the second try is flaky, not mended, and what is taken over was tested earlier: a run made of
@@ -14390,7 +14418,9 @@ def make_rerun(suite_name: str, kind: str, of: int | None, dataset_hash: str | N
         raise WrongUse(f"{what}: what is taken over would be of other items.", "Run the suite anew, without --rerun.")
     told = manifest.get("repeats") or 1
     if repeats not in {None, told}:
-        raise WrongUse(f"Run {run['id']} has {told} repeats, --repeats asks for {repeats}.", "Leave --repeats out.")
+        raise WrongUse(
+            f"Run {run['id']} has {counted(told, 'repeat')}, --repeats asks for {repeats}.", "Leave --repeats out."
+        )
     names: dict[str, set[str]] = {}
     for row in run["cases"]:
         names.setdefault(row["case"], set()).add(row["state"])
@@ -15006,7 +15036,7 @@ def _stop_text(job: Job, plan: Schedule, facts: dict[str, Any], log_of: _Log) ->
         return f"'{cut[0]}' was left behind with the blocks after the one that took too long" if cut else None
     if job.max_usd is not None and (facts["cost_usd"] or 0.0) >= job.max_usd:
         return f"the run was stopped: ${facts['cost_usd']:.6g} are spent, it may cost ${job.max_usd:g}{waited}"
-    return f"{INTERRUPTED}, and {dropped} cases that were going on were dropped" if dropped else None
+    return f"{INTERRUPTED}, and {counted(dropped, 'case')} under way dropped" if dropped else None
 
 
 def _partial_of(job: Job, plan: Schedule, log_of: _Log, cases: int) -> dict[str, Any] | None:
@@ -15700,15 +15730,21 @@ def find_flips(
     old_cases: list[dict[str, Any]],
     new_cases: list[dict[str, Any]],
     tries: dict[str, list[str]],
+    hard: Iterable[str] = (),
 ) -> list[dict[str, Any]]:
-    """Return the checks behind each case that held and fails, or failed and holds, in the order of FLIP_STATES."""
-    worse = {name for name, state in now.items() if state in {"fail", "mixed"} and before.get(name) == "pass"}
+    """Return the checks behind each case that held and fails, or failed and holds, in the order of FLIP_STATES.
+
+    The cases in `hard` are broken, whatever else was seen of them: all their tries said so.
+    """
+    failing, hard = {name for name, state in now.items() if state in {"fail", "mixed"}}, set(hard)
+    worse = failing & (hard | {name for name, state in before.items() if state == "pass"})
     better = {name for name, state in now.items() if state == "pass" and before.get(name) in {"fail", "mixed"}}
     rows = []
     for key in _failing_checks(new_cases, worse):
         again = {now[key[0]], *tries.get(key[0], ())}
         shaken, ended = again & {"mixed", "pass"}, not tries.get(key[0]) or "fail" in tries[key[0]]
-        rows.append(_flip(key, "pass", "fail", "flaky" if shaken else "broken" if ended else "unconfirmed"))
+        state = "flaky" if shaken else "broken" if ended else "unconfirmed"
+        rows.append(_flip(key, before.get(key[0], "pass"), "fail", "broken" if key[0] in hard else state))
     rows += [_flip(key, "fail", "pass", "fixed") for key in _failing_checks(old_cases, better)]
     return sorted(rows, key=lambda flip: (FLIP_STATES.index(flip["state"]), flip["case"]))
 
@@ -15749,8 +15785,8 @@ def lone_checks(
 # ======================================================================================
 # === COMPARISON: what changed between two runs, and whether the judged one passes
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, PROMPTS, CASES, SUITES, FILES, FLAKES, TALLIES, RUNS, JOBS, RUNNER, PAIRS,
-#   POWER, BREAKS, FLIPS.
+# Uses: ERRORS, WORDING, CLOCK, TABLES, STORE, ROWS, PROMPTS, CASES, SUITES, FILES, FLAKES, TALLIES, RUNS, JOBS, RUNNER,
+#   PAIRS, POWER, BREAKS, FLIPS.
 #   Writes: eval_runs.
 # Public: Comparison, compare_runs, run_suite.
 #
@@ -15827,10 +15863,12 @@ def compare_loaded(run: dict[str, Any], baseline: dict[str, Any]) -> Comparison:
     scored = [side["cases"] if len(embedders) < 2 else _without_vectors(side["cases"]) for side in (baseline, run)]
     paired = pair_runs(*scored)
     pairs, deltas, differences = paired.cases, paired_deltas(paired.kinds), paired.cases.differences
-    flips = find_flips(before, now, baseline["cases"], run["cases"], tries)
+    breaks = load_breaks(run, baseline)
+    hard = {row["case"] for row in breaks if row["hard"]}
+    flips = find_flips(before, now, baseline["cases"], run["cases"], tries, hard)
     worse = {flip["case"] for flip in flips if flip["state"] != "fixed"}
     failing = sorted(name for name in now if fails_alone(before.get(name), now[name], tries.get(name, ())))
-    breaks = [row for row in load_breaks(run, baseline) if row["hard"] or row["case"] in worse]
+    breaks = [row for row in breaks if row["hard"] or row["case"] in worse]
     verdict, reason = _verdict(paired, deltas, breaks, gate)
     is_whole = gate.get("mode") == "statistical"
     doubts = _doubts(flips, len(differences) if is_whole else None)
@@ -15848,7 +15886,7 @@ def compare_loaded(run: dict[str, Any], baseline: dict[str, Any]) -> Comparison:
         run=_run_facts(run, len(now)),
         baseline=_run_facts(baseline, len(before)),
         passed=verdict != "regressed" and not doubts and (is_whole or not (flips_in(flips, "broken") or failing)),
-        known=sorted(name for name in before.keys() & now.keys() if before[name] == now[name] == "fail"),
+        known=sorted(name for name in before.keys() & now.keys() - hard if before[name] == now[name] == "fail"),
         unpaired={
             "new": sorted(now.keys() - before.keys()),
             "missing": sorted(before.keys() - now.keys()),
@@ -15867,7 +15905,9 @@ def _doubts(flips: list[dict[str, Any]], pairs: int | None) -> list[str]:
     """Say why it cannot be decided whether a run passes; `pairs` is None where single cases decide."""
     found = flips_in(flips, "unconfirmed")
     doubts = (
-        [f"{len(found)} cases that held in the baseline fail, and each further try ended in an error"] if found else []
+        [f"{counted(len(found), 'case')} that held in the baseline failed, and each further try ended in an error"]
+        if found
+        else []
     )
     return doubts + (["nothing could be compared: the baseline scored none of these cases"] if pairs == 0 else [])
 
@@ -15906,9 +15946,10 @@ def _verdict(
     hard = [row for row in breaks if row["hard"]]
     if hard:
         return "regressed", _break_reason(hard)
-    what = "pairs" if pairs.groups is None else "groups of cases"
+    what = ("pair", "pairs") if pairs.groups is None else ("group of cases", "groups of cases")
     if pairs.units < MIN_PAIRS:
-        return "not enough data", f"{pairs.units} {what} are too few: the least is {MIN_PAIRS}"
+        verb = "is" if pairs.units == 1 else "are"
+        return "not enough data", f"{counted(pairs.units, *what)} {verb} too few: the least is {MIN_PAIRS}"
     tolerance, margin, kinds = gate.get("tolerance", 0.02), gate.get("margin", 0.10), power_kinds(paired)
     for verdict, sign, column in (("regressed", -1, "p"), ("improved", 1, "p_better")):
         found = [row for row in deltas if row[column] <= ALPHA and sign * row["delta"] > tolerance]
@@ -15922,7 +15963,7 @@ def _verdict(
             f"a drop of {margin:g} would have been seen in 80 of 100 runs{falls}, and none beyond {tolerance:g} was",
         )
     sees = "no drop" if least is None else f"a drop of {least:.3f}, not of {margin:g},"
-    return "not enough data", f"{pairs.units} {what} as unsteady as these show {sees} in 80 of 100 runs{falls}"
+    return "not enough data", f"{counted(pairs.units, *what)} as unsteady as these show {sees} in 80 of 100 runs{falls}"
 
 
 def _break_reason(hard: list[dict[str, Any]]) -> str:
@@ -15934,7 +15975,9 @@ def _break_reason(hard: list[dict[str, Any]]) -> str:
 
 def _delta_reason(row: dict[str, Any], column: str, sign: int) -> str:
     """Say which type changed; an interval that holds zero beside it is explained."""
-    units = f"{row['n']} pairs" if row["groups"] is None else f"{row['n']} cases in {row['groups']} groups"
+    units = counted(row["n"], "pair")
+    if row["groups"] is not None:
+        units = f"{counted(row['n'], 'case')} in {counted(row['groups'], 'group')}"
     text = f"{row['assertion_type']} changed by {row['delta']:+.3f} over {units} (p {row[column]:.2g} of {ALPHA:g})"
     bound = row["interval"] and row["interval"][0 if sign > 0 else 1] * sign
     one_sided = "; the test looks to one side at 4 %, the interval to both at 5 %, so it may hold zero"
@@ -16021,7 +16064,8 @@ def judge_run(run: int, compare: str | None) -> RunResult:
         return result._replace(notes=(f"NO BASELINE: {what}; this run stands on its own.", *result.notes))
     reasons = _reasons(comparison, result, read_object(EvalRun.get_by_id(run).metadata))
     broken = sorted(flips_in(comparison.flips, "broken"))
-    gate |= {"broken": [] if comparison.passed else broken, "comparison": _summary_of(comparison)}
+    gate |= {"broken": [] if comparison.passed else broken, "broken_hard": _broken_hard(comparison)}
+    gate |= {"comparison": _summary_of(comparison)}
     facts = {"verdict": comparison.verdict, "baseline_id": int(comparison.baseline["id"])}
     _write_verdict(run, not reasons, facts, gate)
     return result._replace(
@@ -16048,9 +16092,13 @@ def _with_history(result: RunResult, comparison: Comparison | None) -> tuple[Run
     """Return a result with how steady its failing and flipped cases were, and the names of all cases that are flaky."""
     told = {flip["case"] for flip in comparison.flips} if comparison is not None else set()
     told |= {row["case"] for row in result.failing_cases()}
-    history = list_flakes(int(result.run_id), sorted(told), failed_too=True)
+    history = list_flakes(int(result.run_id), sorted(told), failed_too=True, broken=_broken_hard(comparison))
     flaky = [row["case"] for row in history if row["flaky"]]
     return result._replace(flakes=tuple(row for row in history if row["case"] in told)), flaky[:_MOST_FLAKY]
+
+
+def _broken_hard(comparison: Comparison | None) -> list[str]:
+    return sorted(row["case"] for row in comparison.breaks if row["hard"]) if comparison is not None else []
 
 
 def _summary_of(found: Comparison) -> dict[str, Any]:
@@ -16073,6 +16121,9 @@ def comparison_told(manifest: dict[str, Any]) -> dict[str, Any] | None:
     return {**{key: told.get(key) for key in _SUMMARY}, "baseline": {**run, "age_s": age_s(str(run["date"]))}}
 
 
+_HELD_TEXT = "case that held in the baseline is", "cases that held in the baseline are"
+
+
 def _reasons(comparison: Comparison, result: RunResult, manifest: dict[str, Any]) -> list[str]:
     """Say what keeps a run from passing against its baseline; cases that fail in both are known, and not fatal."""
     own = shortcomings(result.counts, result.score, manifest, has_baseline=True)
@@ -16081,8 +16132,8 @@ def _reasons(comparison: Comparison, result: RunResult, manifest: dict[str, Any]
     if comparison.passed or (manifest.get("gate") or {}).get("mode") == "statistical":
         return [*comparison.doubts, *own]
     broken, failing = flips_in(comparison.flips, "broken"), comparison.unpaired["failing"]
-    found = [f"{len(broken)} cases that held in the baseline are broken"] if broken else []
-    found += [f"{len(failing)} cases fail that the baseline cannot judge"] if failing else []
+    found = [f"{counted(len(broken), *_HELD_TEXT)} broken"] if broken else []
+    found += [f"{counted(len(failing), 'case fails', 'cases fail')} that the baseline cannot judge"] if failing else []
     return [*found, *comparison.doubts, *own]
 
 
@@ -17046,7 +17097,7 @@ def work_for_parent() -> None:
 # ======================================================================================
 # === FIGURES: numbers as people read them; what is unknown is a dash
 # ======================================================================================
-# Uses: nothing.
+# Uses: WORDING.
 # Public: nothing.
 
 
@@ -17071,13 +17122,19 @@ def p_text(p: float | None) -> str:
 
 
 def age_text(age: float | None) -> str:
-    """Return an age in seconds as words."""
+    """Return an age in seconds as words; one below zero is of a time that has not come yet: a clock has moved."""
     if age is None:
-        return "unknown age,"
+        return "of unknown age"
+    if age <= -1:
+        return f"dated {_span_text(-age)} in the future: a clock was moved"
+    return f"{_span_text(max(age, 0.0))} old"
+
+
+def _span_text(seconds_passed: float) -> str:
     for unit, seconds in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if age >= 2 * seconds:
-            return f"{age / seconds:.0f} {unit}"
-    return f"{age:.0f} seconds"
+        if seconds_passed >= 2 * seconds:
+            return f"{seconds_passed / seconds:.0f} {unit}"
+    return counted(round(seconds_passed), "second")
 
 
 # ======================================================================================
@@ -17221,7 +17278,7 @@ def shortened_line(text: Any) -> str | None:
 # ======================================================================================
 # === RECORDS: what the ledgers hold, as text for people
 # ======================================================================================
-# Uses: PRINTING.
+# Uses: WORDING, PRINTING.
 # Public: nothing.
 #
 # Everything here takes what a read returned and gives text back, as in REPORTS.
@@ -17296,7 +17353,7 @@ def render_trace(found: dict[str, Any]) -> str:
     ]
     columns = {"name": "span or call", "call_id": "call", "model": "model", "status": "status"}
     columns |= {"start_ms": "start ms", "duration_ms": "ms", "tokens_in": "in", "tokens_out": "out", "cost_usd": "usd"}
-    head = f"{found['trace_id']} of {found['started_at']}: {found['calls']} calls, {_usd(found)}"
+    head = f"{found['trace_id']} of {found['started_at']}: {counted(found['calls'], 'call')}, {_usd(found)}"
     return f"{head}\n\n{render_table(columns, rows)}"
 
 
@@ -17312,14 +17369,15 @@ def render_costs(found: dict[str, Any]) -> str:
     rows = [{**row, "cached_share": _share(row["cached_share"])} for row in found["items"]]
     table = render_rows({**found, "items": rows}, columns, "No call in these days: track_invocation() records one.")
     apart = ", ".join(f"{row['origin']} {_usd(row)}" for row in found["origins"])
-    head = f"{found['origin']}, the last {found['days']} days: {found['sum']['calls']:,} calls, {_usd(found['sum'])}"
+    days, calls = counted(found["days"], "day"), counted(found["sum"]["calls"], "call")
+    head = f"{found['origin']}, the last {days}: {calls}, {_usd(found['sum'])}"
     return f"{head}\n\n{table}" + (f"\n\nby origin: {apart}" if apart else "")
 
 
 def _usd(sums: dict[str, Any]) -> str:
     """Return a sum of dollars with the number of calls that it does not hold."""
     text = "no known cost" if sums["cost_usd"] is None else f"${sums['cost_usd']:,.6f}".rstrip("0").rstrip(".")
-    return f"{text} and {sums['unpriced']:,} unpriced calls" if sums["unpriced"] else text
+    return f"{text} and {counted(sums['unpriced'], 'unpriced call')}" if sums["unpriced"] else text
 
 
 def _share(value: float | None) -> str | None:
@@ -17350,8 +17408,11 @@ def render_repriced(found: dict[str, Any]) -> str:
     columns |= {"after_usd": "usd after", "unpriced_before": "unpriced before", "unpriced_after": "after"}
     columns |= {"kept": "kept, no rate now"} if found["kept"] else {}
     end = "written." if found["applied"] else "nothing is written yet: --apply writes it."
-    calls = "1 call changes" if found["changed"] == 1 else f"{found['changed']:,} calls change"
-    changed = f"{calls}; {end}" if found["changed"] else "No call changes."
+    changed = (
+        f"{counted(found['changed'], 'call changes', 'calls change')}; {end}"
+        if found["changed"]
+        else "No call changes."
+    )
     return "\n\n".join([render_table(columns, found["items"]), changed] if found["items"] else [changed])
 
 
@@ -17385,7 +17446,7 @@ def render_votes(found: dict[str, Any]) -> str:
 def render_vote_analysis(found: dict[str, Any]) -> str:
     """Lay out the votes on a prompt by version, and what the down votes have in common."""
     if not found["versions"]:
-        return f"No vote on {found['name']} in the last {found['days']} days."
+        return f"No vote on {found['name']} in the last {counted(found['days'], 'day')}."
     columns = {"version": "version", "votes": "n", "up": "up", "down": "down", "down_share": "down share"}
     rows = [{**row, "down_share": _share(row["down_share"])} for row in found["versions"]]
     lines = [render_table({**columns, "last_at": "last"}, rows)]
@@ -17415,7 +17476,7 @@ def render_dataset(found: dict[str, Any]) -> str:
 # ======================================================================================
 # === REPORTS: what runs and comparisons say, as text for people
 # ======================================================================================
-# Uses: RUNS, FLIPS, FIGURES, PRINTING.
+# Uses: WORDING, RUNS, FLIPS, FIGURES, PRINTING.
 # Public: nothing.
 
 MAX_LISTED = 20
@@ -17495,7 +17556,7 @@ def flake_text(row: dict[str, Any]) -> str:
 def counts_text(counts: dict[str, int]) -> str:
     """Say how many cases there were and how they ended."""
     states = ", ".join(f"{counts[state]} {state}" for state in ("pass", "fail", "error", "skipped") if counts[state])
-    return f"{counts['cases']} case{'' if counts['cases'] == 1 else 's'}: {states or 'none ran'}"
+    return f"{counted(counts['cases'], 'case')}: {states or 'none ran'}"
 
 
 def render_result(result: RunResult) -> str:
@@ -17524,11 +17585,11 @@ def version_text(prompt: str | None, version: int | None) -> str:
 def render_comparison(found: dict[str, Any], flakes: Iterable[dict[str, Any]] = ()) -> str:
     """Lay out a comparison: verdict, flips, the tests by assertion type, and the probable cause."""
     run, baseline = found["run"], found["baseline"]
-    against = f"run {baseline['id']} of {baseline['date'][:16]} ({age_text(baseline['age_s'])} old)"
+    against = f"run {baseline['id']} of {baseline['date'][:16]} ({age_text(baseline['age_s'])})"
     interval = f"95 % interval {interval_text(found['interval'])}"
     lines = [
         f"{coloured(found['verdict'])}: run {run['id']} against {against}",
-        f"  change {signed(found['delta'])}, {interval}, p {p_text(found['p'])}, {units_text(found, 'pairs')}",
+        f"  change {signed(found['delta'])}, {interval}, p {p_text(found['p'])}, {units_text(found, 'pair')}",
         f"  {found['reason']}",
     ]
     lines += [
@@ -17543,8 +17604,10 @@ def render_comparison(found: dict[str, Any], flakes: Iterable[dict[str, Any]] = 
         names = found["unpaired"][name]
         rest = f" and {len(names) - 5} more" if len(names) > 5 else ""
         lines += [f"{words} {len(names)}: {', '.join(names[:5])}{rest}"] if names else []
-    text = "{assertion_type}: {new} new checks and {missing} missing ones are not compared"
-    lines += [text.format(**row) for row in found["unpaired"]["checks"]]
+    for row in found["unpaired"]["checks"]:
+        lines += [
+            f"{row['assertion_type']}, not compared: {counted(row['new'], 'new check')}, {row['missing']} missing"
+        ]
     return "\n".join([*lines, "", *cause_lines(found["cause"])])
 
 
@@ -17558,13 +17621,14 @@ DELTA_COLUMNS |= {"interval": "95 % interval", "p": "p", "test": "by"}
 def delta_row(row: dict[str, Any]) -> dict[str, Any]:
     """Return the test of one assertion type as texts under the keys of DELTA_COLUMNS."""
     texts = {"delta": signed(row["delta"]), "interval": interval_text(row["interval"]), "p": p_text(row["p"])}
-    texts |= {"n": units_text(row, "cases")} if row["groups"] is not None else {}
+    texts |= {"n": units_text(row, "case")} if row["groups"] is not None else {}
     return {**row, **texts, "baseline": f"{row['baseline']:.3f}", "current": f"{row['current']:.3f}"}
 
 
 def units_text(row: dict[str, Any], what: str) -> str:
     """Say how many cases were compared, and in how many groups where cases name some."""
-    return f"{row['n']} {what}" if row["groups"] is None else f"{row['n']} {what} in {row['groups']} groups"
+    text = counted(row["n"], what)
+    return text if row["groups"] is None else f"{text} in {counted(row['groups'], 'group')}"
 
 
 def break_lines(breaks: list[dict[str, Any]]) -> list[str]:
@@ -17572,14 +17636,18 @@ def break_lines(breaks: list[dict[str, Any]]) -> list[str]:
     alike: dict[str, list[str]] = {}
     for row in breaks:
         counts = ", ".join(f"{row[side]['passed']} of {row[side]['tries']} {side}" for side in ("before", "now"))
-        needed = "no number of tries" if row["decides"] is None else f"{row['decides']:,} failing tries each"
+        needed = (
+            "no number of tries"
+            if row["decides"] is None
+            else counted(row["decides"], "failing try", "failing tries") + " each"
+        )
         told = f"broken hard, p {p_text(row['p'])}" if row["hard"] else f"{needed} would decide"
         alike.setdefault(f"passed {counts}; {told}", []).append(row["case"])
     lines = [
         f"{', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}: {text}"
         for text, names in alike.items()
     ]
-    return lines[:10] + ([f"and {len(lines) - 10} lines more: --json has all"] if len(lines) > 10 else [])
+    return lines[:10] + ([f"and {counted(len(lines) - 10, 'more line')}: --json has all"] if len(lines) > 10 else [])
 
 
 def _flip_lines(found: dict[str, Any]) -> list[str]:
@@ -17611,7 +17679,7 @@ def cause_lines(cause: dict[str, Any] | None) -> list[str]:
 # ======================================================================================
 # === FINDINGS: what the history of a suite says, as sentences
 # ======================================================================================
-# Uses: TRENDS, FIGURES, PRINTING, REPORTS.
+# Uses: WORDING, TRENDS, FIGURES, PRINTING, REPORTS.
 # Public: nothing.
 
 
@@ -17621,7 +17689,7 @@ def render_plan(plan: dict[str, Any]) -> str:
     if len(runs) < 2 or not n:
         told = {0: "no run tells", 1: "one complete run does not tell"}.get(len(runs), "the runs share no case to tell")
         return f"{name}: {told} how unsteady it is; run it twice on one version."
-    cases = units_text(plan, "case" if n == 1 else "cases")
+    cases = units_text(plan, "case")
     sees = f"a drop of {plan['smallest_drop']:.3f}" if plan["smallest_drop"] is not None else "no drop"
     first = f"{name}: its {cases} can see {sees} or more, in 80 of 100 runs."
     told = "of one version" if plan["steady"] else "of different versions or models, which overstates its noise"
@@ -17636,7 +17704,7 @@ def _needs_text(plan: dict[str, Any]) -> str:
     if needed <= plan["n"]:
         return f"{drop} takes {needed}."
     usd = "" if plan["needed_usd"] is None else f": ${plan['needed_usd']:.4g} a run, now ${plan['run_usd']:.4g}"
-    return f"{drop} takes {needed:,} cases, or {plan['repeats_needed']:,} repeats{usd}."
+    return f"{drop} takes {counted(needed, 'case')}, or {counted(plan['repeats_needed'], 'repeat')}{usd}."
 
 
 def render_models(found: dict[str, Any]) -> str:
@@ -17678,13 +17746,14 @@ def render_overview(found: dict[str, Any]) -> str:
     forecast = "" if spend["forecast_usd"] is None else f", {_dollars(spend['forecast_usd'])} by its end at this pace"
     lines += ["", f"This month: {_dollars(spend['spent_usd'])}, today {_dollars(spend['today_usd'])}{forecast}."]
     if spend["unpriced"]:
-        lines.append(f"{spend['unpriced']:,} of its calls have no cost: promptry prices check says why.")
+        calls = counted(spend["unpriced"], "of its calls has", "of its calls have")
+        lines.append(f"{calls} no cost: promptry prices check says why.")
     for row in found["budgets"]:
         if row["breached"] or (row["forecast_usd"] or 0) > row["limit_usd"]:
             lines.append(_budget_text(row))
     if found["fallbacks"]:
         times, names = sum(row["times"] for row in found["fallbacks"]), found["fallbacks"][:5]
-        served = f"{times:,} time{'' if times == 1 else 's'} the text in the code was served because the store failed"
+        served = f"{counted(times, 'time')} the text in the code was served because the store failed"
         lines.append(f"{served}: {', '.join(row['name'] for row in names)}.")
     return "\n".join(lines)
 
@@ -17771,7 +17840,7 @@ def _left_out_lines(row: dict[str, Any]) -> list[str]:
         return []
     if row["of"] == "score":
         return [f"  {count} of the last runs left out: scored with another embedder than {row['embedder'] or 'none'}"]
-    return [f"  {count:,} of {row['calls']:,} calls have no {row['of']}"]
+    return [f"  {count:,} of {counted(row['calls'], 'call')} without {row['of']}"]
 
 
 def render_bisection(found: dict[str, Any]) -> str:
@@ -17845,7 +17914,7 @@ def change_text(report: Report) -> str:
         return counts_text(report.result.counts)
     flips = {state: len(names) for state, names in _flipped(report).items() if names}
     said = ", ".join(f"{count} {state}" for state, count in flips.items())
-    return f"{said or 'no case changed sides'} of {found['n']} paired cases"
+    return f"{said or 'no case changed sides'} of {counted(found['n'], 'paired case')}"
 
 
 def _flipped(report: Report) -> dict[str, list[str]]:
@@ -17869,9 +17938,9 @@ def numbers_of(report: Report) -> dict[str, str]:
     result, found = report.result, report.result.comparison or {}
     against = "none"
     if report.baseline is not None:
-        age = age_text(found["baseline"]["age_s"]).rstrip(",")
+        age = age_text(found["baseline"]["age_s"])
         version = version_text(report.baseline["prompt_name"], report.baseline["prompt_version"])
-        against = f"run {report.baseline['id']} of {report.baseline['date'][:16]}, {age} old, {version}".rstrip(", ")
+        against = f"run {report.baseline['id']} of {report.baseline['date'][:16]}, {age}, {version}".rstrip(", ")
     interval = f" ({interval_text(found['interval'])})" if found.get("interval") else ""
     return {
         "score": "-" if result.score is None else f"{result.score:.3f}",
@@ -17879,7 +17948,7 @@ def numbers_of(report: Report) -> dict[str, str]:
         "change (95 % interval)": f"{signed(found.get('delta'))}{interval}",
         "p": p_text(found.get("p")),
         "n": f"{result.counts['cases']}",
-        "pairs": units_text(found, "").replace("  ", " ").strip() if found else "-",
+        "pairs": re.sub(" pairs?", "", units_text(found, "pair")) if found else "-",
         "cost": "unknown" if result.cost_usd is None else f"${result.cost_usd:.4f}",
         "baseline": against,
     }
@@ -17904,7 +17973,8 @@ def groups_of(report: Report) -> dict[str, list[str]]:
     flaky = {f"{row['case']}: {row['state']}": None for row in report.result.known_flaky}
     spoken_of |= {row["case"] for row in report.result.known_flaky}
     others, errors = ([name for name in named[state] if name not in spoken_of] for state in ("fail", "error"))
-    groups = {"broken hard": _hard_breaks(report), "broken": flipped["broken"]}
+    hard = _hard_breaks(report)
+    groups = {"broken hard": hard, "broken": [name for name in flipped["broken"] if name not in hard]}
     groups |= {"not confirmed": flipped["unconfirmed"], "flaky": flipped["flaky"]}
     groups |= {"failing": others, "in error": errors, "fixed": flipped["fixed"], "known failures": known}
     groups |= {"known flaky, they decide nothing": list(flaky)}
@@ -17936,7 +18006,7 @@ def overall_finding(reports: list[Report]) -> tuple[str, str]:
     """Return the finding over several suites, and what it rests on."""
     codes = [report.code for report in reports]
     word = "Failed" if 1 in codes else "Not decided" if any(codes) or not codes else "Passed"
-    return word, f"{codes.count(0)} of {len(codes)} suites pass"
+    return word, f"{codes.count(0)} of {counted(len(codes), 'suite')} passed"
 
 
 # --- JUnit
@@ -18188,6 +18258,7 @@ _SHOWN_CASES, _SHOWN_SIGNS = 1000, 300
 _MINUS = "\N{MINUS SIGN}"
 # What is said of a case, the mark beside it and its colour, by the group that it is in.
 _ENDINGS = {
+    "broken hard": ("broken hard", "down", "bad"),
     "broken": ("broken", "down", "bad"),
     "not confirmed": ("not confirmed", "alert", "bad"),
     "flaky": ("flaky", "half", "warn"),
@@ -18337,7 +18408,7 @@ def _delta_line(row: dict[str, Any], low: float, high: float) -> str:
     )
     texts = ["" if row[key] is None else f"{row[key]:.3f}" for key in ("baseline", "current")]
     change = make_element("b", {"class": kind}, _minus(signed(row["delta"])))
-    cells = [str(row["n"]) if row["groups"] is None else units_text(row, "cases"), *texts, change]
+    cells = [str(row["n"]) if row["groups"] is None else units_text(row, "case"), *texts, change]
     name = f"<b>{row['assertion_type']}</b>" if is_whole else escaped(row["assertion_type"])
     plot = f'<td class="plot">{_interval_mark(row, kind, low, high)}</td>'
     rest = "".join(
@@ -19314,7 +19385,8 @@ def cli_drift(names: tuple[str, ...], of: str, window: int, as_json: bool) -> No
 # ======================================================================================
 # === EDITS: the commands that write: prompts, datasets, prices, votes and ratings, care of the file
 # ======================================================================================
-# Uses: ERRORS, PROMPTS, TEMPLATES, PRICES, BUDGETS, FEEDBACK, DATASETS, COSTS, CARE, PROMPTFOO, PRINTING, RECORDS, CLI.
+# Uses: ERRORS, WORDING, PROMPTS, TEMPLATES, PRICES, BUDGETS, FEEDBACK, DATASETS, COSTS, CARE, PROMPTFOO, PRINTING,
+#   RECORDS, CLI.
 # Public: nothing.
 
 
@@ -19420,7 +19492,7 @@ def cli_lint(
 def cli_save_dataset(file: str, name: str | None) -> None:
     """Save the items of a .json, .jsonl or .csv file; the same items keep their version."""
     items, name = load_items(Path(file)), Path(file).stem if name is None else name
-    print_text(f"{name}@{save_dataset(name, items)} has {len(items)} items.")
+    print_text(f"{name}@{save_dataset(name, items)} has {counted(len(items), 'item')}.")
 
 
 @cli_command("dataset add")
@@ -19457,15 +19529,11 @@ def cli_import_prices(file: str) -> None:
     One import replaces the one before, with all its models: put what you need into one file.
     """
     found = import_prices(Path(file))
-    old = found["replaced"]
+    old, models = found["replaced"], counted(found["models"], "model")
     print_text(
-        f"The prices of {_models_text(found)} from {found['source']} go before those that promptry carries."
-        + (f" They replace {_models_text(old)} of {old['source']}." if old else "")
+        f"The prices of {models} from {found['source']} go before those that promptry carries."
+        + (f" They replace {counted(old['models'], 'model')} of {old['source']}." if old else "")
     )
-
-
-def _models_text(found: dict[str, Any]) -> str:
-    return "1 model" if found["models"] == 1 else f"{found['models']:,} models"
 
 
 @cli_command("prices reprice")
@@ -19597,7 +19665,7 @@ def cli_import_promptfoo(file: str, output: str | None, provider: str | None, as
         return
     if output is None:
         print_data(found["text"])
-    told = ", ".join(f"{found[what]:,} {what}" for what in ("suites", "cases", "assertions"))
+    told = ", ".join(counted(found[f"{what}s"], what) for what in ("suite", "case", "assertion"))
     print_text(f"{told}; not taken over, or not quite: {len(found['notes'])}.", err=True)
     for note in found["notes"]:
         print_text(f"  {note['place']}: {note['reason']}", err=True)
@@ -19608,7 +19676,7 @@ def cli_import_promptfoo(file: str, output: str | None, provider: str | None, as
 # ======================================================================================
 # === WATCH: suites run again whenever a file or a prompt is saved
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, PROMPTS, RUNS, JOBS, INTERPRETERS, PRINTING, REPORTS, CLI.
+# Uses: ERRORS, WORDING, SETTINGS, PROMPTS, RUNS, JOBS, INTERPRETERS, PRINTING, REPORTS, CLI.
 # Public: nothing.
 #
 # Files are looked at, not subscribed to: that works on every disk, also one that is shared, and a save by renaming, a
@@ -19645,7 +19713,7 @@ def cli_watch(suites: tuple[str, ...], module: str | None, compare: str | None, 
             edited, streaks = _edits(_differences(before, seen), streaks)
             if not edited:
                 full = " at most" if len(seen) > _MOST_FILES else ""
-                print_text(f"Watching {len(seen) - 1:,} files{full} and the prompts; Ctrl-C ends.", err=True)
+                print_text(f"Watching {counted(len(seen) - 1, 'file')}{full} and the prompts; Ctrl-C ends.", err=True)
                 edited = _wait_for_change(seen)
             print_text(f"\n{_names_text(edited)}:", err=True)
 
@@ -19886,7 +19954,9 @@ class _PytestSession:
     def _save(self, recording: _Recording) -> str:
         """Save a run, judge it if it is complete, and return what to say of it."""
         ran, name = len(recording.items), recording.chosen.name
-        stopped = recording.stopped if ran == recording.total else f"only {ran} of its {recording.total} items ran"
+        stopped = (
+            recording.stopped if ran == recording.total else f"only {ran} of its {counted(recording.total, 'item')} ran"
+        )
         plan, tally, tries = recording.plan, recording.tally, recording.tries
         is_saved = False
         try:

@@ -4,15 +4,15 @@ Application code calls track() and track_invocation(); evals, comparisons, the l
 write the same store.db. No service to run, no account, nothing sent anywhere.
 
 Floors, from the ground up; each section uses only sections above it:
-    GROUND   ERRORS · CLOCK · SETTINGS · ASSETS · MASKING · ENDPOINTS
+    GROUND   ERRORS · WORDING · CLOCK · SETTINGS · ASSETS · MASKING · ENDPOINTS
     STORE    TABLES · MIGRATIONS · STORE · ROWS
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
     EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · PROVIDERS · JUDGE · EMBEDDINGS ·
-             SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION · DOCUMENTS ·
-             EXCHANGES · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · TALLIES · RUNS · WORKERS ·
-             PROGRESS · RERUNS · JOBS · RUNNER · PAIRS · POWER · BREAKS · FLIPS · COMPARISON · MODELS · PLAN · TRENDS ·
-             DRIFT · BISECT · OVERVIEW · INTERPRETERS
+             SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION ·
+             DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES ·
+             TALLIES · RUNS · WORKERS · PROGRESS · RERUNS · JOBS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
+             COMPARISON · MODELS · PLAN · TRENDS · DRIFT · BISECT · OVERVIEW · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS ·
              WATCH · PYTEST · DEMO
     ROOF     MAIN
@@ -48,6 +48,7 @@ import contextvars
 import functools
 import hashlib
 import inspect
+import io
 import itertools
 import json
 import logging
@@ -145,6 +146,7 @@ __all__ = [
     "assert_json_valid",
     "assert_matches",
     "assert_not_contains",
+    "check_all",
     "clean_json",
     "collect",
     # TEXTS
@@ -383,11 +385,58 @@ class CheckFailed(PromptryError, AssertionError):
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """Name the most similar of some words as a hint, or return an empty text."""
+    """Name the most similar of some words as a hint, or return an empty text where none is likely to be meant."""
     import difflib
 
-    close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.7 if len(word) > 3 else 0.5)
     return f"Did you mean '{close[0]}'?" if close else ""
+
+
+# ======================================================================================
+# === WORDING: what sentences are made of: signs that are no text are spelled out, counts have their noun
+# ======================================================================================
+# Uses: nothing.
+# Public: nothing.
+#
+# A text of others may hold signs that steer a terminal, turn the direction of writing, or fit into no encoding. They
+# are spelled as Python would, where text is printed, logged, or written into a report.
+
+_ODD = re.compile(
+    r"[^\t\n\r\x20-\x7e\xa0-\u2029\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\ufdd0-\ufdef]"
+)
+
+
+def legible(value: Any) -> str:
+    """Return a value as text that every format can hold: control signs and half characters are spelled out."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
+    return _ODD.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def legible_json(text: str) -> str:
+    """Return JSON text in which the same signs are written as JSON writes them, so that its value stays."""
+    return _ODD.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return a count with its noun, in the singular for one.
+
+    >>> counted(1, "case"), counted(2000, "case"), counted(0, "reply", "replies")
+    ('1 case', '2,000 cases', '0 replies')
+    """
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def say(text: str) -> None:
+    """Write a line of talk to stderr, from below the faces."""
+    sys.stderr.write(f"{legible(text)}\n")
+
+
+def _spell_out(record: logging.LogRecord) -> bool:
+    record.msg, record.args = legible(record.getMessage()), ()
+    return True
+
+
+log.addFilter(_spell_out)
 
 
 # ======================================================================================
@@ -5943,10 +5992,7 @@ def _parsed(text: str) -> Any:
 
 def load_items(path: Path) -> list[Any]:
     """Load items from a .json list, a .jsonl or .csv file; raises WrongUse naming the line that is wrong."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise WrongUse(f"{path} cannot be read: {error}.", "Name a UTF-8 file.") from None
+    text = _utf8_text(path)
     readers = {".json": _items_of_json, ".jsonl": _items_of_lines, ".ndjson": _items_of_lines, ".csv": _items_of_csv}
     if path.suffix.lower() not in readers:
         raise WrongUse(f"{path} ends in '{path.suffix}'.", "A dataset is read from .json, .jsonl or .csv.")
@@ -5954,6 +6000,13 @@ def load_items(path: Path) -> list[Any]:
     if not items:
         raise WrongUse(f"{path} holds no item.")
     return items
+
+
+def _utf8_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongUse(f"{path} cannot be read: {error}.", "Name a UTF-8 file.") from None
 
 
 def _items_of_json(path: Path, text: str) -> list[Any]:
@@ -5981,31 +6034,42 @@ def _items_of_lines(path: Path, text: str) -> list[Any]:
 
 
 def _items_of_csv(path: Path, text: str) -> list[Any]:
+    return [item for _, item in _rows_of_csv(path, text)]
+
+
+def load_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """Load the rows of a CSV file with their numbers, of which the names of the columns are 1; raises WrongUse."""
+    return _rows_of_csv(path, _utf8_text(path))
+
+
+def _rows_of_csv(path: Path, text: str) -> list[tuple[int, dict[str, str]]]:
     """Return a dict of texts for each row; the first line names the columns, parted by commas, semicolons or tabs."""
     import csv
 
-    lines = text.splitlines(True)
-    if not lines:
+    if not text:
         raise WrongUse(f"{path} is no CSV with a line of column names: it is empty.")
+    before = csv.field_size_limit(max(len(text), csv.field_size_limit()))
     try:
-        title, *rows = csv.reader(lines, delimiter=_delimiter_of(lines), strict=True)
+        title, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter_of(text), strict=True)
     except csv.Error as error:
         raise WrongUse(f"{path} is no CSV with a line of column names: {error}.") from None
+    finally:
+        csv.field_size_limit(before)
     if not title or not all(title) or len(set(title)) < len(title):
         raise WrongUse(f"{path}: the first line names the columns, each once; it is {', '.join(title)!r}.")
     wrong = next((number for number, row in enumerate(rows, 2) if row and len(row) != len(title)), None)
     if wrong:
         raise WrongUse(f"{path}, row {wrong} has {len(rows[wrong - 2])} fields; the first line names {len(title)}.")
-    return [dict(zip(title, row, strict=True)) for row in rows if row]
+    return [(number, dict(zip(title, row, strict=True))) for number, row in enumerate(rows, 2) if row]
 
 
-def _delimiter_of(lines: list[str]) -> str:
+def _delimiter_of(text: str) -> str:
     """Return the sign that parts the first line into the most columns, a comma where signs are equal."""
     import csv
 
     def columns(sign: str) -> int:
         with contextlib.suppress(csv.Error):
-            return len(next(csv.reader(lines, delimiter=sign, strict=True)))
+            return len(next(csv.reader(io.StringIO(text, newline=""), delimiter=sign, strict=True)))
         return 0
 
     return max(",;\t", key=columns)
@@ -7082,12 +7146,16 @@ def link_parent(source: IO[bytes], target: IO[bytes]) -> None:
 # ======================================================================================
 # Uses: ERRORS, CLOCK, ENDPOINTS, ROWS, HELPERS.
 # Public: Check, collect, assert_exact, assert_contains, assert_not_contains, assert_matches, assert_json_valid,
-#   clean_json.
+#   check_all, clean_json.
 #
-# A score lies in 0..1 and higher is better. A check made in a thread with an empty context goes to the one case that is
-# open in the process; of several, none can be meant, and the check is refused rather than given to the wrong one.
+# A score lies in 0..1 and higher is better. What would hold of anything, with one score, is refused: no keyword, an
+# empty pattern, a schema that asks for nothing. A threshold of 0 is not, as its score is compared. A check made in a
+# thread with an empty context goes to the one case that is open in the process; of several, none can be meant, and the
+# check is refused rather than given to the wrong one.
 
 MAX_DETAIL_CHARS = 10_000
+_UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"}
+_BLANKS = "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 
 
 class Check(NamedTuple):
@@ -7200,6 +7268,20 @@ def check_text(text: Any, what: str = "text") -> str:
     return text
 
 
+def is_blank(text: str) -> bool:
+    """Tell whether a text has no sign that can be seen: white space, controls, and those without a width."""
+    import unicodedata
+
+    return not any(unicodedata.category(sign) not in _UNSEEN and not re.match(_BLANKS, sign) for sign in text)
+
+
+def blank_text(actual: Any, expected: Any) -> str:
+    """Say which of two texts is blank, or both, or nothing; raises WrongUse for what is no text."""
+    texts = {"actual": check_text(actual, "actual text"), "expected": check_text(expected, "expected text")}
+    blank = [what for what, text in texts.items() if is_blank(text)]
+    return "" if not blank else "both texts are blank" if len(blank) == 2 else f"the {blank[0]} text is blank"
+
+
 def check_share(value: Any, what: str) -> float:
     """Return a number that lies in 0..1; raises WrongUse."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
@@ -7220,9 +7302,12 @@ def _keywords_in(text: Any, keywords: Any, case_sensitive: bool) -> tuple[list[s
     if not isinstance(keywords, Iterable):
         raise WrongUse(f"The keywords are {brief(keywords)}; they take a text or several.")
     words = [keywords] if isinstance(keywords, str) else list(keywords)
+    if not words:
+        raise WrongUse("There are no keywords.", "Name one or more.")
     whole = check_text(text) if case_sensitive else check_text(text).casefold()
     for word in words:
-        check_text(word, "keyword")
+        if not check_text(word, "keyword"):
+            raise WrongUse(f"The keywords are {brief(words)}; an empty one is in every text.", "Leave it out.")
     return words, [word for word in words if (word if case_sensitive else word.casefold()) in whole]
 
 
@@ -7230,7 +7315,7 @@ def assert_contains(text: str, keywords: str | Iterable[str], case_sensitive: bo
     """Assert that a text holds a keyword, or all of several; returns the share it holds."""
     words, found = _keywords_in(text, keywords, case_sensitive)
     missing = [word for word in words if word not in found]
-    score = len(found) / len(words) if words else 1.0
+    score = len(found) / len(words)
     reason = f"missing {brief(missing)}" if missing else "holds all"
     return record_check("contains", score, not missing, keywords if isinstance(keywords, str) else words, text, reason)
 
@@ -7238,7 +7323,7 @@ def assert_contains(text: str, keywords: str | Iterable[str], case_sensitive: bo
 def assert_not_contains(text: str, keywords: str | Iterable[str], case_sensitive: bool = False) -> float:
     """Assert that a text holds none of some keywords; returns the share it does not hold."""
     words, found = _keywords_in(text, keywords, case_sensitive)
-    score = 1.0 - len(found) / len(words) if words else 1.0
+    score = 1.0 - len(found) / len(words)
     reason = f"holds {brief(found)}" if found else "holds none"
     return record_check(
         "not_contains", score, not found, keywords if isinstance(keywords, str) else words, text, reason
@@ -7257,7 +7342,9 @@ def assert_matches(text: str, pattern: str, fullmatch: bool = True) -> float:
 
 
 def find_pattern(pattern: str, text: str, whole: bool) -> bool:
-    """Tell whether a pattern matches a text, as match_pattern does; no answer in time is WrongUse."""
+    """Tell whether a pattern matches a text, as match_pattern does; no pattern, and no answer in time, is WrongUse."""
+    if not pattern:
+        raise WrongUse("The pattern is empty.", "Write a regular expression; ^$ is that of no text.")
     matched = match_pattern(pattern, text, whole)
     if matched is None:
         raise WrongUse(
@@ -7298,6 +7385,43 @@ def assert_json_valid(text: str) -> float:
     except ValueError as error:
         reason = str(error)
     return record_check("json_valid", float(not reason), not reason, "JSON", text, reason or "valid JSON")
+
+
+def check_all(*checks: Callable[[], Any]) -> float:
+    """Make all of several checks, also those behind one that fails; returns the mean of their scores, 1.0 of none.
+
+    Shape: functions without parameters, as `lambda: assert_contains(answer, "Rome")`; one that answers nothing, as a
+    function of plain assert statements does, counts as 1.0. Errors: CheckFailed, which lists all that did not hold; but
+    where a check raised something else, that, once all were made: an error is no failure.
+    """
+    for number, check in enumerate(checks, start=1):
+        if not callable(check):
+            raise WrongUse(f"Check {number} is {brief(check)}, made already.", "Write lambda: before each assertion.")
+    scores, failed, raised = [], [], []
+    for check in checks:
+        try:
+            scores.append(_score_of(check))
+        except CheckFailed as error:
+            failed.append(error.message)
+        except Exception as error:
+            raised.append(error)
+    if raised:
+        raise raised[0]
+    if failed:
+        raise CheckFailed(f"{len(failed)} of {len(checks)} checks fail: {'; '.join(failed)}")
+    return math.fsum(scores) / len(scores) if scores else 1.0
+
+
+def _score_of(check: Callable[[], Any]) -> float:
+    """Return the score of one of several checks; an assert statement that does not hold is recorded as one more."""
+    try:
+        answer = check()
+    except CheckFailed:
+        raise
+    except AssertionError as error:
+        return record_check("assert", 0.0, False, None, None, str(error) or f"in {brief(check)}")
+    refuse_awaitable(answer, f"check {brief(check)}")
+    return 1.0 if answer is None else check_share(answer, "What a check answers")
 
 
 def clean_json(text: str) -> Any:
@@ -7398,19 +7522,22 @@ def assert_levenshtein(
 ) -> float:
     """Assert that a text is near another; returns the ratio, 1 - distance / length of the longer (both empty: 1.0).
 
-    The distance is the fewest characters to insert, delete or replace, upper and lower case being different. Exactly
-    one limit is given. Errors: WrongUse, also for texts that differ over more than 100,000 characters.
+    The distance is the fewest characters to insert, delete or replace, upper and lower case being different. Blank text
+    counts as empty. Exactly one limit is given. Errors: WrongUse, also for texts that differ over more than 100,000
+    characters.
 
     >>> assert_levenshtein("kitten", "sitting", max_distance=3)
     0.5714285714285714
     """
     distance_limit, ratio_limit = _checked_limits(max_distance, min_ratio)
-    distance = levenshtein_distance(check_text(actual, "actual text"), check_text(expected, "expected text"))
-    length = max(len(actual), len(expected))
+    blank = blank_text(actual, expected)
+    one, other = ("" if blank and is_blank(text) else text for text in (actual, expected))
+    distance, length = levenshtein_distance(one, other), max(len(one), len(other))
     ratio = (length - distance) / length if length else 1.0
     passed = distance <= distance_limit and ratio >= ratio_limit
     limit = f"max_distance {max_distance}" if max_distance is not None else f"min_ratio {min_ratio}"
     reason = f"distance {distance:,}, ratio {ratio:.4g}; {limit}"
+    reason = f"{blank}: {reason}" if blank else reason
     return record_check("levenshtein", ratio, passed, expected, actual, reason, distance=distance)
 
 
@@ -7420,7 +7547,8 @@ def _checked_limits(max_distance: Any, min_ratio: Any) -> tuple[float, float]:
         raise WrongUse(f"max_distance is {max_distance} and min_ratio {min_ratio}; give exactly one.")
     if max_distance is None:
         return math.inf, check_share(min_ratio, "min_ratio")
-    if isinstance(max_distance, bool) or not isinstance(max_distance, (int, float)) or not max_distance >= 0:
+    is_number = isinstance(max_distance, (int, float)) and not isinstance(max_distance, bool)
+    if not is_number or not 0 <= max_distance < math.inf:
         raise WrongUse(f"max_distance is {brief(max_distance)}; it takes a number of characters, 0 or more.")
     return max_distance, 0.0
 
@@ -7429,17 +7557,19 @@ def assert_rouge_l(actual: str, expected: str, min_score: float) -> float:
     """Assert that a text has the words of another in their order; returns ROUGE-L as F1, twice the words in common.
 
     Words are what white space parts, with their punctuation and case; those in common are the longest sequence that
-    both hold in this order, gaps allowed. Both texts empty: 1.0; one: 0.0. A language without spaces has one word.
+    both hold in this order, gaps allowed. Both texts blank: 1.0; one: 0.0. A language without spaces has one word.
     Errors: WrongUse, also beyond 100,000 words. Source: Lin 2004, section 3.
 
     >>> assert_rouge_l("the cat sat", "the cat sat down", 0.8)
     0.8571428571428571
     """
     limit = check_share(min_score, "min_score")
-    found, wanted = check_text(actual, "actual text").split(), check_text(expected, "expected text").split()
+    blank = blank_text(actual, expected)
+    found, wanted = ([] if blank and is_blank(text) else text.split() for text in (actual, expected))
     common = common_length(found, wanted)
     score = 2 * common / (len(found) + len(wanted)) if found or wanted else 1.0
     reason = f"{common:,} words in common, of {len(found):,} and {len(wanted):,}: {score:.4g}; min_score {min_score}"
+    reason = f"{blank}: {reason}" if blank else reason
     return record_check("rouge_l", score, score >= limit, expected, actual, reason)
 
 
@@ -7513,7 +7643,8 @@ def find_function(place: str) -> Callable[[str], Any]:
     try:
         found = operator.attrgetter(name.strip())(importlib.import_module(module.strip()))
     except Exception as error:
-        raise ConfigError(f"python:{place} cannot be loaded: {type(error).__name__}: {error}.") from error
+        hint = "Write python:my_module:my_function, and what it names."
+        raise ConfigError(f"python:{place} cannot be loaded: {type(error).__name__}: {error}.", hint) from error
     if not callable(found):
         raise ConfigError(f"python:{place} is {brief(found)}; it takes a function.")
     function: Callable[[str], Any] = found
@@ -8239,6 +8370,7 @@ _UNSAFE = (
     "[\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164"
     "\ud800-\udfff\ufe00-\ufe0e\ufeff\uffa0\ufff9-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff<>]"
 )
+_TYPEWRITTEN = str.maketrans("\u2018\u2019\u201a\u201c\u201d\u201e\u2010\u2012\u2013\u2014\u2212", "'''\"\"\"-----")
 _CUT_SHORT = {"length", "max_tokens", "MAX_TOKENS", "max_output_tokens", "model_context_window_exceeded"}
 
 _FRAME = """
@@ -8272,8 +8404,8 @@ _BY_SOURCE = {
     "none. The words are those of the response that claim it, short, and none left out between. VERDICT is "
     '"supported" if the source says it, "contradicted" if the source says otherwise, "not_found" if the source does '
     "not say. What you know beside the source does not count. The quote is what bears the claim out, word for word "
-    "from the source and short; leave it out where there is none. Of a response that claims nothing (a question, a "
-    'refusal, a greeting) the claims are [], and "nothing_claimed" stands beside them and is true.',
+    "from the source and short; a claim that is supported has one, leave it out of others. Of a response that claims "
+    'nothing (a question, a refusal, a greeting) the claims are [], and "nothing_claimed" stands beside them, true.',
     "reminder": "List the claims of the response, and hold each against the source.",
 }
 
@@ -8345,12 +8477,15 @@ def assert_llm(response: str, criteria: str, threshold: float = 0.7, judge: Any 
     """Assert that a judge scores a response at the threshold or above; returns the score, 0 to 1.
 
     `judge` is a function of the prompt or a provider; None takes that of set_judge() or promptry.toml. A judge that
-    gives no score is an error of the case. Errors: WrongUse, ConfigError, ProviderError.
+    gives no score is an error of the case. Blank text scores 0 without a judge. Errors: WrongUse, ConfigError,
+    ProviderError.
     """
-    check_text(response, "response")
-    if not check_text(criteria, "criteria").strip():
+    if is_blank(check_text(criteria, "criteria")):
         raise WrongUse("The criteria are empty; they say what a good response does.")
-    limit, chosen = check_share(threshold, "threshold"), make_judge(judge)
+    limit = check_share(threshold, "threshold")
+    if is_blank(check_text(response, "response")):
+        return _record_blank("llm", limit, criteria, response, judge_reason="")
+    chosen = make_judge(judge)
     blocks = {"criteria": criteria, "response": response}
     (score, said), told = _judged(chosen, _BY_CRITERIA, blocks, "score", _read_score)
     passed = score >= limit
@@ -8362,15 +8497,14 @@ def assert_llm(response: str, criteria: str, threshold: float = 0.7, judge: Any 
 def assert_grounded(response: str, source: str, threshold: float = 0.8, judge: Any = None) -> float:
     """Assert that a source bears out enough of what a response claims; returns the share of claims it bears out.
 
-    A claim counts if the judge finds it supported and its quote, if it gives one, stands in the source. A judge that
-    lists a claim twice, or one that the response does not make, has not judged. An empty response scores 0, one that
-    claims nothing 1. Errors: as of assert_llm.
+    A claim counts if the judge finds it supported and gives a quote that stands in the source, whatever its white space
+    and its forms of quotation marks and dashes. A judge that lists a claim twice, or one that the response does not
+    make, has not judged. Blank text scores 0, text that claims nothing 1. Errors: as of assert_llm.
     """
-    check_text(response, "response"), check_text(source, "source")
-    limit, chosen = check_share(threshold, "threshold"), make_judge(judge)
-    if not response.strip():
-        reason = "the response is empty: there is nothing in it that a source could bear out"
-        return record_check("grounded", 0.0, limit <= 0, source, response, reason, claims=[], threshold=limit)
+    limit, _ = check_share(threshold, "threshold"), check_text(source, "source")
+    if is_blank(check_text(response, "response")):
+        return _record_blank("grounded", limit, source, response, claims=[])
+    chosen = make_judge(judge)
     read = functools.partial(_read_claims, source, response)
     claims, told = _judged(chosen, _BY_SOURCE, {"source": source, "response": response}, "claims", read)
     held = sum(claim["counts"] for claim in claims)
@@ -8378,6 +8512,11 @@ def assert_grounded(response: str, source: str, threshold: float = 0.8, judge: A
     reason = _claims_text(chosen, claims, held)
     more = {"claims": claims, "threshold": limit, **told}
     return record_check("grounded", score, score >= limit, source, response, reason, **more)
+
+
+def _record_blank(kind: str, limit: float, expected: str, response: str, **more: Any) -> float:
+    reason = "the response is blank: there is nothing in it to judge"
+    return record_check(kind, 0.0, limit <= 0, expected, response, reason, threshold=limit, **more)
 
 
 def _judged(
@@ -8487,7 +8626,11 @@ def _repeats(value: dict[str, Any], written: str, text: str) -> bool:
 
 
 def _squeezed(text: str) -> str:
-    return " ".join(text.split())
+    """Return a text in one form of its signs, without those that nobody sees, and with single spaces."""
+    import unicodedata
+
+    plain = unicodedata.normalize("NFKC", text).translate(_TYPEWRITTEN)
+    return " ".join("".join(sign for sign in plain if unicodedata.category(sign) != "Cf").split())
 
 
 def _read_score(found: dict[str, Any]) -> tuple[float, str]:
@@ -8530,10 +8673,19 @@ def _read_claim(given: dict[str, Any], texts: tuple[str, str]) -> dict[str, Any]
         raise ValueError(f"a verdict in it is none of {', '.join(_VERDICTS)}")
     if quote is not None and not isinstance(quote, str):
         raise ValueError("a quote in it is no text")
-    stands = not quote or any(_squeezed(quote) in text for text in texts)
-    reason = str(verdict).replace("_", " ") if stands else "its quote does not stand in the source"
-    counts = verdict == "supported" and stands
+    fault = _quote_fault(quote or "", texts) if quote or verdict == "supported" else ""
+    counts = verdict == "supported" and not fault
+    reason = fault or str(verdict).replace("_", " ")
     return {"claim": claim, "verdict": verdict, "quote": quote, "counts": counts, "reason": reason}
+
+
+def _quote_fault(quote: str, texts: tuple[str, str]) -> str:
+    """Say why a quote bears nothing out, or nothing; "5 days" does not stand in "45 days"."""
+    if not _letters(quote):
+        return "it has no quote from the source"
+    words = re.escape(_squeezed(quote))
+    stands = any(re.search(rf"(?<!\d(?=\d)){words}(?!(?<=\d)\d)", text) for text in texts)
+    return "" if stands else "its quote does not stand in the source"
 
 
 def _claims_text(judge: Judge, claims: list[dict[str, Any]], held: int) -> str:
@@ -8974,13 +9126,10 @@ class _Nearness(NamedTuple):
 
 
 def _nearness(actual: Any, expected: Any) -> _Nearness:
-    check_text(actual, "actual text")
-    check_text(expected, "expected text")
-    blank = [what for what, text in (("actual", actual), ("expected", expected)) if is_blank(text)]
+    blank = blank_text(actual, expected)
     if blank:
-        score = float(len(blank) == 2)
-        reason = "both texts are blank" if score else f"the {blank[0]} text is blank"
-        return _Nearness(None, score, reason, {"embedder": None, "cosine": None}, True)
+        score = float(is_blank(actual) and is_blank(expected))
+        return _Nearness(None, score, blank, {"embedder": None, "cosine": None}, True)
     name, vectors = embed([actual, expected])
     cosine = cosine_of(*vectors)
     details: dict[str, Any] = {"embedder": name, "cosine": cosine}
@@ -8990,11 +9139,6 @@ def _nearness(actual: Any, expected: Any) -> _Nearness:
         details["unread"] = unread
         reason += f" ({unread})"
     return _Nearness(cosine, max(0.0, cosine), reason, details, is_local(name))
-
-
-def is_blank(text: str) -> bool:
-    """Tell whether a text has no sign that can be seen."""
-    return not any(sign.isprintable() and not sign.isspace() for sign in text)
 
 
 def _contradictions(actual: str, expected: str) -> list[str]:
@@ -9116,7 +9260,7 @@ def assert_schema(data: Any, model_or_schema: Any) -> float:
     Data is JSON text (bytes too), a dict or list, a dataclass, or an object with fields. A schema is a dict or the path
     of a JSON file, of the draft its $schema names, else 2020-12; formats are checked, $ref leads nowhere outside. Text
     that is no JSON fails with its place; the first 20 faults are listed, all are counted. Errors: WrongUse for a schema
-    that is none, NotFound for its file, HelperMissing without jsonschema or pydantic.
+    that is none or asks for nothing, NotFound for its file, HelperMissing without jsonschema or pydantic.
 
     >>> assert_schema('{"age": 30}', {"properties": {"age": {"type": "integer"}}, "required": ["age"]})
     1.0
@@ -9234,6 +9378,10 @@ def _check_here(schema: Any, value: Any) -> dict[str, Any]:
     draft = _draft_of(schema)
     if isinstance(draft, str):
         return {"invalid": draft}
+    if schema is True or (isinstance(schema, dict) and not schema.keys() & draft.VALIDATORS.keys()):
+        hint = nearest(next(iter(schema), ""), draft.VALIDATORS) if isinstance(schema, dict) else ""
+        fault = f"The schema {brief(schema)} asks for nothing: no keyword of its draft is in it."
+        return {"invalid": fault, "hint": hint or "assert_json_valid asks for JSON alone."}
     token = _patterns_until.set(monotonic_s() + _MAX_PATTERNS_S)
     try:
         formats = jsonschema.FormatChecker(())
@@ -9401,6 +9549,8 @@ def _faults_by_model(value: Any, data: Any, model: Any) -> _Faults:
             f"{_type_name(model)} is checked by the package pydantic, and {sys.executable} has none.",
             "pip install pydantic",
         ) from None
+    if model is Any or model is object:
+        raise WrongUse(f"Every value fits {_type_name(model)}.", "Give a model, or a type that some data does not fit.")
     if isinstance(model, pydantic.BaseModel):
         raise WrongUse(f"The model is an object of {type(model).__name__}; it takes the class.")
     try:
@@ -9437,7 +9587,8 @@ def _type_name(model: Any) -> str:
 # A trace is a list of steps ({"name", "args"}), of messages or tool calls of OpenAI, of items of its Responses API, or
 # of messages or content blocks of Anthropic, as dicts or as objects of the SDKs; or one of these, or a whole response.
 # One walk reads them all: what is neither text, call nor result (reasoning, an image) is passed over, as providers
-# invent such; what is malformed is refused with its place, as a call that goes unseen would pass for none.
+# invent such; what is malformed is refused with its place, as a call that goes unseen would pass for none. Arguments
+# that are no JSON object are not malformed: a model wrote them, and what is asserted of them fails.
 
 _CALL_NAMES = ("name", "tool_name", "tool")
 _CALL_INPUTS = ("arguments", "input", "args", "tool_input", "action")
@@ -9452,7 +9603,10 @@ _MAX_NESTED = 20
 
 
 class Part(NamedTuple):
-    """A piece of a message: a text, a call with its input and positional args, or a result; all know their message."""
+    """A piece of a message: a text, a call with its input and positional args, or a result; all know their message.
+
+    The fault of a call is why its arguments cannot be read; its input is their text then.
+    """
 
     message: int
     role: str
@@ -9461,6 +9615,7 @@ class Part(NamedTuple):
     name: str | None = None
     args: tuple[Any, ...] = ()
     id: Any = None
+    fault: str = ""
 
 
 def parts_of(trace: Any, what: str = "trace") -> list[Part]:
@@ -9589,24 +9744,32 @@ def _call_in(item: dict[str, Any], place: str, number: int) -> Part:
     if not isinstance(name, str) or not name:
         raise WrongUse(f"{place} is a tool call without a name: {brief(item)}.")
     key = next((key for key in _CALL_INPUTS if item.get(key) is not None), "kwargs")
-    given, named = item.get(key), item.get("kwargs") or {}
+    given, named, fault = item.get(key), item.get("kwargs") or {}, ""
     if key == "arguments" and isinstance(given, str):
-        given = _read_arguments(given, place, name)
+        given, fault = _read_arguments(given, name)
     if not isinstance(named, dict):
         raise WrongUse(f"The kwargs of '{name}' in {place} are {brief(named)}; they take a dict.")
     own_id = item.get("id") if item.get("call_id") is None else item["call_id"]
+    if fault:
+        return Part(number, "assistant", "call", given, name, (), own_id, fault)
     if given in (None, [], ()) or isinstance(given, dict):
         return Part(number, "assistant", "call", {**(given or {}), **named}, name, (), own_id)
     args = tuple(given) if isinstance(given, (list, tuple)) else (given,)
     return Part(number, "assistant", "call", named or given, name, args, own_id)
 
 
-def _read_arguments(text: str, place: str, name: str) -> Any:
-    """Return what a provider's arguments say; they are JSON text, and empty for a tool that takes none."""
+def _read_arguments(text: str, name: str) -> tuple[Any, str]:
+    """Return what the arguments that a model wrote say, a JSON object or nothing; else their text, and why not."""
+    why = ""
     try:
-        return json.loads(text) if text.strip() else {}
-    except (ValueError, RecursionError) as error:
-        raise WrongUse(f"The arguments of '{name}' in {place} are no JSON ({error}): {brief(text)}.") from None
+        found = parse_json(text) if text.strip() else {}
+        if isinstance(found, dict | None):
+            return found, ""
+    except ValueError as error:
+        why = f" ({error})"
+    except RecursionError:
+        why = " (nested too deep)"
+    return text, f"the arguments of '{name}' are no JSON object{why}: {brief(text)}"
 
 
 def _result_in(item: dict[str, Any], number: int) -> Part:
@@ -9632,7 +9795,7 @@ def assert_tool_called(
     """Assert that a tool was called, with these arguments if given; returns 1.0.
 
     `args` are the first positional arguments; `kwargs` are among the named ones, which is where the arguments that
-    models give stand. Errors: WrongUse.
+    models give stand. Arguments that are no JSON object hold none. Errors: WrongUse.
 
     >>> assert_tool_called([{"name": "search", "args": {"query": "refund", "limit": 5}}], "search", kwargs={"limit": 5})
     1.0
@@ -9646,7 +9809,8 @@ def assert_tool_called(
     expected = {"name": name, "args": args and list(args), "kwargs": kwargs}
     expected = {key: value for key, value in expected.items() if value is not None}
     shown = [show_call(call) for call in named or calls]
-    reason = f"'{name}' was called" if passed else f"'{name}' was called, but with {brief(shown)}"
+    fault = next((f"; {call.fault}" for call in named if call.fault), "")
+    reason = f"'{name}' was called{'' if passed else f', but with {brief(shown)}{fault}'}"
     reason = reason if named else f"'{name}' was not called; {_called(calls)}"
     return record_check("tool_called", float(passed), passed, expected, shown, reason)
 
@@ -9672,10 +9836,12 @@ def assert_tool_sequence(trace: Any, expected_sequence: Sequence[str]) -> float:
     if isinstance(expected_sequence, str) or not isinstance(expected_sequence, Iterable):
         raise WrongUse(f"The expected sequence is {brief(expected_sequence)}; it takes a list of tool names.")
     wanted = [check_tool_name(name) for name in expected_sequence]
+    if not wanted:
+        raise WrongUse("The expected sequence is empty.", "Name a tool at least.")
     calls = tool_calls_of(trace)
     names = [call.name or "" for call in calls]
     common = common_length(names, wanted)
-    score = common / len(wanted) if wanted else 1.0
+    score = common / len(wanted)
     reason = f"{common} of {len(wanted)} in this order; {_called(calls)}"
     return record_check("tool_sequence", score, common == len(wanted), wanted, names, reason)
 
@@ -9703,6 +9869,7 @@ def assert_no_tool_called(trace: Any, name: str) -> float:
 # A message that says something and calls two tools is three steps. What a system message says is no step: the agent
 # did not take it.
 
+_INPUT_FAULT = "input_fault"
 STEP_ROLES = ("user", "assistant", "tool_call", "tool_result")
 _STEP_ALIASES = {"name": "tool_name", "tool": "tool_name", "input": "tool_input", "args": "tool_input"}
 _STEP_ALIASES |= {
@@ -9862,10 +10029,11 @@ def _check_fields(fields: dict[str, Any], place: str) -> None:
 
 
 def _steps_in(messages: Any, id_key: str) -> list[TrajectoryStep]:
-    """Return the steps in the messages of a provider; the ids of calls and results are metadata."""
+    """Return the steps in the messages of a provider; ids, and why the input of a call is no object, are metadata."""
     steps: list[TrajectoryStep] = []
     for part in parts_of(messages, "messages"):
-        index, more = len(steps), {"metadata": {} if part.id is None else {id_key: part.id}}
+        known = {id_key: part.id, _INPUT_FAULT: part.fault or None}
+        index, more = len(steps), {"metadata": {key: value for key, value in known.items() if value is not None}}
         if part.kind == "call":
             steps.append(TrajectoryStep(index, "tool_call", None, part.name, part.value, **more))
         elif part.kind == "result":
@@ -10022,7 +10190,8 @@ def assert_tool_input_matches(traj: Trajectory, tool_name: str, matcher: Any) ->
     """Assert that a tool was called, once at least, with an input that matches; returns 1.0.
 
     A dict matches if the input holds its items, a function if its answer is true and it raises no AssertionError, a
-    text as a regular expression that is found in the input's JSON. Errors: WrongUse, HelperMissing.
+    text as a regular expression that is found in the input's JSON. What a model wrote that is no JSON object matches
+    nothing. Errors: WrongUse, HelperMissing.
 
     >>> call = {"role": "tool_call", "tool_name": "search", "tool_input": {"query": "refund", "limit": 5}}
     >>> assert_tool_input_matches(Trajectory.from_dicts([call]), "search", {"limit": 5})
@@ -10031,11 +10200,15 @@ def assert_tool_input_matches(traj: Trajectory, tool_name: str, matcher: Any) ->
     if not isinstance(matcher, (dict, str)) and not callable(matcher):
         raise WrongUse(f"The matcher is {brief(matcher)}; it takes a dict, a function or a regular expression.")
     check_tool_name(tool_name)
-    calls = [step for step in _check_trajectory(traj).steps if step.role == "tool_call"]
-    inputs = [step.tool_input for step in calls if step.tool_name == tool_name]
-    passed = any(_input_matches(given, matcher) for given in inputs)
+    if isinstance(matcher, str):
+        find_pattern(matcher, "", whole=False)
+    calls = [step for step in _check_trajectory(traj).steps if step.role == "tool_call" and step.tool_name == tool_name]
+    inputs = [step.tool_input for step in calls]
+    faults = [step.metadata.get(_INPUT_FAULT) for step in calls]
+    passed = any(_input_matches(given, matcher) for given, fault in zip(inputs, faults, strict=True) if not fault)
     expected = matcher if isinstance(matcher, (dict, str)) else getattr(matcher, "__name__", repr(matcher))
-    reason = f"of {len(inputs)} inputs of '{tool_name}' none matches {brief(expected)}: {brief(inputs)}"
+    told = next((f"; {fault}" for fault in faults if fault), "")
+    reason = f"of {len(inputs)} inputs of '{tool_name}' none matches {brief(expected)}: {brief(inputs)}{told}"
     reason = reason if inputs else f"'{tool_name}' was not called; called were {brief(traj.tool_name_sequence())}"
     reason = "an input matches" if passed else reason
     return record_check("tool_input_matches", float(passed), passed, expected, inputs, reason, tool=tool_name)
@@ -10068,7 +10241,7 @@ def assert_final_answer_present(traj: Trajectory) -> float:
 # ======================================================================================
 # === CONVERSATIONS: what was said in turns, built by hand or read from messages, and asserted
 # ======================================================================================
-# Uses: ERRORS, ROWS, ASSERTIONS, EMBEDDINGS, SEMANTICS, TOOLS.
+# Uses: ERRORS, ROWS, ASSERTIONS, EMBEDDINGS, TOOLS.
 # Public: Conversation, Turn, assert_conversation_length, assert_all_assistant_turns, assert_any_assistant_turn,
 #   assert_conversation_coherent, assert_no_repetition.
 #
@@ -10197,6 +10370,8 @@ def assert_conversation_length(conv: Conversation, min_turns: int | None = None,
             raise WrongUse(f"{what} is {brief(limit)}; it takes a whole number, 0 or more.")
     if min_turns is None and max_turns is None:
         raise WrongUse("Neither min_turns nor max_turns is given; give one or both.")
+    if min_turns == 0 and max_turns is None:
+        raise WrongUse("min_turns is 0, and every conversation has as many; give 1 or more, or max_turns.")
     count = len(_check_conversation(conv))
     passed = (min_turns or 0) <= count and (max_turns is None or count <= max_turns)
     expected = {"min_turns": min_turns, "max_turns": max_turns}
@@ -10288,6 +10463,8 @@ def assert_no_repetition(conv: Conversation, similarity_threshold: float = 0.95)
     and WrongUse beyond 1,000 turns.
     """
     limit = check_share(similarity_threshold, "similarity_threshold")
+    if limit == 1:
+        raise WrongUse("similarity_threshold is 1, and no two turns are more alike.", "0.99 finds those of one text.")
     numbers, texts = _said_turns(conv)
     if len(texts) < 2:
         return _too_few_turns("no_repetition", limit, texts)
@@ -10426,6 +10603,8 @@ def _emitting(
     trouble = _take_expiry(attempt) or trouble
     if collection.checks or trouble is not None or not held_blocks:
         emit(judge_case(name, attempt.repeat, collection.checks, trouble)._replace(order=order))
+    if isinstance(trouble, GeneratorExit) and not whole and _is_closing(trouble):
+        raise trouble
 
 
 def _open_block(attempt: Attempt, name: str, whole: bool) -> int:
@@ -10441,10 +10620,19 @@ def _open_block(attempt: Attempt, name: str, whole: bool) -> int:
 
 def _trouble_of(error: BaseException, attempt: Attempt) -> BaseException:
     """Return what a case raised if it belongs to the case; an interrupt, which belongs to the run, goes on."""
-    cancelled = type(error).__name__ == "CancelledError" and not attempt.closed
-    if not cancelled and not is_trouble(error):
+    if attempt.closed or not is_trouble(error):
         raise error
     return error
+
+
+def _is_closing(error: GeneratorExit) -> bool:
+    """Tell whether a generator or coroutine around a block is closed, and so must not go on after it."""
+    import traceback
+
+    last = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        last = frame.f_code.co_flags
+    return bool(last and last & (inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR))
 
 
 def _take_expiry(attempt: Attempt) -> TimeoutError | None:
@@ -10484,8 +10672,8 @@ def in_group(emit: Callable[[CaseOutcome], None], group: str | None) -> Callable
 
 
 def is_trouble(error: BaseException) -> bool:
-    """Tell whether what a case raised belongs to the case; an interrupt belongs to the run."""
-    return isinstance(error, (Exception, SystemExit)) or type(error).__name__ in {*_SKIPS, _PLAIN_FAILURE}
+    """Tell whether what a case raised belongs to the case; an interrupt alone belongs to the run."""
+    return not isinstance(error, KeyboardInterrupt)
 
 
 def judge_case(name: str, repeat: int, checks: list[Check], trouble: BaseException | None) -> CaseOutcome:
@@ -10566,7 +10754,7 @@ def _state_of_all(states: list[str]) -> str:
 # ======================================================================================
 # === SUITES: what is tested: functions registered by a decorator, loaded from a module
 # ======================================================================================
-# Uses: ERRORS, STORE, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES.   Writes: scratch.
+# Uses: ERRORS, WORDING, STORE, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES.   Writes: scratch.
 # Public: suite.
 #
 # A suite has one case per item of its dataset, or one per `with case(...)` block, or is one case itself.
@@ -10595,6 +10783,7 @@ MAX_CONCURRENCY, MAX_TIMEOUT_S = 1000, 10**6
 
 _suites: dict[str, Suite] = {}
 _loaded: set[str] = set()
+_fresh: set[str] = set()
 _loading = False
 
 
@@ -10629,16 +10818,32 @@ def suite(
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         text = description or (function.__doc__ or "").strip().split("\n")[0]
-        other = _suites.get(name)
-        if _loading and other is not None and other.function.__module__ == function.__module__:
-            raise WrongUse(
-                f"Two suites of {function.__module__} have the name '{name}'.", "Give each a name of its own."
-            )
+        _refuse_second(name, function)
         asked = gate, min_pass_rate, repeats, confirm, tolerance, margin, concurrency, timeout_s, told
         _suites[name] = Suite(name, function, text, prompt, dataset, *asked)
+        if _loading:
+            _fresh.add(name)
         return function
 
     return register
+
+
+def _refuse_second(name: str, function: Callable[..., Any]) -> None:
+    """Refuse a suite whose name another has that the same load brought; raises WrongUse with both places.
+
+    One file that is imported under two names, such as evals and pkg.evals, brings one suite.
+    """
+    if name not in _fresh or not (_loading or function.__module__ in _loaded):
+        return
+    first = _suites[name].function
+    if first.__module__ == function.__module__ or source_of(first) != source_of(function):
+        places = [_shown_place(one) for one in (first, function)]
+        raise WrongUse(f"Two suites have the name '{name}': {' and '.join(places)}.", "Give each a name of its own.")
+
+
+def _shown_place(function: Callable[..., Any]) -> str:
+    place = source_of(function)
+    return function.__module__ if place is None else f"{place['file']}, line {place['line']}"
 
 
 def _check_gate(name: str, gate: str | None, min_pass_rate: float | None, repeats: int, confirm: int) -> None:
@@ -10665,6 +10870,19 @@ def _checked_tags(name: str, tags: Any) -> tuple[str, ...]:
     if isinstance(tags, str) or not all(isinstance(tag, str) and tag.strip() for tag in tags):
         raise WrongUse(f"Suite '{name}': tags is {brief(tags)}; it takes a list of texts.")
     return tuple(tags)
+
+
+def source_of(function: Any) -> dict[str, Any] | None:
+    """Return where a suite's function begins: {file, line}, below this folder as a relative path; None if unknown."""
+    told, code = getattr(function, "told", None), getattr(inspect.unwrap(function), "__code__", None)
+    if told is not None:
+        file, line = told.source
+    elif code is None or code.co_filename == __file__:
+        return None
+    else:
+        file, line = code.co_filename, code.co_firstlineno
+    path, here = Path(file).absolute(), Path(os.getcwd())
+    return {"file": (path.relative_to(here) if path.is_relative_to(here) else path).as_posix(), "line": line}
 
 
 def suite_cases(chosen: Suite) -> tuple[Items | None, DatasetVersion | None]:
@@ -10749,24 +10967,31 @@ def load_suites(module: str) -> dict[str, Suite]:
     """
     folder, name = _locate_module(module)
     _forget_loaded()
-    _import_from(folder, name, module)
+    where = f"There is no module '{module}' in {os.getcwd()}."
+    _import_from(folder, name, module, ConfigError(where, "--module names another; promptry init writes one."))
     return dict(_suites)
 
 
-def load_afresh(file: str, modules: list[str]) -> None:
-    """Make room for the suites of a file, which come next: forget what an earlier load brought, import its modules.
-
-    They are imported from its folder; the functions registered then have the file as their `__module__`. Errors:
-    ConfigError, as for load_suites.
-    """
+def load_afresh(file: str) -> None:
+    """Make room for the suites of a file, which come next and have it as their `__module__`: forget an earlier load."""
     _forget_loaded()
-    for name in modules:
-        _import_from(str(Path(file).parent), name, name)
     _loaded.add(file)
 
 
-def _import_from(folder: str, name: str, module: str) -> None:
-    """Import a module with its folder first on the path; `module` is what the user calls it. Errors: ConfigError."""
+def load_beside(file: str, name: str) -> None:
+    """Import a module that a file names, from its folder if it is there; raises ConfigError, as load_suites does."""
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ConfigError(f"'{name}' is no module name.", "Write python:my_module:my_function.")
+    where = f"There is no module '{name}' beside {Path(file).name}, and {sys.executable} has none."
+    hint = f"Write {name.replace('.', '/')}.py there, or name a Python that has it: --python."
+    _import_from(str(Path(file).parent), name, name, ConfigError(where, hint))
+
+
+def _import_from(folder: str, name: str, module: str, absent: ConfigError) -> None:
+    """Import a module with its folder first on the path; `module` is what the user calls it.
+
+    Errors: ConfigError, `absent` where there is no such module.
+    """
     import importlib
 
     _put_first_on_path(folder)
@@ -10778,8 +11003,7 @@ def _import_from(folder: str, name: str, module: str) -> None:
         raise
     except ModuleNotFoundError as error:
         if error.name == name or name.startswith(f"{error.name}."):
-            where = f"There is no module '{module}' in {os.getcwd()}."
-            raise ConfigError(where, "--module names another; promptry init writes one.") from None
+            raise absent from None
         hint = f"It is not installed in {sys.executable}; --python names another."
         raise ConfigError(_import_fault(module, error), hint) from error
     except (Exception, SystemExit) as error:
@@ -10812,6 +11036,7 @@ def _forget_loaded() -> None:
     for name in _loaded:
         sys.modules.pop(name, None)
     _loaded.clear()
+    _fresh.clear()
 
 
 def _is_below(module: Any, folder: str) -> bool:
@@ -10823,7 +11048,7 @@ def _is_below(module: Any, folder: str) -> bool:
 def _import_fault(module: str, error: BaseException) -> str:
     import traceback
 
-    traceback.print_exception(error, file=sys.stderr)
+    say("".join(traceback.format_exception(error)).rstrip())
     return f"The module '{module}' does not import: {type(error).__name__}: {error}."
 
 
@@ -11043,6 +11268,14 @@ class Reading:
     def tell(self, place: Node, sentence: str, hint: str = "") -> None:
         """Note a fault; of several at one place the first counts."""
         self.faults.setdefault((place.line, place.column), f"{sentence} {hint}".strip())
+
+    @contextlib.contextmanager
+    def telling(self, place: Node) -> Iterator[None]:
+        """Note what a block refuses as a fault of a place."""
+        try:
+            yield
+        except (WrongUse, ConfigError) as error:
+            self.tell(place, error.message, error.hint)
 
     def check(self) -> None:
         """Raise ConfigError for the faults noted, each with its place, if there is one."""
@@ -11265,7 +11498,7 @@ def write_yaml(value: Any) -> str:
 # ======================================================================================
 # === EXCHANGES: a case of a told suite: its prompt filled in, its provider asked, its assertions called in order
 # ======================================================================================
-# Uses: ERRORS, PROMPTS, TEMPLATES, ASSERTIONS, PROVIDERS, TRAJECTORIES, CONVERSATIONS, SUITES.
+# Uses: ERRORS, PROMPTS, TEMPLATES, ASSERTIONS, PROVIDERS, TRAJECTORIES, CONVERSATIONS, SUITES, DOCUMENTS.
 # Public: nothing.
 #
 # A suite that a file tells is a suite like any other: its function asks and asserts as a function in Python would, up
@@ -11293,8 +11526,8 @@ class Step(NamedTuple):
 class Told(NamedTuple):
     """A suite as told: facts for suite(), what to ask whom, and the steps of all cases and, by case id, of single ones.
 
-    `text` is None for a prompt that only the store has. `functions` are the module:function that `python:` names,
-    `source` the file and the line where the suite begins.
+    `text` is None for a prompt that only the store has. `functions` are the module:function that `python:` names, with
+    their places, `source` the file and the line where the suite begins.
     """
 
     name: str
@@ -11307,7 +11540,7 @@ class Told(NamedTuple):
     variables: dict[str, Any]
     steps: list[Step]
     case_steps: dict[str, list[Step]]
-    functions: list[str]
+    functions: dict[str, Node]
     source: tuple[str, int]
 
 
@@ -11493,8 +11726,9 @@ def _predicate_of(steps: list[Step], values: dict[str, Any]) -> Callable[[str], 
 
 
 def refusal_of(step: Step) -> str:
-    """Return what an assertion refuses whatever it looks at, or nothing: it is called on a null, or on no words."""
-    looked_at = {"text": "null", "trace": [], "trajectory": Trajectory([]), "conversation": Conversation()}
+    """Return what an assertion refuses whatever it looks at, or nothing; no model is asked about what has no words."""
+    text = "null" if step.assertion.name == "schema" else ""
+    looked_at = {"text": text, "trace": [], "trajectory": Trajectory([]), "conversation": Conversation()}
     with opened_collection():
         try:
             step.assertion.function(looked_at[step.assertion.subject], **filled_values(step, {}))
@@ -11532,22 +11766,15 @@ def open_placeholders(value: Any) -> list[str]:
 
 
 # ======================================================================================
-# === FILES: suites told in YAML: every key and value is checked where it stands, before anything is registered
+# === STEPS: assertions told in YAML: each value is of the kind that its parameter takes, and within its bounds
 # ======================================================================================
-# Uses: ERRORS, PROMPTS, DATASETS, ASSERTIONS, PROGRAMS, PROVIDERS, SUITES, DOCUMENTS, EXCHANGES.
+# Uses: ERRORS, PROMPTS, ASSERTIONS, DOCUMENTS, EXCHANGES.
 # Public: nothing.
 #
-# What may stand in a file is what suite() and the assertions take; their signatures are the table. All faults are told
-# at once. A file needs no Python but where it says `python:`.
+# The signatures of the assertions are the table. What an assertion would refuse whatever the answer is told here, so
+# that no run begins in which each case fails for it.
 
-_OWN_KEYS = ("name", "provider", "parameters", "variables", "cases", "csv", "jsonl", "json", "assert")
-_PROMPT_KEYS = ("name", "env", "text", "messages", "file")
-_TEXT_KEYS = ("text", "messages", "file")
-_CASE_KEYS = ("id", "input", "variables", "assert")
-_SOURCES = ("dataset", "cases", "csv", "jsonl", "json")
-_TRIED = {"contains", "not_contains", "matches", "levenshtein", "rouge_l", "schema", "conversation_length"}
-_TRIED |= {"tool_called", "tool_sequence", "no_tool_called", "tool_input_matches", "trajectory_max_steps"}
-_ONE_TEXT, _ONE_MAP = frozenset({"text"}), frozenset({"map"})
+_GREATEST = {"max_distance": 2}
 _KIND_WORDS = {
     "text": "a text",
     "texts": "a list of texts",
@@ -11562,72 +11789,7 @@ _KIND_WORDS = {
 }
 
 
-def find_suite_file(module: str) -> Path | None:
-    """Return the YAML file that a module's name means, else None: evals means evals.yaml where there is no evals.py.
-
-    Errors: ConfigError for a file that is not there, and for evals.yaml beside evals.yml.
-    """
-    if module.endswith((".yaml", ".yml")):
-        path = Path(module)
-        if not path.is_file():
-            hint = "--module names another; promptry init --yaml writes one."
-            raise ConfigError(f"There is no file {module} in {os.getcwd()}.", hint)
-        return path
-    base = Path(module.replace(".", "/"))
-    if module.endswith(".py") or base.with_suffix(".py").is_file() or (base / "__init__.py").is_file():
-        return None
-    found = [path for path in (base.with_suffix(".yaml"), base.with_suffix(".yml")) if path.is_file()]
-    if len(found) > 1:
-        raise ConfigError(f"There are {found[0]} and {found[1]}.", f"--module {found[0]} takes the first.")
-    return found[0] if found else None
-
-
-def load_any(module: str) -> dict[str, Suite]:
-    """Load the suites of a module, as load_suites does, or of a YAML file, and return those registered now.
-
-    Errors: ConfigError, for a file with every fault, its line and column; nothing is registered then.
-    """
-    file = find_suite_file(module)
-    if file is None:
-        return load_suites(module)
-    told = read_suites(file)
-    origin = str(file.resolve())
-    modules = sorted({place.partition(":")[0].strip() for one in told for place in one.functions})
-    load_afresh(origin, modules)
-    for place in [place for one in told for place in one.functions]:
-        find_function(place)
-    for one in told:
-        if one.text is not None and one.prompt is not None:
-            track(one.text, one.prompt)
-        suite(one.name, **one.facts)(make_case_function(one, origin))
-    return known_suites()
-
-
-def read_suites(file: Path) -> list[Told]:
-    """Return the suites that a YAML file tells; raises ConfigError with every fault."""
-    reading, root = read_document(file, str(file))
-    if root.kind != "map":
-        reading.tell(
-            root, "A file of suites is a map.", "Begin it with suites: and put the suites below, each with a dash."
-        )
-        reading.check()
-    known = {key: pair for key, pair in root.value.items() if not key.startswith("x-")}
-    _check_keys(reading, root._replace(value=known), ("suites",), "a file of suites")
-    place = known["suites"][1] if "suites" in known else root
-    if place.kind != "list" or not place.value:
-        reading.tell(place, "suites takes a list of suites.", "Begin each with a dash: - name: ...")
-        reading.check()
-    found: list[Told] = []
-    for node in place.value:
-        one = _read_suite(reading, node, file.resolve().parent)
-        if one is not None and any(one.name == other.name for other in found):
-            reading.tell(node, f"Two suites have the name '{one.name}'.", "Give each a name of its own.")
-        found += [one] if one is not None else []
-    reading.check()
-    return found
-
-
-def _check_keys(reading: Reading, node: Node, known: Iterable[str], what: str) -> bool:
+def check_keys(reading: Reading, node: Node, known: Iterable[str], what: str) -> bool:
     """Tell the keys of a map that are none; returns whether it is a map."""
     if node.kind != "map":
         reading.tell(node, f"{what[:1].upper()}{what[1:]} is a map: key: value, below each other.")
@@ -11639,47 +11801,12 @@ def _check_keys(reading: Reading, node: Node, known: Iterable[str], what: str) -
     return True
 
 
-def _got(node: Node) -> dict[str, Node]:
+def values_of(node: Node) -> dict[str, Node]:
+    """Return the nodes of a map's values by key."""
     return {key: value for key, (_, value) in node.value.items()}
 
 
-def _read_suite(reading: Reading, node: Node, folder: Path) -> Told | None:
-    """Return a suite; what is wrong with it is told, and None is returned where it has no name."""
-    before, asked = len(reading.faults), inspect.signature(suite).parameters
-    if not _check_keys(reading, node, dict.fromkeys((*_OWN_KEYS[:1], *asked, *_OWN_KEYS)), "a suite"):
-        return None
-    got = _got(node)
-    name = _read(reading, got["name"], _ONE_TEXT, "name") if "name" in got else None
-    if not name:
-        reading.tell(node, "The suite has no name.", "Write name: and a text.")
-        return None
-    plain = [key for key in got if key in asked and key not in {"name", "prompt", "dataset"}]
-    facts = {key: _read(reading, got[key], kinds_of(str(asked[key].annotation)), key) for key in plain}
-    prompt, env, text = _read_prompt(reading, got.get("prompt"), name, folder)
-    steps = _read_steps(reading, got.get("assert"))
-    variables = _read_variables(reading, got.get("variables"))
-    asserts = _holds_something(got.get("assert"))
-    items, case_steps, places = _read_items(reading, got, folder, has_steps=asserts)
-    if not asserts and "cases" not in got:
-        reading.tell(node, f"The suite '{name}' asserts nothing.", "Write assert: and a list.")
-    facts |= {key: value for key, value in {"prompt": prompt, "dataset": items}.items() if value is not None}
-    provider = _read_provider(reading, got.get("provider"), node)
-    functions = functions_in([provider, steps, case_steps])
-    parameters = _read(reading, got["parameters"], _ONE_MAP, "parameters") if "parameters" in got else {}
-    asked_of = provider, parameters or {}, variables, steps, case_steps, functions
-    told = Told(name, facts, prompt, env, text, *asked_of, (reading.file, node.line))
-    if len(reading.faults) > before:
-        return told
-    _check_open(reading, told, got, places)
-    try:
-        suite(name, **facts)
-    except WrongUse as error:
-        key = next((key for key in plain if re.search(rf"\b{key}\b", error.message)), "name")
-        reading.tell(got[key], str(error))
-    return told
-
-
-def _read(reading: Reading, node: Node, kinds: frozenset[str], what: str) -> Any:
+def read_value(reading: Reading, node: Node, kinds: frozenset[str], what: str) -> Any:
     """Return the value of a node as one of some kinds; what fits none is told. A whole placeholder stays open."""
     if is_null(node) and "null" in kinds:
         return None
@@ -11707,161 +11834,8 @@ def _read(reading: Reading, node: Node, kinds: frozenset[str], what: str) -> Any
     return None
 
 
-def _read_variables(reading: Reading, node: Node | None) -> dict[str, Any]:
-    """Return variables: texts as written, numbers whose text is the same, lists and maps as JSON has them."""
-    if node is None or is_null(node):
-        return {}
-    if node.kind != "map":
-        reading.tell(node, "variables takes a map: name: value, below each other.")
-        return {}
-    return {key: _read_variable(reading, value) for key, value in _got(node).items()}
-
-
-def _read_variable(reading: Reading, node: Node) -> Any:
-    if is_null(node):
-        return ""
-    return certain_value(node) if is_text(node) else value_in(reading, node)
-
-
-_Prompt = tuple[str | None, str | None, str | None]
-
-
-def _read_prompt(reading: Reading, node: Node | None, suite_name: str, folder: Path) -> _Prompt:
-    """Return the prompt's name, the tag that it is served by, and its text where the file has it."""
-    if node is None:
-        return None, None, None
-    if node.kind == "list":
-        return suite_name, None, _read_messages(reading, node)
-    if node.kind != "map":
-        return suite_name, None, _read(reading, node, _ONE_TEXT, "prompt")
-    _check_keys(reading, node, _PROMPT_KEYS, "a prompt")
-    got = _got(node)
-    given = [key for key in _TEXT_KEYS if key in got]
-    if len(given) > 1:
-        reading.tell(got[given[1]], f"The prompt has {' and '.join(given)}.", "Give one of them.")
-    if "name" not in got and not given and got.keys() <= {*_PROMPT_KEYS}:
-        reading.tell(node, "The prompt has no name.", "Write name: of a prompt in the store, or text: with its text.")
-    name, env, text, file = (
-        _read(reading, got[key], _ONE_TEXT, key) if key in got else None for key in ("name", "env", "text", "file")
-    )
-    if "messages" in got:
-        text = _read_messages(reading, got["messages"])
-    if file:
-        text = _read_text_file(reading, got["file"], folder / file)
-    return name or suite_name, env, text
-
-
-def _read_text_file(reading: Reading, node: Node, path: Path) -> str | None:
-    try:
-        return text_of_file(path)
-    except WrongUse as error:
-        reading.tell(node, f"{error.message}.")
-    return None
-
-
-def _read_messages(reading: Reading, node: Node) -> str | None:
-    """Return messages as the text that a prompt is: a JSON list of {role, content}."""
-    messages = []
-    for item in node.value if node.kind == "list" else [node]:
-        if not _check_keys(reading, item, ("role", "content"), "a message"):
-            continue
-        got = _got(item)
-        if len(got) < 2:
-            reading.tell(item, "A message has role: and content:, each with a value.")
-            continue
-        role = _read(reading, got["role"], _ONE_TEXT, "role")
-        messages.append(
-            {"role": role, "content": _read(reading, got["content"], frozenset({"text", "list"}), "content")}
-        )
-    return json.dumps(messages, ensure_ascii=False, indent=1) if messages else None
-
-
-def _read_provider(reading: Reading, node: Node | None, suite_node: Node) -> Any:
-    """Return the provider as it is told."""
-    if node is None:
-        hint = "Write provider: openai:gpt-4.1-mini, or python:module:function."
-        reading.tell(suite_node, "The suite has no provider.", hint)
-        return None
-    value = node.value if is_text(node) else value_in(reading, node)
-    if isinstance(value, dict) and len(value) == 1 and value.keys() & {"python", "exec"}:
-        ((kind, rest),) = value.items()  # python: mod:fn on a line of its own is a map to YAML
-        value = f"{kind}: {rest}"
-    try:
-        make_provider(value)
-    except WrongUse as error:
-        reading.tell(node, str(error))
-    return value
-
-
-_Cases = tuple[Any, dict[str, list[Step]], dict[str, Node]]
-
-
-def _read_items(reading: Reading, got: dict[str, Node], folder: Path, *, has_steps: bool) -> _Cases:
-    """Return the items of a suite (or its dataset's name, or None), the steps of single cases, and their places."""
-    given = [key for key in _SOURCES if key in got]
-    if len(given) > 1:
-        reading.tell(got[given[1]], f"The suite has {' and '.join(given)}.", "Its cases come from one of them.")
-    if not given:
-        return None, {}, {}
-    key, node = given[0], got[given[0]]
-    if key == "cases":
-        return _read_cases(reading, node, has_steps)
-    text = _read(reading, node, _ONE_TEXT, key)
-    if not text or key == "dataset":
-        return text, {}, {}
-    try:
-        if not text.lower().endswith(f".{key}"):
-            raise WrongUse(f"{key} takes the name of a file that ends in .{key}; this is {text}.")
-        return load_items(folder / text), {}, {}
-    except WrongUse as error:
-        reading.tell(node, str(error))
-    return None, {}, {}
-
-
-def _read_cases(reading: Reading, node: Node, has_steps: bool) -> _Cases:
-    items: list[Any] = []
-    steps: dict[str, list[Step]] = {}
-    places: dict[str, Node] = {}
-    if node.kind != "list" or not node.value:
-        reading.tell(node, "cases takes a list of cases.", "Begin each with a dash: - input: ...")
-        return None, {}, {}
-    for one in node.value:
-        if is_text(one):
-            one = one._replace(kind="map", value={"input": (one, one)})
-        if not _check_keys(reading, one, _CASE_KEYS, "a case"):
-            continue
-        item, own = _read_case(reading, one)
-        id, asserts = item_id(item), has_steps or _holds_something(_got(one).get("assert"))
-        if id in places:
-            hint = "Give each an id of its own."
-            reading.tell(one, f"The case '{id}' stands here twice; first in line {places[id].line}.", hint)
-        if not asserts:
-            reading.tell(one, f"The case '{id}' asserts nothing.", "Write assert: in it, or in its suite.")
-        items.append(item)
-        places[id] = one
-        if own:
-            steps[id] = own
-    return items, steps, places
-
-
-def _holds_something(node: Node | None) -> bool:
-    return node is not None and not is_null(node) and bool(node.value)
-
-
-def _read_case(reading: Reading, node: Node) -> tuple[dict[str, Any], list[Step]]:
-    """Return a case as an item, its id and variables in one dict, and its steps."""
-    got = _got(node)
-    item = {"id": _read(reading, got["id"], _ONE_TEXT, "id")} if "id" in got else {}
-    if "input" in got:
-        item["input"] = _read_variable(reading, got["input"])
-    for key, value in _read_variables(reading, got.get("variables")).items():
-        if key in item:
-            reading.tell(got["variables"], f"The case has '{key}' already.", "Give its variable another name.")
-        item[key] = value
-    return item, _read_steps(reading, got.get("assert"))
-
-
-def _read_steps(reading: Reading, node: Node | None) -> list[Step]:
+def read_steps(reading: Reading, node: Node | None) -> list[Step]:
+    """Return the assertions of a list; what is wrong with one is told, and it is left out."""
     if node is None or is_null(node):
         return []
     if node.kind != "list":
@@ -11872,7 +11846,9 @@ def _read_steps(reading: Reading, node: Node | None) -> list[Step]:
 
 def _read_predicate(reading: Reading, node: Node, what: str) -> list[Step]:
     """Return the assertions that stand for a function of a text."""
-    steps = _read_steps(reading, node if node.kind == "list" else Node("list", node.line, node.column, [node]))
+    steps = read_steps(reading, node if node.kind == "list" else Node("list", node.line, node.column, [node]))
+    if node.kind == "list" and not node.value:
+        reading.tell(node, f"{what} takes assertions on a text; there are none.")
     other = next((step.assertion.name for step in steps if step.assertion.subject != "text"), None)
     if other is not None:
         reading.tell(node, f"{what} takes assertions on a text; {other} looks at more.")
@@ -11901,7 +11877,7 @@ def _read_step(reading: Reading, node: Node) -> Step | None:
     if values is None:
         return None
     step = Step(found, values)
-    if found.name in _TRIED and not open_placeholders(step):
+    if not open_placeholders(step):
         refusal = refusal_of(step)
         if refusal:
             reading.tell(place, f"{name}: {refusal}")
@@ -11913,17 +11889,26 @@ def _read_values(reading: Reading, found: Assertion, place: Node, given: Node) -
     before, first = len(reading.faults), next(iter(found.kinds), None)
     named = {}
     if given.kind == "map" and found.kinds and not _is_first_value(found, given):
-        _check_keys(reading, given, found.kinds, found.name)
-        named = {key: value for key, value in _got(given).items() if key in found.kinds}
+        check_keys(reading, given, found.kinds, found.name)
+        named = {key: value for key, value in values_of(given).items() if key in found.kinds}
     elif first is not None and not (is_null(given) and first not in found.required):
         named = {first: given}
     elif not is_null(given) and not (is_text(given) and given.value in {"true", "True", "TRUE"}):
         reading.tell(given, f"{found.name} takes no value.", "Leave it out.")
-    values = {key: _read(reading, node, found.kinds[key], f"{found.name}: {key}") for key, node in named.items()}
+    values = {key: _read_parameter(reading, node, found, key) for key, node in named.items()}
     missing = [name for name in found.required if name not in named]
     if missing and len(reading.faults) == before:
         reading.tell(place, f"{found.name} has no {' and no '.join(missing)}.", f"It takes {_signature(found)}.")
     return values if len(reading.faults) == before else None
+
+
+def _read_parameter(reading: Reading, node: Node, found: Assertion, key: str) -> Any:
+    """Return the value of a parameter; every decimal that an assertion takes is a share, or a distance of vectors."""
+    value = read_value(reading, node, found.kinds[key], f"{found.name}: {key}")
+    greatest = _GREATEST.get(key, 1)
+    if "number" in found.kinds[key] and isinstance(value, (int, float)) and not 0 <= value <= greatest:
+        reading.tell(node, f"{found.name}: {key} is {brief(value)}; it takes a number from 0 to {greatest}.")
+    return value
 
 
 def _is_first_value(found: Assertion, given: Node) -> bool:
@@ -11939,25 +11924,336 @@ def _signature(found: Assertion) -> str:
     return ", ".join(name if name in found.required else f"{name} (may be left out)" for name in found.kinds)
 
 
+# ======================================================================================
+# === FILES: suites told in YAML: every key and value is checked where it stands, before anything is registered
+# ======================================================================================
+# Uses: ERRORS, PROMPTS, DATASETS, PROGRAMS, PROVIDERS, CASES, SUITES, DOCUMENTS, EXCHANGES, STEPS.
+# Public: nothing.
+#
+# What may stand in a file is what suite() and the assertions take; their signatures are the table. All faults are told
+# at once. A file needs no Python but where it says `python:`.
+
+_OWN_KEYS = ("name", "provider", "parameters", "variables", "cases", "csv", "jsonl", "json", "assert")
+_PROMPT_KEYS = ("name", "env", "text", "messages", "file")
+_TEXT_KEYS = ("text", "messages", "file")
+_CASE_KEYS = ("id", "input", "variables", "group", "tags", "assert")
+_SOURCES = ("dataset", "cases", "csv", "jsonl", "json")
+_MARKS = {"group": frozenset({"text"}), "tags": frozenset({"text", "texts"})}
+_ONE_TEXT, _ONE_MAP = frozenset({"text"}), frozenset({"map"})
+
+
+def find_suite_file(module: str) -> Path | None:
+    """Return the YAML file that a module's name means, else None: evals means evals.yaml where there is no evals.py.
+
+    Errors: ConfigError for a file that is not there, and for evals.yaml beside evals.yml.
+    """
+    if module.endswith((".yaml", ".yml")):
+        path = Path(module)
+        if not path.is_file():
+            hint = "--module names another; promptry init --yaml writes one."
+            what = f"{module} is no file" if path.exists() else f"There is no file {module} in {os.getcwd()}"
+            raise ConfigError(f"{what}.", hint)
+        return path
+    base = Path(module.replace(".", "/"))
+    if module.endswith(".py") or base.with_suffix(".py").is_file() or (base / "__init__.py").is_file():
+        return None
+    found = [path for path in (base.with_suffix(".yaml"), base.with_suffix(".yml")) if path.is_file()]
+    if len(found) > 1:
+        raise ConfigError(f"There are {found[0]} and {found[1]}.", f"--module {found[0]} takes the first.")
+    return found[0] if found else None
+
+
+def load_any(module: str) -> dict[str, Suite]:
+    """Load the suites of a module, as load_suites does, or of a YAML file, and return those registered now.
+
+    Errors: ConfigError, for a file with every fault, its line and column; nothing is registered then.
+    """
+    file = find_suite_file(module)
+    if file is None:
+        return load_suites(module)
+    reading, told = _read_file(file)
+    origin = str(file.resolve())
+    load_afresh(origin)
+    for place, node in [pair for one in told for pair in one.functions.items()]:
+        with reading.telling(node):
+            load_beside(origin, place.partition(":")[0].strip())
+            find_function(place)
+    if reading.faults:
+        load_afresh(origin)
+    reading.check()
+    for one in told:
+        if one.text is not None and one.prompt is not None:
+            track(one.text, one.prompt)
+        suite(one.name, **one.facts)(make_case_function(one, origin))
+    return known_suites()
+
+
+def read_suites(file: Path) -> list[Told]:
+    """Return the suites that a YAML file tells; raises ConfigError with every fault."""
+    return _read_file(file)[1]
+
+
+def _read_file(file: Path) -> tuple[Reading, list[Told]]:
+    reading, root = read_document(file, str(file))
+    if root.kind != "map":
+        reading.tell(
+            root, "A file of suites is a map.", "Begin it with suites: and put the suites below, each with a dash."
+        )
+        reading.check()
+    known = {key: pair for key, pair in root.value.items() if not key.startswith("x-")}
+    check_keys(reading, root._replace(value=known), ("suites",), "a file of suites")
+    place = known["suites"][1] if "suites" in known else root
+    if place.kind != "list" or not place.value:
+        reading.tell(place, "suites takes a list of suites.", "Begin each with a dash: - name: ...")
+        reading.check()
+    found: list[Told] = []
+    for node in place.value:
+        one = _read_suite(reading, node, file.resolve().parent)
+        other = next((other for other in found if one is not None and one.name == other.name), None)
+        if other is not None:
+            first = f"the first begins in line {other.source[1]}"
+            reading.tell(node, f"Two suites have the name '{other.name}'; {first}.", "Give each a name of its own.")
+        found += [one] if one is not None else []
+    reading.check()
+    return reading, found
+
+
+def _read_suite(reading: Reading, node: Node, folder: Path) -> Told | None:
+    """Return a suite; what is wrong with it is told, and None is returned where it is no map."""
+    asked = inspect.signature(suite).parameters
+    known = dict.fromkeys((*_OWN_KEYS[:1], *asked, *_OWN_KEYS))
+    if not check_keys(reading, node, known, "a suite"):
+        return None
+    got = values_of(node)
+    name = read_value(reading, got["name"], _ONE_TEXT, "name") if "name" in got else None
+    if not name or not name.strip():
+        reading.tell(node, "The suite has no name.", "Write name: and a text.")
+        name = f"in line {node.line}"
+    plain = [key for key in got if key in asked and key not in {"name", "prompt", "dataset"}]
+    facts = {key: read_value(reading, got[key], kinds_of(str(asked[key].annotation)), key) for key in plain}
+    prompt, env, text = _read_prompt(reading, got.get("prompt"), name, folder)
+    steps = read_steps(reading, got.get("assert"))
+    variables = _read_variables(reading, got.get("variables"))
+    asserts = _holds_something(got.get("assert"))
+    items, case_steps, places = _read_items(reading, got, folder, steps, has_steps=asserts)
+    if not asserts and "cases" not in got:
+        reading.tell(node, f"The suite '{name}' asserts nothing.", "Write assert: and a list.")
+    facts |= {key: value for key, value in {"prompt": prompt, "dataset": items}.items() if value is not None}
+    provider = _read_provider(reading, got.get("provider"), node)
+    sites = [(got.get("provider", node), provider), (got.get("assert", node), steps)]
+    sites += [(places[id], own) for id, own in case_steps.items()]
+    functions = {place: site for site, value in sites for place in functions_in(value)}
+    parameters = read_value(reading, got["parameters"], _ONE_MAP, "parameters") if "parameters" in got else {}
+    asked_of = provider, parameters or {}, variables, steps, case_steps, functions
+    told = Told(name, facts, prompt, env, text, *asked_of, (reading.file, node.line))
+    if got.keys() <= known.keys():  # a misspelt prompt or variables would be missed again in each case
+        _check_open(reading, told, got, places)
+    for key in plain:
+        with reading.telling(got[key]):
+            suite(name, **({} if facts[key] is None else {key: facts[key]}))
+    return told
+
+
+def _read_variables(reading: Reading, node: Node | None) -> dict[str, Any]:
+    """Return variables: texts as written, numbers whose text is the same, lists and maps as JSON has them."""
+    if node is not None and not _may_be_variables(node):
+        reading.tell(node, "variables takes a map: name: value, below each other.")
+    if node is None or node.kind != "map":
+        return {}
+    return {key: _read_variable(reading, value) for key, value in values_of(node).items()}
+
+
+def _may_be_variables(node: Node | None) -> bool:
+    return node is None or is_null(node) or node.kind == "map"
+
+
+def _read_variable(reading: Reading, node: Node) -> Any:
+    if is_null(node):
+        return ""
+    return certain_value(node) if is_text(node) else value_in(reading, node)
+
+
+_Prompt = tuple[str | None, str | None, str | None]
+
+
+def _read_prompt(reading: Reading, node: Node | None, suite_name: str, folder: Path) -> _Prompt:
+    """Return the prompt's name, the tag that it is served by, and its text where the file has it."""
+    if node is None:
+        return None, None, None
+    if node.kind == "list":
+        return suite_name, None, _read_messages(reading, node)
+    if node.kind != "map":
+        return suite_name, None, read_value(reading, node, _ONE_TEXT, "prompt")
+    check_keys(reading, node, _PROMPT_KEYS, "a prompt")
+    got = values_of(node)
+    given = [key for key in _TEXT_KEYS if key in got]
+    if len(given) > 1:
+        reading.tell(got[given[1]], f"The prompt has {' and '.join(given)}.", "Give one of them.")
+    if "name" not in got and not given and got.keys() <= {*_PROMPT_KEYS}:
+        reading.tell(node, "The prompt has no name.", "Write name: of a prompt in the store, or text: with its text.")
+    name, env, text, file = (
+        read_value(reading, got[key], _ONE_TEXT, key) if key in got else None for key in ("name", "env", "text", "file")
+    )
+    if "messages" in got:
+        text = _read_messages(reading, got["messages"])
+    if file:
+        text = _read_text_file(reading, got["file"], folder / file)
+    return name or suite_name, env, text
+
+
+def _read_text_file(reading: Reading, node: Node, path: Path) -> str | None:
+    try:
+        return text_of_file(path)
+    except WrongUse as error:
+        reading.tell(node, f"{error.message}.")
+    return None
+
+
+def _read_messages(reading: Reading, node: Node) -> str | None:
+    """Return messages as the text that a prompt is: a JSON list of {role, content}."""
+    messages = []
+    for item in node.value if node.kind == "list" else [node]:
+        if not check_keys(reading, item, ("role", "content"), "a message"):
+            continue
+        got = values_of(item)
+        if len(got) < 2:
+            reading.tell(item, "A message has role: and content:, each with a value.")
+            continue
+        role = read_value(reading, got["role"], _ONE_TEXT, "role")
+        messages.append(
+            {"role": role, "content": read_value(reading, got["content"], frozenset({"text", "list"}), "content")}
+        )
+    return json.dumps(messages, ensure_ascii=False, indent=1) if messages else None
+
+
+def _read_provider(reading: Reading, node: Node | None, suite_node: Node) -> Any:
+    """Return the provider as it is told."""
+    if node is None:
+        hint = "Write provider: openai:gpt-4.1-mini, or python:module:function."
+        reading.tell(suite_node, "The suite has no provider.", hint)
+        return None
+    value = node.value if is_text(node) else value_in(reading, node)
+    if isinstance(value, dict) and len(value) == 1 and value.keys() & {"python", "exec"}:
+        ((kind, rest),) = value.items()  # python: mod:fn on a line of its own is a map to YAML
+        value = f"{kind}: {rest}"
+    with reading.telling(node):
+        make_provider(value)
+    return value
+
+
+_Cases = tuple[Any, dict[str, list[Step]], dict[str, Node]]
+
+
+def _read_items(reading: Reading, got: dict[str, Node], folder: Path, steps: list[Step], *, has_steps: bool) -> _Cases:
+    """Return the items of a suite (or its dataset's name, or None), the steps of single cases, and their places."""
+    given = [key for key in _SOURCES if key in got]
+    if len(given) > 1:
+        reading.tell(got[given[1]], f"The suite has {' and '.join(given)}.", "Its cases come from one of them.")
+    if not given:
+        return None, {}, {}
+    key, node = given[0], got[given[0]]
+    if key == "cases":
+        return _read_cases(reading, node, has_steps)
+    text = read_value(reading, node, _ONE_TEXT, key)
+    if not text or key == "dataset":
+        return text, {}, {}
+    with reading.telling(node):
+        if not text.lower().endswith(f".{key}"):
+            raise WrongUse(f"{key} takes the name of a file that ends in .{key}; this is {text}.")
+        if key == "csv":
+            rows = load_rows(folder / text)
+            _tell_empty_cells(reading, node, rows, open_placeholders(steps))
+            return [row for _, row in rows], {}, {}
+        return load_items(folder / text), {}, {}
+    return None, {}, {}
+
+
+def _tell_empty_cells(
+    reading: Reading, node: Node, rows: list[tuple[int, dict[str, str]]], asserted: list[str]
+) -> None:
+    """Tell the columns of a table that an assertion takes and in which nothing stands in some rows."""
+    told = []
+    for name in dict.fromkeys(asserted):
+        empty = [number for number, row in rows if not row.get(name, name).strip()]
+        more = f" and {len(empty) - 5:,} more" if len(empty) > 5 else ""
+        told += [f"${name}, of which row {', '.join(map(str, empty[:5]))}{more} says nothing"] if empty else []
+    if told:
+        hint = "Fill that in; a jsonl file may say that a text is empty."
+        reading.tell(node, f"In {node.value} the assertions take {', and '.join(told)}.", hint)
+
+
+def _read_cases(reading: Reading, node: Node, has_steps: bool) -> _Cases:
+    items: list[Any] = []
+    steps: dict[str, list[Step]] = {}
+    places: dict[str, Node] = {}
+    if node.kind != "list" or not node.value:
+        reading.tell(node, "cases takes a list of cases.", "Begin each with a dash: - input: ...")
+        return None, {}, {}
+    for one in node.value:
+        if is_text(one):
+            one = one._replace(kind="map", value={"input": (one, one)})
+        if not check_keys(reading, one, _CASE_KEYS, "a case"):
+            continue
+        item, own = _read_case(reading, one)
+        with reading.telling(values_of(one).get("group", one)):
+            group_of(item_id(item), item.get("group"))
+        id, asserts = item_id(item), has_steps or _holds_something(values_of(one).get("assert"))
+        if id in places:
+            hint = "Give each an id of its own."
+            reading.tell(one, f"The case '{id}' stands here twice; first in line {places[id].line}.", hint)
+        if not asserts:
+            reading.tell(one, f"The case '{id}' asserts nothing.", "Write assert: in it, or in its suite.")
+        items.append(item)
+        places[id] = one
+        if own:
+            steps[id] = own
+    return items, steps, places
+
+
+def _holds_something(node: Node | None) -> bool:
+    return node is not None and not is_null(node) and bool(node.value)
+
+
+def _read_case(reading: Reading, node: Node) -> tuple[dict[str, Any], list[Step]]:
+    """Return a case as an item, its id and variables in one dict, and its steps."""
+    got = values_of(node)
+    item = {"id": read_value(reading, got["id"], _ONE_TEXT, "id")} if "id" in got else {}
+    if "input" in got:
+        item["input"] = _read_variable(reading, got["input"])
+    item |= {key: read_value(reading, got[key], kinds, key) for key, kinds in _MARKS.items() if key in got}
+    for key, value in _read_variables(reading, got.get("variables")).items():
+        if key in item:
+            reading.tell(got["variables"], f"The case has '{key}' already.", "Give its variable another name.")
+        item[key] = value
+    return item, read_steps(reading, got.get("assert"))
+
+
 def _check_open(reading: Reading, told: Told, got: dict[str, Node], places: dict[str, Node]) -> None:
     """Tell the placeholders of an own prompt and of assertions for which a case of the file has no variable."""
     items = told.facts.get("dataset")
-    if isinstance(items, str):
+    unread = items is None and any(key in got for key in _SOURCES)
+    if isinstance(items, str) or unread or not _may_be_variables(got.get("variables")):
         return
     of_all = {"the prompt": open_placeholders(told.text or ""), "assert": open_placeholders(told.steps)}
     for item in items if items is not None else [None]:
+        if not _may_be_variables(values_of(places[item_id(item)]).get("variables") if places else None):
+            continue
         known = {**told.variables, **variables_of(item)}
         id = item_id(item)
         where = places.get(id, got.get("cases", got.get("assert", next(iter(got.values())))))
         if told.prompt is None and "input" not in known:
             reading.tell(where, "The suite has no prompt and this case no input.", "Give either.")
         own = {"its own assert": open_placeholders(told.case_steps.get(id, []))}
-        for what, names in {**of_all, **own}.items():
-            unknown = next((name for name in names if name not in known), None)
-            if unknown is not None:
-                case = "" if item is None else f" of case '{id}'"
-                hint = nearest(unknown, known) or f"Give it in variables:; $${unknown} is plain text."
-                reading.tell(where, f"${unknown} in {what} has no value{case}.", hint)
+        unknown = {name: what for what, names in {**of_all, **own}.items() for name in names if name not in known}
+        if unknown:
+            case = "" if item is None else f" of case '{id}'"
+            taken = " and ".join(f"${name} in {what}" for name, what in unknown.items())
+            name = next(iter(unknown))
+            hint = (
+                nearest(name, known)
+                or f"Give {'it' if len(unknown) == 1 else 'them'} in variables:; $${name} is plain text."
+            )
+            reading.tell(where, f"{taken} {'has' if len(unknown) == 1 else 'have'} no value{case}.", hint)
 
 
 # ======================================================================================
@@ -13890,7 +14186,7 @@ def end_process(code: int) -> None:
 # ======================================================================================
 # === PROGRESS: how far a run is, on a terminal, once it takes longer than a second
 # ======================================================================================
-# Uses: CLOCK.
+# Uses: WORDING, CLOCK.
 # Public: nothing.
 
 _FIRST_AFTER_S, _EACH_S, _BAR = 1.0, 0.1, 24
@@ -13951,7 +14247,7 @@ def progress_line(progress: Progress, elapsed_s: float, usd: float) -> str:
         left = f"{_clock_text(elapsed_s / done * (progress.total - done))} left" if done else ""
     told = [f"{states[state]:,} {word}" for state, word in (("fail", "failed"), ("error", "in error")) if states[state]]
     told += [f"${usd:.4f}"] if usd else []
-    return f"{progress.name} {bar}{', '.join(filter(None, [count, *told, left or _clock_text(elapsed_s)]))}"
+    return f"{legible(progress.name)} {bar}{', '.join(filter(None, [count, *told, left or _clock_text(elapsed_s)]))}"
 
 
 def _clock_text(seconds: float) -> str:
@@ -14260,24 +14556,11 @@ def is_tried_again(before: dict[str, str] | None, plan: Schedule, case_id: str) 
     return before is not None and before.get(case_id) not in {"fail", "mixed"} and case_id not in plan.flaky
 
 
-def source_of(function: Any) -> dict[str, Any] | None:
-    """Return where a suite's function begins: {file, line}, below this folder as a relative path; None if unknown."""
-    told, code = getattr(function, "told", None), getattr(inspect.unwrap(function), "__code__", None)
-    if told is not None:
-        file, line = told.source
-    elif code is None or code.co_filename == __file__:
-        return None
-    else:
-        file, line = code.co_filename, code.co_firstlineno
-    path, here = Path(file).absolute(), Path(os.getcwd())
-    return {"file": (path.relative_to(here) if path.is_relative_to(here) else path).as_posix(), "line": line}
-
-
 # ======================================================================================
 # === RUNNER: run the cases of a suite, and gather all that explains the run
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, SCOPE, CALLS, CASES, SUITES, SELECTION, SPOOLS, FLAKES, TALLIES, RUNS, WORKERS,
-#   PROGRESS, RERUNS, JOBS.
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, SCOPE, CALLS, CASES, SUITES, SELECTION, SPOOLS, FLAKES, TALLIES, RUNS,
+#   WORKERS, PROGRESS, RERUNS, JOBS.
 # Public: nothing.
 #
 # A case that fails, and did not in the baseline, is tried again here, while the pipeline is warm: whether a break is
@@ -14293,7 +14576,7 @@ def record_run(chosen: Suite, job: Job, plan: Schedule | None = None) -> tuple[i
     """
     plan = check_runnable(chosen, job) if plan is None else plan
     if plan.rerun is not None and nothing_again(plan.rerun, plan.items):
-        sys.stderr.write(f"Run {plan.rerun.run} of suite '{chosen.name}' leaves nothing to run again.\n")
+        say(f"Run {plan.rerun.run} of suite '{chosen.name}' leaves nothing to run again.")
         return plan.rerun.run, True
     before = states_before(chosen, job)
     scope = make_scope(make_uid(), chosen.prompt, job.prompt_version, job.env)
@@ -14365,7 +14648,7 @@ def _warn_of_flaky(chosen: Suite, plan: Schedule, log_of: _Log, run: int) -> Non
     is_whole = plan.items is None or len(plan.items) == len(plan.every or ())
     if unknown and log_of.tries is not None and not log_of.passed_over and is_whole:
         for line in unknown_flaky(chosen.name, unknown, case_names(run)):
-            sys.stderr.write(f"promptry.toml: {line}\n")
+            say(f"promptry.toml: {line}")
 
 
 def _check_spend(job: Job, run_uid: str) -> None:
@@ -15894,16 +16177,28 @@ def plan_suite(suite_name: str, drop: float | None = None) -> Plan:
     rows = list_runs(suite_name, limit=100)["items"]
     complete = [row for row in rows if row["complete"] and not row["partial"]]
     if len(complete) < 2:
-        cost, n = (complete[0]["cost_usd"], complete[0]["counts"].get("scored", 0)) if complete else (None, 0)
-        return Plan(
-            suite_name, n, 1, drop or 0.10, None, None, None, cost, None, [row["id"] for row in complete], False
-        )
+        return _plan_of_few(suite_name, complete, drop)
     by_tested: dict[Any, list[dict[str, Any]]] = {}
     for row in complete:
         by_tested.setdefault((row["prompt_version"], row["model"]), []).append(row)
     same = next((rows for rows in by_tested.values() if len(rows) > 1), None)
     run, other = (get_run(row["id"]) for row in (same or complete)[:2])
     return _plan_from(run, other, drop, same is not None)
+
+
+def _plan_of_few(suite_name: str, complete: list[dict[str, Any]], drop: float | None) -> Plan:
+    """Return what is known of a suite of which one run, or none, is there."""
+    empty = Plan(suite_name, 0, 1, drop or 0.10, None, None, None, None, None, [])
+    if not complete:
+        return empty
+    run, manifest = complete[0], get_run(complete[0]["id"])["manifest"]
+    return empty._replace(
+        n=run["counts"].get("scored", 0),
+        repeats=manifest.get("repeats") or 1,
+        drop=drop or (manifest.get("gate") or {}).get("margin", 0.10),
+        run_usd=run["cost_usd"],
+        runs=[run["id"]],
+    )
 
 
 def _plan_from(run: dict[str, Any], other: dict[str, Any], drop: float | None, steady: bool) -> Plan:
@@ -16287,7 +16582,8 @@ def _object_in(manifest: dict[str, Any], key: str) -> dict[str, Any]:
 # ======================================================================================
 # === INTERPRETERS: whose Python runs a suite: this one, or the team's in a child process
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, STORE, ROWS, HELPERS, SUITES, FILES, TALLIES, RUNS, WORKERS, JOBS, RUNNER, COMPARISON.
+# Uses: ERRORS, WORDING, SETTINGS, STORE, ROWS, HELPERS, SUITES, FILES, TALLIES, RUNS, WORKERS, JOBS, RUNNER,
+#   COMPARISON.
 # Public: list_suites.
 #
 # A suite imports its team's packages, which an executable does not carry. The child runs and records; this process
@@ -16423,7 +16719,7 @@ def _warn_of_unknown_suites(registered: dict[str, Suite]) -> None:
     for name in settings_or_default().flaky:
         if name not in registered and not any(name.startswith(f"{known}/") for known in registered):
             hint = nearest(name.partition("/")[0], registered)
-            sys.stderr.write(f"promptry.toml: [run] flaky names '{name}', which is of no suite here. {hint}\n")
+            say(f"promptry.toml: [run] flaky names '{name}', which is of no suite here. {hint}")
 
 
 _COST_OF_RUN = """SELECT coalesce(json_extract(metadata, '$.cost_usd'), 0.0) AS usd FROM eval_runs WHERE id = ?"""
@@ -16693,16 +16989,75 @@ def age_text(age: float | None) -> str:
 
 
 # ======================================================================================
-# === PRINTING: tables, words and colours of a terminal
+# === PRINTING: tables, words and colours of a terminal, and the doors that all that is printed goes through
 # ======================================================================================
-# Uses: nothing.
+# Uses: WORDING, ROWS.
 # Public: nothing.
 #
-# Colour is taken out again where the text does not go to a terminal.
+# Texts of others are printed with ours, so the doors spell out what would steer a terminal, also where no terminal is.
+# A colour of ours holds a number of this process, which no text of others can know; it is taken out again where the
+# text does not go to a terminal.
 
-_COLOURS = dict.fromkeys(("regressed", "fail", "error", "fault", "broken", "FAIL", "breached", "drifting"), "red")
-_COLOURS |= dict.fromkeys(("improved", "pass", "ok", "fixed", "PASS", "steady"), "green")
-_COLOURS |= {"not enough data": "yellow", "hint": "yellow", "flaky": "yellow", "tied": "cyan"}
+_INK = int.from_bytes(os.urandom(7))
+_OWN_COLOUR = re.compile(rf"\x1b\[([0-9;]+);{_INK}m")
+_COLOURS = dict.fromkeys(("regressed", "fail", "error", "fault", "broken", "FAIL", "breached", "drifting"), "31;1")
+_COLOURS |= dict.fromkeys(("improved", "pass", "ok", "fixed", "PASS", "steady"), "32;1")
+_COLOURS |= {"not enough data": "33;1", "hint": "33;1", "flaky": "33;1", "tied": "36;1"}
+
+
+def styled(text: str, codes: str) -> str:
+    """Return a text in a colour of ours: codes as terminals take them, such as 31;1."""
+    return f"\x1b[{codes};{_INK}m{text}\x1b[0;{_INK}m"
+
+
+def terminal_text(text: str) -> str:
+    """Return a text as a terminal may have it: with the colours of ours, and all else that would steer it spelled out.
+
+    In a job of GitHub a line must not read as a command to the runner either.
+    """
+    parts = _OWN_COLOUR.split(text)
+    return "".join(f"\x1b[{part}m" if place % 2 else _spelled(part) for place, part in enumerate(parts))
+
+
+def _spelled(text: str) -> str:
+    text = re.sub(r"\r(?!\n)", r"\\r", legible(text))
+    if os.environ.get("GITHUB_ACTIONS"):
+        text = re.sub(r"(?m)^(\s*):(?=:)", r"\1\\x3a", text).replace("##[", "#\\x23[")
+    return text
+
+
+def plain_text(text: str) -> str:
+    """Return a text as terminal_text does, without colour."""
+    return click.unstyle(terminal_text(text))
+
+
+def json_text(value: Any, indent: int | None = 2, ascii_only: bool = False) -> str:
+    """Return a value as JSON that any reader takes: NaN and infinities are null, half characters are escapes."""
+    try:
+        return legible_json(json.dumps(value, indent=indent, ensure_ascii=ascii_only, allow_nan=False))
+    except (TypeError, ValueError):
+        return legible_json(json.dumps(plain_json(value), indent=indent, ensure_ascii=ascii_only))
+
+
+def print_text(text: str, err: bool = False) -> None:
+    """Print a text for people, to stdout or stderr."""
+    click.echo(terminal_text(text), err=err)
+
+
+def print_error(message: str, hint: str = "") -> None:
+    """Print the sentence of an error to stderr."""
+    print_text(f"promptry: {message} {hint}".rstrip(), err=True)
+
+
+def print_json(value: Any, indent: int | None = 2) -> None:
+    """Print a value as JSON: UTF-8, or ASCII where stdout has another encoding."""
+    text = json_text(value, indent, "utf" not in str(sys.stdout.encoding).lower())
+    click.echo(text.replace("##[", r"#\u0023[") if os.environ.get("GITHUB_ACTIONS") else text)
+
+
+def print_data(text: str) -> None:
+    """Print what programs read, as it is and without a further line end; on a terminal as any text."""
+    click.echo(terminal_text(text) if sys.stdout.isatty() else text, nl=False, color=True)
 
 
 def render_table(columns: dict[str, str], rows: list[dict[str, Any]]) -> str:
@@ -16740,12 +17095,12 @@ def cell_text(value: Any) -> str:
         return f"{value:.4f}".rstrip("0").ljust(5, "0") if abs(value) < 1000 else f"{value:,.1f}"
     if isinstance(value, dict):
         return ", ".join(f"{key}: {item}" for key, item in value.items()) or "-"
-    return str(value).replace("\n", " ")
+    return legible(str(value)).replace("\n", " ")
 
 
 def coloured(word: str) -> str:
     """Return a verdict or state in its colour."""
-    return click.style(word, fg=_COLOURS[word], bold=True) if word in _COLOURS else word
+    return styled(word, _COLOURS[word]) if word in _COLOURS else word
 
 
 def render_rows(found: dict[str, Any], columns: dict[str, str], none: str) -> str:
@@ -16761,10 +17116,8 @@ def render_rows(found: dict[str, Any], columns: dict[str, str], none: str) -> st
 
 def paint_diff(diff: str) -> str:
     """Colour the lines of a unified diff."""
-    colours = {"+": "green", "-": "red", "@": "cyan"}
-    return "\n".join(
-        click.style(line, fg=colours[line[0]]) if line[:1] in colours else line for line in diff.split("\n")
-    )
+    colours = {"+": "32", "-": "31", "@": "36"}
+    return "\n".join(styled(line, colours[line[0]]) if line[:1] in colours else line for line in diff.split("\n"))
 
 
 def shortened_line(text: Any) -> str | None:
@@ -17346,7 +17699,7 @@ def render_bisection(found: dict[str, Any]) -> str:
 # ======================================================================================
 # === FORMATS: judged runs for other readers: JUnit XML for CI, Markdown for a pull request
 # ======================================================================================
-# Uses: RUNS, FLIPS, COMPARISON, FIGURES, PRINTING, REPORTS.
+# Uses: WORDING, RUNS, FLIPS, COMPARISON, FIGURES, PRINTING, REPORTS.
 # Public: nothing.
 #
 # What users wrote stays text in each of them. What XML cannot hold, and what turns the direction of writing, is spelled
@@ -17356,7 +17709,6 @@ def render_bisection(found: dict[str, Any]) -> str:
 MAX_MARKDOWN_CHARS = 60_000
 SHOWN_RUNS, SHOWN_NAMES, _SHOWN_DIFF = 30, 50, 10_000
 _OPEN_NAMES, _FOLDED = 10, {"fixed", "known failures", "skipped", "missing now", "without a baseline"}
-_ODD = r"[^\t\n\r\x20-\x7e\xa0-\u2029\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\ufdd0-\ufdef]"
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;"})
 
 
@@ -17382,12 +17734,6 @@ def report_of(found: Comparison) -> Report:
     result = load_result(int(found.run["id"]))
     judged = result._replace(passed=found.passed, verdict=found.verdict, reasons=(), comparison=found.to_dict())
     return load_report(judged, int(not found.passed))
-
-
-def legible(value: Any) -> str:
-    """Return a value as text that every format can hold: control signs and half characters are spelled out."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
-    return re.sub(_ODD, lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def finding_of(report: Report) -> str:
@@ -17586,7 +17932,7 @@ def _testsuite(report: Report, cases: list[_Testcase]) -> str:
         inner = [make_element(row.tag, attributes, escaped(row.text))] if row.tag else []
         where = {"classname": result.suite, "name": row.name, "time": f"{row.seconds:.3f}", **place}
         rows.append(make_element("testcase", where, *inner))
-    output = make_element("system-out", {}, escaped(click.unstyle(render_result(result))))
+    output = make_element("system-out", {}, escaped(plain_text(render_result(result))))
     attributes = {"name": result.suite, **_junit_counts(cases), "timestamp": result.date[:19].replace(" ", "T")}
     inner = [make_element("properties", {}, *told), *rows, output]
     return make_element("testsuite", attributes, "\n".join(["", *inner, ""]))
@@ -17714,7 +18060,8 @@ def _markdown_table(titles: list[str], rows: list[list[str]]) -> str:
 
 
 def _fenced(text: str, language: str) -> str:
-    """Return a fenced block whose fence is longer than any in the text."""
+    """Return a fenced block whose fence is longer than any in the text, and no line of it a command to a CI runner."""
+    text = re.sub(r"(?m)^(\s*):(?=:)", "\\1:\u200b", text)
     fence = "`" * max([3, *(len(ticks) + 1 for ticks in re.findall("`+", text))])
     return f"{fence}{language}\n{text}\n{fence}"
 
@@ -17738,7 +18085,7 @@ def _plain_line(value: Any) -> str:
 # ======================================================================================
 # === PAGES: judged runs as one HTML page to keep and to send
 # ======================================================================================
-# Uses: ASSETS, FIGURES, PRINTING, REPORTS, FORMATS.
+# Uses: WORDING, ASSETS, FIGURES, PRINTING, REPORTS, FORMATS.
 # Public: nothing.
 #
 # The frame, its style and its marks are assets/reports/run.html. Its policy names the hash of that style and nothing
@@ -18465,7 +18812,10 @@ def _is_missing(path: Path) -> bool:
 def print_answer(found: Any, render: Callable[[Any], str], as_json: bool) -> None:
     """Print what a read returned, as JSON or laid out for people."""
     value = found.to_dict() if hasattr(found, "to_dict") else found
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False) if as_json else render(found))
+    if as_json:
+        print_json(value)
+    else:
+        print_text(render(found))
 
 
 def _click_parameter(parameter: Parameter, is_alone: bool) -> click.Parameter:
@@ -18486,10 +18836,10 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
     def answer(as_json: bool, **given: Any) -> None:
         if click.get_current_context().invoked_subcommand is not None:
             return
-        form, output = given.pop("form", None), given.pop("output", None)
+        form, output = form_of(given.pop("form", None), as_json), given.pop("output", None)
         asked = {key: value for key, value in given.items() if value is not None}
         if reads[0].function is compare_runs and asked.keys() & {"by", "model"}:
-            _print_models(form_of(form or "table", as_json), output, **asked)
+            _print_models(form, output, **asked)
             return
         if form in {"csv", "jsonl"}:
             with no_new_store():
@@ -18498,8 +18848,9 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
         read = reads[-1] if one in asked else reads[0]
         foreign = [key for key in asked if key not in {parameter.name for parameter in read.parameters}]
         if foreign:
-            raise WrongUse(f"--{foreign[0]} says nothing about one {read.command.rstrip('s')}.", "Leave it out.")
-        form = form_of(form or "table", as_json)
+            raise WrongUse(
+                f"--{foreign[0].replace('_', '-')} says nothing about one {read.command.rstrip('s')}.", "Leave it out."
+            )
         check_output(output)
         with no_new_store(must_be_there="module" not in asked):
             found = _suites_too(read, asked) if read.function is list_suites else read.function(**asked)
@@ -18551,15 +18902,20 @@ def _print_export(form: str, asked: dict[str, Any]) -> None:
     rows = export_calls(**asked)
     if form == "jsonl":
         for row in rows:
-            click.echo(json.dumps({**row, "metadata": read_json(row["metadata"])}, ensure_ascii=False))
+            print_json({**row, "metadata": read_json(row["metadata"])}, indent=None)
         return
     import csv
+    import io
 
-    first = next(rows, None)
+    first, line = next(rows, None), io.StringIO()
+    writer = csv.DictWriter(line, list(first or ()), lineterminator="\n")
     if first is not None:
-        writer = csv.DictWriter(sys.stdout, list(first), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(itertools.chain([first], rows))
+    for row in itertools.chain(filter(None, [first]), rows):
+        writer.writerow(row)
+        print_data(line.getvalue())
+        line.seek(0)
+        line.truncate()
 
 
 def _suites_too(read: Read, asked: dict[str, Any]) -> Any:
@@ -18569,7 +18925,7 @@ def _suites_too(read: Read, asked: dict[str, Any]) -> Any:
     try:
         return read.function(module=_default_module(), **asked)
     except ConfigError as error:
-        click.echo(f"promptry: {error}", err=True)
+        print_error(str(error))
         return read.function(**asked)
 
 
@@ -18581,26 +18937,25 @@ def _default_module() -> str | None:
     return name if is_there or find_suite_file(name) is not None else None
 
 
-def form_of(form: str, as_json: bool) -> str:
-    """Return the form that is asked for; raises WrongUse where --json and --format say two things."""
-    if as_json and form in FORMS:
+def form_of(form: str | None, as_json: bool) -> str:
+    """Return the form that is asked for, table by default; raises WrongUse where --json and --format say two things."""
+    if as_json and form not in {None, "json"}:
         raise WrongUse(f"--json and --format {form} ask for two forms.", "Give one of them.")
-    return "json" if as_json else form
+    return "json" if as_json else form or "table"
 
 
 def print_in_form(
     form: str, output: str | None, table: str, found: dict[str, Any], load: Callable[[], list[Report]]
 ) -> None:
     """Print what was found in the form asked for, or write that to a file and print the table."""
-    if form in FORMS:
-        report = FORMS[form](load())
-    else:
-        report = json.dumps(found, indent=2, ensure_ascii=False) if form == "json" else click.unstyle(table)
-    if output is None:
-        click.echo(table if form == "table" else report)
+    if output is None and form == "json":
+        print_json(found)
         return
-    Path(output).write_text(report + "\n", encoding="utf-8")
-    click.echo(table)
+    texts = {"table": lambda: plain_text(table), "json": lambda: json_text(found)}
+    report = "" if output is None and form == "table" else texts[form]() if form in texts else FORMS[form](load())
+    if output is not None:
+        Path(output).write_text(report + "\n", encoding="utf-8")
+    print_text(table if output is not None or form == "table" else report)
 
 
 def check_output(path: str | None) -> None:
@@ -18622,11 +18977,11 @@ def cli_sql(name: str | None) -> None:
     """Print the SQL that a read rests on; without a NAME list the reads."""
     if name is None:
         rows = [{"name": read.name, "command": read.command, "sentence": read.sentence} for read in READS]
-        click.echo(render_table({"name": "name", "command": "command", "sentence": "answers"}, rows))
+        print_text(render_table({"name": "name", "command": "command", "sentence": "answers"}, rows))
         return
     if name not in read_names():
         raise NotFound(f"There is no read '{name}'.", nearest(name, read_names()) or "promptry sql lists them.")
-    click.echo(asset(f"sql/{name}.sql").decode("utf-8").rstrip())
+    print_text(asset(f"sql/{name}.sql").decode("utf-8").rstrip())
 
 
 @cli_command("doctor")
@@ -18648,8 +19003,8 @@ def cli_doctor(as_json: bool) -> None:
 def cli_init(folder: str, in_yaml: bool) -> None:
     """Write promptry.toml and a first suite into a folder; files that are there stay as they are."""
     for path, written in write_starters("yaml" if in_yaml else "init", Path(folder)):
-        click.echo(f"{'wrote' if written else 'kept '}  {path}")
-    click.echo(f"Next: {'' if folder == '.' else f'cd {folder}, then '}promptry run, then promptry runs")
+        print_text(f"{'wrote' if written else 'kept '}  {path}")
+    print_text(f"Next: {'' if folder == '.' else f'cd {folder}, then '}promptry run, then promptry runs")
 
 
 def write_starters(name: str, folder: Path) -> list[tuple[Path, bool]]:
@@ -18679,7 +19034,7 @@ def run_command(arguments: list[str]) -> int:
         sys.stdout.flush()
         return code
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        print_text(error.format_message(), err=True)
         return 2
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "promptry"
@@ -18704,7 +19059,7 @@ def run_command(arguments: list[str]) -> int:
         log.debug("a fault in promptry itself", exc_info=True)
         import traceback
 
-        traceback.print_exc()
+        print_text(traceback.format_exc().rstrip(), err=True)
         return _say_error(
             "internal", f"A fault in promptry: {type(error).__name__}: {error}.", "Please report it.", 3, as_json
         )
@@ -18718,18 +19073,18 @@ def _check_words(arguments: list[str]) -> None:
 
 
 def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool) -> int:
+    """Say an error to people, and with --json to programs too, and return its exit code."""
     if as_json:
-        click.echo(json.dumps({"error": {"code": code, "message": message, "hint": hint}}, indent=2))
-    else:
-        click.echo(f"promptry: {message} {hint}".rstrip(), err=True)
+        print_json({"error": {"code": code, "message": message, "hint": hint}})
+    print_error(message, hint)
     return exit_code
 
 
 # ======================================================================================
 # === LAUNCH: suites run and judged from the command line, and what they could see
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, SPOOLS, RUNS, RERUNS, JOBS, COMPARISON, PLAN, DRIFT, INTERPRETERS, REPORTS, FINDINGS, FORMATS,
-#   CLI.
+# Uses: ERRORS, WORDING, SETTINGS, SPOOLS, RUNS, RERUNS, JOBS, COMPARISON, PLAN, DRIFT, INTERPRETERS, PRINTING, REPORTS,
+#   FINDINGS, FORMATS, PAGES, CLI.
 # Public: nothing.
 
 
@@ -18755,7 +19110,7 @@ def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool
 @cli_option("--drop", type=float, metavar="SHARE", help="The drop that --plan is asked for; the margin without it.")
 @cli_option("--require-baseline", is_flag=True, help="Exit 3 where --compare finds no baseline.")
 @cli_option("--require-power", is_flag=True, help="Exit 3 where the suite is too small to see a drop of its margin.")
-@cli_option("--format", "form", type=click.Choice(REPORT_FORMS), default="table", help="The report's form.")
+@cli_option("--format", "form", type=click.Choice(REPORT_FORMS), help="The report's form, table without it.")
 @cli_option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @cli_option("--output", metavar="FILE", help="Write the report to a file; the table goes to the screen.")
 @cli_option("--python", metavar="PATH", help="The Python that runs the suites.")
@@ -18766,19 +19121,21 @@ def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, *
 
     Exit code 0: passed. 1: regressed or failed. 2: wrong use. 3: could not decide.
     """
+    form = form_of(options["form"], options["as_json"])
     if recover is not None:
-        _settle_spools(recover)
+        _settle_spools(recover, form == "json")
         return
+    _check_together(options)
     if options["plan"] or options["drop"] is not None:
-        _print_plans(suites, options["drop"], options["form"] == "json" or options["as_json"])
+        if form in FORMS or options["output"] is not None:
+            raise WrongUse("--plan runs nothing, so there is no report.", "Leave --format or --output out.")
+        with no_new_store():
+            _print_plans(_names_to_plan(suites, options["module"], python), options["drop"], form == "json")
         return
     _offer_spools()
-    form = form_of(options["form"], options["as_json"])
     check_output(options["output"])
     chosen = {key: options[key] for key in Job._fields if key not in {"module", "suites", "progress"}}
     chosen |= {"progress": form != "json" or sys.stdout.isatty()}
-    if options["of"] is not None and options["rerun"] is None:
-        raise WrongUse("--of names a run to run again, and --rerun is not there.", "Add --rerun failed, errors or all.")
     results = run_job(Job(options["module"] or settings().module, suites, **chosen), python)
     asked = options["require_baseline"], options["require_power"]
     codes = [exit_code_of(result, *asked) for result in results]
@@ -18789,31 +19146,53 @@ def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, *
     click.get_current_context().exit(next((code for code in (1, 3) if code in codes), 0))
 
 
-def _print_plans(suites: tuple[str, ...], drop: float | None, as_json: bool) -> None:
+# Options that say nothing without another, and what the other takes.
+_NEEDED = {"require_baseline": "--compare TAG", "require_power": "--compare TAG", "of": "--rerun failed, errors or all"}
+
+
+def _check_together(options: dict[str, Any]) -> None:
+    """Refuse an option that says nothing without another; raises WrongUse."""
+    for name, other in _NEEDED.items():
+        if options[name] not in (None, False) and options[other.partition(" ")[0].strip("-")] is None:
+            option, needed = f"--{name.replace('_', '-')}", other.partition(" ")[0]
+            raise WrongUse(f"{option} says nothing without {needed}.", f"Add {other}, or leave {option} out.")
+
+
+def _names_to_plan(asked: tuple[str, ...], module: str | None, python: str | None) -> list[str]:
+    """Return the suites asked for, all that have run by default; raises NotFound for one that nobody knows."""
+    ran = [row["suite"] for row in list_suites(limit=1000)["items"]]
+    if any(name not in ran for name in asked):
+        module = module or settings().module
+        known = [row["suite"] for row in list_suites(module, python, limit=1000)["items"]]
+        for name in asked:
+            if name not in known:
+                raise NotFound(f"There is no suite {name!r} in {module}, and no run of one.", nearest(name, known))
+    return list(asked) or ran
+
+
+def _print_plans(names: list[str], drop: float | None, as_json: bool) -> None:
     """Say what suites can see, from what the store holds; nothing runs."""
-    with no_new_store():
-        names = suites or tuple(row["suite"] for row in list_suites(limit=1000)["items"])
-        plans = [plan_suite(name, drop).to_dict() for name in names]
+    plans = [plan_suite(name, drop).to_dict() for name in names]
     found = {"items": plans, "total": len(plans), "next": None}
-    print_answer(found, lambda answer: "\n".join(map(render_plan, plans)) or "No suite has run yet.", as_json)
+    print_answer(found, lambda _: "\n".join(map(render_plan, plans)) or "No suite has run yet.", as_json)
 
 
 def _offer_spools() -> None:
-    found = list_spools()
-    if found:
-        click.echo(
-            f"{len(found)} killed runs left results behind: promptry run --recover saves them, --discard drops them.",
-            err=True,
-        )
+    if found := list_spools():
+        what, ends = counted(len(found), "killed run"), "--recover saves them, --discard drops them"
+        print_text(f"{what} left results behind: promptry run {ends}.", err=True)
 
 
-def _settle_spools(save: bool) -> None:
+def _settle_spools(save: bool, as_json: bool) -> None:
+    """Save or drop what killed runs have left, and say which runs there are now."""
     found = list_spools()
     keys = [recover_spool(path) for path in found] if save else []
     for path in found:
         path.unlink(missing_ok=True)
-    saved = ", ".join(str(key) for key in keys if key is not None)
-    click.echo(f"{len(found)} killed runs: {f'saved as incomplete runs {saved}' if saved else 'nothing saved'}.")
+    saved = [str(key) for key in keys if key is not None]
+    what = f"saved as incomplete runs {', '.join(saved)}" if saved else "nothing saved"
+    answer = {"items": saved, "total": len(found), "next": None}
+    print_answer(answer, lambda _: f"{counted(len(found), 'killed run')}: {what}.", as_json)
 
 
 @cli_command("drift")
@@ -18833,7 +19212,7 @@ def cli_drift(names: tuple[str, ...], of: str, window: int, as_json: bool) -> No
     rows = [report.to_dict() for report in reports]
     found = {"items": rows, "total": len(rows), "next": None}
     if as_json and len(names) == 1:
-        click.echo(json.dumps(rows[0], indent=2, ensure_ascii=False))
+        print_json(rows[0])
     else:
         print_answer(found, lambda answer: render_drifts({**answer, "of": of}), as_json)
     if any(report.drifting for report in reports):
@@ -18858,7 +19237,7 @@ def cli_save_prompt(name: str, file: IO[bytes], tag: str | None, metadata: str |
     content, facts = _read_text(file), _read_metadata(metadata)
     known, production = find_prompt(name, content=content), find_prompt(name, tag="prod")
     version = save_prompt(name, content, tag, facts)
-    click.echo(f"{name}@{version} {'is the latest version again' if known else 'is saved'}{f', {tag}' if tag else ''}.")
+    print_text(f"{name}@{version} {'is the latest version again' if known else 'is saved'}{f', {tag}' if tag else ''}.")
     _tell_lint(content, production)
 
 
@@ -18872,7 +19251,7 @@ def _read_text(file: IO[bytes]) -> str:
 
 def _tell_lint(content: str, against: PromptVersion | None) -> None:
     for row in lint_prompt(content, against=against):
-        click.echo(f"{row['level']}, line {row['line']}: {row['message']}", err=True)
+        print_text(f"{row['level']}, line {row['line']}: {row['message']}", err=True)
 
 
 def _read_metadata(text: str | None) -> dict[str, Any] | None:
@@ -18896,7 +19275,7 @@ def cli_promote(name: str, version: int, env: str) -> None:
     promote(name, version, env)
     _tell_lint(require_prompt(name, version).content, before)
     was = f"it stood on version {before.version} before" if before and before.version != version else ""
-    click.echo(f"{name}@{version} is {env} now{f'; {was}' if was else ''}.")
+    print_text(f"{name}@{version} is {env} now{f'; {was}' if was else ''}.")
 
 
 @cli_command("prompt tag")
@@ -18907,7 +19286,7 @@ def cli_promote(name: str, version: int, env: str) -> None:
 def cli_tag(name: str, version: int, tag: str) -> None:
     """Put a tag on a version of a prompt, away from the one that has it now."""
     promote(name, version, tag)
-    click.echo(f"{name}@{version} is {tag} now.")
+    print_text(f"{name}@{version} is {tag} now.")
 
 
 @cli_command("prompt untag")
@@ -18916,7 +19295,7 @@ def cli_tag(name: str, version: int, tag: str) -> None:
 @DB_OPTION
 def cli_untag(name: str, tag: str) -> None:
     """Take a tag off the version of a prompt that has it; the history stays."""
-    click.echo(f"{name}@{remove_tag(name, tag)} is {tag} no more.")
+    print_text(f"{name}@{remove_tag(name, tag)} is {tag} no more.")
 
 
 @cli_command("prompt lint")
@@ -18949,7 +19328,7 @@ def cli_lint(
 def cli_save_dataset(file: str, name: str | None) -> None:
     """Save the items of a .json, .jsonl or .csv file; the same items keep their version."""
     items, name = load_items(Path(file)), Path(file).stem if name is None else name
-    click.echo(f"{name}@{save_dataset(name, items)} has {len(items)} items.")
+    print_text(f"{name}@{save_dataset(name, items)} has {len(items)} items.")
 
 
 @cli_command("dataset add")
@@ -18961,7 +19340,7 @@ def cli_add_item(name: str, call: str | None, vote_id: str | None) -> None:
     """Make a recorded call or a vote an item of a dataset."""
     found = add_to_dataset(name, call, vote_id)
     words = "holds" if found["added"] else "held already:"
-    click.echo(f"{name}@{found['version']} {words} {json.dumps(found['item'], ensure_ascii=False)}")
+    print_text(f"{name}@{found['version']} {words} {json.dumps(found['item'], ensure_ascii=False)}")
 
 
 @cli_command("prices list")
@@ -18987,7 +19366,7 @@ def cli_import_prices(file: str) -> None:
     """
     found = import_prices(Path(file))
     old = found["replaced"]
-    click.echo(
+    print_text(
         f"The prices of {_models_text(found)} from {found['source']} go before those that promptry carries."
         + (f" They replace {_models_text(old)} of {old['source']}." if old else "")
     )
@@ -19020,7 +19399,7 @@ _PERIOD = cli_option("--period", default="monthly", metavar="daily|monthly", hel
 def cli_set_budget(scope: str, target: str | None, limit_usd: float, period: str) -> None:
     """Set a budget, or change the limit of one."""
     set_budget(scope, target, period, limit_usd)
-    click.echo(f"The {period} budget of {target or 'all calls'} is ${limit_usd:g}.")
+    print_text(f"The {period} budget of {target or 'all calls'} is ${limit_usd:g}.")
 
 
 @cli_command("budget remove")
@@ -19031,7 +19410,7 @@ def cli_set_budget(scope: str, target: str | None, limit_usd: float, period: str
 def cli_remove_budget(scope: str, target: str | None, period: str) -> None:
     """Take a budget away."""
     remove_budget(scope, target, period)
-    click.echo(f"The {period} budget of {target or 'all calls'} is gone.")
+    print_text(f"The {period} budget of {target or 'all calls'} is gone.")
 
 
 @cli_command("budget check")
@@ -19058,7 +19437,7 @@ def cli_vote(name: str, response: str, up: bool, down: bool, message: str | None
     """Record a thumb up or down on a response of a prompt."""
     if up == down:
         raise WrongUse("A vote is up or down.", "Give one of --up and --down.")
-    click.echo(f"vote {vote(name, response, 1 if up else -1, message)} is recorded.")
+    print_text(f"vote {vote(name, response, 1 if up else -1, message)} is recorded.")
 
 
 @cli_command("feedback add")
@@ -19069,7 +19448,7 @@ def cli_vote(name: str, response: str, up: bool, down: bool, message: str | None
 @DB_OPTION
 def cli_add_feedback(request_id: str, rating: float | None, comment: str | None, source: str | None) -> None:
     """Rate the answer to a request, also before its call is recorded."""
-    click.echo(f"feedback {record_feedback(request_id, rating, comment, source)} is recorded.")
+    print_text(f"feedback {record_feedback(request_id, rating, comment, source)} is recorded.")
 
 
 @cli_command("backup")
@@ -19079,7 +19458,7 @@ def cli_backup(file: str) -> None:
     """Copy the store into a new file while others use it, and check the copy."""
     found = backup(file)
     rows = ", ".join(f"{table} {count:,}" for table, count in found["rows"].items() if count)
-    click.echo(f"{found['path']}: {found['bytes']:,} bytes, checked; {rows}.")
+    print_text(f"{found['path']}: {found['bytes']:,} bytes, checked; {rows}.")
 
 
 @cli_command("retention")
@@ -19122,22 +19501,22 @@ def cli_import_promptfoo(file: str, output: str | None, provider: str | None, as
     if output is not None:
         Path(output).write_text(found["text"], encoding="utf-8")
     if as_json:
-        click.echo(json.dumps({**found, "output": output}, indent=2, ensure_ascii=False))
+        print_json({**found, "output": output})
         return
     if output is None:
-        click.echo(found["text"], nl=False)
+        print_data(found["text"])
     told = ", ".join(f"{found[what]:,} {what}" for what in ("suites", "cases", "assertions"))
-    click.echo(f"{told}; not taken over, or not quite: {len(found['notes'])}.", err=True)
+    print_text(f"{told}; not taken over, or not quite: {len(found['notes'])}.", err=True)
     for note in found["notes"]:
-        click.echo(f"  {note['place']}: {note['reason']}", err=True)
+        print_text(f"  {note['place']}: {note['reason']}", err=True)
     if output is not None:
-        click.echo(f"Next: promptry run --module {output}", err=True)
+        print_text(f"Next: promptry run --module {output}", err=True)
 
 
 # ======================================================================================
 # === WATCH: suites run again whenever a file or a prompt is saved
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, PROMPTS, RUNS, JOBS, INTERPRETERS, REPORTS, CLI.
+# Uses: ERRORS, SETTINGS, PROMPTS, RUNS, JOBS, INTERPRETERS, PRINTING, REPORTS, CLI.
 # Public: nothing.
 #
 # Files are looked at, not subscribed to: that works on every disk, also one that is shared, and a save by renaming, a
@@ -19174,9 +19553,9 @@ def cli_watch(suites: tuple[str, ...], module: str | None, compare: str | None, 
             edited, streaks = _edits(_differences(before, seen), streaks)
             if not edited:
                 full = " at most" if len(seen) > _MOST_FILES else ""
-                click.echo(f"Watching {len(seen) - 1:,} files{full} and the prompts; Ctrl-C ends.", err=True)
+                print_text(f"Watching {len(seen) - 1:,} files{full} and the prompts; Ctrl-C ends.", err=True)
                 edited = _wait_for_change(seen)
-            click.echo(f"\n{_names_text(edited)}:", err=True)
+            print_text(f"\n{_names_text(edited)}:", err=True)
 
 
 def _run_once(suites: tuple[str, ...], module: str | None, compare: str | None, python: str | None) -> bool:
@@ -19186,9 +19565,9 @@ def _run_once(suites: tuple[str, ...], module: str | None, compare: str | None, 
         job = Job(module or settings().module, suites, compare=compare, progress=True)
         results = run_job(job, python)
     except PromptryError as error:
-        click.echo(f"promptry: {error.message} {error.hint}".rstrip(), err=True)
+        print_error(error.message, error.hint)
         return True
-    click.echo("\n\n".join(render_result(result) for result in results))
+    print_text("\n\n".join(render_result(result) for result in results))
     return not any(reason.startswith(INTERRUPTED) for result in results for reason in result.reasons)
 
 
@@ -19250,8 +19629,8 @@ def _names_text(names: list[str]) -> str:
 # ======================================================================================
 # === PYTEST: suites as tests of pytest: collected as items, stored as runs, judged in the summary
 # ======================================================================================
-# Uses: ERRORS, CLOCK, ROWS, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES, SUITES, SPOOLS, TALLIES, JOBS, RUNNER,
-#   COMPARISON, REPORTS, FORMATS, CLI.
+# Uses: ERRORS, WORDING, CLOCK, ROWS, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES, SUITES, SPOOLS, TALLIES, JOBS,
+#   RUNNER, COMPARISON, PRINTING, REPORTS, CLI.
 # Public: nothing.
 #
 # The module itself is the plugin (pytest11, or -p promptry), so nothing of pytest is imported before pytest calls.
@@ -19436,7 +19815,7 @@ class _PytestSession:
         if self.told:
             terminalreporter.section("promptry")
             text = "\n\n".join(self.told)
-            terminalreporter.write_line(text if terminalreporter.hasmarkup else click.unstyle(text))
+            terminalreporter.write_line(terminal_text(text) if terminalreporter.hasmarkup else plain_text(text))
 
 
 def _outcome_of_setup(case_id: str, trouble: BaseException) -> CaseOutcome:
@@ -19668,7 +20047,7 @@ def _checks_text(outcomes: list[CaseOutcome]) -> str:
         for check in outcome.checks:
             state = check.assertion_type if check.passed is None else "pass" if check.passed else "fail"
             score = "" if check.score is None else f" {check.score:.3f}"
-            lines.append(f"{state:<5} {outcome.case}: {check.assertion_type}{score}")
+            lines.append(f"{state:<5} {legible(outcome.case)}: {check.assertion_type}{score}")
             shown = {} if check.passed else check.details
             lines += [f"      {key}: {legible(shown[key])}" for key in ("reason", "expected", "actual") if key in shown]
     return "\n".join(lines)
@@ -19698,7 +20077,7 @@ def _told_part(item: PytestHook) -> str:
 # ======================================================================================
 # === DEMO: the main job on real input, run before the reader's eyes
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, ASSETS, STORE, PROMPTS, TEMPLATES, COMPARISON, CLI.
+# Uses: ERRORS, SETTINGS, ASSETS, STORE, PROMPTS, TEMPLATES, COMPARISON, PRINTING, CLI.
 # Public: nothing.
 #
 # Nothing is told that did not happen: each step runs the command that it shows, and what it says after depends on
@@ -19790,16 +20169,16 @@ def _good_prompt() -> str:
 
 def _show(words: list[str]) -> int:
     """Show a command, run it, and return its exit code; a code that says the demo itself is broken ends it."""
-    click.echo(click.style(f"\n$ promptry {' '.join(words)}", bold=True))
+    print_text(styled(f"\n$ promptry {' '.join(words)}", "1"))
     code = run_command(words)
-    click.echo(click.style(f"[exit code {code}]", dim=True))
+    print_text(styled(f"[exit code {code}]", "2"))
     if code not in {0, 1}:
         raise PromptryError(f"The demo's step 'promptry {' '.join(words)}' ended with exit code {code}.")
     return code
 
 
 def _tell(text: str) -> None:
-    click.echo(click.style(f"\n{text}", fg="cyan"))
+    print_text(styled(f"\n{text}", "36"))
 
 
 def _tell_next(folder: str) -> None:
@@ -19810,12 +20189,12 @@ def _tell_next(folder: str) -> None:
     if shutil.which("promptry") is None:
         source = Path(__file__).resolve()
         own = [] if getattr(sys, "frozen", False) else [str(source if source.is_file() else source.parent)]
-        click.echo(f"  alias promptry={shlex.quote(shlex.join([sys.executable, *own]))}   # it is not on the path yet")
-    click.echo(f"  cd {shlex.quote(folder)}")
-    click.echo("  promptry runs                     # the history; promptry runs ID shows each case")
-    click.echo("  edit prompt.txt, then:  promptry run --compare prod")
-    click.echo("  add a question to questions.json and a check to evals.py")
-    click.echo("  promptry init, in your own project: a suite to start from")
+        print_text(f"  alias promptry={shlex.quote(shlex.join([sys.executable, *own]))}   # it is not on the path yet")
+    print_text(f"  cd {shlex.quote(folder)}")
+    print_text("  promptry runs                     # the history; promptry runs ID shows each case")
+    print_text("  edit prompt.txt, then:  promptry run --compare prod")
+    print_text("  add a question to questions.json and a check to evals.py")
+    print_text("  promptry init, in your own project: a suite to start from")
 
 
 # ======================================================================================

@@ -10930,15 +10930,32 @@ def select_cases(
     return found, lambda name: True
 
 
+Selection = tuple[str | None, tuple[str, ...]]  # an expression, and tags
+
+
+def select_by_all(
+    chosen: Suite, items: list[tuple[str, Any]] | None, selections: Sequence[Selection]
+) -> tuple[list[tuple[str, Any]] | None, Callable[[str], bool]]:
+    """Return what select_cases does, of what all of some selections mean; raises WrongUse."""
+    tests: list[_Holds] = []
+    for select, tags in selections:
+        items, holds = select_cases(chosen, items, select, tags)
+        tests.append(holds)
+    return items, lambda name: all(holds(name) for holds in tests)
+
+
 def known_tags(chosen: Suite, items: list[tuple[str, Any]] | None) -> set[str]:
     """Return the tags that a suite or one of its items has."""
     return {*chosen.tags}.union(*(tags_of(item) for _, item in items or ()))
 
 
-def selection_text(select: str | None, tags: Sequence[str]) -> str:
+def selection_text(selections: Iterable[Selection]) -> str:
     """Return how cases were selected, as words of the command line."""
-    words = [] if select is None else [f"-k {select}"]
-    return " ".join([*words, *(f"--tag {tag}" for tag in tags)])
+    words: list[str] = []
+    for select, tags in selections:
+        words += [] if select is None else [f"-k {select}"]
+        words += [f"--tag {tag}" for tag in tags]
+    return " ".join(words)
 
 
 # ======================================================================================
@@ -12967,7 +12984,8 @@ def unknown_flaky(suite_name: str, names: Iterable[str], cases: Iterable[str]) -
 # ======================================================================================
 # === RUNS: saved runs: counted, written in one transaction, read back
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, CALLS, STATISTICS, CASES, SPOOLS, FLAKES.   Writes: eval_runs, eval_results.
+# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, STATISTICS, CASES, SPOOLS, FLAKES.
+#   Writes: eval_runs, eval_results.
 # Public: RunResult, list_runs, get_run.
 
 
@@ -13334,7 +13352,7 @@ def notes_of(manifest: dict[str, Any], cases: list[dict[str, Any]]) -> list[str]
         notes.append(f"PARTIAL: {partial['ran']} of {partial['of']} cases were selected by {partial['selected']}.")
     if partial.get("rerun"):
         taken = f"{partial['taken']} are taken over from run {partial['run']}"
-        taken += f", which was selected by {partial['selected']}" if partial.get("selected") else ""
+        taken += f", selected by {partial['selected']}" if partial.get("selected") else ""
         notes.append(f"RERUN ({partial['rerun']}): {partial['ran']} of {partial['of']} cases ran again, {taken}.")
         notes += ["A case that passes only when tried again is flaky."] if partial["rerun"] == "failed" else []
     if partial:
@@ -13369,30 +13387,6 @@ def only_name(names: Iterable[str]) -> str | None:
     """Return the one name that there is, or None for none or several."""
     found = list(names)
     return found[0] if len(found) == 1 else None
-
-
-def recover_spool(path: Path) -> int | None:
-    """Save what a killed run left in its spool as an incomplete run and return its id; None where nothing had run."""
-    try:
-        header = read_header(path)
-        uid, name = str(header["uid"]), str(header["suite"])
-    except (ValueError, KeyError, TypeError, OSError):
-        path.unlink(missing_ok=True)
-        return None
-    flaky = header.get("flaky") or []
-    tally = make_tally(flaky)
-    for outcome in read_outcomes(path):
-        count_outcome(tally, outcome)
-    facts = call_facts(uid)
-    versions = facts["prompts"].get(header.get("prompt"), [])
-    manifest = {"uid": uid, "complete": False, "model": only_name(facts["models"]), "counts": counts_of(tally)}
-    manifest |= {"cost_usd": facts["cost_usd"], "started": header.get("started"), "gate": {"flaky": flaky}}
-    manifest |= {"dataset_hash": header.get("dataset_hash"), "repeats": header.get("repeats") or 1}
-    key = None
-    if tally.places:
-        key = save_run(name, header.get("prompt"), versions[-1] if versions else None, manifest, tally, path)
-    path.unlink(missing_ok=True)
-    return key
 
 
 # ======================================================================================
@@ -13804,9 +13798,9 @@ def end_progress(progress: Progress) -> None:
 
 
 # ======================================================================================
-# === RERUNS: which cases of an earlier run are run again, and what is taken over from it
+# === RERUNS: which cases of an earlier run are run again, what is taken over from it, and what a killed one left
 # ======================================================================================
-# Uses: ERRORS, ASSERTIONS, CASES, RUNS.
+# Uses: ERRORS, CALLS, DATASETS, ASSERTIONS, CASES, SELECTION, SPOOLS, RUNS.
 # Public: nothing.
 #
 # A case that passes at the second try is flaky, not mended, and what is taken over was tested earlier: a run made of
@@ -13817,9 +13811,9 @@ _AGAIN = {"failed": {"fail"}, "errors": {"error"}, "all": {"pass", "fail", "erro
 
 
 class Rerun(NamedTuple):
-    """What is run again: the kind, the run, the names of its cases to run, all its names, and its repeats.
+    """What is run again: the kind, the run, the units of it to run, all its units, its repeats and selections.
 
-    `selected`: how the cases of the run itself were selected, if they were; `complete`: it was not interrupted.
+    A unit is what can only run as one: see unit_of. `complete`: the run itself was not interrupted.
     """
 
     kind: str
@@ -13827,53 +13821,90 @@ class Rerun(NamedTuple):
     again: set[str]
     known: set[str]
     repeats: int
-    selected: str | None
+    selections: list[Selection]
     complete: bool
 
 
-def make_rerun(suite_name: str, kind: str, of: int | None, dataset_hash: str | None, repeats: int | None) -> Rerun:
-    """Return which cases of a run (the newest of the suite without `of`) are run again. Errors: NotFound, WrongUse."""
+class Owed(NamedTuple):
+    """A case that must come again: how it ended, its place, its group, and whether it left nothing but its trouble."""
+
+    state: str
+    order: int
+    group: str | None
+    is_bare: bool
+
+
+def make_rerun(
+    suite_name: str, kind: str, of: int | None, dataset: DatasetVersion | None, ids: Any, repeats: int | None
+) -> Rerun:
+    """Return which cases of a run (the newest of the suite without `of`) are run again. Errors: NotFound, WrongUse.
+
+    `ids` are those of the suite's items, None for a suite without a dataset.
+    """
     if kind not in RERUNS:
         raise WrongUse(f"--rerun is {kind!r}; it takes {', '.join(RERUNS)}.", nearest(kind, RERUNS))
-    run = load_run(str(of)) if of is not None else _newest_run(suite_name)
+    run = _load_with_owed(str(of) if of is not None else _newest_run(suite_name))
     if run["suite"] != suite_name:
         raise WrongUse(f"Run {run['id']} is of suite '{run['suite']}', not of '{suite_name}'.", "Name that suite.")
     manifest = run["manifest"]
-    if kind != "all" and manifest.get("dataset_hash") != dataset_hash:
+    if kind != "all" and manifest.get("dataset_hash") != (dataset.hash if dataset is not None else None):
         what = f"The items of suite '{suite_name}' are not those of run {run['id']}"
         raise WrongUse(f"{what}: what is taken over would be of other items.", "Run the suite anew, without --rerun.")
     told = manifest.get("repeats") or 1
     if repeats not in {None, told}:
         raise WrongUse(f"Run {run['id']} has {told} repeats, --repeats asks for {repeats}.", "Leave --repeats out.")
-    names: dict[str, set[str]] = {}
-    for row in run["cases"]:
-        names.setdefault(row["case"], set()).add(row["state"])
-    again = {name for name, states in names.items() if states & _AGAIN[kind]}
-    selected = (manifest_partial(manifest) or {}).get("selected")
-    return Rerun(kind, int(run["id"]), again, set(names), told, selected, run["complete"])
+    units = [(unit, row) for row in run["cases"] if (unit := unit_of(row["case"], ids)) is not None]
+    again = {unit for unit, row in units if row["state"] in _AGAIN[kind] or row["owed"]}
+    known = {unit for unit, _ in units}
+    return Rerun(kind, int(run["id"]), again, known, told, selections_of(manifest), run["complete"])
 
 
-def _newest_run(suite_name: str) -> dict[str, Any]:
+def _newest_run(suite_name: str) -> str:
     rows = list_runs(suite_name, limit=1)["items"]
     if not rows:
         raise NotFound(f"Suite '{suite_name}' has no run to run again.", "Leave --rerun out.")
-    return load_run(rows[0]["id"])
+    return str(rows[0]["id"])
 
 
-def items_again(rerun: Rerun, items: list[tuple[str, Any]] | None) -> list[tuple[str, Any]] | None:
-    """Return the items that are run again: a case of theirs is, or the run never came to them."""
-    if items is None:
-        return None
-    ids = {name for name, _ in items}
-    again = {item_of(name, ids) for name in rerun.again}
-    known = ids if rerun.selected else {item_of(name, ids) for name in rerun.known}
-    owners = {name: item_of(name, ids) for name in ids}
-    return [pair for pair in items if owners[pair[0]] in again or owners[pair[0]] not in known]
+def _load_with_owed(id: str) -> dict[str, Any]:
+    """Load a run; one that was interrupted while it ran another again still owes the cases that it never came to."""
+    run = load_run(id)
+    for row in run["cases"]:
+        row.update(run=run["id"], owed=False)
+    earlier = (run["partial"] or {}).get("run")
+    if earlier is not None and not run["complete"]:
+        before, came = _load_with_owed(earlier), {(row["case"], row["repeat"]) for row in run["cases"]}
+        if before["manifest"].get("dataset_hash") == run["manifest"].get("dataset_hash"):
+            missing = (row for row in before["cases"] if (row["case"], row["repeat"]) not in came)
+            run["cases"] += [{**row, "owed": True} for row in missing]
+    return run
 
 
-def is_block_again(rerun: Rerun, name: str) -> bool:
-    """Tell whether a block is run again: it is asked for, or the run never came to it."""
-    return name in rerun.again or name not in rerun.known
+def unit_of(name: str, ids: Any) -> str | None:
+    """Return what a case can only run as one with: its item, or without items all blocks of its name.
+
+    Blocks of one name are told apart by their number, which shifts where one of them no longer comes. Items named
+    below one another are one unit, that of the shortest id, for their blocks could have each other's names.
+    """
+    if ids is None:
+        return re.sub(r"#[0-9]+$", "", name)
+    parts = name.split("/")
+    heads = ("/".join(parts[:count]) for count in range(1, len(parts) + 1))
+    bare = name.rpartition("#")[0]
+    return next((head for head in (*heads, bare) if head in ids), None)
+
+
+def is_again(rerun: Rerun, unit: str | None) -> bool:
+    """Tell whether a unit is run again: one of its cases is asked for, or the run never came to it."""
+    return unit in rerun.again or unit not in rerun.known
+
+
+def items_again(
+    rerun: Rerun, ids: Any, items: list[tuple[str, Any]], selected: list[tuple[str, Any]]
+) -> list[tuple[str, Any]]:
+    """Return the items that are run again, of those that the run itself could have run: whole units of the selected."""
+    units = {unit_of(name, ids) for name, _ in selected}
+    return [pair for pair in items if (unit := unit_of(pair[0], ids)) in units and is_again(rerun, unit)]
 
 
 def nothing_again(rerun: Rerun, items: list[tuple[str, Any]] | None) -> bool:
@@ -13881,43 +13912,117 @@ def nothing_again(rerun: Rerun, items: list[tuple[str, Any]] | None) -> bool:
     return not rerun.again and rerun.complete if items is None else not items
 
 
-def taken_over(rerun: Rerun, items: list[tuple[str, Any]] | None, runs_again: Callable[[str], bool]) -> Iterator[Any]:
-    """Give the outcomes that are taken over from a run, each with the run's id in its details and its item's order."""
-    places = {name: place for place, (name, _) in enumerate(items or ())}
-    seen: Counter[int] = Counter()
-    for row in run_cases(rerun.run):
-        owner = item_of(row["case"], places) if items is not None else None
-        if (items is not None and owner is None) or runs_again(owner or row["case"]):
-            continue
-        place = places[owner] if owner is not None else 0
-        number = row["repeat"] * max(1, len(places)) + place
-        checks = [_taken_check(check, rerun.run) for check in row["checks"]]
-        order = number * 2**32 + (LAST_ORDER if owner == row["case"] else seen[number])
-        seen[number] += 1
-        yield CaseOutcome(row["case"], row["repeat"], row["state"], row["score"], checks, order)
+def sort_out(
+    rerun: Rerun, ids: dict[str, int] | None, runs_again: Callable[[str], bool]
+) -> Iterator[tuple[CaseOutcome, bool]]:
+    """Give the outcomes of the earlier run, each with its item's order, and whether its unit runs again.
 
-
-def _taken_check(check: dict[str, Any], run: int) -> Check:
-    details = check["details"] if isinstance(check["details"], dict) else {}
-    told = {**details, "taken_from": str(run)}
-    return Check(check["assertion_type"], check["passed"], check["score"], told, check["latency_ms"])
-
-
-def item_of(case_id: str, items: Any) -> str | None:
-    """Return the item that a case belongs to: the shortest whose id the name is, or begins with before a slash.
-
-    So items named below one another are run again together, for their blocks could have each other's names.
+    What does not is taken over: the run's id is in its details. `ids` are the places of the items.
     """
-    parts = case_id.split("/")
-    heads = ("/".join(parts[:count]) for count in range(1, len(parts) + 1))
-    bare = case_id.rpartition("#")[0]
-    return next((name for name in (*heads, bare) if name in items), None)
+    seen: Counter[int] = Counter()
+    for row in _load_with_owed(str(rerun.run))["cases"]:
+        unit = unit_of(row["case"], ids)
+        if unit is None:
+            continue
+        number = row["repeat"] * max(1, len(ids or ())) + (ids[unit] if ids is not None else 0)
+        order = number * 2**32 + (LAST_ORDER if ids is not None and unit == row["case"] else seen[number])
+        seen[number] += 1
+        checks = [_taken_check(check, row["run"]) for check in row["checks"]]
+        yield CaseOutcome(row["case"], row["repeat"], row["state"], row["score"], checks, order), runs_again(unit)
+
+
+def _taken_check(check: dict[str, Any], run: str) -> Check:
+    details = check["details"] if isinstance(check["details"], dict) else {}
+    return Check(
+        check["assertion_type"], check["passed"], check["score"], {**details, "taken_from": run}, check["latency_ms"]
+    )
+
+
+def owed_of(outcome: CaseOutcome) -> Owed:
+    """Return what must come again of an outcome that is not taken over."""
+    kinds = {check.assertion_type for check in outcome.checks}
+    group = next((check.details.get("group") for check in outcome.checks), None)
+    return Owed(outcome.state, outcome.order, group, kinds <= {"error", "assert", "no_assertion", "skipped"})
+
+
+def note_came(owed: dict[tuple[str, int], Owed], outcome: CaseOutcome, whole: str | None) -> None:
+    """Strike out what an outcome is of: a case that left nothing but its trouble has come if one below it has.
+
+    All blocks are below the `whole` of a suite without items.
+    """
+    parts, repeat = outcome.case.split("/"), outcome.repeat
+    heads = ["/".join(parts[:count]) for count in range(1, len(parts))]
+    for head in [*heads, *([whole] if whole is not None else [])]:
+        if (head, repeat) in owed and owed[head, repeat].is_bare:
+            del owed[head, repeat]
+    owed.pop((outcome.case, repeat), None)
+
+
+def never_came(owed: dict[tuple[str, int], Owed], run: int) -> Iterator[CaseOutcome]:
+    """Give the cases that were to run again and did not come, as errors: nothing is known of them any more."""
+    for (name, repeat), case_owed in owed.items():
+        reason = f"it ended as '{case_owed.state}' in run {run}, was to run again, and did not come"
+        details = {"reason": reason, **({"group": case_owed.group} if case_owed.group is not None else {})}
+        check = Check("error", None, None, details)
+        yield CaseOutcome(name, repeat, "error", None, [check], case_owed.order)
+
+
+def make_partial(
+    names: set[str], taken: set[str], of: int, *, selected: str, rerun: str | None, run: int | str | None, ran: int
+) -> dict[str, Any]:
+    """Return what manifest_partial reads, of a run with these cases of which some were taken over."""
+    return {
+        "selected": selected or None,
+        "rerun": rerun,
+        "run": None if run is None else str(run),
+        "cases": sorted(names - taken)[:1000] if rerun is not None else [],
+        "ran": ran,
+        "taken": len(taken),
+        "of": of,
+    }
+
+
+def selections_of(manifest: dict[str, Any]) -> list[Selection]:
+    """Return how the cases of a run were selected: expressions with tags, all of which held."""
+    gate = manifest.get("gate")
+    told = gate.get("selections") if isinstance(gate, dict) else None
+    return [(select, tuple(tags)) for select, tags in told or ()]
+
+
+def recover_spool(path: Path) -> int | None:
+    """Save what a killed run left in its spool as an incomplete run and return its id; None where nothing had run."""
+    try:
+        header = read_header(path)
+        uid, name = str(header["uid"]), str(header["suite"])
+    except (ValueError, KeyError, TypeError, OSError):
+        path.unlink(missing_ok=True)
+        return None
+    flaky = header.get("flaky") or []
+    tally, taken = make_tally(flaky), set[str]()
+    for outcome in read_outcomes(path):
+        named = count_outcome(tally, outcome)
+        taken |= {named.case} if any("taken_from" in check.details for check in named.checks) else set()
+    facts = call_facts(uid)
+    versions = facts["prompts"].get(header.get("prompt"), [])
+    manifest = {"uid": uid, "complete": False, "model": only_name(facts["models"]), "counts": counts_of(tally)}
+    manifest |= {"cost_usd": facts["cost_usd"], "started": header.get("started")}
+    manifest |= {"gate": {"flaky": flaky, "selections": header.get("selections") or []}}
+    partial = header.get("partial")
+    if partial is not None:
+        names, of = set(tally.places), partial.pop("of") or len(tally.places)
+        manifest["partial"] = make_partial(names, taken, of, ran=len(names - taken), **partial)
+    manifest |= {"dataset_hash": header.get("dataset_hash"), "repeats": header.get("repeats") or 1}
+    key = None
+    if tally.places:
+        key = save_run(name, header.get("prompt"), versions[-1] if versions else None, manifest, tally, path)
+    path.unlink(missing_ok=True)
+    return key
 
 
 # ======================================================================================
 # === JOBS: what is asked of a run, refused before a case has run where it cannot be meant
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, ROWS, PROMPTS, DATASETS, CASES, SUITES, SELECTION, EXCHANGES, FLAKES, RUNS, RERUNS.
+# Uses: ERRORS, CLOCK, SETTINGS, ROWS, PROMPTS, DATASETS, CASES, SUITES, SELECTION, EXCHANGES, FLAKES, RUNS, RERUNS.
 # Public: nothing.
 
 
@@ -13945,8 +14050,9 @@ class Job(NamedTuple):
 class Schedule(NamedTuple):
     """What a run is made of: its items (None: the function is called once), of all that there are, and its pace.
 
-    wants: which blocks are recorded; limit_s: 0 for no limit; rerun: None for a run of its own; flaky: the cases that
-    promptry.toml names; places: see places_of.
+    wants: which blocks are recorded; limit_s: 0 for no limit; rerun: None for a run of its own; selections: how items
+    and blocks were selected, also by the run that is run again; flaky: the cases that promptry.toml names; places: see
+    places_of.
     """
 
     items: list[tuple[str, Any]] | None
@@ -13957,6 +14063,7 @@ class Schedule(NamedTuple):
     concurrency: int
     limit_s: float
     rerun: Rerun | None
+    selections: list[Selection]
     flaky: set[str]
     places: dict[str, int]
 
@@ -13982,16 +14089,28 @@ def make_schedule(
     chosen: Suite, job: Job, every: list[tuple[str, Any]] | None, dataset: DatasetVersion | None
 ) -> Schedule:
     """Return what a run is made of, with what the command, the suite and promptry.toml say, in this order."""
-    items, wants = select_cases(chosen, every, job.select, job.tags)
-    known, repeats, rerun = settings_or_default(), job.repeats or chosen.repeats, None
+    known, repeats, rerun, places = settings_or_default(), job.repeats or chosen.repeats, None, dict[str, int]()
+    selections: list[Selection] = [(job.select, job.tags)] if job.select is not None or job.tags else []
     if job.rerun is not None:
-        rerun = make_rerun(chosen.name, job.rerun, job.of, dataset.hash if dataset else None, job.repeats)
-        items, repeats = items_again(rerun, items), rerun.repeats
-        asked, wants = wants, lambda name: asked(name) and is_block_again(rerun, name)
+        places.update((name, place) for place, (name, _) in enumerate(every or ()))
+        ids = places if every is not None else None
+        rerun = make_rerun(chosen.name, job.rerun, job.of, dataset, ids, job.repeats)
+        selections, repeats = [*rerun.selections, *selections], rerun.repeats
+    items, wants = select_by_all(chosen, every, selections)
+    if rerun is not None and items is not None:
+        among, _ = select_by_all(chosen, every, rerun.selections)
+        items = items_again(rerun, places, among or [], items)
+    elif rerun is not None:
+        wants = functools.partial(_is_block_again, rerun, wants)
     concurrency = job.concurrency or chosen.concurrency or known.concurrency
     limit_s = job.timeout_s or chosen.timeout_s or known.timeout_s or 0.0
     flaky = known_flaky(chosen.name, known.flaky)
-    return Schedule(items, every, dataset, wants, repeats, concurrency, limit_s, rerun, flaky, {})
+    return Schedule(items, every, dataset, wants, repeats, concurrency, limit_s, rerun, selections, flaky, places)
+
+
+def _is_block_again(rerun: Rerun, is_selected: Callable[[str], bool], name: str) -> bool:
+    unit = unit_of(name, None) or name
+    return is_selected(unit) and is_again(rerun, unit)
 
 
 def places_of(plan: Schedule) -> dict[str, int]:
@@ -14007,26 +14126,36 @@ def check_selection(suites: list[Suite], job: Job) -> list[tuple[Suite, Schedule
     Errors: NotFound where it leaves nothing; as of check_runnable.
     """
     plans = [(chosen, check_runnable(chosen, job)) for chosen in suites]
-    found = [(chosen, plan) for chosen, plan in plans if job.rerun is not None or _has_cases(chosen, plan, job)]
+    found = [(chosen, plan) for chosen, plan in plans if _has_cases(chosen, plan, job)]
     if found or not suites:
         return found
     tags = {tag for chosen, plan in plans for tag in known_tags(chosen, plan.every)}
     if job.tags and not {*job.tags} & tags:
         hint = nearest(job.tags[0], tags) or (f"There are: {', '.join(sorted(tags)[:10])}." if tags else "")
         raise NotFound(f"No suite and no item has the tag {' or '.join(map(repr, job.tags))}.", hint)
-    names = [name for chosen, plan in plans for name, _ in plan.every or [(chosen.name, None)]]
+    names = [name for chosen, plan in plans for name in _known_names(chosen, plan) or [chosen.name]]
     hint = nearest(job.select or "", names) or f"There are: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}."
-    raise NotFound(f"No case fits {selection_text(job.select, job.tags)}.", hint)
+    raise NotFound(f"No case fits {selection_text([(job.select, job.tags)])}.", hint)
 
 
 def _has_cases(chosen: Suite, plan: Schedule, job: Job) -> bool:
-    """Tell whether a selection leaves a suite something to run; which blocks there are only its last run can tell."""
-    if plan.items is not None:
-        return bool(plan.items) or (job.select is None and not job.tags)
-    if job.tags and not {*job.tags} & {*chosen.tags}:
-        return False
-    rows = list_runs(chosen.name, limit=1)["items"] if job.select is not None else []
-    return not rows or any(plan.wants(row["case"]) for row in run_cases(int(rows[0]["id"])))
+    """Tell whether a selection leaves a suite something to run; of blocks, those that are not known may fit."""
+    if job.select is None and not job.tags:
+        return True
+    items, holds = select_cases(chosen, plan.every, job.select, job.tags)
+    if items is not None:
+        return bool(items)
+    names = _known_names(chosen, plan) if not job.tags or {*job.tags} & {*chosen.tags} else [chosen.name]
+    return names is None or any(map(holds, names))
+
+
+def _known_names(chosen: Suite, plan: Schedule) -> list[str] | None:
+    """Return the ids of a suite's items, or of its blocks by its last whole run; None where none tells them."""
+    if plan.every is not None:
+        return [name for name, _ in plan.every]
+    rows = list_runs(chosen.name, limit=50)["items"]
+    whole = next((row["id"] for row in rows if row["complete"] and not row["partial"]), None)
+    return list(dict.fromkeys(row["case"] for row in run_cases(int(whole)))) if whole is not None else None
 
 
 def _check_function(chosen: Suite) -> None:
@@ -14108,6 +14237,21 @@ def source_of(function: Any) -> dict[str, Any] | None:
     return {"file": (path.relative_to(here) if path.is_relative_to(here) else path).as_posix(), "line": line}
 
 
+def spool_header(chosen: Suite, plan: Schedule, uid: str) -> dict[str, Any]:
+    """Return what the spool of a run begins with: all that a run recovered from it must know."""
+    head = {"uid": uid, "suite": chosen.name, "started": now_text(), "prompt": chosen.prompt}
+    hash, of = plan.dataset.hash if plan.dataset is not None else None, len(plan.every) if plan.every else None
+    partial = {**why_partial(plan), "of": of} if plan.rerun is not None or plan.selections else None
+    known = {"selections": plan.selections, "partial": partial, "flaky": sorted(plan.flaky)}
+    return {**head, "dataset_hash": hash, "repeats": plan.repeats, **known}
+
+
+def why_partial(plan: Schedule) -> dict[str, Any]:
+    """Return why a run is less than its suite, as make_partial takes it."""
+    rerun = (None, None) if plan.rerun is None else (plan.rerun.kind, plan.rerun.run)
+    return {"selected": selection_text(plan.selections), "rerun": rerun[0], "run": rerun[1]}
+
+
 # ======================================================================================
 # === RUNNER: run the cases of a suite, and gather all that explains the run
 # ======================================================================================
@@ -14157,13 +14301,6 @@ def record_run(chosen: Suite, job: Job, plan: Schedule | None = None) -> tuple[i
     return key, log_of.tries is not None
 
 
-def spool_header(chosen: Suite, plan: Schedule, uid: str) -> dict[str, Any]:
-    """Return what the spool of a run begins with: all that a run recovered from it must know."""
-    head = {"uid": uid, "suite": chosen.name, "started": now_text(), "prompt": chosen.prompt}
-    hash = plan.dataset.hash if plan.dataset is not None else None
-    return {**head, "dataset_hash": hash, "repeats": plan.repeats, "flaky": sorted(plan.flaky)}
-
-
 class _Log:
     """What a run notes while it goes; `tries` are those of cases that failed, and None until all have run."""
 
@@ -14172,6 +14309,7 @@ class _Log:
         self.failing: set[str] = set()
         self.passed_over: set[str] = set()
         self.taken: set[str] = set()
+        self.owed: dict[tuple[str, int], Owed] = {}
         self.left: list[Attempt] = []
         self.tries: dict[str, list[str]] | None = None
 
@@ -14190,7 +14328,7 @@ def _check_selected(chosen: Suite, job: Job, log_of: _Log) -> None:
             nearest(job.select or "", log_of.passed_over)
             or f"Its cases are {', '.join(sorted(log_of.passed_over)[:5])}."
         )
-        raise NotFound(f"No case of suite '{chosen.name}' fits {selection_text(job.select, job.tags)}.", hint)
+        raise NotFound(f"No case of suite '{chosen.name}' fits {selection_text([(job.select, job.tags)])}.", hint)
 
 
 def _warn_of_flaky(chosen: Suite, plan: Schedule, log_of: _Log) -> None:
@@ -14216,13 +14354,19 @@ def _run_and_confirm(
 ) -> None:
     """Take over what is not run again, run all else, then try again what fails and did not in the baseline."""
 
+    whole = chosen.name if plan.every is None else None
+
     def keep(outcome: CaseOutcome) -> None:
+        if log_of.owed:
+            note_came(log_of.owed, outcome, whole)
         if plan.items is None and not plan.wants(outcome.case):
             is_whole = outcome.order % 2**32 == LAST_ORDER
             if not is_whole or outcome.state != "error":
                 log_of.passed_over.update(() if is_whole else (outcome.case,))
                 return
-        write(count_outcome(log_of.tally, outcome))
+        named = count_outcome(log_of.tally, outcome)
+        log_of.owed.pop((named.case, named.repeat), None)
+        write(named)
         note_progress(log_of.progress, outcome.state)
         if outcome.state == "fail" and is_tried_again(before, plan, outcome.case):
             log_of.failing.add(outcome.case)
@@ -14230,17 +14374,29 @@ def _run_and_confirm(
             draw_progress(log_of.progress)
             log_of.check_spend()
 
-    if plan.rerun is not None:
-        names = {name for name, _ in plan.items or ()}
-        runs_again = plan.wants if plan.items is None else names.__contains__
-        for outcome in taken_over(plan.rerun, plan.every, runs_again):
-            log_of.taken.add(outcome.case)
-            write(count_outcome(log_of.tally, outcome))
+    _take_over(plan, log_of, write)
     try:
         _run_cases(chosen, plan, plan.items, range(plan.repeats), keep, log_of)
+        for outcome in never_came(log_of.owed, plan.rerun.run) if plan.rerun is not None and not log_of.left else ():
+            write(count_outcome(log_of.tally, outcome))
         log_of.tries = _try_again(chosen, plan, log_of)
     except KeyboardInterrupt:
         log_of.tries = None
+
+
+def _take_over(plan: Schedule, log_of: _Log, write: Callable[[CaseOutcome], None]) -> None:
+    """Take over what is not run again, and note what must come again."""
+    if plan.rerun is None:
+        return
+    ids, runs_again = (places_of(plan) if plan.every is not None else None), plan.wants
+    if plan.items is not None:
+        runs_again = {unit_of(name, ids) for name, _ in plan.items}.__contains__
+    for outcome, again in sort_out(plan.rerun, ids, runs_again):
+        if again:
+            log_of.owed[outcome.case, outcome.repeat] = owed_of(outcome)
+        else:
+            log_of.taken.add(outcome.case)
+            write(count_outcome(log_of.tally, outcome))
 
 
 def _check_served(chosen: Suite, job: Job, scope: RunScope) -> None:
@@ -14402,13 +14558,15 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
     """Return what explains a run, before it is judged; without tries it was interrupted."""
     import platform
 
-    facts, dataset, partial = call_facts(scope.uid), plan.dataset, _partial_of(job, plan, log_of)
+    facts, dataset = call_facts(scope.uid), plan.dataset
     stopped = _stop_text(job, plan, facts, log_of)
+    complete = log_of.tries is not None and stopped is None
+    partial = _partial_of(plan, log_of, complete)
     commit, dirty = _git_state()
     served = {name: list(found.items())[-1] for name, found in scope.served.items()}
     return {
         "uid": scope.uid,
-        "complete": log_of.tries is not None and stopped is None,
+        "complete": complete,
         "verdict": None,
         "baseline_id": None,
         "dataset": f"{dataset.name}@{dataset.version}" if dataset and dataset.name else None,
@@ -14435,6 +14593,7 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
             "stopped": stopped,
             "concurrency": plan.concurrency,
             "timeout_s": plan.limit_s or None,
+            "selections": plan.selections,
             "flaky": sorted(plan.flaky),
             "flakes": None,
             "comparison": None,
@@ -14464,24 +14623,16 @@ def _stop_text(job: Job, plan: Schedule, facts: dict[str, Any], log_of: _Log) ->
     return f"{INTERRUPTED}, and {dropped} cases that were going on were dropped" if dropped else None
 
 
-def _partial_of(job: Job, plan: Schedule, log_of: _Log) -> dict[str, Any] | None:
+def _partial_of(plan: Schedule, log_of: _Log, complete: bool) -> dict[str, Any] | None:
     """Return how a run is less than its suite (see manifest_partial), or None for a run of all of it."""
-    count = len(log_of.tally.places) + len(log_of.passed_over) if plan.every is None else len(plan.every)
-    ran = len(log_of.tally.places) - len(log_of.taken) if plan.items is None else len(plan.items)
-    is_selected = (job.select is not None or bool(job.tags)) and ran + len(log_of.taken) < count
-    if not log_of.taken and not is_selected and (plan.rerun is None or ran == count):
+    names, taken = set(log_of.tally.places), log_of.taken
+    of = len(names | log_of.passed_over) if plan.every is None else len(plan.every)
+    ran = len(names - taken) if plan.items is None else len(plan.items)
+    is_cut = plan.every is None and not complete and (plan.rerun is not None or bool(plan.selections))
+    is_selected = bool(plan.selections) and ran + len(taken) < of
+    if not taken and not is_selected and not is_cut and (plan.rerun is None or ran == of):
         return None
-    names = sorted(log_of.tally.places.keys() - log_of.taken) if plan.rerun is not None else []
-    selected = selection_text(job.select, job.tags) or (plan.rerun.selected if plan.rerun is not None else None)
-    return {
-        "selected": selected,
-        "rerun": plan.rerun.kind if plan.rerun is not None else None,
-        "run": str(plan.rerun.run) if plan.rerun is not None else None,
-        "cases": names[:1000],
-        "ran": ran,
-        "taken": len(log_of.taken),
-        "of": count,
-    }
+    return make_partial(names, taken, of, ran=ran, **why_partial(plan))
 
 
 def _git_state() -> tuple[str | None, bool | None]:
@@ -18557,8 +18708,7 @@ def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool
 # ======================================================================================
 # === LAUNCH: suites run and judged from the command line, and what they could see
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, SPOOLS, RUNS, RERUNS, JOBS, COMPARISON, PLAN, DRIFT, INTERPRETERS, REPORTS, FINDINGS, FORMATS,
-#   CLI.
+# Uses: ERRORS, SETTINGS, SPOOLS, RERUNS, JOBS, COMPARISON, PLAN, DRIFT, INTERPRETERS, REPORTS, FINDINGS, FORMATS, CLI.
 # Public: nothing.
 
 

@@ -215,9 +215,12 @@ def test_blocks_run_all_and_those_selected_are_recorded(store: Any) -> None:
     assert seen == ["one", "two", "three"], "a block cannot be skipped"
     assert [row["case"] for row in result.cases] == ["two"] and result.passed
     assert result.partial is not None and (result.partial["ran"], result.partial["of"]) == (1, 3)
-    with pytest.raises(promptry.NotFound, match="No case fits -k four"):
+    assert run_suite("s", select="one").counts["cases"] == 1, "a run of a part does not tell which blocks there are"
+    run_suite("s")
+    with pytest.raises(promptry.NotFound, match="No case fits -k four") as found:
         run_suite("s", select="four")
-    assert len(seen) == 3, "the last run tells that no block fits"
+    assert len(seen) == 9, "the last whole run tells that no block fits"
+    assert "one, two, three" in found.value.hint
 
 
 def test_blocks_of_a_suite_that_never_ran_are_looked_for_by_running_it(store: Any) -> None:

@@ -7689,6 +7689,18 @@ def _run_loop(loop: Any) -> None:
 
 
 def _stop_loop(loop: Any, thread: threading.Thread) -> None:
+    import asyncio
+
+    async def end_tasks() -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1.0)
+
+    if thread.is_alive():
+        with contextlib.suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(end_tasks(), loop).result(2.0)
     loop.call_soon_threadsafe(loop.stop)
     thread.join(1.0)
     if not thread.is_alive() and not loop.is_running():  # it runs nowhere in a child that was forked
@@ -10483,10 +10495,10 @@ def judge_case(name: str, repeat: int, checks: list[Check], trouble: BaseExcepti
         return CaseOutcome(name, repeat, "skipped", None, [Check("skipped", None, None, {"reason": str(trouble)})])
     plain = isinstance(trouble, AssertionError) or type(trouble).__name__ == _PLAIN_FAILURE
     if trouble is not None and plain and not isinstance(trouble, CheckFailed):
-        rows.append(Check("assert", False, 0.0, {"reason": str(trouble) or _place_of(trouble)}))
+        rows.append(Check("assert", False, 0.0, {"reason": str(trouble) or place_of(trouble)}))
     elif trouble is not None and not isinstance(trouble, CheckFailed):
         rows.append(
-            Check("error", None, None, {"reason": f"{type(trouble).__name__}: {trouble}", "at": _place_of(trouble)})
+            Check("error", None, None, {"reason": f"{type(trouble).__name__}: {trouble}", "at": place_of(trouble)})
         )
         return CaseOutcome(name, repeat, "error", None, rows)
     if not rows:
@@ -10497,7 +10509,8 @@ def judge_case(name: str, repeat: int, checks: list[Check], trouble: BaseExcepti
     return CaseOutcome(name, repeat, state, math.fsum(scores) / len(scores) if scores else None, rows)
 
 
-def _place_of(error: BaseException) -> str:
+def place_of(error: BaseException) -> str:
+    """Return the innermost line in which something was raised, or an empty text."""
     import traceback
 
     frames = traceback.extract_tb(error.__traceback__)
@@ -10579,7 +10592,7 @@ class Suite(NamedTuple):
     tags: tuple[str, ...] = ()
 
 
-MAX_CONCURRENCY, MAX_TIMEOUT_S = 1000, 10**6
+MAX_CONCURRENCY, MAX_TIMEOUT_S, MAX_ITEMS = 1000, 10**6, 10**6
 
 _suites: dict[str, Suite] = {}
 _loaded: set[str] = set()
@@ -10604,9 +10617,9 @@ def suite(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function, sync or async, as a suite and return it unchanged.
 
-    `dataset` is a list, or a name such as "qa" or "qa@3": the function then takes one item. `prompt` names the prompt
-    under test. So many cases run at a time (`concurrency`: 1 without promptry.toml saying more), each for `timeout_s`
-    at most; `tags` are what --tag selects by. Errors: WrongUse.
+    `dataset` is a list, an iterator, or a name such as "qa" or "qa@3": the function then takes one item. `prompt` names
+    the prompt under test. So many cases run at a time (`concurrency`: 1 without promptry.toml saying more), each for
+    `timeout_s` at most; `tags` are what --tag selects by. Errors: WrongUse.
     """
     check_name(name, "suite name")
     _check_gate(name, gate, min_pass_rate, repeats, confirm)
@@ -10623,7 +10636,8 @@ def suite(
                 f"Two suites of {function.__module__} have the name '{name}'.", "Give each a name of its own."
             )
         asked = gate, min_pass_rate, repeats, confirm, tolerance, margin, concurrency, timeout_s, told
-        _suites[name] = Suite(name, function, text, prompt, dataset, *asked)
+        kept = _ReadOnce(dataset) if isinstance(dataset, Iterator) else dataset
+        _suites[name] = Suite(name, function, text, prompt, kept, *asked)
         return function
 
     return register
@@ -10666,7 +10680,8 @@ def suite_cases(chosen: Suite) -> tuple[list[tuple[str, Any]] | None, DatasetVer
         found: DatasetVersion | None = require_dataset(name, int(number) if number else None)
     else:
         found = None
-    items = found.items if found is not None else list(chosen.dataset)
+    items = found.items if found is not None else _items_in_code(chosen)
+    _check_item_ids(chosen, items)
     named = [(item_id(item), item) for item in items]
     if found is None:
         found = DatasetVersion("", 0, [], hash_text(json.dumps(items, sort_keys=True, default=repr)))
@@ -10681,6 +10696,63 @@ def suite_cases(chosen: Suite) -> tuple[list[tuple[str, Any]] | None, DatasetVer
     return named, found
 
 
+class _ReadOnce:
+    """What an iterator gives, which it does only once: read at the first need and kept, its trouble too."""
+
+    def __init__(self, source: Iterator[Any]) -> None:
+        self.source, self.items = source, list[Any]()
+        self.trouble: BaseException | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.trouble is not None:
+            raise self.trouble
+        yield from self.items
+        try:
+            for item in self.source:
+                self.items.append(item)
+                yield item
+        except BaseException as error:
+            self.trouble = None if isinstance(error, GeneratorExit) else error
+            raise
+
+
+def _items_in_code(chosen: Suite) -> list[Any]:
+    """Return the items of a dataset that stands in the code; raises WrongUse for what gives none that can be kept."""
+    what = f"Suite '{chosen.name}': its dataset"
+    if not isinstance(chosen.dataset, Iterable) or isinstance(chosen.dataset, (bytes, dict)):
+        kind = type(chosen.dataset).__name__
+        raise WrongUse(f"{what} is a {kind}; it takes a list of items, or the name of a saved dataset.")
+    try:
+        items = list(itertools.islice(chosen.dataset, MAX_ITEMS + 1))
+    except (Exception, SystemExit) as error:
+        raise WrongUse(f"{what} cannot be read: {type(error).__name__}: {error}.", place_of(error)) from error
+    if len(items) > MAX_ITEMS:
+        raise WrongUse(f"{what} has more than {MAX_ITEMS:,} items.", "Run it in parts.")
+    if _json_fault(items):
+        place, fault = next((place, fault) for place, item in enumerate(items) if (fault := _json_fault(item)))
+        raise WrongUse(f"{what} has an item that cannot be written as JSON, number {place + 1}: {fault}.")
+    return items
+
+
+def _json_fault(value: Any) -> str:
+    """Return why a value cannot be written as JSON, an empty text if it can."""
+    try:
+        json.dumps(value, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        return str(error)
+    return ""
+
+
+def _check_item_ids(chosen: Suite, items: list[Any]) -> None:
+    """Refuse an id that names no case; raises WrongUse."""
+    for place, item in enumerate(items):
+        id = item.get("id") if isinstance(item, dict) else None
+        if isinstance(id, (dict, list, tuple, bool)) or (isinstance(id, str) and id and not id.strip()):
+            raise WrongUse(
+                f"Suite '{chosen.name}': the id of item {place + 1} is {brief(id)}; it takes a text or a number."
+            )
+
+
 def item_id(item: Any) -> str:
     """Return the case id of an item: its `id`, else eight signs of the hash of its content."""
     if isinstance(item, dict) and item.get("id") not in {None, ""}:
@@ -10691,12 +10763,38 @@ def item_id(item: Any) -> str:
 def load_suites(module: str) -> dict[str, Suite]:
     """Load a module by name (evals, pkg.evals) or file (evals.py), and return the suites registered now.
 
-    The current folder is on the path. Errors: ConfigError for a module that is not there or does not import.
+    The current folder is on the path. Errors: ConfigError for a module that is not there or does not import; WrongUse.
     """
     folder, name = _locate_module(module)
     _forget_loaded()
     _import_from(folder, name, module)
+    for found in _suites.values():
+        check_function(found)
     return dict(_suites)
+
+
+def check_function(chosen: Suite) -> None:
+    """Refuse a function that cannot be called with what its cases are, before each of them fails for it.
+
+    Errors: WrongUse with its file and line.
+    """
+    function, arguments = chosen.function, () if chosen.dataset is None else (None,)
+    what = "without an argument" if chosen.dataset is None else "with one item of its dataset"
+    fault = "it holds yield, so that a call of it runs nothing" if _is_generator(function) else ""
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError as error:
+        fault = str(error)
+    except ValueError:  # a function of C that does not tell what it takes
+        pass
+    if fault:
+        source = source_of(function)
+        place = f"{source['file']}:{source['line']}: " if source is not None else ""
+        raise WrongUse(f"{place}Suite '{chosen.name}' is called {what}, and its function does not take that: {fault}.")
+
+
+def _is_generator(function: Any) -> bool:
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
 def load_afresh(file: str, modules: list[str]) -> None:
@@ -10785,6 +10883,19 @@ def _locate_module(module: str) -> tuple[str, str]:
     if not all(part.isidentifier() for part in module.split(".")):
         raise ConfigError(f"'{module}' is no module name.", "Write --module evals, evals.py or pkg.evals.")
     return os.getcwd(), module
+
+
+def source_of(function: Any) -> dict[str, Any] | None:
+    """Return where a suite's function begins: {file, line}, below this folder as a relative path; None if unknown."""
+    told, code = getattr(function, "told", None), getattr(inspect.unwrap(function), "__code__", None)
+    if told is not None:
+        file, line = told.source
+    elif code is None or code.co_filename == __file__:
+        return None
+    else:
+        file, line = code.co_filename, code.co_firstlineno
+    path, here = Path(file).absolute(), Path(os.getcwd())
+    return {"file": (path.relative_to(here) if path.is_relative_to(here) else path).as_posix(), "line": line}
 
 
 def known_suites() -> dict[str, Suite]:
@@ -13397,7 +13508,7 @@ def only_name(names: Iterable[str]) -> str | None:
 #
 # Sync functions run in threads of ours, async ones as tasks of one loop in a thread. A task is cancelled when its time
 # is up. A thread cannot be: it is left behind, nothing that it still does belongs to the run, and the process ends
-# without waiting for it. One call at a time without a limit runs where the run itself does: see RUNNER.
+# without waiting for it. One sync call at a time without a limit runs where the run itself does: see RUNNER.
 
 _GRACE_S = 1.0
 _LOOK_EACH_S = 0.5
@@ -14078,7 +14189,7 @@ def check_runnable(chosen: Suite, job: Job) -> Schedule:
         raise WrongUse(f"What a run may cost is {job.max_usd}; it takes US dollars, more than 0.")
     check_pace("", job.concurrency, job.timeout_s)
     fetch("SELECT 1")
-    _check_function(chosen)
+    check_function(chosen)
     _check_fixed_prompt(chosen, job)
     check_told(chosen)
     every, dataset = suite_cases(chosen)
@@ -14158,20 +14269,6 @@ def _known_names(chosen: Suite, plan: Schedule) -> list[str] | None:
     return list(dict.fromkeys(row["case"] for row in run_cases(int(whole)))) if whole is not None else None
 
 
-def _check_function(chosen: Suite) -> None:
-    """Refuse a function that cannot be called with what its cases are, before each of them fails for it."""
-    import inspect
-
-    arguments = () if chosen.dataset is None else (None,)
-    try:
-        inspect.signature(chosen.function).bind(*arguments)
-    except TypeError as error:
-        what = "without an argument" if chosen.dataset is None else "with one item of its dataset"
-        raise WrongUse(
-            f"Suite '{chosen.name}' is called {what}, and its function does not take that: {error}."
-        ) from None
-
-
 def _check_fixed_prompt(chosen: Suite, job: Job) -> None:
     if job.prompt_version is not None and job.env is not None:
         raise WrongUse("--prompt-version and --env both say which version is served.", "Give one of them.")
@@ -14222,19 +14319,6 @@ def settled_states(run: dict[str, Any]) -> dict[str, str]:
 def is_tried_again(before: dict[str, str] | None, plan: Schedule, case_id: str) -> bool:
     """Tell whether a failing case is tried again: there is a baseline, and it is no failure known from there."""
     return before is not None and before.get(case_id) not in {"fail", "mixed"} and case_id not in plan.flaky
-
-
-def source_of(function: Any) -> dict[str, Any] | None:
-    """Return where a suite's function begins: {file, line}, below this folder as a relative path; None if unknown."""
-    told, code = getattr(function, "told", None), getattr(inspect.unwrap(function), "__code__", None)
-    if told is not None:
-        file, line = told.source
-    elif code is None or code.co_filename == __file__:
-        return None
-    else:
-        file, line = code.co_filename, code.co_firstlineno
-    path, here = Path(file).absolute(), Path(os.getcwd())
-    return {"file": (path.relative_to(here) if path.is_relative_to(here) else path).as_posix(), "line": line}
 
 
 def spool_header(chosen: Suite, plan: Schedule, uid: str) -> dict[str, Any]:
@@ -14301,6 +14385,10 @@ def record_run(chosen: Suite, job: Job, plan: Schedule | None = None) -> tuple[i
     return key, log_of.tries is not None
 
 
+class NothingSelected(NotFound):
+    """Of a suite that had to be run for it, no block was selected."""
+
+
 class _Log:
     """What a run notes while it goes; `tries` are those of cases that failed, and None until all have run."""
 
@@ -14328,7 +14416,8 @@ def _check_selected(chosen: Suite, job: Job, log_of: _Log) -> None:
             nearest(job.select or "", log_of.passed_over)
             or f"Its cases are {', '.join(sorted(log_of.passed_over)[:5])}."
         )
-        raise NotFound(f"No case of suite '{chosen.name}' fits {selection_text([(job.select, job.tags)])}.", hint)
+        asked = selection_text([(job.select, job.tags)])
+        raise NothingSelected(f"No case of suite '{chosen.name}' fits {asked}.", hint)
 
 
 def _warn_of_flaky(chosen: Suite, plan: Schedule, log_of: _Log) -> None:
@@ -14453,10 +14542,14 @@ def _run_cases(
     is_async = inspect.iscoroutinefunction(chosen.function)
     crew = make_crew(plan.concurrency, is_async)
     attempts = _attempts(chosen, plan, items, repeats, keep, crew.lock)
-    if plan.concurrency == 1 and not plan.limit_s:
+    if plan.concurrency == 1 and not plan.limit_s and not is_async:
         for attempt in attempts:
             log_of.check_spend()
-            _run_case(chosen.function, attempt)
+            try:
+                _run_case(chosen.function, attempt)
+            except KeyboardInterrupt:
+                attempt.closed = True
+                raise
             draw()
         return
     call = functools.partial(_run_task if is_async else _run_case, chosen.function)
@@ -14500,7 +14593,7 @@ async def _run_task(function: Callable[..., Any], attempt: Attempt) -> None:
 
 
 def _finish(result: Any, attempt: Attempt) -> None:
-    """Await what an async function returned, in a loop that the whole run shares."""
+    """Await what a function returned, in the loop of all async cases: clients are bound to the loop they work in."""
     if not hasattr(result, "__await__"):
         return
     import asyncio
@@ -14508,28 +14601,13 @@ def _finish(result: Any, attempt: Attempt) -> None:
     async def wait() -> None:
         await result
 
-    if attempt.thread is not None:
-        asyncio.run_coroutine_threadsafe(wait(), shared_loop()).result()
-        return
+    future = asyncio.run_coroutine_threadsafe(wait(), shared_loop())
     try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        _loop().run(wait(), context=contextvars.copy_context())
-        return
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(contextvars.copy_context().run, asyncio.run, wait()).result()
-
-
-@functools.cache
-def _loop() -> Any:
-    """Return the one event loop of async suites: clients are bound to the loop in which they first worked."""
-    import asyncio
-
-    loop = asyncio.Runner()
-    atexit.register(loop.close)
-    return loop
+        future.result()
+    except KeyboardInterrupt:
+        attempt.closed = attempt.closed or attempt.thread is None
+        future.cancel()
+        raise
 
 
 def _try_again(chosen: Suite, plan: Schedule, log_of: _Log) -> dict[str, list[str]]:
@@ -16386,15 +16464,21 @@ def _record_here(job: Job) -> list[int]:
             f"The module '{job.module}' registers no suite.", "A suite is a function under @suite('name')."
         )
     _warn_of_unknown_suites(registered)
-    keys = []
+    keys, empty = [], None
     for found, plan in check_selection(chosen, job):
-        key, complete = record_run(found, job, plan)
+        try:
+            key, complete = record_run(found, job, plan)
+        except NothingSelected as error:
+            empty = NotFound(error.message, error.hint)
+            continue
         keys.append(key)
         if job.max_usd is not None:
             spent = float(fetch(_COST_OF_RUN, (key,))[0]["usd"])
             job = job._replace(max_usd=job.max_usd - spent)
         if not complete or (job.max_usd is not None and job.max_usd <= 0):
             break
+    if empty is not None and not keys:
+        raise empty
     return keys
 
 

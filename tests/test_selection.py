@@ -234,6 +234,19 @@ def test_blocks_of_a_suite_that_never_ran_are_looked_for_by_running_it(store: An
     assert promptry.list_runs()["total"] == 0
 
 
+def test_a_suite_of_blocks_of_which_none_fits_does_not_keep_the_others_from_their_report(
+    store: Any, tmp_path: Any, run_cli: Any
+) -> None:
+    text = "from promptry import assert_exact, case, suite\n"
+    text += "@suite('blocks')\ndef blocks():\n    with case('one'):\n        assert_exact(1, 1)\n"
+    text += "@suite('items', dataset=[{'id': 'two'}])\ndef items(item):\n    assert_exact(1, 1)\n"
+    (tmp_path / "evals.py").write_text(text)
+    done = run_cli("run", "-k", "two", "--db", store)
+    assert done.returncode == 0 and "PASS  items" in done.stdout, done.stderr
+    done = run_cli("run", "blocks", "-k", "three", "--db", store)
+    assert done.returncode == 2 and "No case of suite 'blocks' fits -k three" in done.stderr
+
+
 def test_an_error_outside_of_the_selected_blocks_is_not_hidden(store: Any) -> None:
     @suite("s")
     def check() -> None:

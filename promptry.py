@@ -13614,7 +13614,7 @@ def _wait_for_one(crew: Crew, going: set[Attempt], stopped: list[BaseException],
             raise attempt.fault
     now = monotonic_s()
     for late in [attempt for attempt in going if attempt.due_s <= now]:
-        if _expire(crew, late):
+        if _expire(crew, late, going):
             going.discard(late)
     look()
 
@@ -13672,13 +13672,13 @@ def _end(crew: Crew, attempt: Attempt) -> bool:
     return True
 
 
-def _expire(crew: Crew, attempt: Attempt) -> bool:
+def _expire(crew: Crew, attempt: Attempt, going: set[Attempt]) -> bool:
     """Cancel a task whose time is up; tells whether the attempt is given up, which a task is if it will not end."""
     if attempt.task is not None and not attempt.expired:
         attempt.expired, attempt.due_s = True, monotonic_s() + _GRACE_S
         attempt.task.get_loop().call_soon_threadsafe(attempt.task.cancel)
         return False
-    where = _place_in(attempt.thread)
+    where, fault = _place_in(attempt.thread), late_text(attempt.limit_s) + _blocking_text(crew, attempt, going)
     with crew.lock:
         if attempt.ended:
             return False
@@ -13687,11 +13687,24 @@ def _expire(crew: Crew, attempt: Attempt) -> bool:
         order = min(attempt.blocks, default=LAST_ORDER)
         attempt.expired = True
         for name in open_ones:
-            details = {"reason": f"TimeoutError: {late_text(attempt.limit_s)}, and was left behind", "at": where}
+            details = {"reason": f"TimeoutError: {fault}, and was left behind", "at": where}
             row = Check("error", None, None, details)
             attempt.emit(CaseOutcome(name, attempt.repeat, "error", None, [row], order))
         _leave_behind(crew, attempt)
     return True
+
+
+def _blocking_text(crew: Crew, attempt: Attempt, going: set[Attempt]) -> str:
+    """Say that a task blocked its loop, or which one did, if the loop never came to cancel it; else nothing."""
+    import asyncio
+
+    if attempt.task is None or attempt.task.cancelling():
+        return ""
+    running = asyncio.current_task(attempt.task.get_loop())
+    if running is attempt.task:
+        return ", blocked the loop"
+    names = [other.name for other in (*going, *crew.left) if other.task is running]
+    return f", for the loop was blocked by {names[0]!r}" if names else ", for the loop was blocked"
 
 
 def _drop(crew: Crew, attempt: Attempt) -> None:

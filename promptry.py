@@ -1676,6 +1676,7 @@ _connections: list[_Opened] = []
 _left: list[_Opened] = []
 _inherited: list[_Opened] = []
 _here = threading.local()
+_closings = [0]  # how often the store was closed: a connection that is older was closed with it
 _LOOK_EVERY_S = 0.1
 _chosen_path: str | None = None
 _looked: list[Path] = []
@@ -1720,14 +1721,17 @@ def close_store() -> None:
                 entry.connection.close()
         _connections.clear()
         _looked.clear()
+        _closings[0] += 1
         db.dispose()
         db.deferred = True
 
 
 def connect(wait_s: float = PATIENCE_S) -> sqlite3.Connection:
     """Return this thread's connection, opened and migrated at the first use; raises STORE_FAULTS or StoreError."""
-    if db.deferred or db.is_closed() or monotonic_s() >= _here.look_at and _is_replaced():
+    is_open = not db.deferred and not db.is_closed() and _here.closings == _closings[0]
+    if not is_open or monotonic_s() >= _here.look_at and _is_replaced():
         with write_lock(wait_s):
+            db.dispose()
             _open(wait_s)
     connection: sqlite3.Connection = db.connection()  # type: ignore[no-untyped-call]
     return connection
@@ -1838,7 +1842,7 @@ def _open(wait_s: float) -> None:
         connection.execute(f"PRAGMA busy_timeout = {settings_or_default().wait_ms}")
         beside = tuple(_file_at(f"{path}{end}") for end in _LOG_ENDS)
         _here.opened = _Opened(connection, weakref.ref(threading.current_thread()), _file_at(str(path)), beside)
-        _here.look_at = monotonic_s() + _LOOK_EVERY_S
+        _here.look_at, _here.closings = monotonic_s() + _LOOK_EVERY_S, _closings[0]
     except BaseException:
         connection.close()
         db.dispose()

@@ -11,8 +11,8 @@ Floors, from the ground up; each section uses only sections above it:
     EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · PROVIDERS · JUDGE · EMBEDDINGS ·
              SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION ·
              DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · TALLIES ·
-             RUNS · WORKERS · PROGRESS · RERUNS · JOBS · RUNNER · PAIRS · POWER · BREAKS · FLIPS · COMPARISON ·
-             MODELS · PLAN · TRENDS · DRIFT · BISECT · OVERVIEW · INTERPRETERS
+             RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
+             COMPARISON · MODELS · PLAN · TRENDS · DRIFT · BISECT · OVERVIEW · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS ·
              WATCH · PYTEST · DEMO
     ROOF     MAIN
@@ -24,8 +24,8 @@ Words: a *prompt* is text with a name; a *version* one distinct content of it; a
     between runs by its id; a *check* one assertion's outcome.
 Units: money is US dollars, tokens are counts, durations are milliseconds, times are UTC ISO-8601 text.
 State that outlives a call: the settings, the open store, what was tracked and served, the rows kept in memory, the
-    open calls, the suites, the active run, the judge, the link to a parent, the embedder and the vectors it made. No
-    other.
+    open calls, the suites, the active run, the judge, the link to a parent, the notes for it on what may hang, the
+    embedder and the vectors it made. No other.
 For pytest, whose plugin this module is too: PYTEST_DONT_REWRITE.
 """
 
@@ -1725,6 +1725,7 @@ _connections: list[_Opened] = []
 _left: list[_Opened] = []
 _inherited: list[_Opened] = []
 _here = threading.local()
+_closings = [0]  # how often the store was closed: a connection that is older was closed with it
 _LOOK_EVERY_S = 0.1
 _chosen_path: str | None = None
 _looked: list[Path] = []
@@ -1769,14 +1770,17 @@ def close_store() -> None:
                 entry.connection.close()
         _connections.clear()
         _looked.clear()
+        _closings[0] += 1
         db.dispose()
         db.deferred = True
 
 
 def connect(wait_s: float = PATIENCE_S) -> sqlite3.Connection:
     """Return this thread's connection, opened and migrated at the first use; raises STORE_FAULTS or StoreError."""
-    if db.deferred or db.is_closed() or monotonic_s() >= _here.look_at and _is_replaced():
+    is_open = not db.deferred and not db.is_closed() and _here.closings == _closings[0]
+    if not is_open or monotonic_s() >= _here.look_at and _is_replaced():
         with write_lock(wait_s):
+            db.dispose()
             _open(wait_s)
     connection: sqlite3.Connection = db.connection()  # type: ignore[no-untyped-call]
     return connection
@@ -1887,7 +1891,7 @@ def _open(wait_s: float) -> None:
         connection.execute(f"PRAGMA busy_timeout = {settings_or_default().wait_ms}")
         beside = tuple(_file_at(f"{path}{end}") for end in _LOG_ENDS)
         _here.opened = _Opened(connection, weakref.ref(threading.current_thread()), _file_at(str(path)), beside)
-        _here.look_at = monotonic_s() + _LOOK_EVERY_S
+        _here.look_at, _here.closings = monotonic_s() + _LOOK_EVERY_S, _closings[0]
     except BaseException:
         connection.close()
         db.dispose()
@@ -13558,7 +13562,7 @@ def score_of(tally: Tally) -> float | None:
 # ======================================================================================
 # === RUNS: saved runs: counted, written in one transaction, read back
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, STATISTICS, CASES, SPOOLS, FLAKES, TALLIES.
+# Uses: ERRORS, CLOCK, SETTINGS, TABLES, STORE, ROWS, STATISTICS, CASES, SPOOLS, FLAKES, TALLIES.
 #   Writes: eval_runs, eval_results.
 # Public: RunResult, list_runs, get_run.
 
@@ -13938,6 +13942,22 @@ _TRIES = """WITH tries AS (SELECT test_name, min(passed IS 1) AS passed,
  SELECT passed, count(*) AS cases FROM cases GROUP BY passed"""
 
 
+def git_state() -> tuple[str | None, bool | None]:
+    """Return the commit of the current folder and whether tracked files differ from it; None without git."""
+    import subprocess
+
+    answers = []
+    for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"]):
+        try:
+            done = subprocess.run(
+                ["git", *words], capture_output=True, text=True, timeout=10, check=True, env=outside_environment()
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None, None
+        answers.append(done.stdout.strip())
+    return answers[0], bool(answers[1])
+
+
 def only_name(names: Iterable[str]) -> str | None:
     """Return the one name that there is, or None for none or several."""
     found = list(names)
@@ -14138,8 +14158,7 @@ def _expire(crew: Crew, attempt: Attempt) -> None:
         if attempt.ended:
             return
         fault = late_text(attempt.limit_s) + _blocking_text(crew, attempt)
-        names = [attempt.blocks[order] for order in sorted(attempt.blocks)] or [attempt.name]
-        open_ones = [name for name in names if not any(other.startswith(f"{name}/") for other in names)]
+        open_ones = innermost([attempt.blocks[order] for order in sorted(attempt.blocks)] or [attempt.name])
         order = min(attempt.blocks, default=LAST_ORDER)
         attempt.expired = True
         for name in open_ones:
@@ -14149,6 +14168,11 @@ def _expire(crew: Crew, attempt: Attempt) -> None:
         _leave_behind(crew, attempt)
         if crew.is_open:
             _hire(crew)
+
+
+def innermost(names: list[str]) -> list[str]:
+    """Return the names of which no other is below."""
+    return [name for name in names if not any(other.startswith(f"{name}/") for other in names)]
 
 
 def _blocking_text(crew: Crew, attempt: Attempt) -> str:
@@ -14567,8 +14591,11 @@ def selections_of(manifest: dict[str, Any]) -> list[Selection]:
     return [(select, tuple(tags)) for select, tags in told or ()]
 
 
-def recover_spool(path: Path) -> int | None:
-    """Save what a killed run left in its spool as an incomplete run and return its id; None where nothing had run."""
+def recover_spool(path: Path, stopped: str | None = None) -> int | None:
+    """Save what a killed run left in its spool as an incomplete run and return its id; None where nothing had run.
+
+    `stopped` says why it ended.
+    """
     try:
         header = read_header(path)
         uid, name = str(header["uid"]), str(header["suite"])
@@ -14586,7 +14613,7 @@ def recover_spool(path: Path) -> int | None:
     versions = facts["prompts"].get(header.get("prompt"), [])
     manifest = {"uid": uid, "complete": False, "model": only_name(facts["models"]), "counts": counts_of(tally)}
     manifest |= {"cost_usd": facts["cost_usd"], "started": header.get("started")}
-    manifest |= {"gate": {"flaky": flaky, "selections": header.get("selections") or []}}
+    manifest |= {"gate": {"flaky": flaky, "selections": header.get("selections") or [], "stopped": stopped}}
     if partial is not None:
         of = partial.pop("of") or len(names)
         manifest["partial"] = make_partial(names, taken, of, ran=len(names - taken), **partial)
@@ -14790,7 +14817,7 @@ def is_tried_again(before: dict[str, str] | None, plan: Schedule, case_id: str) 
 
 def spool_header(chosen: Suite, plan: Schedule, uid: str) -> dict[str, Any]:
     """Return what the spool of a run begins with: all that a run recovered from it must know."""
-    head = {"uid": uid, "suite": chosen.name, "started": now_text(), "prompt": chosen.prompt}
+    head = {"uid": uid, "pid": os.getpid(), "suite": chosen.name, "started": now_text(), "prompt": chosen.prompt}
     hash, of = plan.dataset.hash if plan.dataset is not None else None, len(plan.every) if plan.every else None
     partial = {**why_partial(plan), "of": of} if plan.rerun is not None or plan.selections else None
     known = {"selections": plan.selections, "partial": partial, "flaky": sorted(plan.flaky)}
@@ -14804,10 +14831,143 @@ def why_partial(plan: Schedule) -> dict[str, Any]:
 
 
 # ======================================================================================
+# === HANGS: a case that holds the whole interpreter ends its process, and the run is saved without it
+# ======================================================================================
+# Uses: CLOCK, ASSERTIONS, CASES, SPOOLS, WORKERS, RERUNS.
+# Public: nothing.
+#
+# Threads keep the limit of a case, and C code that does not let go of the interpreter stops them all. So a run with a
+# limit goes on in a child process: see INTERPRETERS. The child notes which cases go on, and a timer that needs no
+# interpreter ends it where nothing winds it up again in time. The parent saves what is left.
+
+_WIND_EACH_S = 0.5
+_HANG_GRACE_S = 3.0
+
+_hang_notes: list[int] = []
+_wound = [-math.inf]
+
+
+def watch_hangs(folder: str) -> None:
+    """Have the runs of this process note in a folder which cases go on, and where it hung once it is ended for that."""
+    paths = (os.path.join(folder, name) for name in ("notes", "trace"))
+    _hang_notes[:] = [os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600) for path in paths]
+
+
+def wind_up(limit_s: float) -> None:
+    """Let this process go on for the limit of a case and some seconds more, if its hangs are watched."""
+    import faulthandler
+
+    if _hang_notes and limit_s and monotonic_s() - _wound[0] >= _WIND_EACH_S:
+        _wound[0] = monotonic_s()
+        faulthandler.dump_traceback_later(limit_s + _HANG_GRACE_S, exit=True, file=_hang_notes[1])
+
+
+def wind_down() -> None:
+    """Let this process go on without an end."""
+    import faulthandler
+
+    if _hang_notes:
+        _wound[0] = -math.inf
+        faulthandler.cancel_dump_traceback_later()
+
+
+@contextlib.contextmanager
+def noted(attempt: Attempt) -> Iterator[None]:
+    """Note that a case goes on, and the blocks in it, if hangs are watched."""
+    if not _hang_notes or not attempt.limit_s:
+        yield
+        return
+    attempt.blocks = _NotedBlocks(attempt)
+    _note_hang(attempt, LAST_ORDER, attempt.name)
+    try:
+        yield
+    finally:
+        _note_hang(attempt, LAST_ORDER, None)
+
+
+class _NotedBlocks(dict[int, str]):
+    """The open blocks of an attempt, noted as they come and go."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        super().__init__()
+        self.attempt = attempt
+
+    def __setitem__(self, order: int, name: str) -> None:
+        super().__setitem__(order, name)
+        _note_hang(self.attempt, order, name)
+
+    def pop(self, order: int, *default: Any) -> Any:
+        _note_hang(self.attempt, order, None)
+        return super().pop(order, *default)
+
+
+def _note_hang(attempt: Attempt, order: int, name: str | None) -> None:
+    note = [attempt.number, order, name, attempt.repeat, threading.get_ident(), attempt.limit_s]
+    os.write(_hang_notes[0], json.dumps(note).encode() + b"\n")
+
+
+def save_hung(folder: Path, pid: int) -> int | None:
+    """Save the run of a child that was ended because it hung, and return its id; None if that is not why it ended.
+
+    The cases that went on and have no outcome are in error, each with the line it was in. Errors: StoreError.
+    """
+    trace = (folder / "trace").read_text(errors="replace") if (folder / "trace").exists() else ""
+    path = next((path for path in list_spools() if _pid_of(path) == pid), None)
+    if not trace or path is None:
+        return None
+    open_ones: dict[tuple[int, int], list[Any]] = {}
+    for number, order, name, *facts in map(json.loads, (folder / "notes").read_bytes().splitlines()):
+        if name is None:
+            open_ones.pop((number, order), None)
+        else:
+            open_ones[number, order] = [number, order, name, *facts]
+    have = {(outcome.case, outcome.repeat) for outcome in read_outcomes(path)}
+    hung = [note for note in open_ones.values() if _is_innermost(note, open_ones)]
+    with path.open("ab", buffering=0) as file:
+        for note in hung:
+            if (note[2], note[3]) not in have:
+                write_outcome(Spool(path, file), _outcome_of_hang(note, trace))
+    names = ", ".join(sorted({note[2] for note in hung}))
+    return recover_spool(
+        path, f"the run was ended, for the interpreter was held for too long while these cases went on: {names}"
+    )
+
+
+def _pid_of(spool: Path) -> int | None:
+    try:
+        found = read_header(spool).get("pid")
+    except (ValueError, OSError):
+        return None
+    return found if isinstance(found, int) else None
+
+
+def _is_innermost(note: list[Any], open_ones: dict[tuple[int, int], list[Any]]) -> bool:
+    """Tell whether no block of the same attempt is open below a noted one."""
+    blocks = [other[2] for (number, order), other in open_ones.items() if number == note[0] and order != LAST_ORDER]
+    return note[2] in innermost(blocks) if note[1] != LAST_ORDER else not blocks
+
+
+def _outcome_of_hang(note: list[Any], trace: str) -> CaseOutcome:
+    number, order, name, repeat, thread, limit_s = note
+    reason = f"TimeoutError: {late_text(limit_s)}, for the interpreter was held, and was ended with the run"
+    check = Check("error", None, None, {"reason": reason, "at": _line_of_hang(trace, thread)})
+    return CaseOutcome(name, repeat, "error", None, [check], number * 2**32 + order)
+
+
+def _line_of_hang(trace: str, thread: int) -> str:
+    """Return the innermost line of its author's in which a thread was, or an empty text."""
+    stack = re.search(rf"Thread 0x0*{thread:x} .*\n((?:  File .*\n?)*)", trace)
+    lines = re.findall(r'File "(.+)", line (\d+) in', stack[1] if stack is not None else "")
+    library = os.path.dirname(os.__file__)
+    own = [(file, line) for file, line in lines if not file.startswith((library, __file__, "<"))]
+    return ":".join(next(iter(own or lines), ("", ""))).strip(":")
+
+
+# ======================================================================================
 # === RUNNER: run the cases of a suite, and gather all that explains the run
 # ======================================================================================
-# Uses: ERRORS, WORDING, CLOCK, SETTINGS, SCOPE, CALLS, CASES, SUITES, SELECTION, SPOOLS, FLAKES, TALLIES, RUNS,
-#   WORKERS, PROGRESS, RERUNS, JOBS.
+# Uses: ERRORS, WORDING, CLOCK, SCOPE, CALLS, CASES, SUITES, SELECTION, SPOOLS, FLAKES, TALLIES, RUNS, WORKERS,
+#   PROGRESS, RERUNS, JOBS, HANGS.
 # Public: nothing.
 #
 # A case that fails, and did not in the baseline, is tried again here, while the pipeline is warm: whether a break is
@@ -15027,9 +15187,16 @@ def _run_cases(
                 raise
             draw()
         return
+
+    def look() -> None:
+        wind_up(plan.limit_s)
+        draw()
+
+    look()
     try:
-        run_attempts(crew, attempts, draw)
+        run_attempts(crew, attempts, look)
     finally:
+        wind_down()
         log_of.left += crew.left
 
 
@@ -15057,12 +15224,12 @@ def _attempts(
 
 def _run_case(function: Callable[..., Any], attempt: Attempt) -> None:
     """Call the suite's function once, and wait for what it answers if that can be awaited."""
-    with attempted(attempt):
+    with noted(attempt), attempted(attempt):
         _finish(function(*attempt.arguments), attempt)
 
 
 async def _run_task(function: Callable[..., Any], attempt: Attempt) -> None:
-    with attempted(attempt):
+    with noted(attempt), attempted(attempt):
         await function(*attempt.arguments)
 
 
@@ -15114,7 +15281,7 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
     stopped = _stop_text(job, plan, facts, log_of)
     complete = log_of.tries is not None and stopped is None
     partial = _partial_of(plan, log_of, complete)
-    commit, dirty = _git_state()
+    commit, dirty = git_state()
     served = {name: list(found.items())[-1] for name, found in scope.served.items()}
     return {
         "uid": scope.uid,
@@ -15187,22 +15354,6 @@ def _partial_of(plan: Schedule, log_of: _Log, complete: bool) -> dict[str, Any] 
     if not taken and not is_selected and not is_cut and (plan.rerun is None or ran == of):
         return None
     return make_partial(names, taken, of, ran=ran, **why_partial(plan))
-
-
-def _git_state() -> tuple[str | None, bool | None]:
-    """Return the commit of the current folder and whether tracked files differ from it; None without git."""
-    import subprocess
-
-    answers = []
-    for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"]):
-        try:
-            done = subprocess.run(
-                ["git", *words], capture_output=True, text=True, timeout=10, check=True, env=outside_environment()
-            )
-        except (OSError, subprocess.SubprocessError):
-            return None, None
-        answers.append(done.stdout.strip())
-    return answers[0], bool(answers[1])
 
 
 def _prompt_column(chosen: Suite, scope: RunScope) -> tuple[str | None, int | None]:
@@ -16833,7 +16984,7 @@ def _object_in(manifest: dict[str, Any], key: str) -> dict[str, Any]:
 # ======================================================================================
 # === INTERPRETERS: whose Python runs a suite: this one, or the team's in a child process
 # ======================================================================================
-# Uses: ERRORS, WORDING, SETTINGS, STORE, ROWS, HELPERS, SUITES, FILES, TALLIES, RUNS, WORKERS, JOBS, RUNNER,
+# Uses: ERRORS, WORDING, SETTINGS, STORE, ROWS, HELPERS, SUITES, FILES, TALLIES, RUNS, WORKERS, JOBS, HANGS, RUNNER,
 #   COMPARISON.
 # Public: list_suites.
 #
@@ -16869,9 +17020,10 @@ def run_job(job: Job, python: str | None = None) -> list[RunResult]:
     interpreter = _choose_python(job.module, python)
     if interpreter is None:
         with _talk_on_stderr():
-            keys = _record_here(job)
-    else:
-        keys = _ask_child(interpreter, {"run": job._asdict()})["runs"]
+            plans = _plan_here(job)
+            keys = _record_here(job, plans) if not _may_hang(job, plans) else None
+    if interpreter is not None or keys is None:
+        keys = _ask_child(interpreter or sys.executable, {"run": job._asdict()})["runs"]
     results, faults = [], []
     for key in keys:
         try:
@@ -16945,7 +17097,14 @@ def _described(suites: dict[str, Suite]) -> dict[str, dict[str, Any]]:
     return {name: {"description": found.description or None, "prompt": found.prompt} for name, found in suites.items()}
 
 
-def _record_here(job: Job) -> list[int]:
+def _may_hang(job: Job, plans: list[tuple[Suite, Schedule]]) -> bool:
+    """Tell whether a limit must hold even where the interpreter hangs: then the run goes on in a child, see HANGS."""
+    is_python = bool(sys.executable) and not getattr(sys, "frozen", False)
+    return is_python and job.module is not None and any(plan.limit_s for _, plan in plans)
+
+
+def _plan_here(job: Job) -> list[tuple[Suite, Schedule]]:
+    """Return the suites of a job, each with what its run is made of. Errors: as of load_any and check_selection."""
     registered = load_any(job.module) if job.module is not None else known_suites()
     chosen = [require_suite(name) for name in job.suites or registered]
     if not chosen:
@@ -16953,14 +17112,22 @@ def _record_here(job: Job) -> list[int]:
             f"The module '{job.module}' registers no suite.", "A suite is a function under @suite('name')."
         )
     _warn_of_unknown_suites(registered)
+    return check_selection(chosen, job)
+
+
+def _record_here(
+    job: Job, plans: list[tuple[Suite, Schedule]], tell: Callable[[int], None] = lambda key: None
+) -> list[int]:
+    """Run suites one after the other and return the ids of their runs, each of which is told when it is saved."""
     keys, empty = [], None
-    for found, plan in check_selection(chosen, job):
+    for found, plan in plans:
         try:
             key, complete = record_run(found, job, plan)
         except NothingSelected as error:
             empty = NotFound(error.message, error.hint)
             continue
         keys.append(key)
+        tell(key)
         if job.max_usd is not None:
             spent = float(fetch(_COST_OF_RUN, (key,))[0]["usd"])
             job = job._replace(max_usd=job.max_usd - spent)
@@ -17088,6 +17255,7 @@ def _ask_child(interpreter: str, order: dict[str, Any]) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory(prefix="promptry-") as folder:
         source, packages = _carried_packages(Path(folder))
+        order = {**order, "hangs": folder}
         try:
             child = subprocess.Popen(
                 [interpreter, "-c", _LAUNCHER, source, packages],
@@ -17131,6 +17299,7 @@ def _end_child(child: Any) -> None:
 
 
 def _serve_child(child: Any, interpreter: str, order: dict[str, Any]) -> dict[str, Any]:
+    saved: list[int] = []
     with contextlib.suppress(BrokenPipeError):
         _send(child.stdin, order)
     for line in child.stdout:
@@ -17143,6 +17312,8 @@ def _serve_child(child: Any, interpreter: str, order: dict[str, Any]) -> dict[st
             continue
         if "ask" in message:
             _send(child.stdin, answer_helper(message["ask"], message["arguments"]))
+        elif "saved" in message:
+            saved.append(message["saved"])
         elif "refused" in message:
             raise ConfigError(
                 f"{interpreter} is Python {message['refused']}; suites need 3.11 or newer.", "--python names another."
@@ -17152,7 +17323,9 @@ def _serve_child(child: Any, interpreter: str, order: dict[str, Any]) -> dict[st
         else:
             result: dict[str, Any] = message
             return result
-    code = child.wait()
+    code, hung = child.wait(), save_hung(Path(order["hangs"]), child.pid)
+    if hung is not None:
+        return {"runs": [*saved, hung]}
     raise ConfigError(f"{interpreter} ended with code {code} before the run was saved.", "What it said stands above.")
 
 
@@ -17198,7 +17371,10 @@ def work_for_parent() -> None:
         else:
             asked = order["run"]
             lists = {name: tuple(asked[name]) for name in ("suites", "tags")}
-            answer = {"runs": _record_here(Job(**{**asked, **lists}))}
+            job = Job(**{**asked, **lists})
+            watch_hangs(order["hangs"])
+            plans = _plan_here(job)
+            answer = {"runs": _record_here(job, plans, lambda key: _send(target, {"saved": key}))}
     except PromptryError as error:
         answer = {"error": {"kind": type(error).__name__, "message": error.message, "hint": error.hint}}
     except KeyboardInterrupt:

@@ -11,8 +11,8 @@ Floors, from the ground up; each section uses only sections above it:
     EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · PROVIDERS · JUDGE · EMBEDDINGS ·
              SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION ·
              DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · TALLIES ·
-             RUNS · WORKERS · PROGRESS · RERUNS · JOBS · RUNNER · PAIRS · POWER · BREAKS · FLIPS · COMPARISON ·
-             MODELS · PLAN · TRENDS · DRIFT · BISECT · OVERVIEW · INTERPRETERS
+             RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
+             COMPARISON · MODELS · PLAN · TRENDS · DRIFT · BISECT · OVERVIEW · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS ·
              WATCH · PYTEST · DEMO
     ROOF     MAIN
@@ -24,8 +24,8 @@ Words: a *prompt* is text with a name; a *version* one distinct content of it; a
     between runs by its id; a *check* one assertion's outcome.
 Units: money is US dollars, tokens are counts, durations are milliseconds, times are UTC ISO-8601 text.
 State that outlives a call: the settings, the open store, what was tracked and served, the rows kept in memory, the
-    open calls, the suites, the active run, the judge, the link to a parent, the embedder and the vectors it made. No
-    other.
+    open calls, the suites, the active run, the judge, the link to a parent, the notes for it on what may hang, the
+    embedder and the vectors it made. No other.
 For pytest, whose plugin this module is too: PYTEST_DONT_REWRITE.
 """
 
@@ -1725,6 +1725,7 @@ _connections: list[_Opened] = []
 _left: list[_Opened] = []
 _inherited: list[_Opened] = []
 _here = threading.local()
+_closings = [0]  # how often the store was closed: a connection that is older was closed with it
 _LOOK_EVERY_S = 0.1
 _chosen_path: str | None = None
 _looked: list[Path] = []
@@ -1769,14 +1770,17 @@ def close_store() -> None:
                 entry.connection.close()
         _connections.clear()
         _looked.clear()
+        _closings[0] += 1
         db.dispose()
         db.deferred = True
 
 
 def connect(wait_s: float = PATIENCE_S) -> sqlite3.Connection:
     """Return this thread's connection, opened and migrated at the first use; raises STORE_FAULTS or StoreError."""
-    if db.deferred or db.is_closed() or monotonic_s() >= _here.look_at and _is_replaced():
+    is_open = not db.deferred and not db.is_closed() and _here.closings == _closings[0]
+    if not is_open or monotonic_s() >= _here.look_at and _is_replaced():
         with write_lock(wait_s):
+            db.dispose()
             _open(wait_s)
     connection: sqlite3.Connection = db.connection()  # type: ignore[no-untyped-call]
     return connection
@@ -1887,7 +1891,7 @@ def _open(wait_s: float) -> None:
         connection.execute(f"PRAGMA busy_timeout = {settings_or_default().wait_ms}")
         beside = tuple(_file_at(f"{path}{end}") for end in _LOG_ENDS)
         _here.opened = _Opened(connection, weakref.ref(threading.current_thread()), _file_at(str(path)), beside)
-        _here.look_at = monotonic_s() + _LOOK_EVERY_S
+        _here.look_at, _here.closings = monotonic_s() + _LOOK_EVERY_S, _closings[0]
     except BaseException:
         connection.close()
         db.dispose()
@@ -7874,6 +7878,18 @@ def _run_loop(loop: Any) -> None:
 
 
 def _stop_loop(loop: Any, thread: threading.Thread) -> None:
+    import asyncio
+
+    async def end_tasks() -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1.0)
+
+    if thread.is_alive():
+        with contextlib.suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(end_tasks(), loop).result(2.0)
     loop.call_soon_threadsafe(loop.stop)
     thread.join(1.0)
     if not thread.is_alive() and not loop.is_running():  # it runs nowhere in a child that was forked
@@ -10783,10 +10799,10 @@ def judge_case(name: str, repeat: int, checks: list[Check], trouble: BaseExcepti
         return CaseOutcome(name, repeat, "skipped", None, [Check("skipped", None, None, {"reason": str(trouble)})])
     plain = isinstance(trouble, AssertionError) or type(trouble).__name__ == _PLAIN_FAILURE
     if trouble is not None and plain and not isinstance(trouble, CheckFailed):
-        rows.append(Check("assert", False, 0.0, {"reason": str(trouble) or _place_of(trouble)}))
+        rows.append(Check("assert", False, 0.0, {"reason": str(trouble) or place_of(trouble)}))
     elif trouble is not None and not isinstance(trouble, CheckFailed):
         rows.append(
-            Check("error", None, None, {"reason": f"{type(trouble).__name__}: {trouble}", "at": _place_of(trouble)})
+            Check("error", None, None, {"reason": f"{type(trouble).__name__}: {trouble}", "at": place_of(trouble)})
         )
         return CaseOutcome(name, repeat, "error", None, rows)
     if not rows:
@@ -10797,7 +10813,8 @@ def judge_case(name: str, repeat: int, checks: list[Check], trouble: BaseExcepti
     return CaseOutcome(name, repeat, state, math.fsum(scores) / len(scores) if scores else None, rows)
 
 
-def _place_of(error: BaseException) -> str:
+def place_of(error: BaseException) -> str:
+    """Return the innermost line in which something was raised, or an empty text."""
     import traceback
 
     frames = traceback.extract_tb(error.__traceback__)
@@ -10879,7 +10896,7 @@ class Suite(NamedTuple):
     tags: tuple[str, ...] = ()
 
 
-MAX_CONCURRENCY, MAX_TIMEOUT_S = 1000, 10**6
+MAX_CONCURRENCY, MAX_TIMEOUT_S, MAX_ITEMS = 1000, 10**6, 10**6
 
 _suites: dict[str, Suite] = {}
 _loaded: set[str] = set()
@@ -10905,9 +10922,9 @@ def suite(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function, sync or async, as a suite and return it unchanged.
 
-    `dataset` is a list, or a name such as "qa" or "qa@3": the function then takes one item. `prompt` names the prompt
-    under test. So many cases run at a time (`concurrency`: 1 without promptry.toml saying more), each for `timeout_s`
-    at most; `tags` are what --tag selects by. Errors: WrongUse.
+    `dataset` is a list, an iterator, or a name such as "qa" or "qa@3": the function then takes one item. `prompt` names
+    the prompt under test. So many cases run at a time (`concurrency`: 1 without promptry.toml saying more), each for
+    `timeout_s` at most; `tags` are what --tag selects by. Errors: WrongUse.
     """
     check_name(name, "suite name")
     _check_gate(name, gate, min_pass_rate, repeats, confirm)
@@ -10920,7 +10937,8 @@ def suite(
         text = description or (function.__doc__ or "").strip().split("\n")[0]
         _refuse_second(name, function)
         asked = gate, min_pass_rate, repeats, confirm, tolerance, margin, concurrency, timeout_s, told
-        _suites[name] = Suite(name, function, text, prompt, dataset, *asked)
+        kept = _ReadOnce(dataset) if isinstance(dataset, Iterator) else dataset
+        _suites[name] = Suite(name, function, text, prompt, kept, *asked)
         if _loading:
             _fresh.add(name)
         return function
@@ -10996,10 +11014,12 @@ def suite_cases(chosen: Suite) -> tuple[Items | None, DatasetVersion | None]:
         found: DatasetVersion | None = require_dataset(name, int(number) if number else None)
     else:
         found = None
-    told = found.items if found is not None else chosen.dataset
-    named = name_items(told if type(told) in {list, tuple} else list(told))
+    items = found.items if found is not None else _items_in_code(chosen)
+    found = found or DatasetVersion("", 0, [], _hash_items(chosen, items))
+    _check_item_ids(chosen, items)
+    named = name_items(items)
     _check_items(chosen, named)
-    return named, found or DatasetVersion("", 0, [], _hash_items(named.items))
+    return named, found
 
 
 class Items(Sequence[tuple[str, Any]]):
@@ -11027,11 +11047,16 @@ def name_items(items: Sequence[Any]) -> Items:
     return Items(items, None if all(map(_tells_id, items)) else [item_id(item) for item in items])
 
 
-def _hash_items(items: Sequence[Any]) -> str:
-    """Return the hash of the items as JSON, a thousand at a time."""
-    encode, digest = json.JSONEncoder(sort_keys=True, default=repr).encode, hashlib.sha256(b"[")
+def _hash_items(chosen: Suite, items: Sequence[Any]) -> str:
+    """Return the hash of items as JSON, a thousand at a time; raises WrongUse for one that cannot be written so."""
+    encode, digest = json.JSONEncoder(sort_keys=True, allow_nan=False).encode, hashlib.sha256(b"[")
     for start in range(0, len(items), 1000):
-        digest.update((", " if start else "").encode() + encode(items[start : start + 1000])[1:-1].encode())
+        part = items[start : start + 1000]
+        if _json_fault(part):
+            place, fault = next((place, fault) for place, item in enumerate(part) if (fault := _json_fault(item)))
+            what = f"its dataset has an item that cannot be written as JSON, number {start + place + 1}"
+            raise WrongUse(f"Suite '{chosen.name}': {what}: {fault}.")
+        digest.update((", " if start else "").encode() + encode(part)[1:-1].encode())
     digest.update(b"]")
     return digest.hexdigest()
 
@@ -11049,6 +11074,61 @@ def _check_items(chosen: Suite, named: Items) -> None:
                 ) from None
 
 
+class _ReadOnce:
+    """What an iterator gives, which it does only once: read at the first need and kept, its trouble too."""
+
+    def __init__(self, source: Iterator[Any]) -> None:
+        self.source, self.items = source, list[Any]()
+        self.trouble: BaseException | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.trouble is not None:
+            raise self.trouble
+        yield from self.items
+        try:
+            for item in self.source:
+                self.items.append(item)
+                yield item
+        except BaseException as error:
+            self.trouble = None if isinstance(error, GeneratorExit) else error
+            raise
+
+
+def _items_in_code(chosen: Suite) -> Sequence[Any]:
+    """Return the items of a dataset that stands in the code, a list itself; raises WrongUse for what gives none."""
+    what = f"Suite '{chosen.name}': its dataset"
+    if not isinstance(chosen.dataset, Iterable) or isinstance(chosen.dataset, (bytes, dict)):
+        kind = type(chosen.dataset).__name__
+        raise WrongUse(f"{what} is a {kind}; it takes a list of items, or the name of a saved dataset.")
+    try:
+        given: Any = chosen.dataset
+        items: Sequence[Any] = given if type(given) in {list, tuple} else [*itertools.islice(given, MAX_ITEMS + 1)]
+    except (Exception, SystemExit) as error:
+        raise WrongUse(f"{what} cannot be read: {type(error).__name__}: {error}.", place_of(error)) from error
+    if len(items) > MAX_ITEMS:
+        raise WrongUse(f"{what} has more than {MAX_ITEMS:,} items.", "Run it in parts.")
+    return items
+
+
+def _json_fault(value: Any) -> str:
+    """Return why a value cannot be written as JSON, an empty text if it can."""
+    try:
+        json.dumps(value, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        return str(error)
+    return ""
+
+
+def _check_item_ids(chosen: Suite, items: Sequence[Any]) -> None:
+    """Refuse an id that names no case; raises WrongUse."""
+    for place, item in enumerate(items):
+        id = item.get("id") if isinstance(item, dict) else None
+        if isinstance(id, (dict, list, tuple, bool)) or (isinstance(id, str) and id and not id.strip()):
+            raise WrongUse(
+                f"Suite '{chosen.name}': the id of item {place + 1} is {brief(id)}; it takes a text or a number."
+            )
+
+
 def item_id(item: Any) -> str:
     """Return the case id of an item: its `id`, else eight signs of the hash of its content."""
     if _tells_id(item):
@@ -11063,13 +11143,39 @@ def _tells_id(item: Any) -> bool:
 def load_suites(module: str) -> dict[str, Suite]:
     """Load a module by name (evals, pkg.evals) or file (evals.py), and return the suites registered now.
 
-    The current folder is on the path. Errors: ConfigError for a module that is not there or does not import.
+    The current folder is on the path. Errors: ConfigError for a module that is not there or does not import; WrongUse.
     """
     folder, name = _locate_module(module)
     _forget_loaded()
     where = f"There is no module '{module}' in {os.getcwd()}."
     _import_from(folder, name, module, ConfigError(where, "--module names another; promptry init writes one."))
+    for found in _suites.values():
+        check_function(found)
     return dict(_suites)
+
+
+def check_function(chosen: Suite) -> None:
+    """Refuse a function that cannot be called with what its cases are, before each of them fails for it.
+
+    Errors: WrongUse with its file and line.
+    """
+    function, arguments = chosen.function, () if chosen.dataset is None else (None,)
+    what = "without an argument" if chosen.dataset is None else "with one item of its dataset"
+    fault = "it holds yield, so that a call of it runs nothing" if _is_generator(function) else ""
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError as error:
+        fault = str(error)
+    except ValueError:  # a function of C that does not tell what it takes
+        pass
+    if fault:
+        source = source_of(function)
+        place = f"{source['file']}:{source['line']}: " if source is not None else ""
+        raise WrongUse(f"{place}Suite '{chosen.name}' is called {what}, and its function does not take that: {fault}.")
+
+
+def _is_generator(function: Any) -> bool:
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
 def load_afresh(file: str) -> None:
@@ -11309,15 +11415,32 @@ def select_cases(
     return name_items(found), lambda name: True
 
 
+Selection = tuple[str | None, tuple[str, ...]]  # an expression, and tags
+
+
+def select_by_all(
+    chosen: Suite, items: Items | None, selections: Sequence[Selection]
+) -> tuple[Items | None, Callable[[str], bool]]:
+    """Return what select_cases does, of what all of some selections mean; raises WrongUse."""
+    tests: list[_Holds] = []
+    for select, tags in selections:
+        items, holds = select_cases(chosen, items, select, tags)
+        tests.append(holds)
+    return items, lambda name: all(holds(name) for holds in tests)
+
+
 def known_tags(chosen: Suite, items: Sequence[tuple[str, Any]] | None) -> set[str]:
     """Return the tags that a suite or one of its items has."""
     return {*chosen.tags}.union(*(tags_of(item) for _, item in items or ()))
 
 
-def selection_text(select: str | None, tags: Sequence[str]) -> str:
+def selection_text(selections: Iterable[Selection]) -> str:
     """Return how cases were selected, as words of the command line."""
-    words = [] if select is None else [f"-k {select}"]
-    return " ".join([*words, *(f"--tag {tag}" for tag in tags)])
+    words: list[str] = []
+    for select, tags in selections:
+        words += [] if select is None else [f"-k {select}"]
+        words += [f"--tag {tag}" for tag in tags]
+    return " ".join(words)
 
 
 # ======================================================================================
@@ -13546,7 +13669,7 @@ def score_of(tally: Tally) -> float | None:
 # ======================================================================================
 # === RUNS: saved runs: counted, written in one transaction, read back
 # ======================================================================================
-# Uses: ERRORS, WORDING, CLOCK, TABLES, STORE, ROWS, CALLS, STATISTICS, CASES, SPOOLS, FLAKES, TALLIES.
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, TABLES, STORE, ROWS, STATISTICS, CASES, SPOOLS, FLAKES, TALLIES.
 #   Writes: eval_runs, eval_results.
 # Public: RunResult, list_runs, get_run.
 
@@ -13891,7 +14014,7 @@ def notes_of(manifest: dict[str, Any], cases: list[dict[str, Any]]) -> list[str]
         notes.append(f"PARTIAL: {partial['selected']} selected {partial['ran']} of {counted(partial['of'], 'case')}.")
     if partial.get("rerun"):
         taken = f"{counted(partial['taken'], 'was', 'were')} taken over from run {partial['run']}"
-        taken += f", which was selected by {partial['selected']}" if partial.get("selected") else ""
+        taken += f", selected by {partial['selected']}" if partial.get("selected") else ""
         notes.append(
             f"RERUN ({partial['rerun']}): {partial['ran']} of {counted(partial['of'], 'case')} ran again, {taken}."
         )
@@ -13930,34 +14053,26 @@ _TRIES = """WITH tries AS (SELECT test_name, min(passed IS 1) AS passed,
  SELECT passed, count(*) AS cases FROM cases GROUP BY passed"""
 
 
+def git_state() -> tuple[str | None, bool | None]:
+    """Return the commit of the current folder and whether tracked files differ from it; None without git."""
+    import subprocess
+
+    answers = []
+    for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"]):
+        try:
+            done = subprocess.run(
+                ["git", *words], capture_output=True, text=True, timeout=10, check=True, env=outside_environment()
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None, None
+        answers.append(done.stdout.strip())
+    return answers[0], bool(answers[1])
+
+
 def only_name(names: Iterable[str]) -> str | None:
     """Return the one name that there is, or None for none or several."""
     found = list(names)
     return found[0] if len(found) == 1 else None
-
-
-def recover_spool(path: Path) -> int | None:
-    """Save what a killed run left in its spool as an incomplete run and return its id; None where nothing had run."""
-    try:
-        header = read_header(path)
-        uid, name = str(header["uid"]), str(header["suite"])
-    except (ValueError, KeyError, TypeError, OSError):
-        path.unlink(missing_ok=True)
-        return None
-    flaky = header.get("flaky") or []
-    tally = make_tally(flaky, header.get("repeats") or 1)
-    for outcome in read_outcomes(path):
-        count_outcome(tally, outcome)
-    facts = call_facts(uid)
-    versions = facts["prompts"].get(header.get("prompt"), [])
-    manifest = {"uid": uid, "complete": False, "model": only_name(facts["models"]), "counts": counts_of(tally)}
-    manifest |= {"cost_usd": facts["cost_usd"], "started": header.get("started"), "gate": {"flaky": flaky}}
-    manifest |= {"dataset_hash": header.get("dataset_hash"), "repeats": header.get("repeats") or 1}
-    key = None
-    if tally.states:
-        key = save_run(name, header.get("prompt"), versions[-1] if versions else None, manifest, tally, path)
-    path.unlink(missing_ok=True)
-    return key
 
 
 # ======================================================================================
@@ -13969,8 +14084,8 @@ def recover_spool(path: Path) -> int | None:
 # Sync functions run in threads of ours, async ones as tasks of one loop in a thread. What has ended one attempt takes
 # the next itself; the thread of the run only watches the time of all. A task is cancelled when its time is up. A thread
 # cannot be: it is left behind, nothing that it still does belongs to the run, the command that it waits for is ended,
-# and the process ends without waiting for it. One call at a time without a limit runs where the run itself does: see
-# RUNNER.
+# and the process ends without waiting for it. One sync call at a time without a limit runs where the run itself does:
+# see RUNNER.
 
 _GRACE_S = 1.0
 _LOOK_EACH_S = 0.1
@@ -14075,6 +14190,8 @@ def _hire(crew: Crew) -> None:
 def _take(crew: Crew) -> Attempt | None:
     """Take the next attempt, and hire who takes the one after it while the crew is small; None to start no other."""
     with crew.lock:
+        if len(crew.going) >= crew.size:  # this worker was given up with its loop, which has come back
+            return None
         attempt = None
         try:
             attempt = next(crew.attempts, None) if crew.is_open else None
@@ -14152,17 +14269,35 @@ def _expire(crew: Crew, attempt: Attempt) -> None:
     with crew.lock:
         if attempt.ended:
             return
-        names = [attempt.blocks[order] for order in sorted(attempt.blocks)] or [attempt.name]
-        open_ones = [name for name in names if not any(other.startswith(f"{name}/") for other in names)]
+        fault = late_text(attempt.limit_s) + _blocking_text(crew, attempt)
+        open_ones = innermost([attempt.blocks[order] for order in sorted(attempt.blocks)] or [attempt.name])
         order = min(attempt.blocks, default=LAST_ORDER)
         attempt.expired = True
         for name in open_ones:
-            details = {"reason": f"TimeoutError: {late_text(attempt.limit_s)}, and was left behind", "at": where}
+            details = {"reason": f"TimeoutError: {fault}, and was left behind", "at": where}
             row = Check("error", None, None, details)
             attempt.emit(CaseOutcome(name, attempt.repeat, "error", None, [row], order))
         _leave_behind(crew, attempt)
         if crew.is_open:
             _hire(crew)
+
+
+def innermost(names: list[str]) -> list[str]:
+    """Return the names of which no other is below."""
+    return [name for name in names if not any(other.startswith(f"{name}/") for other in names)]
+
+
+def _blocking_text(crew: Crew, attempt: Attempt) -> str:
+    """Say that a task blocked its loop, or which one did, if the loop never came to cancel it; else nothing."""
+    import asyncio
+
+    if attempt.task is None or attempt.task.cancelling():
+        return ""
+    running = asyncio.current_task(attempt.task.get_loop())
+    if running is attempt.task:
+        return ", blocked the loop"
+    names = [other.name for other in (*crew.going, *crew.left) if other.task is running]
+    return f", for the loop was blocked by {names[0]!r}" if names else ", for the loop was blocked"
 
 
 def _drop(crew: Crew, attempt: Attempt) -> None:
@@ -14181,6 +14316,7 @@ def _leave_behind(crew: Crew, attempt: Attempt) -> None:
     crew.workers -= 1
     _left_behind += 1
     if crew.is_async:
+        crew.workers = len(crew.going)  # what else waits to start in that loop may never do
         _here_loop.clear()
     elif attempt.thread is not None:
         end_commands(attempt.thread)
@@ -14378,9 +14514,9 @@ def end_progress(progress: Progress) -> None:
 
 
 # ======================================================================================
-# === RERUNS: which cases of an earlier run are run again, and what is taken over from it
+# === RERUNS: which cases of an earlier run are run again, what is taken over from it, and what a killed one left
 # ======================================================================================
-# Uses: ERRORS, WORDING, ASSERTIONS, CASES, RUNS.
+# Uses: ERRORS, WORDING, CALLS, DATASETS, ASSERTIONS, CASES, SELECTION, SPOOLS, TALLIES, RUNS.
 # Public: nothing.
 #
 # A case that passes at the second try is flaky, not mended, and what is taken over was tested earlier: a run made of
@@ -14391,9 +14527,9 @@ _AGAIN = {"failed": {"fail"}, "errors": {"error"}, "all": {"pass", "fail", "erro
 
 
 class Rerun(NamedTuple):
-    """What is run again: the kind, the run, the names of its cases to run, all its names, and its repeats.
+    """What is run again: the kind, the run, the units of it to run, all its units, its repeats and selections.
 
-    `selected`: how the cases of the run itself were selected, if they were; `complete`: it was not interrupted.
+    A unit is what can only run as one: see unit_of. `complete`: the run itself was not interrupted.
     """
 
     kind: str
@@ -14401,55 +14537,91 @@ class Rerun(NamedTuple):
     again: set[str]
     known: set[str]
     repeats: int
-    selected: str | None
+    selections: list[Selection]
     complete: bool
 
 
-def make_rerun(suite_name: str, kind: str, of: int | None, dataset_hash: str | None, repeats: int | None) -> Rerun:
-    """Return which cases of a run (the newest of the suite without `of`) are run again. Errors: NotFound, WrongUse."""
+class Owed(NamedTuple):
+    """A case that must come again: how it ended, its place, its group, and whether it left nothing but its trouble."""
+
+    state: str
+    order: int
+    group: str | None
+    is_bare: bool
+
+
+def make_rerun(
+    suite_name: str, kind: str, of: int | None, dataset: DatasetVersion | None, ids: Any, repeats: int | None
+) -> Rerun:
+    """Return which cases of a run (the newest of the suite without `of`) are run again. Errors: NotFound, WrongUse.
+
+    `ids` are those of the suite's items, None for a suite without a dataset.
+    """
     if kind not in RERUNS:
         raise WrongUse(f"--rerun is {kind!r}; it takes {', '.join(RERUNS)}.", nearest(kind, RERUNS))
-    run = load_run(str(of)) if of is not None else _newest_run(suite_name)
+    run = _load_with_owed(str(of) if of is not None else _newest_run(suite_name))
     if run["suite"] != suite_name:
         raise WrongUse(f"Run {run['id']} is of suite '{run['suite']}', not of '{suite_name}'.", "Name that suite.")
     manifest = run["manifest"]
-    if kind != "all" and manifest.get("dataset_hash") != dataset_hash:
+    if kind != "all" and manifest.get("dataset_hash") != (dataset.hash if dataset is not None else None):
         what = f"The items of suite '{suite_name}' are not those of run {run['id']}"
         raise WrongUse(f"{what}: what is taken over would be of other items.", "Run the suite anew, without --rerun.")
     told = manifest.get("repeats") or 1
     if repeats not in {None, told}:
-        raise WrongUse(
-            f"Run {run['id']} has {counted(told, 'repeat')}, --repeats asks for {repeats}.", "Leave --repeats out."
-        )
-    names: dict[str, set[str]] = {}
-    for row in run["cases"]:
-        names.setdefault(row["case"], set()).add(row["state"])
-    again = {name for name, states in names.items() if states & _AGAIN[kind]}
-    selected = (manifest_partial(manifest) or {}).get("selected")
-    return Rerun(kind, int(run["id"]), again, set(names), told, selected, run["complete"])
+        told_text = counted(told, "repeat")
+        raise WrongUse(f"Run {run['id']} has {told_text}, --repeats asks for {repeats}.", "Leave --repeats out.")
+    units = [(unit, row) for row in run["cases"] if (unit := unit_of(row["case"], ids)) is not None]
+    again = {unit for unit, row in units if row["state"] in _AGAIN[kind] or row["owed"]}
+    known = {unit for unit, _ in units}
+    return Rerun(kind, int(run["id"]), again, known, told, selections_of(manifest), run["complete"])
 
 
-def _newest_run(suite_name: str) -> dict[str, Any]:
+def _newest_run(suite_name: str) -> str:
     rows = list_runs(suite_name, limit=1)["items"]
     if not rows:
         raise NotFound(f"Suite '{suite_name}' has no run to run again.", "Leave --rerun out.")
-    return load_run(rows[0]["id"])
+    return str(rows[0]["id"])
 
 
-def items_again(rerun: Rerun, items: Sequence[tuple[str, Any]] | None) -> Sequence[tuple[str, Any]] | None:
-    """Return the items that are run again: a case of theirs is, or the run never came to them."""
-    if items is None:
-        return None
-    ids = {name for name, _ in items}
-    again = {item_of(name, ids) for name in rerun.again}
-    known = ids if rerun.selected else {item_of(name, ids) for name in rerun.known}
-    owners = {name: item_of(name, ids) for name in ids}
-    return [pair for pair in items if owners[pair[0]] in again or owners[pair[0]] not in known]
+def _load_with_owed(id: str) -> dict[str, Any]:
+    """Load a run; one that was interrupted while it ran another again still owes the cases that it never came to."""
+    run = load_run(id)
+    for row in run["cases"]:
+        row.update(run=run["id"], owed=False)
+    earlier = (run["partial"] or {}).get("run")
+    if earlier is not None and not run["complete"]:
+        before, came = _load_with_owed(earlier), {(row["case"], row["repeat"]) for row in run["cases"]}
+        if before["manifest"].get("dataset_hash") == run["manifest"].get("dataset_hash"):
+            missing = (row for row in before["cases"] if (row["case"], row["repeat"]) not in came)
+            run["cases"] += [{**row, "owed": True} for row in missing]
+    return run
 
 
-def is_block_again(rerun: Rerun, name: str) -> bool:
-    """Tell whether a block is run again: it is asked for, or the run never came to it."""
-    return name in rerun.again or name not in rerun.known
+def unit_of(name: str, ids: Any) -> str | None:
+    """Return what a case can only run as one with: its item, or without items all blocks of its name.
+
+    Blocks of one name are told apart by their number, which shifts where one of them no longer comes. Items named
+    below one another are one unit, that of the shortest id, for their blocks could have each other's names.
+    """
+    if ids is None:
+        return re.sub(r"#[0-9]+$", "", name)
+    parts = name.split("/")
+    heads = ("/".join(parts[:count]) for count in range(1, len(parts) + 1))
+    bare = name.rpartition("#")[0]
+    return next((head for head in (*heads, bare) if head in ids), None)
+
+
+def is_again(rerun: Rerun, unit: str | None) -> bool:
+    """Tell whether a unit is run again: one of its cases is asked for, or the run never came to it."""
+    return unit in rerun.again or unit not in rerun.known
+
+
+def items_again(
+    rerun: Rerun, ids: Any, items: Iterable[tuple[str, Any]], selected: Iterable[tuple[str, Any]]
+) -> list[tuple[str, Any]]:
+    """Return the items that are run again, of those that the run itself could have run: whole units of the selected."""
+    units = {unit_of(name, ids) for name, _ in selected}
+    return [pair for pair in items if (unit := unit_of(pair[0], ids)) in units and is_again(rerun, unit)]
 
 
 def nothing_again(rerun: Rerun, items: Sequence[tuple[str, Any]] | None) -> bool:
@@ -14457,45 +14629,121 @@ def nothing_again(rerun: Rerun, items: Sequence[tuple[str, Any]] | None) -> bool
     return not rerun.again and rerun.complete if items is None else not items
 
 
-def taken_over(
-    rerun: Rerun, items: Sequence[tuple[str, Any]] | None, runs_again: Callable[[str], bool]
-) -> Iterator[Any]:
-    """Give the outcomes that are taken over from a run, each with the run's id in its details and its item's order."""
-    places = {name: place for place, (name, _) in enumerate(items or ())}
-    seen: Counter[int] = Counter()
-    for row in run_cases(rerun.run):
-        owner = item_of(row["case"], places) if items is not None else None
-        if (items is not None and owner is None) or runs_again(owner or row["case"]):
-            continue
-        place = places[owner] if owner is not None else 0
-        number = row["repeat"] * max(1, len(places)) + place
-        checks = [_taken_check(check, rerun.run) for check in row["checks"]]
-        order = number * 2**32 + (LAST_ORDER if owner == row["case"] else seen[number])
-        seen[number] += 1
-        yield CaseOutcome(row["case"], row["repeat"], row["state"], row["score"], checks, order)
+def sort_out(
+    rerun: Rerun, ids: dict[str, int] | None, runs_again: Callable[[str], bool]
+) -> Iterator[tuple[CaseOutcome, bool]]:
+    """Give the outcomes of the earlier run, each with its item's order, and whether its unit runs again.
 
-
-def _taken_check(check: dict[str, Any], run: int) -> Check:
-    details = check["details"] if isinstance(check["details"], dict) else {}
-    told = {**details, "taken_from": str(run)}
-    return Check(check["assertion_type"], check["passed"], check["score"], told, check["latency_ms"])
-
-
-def item_of(case_id: str, items: Any) -> str | None:
-    """Return the item that a case belongs to: the shortest whose id the name is, or begins with before a slash.
-
-    So items named below one another are run again together, for their blocks could have each other's names.
+    What does not is taken over: the run's id is in its details. `ids` are the places of the items.
     """
-    parts = case_id.split("/")
-    heads = ("/".join(parts[:count]) for count in range(1, len(parts) + 1))
-    bare = case_id.rpartition("#")[0]
-    return next((name for name in (*heads, bare) if name in items), None)
+    seen: Counter[int] = Counter()
+    for row in _load_with_owed(str(rerun.run))["cases"]:
+        unit = unit_of(row["case"], ids)
+        if unit is None:
+            continue
+        number = row["repeat"] * max(1, len(ids or ())) + (ids[unit] if ids is not None else 0)
+        order = number * 2**32 + (LAST_ORDER if ids is not None and unit == row["case"] else seen[number])
+        seen[number] += 1
+        checks = [_taken_check(check, row["run"]) for check in row["checks"]]
+        yield CaseOutcome(row["case"], row["repeat"], row["state"], row["score"], checks, order), runs_again(unit)
+
+
+def _taken_check(check: dict[str, Any], run: str) -> Check:
+    details = check["details"] if isinstance(check["details"], dict) else {}
+    return Check(
+        check["assertion_type"], check["passed"], check["score"], {**details, "taken_from": run}, check["latency_ms"]
+    )
+
+
+def owed_of(outcome: CaseOutcome) -> Owed:
+    """Return what must come again of an outcome that is not taken over."""
+    kinds = {check.assertion_type for check in outcome.checks}
+    group = next((check.details.get("group") for check in outcome.checks), None)
+    return Owed(outcome.state, outcome.order, group, kinds <= {"error", "assert", "no_assertion", "skipped"})
+
+
+def note_came(owed: dict[tuple[str, int], Owed], outcome: CaseOutcome, whole: str | None) -> None:
+    """Strike out what an outcome is of: a case that left nothing but its trouble has come if one below it has.
+
+    All blocks are below the `whole` of a suite without items.
+    """
+    parts, repeat = outcome.case.split("/"), outcome.repeat
+    heads = ["/".join(parts[:count]) for count in range(1, len(parts))]
+    for head in [*heads, *([whole] if whole is not None else [])]:
+        if (head, repeat) in owed and owed[head, repeat].is_bare:
+            del owed[head, repeat]
+    owed.pop((outcome.case, repeat), None)
+
+
+def never_came(owed: dict[tuple[str, int], Owed], run: int) -> Iterator[CaseOutcome]:
+    """Give the cases that were to run again and did not come, as errors: nothing is known of them any more."""
+    for (name, repeat), case_owed in owed.items():
+        reason = f"it ended as '{case_owed.state}' in run {run}, was to run again, and did not come"
+        details = {"reason": reason, **({"group": case_owed.group} if case_owed.group is not None else {})}
+        check = Check("error", None, None, details)
+        yield CaseOutcome(name, repeat, "error", None, [check], case_owed.order)
+
+
+def make_partial(
+    names: set[str], taken: set[str], of: int, *, selected: str, rerun: str | None, run: int | str | None, ran: int
+) -> dict[str, Any]:
+    """Return what manifest_partial reads, of a run with these cases of which some were taken over."""
+    return {
+        "selected": selected or None,
+        "rerun": rerun,
+        "run": None if run is None else str(run),
+        "cases": sorted(names - taken)[:1000] if rerun is not None else [],
+        "ran": ran,
+        "taken": len(taken),
+        "of": of,
+    }
+
+
+def selections_of(manifest: dict[str, Any]) -> list[Selection]:
+    """Return how the cases of a run were selected: expressions with tags, all of which held."""
+    gate = manifest.get("gate")
+    told = gate.get("selections") if isinstance(gate, dict) else None
+    return [(select, tuple(tags)) for select, tags in told or ()]
+
+
+def recover_spool(path: Path, stopped: str | None = None) -> int | None:
+    """Save what a killed run left in its spool as an incomplete run and return its id; None where nothing had run.
+
+    `stopped` says why it ended.
+    """
+    try:
+        header = read_header(path)
+        uid, name = str(header["uid"]), str(header["suite"])
+    except (ValueError, KeyError, TypeError, OSError):
+        path.unlink(missing_ok=True)
+        return None
+    flaky = header.get("flaky") or []
+    tally, partial = make_tally(flaky, header.get("repeats") or 1), header.get("partial")
+    names, taken = set[str](), set[str]()
+    for outcome in read_outcomes(path):
+        named = count_outcome(tally, outcome)
+        names |= {named.case} if partial is not None else set()
+        taken |= {named.case} if any("taken_from" in check.details for check in named.checks) else set()
+    facts = call_facts(uid)
+    versions = facts["prompts"].get(header.get("prompt"), [])
+    manifest = {"uid": uid, "complete": False, "model": only_name(facts["models"]), "counts": counts_of(tally)}
+    manifest |= {"cost_usd": facts["cost_usd"], "started": header.get("started")}
+    manifest |= {"gate": {"flaky": flaky, "selections": header.get("selections") or [], "stopped": stopped}}
+    if partial is not None:
+        of = partial.pop("of") or len(names)
+        manifest["partial"] = make_partial(names, taken, of, ran=len(names - taken), **partial)
+    manifest |= {"dataset_hash": header.get("dataset_hash"), "repeats": header.get("repeats") or 1}
+    key = None
+    if tally.states:
+        key = save_run(name, header.get("prompt"), versions[-1] if versions else None, manifest, tally, path)
+    path.unlink(missing_ok=True)
+    return key
 
 
 # ======================================================================================
 # === JOBS: what is asked of a run, refused before a case has run where it cannot be meant
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, ROWS, PROMPTS, DATASETS, CASES, SUITES, SELECTION, EXCHANGES, FLAKES, RUNS, RERUNS.
+# Uses: ERRORS, CLOCK, SETTINGS, ROWS, PROMPTS, DATASETS, CASES, SUITES, SELECTION, EXCHANGES, FLAKES, RUNS, RERUNS.
 # Public: nothing.
 
 
@@ -14523,8 +14771,9 @@ class Job(NamedTuple):
 class Schedule(NamedTuple):
     """What a run is made of: its items (None: the function is called once), of all that there are, and its pace.
 
-    wants: which blocks are recorded; limit_s: 0 for no limit; rerun: None for a run of its own; flaky: the cases that
-    promptry.toml names; places: see places_of.
+    wants: which blocks are recorded; limit_s: 0 for no limit; rerun: None for a run of its own; selections: how items
+    and blocks were selected, also by the run that is run again; flaky: the cases that promptry.toml names; places: see
+    places_of.
     """
 
     items: Sequence[tuple[str, Any]] | None
@@ -14535,6 +14784,7 @@ class Schedule(NamedTuple):
     concurrency: int
     limit_s: float
     rerun: Rerun | None
+    selections: list[Selection]
     flaky: set[str]
     places: dict[str, int]
 
@@ -14549,7 +14799,7 @@ def check_runnable(chosen: Suite, job: Job) -> Schedule:
         raise WrongUse(f"What a run may cost is {job.max_usd}; it takes US dollars, more than 0.")
     check_pace("", job.concurrency, job.timeout_s)
     fetch("SELECT 1")
-    _check_function(chosen)
+    check_function(chosen)
     _check_fixed_prompt(chosen, job)
     check_told(chosen)
     every, dataset = suite_cases(chosen)
@@ -14558,17 +14808,29 @@ def check_runnable(chosen: Suite, job: Job) -> Schedule:
 
 def make_schedule(chosen: Suite, job: Job, every: Items | None, dataset: DatasetVersion | None) -> Schedule:
     """Return what a run is made of, with what the command, the suite and promptry.toml say, in this order."""
-    items: Sequence[tuple[str, Any]] | None
-    items, wants = select_cases(chosen, every, job.select, job.tags)
-    known, repeats, rerun = settings_or_default(), job.repeats or chosen.repeats, None
+    known, repeats, rerun, places = settings_or_default(), job.repeats or chosen.repeats, None, dict[str, int]()
+    selections: list[Selection] = [(job.select, job.tags)] if job.select is not None or job.tags else []
     if job.rerun is not None:
-        rerun = make_rerun(chosen.name, job.rerun, job.of, dataset.hash if dataset else None, job.repeats)
-        items, repeats = items_again(rerun, items), rerun.repeats
-        asked, wants = wants, lambda name: asked(name) and is_block_again(rerun, name)
+        places.update((name, place) for place, (name, _) in enumerate(every or ()))
+        ids = places if every is not None else None
+        rerun = make_rerun(chosen.name, job.rerun, job.of, dataset, ids, job.repeats)
+        selections, repeats = [*rerun.selections, *selections], rerun.repeats
+    items: Sequence[tuple[str, Any]] | None
+    items, wants = select_by_all(chosen, every, selections)
+    if rerun is not None and items is not None:
+        among, _ = select_by_all(chosen, every, rerun.selections)
+        items = items_again(rerun, places, among or [], items)
+    elif rerun is not None:
+        wants = functools.partial(_is_block_again, rerun, wants)
     concurrency = job.concurrency or chosen.concurrency or known.concurrency
     limit_s = job.timeout_s or chosen.timeout_s or known.timeout_s or 0.0
     flaky = known_flaky(chosen.name, known.flaky)
-    return Schedule(items, every, dataset, wants, repeats, concurrency, limit_s, rerun, flaky, {})
+    return Schedule(items, every, dataset, wants, repeats, concurrency, limit_s, rerun, selections, flaky, places)
+
+
+def _is_block_again(rerun: Rerun, is_selected: Callable[[str], bool], name: str) -> bool:
+    unit = unit_of(name, None) or name
+    return is_selected(unit) and is_again(rerun, unit)
 
 
 def places_of(plan: Schedule) -> dict[str, int]:
@@ -14584,40 +14846,36 @@ def check_selection(suites: list[Suite], job: Job) -> list[tuple[Suite, Schedule
     Errors: NotFound where it leaves nothing; as of check_runnable.
     """
     plans = [(chosen, check_runnable(chosen, job)) for chosen in suites]
-    found = [(chosen, plan) for chosen, plan in plans if job.rerun is not None or _has_cases(chosen, plan, job)]
+    found = [(chosen, plan) for chosen, plan in plans if _has_cases(chosen, plan, job)]
     if found or not suites:
         return found
     tags = {tag for chosen, plan in plans for tag in known_tags(chosen, plan.every)}
     if job.tags and not {*job.tags} & tags:
         hint = nearest(job.tags[0], tags) or (f"There are: {', '.join(sorted(tags)[:10])}." if tags else "")
         raise NotFound(f"No suite and no item has the tag {' or '.join(map(repr, job.tags))}.", hint)
-    names = [name for chosen, plan in plans for name, _ in plan.every or [(chosen.name, None)]]
+    names = [name for chosen, plan in plans for name in _known_names(chosen, plan) or [chosen.name]]
     hint = nearest(job.select or "", names) or f"There are: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}."
-    raise NotFound(f"No case fits {selection_text(job.select, job.tags)}.", hint)
+    raise NotFound(f"No case fits {selection_text([(job.select, job.tags)])}.", hint)
 
 
 def _has_cases(chosen: Suite, plan: Schedule, job: Job) -> bool:
-    """Tell whether a selection leaves a suite something to run; which blocks there are only its last run can tell."""
-    if plan.items is not None:
-        return bool(plan.items) or (job.select is None and not job.tags)
-    if job.tags and not {*job.tags} & {*chosen.tags}:
-        return False
-    rows = list_runs(chosen.name, limit=1)["items"] if job.select is not None else []
-    return not rows or any(plan.wants(row["case"]) for row in run_cases(int(rows[0]["id"])))
+    """Tell whether a selection leaves a suite something to run; of blocks, those that are not known may fit."""
+    if job.select is None and not job.tags:
+        return True
+    items, holds = select_cases(chosen, plan.every, job.select, job.tags)
+    if items is not None:
+        return bool(items)
+    names = _known_names(chosen, plan) if not job.tags or {*job.tags} & {*chosen.tags} else [chosen.name]
+    return names is None or any(map(holds, names))
 
 
-def _check_function(chosen: Suite) -> None:
-    """Refuse a function that cannot be called with what its cases are, before each of them fails for it."""
-    import inspect
-
-    arguments = () if chosen.dataset is None else (None,)
-    try:
-        inspect.signature(chosen.function).bind(*arguments)
-    except TypeError as error:
-        what = "without an argument" if chosen.dataset is None else "with one item of its dataset"
-        raise WrongUse(
-            f"Suite '{chosen.name}' is called {what}, and its function does not take that: {error}."
-        ) from None
+def _known_names(chosen: Suite, plan: Schedule) -> list[str] | None:
+    """Return the ids of a suite's items, or of its blocks by its last whole run; None where none tells them."""
+    if plan.every is not None:
+        return [name for name, _ in plan.every]
+    rows = list_runs(chosen.name, limit=50)["items"]
+    whole = next((row["id"] for row in rows if row["complete"] and not row["partial"]), None)
+    return list(dict.fromkeys(row["case"] for row in run_cases(int(whole)))) if whole is not None else None
 
 
 def _check_fixed_prompt(chosen: Suite, job: Job) -> None:
@@ -14672,11 +14930,159 @@ def is_tried_again(before: dict[str, str] | None, plan: Schedule, case_id: str) 
     return before is not None and before.get(case_id) not in {"fail", "mixed"} and case_id not in plan.flaky
 
 
+def spool_header(chosen: Suite, plan: Schedule, uid: str) -> dict[str, Any]:
+    """Return what the spool of a run begins with: all that a run recovered from it must know."""
+    head = {"uid": uid, "pid": os.getpid(), "suite": chosen.name, "started": now_text(), "prompt": chosen.prompt}
+    hash, of = plan.dataset.hash if plan.dataset is not None else None, len(plan.every) if plan.every else None
+    partial = {**why_partial(plan), "of": of} if plan.rerun is not None or plan.selections else None
+    known = {"selections": plan.selections, "partial": partial, "flaky": sorted(plan.flaky)}
+    return {**head, "dataset_hash": hash, "repeats": plan.repeats, **known}
+
+
+def why_partial(plan: Schedule) -> dict[str, Any]:
+    """Return why a run is less than its suite, as make_partial takes it."""
+    rerun = (None, None) if plan.rerun is None else (plan.rerun.kind, plan.rerun.run)
+    return {"selected": selection_text(plan.selections), "rerun": rerun[0], "run": rerun[1]}
+
+
+# ======================================================================================
+# === HANGS: a case that holds the whole interpreter ends its process, and the run is saved without it
+# ======================================================================================
+# Uses: CLOCK, ASSERTIONS, CASES, SPOOLS, WORKERS, RERUNS.
+# Public: nothing.
+#
+# Threads keep the limit of a case, and C code that does not let go of the interpreter stops them all. So a run with a
+# limit goes on in a child process: see INTERPRETERS. The child notes which cases go on, and a timer that needs no
+# interpreter ends it where nothing winds it up again in time. The parent saves what is left.
+
+_WIND_EACH_S = 0.5
+_HANG_GRACE_S = 3.0
+
+_hang_notes: list[int] = []
+_wound = [-math.inf]
+
+
+def watch_hangs(folder: str) -> None:
+    """Have the runs of this process note in a folder which cases go on, and where it hung once it is ended for that."""
+    paths = (os.path.join(folder, name) for name in ("notes", "trace"))
+    _hang_notes[:] = [os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600) for path in paths]
+
+
+def wind_up(limit_s: float) -> None:
+    """Let this process go on for the limit of a case and some seconds more, if its hangs are watched."""
+    import faulthandler
+
+    if _hang_notes and limit_s and monotonic_s() - _wound[0] >= _WIND_EACH_S:
+        _wound[0] = monotonic_s()
+        faulthandler.dump_traceback_later(limit_s + _HANG_GRACE_S, exit=True, file=_hang_notes[1])
+
+
+def wind_down() -> None:
+    """Let this process go on without an end."""
+    import faulthandler
+
+    if _hang_notes:
+        _wound[0] = -math.inf
+        faulthandler.cancel_dump_traceback_later()
+
+
+@contextlib.contextmanager
+def noted(attempt: Attempt) -> Iterator[None]:
+    """Note that a case goes on, and the blocks in it, if hangs are watched."""
+    if not _hang_notes or not attempt.limit_s:
+        yield
+        return
+    attempt.blocks = _NotedBlocks(attempt)
+    _note_hang(attempt, LAST_ORDER, attempt.name)
+    try:
+        yield
+    finally:
+        _note_hang(attempt, LAST_ORDER, None)
+
+
+class _NotedBlocks(dict[int, str]):
+    """The open blocks of an attempt, noted as they come and go."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        super().__init__()
+        self.attempt = attempt
+
+    def __setitem__(self, order: int, name: str) -> None:
+        super().__setitem__(order, name)
+        _note_hang(self.attempt, order, name)
+
+    def pop(self, order: int, *default: Any) -> Any:
+        _note_hang(self.attempt, order, None)
+        return super().pop(order, *default)
+
+
+def _note_hang(attempt: Attempt, order: int, name: str | None) -> None:
+    note = [attempt.number, order, name, attempt.repeat, threading.get_ident(), attempt.limit_s]
+    os.write(_hang_notes[0], json.dumps(note).encode() + b"\n")
+
+
+def save_hung(folder: Path, pid: int) -> int | None:
+    """Save the run of a child that was ended because it hung, and return its id; None if that is not why it ended.
+
+    The cases that went on and have no outcome are in error, each with the line it was in. Errors: StoreError.
+    """
+    trace = (folder / "trace").read_text(errors="replace") if (folder / "trace").exists() else ""
+    path = next((path for path in list_spools() if _pid_of(path) == pid), None)
+    if not trace or path is None:
+        return None
+    open_ones: dict[tuple[int, int], list[Any]] = {}
+    for number, order, name, *facts in map(json.loads, (folder / "notes").read_bytes().splitlines()):
+        if name is None:
+            open_ones.pop((number, order), None)
+        else:
+            open_ones[number, order] = [number, order, name, *facts]
+    have = {(outcome.case, outcome.repeat) for outcome in read_outcomes(path)}
+    hung = [note for note in open_ones.values() if _is_innermost(note, open_ones)]
+    with path.open("ab", buffering=0) as file:
+        for note in hung:
+            if (note[2], note[3]) not in have:
+                write_outcome(Spool(path, file), _outcome_of_hang(note, trace))
+    names = ", ".join(sorted({note[2] for note in hung}))
+    return recover_spool(
+        path, f"the run was ended, for the interpreter was held for too long while these cases went on: {names}"
+    )
+
+
+def _pid_of(spool: Path) -> int | None:
+    try:
+        found = read_header(spool).get("pid")
+    except (ValueError, OSError):
+        return None
+    return found if isinstance(found, int) else None
+
+
+def _is_innermost(note: list[Any], open_ones: dict[tuple[int, int], list[Any]]) -> bool:
+    """Tell whether no block of the same attempt is open below a noted one."""
+    blocks = [other[2] for (number, order), other in open_ones.items() if number == note[0] and order != LAST_ORDER]
+    return note[2] in innermost(blocks) if note[1] != LAST_ORDER else not blocks
+
+
+def _outcome_of_hang(note: list[Any], trace: str) -> CaseOutcome:
+    number, order, name, repeat, thread, limit_s = note
+    reason = f"TimeoutError: {late_text(limit_s)}, for the interpreter was held, and was ended with the run"
+    check = Check("error", None, None, {"reason": reason, "at": _line_of_hang(trace, thread)})
+    return CaseOutcome(name, repeat, "error", None, [check], number * 2**32 + order)
+
+
+def _line_of_hang(trace: str, thread: int) -> str:
+    """Return the innermost line of its author's in which a thread was, or an empty text."""
+    stack = re.search(rf"Thread 0x0*{thread:x} .*\n((?:  File .*\n?)*)", trace)
+    lines = re.findall(r'File "(.+)", line (\d+) in', stack[1] if stack is not None else "")
+    library = os.path.dirname(os.__file__)
+    own = [(file, line) for file, line in lines if not file.startswith((library, __file__, "<"))]
+    return ":".join(next(iter(own or lines), ("", ""))).strip(":")
+
+
 # ======================================================================================
 # === RUNNER: run the cases of a suite, and gather all that explains the run
 # ======================================================================================
-# Uses: ERRORS, WORDING, CLOCK, SETTINGS, SCOPE, CALLS, COSTS, CASES, SUITES, SELECTION, SPOOLS, FLAKES, TALLIES, RUNS,
-#   WORKERS, PROGRESS, RERUNS, JOBS.
+# Uses: ERRORS, WORDING, CLOCK, SCOPE, CALLS, COSTS, CASES, SUITES, SELECTION, SPOOLS, FLAKES, TALLIES, RUNS, WORKERS,
+#   PROGRESS, RERUNS, JOBS, HANGS.
 # Public: nothing.
 #
 # A case that fails, and did not in the baseline, is tried again here, while the pipeline is warm: whether a break is
@@ -14721,11 +15127,8 @@ def record_run(chosen: Suite, job: Job, plan: Schedule | None = None) -> tuple[i
     return key, log_of.tries is not None
 
 
-def spool_header(chosen: Suite, plan: Schedule, uid: str) -> dict[str, Any]:
-    """Return what the spool of a run begins with: all that a run recovered from it must know."""
-    head = {"uid": uid, "suite": chosen.name, "started": now_text(), "prompt": chosen.prompt}
-    hash = plan.dataset.hash if plan.dataset is not None else None
-    return {**head, "dataset_hash": hash, "repeats": plan.repeats, "flaky": sorted(plan.flaky)}
+class NothingSelected(NotFound):
+    """Of a suite that had to be run for it, no block was selected."""
 
 
 class _Log:
@@ -14736,7 +15139,8 @@ class _Log:
         self.failing: set[str] = set()
         self.passed_over: set[str] = set()
         self.taken: set[str] = set()
-        self.again: set[str] = set()
+        self.names: set[str] = set()
+        self.owed: dict[tuple[str, int], Owed] = {}
         self.left: list[Attempt] = []
         self.tries: dict[str, list[str]] | None = None
 
@@ -14751,11 +15155,10 @@ def _make_log(chosen: Suite, job: Job, plan: Schedule, scope: RunScope) -> _Log:
 def _check_selected(chosen: Suite, job: Job, log_of: _Log) -> None:
     """Refuse a run of blocks of which none was selected: it tested nothing."""
     if log_of.tries is not None and not log_of.tally.states and log_of.passed_over:
-        hint = (
-            nearest(job.select or "", log_of.passed_over)
-            or f"Its cases are {', '.join(sorted(log_of.passed_over)[:5])}."
-        )
-        raise NotFound(f"No case of suite '{chosen.name}' fits {selection_text(job.select, job.tags)}.", hint)
+        first = ", ".join(sorted(log_of.passed_over)[:5])
+        hint = nearest(job.select or "", log_of.passed_over) or f"Its cases are {first}."
+        asked = selection_text([(job.select, job.tags)])
+        raise NothingSelected(f"No case of suite '{chosen.name}' fits {asked}.", hint)
 
 
 def _warn_of_flaky(chosen: Suite, plan: Schedule, log_of: _Log, run: int) -> None:
@@ -14782,17 +15185,19 @@ def _run_and_confirm(
     write: Callable[[CaseOutcome], None],
 ) -> None:
     """Take over what is not run again, run all else, then try again what fails and did not in the baseline."""
+    whole = chosen.name if plan.every is None else None
 
     def keep(outcome: CaseOutcome) -> None:
+        if log_of.owed:
+            note_came(log_of.owed, outcome, whole)
         if plan.items is None and not plan.wants(outcome.case):
             is_whole = outcome.order % 2**32 == LAST_ORDER
             if not is_whole or outcome.state != "error":
                 log_of.passed_over.update(() if is_whole else (outcome.case,))
                 return
-        counted = count_outcome(log_of.tally, outcome)
-        write(counted)
-        if plan.rerun is not None:
-            log_of.again.add(counted.case)
+        named = _count(plan, log_of, outcome)
+        log_of.owed.pop((named.case, named.repeat), None)
+        write(named)
         note_progress(log_of.progress, outcome.state)
         if outcome.state == "fail" and is_tried_again(before, plan, outcome.case):
             log_of.failing.add(outcome.case)
@@ -14800,17 +15205,36 @@ def _run_and_confirm(
             draw_progress(log_of.progress)
             log_of.check_spend()
 
-    if plan.rerun is not None:
-        names = {name for name, _ in plan.items or ()}
-        runs_again = plan.wants if plan.items is None else names.__contains__
-        for outcome in taken_over(plan.rerun, plan.every, runs_again):
-            log_of.taken.add(outcome.case)
-            write(count_outcome(log_of.tally, outcome))
+    _take_over(plan, log_of, write)
     try:
         _run_cases(chosen, plan, plan.items, range(plan.repeats), keep, log_of)
+        for outcome in never_came(log_of.owed, plan.rerun.run) if plan.rerun is not None and not log_of.left else ():
+            write(_count(plan, log_of, outcome))
         log_of.tries = _try_again(chosen, plan, log_of)
     except KeyboardInterrupt:
         log_of.tries = None
+
+
+def _count(plan: Schedule, log_of: _Log, outcome: CaseOutcome) -> CaseOutcome:
+    """Count an outcome and return it as it is stored; what is less than its suite keeps the names of its cases."""
+    named = count_outcome(log_of.tally, outcome)
+    log_of.names.update({named.case} if plan.rerun is not None or plan.selections else ())
+    return named
+
+
+def _take_over(plan: Schedule, log_of: _Log, write: Callable[[CaseOutcome], None]) -> None:
+    """Take over what is not run again, and note what must come again."""
+    if plan.rerun is None:
+        return
+    ids, runs_again = (places_of(plan) if plan.every is not None else None), plan.wants
+    if plan.items is not None:
+        runs_again = {unit_of(name, ids) for name, _ in plan.items}.__contains__
+    for outcome, again in sort_out(plan.rerun, ids, runs_again):
+        if again:
+            log_of.owed[outcome.case, outcome.repeat] = owed_of(outcome)
+        else:
+            log_of.taken.add(outcome.case)
+            write(_count(plan, log_of, outcome))
 
 
 def _check_served(chosen: Suite, job: Job, scope: RunScope) -> None:
@@ -14868,15 +15292,26 @@ def _run_cases(
     call = functools.partial(_run_task if is_async else _run_case, chosen.function)
     crew = make_crew(plan.concurrency, is_async, call, log_of.check_spend)
     attempts = _attempts(chosen, plan, items, repeats, keep, crew.lock)
-    if plan.concurrency == 1 and not plan.limit_s:
+    if plan.concurrency == 1 and not plan.limit_s and not is_async:
         for attempt in attempts:
             log_of.check_spend()
-            _run_case(chosen.function, attempt)
+            try:
+                _run_case(chosen.function, attempt)
+            except KeyboardInterrupt:
+                attempt.closed = True
+                raise
             draw()
         return
+
+    def look() -> None:
+        wind_up(plan.limit_s)
+        draw()
+
+    look()
     try:
-        run_attempts(crew, attempts, draw)
+        run_attempts(crew, attempts, look)
     finally:
+        wind_down()
         log_of.left += crew.left
 
 
@@ -14904,17 +15339,17 @@ def _attempts(
 
 def _run_case(function: Callable[..., Any], attempt: Attempt) -> None:
     """Call the suite's function once, and wait for what it answers if that can be awaited."""
-    with attempted(attempt):
+    with noted(attempt), attempted(attempt):
         _finish(function(*attempt.arguments), attempt)
 
 
 async def _run_task(function: Callable[..., Any], attempt: Attempt) -> None:
-    with attempted(attempt):
+    with noted(attempt), attempted(attempt):
         await function(*attempt.arguments)
 
 
 def _finish(result: Any, attempt: Attempt) -> None:
-    """Await what an async function returned, in a loop that the whole run shares."""
+    """Await what a function returned, in the loop of all async cases: clients are bound to the loop they work in."""
     if not hasattr(result, "__await__"):
         return
     import asyncio
@@ -14922,28 +15357,13 @@ def _finish(result: Any, attempt: Attempt) -> None:
     async def wait() -> None:
         await result
 
-    if attempt.thread is not None:
-        asyncio.run_coroutine_threadsafe(wait(), shared_loop()).result()
-        return
+    future = asyncio.run_coroutine_threadsafe(wait(), shared_loop())
     try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        _loop().run(wait(), context=contextvars.copy_context())
-        return
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(contextvars.copy_context().run, asyncio.run, wait()).result()
-
-
-@functools.cache
-def _loop() -> Any:
-    """Return the one event loop of async suites: clients are bound to the loop in which they first worked."""
-    import asyncio
-
-    loop = asyncio.Runner()
-    atexit.register(loop.close)
-    return loop
+        future.result()
+    except KeyboardInterrupt:
+        attempt.closed = attempt.closed or attempt.thread is None
+        future.cancel()
+        raise
 
 
 def _try_again(chosen: Suite, plan: Schedule, log_of: _Log) -> dict[str, list[str]]:
@@ -14973,14 +15393,15 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
     import platform
 
     facts, dataset, counts = call_facts(scope.uid), plan.dataset, counts_of(log_of.tally)
-    partial = _partial_of(job, plan, log_of, counts["cases"])
     unpriced = find_unpriced(scope.uid) if job.max_usd is not None else None
     stopped = _stop_text(job, plan, {**facts, "unpriced": unpriced}, log_of)
-    commit, dirty = _git_state()
+    complete = log_of.tries is not None and stopped is None
+    partial = _partial_of(plan, log_of, complete)
+    commit, dirty = git_state()
     served = {name: list(found.items())[-1] for name, found in scope.served.items()}
     return {
         "uid": scope.uid,
-        "complete": log_of.tries is not None and stopped is None,
+        "complete": complete,
         "verdict": None,
         "baseline_id": None,
         "dataset": f"{dataset.name}@{dataset.version}" if dataset and dataset.name else None,
@@ -15008,6 +15429,7 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
             "stopped": stopped,
             "concurrency": plan.concurrency,
             "timeout_s": plan.limit_s or None,
+            "selections": plan.selections,
             "flaky": sorted(plan.flaky),
             "flakes": None,
             "comparison": None,
@@ -15039,39 +15461,18 @@ def _stop_text(job: Job, plan: Schedule, facts: dict[str, Any], log_of: _Log) ->
     return f"{INTERRUPTED}, and {counted(dropped, 'case')} under way dropped" if dropped else None
 
 
-def _partial_of(job: Job, plan: Schedule, log_of: _Log, cases: int) -> dict[str, Any] | None:
+def _partial_of(plan: Schedule, log_of: _Log, complete: bool) -> dict[str, Any] | None:
     """Return how a run is less than its suite (see manifest_partial), or None for a run of all of it."""
-    count = cases + len(log_of.passed_over) if plan.every is None else len(plan.every)
-    ran = cases - len(log_of.taken) if plan.items is None else len(plan.items)
-    is_selected = (job.select is not None or bool(job.tags)) and ran + len(log_of.taken) < count
-    if not log_of.taken and not is_selected and (plan.rerun is None or ran == count):
+    if plan.rerun is None and not plan.selections:
         return None
-    selected = selection_text(job.select, job.tags) or (plan.rerun.selected if plan.rerun is not None else None)
-    return {
-        "selected": selected,
-        "rerun": plan.rerun.kind if plan.rerun is not None else None,
-        "run": str(plan.rerun.run) if plan.rerun is not None else None,
-        "cases": sorted(log_of.again - log_of.taken)[:1000],
-        "ran": ran,
-        "taken": len(log_of.taken),
-        "of": count,
-    }
-
-
-def _git_state() -> tuple[str | None, bool | None]:
-    """Return the commit of the current folder and whether tracked files differ from it; None without git."""
-    import subprocess
-
-    answers = []
-    for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"]):
-        try:
-            done = subprocess.run(
-                ["git", *words], capture_output=True, text=True, timeout=10, check=True, env=outside_environment()
-            )
-        except (OSError, subprocess.SubprocessError):
-            return None, None
-        answers.append(done.stdout.strip())
-    return answers[0], bool(answers[1])
+    names, taken = log_of.names, log_of.taken
+    of = len(names | log_of.passed_over) if plan.every is None else len(plan.every)
+    ran = len(names - taken) if plan.items is None else len(plan.items)
+    is_cut = plan.every is None and not complete
+    is_selected = bool(plan.selections) and ran + len(taken) < of
+    if not taken and not is_selected and not is_cut and (plan.rerun is None or ran == of):
+        return None
+    return make_partial(names, taken, of, ran=ran, **why_partial(plan))
 
 
 def _prompt_column(chosen: Suite, scope: RunScope) -> tuple[str | None, int | None]:
@@ -16723,7 +17124,7 @@ def _object_in(manifest: dict[str, Any], key: str) -> dict[str, Any]:
 # ======================================================================================
 # === INTERPRETERS: whose Python runs a suite: this one, or the team's in a child process
 # ======================================================================================
-# Uses: ERRORS, WORDING, SETTINGS, STORE, ROWS, HELPERS, SUITES, FILES, TALLIES, RUNS, WORKERS, JOBS, RUNNER,
+# Uses: ERRORS, WORDING, SETTINGS, STORE, ROWS, HELPERS, SUITES, FILES, TALLIES, RUNS, WORKERS, JOBS, HANGS, RUNNER,
 #   COMPARISON.
 # Public: list_suites.
 #
@@ -16759,9 +17160,10 @@ def run_job(job: Job, python: str | None = None) -> list[RunResult]:
     interpreter = _choose_python(job.module, python)
     if interpreter is None:
         with _talk_on_stderr():
-            keys = _record_here(job)
-    else:
-        keys = _ask_child(interpreter, {"run": job._asdict()})["runs"]
+            plans = _plan_here(job)
+            keys = _record_here(job, plans) if not _may_hang(job, plans) else None
+    if interpreter is not None or keys is None:
+        keys = _ask_child(interpreter or sys.executable, {"run": job._asdict()})["runs"]
     results, faults = [], []
     for key in keys:
         try:
@@ -16835,7 +17237,14 @@ def _described(suites: dict[str, Suite]) -> dict[str, dict[str, Any]]:
     return {name: {"description": found.description or None, "prompt": found.prompt} for name, found in suites.items()}
 
 
-def _record_here(job: Job) -> list[int]:
+def _may_hang(job: Job, plans: list[tuple[Suite, Schedule]]) -> bool:
+    """Tell whether a limit must hold even where the interpreter hangs: then the run goes on in a child, see HANGS."""
+    is_python = bool(sys.executable) and not getattr(sys, "frozen", False)
+    return is_python and job.module is not None and any(plan.limit_s for _, plan in plans)
+
+
+def _plan_here(job: Job) -> list[tuple[Suite, Schedule]]:
+    """Return the suites of a job, each with what its run is made of. Errors: as of load_any and check_selection."""
     registered = load_any(job.module) if job.module is not None else known_suites()
     chosen = [require_suite(name) for name in job.suites or registered]
     if not chosen:
@@ -16843,16 +17252,30 @@ def _record_here(job: Job) -> list[int]:
             f"The module '{job.module}' registers no suite.", "A suite is a function under @suite('name')."
         )
     _warn_of_unknown_suites(registered)
-    keys = []
-    for found, plan in check_selection(chosen, job):
-        key, complete = record_run(found, job, plan)
+    return check_selection(chosen, job)
+
+
+def _record_here(
+    job: Job, plans: list[tuple[Suite, Schedule]], tell: Callable[[int], None] = lambda key: None
+) -> list[int]:
+    """Run suites one after the other and return the ids of their runs, each of which is told when it is saved."""
+    keys, empty = [], None
+    for found, plan in plans:
+        try:
+            key, complete = record_run(found, job, plan)
+        except NothingSelected as error:
+            empty = NotFound(error.message, error.hint)
+            continue
         keys.append(key)
+        tell(key)
         if job.max_usd is not None:
             (spent,) = fetch(_COST_OF_RUN, (key,))
             job = job._replace(max_usd=job.max_usd - float(spent["usd"]))
             complete = complete and spent["unpriced"] is None
         if not complete or (job.max_usd is not None and job.max_usd <= 0):
             break
+    if empty is not None and not keys:
+        raise empty
     return keys
 
 
@@ -16974,6 +17397,7 @@ def _ask_child(interpreter: str, order: dict[str, Any]) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory(prefix="promptry-") as folder:
         source, packages = _carried_packages(Path(folder))
+        order = {**order, "hangs": folder}
         try:
             child = subprocess.Popen(
                 [interpreter, "-c", _LAUNCHER, source, packages],
@@ -17017,6 +17441,7 @@ def _end_child(child: Any) -> None:
 
 
 def _serve_child(child: Any, interpreter: str, order: dict[str, Any]) -> dict[str, Any]:
+    saved: list[int] = []
     with contextlib.suppress(BrokenPipeError):
         _send(child.stdin, order)
     for line in child.stdout:
@@ -17029,6 +17454,8 @@ def _serve_child(child: Any, interpreter: str, order: dict[str, Any]) -> dict[st
             continue
         if "ask" in message:
             _send(child.stdin, answer_helper(message["ask"], message["arguments"]))
+        elif "saved" in message:
+            saved.append(message["saved"])
         elif "refused" in message:
             raise ConfigError(
                 f"{interpreter} is Python {message['refused']}; suites need 3.11 or newer.", "--python names another."
@@ -17038,7 +17465,9 @@ def _serve_child(child: Any, interpreter: str, order: dict[str, Any]) -> dict[st
         else:
             result: dict[str, Any] = message
             return result
-    code = child.wait()
+    code, hung = child.wait(), save_hung(Path(order["hangs"]), child.pid)
+    if hung is not None:
+        return {"runs": [*saved, hung]}
     raise ConfigError(f"{interpreter} ended with code {code} before the run was saved.", "What it said stands above.")
 
 
@@ -17084,7 +17513,10 @@ def work_for_parent() -> None:
         else:
             asked = order["run"]
             lists = {name: tuple(asked[name]) for name in ("suites", "tags")}
-            answer = {"runs": _record_here(Job(**{**asked, **lists}))}
+            job = Job(**{**asked, **lists})
+            watch_hangs(order["hangs"])
+            plans = _plan_here(job)
+            answer = {"runs": _record_here(job, plans, lambda key: _send(target, {"saved": key}))}
     except PromptryError as error:
         answer = {"error": {"kind": type(error).__name__, "message": error.message, "hint": error.hint}}
     except KeyboardInterrupt:
@@ -19246,7 +19678,7 @@ def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool
 # ======================================================================================
 # === LAUNCH: suites run and judged from the command line, and what they could see
 # ======================================================================================
-# Uses: ERRORS, WORDING, SETTINGS, SPOOLS, RUNS, RERUNS, JOBS, COMPARISON, PLAN, DRIFT, INTERPRETERS, PRINTING, REPORTS,
+# Uses: ERRORS, WORDING, SETTINGS, SPOOLS, RERUNS, JOBS, COMPARISON, PLAN, DRIFT, INTERPRETERS, PRINTING, REPORTS,
 #   FINDINGS, FORMATS, PAGES, CLI.
 # Public: nothing.
 

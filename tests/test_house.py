@@ -74,6 +74,7 @@ BROAD_EXCEPTS = {
     "open_response": "a provider's response is not our code",
     "call_function": "a user's function is not our code; what it raises becomes a ProviderError",
     "find_function": "a user's module is not our code; becomes a ConfigError",
+    "_items_in_code": "what gives the items is not our code; becomes a WrongUse",
     "_import_from": "a suite's module is not our code; becomes a ConfigError",
 }
 

@@ -116,7 +116,7 @@ def test_a_rerun_of_a_selection_stays_one(store: Path) -> None:
     called.clear()
     result = run_suite("s", rerun="failed")
     assert called == ["a1"], "what was not selected then is not run now"
-    assert "which was selected by -k a" in result.notes[0]
+    assert "taken over from run 1, selected by -k a" in result.notes[0]
     called.clear()
     result = run_suite("s", rerun="all")
     assert called == ["a1", "a2"]
@@ -331,3 +331,163 @@ def test_a_rerun_that_is_killed_itself_can_be_recovered_and_run_again(
     assert said(tmp_path) == ["bad", *NEVER_ENDED]
     (result,) = json.loads(done.stdout)["items"]
     assert result["counts"]["cases"] == 5 and result["counts"]["error"] == 1
+
+
+def blocks_of(*told: tuple[str, int]) -> Any:
+    """Register a suite that opens these blocks, each with what it comes to."""
+
+    @suite("b")
+    def check() -> None:
+        for name, outcome in told:
+            with case(name):
+                assert_exact(outcome, 1)
+
+    return check
+
+
+def states(result: promptry.RunResult) -> dict[str, str]:
+    return {row["case"]: row["state"] for row in result.cases}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "found"),
+    [
+        ([("a", 1), ("b", 0)], [("a", 1)], {"a": "pass", "b": "error"}),
+        ([("a", 1), ("b", 0)], [("a", 1), ("c", 1)], {"a": "pass", "b": "error", "c": "pass"}),
+        ([("d", 0), ("d", 1)], [("d", 1)], {"d": "pass", "d#2": "error"}),
+        ([("d", 0), ("d", 0)], [("d", 1), ("d", 0)], {"d": "pass", "d#2": "fail"}),
+        ([("d", 1), ("d", 0)], [("d", 0), ("d", 1)], {"d": "fail", "d#2": "pass"}),
+        ([("d", 0), ("d", 0), ("e", 1)], [("d", 1), ("d", 1)], {"d": "pass", "d#2": "pass", "e": "pass"}),
+    ],
+)
+def test_a_rerun_of_blocks_is_green_only_if_each_that_failed_has_come_and_passes(
+    first: Any, second: Any, found: dict[str, str], store: Path
+) -> None:
+    blocks_of(*first)
+    run_suite("b")
+    blocks_of(*second)
+    result = run_suite("b", rerun="failed")
+    assert states(result) == found
+    assert result.passed is all(state == "pass" for state in found.values())
+    assert result.partial is None or result.partial["of"] == len(found)
+
+
+def test_a_case_below_an_item_that_no_longer_comes_is_an_error_that_says_so(store: Path) -> None:
+    names = ["x", "y"]
+
+    @suite("s", dataset=[{"id": "a"}, {"id": "b"}], repeats=2)
+    def check(item: Any) -> None:
+        for name in names:
+            with case(name, group="g"):
+                assert_exact((item["id"], name) == ("a", "y"), False)
+
+    run_suite("s")
+    names.remove("y")
+    result = run_suite("s", rerun="failed")
+    assert [(row["case"], row["repeat"]) for row in result.cases if row["state"] == "error"] == [("a/y", 0), ("a/y", 1)]
+    cases = promptry.get_run(result.run_id)["cases"]
+    (row, _) = (row for row in cases if row["state"] == "error")
+    assert row["reason"] == "it ended as 'fail' in run 1, was to run again, and did not come" and row["group"] == "g"
+    assert not result.passed and result.complete
+    names.append("y")
+    assert states(run_suite("s", rerun="errors"))["a/y"] == "fail", "what has come is what counts"
+
+
+def test_what_left_nothing_but_its_trouble_has_come_if_its_blocks_have(store: Path) -> None:
+    troubles: list[Any] = [RuntimeError("429"), RuntimeError("429")]
+
+    @suite("s")
+    def check() -> None:
+        with case("a"):
+            assert_exact(1, 1)
+        with case("outer"):
+            if troubles:
+                raise troubles.pop()
+            with case("inner"):
+                assert_exact(1, 1)
+        if troubles:
+            raise troubles.pop()
+
+    assert states(run_suite("s")) == {"a": "pass", "outer": "error", "s": "error"}
+    result = run_suite("s", rerun="errors")
+    assert states(result) == {"a": "pass", "outer/inner": "pass"} and result.passed
+
+
+@pytest.mark.parametrize("as_blocks", [False, True])
+def test_an_interrupted_selection_is_run_to_its_end_and_no_further(as_blocks: bool, store: Path) -> None:
+    names, stop = ["a1", "a2", "b1", "a3"], ["a2"]
+
+    def one(name: str) -> None:
+        if name in stop:
+            raise KeyboardInterrupt
+        assert_exact(1, 1)
+
+    def blocks() -> None:
+        for name in names:
+            with case(name):
+                one(name)
+
+    if as_blocks:
+        suite("s")(blocks)
+    else:
+        suite("s", dataset=[{"id": name} for name in names])(lambda item: one(item["id"]))
+    first = run_suite("s", select="a")
+    assert not first.complete and first.partial is not None and first.partial["selected"] == "-k a"
+    stop[:] = ["a3"]
+    second = run_suite("s", rerun="errors")
+    assert states(second) == {"a1": "pass", "a2": "pass"} and not second.complete
+    stop.clear()
+    third = run_suite("s", rerun="errors")
+    assert states(third) == {"a1": "pass", "a2": "pass", "a3": "pass"} and third.passed
+    assert third.partial is not None and third.partial["selected"] == "-k a" and third.partial["of"] == 4
+
+
+def test_an_interrupted_rerun_still_owes_what_failed(store: Path) -> None:
+    blocks_of(("a", 0), ("b", 0), ("c", 1))
+    run_suite("b")
+
+    @suite("b")
+    def stopped() -> None:
+        with case("a"):
+            assert_exact(1, 1)
+        raise KeyboardInterrupt
+
+    assert not run_suite("b", rerun="failed").complete
+    blocks_of(("a", 1), ("c", 1))
+    result = run_suite("b", rerun="failed")
+    assert states(result) == {"a": "pass", "c": "pass", "b": "error"} and not result.passed
+
+
+def test_a_selection_within_a_rerun_takes_over_what_it_leaves_out(store: Path) -> None:
+    outcome = {"a": 0, "a/b": 0, "c": 0}
+    suite("s", dataset=[{"id": name} for name in outcome])(lambda item: assert_exact(outcome[item["id"]], 1))
+    run_suite("s")
+    outcome.update(dict.fromkeys(outcome, 1))
+    result = run_suite("s", rerun="failed", select="b")
+    assert states(result) == {"a": "pass", "a/b": "pass", "c": "fail"}, "items below one another run together"
+    with pytest.raises(promptry.NotFound, match="No case fits -k zzz"):
+        promptry.check_selection([promptry.require_suite("s")], promptry.Job(rerun="failed", select="zzz"))
+
+
+@pytest.mark.fault
+@pytest.mark.slow
+def test_a_killed_selection_keeps_it_when_it_is_recovered_and_run_again(
+    store: Path, tmp_path: Path, run_cli: Any, killed: Any
+) -> None:
+    killed("-k", "not later", "--db", str(store))
+    assert run_cli("run", "--recover", "--db", store).returncode == 0
+    first = promptry.get_run("1")
+    assert first["partial"] is not None
+    assert {**first["partial"], "cases": []} == {
+        "selected": "-k not later",
+        "rerun": None,
+        "run": None,
+        "cases": [],
+        "ran": 3,
+        "taken": 0,
+        "of": 5,
+    }
+    done = run_cli("run", "--rerun", "all", "--json", "--db", store, MENDED="1")
+    assert said(tmp_path) == ["good", "bad", "dead", "hangs"]
+    (result,) = json.loads(done.stdout)["items"]
+    assert result["partial"]["selected"] == "-k not later" and result["partial"]["of"] == 5

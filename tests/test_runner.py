@@ -562,6 +562,66 @@ def test_an_interrupt_keeps_what_has_run(number: signal.Signals, wait: str, stor
     assert promptry.list_spools() == []
 
 
+ASYNC = """
+import asyncio, functools, pathlib
+from promptry import assert_exact, case, suite
+
+async def asked():
+    for number in range(4):
+        with case(f"n{number}"):
+            if number == 3:
+                other = asyncio.create_task(asyncio.sleep(60))
+                pathlib.Path("ready").write_text("")
+                WAIT
+            assert_exact(1, 1)
+
+suite("blocks")(FUNCTION)
+"""
+WAYS_TO_AWAIT = {
+    "a task": ("asked", "await other"),
+    "wrapped": ("lambda: asked()", "await other"),
+    "deaf to cancelling": (
+        "asked",
+        """
+                while True:
+                    try:
+                        await asyncio.sleep(60)
+                    except asyncio.CancelledError:
+                        pass""",
+    ),
+}
+
+
+@pytest.mark.fault
+@pytest.mark.slow
+@pytest.mark.parametrize("pace", [[], ["--concurrency", "2"]], ids=["alone", "in a crew"])
+@pytest.mark.parametrize("way", list(WAYS_TO_AWAIT))
+def test_an_interrupt_of_an_async_suite_keeps_what_has_run_and_says_no_more(
+    way: str, pace: list[str], store: Path, tmp_path: Path
+) -> None:
+    function, wait = WAYS_TO_AWAIT[way]
+    (tmp_path / "evals.py").write_text(ASYNC.replace("FUNCTION", function).replace("WAIT", wait))
+    words = [sys.executable, str(ROOT / "promptry.py"), "run", "--db", str(store), "--json", *pace]
+    run = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    until = time.monotonic() + 30
+    while not (tmp_path / "ready").exists():
+        assert run.poll() is None and time.monotonic() < until, run.communicate()
+        time.sleep(0.02)
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate(timeout=30)
+    assert (run.returncode, err) == (3, "")
+    (result,) = json.loads(out)["items"]
+    assert [row["case"] for row in result["cases"]] == ["n0", "n1", "n2"] and result["complete"] is False
+
+
+def test_a_task_that_a_case_leaves_running_is_ended_without_a_word(store: Path, tmp_path: Path, run_cli: Any) -> None:
+    text = "import asyncio\nfrom promptry import assert_exact, suite\n\n@suite('s')\nasync def check():\n"
+    text += "    global other\n    other = asyncio.create_task(asyncio.sleep(60))\n    assert_exact(1, 1)\n"
+    (tmp_path / "evals.py").write_text(text)
+    done = run_cli("run", "--db", store)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.fault
 def test_an_interrupt_ends_all_suites_and_the_report_says_so(store: Path, tmp_path: Path) -> None:
     run = start_endless(tmp_path, "sleep", store=store)

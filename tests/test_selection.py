@@ -215,9 +215,12 @@ def test_blocks_run_all_and_those_selected_are_recorded(store: Any) -> None:
     assert seen == ["one", "two", "three"], "a block cannot be skipped"
     assert [row["case"] for row in result.cases] == ["two"] and result.passed
     assert result.partial is not None and (result.partial["ran"], result.partial["of"]) == (1, 3)
-    with pytest.raises(promptry.NotFound, match="No case fits -k four"):
+    assert run_suite("s", select="one").counts["cases"] == 1, "a run of a part does not tell which blocks there are"
+    run_suite("s")
+    with pytest.raises(promptry.NotFound, match="No case fits -k four") as found:
         run_suite("s", select="four")
-    assert len(seen) == 3, "the last run tells that no block fits"
+    assert len(seen) == 9, "the last whole run tells that no block fits"
+    assert "one, two, three" in found.value.hint
 
 
 def test_blocks_of_a_suite_that_never_ran_are_looked_for_by_running_it(store: Any) -> None:
@@ -229,6 +232,19 @@ def test_blocks_of_a_suite_that_never_ran_are_looked_for_by_running_it(store: An
     with pytest.raises(promptry.NotFound, match="No case of suite 's' fits -k two"):
         run_suite("s", select="two")
     assert promptry.list_runs()["total"] == 0
+
+
+def test_a_suite_of_blocks_of_which_none_fits_does_not_keep_the_others_from_their_report(
+    store: Any, tmp_path: Any, run_cli: Any
+) -> None:
+    text = "from promptry import assert_exact, case, suite\n"
+    text += "@suite('blocks')\ndef blocks():\n    with case('one'):\n        assert_exact(1, 1)\n"
+    text += "@suite('items', dataset=[{'id': 'two'}])\ndef items(item):\n    assert_exact(1, 1)\n"
+    (tmp_path / "evals.py").write_text(text)
+    done = run_cli("run", "-k", "two", "--db", store)
+    assert done.returncode == 0 and "PASS  items" in done.stdout, done.stderr
+    done = run_cli("run", "blocks", "-k", "three", "--db", store)
+    assert done.returncode == 2 and "No case of suite 'blocks' fits -k three" in done.stderr
 
 
 def test_an_error_outside_of_the_selected_blocks_is_not_hidden(store: Any) -> None:

@@ -14,6 +14,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,15 @@ def test_a_store_chosen_anew_gets_what_is_tracked_anew(tmp_path: Path) -> None:
 
 
 # --- transactions
+
+
+def test_a_thread_that_outlives_a_change_of_stores_uses_the_new_one(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        for name in ("one", "two"):
+            promptry.use_store(tmp_path / f"{name}.db")
+            promptry.save_prompt("here", "text")
+            assert pool.submit(promptry.save_prompt, "p", name).result() == 1
+            assert pool.submit(promptry.render_prompt, "p", "default").result() == name
 
 
 def test_a_transaction_that_fails_leaves_nothing_and_no_lock(store: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,15 @@ def test_a_dataset_is_pinned_by_its_number() -> None:
     assert seen("qa") == [3]
 
 
+def broken_items() -> Any:
+    yield {"id": "a"}
+    raise RuntimeError("the source is gone")
+
+
+RING: dict[str, Any] = {"id": "ring"}
+RING["itself"] = RING
+
+
 @pytest.mark.parametrize(
     ("dataset", "error", "words"),
     [
@@ -69,11 +79,33 @@ def test_a_dataset_is_pinned_by_its_number() -> None:
         ([{"id": "a"}, {"id": "a"}], promptry.WrongUse, "two items have the id 'a'"),
         ([{"id": 1}, {"id": "1"}], promptry.WrongUse, "two items have the id '1'"),
         (["same", "same"], promptry.WrongUse, "two items have the id"),
+        (
+            [{"id": "a"}, {"id": {"b": 1}}],
+            promptry.WrongUse,
+            "item 2 is {'b': 1}; it takes a text or a number",
+        ),
+        ([{"id": ["a"]}], promptry.WrongUse, "the id of item 1 is"),
+        ([{"id": True}], promptry.WrongUse, "the id of item 1 is True"),
+        ([{"id": " "}], promptry.WrongUse, "the id of item 1 is ' '"),
+        (
+            [{"id": "a"}, {"id": "b", "x": object()}],
+            promptry.WrongUse,
+            "JSON, number 2: Object of type object",
+        ),
+        ([{"id": "a", "x": float("nan")}], promptry.WrongUse, "cannot be written as JSON, number 1"),
+        ([{("a", 1): 2}], promptry.WrongUse, "cannot be written as JSON, number 1"),
+        ([RING], promptry.WrongUse, "number 1: Circular reference"),
+        (5, promptry.WrongUse, "its dataset is a int; it takes a list of items"),
+        (broken_items, promptry.WrongUse, "its dataset is a function"),
+        ({"a": 1}, promptry.WrongUse, "its dataset is a dict"),
+        (b"ab", promptry.WrongUse, "its dataset is a bytes"),
+        (({"id": number} for number in itertools.count()), promptry.WrongUse, "more than 3 items"),
     ],
 )
 def test_a_dataset_that_cannot_be_meant_is_refused_before_a_case_ran(
-    dataset: Any, error: type[Exception], words: str
+    dataset: Any, error: type[Exception], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(promptry, "MAX_ITEMS", 3)
     save_dataset("qa", [{"id": "a"}])
     ran: list[Any] = []
 
@@ -84,6 +116,64 @@ def test_a_dataset_that_cannot_be_meant_is_refused_before_a_case_ran(
     with pytest.raises(error, match=words):
         run_suite("refused")
     assert ran == [] and promptry.list_runs()["total"] == 0
+
+
+def test_a_dataset_that_raises_while_it_is_read_is_refused_each_time() -> None:
+    suite("refused", dataset=broken_items())(lambda item: assert_exact(1, 1))
+    for _ in range(2):
+        with pytest.raises(promptry.WrongUse, match="cannot be read: RuntimeError: the source is gone") as found:
+            run_suite("refused")
+        assert "test_suites.py" in found.value.hint
+    assert promptry.list_runs()["total"] == 0
+
+
+def test_an_iterator_is_read_once_for_repeats_tries_and_later_runs() -> None:
+    called: list[str] = []
+    outcome, read = {"b": 1}, []
+
+    def items() -> Any:
+        for name in "abc":
+            read.append(name)
+            yield {"id": name}
+
+    promptry.save_prompt("p", "text", tag="prod")
+
+    @suite("s", prompt="p", dataset=items())
+    def check(item: Any) -> None:
+        promptry.render_prompt("p", "")
+        called.append(item["id"])
+        assert_exact(outcome.get(item["id"], 1), 1)
+
+    assert read == [], "it is read when it is needed"
+    assert [row["repeat"] for row in run_suite("s", repeats=2).cases] == [0, 0, 0, 1, 1, 1]
+    run_suite("s")
+    called.clear()
+    outcome["b"] = 0
+    result = run_suite("s", compare="prod")
+    assert called == ["a", "b", "c", "b", "b"] and result.counts["cases"] == 3
+    assert read == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("function", "fault"),
+    [
+        ("def check(): pass", "too many positional arguments"),
+        ("def check(item, other): pass", "missing a required argument: 'other'"),
+        ("def check(item, *, key): pass", "missing a required argument: 'key'"),
+        ("def check(item): yield", "it holds yield, so that a call of it runs nothing"),
+        ("async def check(item): yield", "it holds yield, so that a call of it runs nothing"),
+    ],
+)
+def test_a_function_that_cannot_take_its_items_is_refused_at_load_with_its_line(
+    function: str, fault: str, tmp_path: Path
+) -> None:
+    (tmp_path / "evals.py").write_text(f"from promptry import suite\n\n@suite('s', dataset=[1])\n{function}\n")
+    with pytest.raises(promptry.WrongUse) as found:
+        promptry.load_suites("evals")
+    told = (
+        f"evals.py:3: Suite 's' is called with one item of its dataset, and its function does not take that: {fault}."
+    )
+    assert found.value.message == told
 
 
 def test_an_empty_dataset_does_not_pass() -> None:
@@ -262,3 +352,33 @@ def test_what_a_module_prints_while_it_loads_is_no_result(tmp_path: Path, run_cl
     assert done.returncode == 0, done.stderr
     assert done.stdout.lstrip().startswith("{"), done.stdout[:200]
     assert "noise" in done.stderr
+
+
+def test_a_case_that_changes_its_item_keeps_its_name() -> None:
+    items: list[dict[str, Any]] = [{"x": 1}, {"x": 2}]
+    names = [promptry.item_id(item) for item in items]
+
+    @suite("changed", dataset=items, repeats=2)
+    def check(item: dict[str, Any]) -> None:
+        item["seen"] = item.get("seen", 0) + 1
+        assert_exact(item["x"], item["x"])
+
+    found = run_suite("changed")
+    assert [(row["repeat"], row["case"]) for row in found.cases] == [(n, name) for n in (0, 1) for name in names]
+    assert [item["seen"] for item in items] == [2, 2]
+
+
+def test_the_items_of_a_suite_are_a_sequence_under_their_case_ids() -> None:
+    @suite("items", dataset=[{"id": f"c{number}"} for number in range(2500)])
+    def check(item: Any) -> None:
+        assert_exact(1, 1)
+
+    chosen = promptry.require_suite("items")
+    items, dataset = promptry.suite_cases(chosen)
+    assert items is not None and dataset is not None
+    assert len(items) == 2500 and items[7] == ("c7", {"id": "c7"}) and items[-1][0] == "c2499"
+    assert [name for name, _ in items[1:3]] == ["c1", "c2"] and [name for name, _ in items] == [
+        f"c{number}" for number in range(2500)
+    ]
+    text = promptry.json.dumps(chosen.dataset, sort_keys=True)
+    assert dataset.hash == promptry.hash_text(text), "the hash is that of the whole text"

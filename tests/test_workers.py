@@ -683,3 +683,27 @@ def test_an_interrupt_keeps_what_has_run_and_drops_what_goes_on(
     assert result["complete"] is False
     assert result["reasons"] == ["the run was interrupted, and 3 cases under way dropped"]
     assert [row["case"] for row in result["cases"]] == ["n0", "n1", "n2", "n3"]
+
+
+def test_the_case_that_blocks_the_loop_is_named_with_its_line_and_the_others_name_it(store: Any) -> None:
+    release = threading.Event()
+
+    @suite("s", dataset=[{"id": name} for name in ("stuck", "waits", "later")], concurrency=2, timeout_s=0.3)
+    async def check(item: Any) -> None:
+        if item["id"] == "waits":
+            await asyncio.sleep(30)
+        if item["id"] == "stuck":
+            await asyncio.sleep(0.05)
+            release.wait(30)
+        assert_exact(1, 1)
+
+    try:
+        result = run_suite("s")
+    finally:
+        release.set()
+    found = {row["case"]: row for row in promptry.get_run(result.run_id)["cases"]}
+    late = "TimeoutError: the case took longer than its 0.3 s"
+    assert found["stuck"]["reason"] == f"{late}, blocked the loop, and was left behind"
+    assert "release.wait(30)" in found["stuck"]["checks"][0]["details"]["at"]
+    assert found["waits"]["reason"] == f"{late}, for the loop was blocked by 'stuck', and was left behind"
+    assert found["later"]["state"] == "pass"

@@ -4,15 +4,15 @@ Application code calls track() and track_invocation(); evals, comparisons, the l
 write the same store.db. No service to run, no account, nothing sent anywhere.
 
 Floors, from the ground up; each section uses only sections above it:
-    GROUND   ERRORS · CLOCK · SETTINGS · ASSETS · MASKING · ENDPOINTS
+    GROUND   ERRORS · WORDING · CLOCK · SETTINGS · ASSETS · MASKING · ENDPOINTS
     STORE    TABLES · MIGRATIONS · STORE · ROWS
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
     EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · PROVIDERS · JUDGE · EMBEDDINGS ·
-             SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION · DOCUMENTS ·
-             EXCHANGES · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · RUNS · WORKERS · PROGRESS ·
-             RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS · COMPARISON · MODELS · PLAN · TRENDS ·
-             DRIFT · BISECT · OVERVIEW · INTERPRETERS
+             SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION ·
+             DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · TALLIES ·
+             RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS · COMPARISON ·
+             MODELS · PLAN · TRENDS · DRIFT · BISECT · OVERVIEW · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS ·
              WATCH · PYTEST · DEMO
     ROOF     MAIN
@@ -48,6 +48,7 @@ import contextvars
 import functools
 import hashlib
 import inspect
+import io
 import itertools
 import json
 import logging
@@ -145,6 +146,7 @@ __all__ = [
     "assert_json_valid",
     "assert_matches",
     "assert_not_contains",
+    "check_all",
     "clean_json",
     "collect",
     # TEXTS
@@ -383,11 +385,58 @@ class CheckFailed(PromptryError, AssertionError):
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """Name the most similar of some words as a hint, or return an empty text."""
+    """Name the most similar of some words as a hint, or return an empty text where none is likely to be meant."""
     import difflib
 
-    close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.7 if len(word) > 3 else 0.5)
     return f"Did you mean '{close[0]}'?" if close else ""
+
+
+# ======================================================================================
+# === WORDING: what sentences are made of: signs that are no text are spelled out, counts have their noun
+# ======================================================================================
+# Uses: nothing.
+# Public: nothing.
+#
+# A text of others may hold signs that steer a terminal, turn the direction of writing, or fit into no encoding. They
+# are spelled as Python would, where text is printed, logged, or written into a report.
+
+_ODD = re.compile(
+    r"[^\t\n\r\x20-\x7e\xa0-\u2029\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\ufdd0-\ufdef]"
+)
+
+
+def legible(value: Any) -> str:
+    """Return a value as text that every format can hold: control signs and half characters are spelled out."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
+    return _ODD.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def legible_json(text: str) -> str:
+    """Return JSON text in which the same signs are written as JSON writes them, so that its value stays."""
+    return _ODD.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return a count with its noun, in the singular for one.
+
+    >>> counted(1, "case"), counted(2000, "case"), counted(0, "reply", "replies")
+    ('1 case', '2,000 cases', '0 replies')
+    """
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def say(text: str) -> None:
+    """Write a line of talk to stderr, from below the faces."""
+    sys.stderr.write(f"{legible(text)}\n")
+
+
+def _spell_out(record: logging.LogRecord) -> bool:
+    record.msg, record.args = legible(record.getMessage()), ()
+    return True
+
+
+log.addFilter(_spell_out)
 
 
 # ======================================================================================
@@ -1919,6 +1968,28 @@ def transact(patience_s: float = PATIENCE_S) -> Iterator[sqlite3.Connection]:
             raise
 
 
+def open_scratch(columns: str) -> sqlite3.Connection:
+    """Return a connection to a table `scratch` in a temporary file of its own, for what memory must not grow with.
+
+    Nobody else can open the file, and it ends with the connection. Errors: sqlite3.Error.
+    """
+    scratch = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+    scratch.execute("PRAGMA journal_mode = OFF")
+    scratch.execute(f"CREATE TABLE scratch {columns}")
+    scratch.execute("BEGIN")
+    return scratch
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """Give a connection of its own that only reads a store, whichever is chosen now; raises StoreError."""
+    with translated_faults():
+        reader = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=PATIENCE_S, uri=True)
+        with contextlib.closing(reader):
+            reader.text_factory = _decoded
+            yield reader
+
+
 @contextlib.contextmanager
 def translated_faults() -> Iterator[None]:
     """Turn what the drivers raise into a StoreError of one clear sentence."""
@@ -3383,6 +3454,11 @@ def price_of(tokens_in: int, buckets: dict[str, int], card: RateCard) -> Price |
     return Price(sum(map(operator.mul, counts, plan.cost), _ZERO), plan.rates, saved)
 
 
+def is_free(card: RateCard) -> bool:
+    """Tell whether all rates are 0: then no tokens need be known."""
+    return not any(rate for _, rates in card.steps for rate in rates.values())
+
+
 def _make_plan(rates: dict[str, Decimal], buckets: Iterable[str]) -> _Plan | None:
     """Return how some buckets are charged, or None where tokens have no rate; units without one cost nothing."""
     found = {bucket: next((rates[key] for key in rate_keys(bucket) if key in rates), None) for bucket in buckets}
@@ -4003,9 +4079,11 @@ def _is_amount(value: Any) -> bool:
 
 def price_facts(facts: dict[str, Any], at: str, wait_s: float) -> dict[str, Any]:
     """Return cost_usd, cost_source, rates, rate_source and cache_saved_usd for a call with the given facts."""
-    if "usage_faults" not in facts and "tokens_in" in facts and "tokens_out" in facts:
+    has_tokens = "usage_faults" not in facts and "tokens_in" in facts and "tokens_out" in facts
+    if has_tokens or facts.get("model"):
         card = find_card(facts, at, wait_s)
-        price = card and price_of(facts["tokens_in"], facts.get("buckets", {}), card)
+        tokens_in, buckets = (facts["tokens_in"], facts.get("buckets", {})) if has_tokens else (0, {})
+        price = price_of(tokens_in, buckets, card) if card and (has_tokens or is_free(card)) else None
         if card and price:
             known = {"cost_usd": float(price.cost_usd), "cost_source": "computed", "rates": price.rates}
             known["rate_source"] = card.source
@@ -5925,10 +6003,7 @@ def _parsed(text: str) -> Any:
 
 def load_items(path: Path) -> list[Any]:
     """Load items from a .json list, a .jsonl or .csv file; raises WrongUse naming the line that is wrong."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise WrongUse(f"{path} cannot be read: {error}.", "Name a UTF-8 file.") from None
+    text = _utf8_text(path)
     readers = {".json": _items_of_json, ".jsonl": _items_of_lines, ".ndjson": _items_of_lines, ".csv": _items_of_csv}
     if path.suffix.lower() not in readers:
         raise WrongUse(f"{path} ends in '{path.suffix}'.", "A dataset is read from .json, .jsonl or .csv.")
@@ -5936,6 +6011,13 @@ def load_items(path: Path) -> list[Any]:
     if not items:
         raise WrongUse(f"{path} holds no item.")
     return items
+
+
+def _utf8_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongUse(f"{path} cannot be read: {error}.", "Name a UTF-8 file.") from None
 
 
 def _items_of_json(path: Path, text: str) -> list[Any]:
@@ -5963,31 +6045,42 @@ def _items_of_lines(path: Path, text: str) -> list[Any]:
 
 
 def _items_of_csv(path: Path, text: str) -> list[Any]:
+    return [item for _, item in _rows_of_csv(path, text)]
+
+
+def load_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """Load the rows of a CSV file with their numbers, of which the names of the columns are 1; raises WrongUse."""
+    return _rows_of_csv(path, _utf8_text(path))
+
+
+def _rows_of_csv(path: Path, text: str) -> list[tuple[int, dict[str, str]]]:
     """Return a dict of texts for each row; the first line names the columns, parted by commas, semicolons or tabs."""
     import csv
 
-    lines = text.splitlines(True)
-    if not lines:
+    if not text:
         raise WrongUse(f"{path} is no CSV with a line of column names: it is empty.")
+    before = csv.field_size_limit(max(len(text), csv.field_size_limit()))
     try:
-        title, *rows = csv.reader(lines, delimiter=_delimiter_of(lines), strict=True)
+        title, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter_of(text), strict=True)
     except csv.Error as error:
         raise WrongUse(f"{path} is no CSV with a line of column names: {error}.") from None
+    finally:
+        csv.field_size_limit(before)
     if not title or not all(title) or len(set(title)) < len(title):
         raise WrongUse(f"{path}: the first line names the columns, each once; it is {', '.join(title)!r}.")
     wrong = next((number for number, row in enumerate(rows, 2) if row and len(row) != len(title)), None)
     if wrong:
         raise WrongUse(f"{path}, row {wrong} has {len(rows[wrong - 2])} fields; the first line names {len(title)}.")
-    return [dict(zip(title, row, strict=True)) for row in rows if row]
+    return [(number, dict(zip(title, row, strict=True))) for number, row in enumerate(rows, 2) if row]
 
 
-def _delimiter_of(lines: list[str]) -> str:
+def _delimiter_of(text: str) -> str:
     """Return the sign that parts the first line into the most columns, a comma where signs are equal."""
     import csv
 
     def columns(sign: str) -> int:
         with contextlib.suppress(csv.Error):
-            return len(next(csv.reader(lines, delimiter=sign, strict=True)))
+            return len(next(csv.reader(io.StringIO(text, newline=""), delimiter=sign, strict=True)))
         return 0
 
     return max(",;\t", key=columns)
@@ -6032,6 +6125,9 @@ _LITELLM_NAMES = {
 }
 _LITELLM_TIERS = {"_flex": "flex", "_priority": "priority", "_batches": "batch"}
 _SAY_NO_TOKENS = "calls say no tokens that can be meant"
+_FIRST_UNPRICED = """SELECT model, json_extract(metadata, '$.provider') AS provider, tokens_in
+    FROM invocations INDEXED BY calls_by_run WHERE run_uid = ? AND cost_usd IS NULL
+    AND (status <> 'error' OR tokens_in > 0) AND status <> 'reserved' ORDER BY id LIMIT 1"""
 _RATE_TODAY = "there is a rate today: promptry prices reprice"
 _REPRICED_AT_ONCE = 500
 _COMPUTED = {"cost_usd", "cost_source", "rates", "rate_source", "cache_saved_usd", "buckets", "usage_faults"}
@@ -6126,6 +6222,19 @@ def _note_helped(rows: list[dict[str, Any]], since: str) -> None:
             row["reason"] = f"the {_SAY_NO_TOKENS}"
         elif helped.get(row["model"], row["calls"]) < row["calls"]:
             row["reason"] = f"{_RATE_TODAY}; other {_SAY_NO_TOKENS}"
+
+
+def find_unpriced(run_uid: str) -> dict[str, Any] | None:
+    """Return the first call of a run that has no cost and needs one, as {model, provider, reason}, or None."""
+    rows = fetch(_FIRST_UNPRICED, (run_uid,))
+    if not rows:
+        return None
+    why = _why_unpriced(rows[0])
+    return {
+        "model": rows[0]["model"],
+        "provider": rows[0]["provider"],
+        "reason": f"the {_SAY_NO_TOKENS}" if why == _RATE_TODAY else why,
+    }
 
 
 def _why_unpriced(row: dict[str, Any]) -> str:
@@ -7064,12 +7173,16 @@ def link_parent(source: IO[bytes], target: IO[bytes]) -> None:
 # ======================================================================================
 # Uses: ERRORS, CLOCK, ENDPOINTS, ROWS, HELPERS.
 # Public: Check, collect, assert_exact, assert_contains, assert_not_contains, assert_matches, assert_json_valid,
-#   clean_json.
+#   check_all, clean_json.
 #
-# A score lies in 0..1 and higher is better. A check made in a thread with an empty context goes to the one case that is
-# open in the process; of several, none can be meant, and the check is refused rather than given to the wrong one.
+# A score lies in 0..1 and higher is better. What would hold of anything, with one score, is refused: no keyword, an
+# empty pattern, a schema that asks for nothing. A threshold of 0 is not, as its score is compared. A check made in a
+# thread with an empty context goes to the one case that is open in the process; of several, none can be meant, and the
+# check is refused rather than given to the wrong one.
 
 MAX_DETAIL_CHARS = 10_000
+_UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"}
+_BLANKS = "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 
 
 class Check(NamedTuple):
@@ -7182,6 +7295,20 @@ def check_text(text: Any, what: str = "text") -> str:
     return text
 
 
+def is_blank(text: str) -> bool:
+    """Tell whether a text has no sign that can be seen: white space, controls, and those without a width."""
+    import unicodedata
+
+    return not any(unicodedata.category(sign) not in _UNSEEN and not re.match(_BLANKS, sign) for sign in text)
+
+
+def blank_text(actual: Any, expected: Any) -> str:
+    """Say which of two texts is blank, or both, or nothing; raises WrongUse for what is no text."""
+    texts = {"actual": check_text(actual, "actual text"), "expected": check_text(expected, "expected text")}
+    blank = [what for what, text in texts.items() if is_blank(text)]
+    return "" if not blank else "both texts are blank" if len(blank) == 2 else f"the {blank[0]} text is blank"
+
+
 def check_share(value: Any, what: str) -> float:
     """Return a number that lies in 0..1; raises WrongUse."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
@@ -7202,9 +7329,12 @@ def _keywords_in(text: Any, keywords: Any, case_sensitive: bool) -> tuple[list[s
     if not isinstance(keywords, Iterable):
         raise WrongUse(f"The keywords are {brief(keywords)}; they take a text or several.")
     words = [keywords] if isinstance(keywords, str) else list(keywords)
+    if not words:
+        raise WrongUse("There are no keywords.", "Name one or more.")
     whole = check_text(text) if case_sensitive else check_text(text).casefold()
     for word in words:
-        check_text(word, "keyword")
+        if not check_text(word, "keyword"):
+            raise WrongUse(f"The keywords are {brief(words)}; an empty one is in every text.", "Leave it out.")
     return words, [word for word in words if (word if case_sensitive else word.casefold()) in whole]
 
 
@@ -7212,7 +7342,7 @@ def assert_contains(text: str, keywords: str | Iterable[str], case_sensitive: bo
     """Assert that a text holds a keyword, or all of several; returns the share it holds."""
     words, found = _keywords_in(text, keywords, case_sensitive)
     missing = [word for word in words if word not in found]
-    score = len(found) / len(words) if words else 1.0
+    score = len(found) / len(words)
     reason = f"missing {brief(missing)}" if missing else "holds all"
     return record_check("contains", score, not missing, keywords if isinstance(keywords, str) else words, text, reason)
 
@@ -7220,7 +7350,7 @@ def assert_contains(text: str, keywords: str | Iterable[str], case_sensitive: bo
 def assert_not_contains(text: str, keywords: str | Iterable[str], case_sensitive: bool = False) -> float:
     """Assert that a text holds none of some keywords; returns the share it does not hold."""
     words, found = _keywords_in(text, keywords, case_sensitive)
-    score = 1.0 - len(found) / len(words) if words else 1.0
+    score = 1.0 - len(found) / len(words)
     reason = f"holds {brief(found)}" if found else "holds none"
     return record_check(
         "not_contains", score, not found, keywords if isinstance(keywords, str) else words, text, reason
@@ -7239,7 +7369,9 @@ def assert_matches(text: str, pattern: str, fullmatch: bool = True) -> float:
 
 
 def find_pattern(pattern: str, text: str, whole: bool) -> bool:
-    """Tell whether a pattern matches a text, as match_pattern does; no answer in time is WrongUse."""
+    """Tell whether a pattern matches a text, as match_pattern does; no pattern, and no answer in time, is WrongUse."""
+    if not pattern:
+        raise WrongUse("The pattern is empty.", "Write a regular expression; ^$ is that of no text.")
     matched = match_pattern(pattern, text, whole)
     if matched is None:
         raise WrongUse(
@@ -7280,6 +7412,43 @@ def assert_json_valid(text: str) -> float:
     except ValueError as error:
         reason = str(error)
     return record_check("json_valid", float(not reason), not reason, "JSON", text, reason or "valid JSON")
+
+
+def check_all(*checks: Callable[[], Any]) -> float:
+    """Make all of several checks, also those behind one that fails; returns the mean of their scores, 1.0 of none.
+
+    Shape: functions without parameters, as `lambda: assert_contains(answer, "Rome")`; one that answers nothing, as a
+    function of plain assert statements does, counts as 1.0. Errors: CheckFailed, which lists all that did not hold; but
+    where a check raised something else, that, once all were made: an error is no failure.
+    """
+    for number, check in enumerate(checks, start=1):
+        if not callable(check):
+            raise WrongUse(f"Check {number} is {brief(check)}, made already.", "Write lambda: before each assertion.")
+    scores, failed, raised = [], [], []
+    for check in checks:
+        try:
+            scores.append(_score_of(check))
+        except CheckFailed as error:
+            failed.append(error.message)
+        except Exception as error:
+            raised.append(error)
+    if raised:
+        raise raised[0]
+    if failed:
+        raise CheckFailed(f"{len(failed)} of {len(checks)} checks fail: {'; '.join(failed)}")
+    return math.fsum(scores) / len(scores) if scores else 1.0
+
+
+def _score_of(check: Callable[[], Any]) -> float:
+    """Return the score of one of several checks; an assert statement that does not hold is recorded as one more."""
+    try:
+        answer = check()
+    except CheckFailed:
+        raise
+    except AssertionError as error:
+        return record_check("assert", 0.0, False, None, None, str(error) or f"in {brief(check)}")
+    refuse_awaitable(answer, f"check {brief(check)}")
+    return 1.0 if answer is None else check_share(answer, "What a check answers")
 
 
 def clean_json(text: str) -> Any:
@@ -7380,19 +7549,22 @@ def assert_levenshtein(
 ) -> float:
     """Assert that a text is near another; returns the ratio, 1 - distance / length of the longer (both empty: 1.0).
 
-    The distance is the fewest characters to insert, delete or replace, upper and lower case being different. Exactly
-    one limit is given. Errors: WrongUse, also for texts that differ over more than 100,000 characters.
+    The distance is the fewest characters to insert, delete or replace, upper and lower case being different. Blank text
+    counts as empty. Exactly one limit is given. Errors: WrongUse, also for texts that differ over more than 100,000
+    characters.
 
     >>> assert_levenshtein("kitten", "sitting", max_distance=3)
     0.5714285714285714
     """
     distance_limit, ratio_limit = _checked_limits(max_distance, min_ratio)
-    distance = levenshtein_distance(check_text(actual, "actual text"), check_text(expected, "expected text"))
-    length = max(len(actual), len(expected))
+    blank = blank_text(actual, expected)
+    one, other = ("" if blank and is_blank(text) else text for text in (actual, expected))
+    distance, length = levenshtein_distance(one, other), max(len(one), len(other))
     ratio = (length - distance) / length if length else 1.0
     passed = distance <= distance_limit and ratio >= ratio_limit
     limit = f"max_distance {max_distance}" if max_distance is not None else f"min_ratio {min_ratio}"
     reason = f"distance {distance:,}, ratio {ratio:.4g}; {limit}"
+    reason = f"{blank}: {reason}" if blank else reason
     return record_check("levenshtein", ratio, passed, expected, actual, reason, distance=distance)
 
 
@@ -7402,7 +7574,8 @@ def _checked_limits(max_distance: Any, min_ratio: Any) -> tuple[float, float]:
         raise WrongUse(f"max_distance is {max_distance} and min_ratio {min_ratio}; give exactly one.")
     if max_distance is None:
         return math.inf, check_share(min_ratio, "min_ratio")
-    if isinstance(max_distance, bool) or not isinstance(max_distance, (int, float)) or not max_distance >= 0:
+    is_number = isinstance(max_distance, (int, float)) and not isinstance(max_distance, bool)
+    if not is_number or not 0 <= max_distance < math.inf:
         raise WrongUse(f"max_distance is {brief(max_distance)}; it takes a number of characters, 0 or more.")
     return max_distance, 0.0
 
@@ -7411,17 +7584,19 @@ def assert_rouge_l(actual: str, expected: str, min_score: float) -> float:
     """Assert that a text has the words of another in their order; returns ROUGE-L as F1, twice the words in common.
 
     Words are what white space parts, with their punctuation and case; those in common are the longest sequence that
-    both hold in this order, gaps allowed. Both texts empty: 1.0; one: 0.0. A language without spaces has one word.
+    both hold in this order, gaps allowed. Both texts blank: 1.0; one: 0.0. A language without spaces has one word.
     Errors: WrongUse, also beyond 100,000 words. Source: Lin 2004, section 3.
 
     >>> assert_rouge_l("the cat sat", "the cat sat down", 0.8)
     0.8571428571428571
     """
     limit = check_share(min_score, "min_score")
-    found, wanted = check_text(actual, "actual text").split(), check_text(expected, "expected text").split()
+    blank = blank_text(actual, expected)
+    found, wanted = ([] if blank and is_blank(text) else text.split() for text in (actual, expected))
     common = common_length(found, wanted)
     score = 2 * common / (len(found) + len(wanted)) if found or wanted else 1.0
     reason = f"{common:,} words in common, of {len(found):,} and {len(wanted):,}: {score:.4g}; min_score {min_score}"
+    reason = f"{blank}: {reason}" if blank else reason
     return record_check("rouge_l", score, score >= limit, expected, actual, reason)
 
 
@@ -7479,10 +7654,13 @@ def _places_of(items: Sequence[str]) -> dict[str, int]:
 # ======================================================================================
 # === PROGRAMS: a function or a command of the user's own answers: a text, or what an SDK gave it
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, MASKING, ROWS, ANSWERS, ASSERTIONS.
+# Uses: ERRORS, CLOCK, SETTINGS, MASKING, ROWS, ANSWERS, ASSERTIONS.
 # Public: nothing.
 #
 # What they raise is an error and never a failed check, whatever its class, and checks that they make are not recorded.
+# The commands that go on are known, each with the thread that waits for it: what nobody waits for any more is ended.
+
+MAX_COMMAND_BYTES = 16 * 2**20
 
 
 def find_function(place: str) -> Callable[[str], Any]:
@@ -7495,7 +7673,8 @@ def find_function(place: str) -> Callable[[str], Any]:
     try:
         found = operator.attrgetter(name.strip())(importlib.import_module(module.strip()))
     except Exception as error:
-        raise ConfigError(f"python:{place} cannot be loaded: {type(error).__name__}: {error}.") from error
+        hint = "Write python:my_module:my_function, and what it names."
+        raise ConfigError(f"python:{place} cannot be loaded: {type(error).__name__}: {error}.", hint) from error
     if not callable(found):
         raise ConfigError(f"python:{place} is {brief(found)}; it takes a function.")
     function: Callable[[str], Any] = found
@@ -7725,13 +7904,15 @@ if hasattr(os, "register_at_fork"):
 def ask_command(command: str, prompt: str, who: str, timeout_s: float) -> str:
     """Return what a command answers on stdout to a prompt on stdin; raises ProviderError.
 
-    The command line is the shell's, and the author's of the suite; the prompt never comes near it.
+    The command line is the shell's, and the author's of the suite; the prompt never comes near it. What it started is
+    ended with it where it is late, says too much, or is no longer waited for.
     """
     import subprocess
 
     pipe = subprocess.PIPE
     with subprocess.Popen(
         command,
+        bufsize=0,
         shell=True,
         stdin=pipe,
         stdout=pipe,
@@ -7740,12 +7921,17 @@ def ask_command(command: str, prompt: str, who: str, timeout_s: float) -> str:
         start_new_session=True,
     ) as process:
         try:
-            said, told = process.communicate(prompt.encode(errors="replace"), timeout_s)
+            _commands[process] = threading.get_ident()
+            said, told = _talk_with(process, prompt.encode(errors="replace"), monotonic_s() + timeout_s)
         except BaseException as error:
             _end_command(process)
             if isinstance(error, subprocess.TimeoutExpired):
                 raise ProviderError(f"{who} did not answer within {timeout_s:g} s.") from None
             raise
+        finally:
+            _commands.pop(process, None)
+    if max(len(said), len(told)) > MAX_COMMAND_BYTES:
+        raise ProviderError(f"{who} said more than {MAX_COMMAND_BYTES:,} bytes, and was ended.")
     if process.returncode:
         why = mask_secrets(" ".join(told.decode(errors="replace").split()))[-300:]
         raise ProviderError(f"{who} ended with {process.returncode}: {why or 'it said nothing'}.")
@@ -7753,6 +7939,56 @@ def ask_command(command: str, prompt: str, who: str, timeout_s: float) -> str:
         return str(said.decode()).rstrip("\r\n")
     except UnicodeDecodeError:
         raise ProviderError(f"{who} answered what is no text in UTF-8.") from None
+
+
+def _talk_with(process: Any, given: bytes, until_s: float) -> tuple[bytes, bytes]:
+    """Return what a command says on stdout and on stderr; raises TimeoutExpired."""
+    import subprocess
+
+    said: tuple[list[bytes], list[bytes]] = ([], [])
+    readers = [
+        threading.Thread(target=_hear, args=(process, pipe, kept), daemon=True)
+        for pipe, kept in zip((process.stdout, process.stderr), said, strict=True)
+    ]
+    for thread in (threading.Thread(target=_feed, args=(process.stdin, given), daemon=True), *readers):
+        thread.start()
+    for thread in readers:
+        thread.join(max(0.0, until_s - monotonic_s()))
+        if thread.is_alive():
+            raise subprocess.TimeoutExpired(process.args, 0.0)
+    process.wait(max(0.001, until_s - monotonic_s()))
+    return b"".join(said[0]), b"".join(said[1])
+
+
+def _feed(pipe: Any, given: bytes) -> None:
+    left = memoryview(given)
+    with contextlib.suppress(OSError, ValueError), pipe:  # it need not read what it is told
+        while left:
+            left = left[pipe.write(left) :]
+
+
+def _hear(process: Any, pipe: Any, kept: list[bytes]) -> None:
+    """Keep what a command says on a pipe, and end it once that is too much."""
+    size = 0
+    with contextlib.suppress(OSError, ValueError):  # the pipe is closed once nobody waits
+        while size <= MAX_COMMAND_BYTES and (block := pipe.read(65_536)):
+            kept.append(block)
+            size += len(block)
+    if size > MAX_COMMAND_BYTES:
+        _end_command(process)
+
+
+def end_commands(thread: int | None = None) -> None:
+    """End the commands that a thread waits for, or all, with all that they started."""
+    for process, waiting in list(_commands.items()):
+        if thread is None or waiting == thread:
+            _end_command(process)
+
+
+_commands: dict[Any, int] = {}
+atexit.register(end_commands)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_commands.clear)
 
 
 def _end_command(process: Any) -> None:
@@ -8233,6 +8469,7 @@ _UNSAFE = (
     "[\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164"
     "\ud800-\udfff\ufe00-\ufe0e\ufeff\uffa0\ufff9-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff<>]"
 )
+_TYPEWRITTEN = str.maketrans("\u2018\u2019\u201a\u201c\u201d\u201e\u2010\u2012\u2013\u2014\u2212", "'''\"\"\"-----")
 _CUT_SHORT = {"length", "max_tokens", "MAX_TOKENS", "max_output_tokens", "model_context_window_exceeded"}
 
 _FRAME = """
@@ -8266,8 +8503,8 @@ _BY_SOURCE = {
     "none. The words are those of the response that claim it, short, and none left out between. VERDICT is "
     '"supported" if the source says it, "contradicted" if the source says otherwise, "not_found" if the source does '
     "not say. What you know beside the source does not count. The quote is what bears the claim out, word for word "
-    "from the source and short; leave it out where there is none. Of a response that claims nothing (a question, a "
-    'refusal, a greeting) the claims are [], and "nothing_claimed" stands beside them and is true.',
+    "from the source and short; a claim that is supported has one, leave it out of others. Of a response that claims "
+    'nothing (a question, a refusal, a greeting) the claims are [], and "nothing_claimed" stands beside them, true.',
     "reminder": "List the claims of the response, and hold each against the source.",
 }
 
@@ -8339,12 +8576,15 @@ def assert_llm(response: str, criteria: str, threshold: float = 0.7, judge: Any 
     """Assert that a judge scores a response at the threshold or above; returns the score, 0 to 1.
 
     `judge` is a function of the prompt or a provider; None takes that of set_judge() or promptry.toml. A judge that
-    gives no score is an error of the case. Errors: WrongUse, ConfigError, ProviderError.
+    gives no score is an error of the case. Blank text scores 0 without a judge. Errors: WrongUse, ConfigError,
+    ProviderError.
     """
-    check_text(response, "response")
-    if not check_text(criteria, "criteria").strip():
+    if is_blank(check_text(criteria, "criteria")):
         raise WrongUse("The criteria are empty; they say what a good response does.")
-    limit, chosen = check_share(threshold, "threshold"), make_judge(judge)
+    limit = check_share(threshold, "threshold")
+    if is_blank(check_text(response, "response")):
+        return _record_blank("llm", limit, criteria, response, judge_reason="")
+    chosen = make_judge(judge)
     blocks = {"criteria": criteria, "response": response}
     (score, said), told = _judged(chosen, _BY_CRITERIA, blocks, "score", _read_score)
     passed = score >= limit
@@ -8356,15 +8596,14 @@ def assert_llm(response: str, criteria: str, threshold: float = 0.7, judge: Any 
 def assert_grounded(response: str, source: str, threshold: float = 0.8, judge: Any = None) -> float:
     """Assert that a source bears out enough of what a response claims; returns the share of claims it bears out.
 
-    A claim counts if the judge finds it supported and its quote, if it gives one, stands in the source. A judge that
-    lists a claim twice, or one that the response does not make, has not judged. An empty response scores 0, one that
-    claims nothing 1. Errors: as of assert_llm.
+    A claim counts if the judge finds it supported and gives a quote that stands in the source, whatever its white space
+    and its forms of quotation marks and dashes. A judge that lists a claim twice, or one that the response does not
+    make, has not judged. Blank text scores 0, text that claims nothing 1. Errors: as of assert_llm.
     """
-    check_text(response, "response"), check_text(source, "source")
-    limit, chosen = check_share(threshold, "threshold"), make_judge(judge)
-    if not response.strip():
-        reason = "the response is empty: there is nothing in it that a source could bear out"
-        return record_check("grounded", 0.0, limit <= 0, source, response, reason, claims=[], threshold=limit)
+    limit, _ = check_share(threshold, "threshold"), check_text(source, "source")
+    if is_blank(check_text(response, "response")):
+        return _record_blank("grounded", limit, source, response, claims=[])
+    chosen = make_judge(judge)
     read = functools.partial(_read_claims, source, response)
     claims, told = _judged(chosen, _BY_SOURCE, {"source": source, "response": response}, "claims", read)
     held = sum(claim["counts"] for claim in claims)
@@ -8372,6 +8611,11 @@ def assert_grounded(response: str, source: str, threshold: float = 0.8, judge: A
     reason = _claims_text(chosen, claims, held)
     more = {"claims": claims, "threshold": limit, **told}
     return record_check("grounded", score, score >= limit, source, response, reason, **more)
+
+
+def _record_blank(kind: str, limit: float, expected: str, response: str, **more: Any) -> float:
+    reason = "the response is blank: there is nothing in it to judge"
+    return record_check(kind, 0.0, limit <= 0, expected, response, reason, threshold=limit, **more)
 
 
 def _judged(
@@ -8481,7 +8725,11 @@ def _repeats(value: dict[str, Any], written: str, text: str) -> bool:
 
 
 def _squeezed(text: str) -> str:
-    return " ".join(text.split())
+    """Return a text in one form of its signs, without those that nobody sees, and with single spaces."""
+    import unicodedata
+
+    plain = unicodedata.normalize("NFKC", text).translate(_TYPEWRITTEN)
+    return " ".join("".join(sign for sign in plain if unicodedata.category(sign) != "Cf").split())
 
 
 def _read_score(found: dict[str, Any]) -> tuple[float, str]:
@@ -8524,10 +8772,19 @@ def _read_claim(given: dict[str, Any], texts: tuple[str, str]) -> dict[str, Any]
         raise ValueError(f"a verdict in it is none of {', '.join(_VERDICTS)}")
     if quote is not None and not isinstance(quote, str):
         raise ValueError("a quote in it is no text")
-    stands = not quote or any(_squeezed(quote) in text for text in texts)
-    reason = str(verdict).replace("_", " ") if stands else "its quote does not stand in the source"
-    counts = verdict == "supported" and stands
+    fault = _quote_fault(quote or "", texts) if quote or verdict == "supported" else ""
+    counts = verdict == "supported" and not fault
+    reason = fault or str(verdict).replace("_", " ")
     return {"claim": claim, "verdict": verdict, "quote": quote, "counts": counts, "reason": reason}
+
+
+def _quote_fault(quote: str, texts: tuple[str, str]) -> str:
+    """Say why a quote bears nothing out, or nothing; "5 days" does not stand in "45 days"."""
+    if not _letters(quote):
+        return "it has no quote from the source"
+    words = re.escape(_squeezed(quote))
+    stands = any(re.search(rf"(?<!\d(?=\d)){words}(?!(?<=\d)\d)", text) for text in texts)
+    return "" if stands else "its quote does not stand in the source"
 
 
 def _claims_text(judge: Judge, claims: list[dict[str, Any]], held: int) -> str:
@@ -8968,13 +9225,10 @@ class _Nearness(NamedTuple):
 
 
 def _nearness(actual: Any, expected: Any) -> _Nearness:
-    check_text(actual, "actual text")
-    check_text(expected, "expected text")
-    blank = [what for what, text in (("actual", actual), ("expected", expected)) if is_blank(text)]
+    blank = blank_text(actual, expected)
     if blank:
-        score = float(len(blank) == 2)
-        reason = "both texts are blank" if score else f"the {blank[0]} text is blank"
-        return _Nearness(None, score, reason, {"embedder": None, "cosine": None}, True)
+        score = float(is_blank(actual) and is_blank(expected))
+        return _Nearness(None, score, blank, {"embedder": None, "cosine": None}, True)
     name, vectors = embed([actual, expected])
     cosine = cosine_of(*vectors)
     details: dict[str, Any] = {"embedder": name, "cosine": cosine}
@@ -8984,11 +9238,6 @@ def _nearness(actual: Any, expected: Any) -> _Nearness:
         details["unread"] = unread
         reason += f" ({unread})"
     return _Nearness(cosine, max(0.0, cosine), reason, details, is_local(name))
-
-
-def is_blank(text: str) -> bool:
-    """Tell whether a text has no sign that can be seen."""
-    return not any(sign.isprintable() and not sign.isspace() for sign in text)
 
 
 def _contradictions(actual: str, expected: str) -> list[str]:
@@ -9110,7 +9359,7 @@ def assert_schema(data: Any, model_or_schema: Any) -> float:
     Data is JSON text (bytes too), a dict or list, a dataclass, or an object with fields. A schema is a dict or the path
     of a JSON file, of the draft its $schema names, else 2020-12; formats are checked, $ref leads nowhere outside. Text
     that is no JSON fails with its place; the first 20 faults are listed, all are counted. Errors: WrongUse for a schema
-    that is none, NotFound for its file, HelperMissing without jsonschema or pydantic.
+    that is none or asks for nothing, NotFound for its file, HelperMissing without jsonschema or pydantic.
 
     >>> assert_schema('{"age": 30}', {"properties": {"age": {"type": "integer"}}, "required": ["age"]})
     1.0
@@ -9228,6 +9477,10 @@ def _check_here(schema: Any, value: Any) -> dict[str, Any]:
     draft = _draft_of(schema)
     if isinstance(draft, str):
         return {"invalid": draft}
+    if schema is True or (isinstance(schema, dict) and not schema.keys() & draft.VALIDATORS.keys()):
+        hint = nearest(next(iter(schema), ""), draft.VALIDATORS) if isinstance(schema, dict) else ""
+        fault = f"The schema {brief(schema)} asks for nothing: no keyword of its draft is in it."
+        return {"invalid": fault, "hint": hint or "assert_json_valid asks for JSON alone."}
     token = _patterns_until.set(monotonic_s() + _MAX_PATTERNS_S)
     try:
         formats = jsonschema.FormatChecker(())
@@ -9395,6 +9648,8 @@ def _faults_by_model(value: Any, data: Any, model: Any) -> _Faults:
             f"{_type_name(model)} is checked by the package pydantic, and {sys.executable} has none.",
             "pip install pydantic",
         ) from None
+    if model is Any or model is object:
+        raise WrongUse(f"Every value fits {_type_name(model)}.", "Give a model, or a type that some data does not fit.")
     if isinstance(model, pydantic.BaseModel):
         raise WrongUse(f"The model is an object of {type(model).__name__}; it takes the class.")
     try:
@@ -9431,7 +9686,8 @@ def _type_name(model: Any) -> str:
 # A trace is a list of steps ({"name", "args"}), of messages or tool calls of OpenAI, of items of its Responses API, or
 # of messages or content blocks of Anthropic, as dicts or as objects of the SDKs; or one of these, or a whole response.
 # One walk reads them all: what is neither text, call nor result (reasoning, an image) is passed over, as providers
-# invent such; what is malformed is refused with its place, as a call that goes unseen would pass for none.
+# invent such; what is malformed is refused with its place, as a call that goes unseen would pass for none. Arguments
+# that are no JSON object are not malformed: a model wrote them, and what is asserted of them fails.
 
 _CALL_NAMES = ("name", "tool_name", "tool")
 _CALL_INPUTS = ("arguments", "input", "args", "tool_input", "action")
@@ -9446,7 +9702,10 @@ _MAX_NESTED = 20
 
 
 class Part(NamedTuple):
-    """A piece of a message: a text, a call with its input and positional args, or a result; all know their message."""
+    """A piece of a message: a text, a call with its input and positional args, or a result; all know their message.
+
+    The fault of a call is why its arguments cannot be read; its input is their text then.
+    """
 
     message: int
     role: str
@@ -9455,6 +9714,7 @@ class Part(NamedTuple):
     name: str | None = None
     args: tuple[Any, ...] = ()
     id: Any = None
+    fault: str = ""
 
 
 def parts_of(trace: Any, what: str = "trace") -> list[Part]:
@@ -9583,24 +9843,32 @@ def _call_in(item: dict[str, Any], place: str, number: int) -> Part:
     if not isinstance(name, str) or not name:
         raise WrongUse(f"{place} is a tool call without a name: {brief(item)}.")
     key = next((key for key in _CALL_INPUTS if item.get(key) is not None), "kwargs")
-    given, named = item.get(key), item.get("kwargs") or {}
+    given, named, fault = item.get(key), item.get("kwargs") or {}, ""
     if key == "arguments" and isinstance(given, str):
-        given = _read_arguments(given, place, name)
+        given, fault = _read_arguments(given, name)
     if not isinstance(named, dict):
         raise WrongUse(f"The kwargs of '{name}' in {place} are {brief(named)}; they take a dict.")
     own_id = item.get("id") if item.get("call_id") is None else item["call_id"]
+    if fault:
+        return Part(number, "assistant", "call", given, name, (), own_id, fault)
     if given in (None, [], ()) or isinstance(given, dict):
         return Part(number, "assistant", "call", {**(given or {}), **named}, name, (), own_id)
     args = tuple(given) if isinstance(given, (list, tuple)) else (given,)
     return Part(number, "assistant", "call", named or given, name, args, own_id)
 
 
-def _read_arguments(text: str, place: str, name: str) -> Any:
-    """Return what a provider's arguments say; they are JSON text, and empty for a tool that takes none."""
+def _read_arguments(text: str, name: str) -> tuple[Any, str]:
+    """Return what the arguments that a model wrote say, a JSON object or nothing; else their text, and why not."""
+    why = ""
     try:
-        return json.loads(text) if text.strip() else {}
-    except (ValueError, RecursionError) as error:
-        raise WrongUse(f"The arguments of '{name}' in {place} are no JSON ({error}): {brief(text)}.") from None
+        found = parse_json(text) if text.strip() else {}
+        if isinstance(found, dict | None):
+            return found, ""
+    except ValueError as error:
+        why = f" ({error})"
+    except RecursionError:
+        why = " (nested too deep)"
+    return text, f"the arguments of '{name}' are no JSON object{why}: {brief(text)}"
 
 
 def _result_in(item: dict[str, Any], number: int) -> Part:
@@ -9626,7 +9894,7 @@ def assert_tool_called(
     """Assert that a tool was called, with these arguments if given; returns 1.0.
 
     `args` are the first positional arguments; `kwargs` are among the named ones, which is where the arguments that
-    models give stand. Errors: WrongUse.
+    models give stand. Arguments that are no JSON object hold none. Errors: WrongUse.
 
     >>> assert_tool_called([{"name": "search", "args": {"query": "refund", "limit": 5}}], "search", kwargs={"limit": 5})
     1.0
@@ -9640,7 +9908,8 @@ def assert_tool_called(
     expected = {"name": name, "args": args and list(args), "kwargs": kwargs}
     expected = {key: value for key, value in expected.items() if value is not None}
     shown = [show_call(call) for call in named or calls]
-    reason = f"'{name}' was called" if passed else f"'{name}' was called, but with {brief(shown)}"
+    fault = next((f"; {call.fault}" for call in named if call.fault), "")
+    reason = f"'{name}' was called{'' if passed else f', but with {brief(shown)}{fault}'}"
     reason = reason if named else f"'{name}' was not called; {_called(calls)}"
     return record_check("tool_called", float(passed), passed, expected, shown, reason)
 
@@ -9666,10 +9935,12 @@ def assert_tool_sequence(trace: Any, expected_sequence: Sequence[str]) -> float:
     if isinstance(expected_sequence, str) or not isinstance(expected_sequence, Iterable):
         raise WrongUse(f"The expected sequence is {brief(expected_sequence)}; it takes a list of tool names.")
     wanted = [check_tool_name(name) for name in expected_sequence]
+    if not wanted:
+        raise WrongUse("The expected sequence is empty.", "Name a tool at least.")
     calls = tool_calls_of(trace)
     names = [call.name or "" for call in calls]
     common = common_length(names, wanted)
-    score = common / len(wanted) if wanted else 1.0
+    score = common / len(wanted)
     reason = f"{common} of {len(wanted)} in this order; {_called(calls)}"
     return record_check("tool_sequence", score, common == len(wanted), wanted, names, reason)
 
@@ -9697,6 +9968,7 @@ def assert_no_tool_called(trace: Any, name: str) -> float:
 # A message that says something and calls two tools is three steps. What a system message says is no step: the agent
 # did not take it.
 
+_INPUT_FAULT = "input_fault"
 STEP_ROLES = ("user", "assistant", "tool_call", "tool_result")
 _STEP_ALIASES = {"name": "tool_name", "tool": "tool_name", "input": "tool_input", "args": "tool_input"}
 _STEP_ALIASES |= {
@@ -9856,10 +10128,11 @@ def _check_fields(fields: dict[str, Any], place: str) -> None:
 
 
 def _steps_in(messages: Any, id_key: str) -> list[TrajectoryStep]:
-    """Return the steps in the messages of a provider; the ids of calls and results are metadata."""
+    """Return the steps in the messages of a provider; ids, and why the input of a call is no object, are metadata."""
     steps: list[TrajectoryStep] = []
     for part in parts_of(messages, "messages"):
-        index, more = len(steps), {"metadata": {} if part.id is None else {id_key: part.id}}
+        known = {id_key: part.id, _INPUT_FAULT: part.fault or None}
+        index, more = len(steps), {"metadata": {key: value for key, value in known.items() if value is not None}}
         if part.kind == "call":
             steps.append(TrajectoryStep(index, "tool_call", None, part.name, part.value, **more))
         elif part.kind == "result":
@@ -10016,7 +10289,8 @@ def assert_tool_input_matches(traj: Trajectory, tool_name: str, matcher: Any) ->
     """Assert that a tool was called, once at least, with an input that matches; returns 1.0.
 
     A dict matches if the input holds its items, a function if its answer is true and it raises no AssertionError, a
-    text as a regular expression that is found in the input's JSON. Errors: WrongUse, HelperMissing.
+    text as a regular expression that is found in the input's JSON. What a model wrote that is no JSON object matches
+    nothing. Errors: WrongUse, HelperMissing.
 
     >>> call = {"role": "tool_call", "tool_name": "search", "tool_input": {"query": "refund", "limit": 5}}
     >>> assert_tool_input_matches(Trajectory.from_dicts([call]), "search", {"limit": 5})
@@ -10025,11 +10299,15 @@ def assert_tool_input_matches(traj: Trajectory, tool_name: str, matcher: Any) ->
     if not isinstance(matcher, (dict, str)) and not callable(matcher):
         raise WrongUse(f"The matcher is {brief(matcher)}; it takes a dict, a function or a regular expression.")
     check_tool_name(tool_name)
-    calls = [step for step in _check_trajectory(traj).steps if step.role == "tool_call"]
-    inputs = [step.tool_input for step in calls if step.tool_name == tool_name]
-    passed = any(_input_matches(given, matcher) for given in inputs)
+    if isinstance(matcher, str):
+        find_pattern(matcher, "", whole=False)
+    calls = [step for step in _check_trajectory(traj).steps if step.role == "tool_call" and step.tool_name == tool_name]
+    inputs = [step.tool_input for step in calls]
+    faults = [step.metadata.get(_INPUT_FAULT) for step in calls]
+    passed = any(_input_matches(given, matcher) for given, fault in zip(inputs, faults, strict=True) if not fault)
     expected = matcher if isinstance(matcher, (dict, str)) else getattr(matcher, "__name__", repr(matcher))
-    reason = f"of {len(inputs)} inputs of '{tool_name}' none matches {brief(expected)}: {brief(inputs)}"
+    told = next((f"; {fault}" for fault in faults if fault), "")
+    reason = f"of {len(inputs)} inputs of '{tool_name}' none matches {brief(expected)}: {brief(inputs)}{told}"
     reason = reason if inputs else f"'{tool_name}' was not called; called were {brief(traj.tool_name_sequence())}"
     reason = "an input matches" if passed else reason
     return record_check("tool_input_matches", float(passed), passed, expected, inputs, reason, tool=tool_name)
@@ -10062,7 +10340,7 @@ def assert_final_answer_present(traj: Trajectory) -> float:
 # ======================================================================================
 # === CONVERSATIONS: what was said in turns, built by hand or read from messages, and asserted
 # ======================================================================================
-# Uses: ERRORS, ROWS, ASSERTIONS, EMBEDDINGS, SEMANTICS, TOOLS.
+# Uses: ERRORS, ROWS, ASSERTIONS, EMBEDDINGS, TOOLS.
 # Public: Conversation, Turn, assert_conversation_length, assert_all_assistant_turns, assert_any_assistant_turn,
 #   assert_conversation_coherent, assert_no_repetition.
 #
@@ -10191,6 +10469,8 @@ def assert_conversation_length(conv: Conversation, min_turns: int | None = None,
             raise WrongUse(f"{what} is {brief(limit)}; it takes a whole number, 0 or more.")
     if min_turns is None and max_turns is None:
         raise WrongUse("Neither min_turns nor max_turns is given; give one or both.")
+    if min_turns == 0 and max_turns is None:
+        raise WrongUse("min_turns is 0, and every conversation has as many; give 1 or more, or max_turns.")
     count = len(_check_conversation(conv))
     passed = (min_turns or 0) <= count and (max_turns is None or count <= max_turns)
     expected = {"min_turns": min_turns, "max_turns": max_turns}
@@ -10282,6 +10562,8 @@ def assert_no_repetition(conv: Conversation, similarity_threshold: float = 0.95)
     and WrongUse beyond 1,000 turns.
     """
     limit = check_share(similarity_threshold, "similarity_threshold")
+    if limit == 1:
+        raise WrongUse("similarity_threshold is 1, and no two turns are more alike.", "0.99 finds those of one text.")
     numbers, texts = _said_turns(conv)
     if len(texts) < 2:
         return _too_few_turns("no_repetition", limit, texts)
@@ -10400,10 +10682,11 @@ def _emitting(
     name: str, prefix: str, attempt: Attempt, emit: Callable[[CaseOutcome], None], whole: bool = False
 ) -> Iterator[None]:
     """Emit what came of a block, unless it only held blocks of its own."""
-    inner: list[str] = []
+    held_blocks = False
 
     def count(outcome: CaseOutcome) -> None:
-        inner.append(outcome.case)
+        nonlocal held_blocks
+        held_blocks = True
         emit(outcome)
 
     order, trouble = _open_block(attempt, name, whole), None
@@ -10417,7 +10700,7 @@ def _emitting(
         attempt.blocks.pop(order, None)
         attempt.due_s = monotonic_s() + attempt.limit_s if attempt.limit_s else math.inf
     trouble = _take_expiry(attempt) or trouble
-    if collection.checks or trouble is not None or not inner:
+    if collection.checks or trouble is not None or not held_blocks:
         emit(judge_case(name, attempt.repeat, collection.checks, trouble)._replace(order=order))
     if isinstance(trouble, GeneratorExit) and not whole and _is_closing(trouble):
         raise trouble
@@ -10571,7 +10854,7 @@ def _state_of_all(states: list[str]) -> str:
 # ======================================================================================
 # === SUITES: what is tested: functions registered by a decorator, loaded from a module
 # ======================================================================================
-# Uses: ERRORS, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES.
+# Uses: ERRORS, WORDING, STORE, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES.   Writes: scratch.
 # Public: suite.
 #
 # A suite has one case per item of its dataset, or one per `with case(...)` block, or is one case itself.
@@ -10600,6 +10883,7 @@ MAX_CONCURRENCY, MAX_TIMEOUT_S, MAX_ITEMS = 1000, 10**6, 10**6
 
 _suites: dict[str, Suite] = {}
 _loaded: set[str] = set()
+_fresh: set[str] = set()
 _loading = False
 
 
@@ -10634,17 +10918,33 @@ def suite(
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         text = description or (function.__doc__ or "").strip().split("\n")[0]
-        other = _suites.get(name)
-        if _loading and other is not None and other.function.__module__ == function.__module__:
-            raise WrongUse(
-                f"Two suites of {function.__module__} have the name '{name}'.", "Give each a name of its own."
-            )
+        _refuse_second(name, function)
         asked = gate, min_pass_rate, repeats, confirm, tolerance, margin, concurrency, timeout_s, told
         kept = _ReadOnce(dataset) if isinstance(dataset, Iterator) else dataset
         _suites[name] = Suite(name, function, text, prompt, kept, *asked)
+        if _loading:
+            _fresh.add(name)
         return function
 
     return register
+
+
+def _refuse_second(name: str, function: Callable[..., Any]) -> None:
+    """Refuse a suite whose name another has that the same load brought; raises WrongUse with both places.
+
+    One file that is imported under two names, such as evals and pkg.evals, brings one suite.
+    """
+    if name not in _fresh or not (_loading or function.__module__ in _loaded):
+        return
+    first = _suites[name].function
+    if first.__module__ == function.__module__ or source_of(first) != source_of(function):
+        places = [_shown_place(one) for one in (first, function)]
+        raise WrongUse(f"Two suites have the name '{name}': {' and '.join(places)}.", "Give each a name of its own.")
+
+
+def _shown_place(function: Callable[..., Any]) -> str:
+    place = source_of(function)
+    return function.__module__ if place is None else f"{place['file']}, line {place['line']}"
 
 
 def _check_gate(name: str, gate: str | None, min_pass_rate: float | None, repeats: int, confirm: int) -> None:
@@ -10673,7 +10973,20 @@ def _checked_tags(name: str, tags: Any) -> tuple[str, ...]:
     return tuple(tags)
 
 
-def suite_cases(chosen: Suite) -> tuple[list[tuple[str, Any]] | None, DatasetVersion | None]:
+def source_of(function: Any) -> dict[str, Any] | None:
+    """Return where a suite's function begins: {file, line}, below this folder as a relative path; None if unknown."""
+    told, code = getattr(function, "told", None), getattr(inspect.unwrap(function), "__code__", None)
+    if told is not None:
+        file, line = told.source
+    elif code is None or code.co_filename == __file__:
+        return None
+    else:
+        file, line = code.co_filename, code.co_firstlineno
+    path, here = Path(file).absolute(), Path(os.getcwd())
+    return {"file": (path.relative_to(here) if path.is_relative_to(here) else path).as_posix(), "line": line}
+
+
+def suite_cases(chosen: Suite) -> tuple[Items | None, DatasetVersion | None]:
     """Return the items with their case ids (None: the suite is called once), and the dataset, nameless if inline."""
     if chosen.dataset is None:
         return None, None
@@ -10684,20 +10997,58 @@ def suite_cases(chosen: Suite) -> tuple[list[tuple[str, Any]] | None, DatasetVer
         found: DatasetVersion | None = require_dataset(name, int(number) if number else None)
     else:
         found = None
-    items = found.items if found is not None else _items_in_code(chosen)
-    _check_item_ids(chosen, items)
-    named = [(item_id(item), item) for item in items]
-    if found is None:
-        found = DatasetVersion("", 0, [], hash_text(json.dumps(items, sort_keys=True, default=repr)))
-    seen: set[str] = set()
-    for name, item in named:
-        group_of(name, item.get("group") if isinstance(item, dict) else None)
-        if name in seen:
-            raise WrongUse(
-                f"Suite '{chosen.name}': two items have the id '{name}'.", "Give each item an id of its own."
-            )
-        seen.add(name)
-    return named, found
+    told = found.items if found is not None else _items_in_code(chosen)
+    _check_item_ids(chosen, told)
+    named = name_items(told)
+    _check_items(chosen, named)
+    return named, found or DatasetVersion("", 0, [], _hash_items(named.items))
+
+
+class Items(Sequence[tuple[str, Any]]):
+    """The items of a suite, each with its case id; they are not copied, and a name that an item tells is not kept."""
+
+    def __init__(self, items: Sequence[Any], names: list[str] | None) -> None:
+        self.items, self.names, self.total = items, names, len(items)
+
+    def __len__(self) -> int:
+        return self.total
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        return map(self._pair_at, range(self.total))
+
+    def __getitem__(self, place: Any) -> Any:
+        return [*map(self._pair_at, range(self.total)[place])] if isinstance(place, slice) else self._pair_at(place)
+
+    def _pair_at(self, place: int) -> tuple[str, Any]:
+        item = self.items[place]
+        return (item_id(item) if self.names is None else self.names[place]), item
+
+
+def name_items(items: Sequence[Any]) -> Items:
+    """Return items with their case ids; those that are hashes are made now, for a case may change its item."""
+    return Items(items, None if all(map(_tells_id, items)) else [item_id(item) for item in items])
+
+
+def _hash_items(items: Sequence[Any]) -> str:
+    """Return the hash of the items as JSON, a thousand at a time."""
+    encode, digest = json.JSONEncoder(sort_keys=True, default=repr).encode, hashlib.sha256(b"[")
+    for start in range(0, len(items), 1000):
+        digest.update((", " if start else "").encode() + encode(items[start : start + 1000])[1:-1].encode())
+    digest.update(b"]")
+    return digest.hexdigest()
+
+
+def _check_items(chosen: Suite, named: Items) -> None:
+    """Refuse two items with one id, or a group that is none; the names are compared on disk."""
+    with contextlib.closing(open_scratch("(name BLOB PRIMARY KEY) WITHOUT ROWID")) as seen:
+        for name, item in named:
+            group_of(name, item.get("group") if isinstance(item, dict) else None)
+            try:
+                seen.execute("INSERT INTO scratch VALUES (?)", (name.encode("utf-8", "surrogatepass"),))
+            except sqlite3.IntegrityError:
+                raise WrongUse(
+                    f"Suite '{chosen.name}': two items have the id '{name}'.", "Give each item an id of its own."
+                ) from None
 
 
 class _ReadOnce:
@@ -10720,22 +11071,27 @@ class _ReadOnce:
             raise
 
 
-def _items_in_code(chosen: Suite) -> list[Any]:
+def _items_in_code(chosen: Suite) -> Sequence[Any]:
     """Return the items of a dataset that stands in the code; raises WrongUse for what gives none that can be kept."""
     what = f"Suite '{chosen.name}': its dataset"
     if not isinstance(chosen.dataset, Iterable) or isinstance(chosen.dataset, (bytes, dict)):
         kind = type(chosen.dataset).__name__
         raise WrongUse(f"{what} is a {kind}; it takes a list of items, or the name of a saved dataset.")
     try:
-        items = list(itertools.islice(chosen.dataset, MAX_ITEMS + 1))
+        items: Any = chosen.dataset
+        if type(items) not in {list, tuple}:
+            items = list(itertools.islice(items, MAX_ITEMS + 1))
     except (Exception, SystemExit) as error:
         raise WrongUse(f"{what} cannot be read: {type(error).__name__}: {error}.", place_of(error)) from error
     if len(items) > MAX_ITEMS:
         raise WrongUse(f"{what} has more than {MAX_ITEMS:,} items.", "Run it in parts.")
-    if _json_fault(items):
-        place, fault = next((place, fault) for place, item in enumerate(items) if (fault := _json_fault(item)))
-        raise WrongUse(f"{what} has an item that cannot be written as JSON, number {place + 1}: {fault}.")
-    return items
+    for start in range(0, len(items), 1000):
+        if _json_fault(items[start : start + 1000]):
+            place = next(place for place in range(start, len(items)) if _json_fault(items[place]))
+            fault = f"number {place + 1}: {_json_fault(items[place])}"
+            raise WrongUse(f"{what} has an item that cannot be written as JSON, {fault}.")
+    found: Sequence[Any] = items
+    return found
 
 
 def _json_fault(value: Any) -> str:
@@ -10747,7 +11103,7 @@ def _json_fault(value: Any) -> str:
     return ""
 
 
-def _check_item_ids(chosen: Suite, items: list[Any]) -> None:
+def _check_item_ids(chosen: Suite, items: Sequence[Any]) -> None:
     """Refuse an id that names no case; raises WrongUse."""
     for place, item in enumerate(items):
         id = item.get("id") if isinstance(item, dict) else None
@@ -10759,9 +11115,13 @@ def _check_item_ids(chosen: Suite, items: list[Any]) -> None:
 
 def item_id(item: Any) -> str:
     """Return the case id of an item: its `id`, else eight signs of the hash of its content."""
-    if isinstance(item, dict) and item.get("id") not in {None, ""}:
+    if _tells_id(item):
         return str(item["id"])
     return hash_text(json.dumps(item, sort_keys=True, default=repr))[:8]
+
+
+def _tells_id(item: Any) -> bool:
+    return isinstance(item, dict) and item.get("id") not in {None, ""}
 
 
 def load_suites(module: str) -> dict[str, Suite]:
@@ -10771,7 +11131,8 @@ def load_suites(module: str) -> dict[str, Suite]:
     """
     folder, name = _locate_module(module)
     _forget_loaded()
-    _import_from(folder, name, module)
+    where = f"There is no module '{module}' in {os.getcwd()}."
+    _import_from(folder, name, module, ConfigError(where, "--module names another; promptry init writes one."))
     for found in _suites.values():
         check_function(found)
     return dict(_suites)
@@ -10801,20 +11162,26 @@ def _is_generator(function: Any) -> bool:
     return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
-def load_afresh(file: str, modules: list[str]) -> None:
-    """Make room for the suites of a file, which come next: forget what an earlier load brought, import its modules.
-
-    They are imported from its folder; the functions registered then have the file as their `__module__`. Errors:
-    ConfigError, as for load_suites.
-    """
+def load_afresh(file: str) -> None:
+    """Make room for the suites of a file, which come next and have it as their `__module__`: forget an earlier load."""
     _forget_loaded()
-    for name in modules:
-        _import_from(str(Path(file).parent), name, name)
     _loaded.add(file)
 
 
-def _import_from(folder: str, name: str, module: str) -> None:
-    """Import a module with its folder first on the path; `module` is what the user calls it. Errors: ConfigError."""
+def load_beside(file: str, name: str) -> None:
+    """Import a module that a file names, from its folder if it is there; raises ConfigError, as load_suites does."""
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ConfigError(f"'{name}' is no module name.", "Write python:my_module:my_function.")
+    where = f"There is no module '{name}' beside {Path(file).name}, and {sys.executable} has none."
+    hint = f"Write {name.replace('.', '/')}.py there, or name a Python that has it: --python."
+    _import_from(str(Path(file).parent), name, name, ConfigError(where, hint))
+
+
+def _import_from(folder: str, name: str, module: str, absent: ConfigError) -> None:
+    """Import a module with its folder first on the path; `module` is what the user calls it.
+
+    Errors: ConfigError, `absent` where there is no such module.
+    """
     import importlib
 
     _put_first_on_path(folder)
@@ -10826,8 +11193,7 @@ def _import_from(folder: str, name: str, module: str) -> None:
         raise
     except ModuleNotFoundError as error:
         if error.name == name or name.startswith(f"{error.name}."):
-            where = f"There is no module '{module}' in {os.getcwd()}."
-            raise ConfigError(where, "--module names another; promptry init writes one.") from None
+            raise absent from None
         hint = f"It is not installed in {sys.executable}; --python names another."
         raise ConfigError(_import_fault(module, error), hint) from error
     except (Exception, SystemExit) as error:
@@ -10860,6 +11226,7 @@ def _forget_loaded() -> None:
     for name in _loaded:
         sys.modules.pop(name, None)
     _loaded.clear()
+    _fresh.clear()
 
 
 def _is_below(module: Any, folder: str) -> bool:
@@ -10871,7 +11238,7 @@ def _is_below(module: Any, folder: str) -> bool:
 def _import_fault(module: str, error: BaseException) -> str:
     import traceback
 
-    traceback.print_exception(error, file=sys.stderr)
+    say("".join(traceback.format_exception(error)).rstrip())
     return f"The module '{module}' does not import: {type(error).__name__}: {error}."
 
 
@@ -10887,19 +11254,6 @@ def _locate_module(module: str) -> tuple[str, str]:
     if not all(part.isidentifier() for part in module.split(".")):
         raise ConfigError(f"'{module}' is no module name.", "Write --module evals, evals.py or pkg.evals.")
     return os.getcwd(), module
-
-
-def source_of(function: Any) -> dict[str, Any] | None:
-    """Return where a suite's function begins: {file, line}, below this folder as a relative path; None if unknown."""
-    told, code = getattr(function, "told", None), getattr(inspect.unwrap(function), "__code__", None)
-    if told is not None:
-        file, line = told.source
-    elif code is None or code.co_filename == __file__:
-        return None
-    else:
-        file, line = code.co_filename, code.co_firstlineno
-    path, here = Path(file).absolute(), Path(os.getcwd())
-    return {"file": (path.relative_to(here) if path.is_relative_to(here) else path).as_posix(), "line": line}
 
 
 def known_suites() -> dict[str, Suite]:
@@ -11027,8 +11381,8 @@ def _is_several(told: Any) -> bool:
 
 
 def select_cases(
-    chosen: Suite, items: list[tuple[str, Any]] | None, select: str | None, tags: Sequence[str]
-) -> tuple[list[tuple[str, Any]] | None, Callable[[str], bool]]:
+    chosen: Suite, items: Items | None, select: str | None, tags: Sequence[str]
+) -> tuple[Items | None, Callable[[str], bool]]:
     """Return the items of a suite that are meant, and the test of the ids of its blocks; raises WrongUse.
 
     An item is meant if the expression holds of its id and one of the tags is its own or its suite's. A suite without a
@@ -11041,16 +11395,16 @@ def select_cases(
         return None, holds if tagged else lambda name: False
     if select is None and tagged:
         return items, lambda name: True
-    found = [(name, item) for name, item in items if holds(name) and (tagged or {*tags} & tags_of(item))]
-    return found, lambda name: True
+    found = [item for name, item in items if holds(name) and (tagged or {*tags} & tags_of(item))]
+    return name_items(found), lambda name: True
 
 
 Selection = tuple[str | None, tuple[str, ...]]  # an expression, and tags
 
 
 def select_by_all(
-    chosen: Suite, items: list[tuple[str, Any]] | None, selections: Sequence[Selection]
-) -> tuple[list[tuple[str, Any]] | None, Callable[[str], bool]]:
+    chosen: Suite, items: Items | None, selections: Sequence[Selection]
+) -> tuple[Items | None, Callable[[str], bool]]:
     """Return what select_cases does, of what all of some selections mean; raises WrongUse."""
     tests: list[_Holds] = []
     for select, tags in selections:
@@ -11059,7 +11413,7 @@ def select_by_all(
     return items, lambda name: all(holds(name) for holds in tests)
 
 
-def known_tags(chosen: Suite, items: list[tuple[str, Any]] | None) -> set[str]:
+def known_tags(chosen: Suite, items: Sequence[tuple[str, Any]] | None) -> set[str]:
     """Return the tags that a suite or one of its items has."""
     return {*chosen.tags}.union(*(tags_of(item) for _, item in items or ()))
 
@@ -11121,6 +11475,14 @@ class Reading:
     def tell(self, place: Node, sentence: str, hint: str = "") -> None:
         """Note a fault; of several at one place the first counts."""
         self.faults.setdefault((place.line, place.column), f"{sentence} {hint}".strip())
+
+    @contextlib.contextmanager
+    def telling(self, place: Node) -> Iterator[None]:
+        """Note what a block refuses as a fault of a place."""
+        try:
+            yield
+        except (WrongUse, ConfigError) as error:
+            self.tell(place, error.message, error.hint)
 
     def check(self) -> None:
         """Raise ConfigError for the faults noted, each with its place, if there is one."""
@@ -11343,7 +11705,7 @@ def write_yaml(value: Any) -> str:
 # ======================================================================================
 # === EXCHANGES: a case of a told suite: its prompt filled in, its provider asked, its assertions called in order
 # ======================================================================================
-# Uses: ERRORS, PROMPTS, TEMPLATES, ASSERTIONS, PROVIDERS, TRAJECTORIES, CONVERSATIONS, SUITES.
+# Uses: ERRORS, PROMPTS, TEMPLATES, ASSERTIONS, PROVIDERS, TRAJECTORIES, CONVERSATIONS, SUITES, DOCUMENTS.
 # Public: nothing.
 #
 # A suite that a file tells is a suite like any other: its function asks and asserts as a function in Python would, up
@@ -11371,8 +11733,8 @@ class Step(NamedTuple):
 class Told(NamedTuple):
     """A suite as told: facts for suite(), what to ask whom, and the steps of all cases and, by case id, of single ones.
 
-    `text` is None for a prompt that only the store has. `functions` are the module:function that `python:` names,
-    `source` the file and the line where the suite begins.
+    `text` is None for a prompt that only the store has. `functions` are the module:function that `python:` names, with
+    their places, `source` the file and the line where the suite begins.
     """
 
     name: str
@@ -11385,7 +11747,7 @@ class Told(NamedTuple):
     variables: dict[str, Any]
     steps: list[Step]
     case_steps: dict[str, list[Step]]
-    functions: list[str]
+    functions: dict[str, Node]
     source: tuple[str, int]
 
 
@@ -11571,8 +11933,9 @@ def _predicate_of(steps: list[Step], values: dict[str, Any]) -> Callable[[str], 
 
 
 def refusal_of(step: Step) -> str:
-    """Return what an assertion refuses whatever it looks at, or nothing: it is called on a null, or on no words."""
-    looked_at = {"text": "null", "trace": [], "trajectory": Trajectory([]), "conversation": Conversation()}
+    """Return what an assertion refuses whatever it looks at, or nothing; no model is asked about what has no words."""
+    text = "null" if step.assertion.name == "schema" else ""
+    looked_at = {"text": text, "trace": [], "trajectory": Trajectory([]), "conversation": Conversation()}
     with opened_collection():
         try:
             step.assertion.function(looked_at[step.assertion.subject], **filled_values(step, {}))
@@ -11610,22 +11973,15 @@ def open_placeholders(value: Any) -> list[str]:
 
 
 # ======================================================================================
-# === FILES: suites told in YAML: every key and value is checked where it stands, before anything is registered
+# === STEPS: assertions told in YAML: each value is of the kind that its parameter takes, and within its bounds
 # ======================================================================================
-# Uses: ERRORS, PROMPTS, DATASETS, ASSERTIONS, PROGRAMS, PROVIDERS, SUITES, DOCUMENTS, EXCHANGES.
+# Uses: ERRORS, PROMPTS, ASSERTIONS, DOCUMENTS, EXCHANGES.
 # Public: nothing.
 #
-# What may stand in a file is what suite() and the assertions take; their signatures are the table. All faults are told
-# at once. A file needs no Python but where it says `python:`.
+# The signatures of the assertions are the table. What an assertion would refuse whatever the answer is told here, so
+# that no run begins in which each case fails for it.
 
-_OWN_KEYS = ("name", "provider", "parameters", "variables", "cases", "csv", "jsonl", "json", "assert")
-_PROMPT_KEYS = ("name", "env", "text", "messages", "file")
-_TEXT_KEYS = ("text", "messages", "file")
-_CASE_KEYS = ("id", "input", "variables", "assert")
-_SOURCES = ("dataset", "cases", "csv", "jsonl", "json")
-_TRIED = {"contains", "not_contains", "matches", "levenshtein", "rouge_l", "schema", "conversation_length"}
-_TRIED |= {"tool_called", "tool_sequence", "no_tool_called", "tool_input_matches", "trajectory_max_steps"}
-_ONE_TEXT, _ONE_MAP = frozenset({"text"}), frozenset({"map"})
+_GREATEST = {"max_distance": 2}
 _KIND_WORDS = {
     "text": "a text",
     "texts": "a list of texts",
@@ -11640,72 +11996,7 @@ _KIND_WORDS = {
 }
 
 
-def find_suite_file(module: str) -> Path | None:
-    """Return the YAML file that a module's name means, else None: evals means evals.yaml where there is no evals.py.
-
-    Errors: ConfigError for a file that is not there, and for evals.yaml beside evals.yml.
-    """
-    if module.endswith((".yaml", ".yml")):
-        path = Path(module)
-        if not path.is_file():
-            hint = "--module names another; promptry init --yaml writes one."
-            raise ConfigError(f"There is no file {module} in {os.getcwd()}.", hint)
-        return path
-    base = Path(module.replace(".", "/"))
-    if module.endswith(".py") or base.with_suffix(".py").is_file() or (base / "__init__.py").is_file():
-        return None
-    found = [path for path in (base.with_suffix(".yaml"), base.with_suffix(".yml")) if path.is_file()]
-    if len(found) > 1:
-        raise ConfigError(f"There are {found[0]} and {found[1]}.", f"--module {found[0]} takes the first.")
-    return found[0] if found else None
-
-
-def load_any(module: str) -> dict[str, Suite]:
-    """Load the suites of a module, as load_suites does, or of a YAML file, and return those registered now.
-
-    Errors: ConfigError, for a file with every fault, its line and column; nothing is registered then.
-    """
-    file = find_suite_file(module)
-    if file is None:
-        return load_suites(module)
-    told = read_suites(file)
-    origin = str(file.resolve())
-    modules = sorted({place.partition(":")[0].strip() for one in told for place in one.functions})
-    load_afresh(origin, modules)
-    for place in [place for one in told for place in one.functions]:
-        find_function(place)
-    for one in told:
-        if one.text is not None and one.prompt is not None:
-            track(one.text, one.prompt)
-        suite(one.name, **one.facts)(make_case_function(one, origin))
-    return known_suites()
-
-
-def read_suites(file: Path) -> list[Told]:
-    """Return the suites that a YAML file tells; raises ConfigError with every fault."""
-    reading, root = read_document(file, str(file))
-    if root.kind != "map":
-        reading.tell(
-            root, "A file of suites is a map.", "Begin it with suites: and put the suites below, each with a dash."
-        )
-        reading.check()
-    known = {key: pair for key, pair in root.value.items() if not key.startswith("x-")}
-    _check_keys(reading, root._replace(value=known), ("suites",), "a file of suites")
-    place = known["suites"][1] if "suites" in known else root
-    if place.kind != "list" or not place.value:
-        reading.tell(place, "suites takes a list of suites.", "Begin each with a dash: - name: ...")
-        reading.check()
-    found: list[Told] = []
-    for node in place.value:
-        one = _read_suite(reading, node, file.resolve().parent)
-        if one is not None and any(one.name == other.name for other in found):
-            reading.tell(node, f"Two suites have the name '{one.name}'.", "Give each a name of its own.")
-        found += [one] if one is not None else []
-    reading.check()
-    return found
-
-
-def _check_keys(reading: Reading, node: Node, known: Iterable[str], what: str) -> bool:
+def check_keys(reading: Reading, node: Node, known: Iterable[str], what: str) -> bool:
     """Tell the keys of a map that are none; returns whether it is a map."""
     if node.kind != "map":
         reading.tell(node, f"{what[:1].upper()}{what[1:]} is a map: key: value, below each other.")
@@ -11717,47 +12008,12 @@ def _check_keys(reading: Reading, node: Node, known: Iterable[str], what: str) -
     return True
 
 
-def _got(node: Node) -> dict[str, Node]:
+def values_of(node: Node) -> dict[str, Node]:
+    """Return the nodes of a map's values by key."""
     return {key: value for key, (_, value) in node.value.items()}
 
 
-def _read_suite(reading: Reading, node: Node, folder: Path) -> Told | None:
-    """Return a suite; what is wrong with it is told, and None is returned where it has no name."""
-    before, asked = len(reading.faults), inspect.signature(suite).parameters
-    if not _check_keys(reading, node, dict.fromkeys((*_OWN_KEYS[:1], *asked, *_OWN_KEYS)), "a suite"):
-        return None
-    got = _got(node)
-    name = _read(reading, got["name"], _ONE_TEXT, "name") if "name" in got else None
-    if not name:
-        reading.tell(node, "The suite has no name.", "Write name: and a text.")
-        return None
-    plain = [key for key in got if key in asked and key not in {"name", "prompt", "dataset"}]
-    facts = {key: _read(reading, got[key], kinds_of(str(asked[key].annotation)), key) for key in plain}
-    prompt, env, text = _read_prompt(reading, got.get("prompt"), name, folder)
-    steps = _read_steps(reading, got.get("assert"))
-    variables = _read_variables(reading, got.get("variables"))
-    asserts = _holds_something(got.get("assert"))
-    items, case_steps, places = _read_items(reading, got, folder, has_steps=asserts)
-    if not asserts and "cases" not in got:
-        reading.tell(node, f"The suite '{name}' asserts nothing.", "Write assert: and a list.")
-    facts |= {key: value for key, value in {"prompt": prompt, "dataset": items}.items() if value is not None}
-    provider = _read_provider(reading, got.get("provider"), node)
-    functions = functions_in([provider, steps, case_steps])
-    parameters = _read(reading, got["parameters"], _ONE_MAP, "parameters") if "parameters" in got else {}
-    asked_of = provider, parameters or {}, variables, steps, case_steps, functions
-    told = Told(name, facts, prompt, env, text, *asked_of, (reading.file, node.line))
-    if len(reading.faults) > before:
-        return told
-    _check_open(reading, told, got, places)
-    try:
-        suite(name, **facts)
-    except WrongUse as error:
-        key = next((key for key in plain if re.search(rf"\b{key}\b", error.message)), "name")
-        reading.tell(got[key], str(error))
-    return told
-
-
-def _read(reading: Reading, node: Node, kinds: frozenset[str], what: str) -> Any:
+def read_value(reading: Reading, node: Node, kinds: frozenset[str], what: str) -> Any:
     """Return the value of a node as one of some kinds; what fits none is told. A whole placeholder stays open."""
     if is_null(node) and "null" in kinds:
         return None
@@ -11785,161 +12041,8 @@ def _read(reading: Reading, node: Node, kinds: frozenset[str], what: str) -> Any
     return None
 
 
-def _read_variables(reading: Reading, node: Node | None) -> dict[str, Any]:
-    """Return variables: texts as written, numbers whose text is the same, lists and maps as JSON has them."""
-    if node is None or is_null(node):
-        return {}
-    if node.kind != "map":
-        reading.tell(node, "variables takes a map: name: value, below each other.")
-        return {}
-    return {key: _read_variable(reading, value) for key, value in _got(node).items()}
-
-
-def _read_variable(reading: Reading, node: Node) -> Any:
-    if is_null(node):
-        return ""
-    return certain_value(node) if is_text(node) else value_in(reading, node)
-
-
-_Prompt = tuple[str | None, str | None, str | None]
-
-
-def _read_prompt(reading: Reading, node: Node | None, suite_name: str, folder: Path) -> _Prompt:
-    """Return the prompt's name, the tag that it is served by, and its text where the file has it."""
-    if node is None:
-        return None, None, None
-    if node.kind == "list":
-        return suite_name, None, _read_messages(reading, node)
-    if node.kind != "map":
-        return suite_name, None, _read(reading, node, _ONE_TEXT, "prompt")
-    _check_keys(reading, node, _PROMPT_KEYS, "a prompt")
-    got = _got(node)
-    given = [key for key in _TEXT_KEYS if key in got]
-    if len(given) > 1:
-        reading.tell(got[given[1]], f"The prompt has {' and '.join(given)}.", "Give one of them.")
-    if "name" not in got and not given and got.keys() <= {*_PROMPT_KEYS}:
-        reading.tell(node, "The prompt has no name.", "Write name: of a prompt in the store, or text: with its text.")
-    name, env, text, file = (
-        _read(reading, got[key], _ONE_TEXT, key) if key in got else None for key in ("name", "env", "text", "file")
-    )
-    if "messages" in got:
-        text = _read_messages(reading, got["messages"])
-    if file:
-        text = _read_text_file(reading, got["file"], folder / file)
-    return name or suite_name, env, text
-
-
-def _read_text_file(reading: Reading, node: Node, path: Path) -> str | None:
-    try:
-        return text_of_file(path)
-    except WrongUse as error:
-        reading.tell(node, f"{error.message}.")
-    return None
-
-
-def _read_messages(reading: Reading, node: Node) -> str | None:
-    """Return messages as the text that a prompt is: a JSON list of {role, content}."""
-    messages = []
-    for item in node.value if node.kind == "list" else [node]:
-        if not _check_keys(reading, item, ("role", "content"), "a message"):
-            continue
-        got = _got(item)
-        if len(got) < 2:
-            reading.tell(item, "A message has role: and content:, each with a value.")
-            continue
-        role = _read(reading, got["role"], _ONE_TEXT, "role")
-        messages.append(
-            {"role": role, "content": _read(reading, got["content"], frozenset({"text", "list"}), "content")}
-        )
-    return json.dumps(messages, ensure_ascii=False, indent=1) if messages else None
-
-
-def _read_provider(reading: Reading, node: Node | None, suite_node: Node) -> Any:
-    """Return the provider as it is told."""
-    if node is None:
-        hint = "Write provider: openai:gpt-4.1-mini, or python:module:function."
-        reading.tell(suite_node, "The suite has no provider.", hint)
-        return None
-    value = node.value if is_text(node) else value_in(reading, node)
-    if isinstance(value, dict) and len(value) == 1 and value.keys() & {"python", "exec"}:
-        ((kind, rest),) = value.items()  # python: mod:fn on a line of its own is a map to YAML
-        value = f"{kind}: {rest}"
-    try:
-        make_provider(value)
-    except WrongUse as error:
-        reading.tell(node, str(error))
-    return value
-
-
-_Cases = tuple[Any, dict[str, list[Step]], dict[str, Node]]
-
-
-def _read_items(reading: Reading, got: dict[str, Node], folder: Path, *, has_steps: bool) -> _Cases:
-    """Return the items of a suite (or its dataset's name, or None), the steps of single cases, and their places."""
-    given = [key for key in _SOURCES if key in got]
-    if len(given) > 1:
-        reading.tell(got[given[1]], f"The suite has {' and '.join(given)}.", "Its cases come from one of them.")
-    if not given:
-        return None, {}, {}
-    key, node = given[0], got[given[0]]
-    if key == "cases":
-        return _read_cases(reading, node, has_steps)
-    text = _read(reading, node, _ONE_TEXT, key)
-    if not text or key == "dataset":
-        return text, {}, {}
-    try:
-        if not text.lower().endswith(f".{key}"):
-            raise WrongUse(f"{key} takes the name of a file that ends in .{key}; this is {text}.")
-        return load_items(folder / text), {}, {}
-    except WrongUse as error:
-        reading.tell(node, str(error))
-    return None, {}, {}
-
-
-def _read_cases(reading: Reading, node: Node, has_steps: bool) -> _Cases:
-    items: list[Any] = []
-    steps: dict[str, list[Step]] = {}
-    places: dict[str, Node] = {}
-    if node.kind != "list" or not node.value:
-        reading.tell(node, "cases takes a list of cases.", "Begin each with a dash: - input: ...")
-        return None, {}, {}
-    for one in node.value:
-        if is_text(one):
-            one = one._replace(kind="map", value={"input": (one, one)})
-        if not _check_keys(reading, one, _CASE_KEYS, "a case"):
-            continue
-        item, own = _read_case(reading, one)
-        id, asserts = item_id(item), has_steps or _holds_something(_got(one).get("assert"))
-        if id in places:
-            hint = "Give each an id of its own."
-            reading.tell(one, f"The case '{id}' stands here twice; first in line {places[id].line}.", hint)
-        if not asserts:
-            reading.tell(one, f"The case '{id}' asserts nothing.", "Write assert: in it, or in its suite.")
-        items.append(item)
-        places[id] = one
-        if own:
-            steps[id] = own
-    return items, steps, places
-
-
-def _holds_something(node: Node | None) -> bool:
-    return node is not None and not is_null(node) and bool(node.value)
-
-
-def _read_case(reading: Reading, node: Node) -> tuple[dict[str, Any], list[Step]]:
-    """Return a case as an item, its id and variables in one dict, and its steps."""
-    got = _got(node)
-    item = {"id": _read(reading, got["id"], _ONE_TEXT, "id")} if "id" in got else {}
-    if "input" in got:
-        item["input"] = _read_variable(reading, got["input"])
-    for key, value in _read_variables(reading, got.get("variables")).items():
-        if key in item:
-            reading.tell(got["variables"], f"The case has '{key}' already.", "Give its variable another name.")
-        item[key] = value
-    return item, _read_steps(reading, got.get("assert"))
-
-
-def _read_steps(reading: Reading, node: Node | None) -> list[Step]:
+def read_steps(reading: Reading, node: Node | None) -> list[Step]:
+    """Return the assertions of a list; what is wrong with one is told, and it is left out."""
     if node is None or is_null(node):
         return []
     if node.kind != "list":
@@ -11950,7 +12053,9 @@ def _read_steps(reading: Reading, node: Node | None) -> list[Step]:
 
 def _read_predicate(reading: Reading, node: Node, what: str) -> list[Step]:
     """Return the assertions that stand for a function of a text."""
-    steps = _read_steps(reading, node if node.kind == "list" else Node("list", node.line, node.column, [node]))
+    steps = read_steps(reading, node if node.kind == "list" else Node("list", node.line, node.column, [node]))
+    if node.kind == "list" and not node.value:
+        reading.tell(node, f"{what} takes assertions on a text; there are none.")
     other = next((step.assertion.name for step in steps if step.assertion.subject != "text"), None)
     if other is not None:
         reading.tell(node, f"{what} takes assertions on a text; {other} looks at more.")
@@ -11979,7 +12084,7 @@ def _read_step(reading: Reading, node: Node) -> Step | None:
     if values is None:
         return None
     step = Step(found, values)
-    if found.name in _TRIED and not open_placeholders(step):
+    if not open_placeholders(step):
         refusal = refusal_of(step)
         if refusal:
             reading.tell(place, f"{name}: {refusal}")
@@ -11991,17 +12096,26 @@ def _read_values(reading: Reading, found: Assertion, place: Node, given: Node) -
     before, first = len(reading.faults), next(iter(found.kinds), None)
     named = {}
     if given.kind == "map" and found.kinds and not _is_first_value(found, given):
-        _check_keys(reading, given, found.kinds, found.name)
-        named = {key: value for key, value in _got(given).items() if key in found.kinds}
+        check_keys(reading, given, found.kinds, found.name)
+        named = {key: value for key, value in values_of(given).items() if key in found.kinds}
     elif first is not None and not (is_null(given) and first not in found.required):
         named = {first: given}
     elif not is_null(given) and not (is_text(given) and given.value in {"true", "True", "TRUE"}):
         reading.tell(given, f"{found.name} takes no value.", "Leave it out.")
-    values = {key: _read(reading, node, found.kinds[key], f"{found.name}: {key}") for key, node in named.items()}
+    values = {key: _read_parameter(reading, node, found, key) for key, node in named.items()}
     missing = [name for name in found.required if name not in named]
     if missing and len(reading.faults) == before:
         reading.tell(place, f"{found.name} has no {' and no '.join(missing)}.", f"It takes {_signature(found)}.")
     return values if len(reading.faults) == before else None
+
+
+def _read_parameter(reading: Reading, node: Node, found: Assertion, key: str) -> Any:
+    """Return the value of a parameter; every decimal that an assertion takes is a share, or a distance of vectors."""
+    value = read_value(reading, node, found.kinds[key], f"{found.name}: {key}")
+    greatest = _GREATEST.get(key, 1)
+    if "number" in found.kinds[key] and isinstance(value, (int, float)) and not 0 <= value <= greatest:
+        reading.tell(node, f"{found.name}: {key} is {brief(value)}; it takes a number from 0 to {greatest}.")
+    return value
 
 
 def _is_first_value(found: Assertion, given: Node) -> bool:
@@ -12017,25 +12131,336 @@ def _signature(found: Assertion) -> str:
     return ", ".join(name if name in found.required else f"{name} (may be left out)" for name in found.kinds)
 
 
+# ======================================================================================
+# === FILES: suites told in YAML: every key and value is checked where it stands, before anything is registered
+# ======================================================================================
+# Uses: ERRORS, PROMPTS, DATASETS, PROGRAMS, PROVIDERS, CASES, SUITES, DOCUMENTS, EXCHANGES, STEPS.
+# Public: nothing.
+#
+# What may stand in a file is what suite() and the assertions take; their signatures are the table. All faults are told
+# at once. A file needs no Python but where it says `python:`.
+
+_OWN_KEYS = ("name", "provider", "parameters", "variables", "cases", "csv", "jsonl", "json", "assert")
+_PROMPT_KEYS = ("name", "env", "text", "messages", "file")
+_TEXT_KEYS = ("text", "messages", "file")
+_CASE_KEYS = ("id", "input", "variables", "group", "tags", "assert")
+_SOURCES = ("dataset", "cases", "csv", "jsonl", "json")
+_MARKS = {"group": frozenset({"text"}), "tags": frozenset({"text", "texts"})}
+_ONE_TEXT, _ONE_MAP = frozenset({"text"}), frozenset({"map"})
+
+
+def find_suite_file(module: str) -> Path | None:
+    """Return the YAML file that a module's name means, else None: evals means evals.yaml where there is no evals.py.
+
+    Errors: ConfigError for a file that is not there, and for evals.yaml beside evals.yml.
+    """
+    if module.endswith((".yaml", ".yml")):
+        path = Path(module)
+        if not path.is_file():
+            hint = "--module names another; promptry init --yaml writes one."
+            what = f"{module} is no file" if path.exists() else f"There is no file {module} in {os.getcwd()}"
+            raise ConfigError(f"{what}.", hint)
+        return path
+    base = Path(module.replace(".", "/"))
+    if module.endswith(".py") or base.with_suffix(".py").is_file() or (base / "__init__.py").is_file():
+        return None
+    found = [path for path in (base.with_suffix(".yaml"), base.with_suffix(".yml")) if path.is_file()]
+    if len(found) > 1:
+        raise ConfigError(f"There are {found[0]} and {found[1]}.", f"--module {found[0]} takes the first.")
+    return found[0] if found else None
+
+
+def load_any(module: str) -> dict[str, Suite]:
+    """Load the suites of a module, as load_suites does, or of a YAML file, and return those registered now.
+
+    Errors: ConfigError, for a file with every fault, its line and column; nothing is registered then.
+    """
+    file = find_suite_file(module)
+    if file is None:
+        return load_suites(module)
+    reading, told = _read_file(file)
+    origin = str(file.resolve())
+    load_afresh(origin)
+    for place, node in [pair for one in told for pair in one.functions.items()]:
+        with reading.telling(node):
+            load_beside(origin, place.partition(":")[0].strip())
+            find_function(place)
+    if reading.faults:
+        load_afresh(origin)
+    reading.check()
+    for one in told:
+        if one.text is not None and one.prompt is not None:
+            track(one.text, one.prompt)
+        suite(one.name, **one.facts)(make_case_function(one, origin))
+    return known_suites()
+
+
+def read_suites(file: Path) -> list[Told]:
+    """Return the suites that a YAML file tells; raises ConfigError with every fault."""
+    return _read_file(file)[1]
+
+
+def _read_file(file: Path) -> tuple[Reading, list[Told]]:
+    reading, root = read_document(file, str(file))
+    if root.kind != "map":
+        reading.tell(
+            root, "A file of suites is a map.", "Begin it with suites: and put the suites below, each with a dash."
+        )
+        reading.check()
+    known = {key: pair for key, pair in root.value.items() if not key.startswith("x-")}
+    check_keys(reading, root._replace(value=known), ("suites",), "a file of suites")
+    place = known["suites"][1] if "suites" in known else root
+    if place.kind != "list" or not place.value:
+        reading.tell(place, "suites takes a list of suites.", "Begin each with a dash: - name: ...")
+        reading.check()
+    found: list[Told] = []
+    for node in place.value:
+        one = _read_suite(reading, node, file.resolve().parent)
+        other = next((other for other in found if one is not None and one.name == other.name), None)
+        if other is not None:
+            first = f"the first begins in line {other.source[1]}"
+            reading.tell(node, f"Two suites have the name '{other.name}'; {first}.", "Give each a name of its own.")
+        found += [one] if one is not None else []
+    reading.check()
+    return reading, found
+
+
+def _read_suite(reading: Reading, node: Node, folder: Path) -> Told | None:
+    """Return a suite; what is wrong with it is told, and None is returned where it is no map."""
+    asked = inspect.signature(suite).parameters
+    known = dict.fromkeys((*_OWN_KEYS[:1], *asked, *_OWN_KEYS))
+    if not check_keys(reading, node, known, "a suite"):
+        return None
+    got = values_of(node)
+    name = read_value(reading, got["name"], _ONE_TEXT, "name") if "name" in got else None
+    if not name or not name.strip():
+        reading.tell(node, "The suite has no name.", "Write name: and a text.")
+        name = f"in line {node.line}"
+    plain = [key for key in got if key in asked and key not in {"name", "prompt", "dataset"}]
+    facts = {key: read_value(reading, got[key], kinds_of(str(asked[key].annotation)), key) for key in plain}
+    prompt, env, text = _read_prompt(reading, got.get("prompt"), name, folder)
+    steps = read_steps(reading, got.get("assert"))
+    variables = _read_variables(reading, got.get("variables"))
+    asserts = _holds_something(got.get("assert"))
+    items, case_steps, places = _read_items(reading, got, folder, steps, has_steps=asserts)
+    if not asserts and "cases" not in got:
+        reading.tell(node, f"The suite '{name}' asserts nothing.", "Write assert: and a list.")
+    facts |= {key: value for key, value in {"prompt": prompt, "dataset": items}.items() if value is not None}
+    provider = _read_provider(reading, got.get("provider"), node)
+    sites = [(got.get("provider", node), provider), (got.get("assert", node), steps)]
+    sites += [(places[id], own) for id, own in case_steps.items()]
+    functions = {place: site for site, value in sites for place in functions_in(value)}
+    parameters = read_value(reading, got["parameters"], _ONE_MAP, "parameters") if "parameters" in got else {}
+    asked_of = provider, parameters or {}, variables, steps, case_steps, functions
+    told = Told(name, facts, prompt, env, text, *asked_of, (reading.file, node.line))
+    if got.keys() <= known.keys():  # a misspelt prompt or variables would be missed again in each case
+        _check_open(reading, told, got, places)
+    for key in plain:
+        with reading.telling(got[key]):
+            suite(name, **({} if facts[key] is None else {key: facts[key]}))
+    return told
+
+
+def _read_variables(reading: Reading, node: Node | None) -> dict[str, Any]:
+    """Return variables: texts as written, numbers whose text is the same, lists and maps as JSON has them."""
+    if node is not None and not _may_be_variables(node):
+        reading.tell(node, "variables takes a map: name: value, below each other.")
+    if node is None or node.kind != "map":
+        return {}
+    return {key: _read_variable(reading, value) for key, value in values_of(node).items()}
+
+
+def _may_be_variables(node: Node | None) -> bool:
+    return node is None or is_null(node) or node.kind == "map"
+
+
+def _read_variable(reading: Reading, node: Node) -> Any:
+    if is_null(node):
+        return ""
+    return certain_value(node) if is_text(node) else value_in(reading, node)
+
+
+_Prompt = tuple[str | None, str | None, str | None]
+
+
+def _read_prompt(reading: Reading, node: Node | None, suite_name: str, folder: Path) -> _Prompt:
+    """Return the prompt's name, the tag that it is served by, and its text where the file has it."""
+    if node is None:
+        return None, None, None
+    if node.kind == "list":
+        return suite_name, None, _read_messages(reading, node)
+    if node.kind != "map":
+        return suite_name, None, read_value(reading, node, _ONE_TEXT, "prompt")
+    check_keys(reading, node, _PROMPT_KEYS, "a prompt")
+    got = values_of(node)
+    given = [key for key in _TEXT_KEYS if key in got]
+    if len(given) > 1:
+        reading.tell(got[given[1]], f"The prompt has {' and '.join(given)}.", "Give one of them.")
+    if "name" not in got and not given and got.keys() <= {*_PROMPT_KEYS}:
+        reading.tell(node, "The prompt has no name.", "Write name: of a prompt in the store, or text: with its text.")
+    name, env, text, file = (
+        read_value(reading, got[key], _ONE_TEXT, key) if key in got else None for key in ("name", "env", "text", "file")
+    )
+    if "messages" in got:
+        text = _read_messages(reading, got["messages"])
+    if file:
+        text = _read_text_file(reading, got["file"], folder / file)
+    return name or suite_name, env, text
+
+
+def _read_text_file(reading: Reading, node: Node, path: Path) -> str | None:
+    try:
+        return text_of_file(path)
+    except WrongUse as error:
+        reading.tell(node, f"{error.message}.")
+    return None
+
+
+def _read_messages(reading: Reading, node: Node) -> str | None:
+    """Return messages as the text that a prompt is: a JSON list of {role, content}."""
+    messages = []
+    for item in node.value if node.kind == "list" else [node]:
+        if not check_keys(reading, item, ("role", "content"), "a message"):
+            continue
+        got = values_of(item)
+        if len(got) < 2:
+            reading.tell(item, "A message has role: and content:, each with a value.")
+            continue
+        role = read_value(reading, got["role"], _ONE_TEXT, "role")
+        messages.append(
+            {"role": role, "content": read_value(reading, got["content"], frozenset({"text", "list"}), "content")}
+        )
+    return json.dumps(messages, ensure_ascii=False, indent=1) if messages else None
+
+
+def _read_provider(reading: Reading, node: Node | None, suite_node: Node) -> Any:
+    """Return the provider as it is told."""
+    if node is None:
+        hint = "Write provider: openai:gpt-4.1-mini, or python:module:function."
+        reading.tell(suite_node, "The suite has no provider.", hint)
+        return None
+    value = node.value if is_text(node) else value_in(reading, node)
+    if isinstance(value, dict) and len(value) == 1 and value.keys() & {"python", "exec"}:
+        ((kind, rest),) = value.items()  # python: mod:fn on a line of its own is a map to YAML
+        value = f"{kind}: {rest}"
+    with reading.telling(node):
+        make_provider(value)
+    return value
+
+
+_Cases = tuple[Any, dict[str, list[Step]], dict[str, Node]]
+
+
+def _read_items(reading: Reading, got: dict[str, Node], folder: Path, steps: list[Step], *, has_steps: bool) -> _Cases:
+    """Return the items of a suite (or its dataset's name, or None), the steps of single cases, and their places."""
+    given = [key for key in _SOURCES if key in got]
+    if len(given) > 1:
+        reading.tell(got[given[1]], f"The suite has {' and '.join(given)}.", "Its cases come from one of them.")
+    if not given:
+        return None, {}, {}
+    key, node = given[0], got[given[0]]
+    if key == "cases":
+        return _read_cases(reading, node, has_steps)
+    text = read_value(reading, node, _ONE_TEXT, key)
+    if not text or key == "dataset":
+        return text, {}, {}
+    with reading.telling(node):
+        if not text.lower().endswith(f".{key}"):
+            raise WrongUse(f"{key} takes the name of a file that ends in .{key}; this is {text}.")
+        if key == "csv":
+            rows = load_rows(folder / text)
+            _tell_empty_cells(reading, node, rows, open_placeholders(steps))
+            return [row for _, row in rows], {}, {}
+        return load_items(folder / text), {}, {}
+    return None, {}, {}
+
+
+def _tell_empty_cells(
+    reading: Reading, node: Node, rows: list[tuple[int, dict[str, str]]], asserted: list[str]
+) -> None:
+    """Tell the columns of a table that an assertion takes and in which nothing stands in some rows."""
+    told = []
+    for name in dict.fromkeys(asserted):
+        empty = [number for number, row in rows if not row.get(name, name).strip()]
+        more = f" and {len(empty) - 5:,} more" if len(empty) > 5 else ""
+        told += [f"${name}, of which row {', '.join(map(str, empty[:5]))}{more} says nothing"] if empty else []
+    if told:
+        hint = "Fill that in; a jsonl file may say that a text is empty."
+        reading.tell(node, f"In {node.value} the assertions take {', and '.join(told)}.", hint)
+
+
+def _read_cases(reading: Reading, node: Node, has_steps: bool) -> _Cases:
+    items: list[Any] = []
+    steps: dict[str, list[Step]] = {}
+    places: dict[str, Node] = {}
+    if node.kind != "list" or not node.value:
+        reading.tell(node, "cases takes a list of cases.", "Begin each with a dash: - input: ...")
+        return None, {}, {}
+    for one in node.value:
+        if is_text(one):
+            one = one._replace(kind="map", value={"input": (one, one)})
+        if not check_keys(reading, one, _CASE_KEYS, "a case"):
+            continue
+        item, own = _read_case(reading, one)
+        with reading.telling(values_of(one).get("group", one)):
+            group_of(item_id(item), item.get("group"))
+        id, asserts = item_id(item), has_steps or _holds_something(values_of(one).get("assert"))
+        if id in places:
+            hint = "Give each an id of its own."
+            reading.tell(one, f"The case '{id}' stands here twice; first in line {places[id].line}.", hint)
+        if not asserts:
+            reading.tell(one, f"The case '{id}' asserts nothing.", "Write assert: in it, or in its suite.")
+        items.append(item)
+        places[id] = one
+        if own:
+            steps[id] = own
+    return items, steps, places
+
+
+def _holds_something(node: Node | None) -> bool:
+    return node is not None and not is_null(node) and bool(node.value)
+
+
+def _read_case(reading: Reading, node: Node) -> tuple[dict[str, Any], list[Step]]:
+    """Return a case as an item, its id and variables in one dict, and its steps."""
+    got = values_of(node)
+    item = {"id": read_value(reading, got["id"], _ONE_TEXT, "id")} if "id" in got else {}
+    if "input" in got:
+        item["input"] = _read_variable(reading, got["input"])
+    item |= {key: read_value(reading, got[key], kinds, key) for key, kinds in _MARKS.items() if key in got}
+    for key, value in _read_variables(reading, got.get("variables")).items():
+        if key in item:
+            reading.tell(got["variables"], f"The case has '{key}' already.", "Give its variable another name.")
+        item[key] = value
+    return item, read_steps(reading, got.get("assert"))
+
+
 def _check_open(reading: Reading, told: Told, got: dict[str, Node], places: dict[str, Node]) -> None:
     """Tell the placeholders of an own prompt and of assertions for which a case of the file has no variable."""
     items = told.facts.get("dataset")
-    if isinstance(items, str):
+    unread = items is None and any(key in got for key in _SOURCES)
+    if isinstance(items, str) or unread or not _may_be_variables(got.get("variables")):
         return
     of_all = {"the prompt": open_placeholders(told.text or ""), "assert": open_placeholders(told.steps)}
     for item in items if items is not None else [None]:
+        if not _may_be_variables(values_of(places[item_id(item)]).get("variables") if places else None):
+            continue
         known = {**told.variables, **variables_of(item)}
         id = item_id(item)
         where = places.get(id, got.get("cases", got.get("assert", next(iter(got.values())))))
         if told.prompt is None and "input" not in known:
             reading.tell(where, "The suite has no prompt and this case no input.", "Give either.")
         own = {"its own assert": open_placeholders(told.case_steps.get(id, []))}
-        for what, names in {**of_all, **own}.items():
-            unknown = next((name for name in names if name not in known), None)
-            if unknown is not None:
-                case = "" if item is None else f" of case '{id}'"
-                hint = nearest(unknown, known) or f"Give it in variables:; $${unknown} is plain text."
-                reading.tell(where, f"${unknown} in {what} has no value{case}.", hint)
+        unknown = {name: what for what, names in {**of_all, **own}.items() for name in names if name not in known}
+        if unknown:
+            case = "" if item is None else f" of case '{id}'"
+            taken = " and ".join(f"${name} in {what}" for name, what in unknown.items())
+            name = next(iter(unknown))
+            hint = (
+                nearest(name, known)
+                or f"Give {'it' if len(unknown) == 1 else 'them'} in variables:; $${name} is plain text."
+            )
+            reading.tell(where, f"{taken} {'has' if len(unknown) == 1 else 'have'} no value{case}.", hint)
 
 
 # ======================================================================================
@@ -12880,7 +13305,7 @@ def _as_file(source: Source, suites: list[dict[str, Any]], notes: list[dict[str,
 # ======================================================================================
 # === SPOOLS: the outcomes of a run wait in a private file until the run is saved
 # ======================================================================================
-# Uses: ERRORS, CLOCK, STORE, ROWS, PROMPTS, ASSERTIONS, CASES.
+# Uses: ERRORS, CLOCK, STORE, ROWS, PROMPTS, ASSERTIONS, CASES.   Writes: scratch.
 # Public: nothing.
 #
 # No lock on the store is held while cases run, and memory does not grow with the checks. Cases that run at once are
@@ -12949,25 +13374,33 @@ def read_result_rows(path: Path, run: int) -> Iterator[tuple[Any, ...]]:
 def _read_lines(path: Path) -> Iterator[list[Any]]:
     with path.open("rb") as file:
         for offset in _offsets_in_order(file):
-            file.seek(offset)
-            yield json.loads(file.readline())
+            yield json.loads(_line_at(file, offset))
 
 
-def _offsets_in_order(file: IO[bytes]) -> Iterable[int]:
-    """Return where the lines of a spool begin, by the order that each begins with: sixteen bytes a line in memory."""
-    from array import array
+def _offsets_in_order(file: IO[bytes]) -> Iterator[int]:
+    """Give where the lines of a spool begin, by the order that each begins with; if need be they are sorted on disk."""
+    if all(before[0] <= after[0] for before, after in itertools.pairwise(_heads(file))):
+        yield from (at for _, at in _heads(file))
+        return
+    with contextlib.closing(open_scratch("(place INTEGER, at INTEGER)")) as index:
+        index.executemany("INSERT INTO scratch VALUES (?, ?)", _heads(file))
+        yield from (at for (at,) in index.execute("SELECT at FROM scratch ORDER BY place, at"))
 
-    at, orders, offsets = len(file.readline()), array("q"), array("q")
-    for line in file:
+
+def _heads(file: IO[bytes]) -> Iterator[tuple[int, int]]:
+    """Give the order and the place of each whole line of a spool, whatever else is read of the file meanwhile."""
+    at = len(_line_at(file, 0))
+    while line := _line_at(file, at):
         head = line[1:24].partition(b",")[0]
         if not line.endswith(b"]\n") or not head.isdigit():
             break
-        orders.append(int(head))
-        offsets.append(at)
+        yield int(head), at
         at += len(line)
-    if all(map(operator.le, orders, itertools.islice(orders, 1, None))):
-        return offsets
-    return (offsets[place] for place in sorted(range(len(orders)), key=orders.__getitem__))
+
+
+def _line_at(file: IO[bytes], at: int) -> bytes:
+    file.seek(at)
+    return file.readline()
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -13087,40 +13520,172 @@ def known_flaky(suite_name: str, names: Iterable[str]) -> set[str]:
     return own | ({suite_name} & {*names})
 
 
-def unknown_flaky(suite_name: str, names: Iterable[str], cases: Iterable[str]) -> list[str]:
-    """Say of each name of a suite that none of its cases bears, with the nearest that one does."""
-    found = list(cases)
+def unknown_flaky(suite_name: str, names: Iterable[str], cases: Sequence[str]) -> list[str]:
+    """Say of each name that no case of a suite bears, with the nearest that one does."""
     return [
-        f"[run] flaky names '{suite_name}/{name}', which is no case of the suite. {nearest(name, found)}".rstrip()
-        for name in sorted(known_flaky(suite_name, names) - {*found} - {suite_name})
+        f"[run] flaky names '{suite_name}/{name}', which is no case of the suite. {nearest(name, cases)}".rstrip()
+        for name in sorted(names)
     ]
+
+
+# ======================================================================================
+# === TALLIES: what a run counts while its outcomes pass by, in a memory that does not grow with its cases
+# ======================================================================================
+# Uses: ERRORS, STORE, ROWS, CASES.   Writes: scratch.
+# Public: nothing.
+#
+# A case that has a name of its own and runs once is counted and forgotten. What can meet its name again, blocks and
+# repeats, is in a table of SQLite, in a temporary file that nobody else can open. Scores are summed as whole numbers,
+# so the sum does not hang on the order in which cases end.
+
+STATES = ("pass", "fail", "error", "skipped")
+_UNIT = 2.0**60
+
+
+class Tally:
+    """The counts of a run; the cases `apart` are known flaky ones: counted in `flaky` too, and their scores nowhere."""
+
+    def __init__(self, apart: Iterable[str], repeats: int) -> None:
+        self.apart, self.repeats = {*apart}, repeats
+        self.states: Counter[str] = Counter()
+        self.flaky: Counter[str] = Counter()
+        self.flaky_cases: set[str] = set()
+        self.checks = self.cases = self.scored = self.units = 0
+        self.table: sqlite3.Connection | None = None
+
+
+def make_tally(apart: Iterable[str] = (), repeats: int = 1) -> Tally:
+    """Make the empty tally of a new run, each case of which runs so often."""
+    return Tally(apart, repeats)
+
+
+def count_outcome(tally: Tally, outcome: CaseOutcome) -> CaseOutcome:
+    """Count an outcome and return it under a name that no other of its repeat has: runs are paired by it.
+
+    Errors: StoreError where the temporary folder cannot be used.
+    """
+    name = bindable(outcome.case)
+    score = None if name in tally.apart else outcome.score
+    is_alone = outcome.order % 2**32 == LAST_ORDER and "/" not in name
+    if is_alone and tally.repeats == 1 and tally.table is None:
+        _add_case(tally, score)
+    else:
+        name = _note_try(tally, name, outcome.repeat, score)
+    tally.states[outcome.state] += 1
+    tally.checks += len(outcome.checks)
+    if name in tally.apart:
+        tally.flaky[outcome.state] += 1
+        tally.flaky_cases.add(name)
+    return outcome if name == outcome.case else outcome._replace(case=name)
+
+
+def _add_case(counts: Any, score: float | None) -> None:
+    counts.cases += 1
+    if score is not None:
+        counts.scored += 1
+        counts.units += int(min(1.0, max(0.0, score)) * _UNIT)
+
+
+def _note_try(tally: Tally, name: str, repeat: int, score: float | None) -> str:
+    """Put an execution into the table, under a name of its own, and return that."""
+    try:
+        if tally.table is None:
+            tally.table = open_scratch(_TRIES_TABLE)
+            weakref.finalize(tally, tally.table.close)
+        own = name
+        while (seen := tally.table.execute(_TRY, (own, repeat, score)).fetchone()[0]) > 1:
+            own = f"{own}#{seen}"
+        return own
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"The results of the run cannot be counted: {error}.", "TMPDIR names another folder."
+        ) from error
+
+
+_TRIES_TABLE = '("case" TEXT, repeat INTEGER, seen INTEGER, score REAL, PRIMARY KEY ("case", repeat)) WITHOUT ROWID'
+_TRY = "INSERT INTO scratch VALUES (?, ?, 1, ?) ON CONFLICT DO UPDATE SET seen = seen + 1 RETURNING seen"
+
+
+def _totals_of(tally: Tally) -> Tally:
+    """Return the cases, those with a score, and the sum of their means, of all cases of a tally."""
+    totals = Tally((), 1)
+    totals.cases, totals.scored, totals.units = tally.cases, tally.scored, tally.units
+    if tally.table is not None:
+        for (mean,) in tally.table.execute('SELECT sum(score) / count(score) FROM scratch GROUP BY "case"'):
+            _add_case(totals, mean)
+    return totals
+
+
+def counts_of(tally: Tally) -> dict[str, int]:
+    """Return how many cases there were, and how many executions ended in each state; `flaky` only if some are known."""
+    totals = _totals_of(tally)
+    counts = {"cases": totals.cases, **{state: tally.states[state] for state in STATES}}
+    counts |= {"checks": tally.checks, "scored": totals.scored}
+    if not tally.flaky_cases:
+        return counts
+    return {**counts, "flaky": len(tally.flaky_cases), **{f"flaky_{state}": tally.flaky[state] for state in STATES}}
+
+
+def decided_counts(counts: dict[str, int]) -> dict[str, int]:
+    """Return the counts of the executions that decide: those of known flaky cases are taken out."""
+    return {state: counts[state] - counts.get(f"flaky_{state}", 0) for state in STATES}
+
+
+def coverage_of(counts: dict[str, Any]) -> float | None:
+    """Return the share of cases that gave a score, known flaky ones aside; None without a case or a count."""
+    cases = counts.get("cases", 0) - counts.get("flaky", 0)
+    return counts["scored"] / cases if cases > 0 and "scored" in counts else None
+
+
+def score_of(tally: Tally) -> float | None:
+    """Return the mean over the cases of their means, or None without a score."""
+    totals = _totals_of(tally)
+    return totals.units / (totals.scored * int(_UNIT)) if totals.scored else None
 
 
 # ======================================================================================
 # === RUNS: saved runs: counted, written in one transaction, read back
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, STATISTICS, CASES, SPOOLS, FLAKES.
+# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, STATISTICS, CASES, SPOOLS, FLAKES, TALLIES.
 #   Writes: eval_runs, eval_results.
 # Public: RunResult, list_runs, get_run.
 
 
-class RunResult(NamedTuple):
-    """A saved run and what it means.
+class SavedCases:
+    """The cases of a saved run, read from its store when somebody asks, once, whichever store is chosen by then."""
 
-    counts: {cases, pass, fail, error, skipped, checks, scored}, cases: [{case, repeat, state, score, reason, group}],
-    reasons: why it did not pass, notes: what must not be overlooked, comparison: the JSON form of a Comparison or None;
-    pass_k: with repeats, [{k, all (pass^k), any (pass@k)}] for k from 1 on, means over the cases that ran each time;
-    coverage: the share of cases that gave a score; partial: see manifest_partial, None for a run of all cases;
-    known_flaky: [{case, state}] of the cases that promptry.toml names, which decide nothing; flakes: see list_flakes,
-    of the cases that failed or changed sides.
-    """
+    def __init__(self, run: int) -> None:
+        self.run, self.path = run, store_path()
+
+    @functools.cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """All of them; raises StoreError where the store is gone, NotFound where the run is."""
+        return _brief_cases(self.run, self.path)
+
+    def failing(self) -> list[dict[str, Any]]:
+        """Read those that failed or ended in an error, and no other."""
+        rows = self.rows if "rows" in self.__dict__ else _brief_cases(self.run, self.path, failing_only=True)
+        return [row for row in rows if row["state"] in _BAD]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SavedCases) and (self.run, self.path) == (other.run, other.path)
+
+    def __hash__(self) -> int:
+        return hash((self.run, self.path))
+
+
+_BAD = {"fail", "error"}
+
+
+class _Result(NamedTuple):
+    """What a RunResult holds; its cases are a list, or are still in the store."""
 
     run_id: str
     suite: str
     passed: bool
     score: float | None
     counts: dict[str, int]
-    cases: list[dict[str, Any]]
+    cases: Any
     cost_usd: float | None
     complete: bool = True
     date: str = ""
@@ -13138,92 +13703,36 @@ class RunResult(NamedTuple):
     known_flaky: tuple[dict[str, Any], ...] = ()
     flakes: tuple[dict[str, Any], ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the keys of the JSON form."""
-        lists = {name: list(getattr(self, name)) for name in ("reasons", "notes", "known_flaky", "flakes")}
-        return {**self._asdict(), **lists}
 
+class RunResult(_Result):
+    """A saved run and what it means.
 
-class Tally(NamedTuple):
-    """What a run counts while its outcomes pass by on their way to the spool.
-
-    A case is a place in `sums` and `scored`, so that 100,000 cases take little memory. `apart` are the known flaky
-    ones: their states are counted in `flaky` too, and their scores nowhere.
+    counts: {cases, pass, fail, error, skipped, checks, scored}, cases: [{case, repeat, state, score, reason, group}],
+    read from the store when they are asked for; reasons: why it did not pass, notes: what must not be overlooked,
+    comparison: the JSON form of a Comparison or None; pass_k: with repeats, [{k, all (pass^k), any (pass@k)}] for k
+    from 1 on, means over the cases that ran each time; coverage: the share of cases that gave a score; partial: see
+    manifest_partial, None for a run of all cases; known_flaky: [{case, state}] of the cases that promptry.toml names,
+    which decide nothing; flakes: see list_flakes, of the cases that failed or changed sides.
     """
 
-    places: dict[str, int]
-    sums: Any
-    scored: Any
-    seen: Counter[tuple[str, int]]
-    states: Counter[str]
-    checks: list[int]
-    apart: set[str]
-    flaky: Counter[str]
+    __slots__ = ()
 
+    @property
+    def cases(self) -> list[dict[str, Any]]:
+        """The executions of the cases, as made."""
+        return self[5].rows if isinstance(self[5], SavedCases) else self[5]
 
-STATES = ("pass", "fail", "error", "skipped")
+    def failing_cases(self) -> list[dict[str, Any]]:
+        """Return those of the cases that failed or ended in an error, without reading the others."""
+        held = self[5]
+        if isinstance(held, SavedCases):
+            return held.failing() if any(self.counts.get(state, 1) for state in _BAD) else []
+        return [row for row in held if row["state"] in _BAD]
 
-
-def make_tally(apart: Iterable[str] = ()) -> Tally:
-    """Make the empty tally of a new run; the cases `apart` are known to be flaky."""
-    from array import array
-
-    return Tally({}, array("d"), array("q"), Counter(), Counter(), [0], {*apart}, Counter())
-
-
-def count_outcome(tally: Tally, outcome: CaseOutcome) -> CaseOutcome:
-    """Count an outcome and return it under a name that no other of its repeat has: runs are paired by it."""
-    named = _named_apart(tally, outcome)
-    if (name := bindable(named.case)) != named.case:
-        named = named._replace(case=name)
-    place = tally.places.setdefault(named.case, len(tally.places))
-    if place == len(tally.sums):
-        tally.sums.append(0.0)
-        tally.scored.append(0)
-    tally.states[named.state] += 1
-    tally.checks[0] += len(named.checks)
-    if named.case in tally.apart:
-        tally.flaky[named.state] += 1
-    elif named.score is not None:
-        tally.sums[place] += named.score
-        tally.scored[place] += 1
-    return named
-
-
-def _named_apart(tally: Tally, outcome: CaseOutcome) -> CaseOutcome:
-    """Return an outcome under a name of its own; only blocks and what is named like one can meet a name again."""
-    if outcome.order % 2**32 == LAST_ORDER and "/" not in outcome.case:
-        return outcome
-    key = (outcome.case, outcome.repeat)
-    tally.seen[key] += 1
-    return outcome if tally.seen[key] == 1 else outcome._replace(case=f"{outcome.case}#{tally.seen[key]}")
-
-
-def counts_of(tally: Tally) -> dict[str, int]:
-    """Return how many cases there were, and how many executions ended in each state; `flaky` only if some are known."""
-    counts = {"cases": len(tally.places), **{state: tally.states[state] for state in STATES}}
-    counts |= {"checks": tally.checks[0], "scored": sum(map(bool, tally.scored))}
-    known = tally.apart & tally.places.keys()
-    return counts | (
-        {"flaky": len(known)} | {f"flaky_{state}": tally.flaky[state] for state in STATES} if known else {}
-    )
-
-
-def decided_counts(counts: dict[str, int]) -> dict[str, int]:
-    """Return the counts of the executions that decide: those of known flaky cases are taken out."""
-    return {state: counts[state] - counts.get(f"flaky_{state}", 0) for state in STATES}
-
-
-def coverage_of(counts: dict[str, Any]) -> float | None:
-    """Return the share of cases that gave a score, known flaky ones aside; None without a case or a count."""
-    cases = counts.get("cases", 0) - counts.get("flaky", 0)
-    return counts["scored"] / cases if cases > 0 and "scored" in counts else None
-
-
-def score_of(tally: Tally) -> float | None:
-    """Return the mean over the cases of their means, or None without a score."""
-    means = [total / count for total, count in zip(tally.sums, tally.scored, strict=True) if count]
-    return min(1.0, max(0.0, math.fsum(means) / len(means))) if means else None
+    def to_dict(self) -> dict[str, Any]:
+        """Return the keys of the JSON form."""
+        lists = {name: list(getattr(self, name)) for name in ("cases", "reasons", "notes", "known_flaky", "flakes")}
+        return {**self._asdict(), **lists}
 
 
 def save_run(
@@ -13312,15 +13821,17 @@ def get_run(id: str) -> dict[str, Any]:
 
 def load_run(id: str) -> dict[str, Any]:
     """Load what get_run returns, without the history of its cases. Errors: NotFound, WrongUse."""
-    return _run_with(id, run_cases(read_id(id, "run")))
+    cases = run_cases(read_id(id, "run"))
+    return {**_load_facts(id, lambda: cases), "cases": cases}
 
 
-def _run_with(id: str, cases: list[dict[str, Any]]) -> dict[str, Any]:
+def _load_facts(id: str, cases: Callable[[], list[dict[str, Any]]]) -> dict[str, Any]:
+    """Load a run without its cases, which are asked for only where the run did not count them itself."""
     rows = query("get_run", id=read_id(id, "run"))
     if not rows:
         raise NotFound(f"There is no run {id}.", "promptry runs lists them.")
     run, manifest = rows[0], read_object(rows[0].pop("metadata"))
-    counts = manifest.get("counts") or _counts_of_cases(cases)
+    counts = manifest.get("counts") or _counts_of_cases(cases())
     return {
         **run,
         "id": str(run["id"]),
@@ -13333,12 +13844,11 @@ def _run_with(id: str, cases: list[dict[str, Any]]) -> dict[str, Any]:
         "counts": counts,
         "cost_usd": manifest.get("cost_usd"),
         "manifest": manifest,
-        "cases": cases,
     }
 
 
 def _counts_of_cases(cases: list[dict[str, Any]]) -> dict[str, int]:
-    tally = make_tally()
+    tally = make_tally(repeats=2)
     for row in cases:
         checks = row.get("checks", ())
         count_outcome(tally, CaseOutcome(row["case"], row["repeat"], row["state"], row["score"], checks))
@@ -13367,10 +13877,17 @@ def deciding_cases(run: dict[str, Any], flaky: set[str]) -> dict[str, Any]:
     return {**run, "cases": [row for row in run["cases"] if row["case"] not in flaky]} if flaky else run
 
 
-def run_cases(run: int) -> list[dict[str, Any]]:
-    """Return the executions of a run's cases as made: [{case, repeat, state, score, reason, group, checks}]."""
+def case_names(run: int) -> list[str]:
+    """Return the names of a run's cases."""
+    return [
+        row["name"] for row in fetch("SELECT DISTINCT test_name AS name FROM eval_results WHERE run_id = ?", (run,))
+    ]
+
+
+def run_cases(run: int, names: Iterable[str] | None = None) -> list[dict[str, Any]]:
+    """Return the executions of a run's cases, or of those with some names, as made: see get_run for the shape."""
     found: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for row in query("get_run", 1, id=run):
+    for row in query("get_run", 1, id=run, names=None if names is None else json.dumps([*names])):
         name, details = row.pop("case"), read_json(row["details"])
         row.update(details=details, passed=None if row["passed"] is None else bool(row["passed"]))
         repeat = details.get("repeat", 0) if isinstance(details, dict) else 0
@@ -13378,31 +13895,37 @@ def run_cases(run: int) -> list[dict[str, Any]]:
     return [_case_of(name, repeat, checks) for (name, repeat), checks in found.items()]
 
 
-def _brief_cases(run: int) -> list[dict[str, Any]]:
-    """Return the executions of a run's cases without their checks: what 100,000 of them weigh little in memory by."""
-    edge = fetch("SELECT min(id) AS first, max(id) AS last FROM eval_results WHERE run_id = ?", (run,))[0]
+def _brief_cases(run: int, path: Path, *, failing_only: bool = False) -> list[dict[str, Any]]:
+    """Return the executions of a run's cases without their checks: what 100,000 of them weigh little in memory by.
+
+    `failing_only`: those of the cases of which a check did not pass. Errors: NotFound, StoreError.
+    """
     found: dict[tuple[str, int], list[Any]] = {}
-    while edge["first"] is not None and edge["first"] <= edge["last"]:
-        rows = fetch(_BRIEF, (run, edge["first"], edge["last"]))
-        for row in rows:
-            own = found.setdefault((row["case"], row["repeat"]), [])
-            own.append(row["score"] if row["passed"] == 1 else (row["assertion_type"], row))
-        edge["first"] = rows[-1]["id"] + 1 if rows else edge["last"] + 1
+    with reading(path) as reader:
+        if reader.execute("SELECT 1 FROM eval_runs WHERE id = ?", (run,)).fetchone() is None:
+            raise NotFound(f"Run {run} was removed from {path} since.", "promptry runs lists those that are there.")
+        sql = _BRIEF.format(
+            " AND test_name IN (SELECT test_name FROM own WHERE passed IS NOT 1)" if failing_only else ""
+        )
+        for name, kind, passed, score, repeat, reason, group in reader.execute(sql, (run,)):
+            own = found.setdefault((name, repeat), [])
+            told = {"reason": reason, "group": group}
+            row = {"assertion_type": kind, "passed": passed, "score": score, "details": told}
+            own.append(score if passed == 1 and group is None else row)
     return [_brief_case(name, repeat, own) for (name, repeat), own in found.items()]
 
 
-_BRIEF = """SELECT id, test_name AS "case", assertion_type, passed, score,
- coalesce(json_extract(details, '$.repeat'), 0) AS repeat,
- CASE WHEN passed IS NOT 1 THEN json_extract(details, '$.reason') END AS reason
- FROM eval_results WHERE run_id = ? AND id BETWEEN ? AND ? ORDER BY id LIMIT 10000"""
+_BRIEF = """WITH edge AS (SELECT min(id) AS first, max(id) AS last FROM eval_results WHERE run_id = ?1), own AS
+ (SELECT * FROM eval_results WHERE +run_id = ?1 AND id BETWEEN (SELECT first FROM edge) AND (SELECT last FROM edge))
+ SELECT test_name, assertion_type, passed, score, coalesce(json_extract(details, '$.repeat'), 0),
+ CASE WHEN passed IS NOT 1 THEN json_extract(details, '$.reason') END,
+ json_extract(details, '$.group') FROM own WHERE 1{} ORDER BY id"""
 
 
 def _brief_case(name: str, repeat: int, own: list[Any]) -> dict[str, Any]:
-    """Return an execution from its checks: of those that passed the score, of others the row."""
-    checks = [row[1] if isinstance(row, tuple) else {"assertion_type": "", "passed": True, "score": row} for row in own]
-    for check in checks:
-        check.setdefault("details", {"reason": check.get("reason")})
-    found = _case_of(name, repeat, checks)
+    """Return an execution from its checks: of those that passed the score alone, of others a row."""
+    plain = {"assertion_type": "", "passed": True, "details": None}
+    found = _case_of(name, repeat, [row if isinstance(row, dict) else {**plain, "score": row} for row in own])
     del found["checks"]
     return found
 
@@ -13429,19 +13952,18 @@ def _names_group(details: Any) -> bool:
 
 
 def load_result(run: int) -> RunResult:
-    """Return the result of a saved run, without the history of its cases."""
-    cases = _brief_cases(run)
-    found = _run_with(str(run), cases)
+    """Return the result of a saved run, without the history of its cases, which are read when they are asked for."""
+    found = _load_facts(str(run), lambda: run_cases(run))
     manifest = found["manifest"]
     flaky = known_flaky_of(manifest)
-    apart = [{"case": row["case"], "state": row["state"]} for row in found["cases"] if row["case"] in flaky]
+    apart = [{"case": row["case"], "state": row["state"]} for row in run_cases(run, flaky)] if flaky else []
     return RunResult(
         run_id=found["id"],
         suite=found["suite"],
         passed=found["passed"],
         score=found["score"],
         counts=found["counts"],
-        cases=cases,
+        cases=SavedCases(run),
         cost_usd=found["cost_usd"],
         complete=found["complete"],
         date=found["date"],
@@ -13451,8 +13973,8 @@ def load_result(run: int) -> RunResult:
         compare=(manifest.get("gate") or {}).get("compare"),
         verdict=found["verdict"],
         reasons=tuple(shortcomings(found["counts"], found["score"], manifest)),
-        notes=tuple(notes_of(manifest, found["cases"])),
-        pass_k=_pass_rates(deciding_cases(found, flaky)["cases"], manifest.get("repeats") or 1),
+        notes=tuple(notes_of(manifest, apart)),
+        pass_k=_pass_rates(run, manifest.get("repeats") or 1, flaky),
         coverage=found["coverage"],
         partial=found["partial"],
         known_flaky=tuple(apart),
@@ -13479,23 +14001,29 @@ def notes_of(manifest: dict[str, Any], cases: list[dict[str, Any]]) -> list[str]
     return notes
 
 
-def _pass_rates(cases: list[dict[str, Any]], repeats: int) -> list[dict[str, Any]] | None:
+def _pass_rates(run: int, repeats: int, flaky: set[str]) -> list[dict[str, Any]] | None:
     """Return how often k tries of a case all pass, and one of them does; a case with errors or skips tells neither."""
-    passed: dict[str, list[bool]] = {}
-    for row in cases:
-        if row["state"] in {"pass", "fail"}:
-            passed.setdefault(row["case"], []).append(row["state"] == "pass")
-    counts = [sum(tries) for tries in passed.values() if len(tries) == repeats]
-    if repeats < 2 or not counts:
+    if repeats < 2:
         return None
-    return [
-        {
-            "k": k,
-            "all": math.fsum(pass_all(count, repeats, k) for count in counts) / len(counts),
-            "any": math.fsum(pass_any(count, repeats, k) for count in counts) / len(counts),
-        }
-        for k in range(1, min(repeats, 10) + 1)
-    ]
+    rows = fetch(_TRIES, {"run": run, "repeats": repeats, "flaky": json.dumps(sorted(flaky))})
+    counts = [(row["passed"], row["cases"]) for row in rows]
+    if not counts:
+        return None
+
+    def mean(share: Callable[[int, int, int], float], k: int) -> float:
+        shares = (itertools.repeat(share(passed, repeats, k), cases) for passed, cases in counts)
+        total: int = sum(cases for _, cases in counts)
+        return math.fsum(itertools.chain.from_iterable(shares)) / total
+
+    return [{"k": k, "all": mean(pass_all, k), "any": mean(pass_any, k)} for k in range(1, min(repeats, 10) + 1)]
+
+
+_TRIES = """WITH tries AS (SELECT test_name, min(passed IS 1) AS passed,
+ max(passed IS NULL AND assertion_type IN ('error', 'skipped')) AS lost FROM eval_results
+ WHERE run_id = :run AND test_name NOT IN (SELECT value FROM json_each(:flaky))
+ GROUP BY test_name, coalesce(json_extract(details, '$.repeat'), 0)), cases AS (
+ SELECT sum(passed) AS passed FROM tries WHERE NOT lost GROUP BY test_name HAVING count(*) = :repeats)
+ SELECT passed, count(*) AS cases FROM cases GROUP BY passed"""
 
 
 def only_name(names: Iterable[str]) -> str | None:
@@ -13510,12 +14038,14 @@ def only_name(names: Iterable[str]) -> str | None:
 # Uses: CLOCK, ASSERTIONS, PROGRAMS, CASES.
 # Public: nothing.
 #
-# Sync functions run in threads of ours, async ones as tasks of one loop in a thread. A task is cancelled when its time
-# is up. A thread cannot be: it is left behind, nothing that it still does belongs to the run, and the process ends
-# without waiting for it. One sync call at a time without a limit runs where the run itself does: see RUNNER.
+# Sync functions run in threads of ours, async ones as tasks of one loop in a thread. What has ended one attempt takes
+# the next itself; the thread of the run only watches the time of all. A task is cancelled when its time is up. A thread
+# cannot be: it is left behind, nothing that it still does belongs to the run, the command that it waits for is ended,
+# and the process ends without waiting for it. One sync call at a time without a limit runs where the run itself
+# does: see RUNNER.
 
 _GRACE_S = 1.0
-_LOOK_EACH_S = 0.5
+_LOOK_EACH_S = 0.1
 
 _Doing = Callable[[Attempt], Any]
 
@@ -13524,16 +14054,22 @@ class RunStopped(KeyboardInterrupt):
     """A run has to end, but what goes on may do so: no case of it is dropped."""
 
 
-class Crew(NamedTuple):
-    """What works for one run: how many attempts at a time, what they wait in, and what it had to leave behind."""
+class Crew:
+    """What works for one run: `size` workers at most, who take attempts, and what they had to leave behind.
 
-    size: int
-    is_async: bool
-    work: Any
-    done: Any
-    lock: Any
-    threads: list[int]
-    left: list[Attempt]
+    `lock` guards all of it; `is_open` tells whether another attempt may start; `wake` has the run look after its crew,
+    which it does at `look_at_s` at the latest.
+    """
+
+    def __init__(self, size: int, is_async: bool, call: _Doing, may_start: Callable[[], None]) -> None:
+        self.size, self.is_async, self.workers = size, is_async, 0
+        self.call, self.may_start, self.context = call, may_start, contextvars.copy_context()
+        self.lock, self.wake = threading.RLock(), threading.Event()
+        self.is_open, self.look_at_s = False, math.inf
+        self.attempts: Iterator[Attempt] = iter(())
+        self.going: set[Attempt] = set()
+        self.left: list[Attempt] = []
+        self.faults: list[BaseException] = []
 
 
 _left_behind = 0
@@ -13554,116 +14090,113 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_begin_alone)
 
 
-def make_crew(size: int, is_async: bool) -> Crew:
-    """Make the crew of a run; its threads start when they are needed."""
-    from queue import SimpleQueue
-
-    return Crew(size, is_async, SimpleQueue(), SimpleQueue(), threading.RLock(), [0], [])
+def make_crew(size: int, is_async: bool, call: _Doing, may_start: Callable[[], None]) -> Crew:
+    """Make the crew of a run, which calls a function for each attempt; its workers start when they are needed."""
+    return Crew(size, is_async, call, may_start)
 
 
-def run_attempts(
-    crew: Crew, attempts: Iterable[Attempt], call: _Doing, may_start: Callable[[], None], look: Callable[[], None]
-) -> None:
-    """Call a function for each attempt, as many at a time as the crew is large, until all have ended.
+def run_attempts(crew: Crew, attempts: Iterable[Attempt], look: Callable[[], None]) -> None:
+    """Have each attempt called, as many at a time as the crew is large, until all have ended.
 
     After RunStopped, from `may_start` or an attempt, no other starts, and those that go on are waited for. An interrupt
-    drops them. What an attempt itself could not keep (see Attempt.fault) is raised here.
+    drops them. What an attempt itself could not keep (see Attempt.fault) is raised here. `look` is called ten times a
+    second.
     """
-    going: set[Attempt] = set()
-    stopped: list[BaseException] = []
+    crew.attempts, crew.is_open = iter(attempts), True
     try:
-        for attempt in attempts:
-            while len(going) >= crew.size:
-                _wait_for_one(crew, going, stopped, look)
-            if stopped or not _may_go_on(may_start, stopped):
+        _hire(crew)
+        while crew.is_open or crew.going:
+            _watch(crew)
+            look()
+            if any(not isinstance(fault, RunStopped) for fault in crew.faults):
                 break
-            going.add(attempt)
-            _start(crew, attempt, call, len(going))
-        while going:
-            _wait_for_one(crew, going, stopped, look)
-        if stopped:
-            raise stopped[0]
+        if crew.faults:
+            raise next((fault for fault in crew.faults if not isinstance(fault, RunStopped)), crew.faults[0])
     except BaseException:
-        for attempt in going:
-            _drop(crew, attempt)
+        with crew.lock:
+            crew.is_open = False
+            for attempt in [*crew.going]:
+                _drop(crew, attempt)
         raise
-    finally:
-        for _ in range(crew.threads[0]):
-            crew.work.put(None)
-        crew.threads[0] = 0
 
 
-def _may_go_on(may_start: Callable[[], None], stopped: list[BaseException]) -> bool:
-    try:
-        may_start()
-    except RunStopped as error:
-        stopped.append(error)
-    return not stopped
-
-
-def _wait_for_one(crew: Crew, going: set[Attempt], stopped: list[BaseException], look: Callable[[], None]) -> None:
-    """Wait until an attempt has ended or its time is up, for half a second at most; raises its fault."""
-    from queue import Empty
-
-    due = min((attempt.due_s for attempt in going), default=math.inf) - monotonic_s()
-    try:
-        attempt = crew.done.get(timeout=max(0.001, min(_LOOK_EACH_S, due)))
-    except Empty:
-        attempt = None
-    if attempt in going:
-        going.discard(attempt)
-        if isinstance(attempt.fault, RunStopped):
-            stopped.append(attempt.fault)
-        elif attempt.fault is not None:
-            raise attempt.fault
+def _watch(crew: Crew) -> None:
+    """Wait until the crew is to be looked after, and see to the attempts whose time is up."""
+    with crew.lock:
+        now = monotonic_s()
+        crew.look_at_s = min((attempt.due_s for attempt in crew.going), default=math.inf)
+        crew.look_at_s = min(now + _LOOK_EACH_S, crew.look_at_s)
+    crew.wake.wait(max(0.001, crew.look_at_s - now))
+    crew.wake.clear()
     now = monotonic_s()
-    for late in [attempt for attempt in going if attempt.due_s <= now]:
-        if _expire(crew, late, going):
-            going.discard(late)
-    look()
+    with crew.lock:
+        late = [attempt for attempt in crew.going if attempt.due_s <= now]
+    for attempt in late:
+        _expire(crew, attempt)
 
 
-def _start(crew: Crew, attempt: Attempt, call: _Doing, going: int) -> None:
-    attempt.due_s = monotonic_s() + (attempt.limit_s or math.inf)
+def _hire(crew: Crew) -> None:
+    """Have another worker take an attempt."""
+    crew.workers += 1
     if crew.is_async:
-        loop = shared_loop()
-        loop.call_soon_threadsafe(_start_task, crew, attempt, call, loop, context=contextvars.copy_context())
-        return
-    if crew.threads[0] < going:
-        crew.threads[0] += 1
+        shared_loop().call_soon_threadsafe(_start_task, crew)
+    else:
         threading.Thread(target=_work, args=(crew,), name="promptry-case", daemon=True).start()
-    crew.work.put((attempt, call, contextvars.copy_context()))
+
+
+def _take(crew: Crew) -> Attempt | None:
+    """Take the next attempt, and hire who takes the one after it while the crew is small; None to start no other."""
+    with crew.lock:
+        attempt = None
+        try:
+            attempt = next(crew.attempts, None) if crew.is_open else None
+            if attempt is not None:
+                crew.may_start()
+                if crew.workers < crew.size:
+                    _hire(crew)
+        except BaseException as error:
+            attempt = None
+            crew.faults.append(error)
+        if attempt is None:
+            crew.is_open = False
+            crew.wake.set()
+            return None
+        attempt.due_s = monotonic_s() + (attempt.limit_s or math.inf)
+        crew.going.add(attempt)
+        if attempt.due_s < crew.look_at_s:
+            crew.wake.set()
+        return attempt
 
 
 def _work(crew: Crew) -> None:
     """Run attempts in this thread until there is no other, or until one was left behind in it."""
-    while (job := crew.work.get()) is not None:
-        attempt, call, context = job
-        if attempt.closed:
-            return
+    while (attempt := _take(crew)) is not None:
         attempt.thread = threading.get_ident()
         try:
-            context.run(call, attempt)
+            crew.context.copy().run(crew.call, attempt)
         except BaseException as error:
             attempt.fault = error
         if not _end(crew, attempt):
             return
 
 
-def _start_task(crew: Crew, attempt: Attempt, call: _Doing, loop: Any) -> None:
-    """Start an attempt as a task of the loop that runs here."""
-    if attempt.closed:
-        return
+def _start_task(crew: Crew) -> None:
+    """Start the next attempt as a task of the loop that runs here; when it has ended, another is started so."""
+    import asyncio
 
-    async def go() -> None:
+    async def go(attempt: Attempt) -> None:
         attempt.thread = threading.get_ident()
         try:
-            await call(attempt)
+            await crew.call(attempt)
         except BaseException as error:
             attempt.fault = error
-        _end(crew, attempt)
+        if _end(crew, attempt):
+            shared_loop().call_soon_threadsafe(_start_task, crew)
 
-    attempt.task = loop.create_task(go())
+    with crew.lock:
+        attempt = _take(crew)
+        if attempt is not None:
+            attempt.task = asyncio.get_running_loop().create_task(go(attempt), context=crew.context.copy())
 
 
 def _end(crew: Crew, attempt: Attempt) -> bool:
@@ -13672,20 +14205,26 @@ def _end(crew: Crew, attempt: Attempt) -> bool:
         attempt.ended = True
         if attempt.closed:
             return False
-    crew.done.put(attempt)
-    return True
+        crew.going.discard(attempt)
+        if attempt.fault is not None:
+            crew.faults.append(attempt.fault)
+            crew.is_open = False
+        if not crew.is_open:
+            crew.wake.set()
+        return True
 
 
-def _expire(crew: Crew, attempt: Attempt, going: set[Attempt]) -> bool:
-    """Cancel a task whose time is up; tells whether the attempt is given up, which a task is if it will not end."""
+def _expire(crew: Crew, attempt: Attempt) -> None:
+    """Cancel a task whose time is up; what cannot be cancelled, or will not end, is left behind."""
     if attempt.task is not None and not attempt.expired:
         attempt.expired, attempt.due_s = True, monotonic_s() + _GRACE_S
         attempt.task.get_loop().call_soon_threadsafe(attempt.task.cancel)
-        return False
-    where, fault = _place_in(attempt.thread), late_text(attempt.limit_s) + _blocking_text(crew, attempt, going)
+        return
+    where = _place_in(attempt.thread)
     with crew.lock:
         if attempt.ended:
-            return False
+            return
+        fault = late_text(attempt.limit_s) + _blocking_text(crew, attempt)
         open_ones = innermost([attempt.blocks[order] for order in sorted(attempt.blocks)] or [attempt.name])
         order = min(attempt.blocks, default=LAST_ORDER)
         attempt.expired = True
@@ -13694,7 +14233,8 @@ def _expire(crew: Crew, attempt: Attempt, going: set[Attempt]) -> bool:
             row = Check("error", None, None, details)
             attempt.emit(CaseOutcome(name, attempt.repeat, "error", None, [row], order))
         _leave_behind(crew, attempt)
-    return True
+        if crew.is_open:
+            _hire(crew)
 
 
 def innermost(names: list[str]) -> list[str]:
@@ -13702,7 +14242,7 @@ def innermost(names: list[str]) -> list[str]:
     return [name for name in names if not any(other.startswith(f"{name}/") for other in names)]
 
 
-def _blocking_text(crew: Crew, attempt: Attempt, going: set[Attempt]) -> str:
+def _blocking_text(crew: Crew, attempt: Attempt) -> str:
     """Say that a task blocked its loop, or which one did, if the loop never came to cancel it; else nothing."""
     import asyncio
 
@@ -13711,31 +14251,29 @@ def _blocking_text(crew: Crew, attempt: Attempt, going: set[Attempt]) -> str:
     running = asyncio.current_task(attempt.task.get_loop())
     if running is attempt.task:
         return ", blocked the loop"
-    names = [other.name for other in (*going, *crew.left) if other.task is running]
+    names = [other.name for other in (*crew.going, *crew.left) if other.task is running]
     return f", for the loop was blocked by {names[0]!r}" if names else ", for the loop was blocked"
 
 
 def _drop(crew: Crew, attempt: Attempt) -> None:
     """Give up an attempt of a run that was interrupted: a task is cancelled, a thread is left behind."""
-    with crew.lock:
-        if attempt.ended:
-            return
-        task = attempt.task
-        _leave_behind(crew, attempt)
-    if task is not None:
-        task.get_loop().call_soon_threadsafe(task.cancel)
+    _leave_behind(crew, attempt)
+    if attempt.task is not None:
+        attempt.task.get_loop().call_soon_threadsafe(attempt.task.cancel)
 
 
 def _leave_behind(crew: Crew, attempt: Attempt) -> None:
     """Let nothing of an attempt count any more; what comes after it gets another thread or loop."""
     global _left_behind
     attempt.closed = True
+    crew.going.discard(attempt)
     crew.left.append(attempt)
+    crew.workers -= 1
     _left_behind += 1
     if crew.is_async:
         _here_loop.clear()
-    else:
-        crew.threads[0] -= 1
+    elif attempt.thread is not None:
+        end_commands(attempt.thread)
 
 
 def _place_in(thread: int | None) -> str:
@@ -13852,7 +14390,7 @@ def end_process(code: int) -> None:
 # ======================================================================================
 # === PROGRESS: how far a run is, on a terminal, once it takes longer than a second
 # ======================================================================================
-# Uses: CLOCK.
+# Uses: WORDING, CLOCK.
 # Public: nothing.
 
 _FIRST_AFTER_S, _EACH_S, _BAR = 1.0, 0.1, 24
@@ -13913,7 +14451,7 @@ def progress_line(progress: Progress, elapsed_s: float, usd: float) -> str:
         left = f"{_clock_text(elapsed_s / done * (progress.total - done))} left" if done else ""
     told = [f"{states[state]:,} {word}" for state, word in (("fail", "failed"), ("error", "in error")) if states[state]]
     told += [f"${usd:.4f}"] if usd else []
-    return f"{progress.name} {bar}{', '.join(filter(None, [count, *told, left or _clock_text(elapsed_s)]))}"
+    return f"{legible(progress.name)} {bar}{', '.join(filter(None, [count, *told, left or _clock_text(elapsed_s)]))}"
 
 
 def _clock_text(seconds: float) -> str:
@@ -13932,7 +14470,7 @@ def end_progress(progress: Progress) -> None:
 # ======================================================================================
 # === RERUNS: which cases of an earlier run are run again, what is taken over from it, and what a killed one left
 # ======================================================================================
-# Uses: ERRORS, CALLS, DATASETS, ASSERTIONS, CASES, SELECTION, SPOOLS, RUNS.
+# Uses: ERRORS, CALLS, DATASETS, ASSERTIONS, CASES, SELECTION, SPOOLS, TALLIES, RUNS.
 # Public: nothing.
 #
 # A case that passes at the second try is flaky, not mended, and what is taken over was tested earlier: a run made of
@@ -14032,14 +14570,14 @@ def is_again(rerun: Rerun, unit: str | None) -> bool:
 
 
 def items_again(
-    rerun: Rerun, ids: Any, items: list[tuple[str, Any]], selected: list[tuple[str, Any]]
+    rerun: Rerun, ids: Any, items: Sequence[tuple[str, Any]], selected: Sequence[tuple[str, Any]]
 ) -> list[tuple[str, Any]]:
     """Return the items that are run again, of those that the run itself could have run: whole units of the selected."""
     units = {unit_of(name, ids) for name, _ in selected}
     return [pair for pair in items if (unit := unit_of(pair[0], ids)) in units and is_again(rerun, unit)]
 
 
-def nothing_again(rerun: Rerun, items: list[tuple[str, Any]] | None) -> bool:
+def nothing_again(rerun: Rerun, items: Sequence[tuple[str, Any]] | None) -> bool:
     """Tell whether a run leaves nothing to run again; of blocks, an interrupted one may always."""
     return not rerun.again and rerun.complete if items is None else not items
 
@@ -14100,16 +14638,16 @@ def never_came(owed: dict[tuple[str, int], Owed], run: int) -> Iterator[CaseOutc
 
 
 def make_partial(
-    names: set[str], taken: set[str], of: int, *, selected: str, rerun: str | None, run: int | str | None, ran: int
+    again: set[str], taken: int, of: int, *, selected: str, rerun: str | None, run: int | str | None, ran: int
 ) -> dict[str, Any]:
-    """Return what manifest_partial reads, of a run with these cases of which some were taken over."""
+    """Return what manifest_partial reads, of a run with these cases that ran again, and so many taken over."""
     return {
         "selected": selected or None,
         "rerun": rerun,
         "run": None if run is None else str(run),
-        "cases": sorted(names - taken)[:1000] if rerun is not None else [],
+        "cases": sorted(again)[:1000],
         "ran": ran,
-        "taken": len(taken),
+        "taken": taken,
         "of": of,
     }
 
@@ -14133,10 +14671,12 @@ def recover_spool(path: Path, stopped: str | None = None) -> int | None:
         path.unlink(missing_ok=True)
         return None
     flaky = header.get("flaky") or []
-    tally, taken = make_tally(flaky), set[str]()
+    tally, taken, again = make_tally(flaky, header.get("repeats") or 1), set[str](), set[str]()
     for outcome in read_outcomes(path):
         named = count_outcome(tally, outcome)
-        taken |= {named.case} if any("taken_from" in check.details for check in named.checks) else set()
+        if (header.get("partial") or {}).get("rerun"):
+            is_taken = any("taken_from" in check.details for check in named.checks)
+            (taken if is_taken else again).add(named.case)
     facts = call_facts(uid)
     versions = facts["prompts"].get(header.get("prompt"), [])
     manifest = {"uid": uid, "complete": False, "model": only_name(facts["models"]), "counts": counts_of(tally)}
@@ -14144,11 +14684,11 @@ def recover_spool(path: Path, stopped: str | None = None) -> int | None:
     manifest |= {"gate": {"flaky": flaky, "selections": header.get("selections") or [], "stopped": stopped}}
     partial = header.get("partial")
     if partial is not None:
-        names, of = set(tally.places), partial.pop("of") or len(tally.places)
-        manifest["partial"] = make_partial(names, taken, of, ran=len(names - taken), **partial)
+        cases, of = counts_of(tally)["cases"], partial.pop("of")
+        manifest["partial"] = make_partial(again, len(taken), of or cases, ran=cases - len(taken), **partial)
     manifest |= {"dataset_hash": header.get("dataset_hash"), "repeats": header.get("repeats") or 1}
     key = None
-    if tally.places:
+    if tally.states:
         key = save_run(name, header.get("prompt"), versions[-1] if versions else None, manifest, tally, path)
     path.unlink(missing_ok=True)
     return key
@@ -14190,8 +14730,8 @@ class Schedule(NamedTuple):
     places_of.
     """
 
-    items: list[tuple[str, Any]] | None
-    every: list[tuple[str, Any]] | None
+    items: Sequence[tuple[str, Any]] | None
+    every: Items | None
     dataset: DatasetVersion | None
     wants: Callable[[str], bool]
     repeats: int
@@ -14220,9 +14760,7 @@ def check_runnable(chosen: Suite, job: Job) -> Schedule:
     return make_schedule(chosen, job, every, dataset)
 
 
-def make_schedule(
-    chosen: Suite, job: Job, every: list[tuple[str, Any]] | None, dataset: DatasetVersion | None
-) -> Schedule:
+def make_schedule(chosen: Suite, job: Job, every: Items | None, dataset: DatasetVersion | None) -> Schedule:
     """Return what a run is made of, with what the command, the suite and promptry.toml say, in this order."""
     known, repeats, rerun, places = settings_or_default(), job.repeats or chosen.repeats, None, dict[str, int]()
     selections: list[Selection] = [(job.select, job.tags)] if job.select is not None or job.tags else []
@@ -14231,6 +14769,7 @@ def make_schedule(
         ids = places if every is not None else None
         rerun = make_rerun(chosen.name, job.rerun, job.of, dataset, ids, job.repeats)
         selections, repeats = [*rerun.selections, *selections], rerun.repeats
+    items: Sequence[tuple[str, Any]] | None
     items, wants = select_by_all(chosen, every, selections)
     if rerun is not None and items is not None:
         among, _ = select_by_all(chosen, every, rerun.selections)
@@ -14358,6 +14897,22 @@ def why_partial(plan: Schedule) -> dict[str, Any]:
     """Return why a run is less than its suite, as make_partial takes it."""
     rerun = (None, None) if plan.rerun is None else (plan.rerun.kind, plan.rerun.run)
     return {"selected": selection_text(plan.selections), "rerun": rerun[0], "run": rerun[1]}
+
+
+def git_state() -> tuple[str | None, bool | None]:
+    """Return the commit of the current folder and whether tracked files differ from it; None without git."""
+    import subprocess
+
+    answers = []
+    for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"]):
+        try:
+            done = subprocess.run(
+                ["git", *words], capture_output=True, text=True, timeout=10, check=True, env=outside_environment()
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None, None
+        answers.append(done.stdout.strip())
+    return answers[0], bool(answers[1])
 
 
 # ======================================================================================
@@ -14496,8 +15051,8 @@ def _line_of_hang(trace: str, thread: int) -> str:
 # ======================================================================================
 # === RUNNER: run the cases of a suite, and gather all that explains the run
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, SCOPE, CALLS, CASES, SUITES, SELECTION, SPOOLS, FLAKES, RUNS, WORKERS, PROGRESS,
-#   RERUNS, JOBS, HANGS.
+# Uses: ERRORS, WORDING, CLOCK, SCOPE, CALLS, COSTS, CASES, SUITES, SELECTION, SPOOLS, FLAKES, TALLIES, RUNS, WORKERS,
+#   PROGRESS, RERUNS, JOBS, HANGS.
 # Public: nothing.
 #
 # A case that fails, and did not in the baseline, is tried again here, while the pipeline is warm: whether a break is
@@ -14513,7 +15068,7 @@ def record_run(chosen: Suite, job: Job, plan: Schedule | None = None) -> tuple[i
     """
     plan = check_runnable(chosen, job) if plan is None else plan
     if plan.rerun is not None and nothing_again(plan.rerun, plan.items):
-        sys.stderr.write(f"Run {plan.rerun.run} of suite '{chosen.name}' leaves nothing to run again.\n")
+        say(f"Run {plan.rerun.run} of suite '{chosen.name}' leaves nothing to run again.")
         return plan.rerun.run, True
     before = states_before(chosen, job)
     scope = make_scope(make_uid(), chosen.prompt, job.prompt_version, job.env)
@@ -14523,7 +15078,7 @@ def record_run(chosen: Suite, job: Job, plan: Schedule | None = None) -> tuple[i
         with _interruptible():
             with entered_scope(scope), talk_apart(), carried_contexts():
                 _run_and_confirm(chosen, job, plan, before, log_of, functools.partial(write_outcome, spool))
-            if log_of.tries is None and not log_of.tally.places:
+            if log_of.tries is None and not log_of.tally.states:
                 raise KeyboardInterrupt
             _check_served(chosen, job, scope)
             _check_selected(chosen, job, log_of)
@@ -14537,8 +15092,8 @@ def record_run(chosen: Suite, job: Job, plan: Schedule | None = None) -> tuple[i
         raise StoreError(error.message, f"{error.hint} promptry run --recover saves what has run.") from error
     finally:
         end_progress(log_of.progress)
-        end_spool(spool, keep=keep and bool(log_of.tally.places))
-    _warn_of_flaky(chosen, plan, log_of)
+        end_spool(spool, keep=keep and bool(log_of.tally.states))
+    _warn_of_flaky(chosen, plan, log_of, key)
     return key, log_of.tries is not None
 
 
@@ -14555,6 +15110,7 @@ class _Log:
         self.passed_over: set[str] = set()
         self.taken: set[str] = set()
         self.owed: dict[tuple[str, int], Owed] = {}
+        self.again: set[str] = set()
         self.left: list[Attempt] = []
         self.tries: dict[str, list[str]] | None = None
 
@@ -14563,12 +15119,12 @@ def _make_log(chosen: Suite, job: Job, plan: Schedule, scope: RunScope) -> _Log:
     cost = functools.partial(run_cost, scope.uid)
     total = len(plan.items) * plan.repeats if plan.items is not None else 0
     progress = make_progress(chosen.name, total, job.progress, cost)
-    return _Log(make_tally(plan.flaky), progress, functools.partial(_check_spend, job, scope.uid))
+    return _Log(make_tally(plan.flaky, plan.repeats), progress, functools.partial(_check_spend, job, scope.uid))
 
 
 def _check_selected(chosen: Suite, job: Job, log_of: _Log) -> None:
     """Refuse a run of blocks of which none was selected: it tested nothing."""
-    if log_of.tries is not None and not log_of.tally.places and log_of.passed_over:
+    if log_of.tries is not None and not log_of.tally.states and log_of.passed_over:
         hint = (
             nearest(job.select or "", log_of.passed_over)
             or f"Its cases are {', '.join(sorted(log_of.passed_over)[:5])}."
@@ -14577,16 +15133,18 @@ def _check_selected(chosen: Suite, job: Job, log_of: _Log) -> None:
         raise NothingSelected(f"No case of suite '{chosen.name}' fits {asked}.", hint)
 
 
-def _warn_of_flaky(chosen: Suite, plan: Schedule, log_of: _Log) -> None:
+def _warn_of_flaky(chosen: Suite, plan: Schedule, log_of: _Log, run: int) -> None:
     """Say which names of known flaky cases are no cases, once all have run."""
-    if log_of.tries is not None and not log_of.passed_over and plan.items == plan.every:
-        for line in unknown_flaky(chosen.name, settings_or_default().flaky, log_of.tally.places):
-            sys.stderr.write(f"promptry.toml: {line}\n")
+    unknown = plan.flaky - log_of.tally.flaky_cases - {chosen.name}
+    is_whole = plan.items is None or len(plan.items) == len(plan.every or ())
+    if unknown and log_of.tries is not None and not log_of.passed_over and is_whole:
+        for line in unknown_flaky(chosen.name, unknown, case_names(run)):
+            say(f"promptry.toml: {line}")
 
 
 def _check_spend(job: Job, run_uid: str) -> None:
-    """End a run whose calls have cost what it may, as an interrupt would: what has run is saved."""
-    if job.max_usd is not None and run_cost(run_uid) >= job.max_usd:
+    """End a run whose calls cost what it may, or nobody knows what, as an interrupt would: what has run is saved."""
+    if job.max_usd is not None and (run_cost(run_uid) >= job.max_usd or find_unpriced(run_uid)):
         raise RunStopped
 
 
@@ -14610,9 +15168,11 @@ def _run_and_confirm(
             if not is_whole or outcome.state != "error":
                 log_of.passed_over.update(() if is_whole else (outcome.case,))
                 return
-        named = count_outcome(log_of.tally, outcome)
-        log_of.owed.pop((named.case, named.repeat), None)
-        write(named)
+        counted = count_outcome(log_of.tally, outcome)
+        log_of.owed.pop((counted.case, counted.repeat), None)
+        write(counted)
+        if plan.rerun is not None:
+            log_of.again.add(counted.case)
         note_progress(log_of.progress, outcome.state)
         if outcome.state == "fail" and is_tried_again(before, plan, outcome.case):
             log_of.failing.add(outcome.case)
@@ -14625,6 +15185,7 @@ def _run_and_confirm(
         _run_cases(chosen, plan, plan.items, range(plan.repeats), keep, log_of)
         for outcome in never_came(log_of.owed, plan.rerun.run) if plan.rerun is not None and not log_of.left else ():
             write(count_outcome(log_of.tally, outcome))
+            log_of.again.add(outcome.case)
         log_of.tries = _try_again(chosen, plan, log_of)
     except KeyboardInterrupt:
         log_of.tries = None
@@ -14689,7 +15250,7 @@ def _interruptible() -> Iterator[None]:
 def _run_cases(
     chosen: Suite,
     plan: Schedule,
-    items: list[tuple[str, Any]] | None,
+    items: Sequence[tuple[str, Any]] | None,
     repeats: Iterable[int],
     keep: Callable[[CaseOutcome], None],
     log_of: _Log,
@@ -14697,7 +15258,8 @@ def _run_cases(
     """Call the suite's function for each item and repeat: here one by one, or by a crew."""
     draw = functools.partial(draw_progress, log_of.progress)
     is_async = inspect.iscoroutinefunction(chosen.function)
-    crew = make_crew(plan.concurrency, is_async)
+    call = functools.partial(_run_task if is_async else _run_case, chosen.function)
+    crew = make_crew(plan.concurrency, is_async, call, log_of.check_spend)
     attempts = _attempts(chosen, plan, items, repeats, keep, crew.lock)
     if plan.concurrency == 1 and not plan.limit_s and not is_async:
         for attempt in attempts:
@@ -14709,7 +15271,6 @@ def _run_cases(
                 raise
             draw()
         return
-    call = functools.partial(_run_task if is_async else _run_case, chosen.function)
 
     def look() -> None:
         wind_up(plan.limit_s)
@@ -14717,7 +15278,7 @@ def _run_cases(
 
     look()
     try:
-        run_attempts(crew, attempts, call, log_of.check_spend, look)
+        run_attempts(crew, attempts, look)
     finally:
         wind_down()
         log_of.left += crew.left
@@ -14726,7 +15287,7 @@ def _run_cases(
 def _attempts(
     chosen: Suite,
     plan: Schedule,
-    items: list[tuple[str, Any]] | None,
+    items: Sequence[tuple[str, Any]] | None,
     repeats: Iterable[int],
     keep: Callable[[CaseOutcome], None],
     lock: Any,
@@ -14800,11 +15361,12 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
     """Return what explains a run, before it is judged; without tries it was interrupted."""
     import platform
 
-    facts, dataset = call_facts(scope.uid), plan.dataset
-    stopped = _stop_text(job, plan, facts, log_of)
+    facts, dataset, counts = call_facts(scope.uid), plan.dataset, counts_of(log_of.tally)
+    unpriced = find_unpriced(scope.uid) if job.max_usd is not None else None
+    stopped = _stop_text(job, plan, {**facts, "unpriced": unpriced}, log_of)
     complete = log_of.tries is not None and stopped is None
-    partial = _partial_of(plan, log_of, complete)
-    commit, dirty = _git_state()
+    partial = _partial_of(plan, log_of, counts["cases"], complete)
+    commit, dirty = git_state()
     served = {name: list(found.items())[-1] for name, found in scope.served.items()}
     return {
         "uid": scope.uid,
@@ -14832,6 +15394,7 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
             "confirm": log_of.tries or {},
             "broken": [],
             "max_usd": job.max_usd,
+            "unpriced": unpriced,
             "stopped": stopped,
             "concurrency": plan.concurrency,
             "timeout_s": plan.limit_s or None,
@@ -14842,7 +15405,7 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
         },
         "versions": {"promptry": __version__, "python": platform.python_version()},
         "source": source_of(chosen.function),
-        "counts": counts_of(log_of.tally),
+        "counts": counts,
         "cost_usd": facts["cost_usd"],
         **({"partial": partial} if partial is not None else {}),
     }
@@ -14851,46 +15414,33 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
 def _stop_text(job: Job, plan: Schedule, facts: dict[str, Any], log_of: _Log) -> str | None:
     """Say why a run did not run all its cases: what it cost, an interrupt, or a case that hung before others.
 
-    None for a run that did, and for an interrupt that dropped nothing.
+    None for a run that did at a known cost, and for an interrupt that dropped nothing.
     """
+    waited = "; the cases that were going on have ended" if plan.concurrency > 1 else ""
+    if unpriced := facts.get("unpriced"):
+        who = f"a call of '{unpriced['model']}'" if unpriced["model"] else "a call"
+        known = f"so it may cost more than ${job.max_usd:g}, and ${facts['cost_usd'] or 0.0:.6g} are known to be spent"
+        return f"the run was stopped: {who} has no cost ({unpriced['reason']}), {known}{waited}"
     cut = [attempt.name for attempt in log_of.left if attempt.expired and attempt.orders]
     dropped = sum(not attempt.expired for attempt in log_of.left)
     if log_of.tries is not None:
         return f"'{cut[0]}' was left behind with the blocks after the one that took too long" if cut else None
     if job.max_usd is not None and (facts["cost_usd"] or 0.0) >= job.max_usd:
-        unpriced = f", and {facts['unpriced']} calls without a price" if facts["unpriced"] else ""
-        waited = "; the cases that were going on have ended" if plan.concurrency > 1 else ""
-        spent = f"${facts['cost_usd']:.6g} are spent{unpriced}, it may cost ${job.max_usd:g}"
-        return f"the run was stopped: {spent}{waited}"
+        return f"the run was stopped: ${facts['cost_usd']:.6g} are spent, it may cost ${job.max_usd:g}{waited}"
     return f"{INTERRUPTED}, and {dropped} cases that were going on were dropped" if dropped else None
 
 
-def _partial_of(plan: Schedule, log_of: _Log, complete: bool) -> dict[str, Any] | None:
+def _partial_of(plan: Schedule, log_of: _Log, cases: int, complete: bool) -> dict[str, Any] | None:
     """Return how a run is less than its suite (see manifest_partial), or None for a run of all of it."""
-    names, taken = set(log_of.tally.places), log_of.taken
-    of = len(names | log_of.passed_over) if plan.every is None else len(plan.every)
-    ran = len(names - taken) if plan.items is None else len(plan.items)
+    again, taken, over = log_of.again, log_of.taken, log_of.passed_over
+    blocks = cases + len(over) if plan.rerun is None else len(again | taken | over)
+    of = blocks if plan.every is None else len(plan.every)
+    ran = cases - len(taken) if plan.items is None else len(plan.items)
     is_cut = plan.every is None and not complete and (plan.rerun is not None or bool(plan.selections))
     is_selected = bool(plan.selections) and ran + len(taken) < of
     if not taken and not is_selected and not is_cut and (plan.rerun is None or ran == of):
         return None
-    return make_partial(names, taken, of, ran=ran, **why_partial(plan))
-
-
-def _git_state() -> tuple[str | None, bool | None]:
-    """Return the commit of the current folder and whether tracked files differ from it; None without git."""
-    import subprocess
-
-    answers = []
-    for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"]):
-        try:
-            done = subprocess.run(
-                ["git", *words], capture_output=True, text=True, timeout=10, check=True, env=outside_environment()
-            )
-        except (OSError, subprocess.SubprocessError):
-            return None, None
-        answers.append(done.stdout.strip())
-    return answers[0], bool(answers[1])
+    return make_partial(again - taken, len(taken), of, ran=ran, **why_partial(plan))
 
 
 def _prompt_column(chosen: Suite, scope: RunScope) -> tuple[str | None, int | None]:
@@ -15598,8 +16148,8 @@ def lone_checks(
 # ======================================================================================
 # === COMPARISON: what changed between two runs, and whether the judged one passes
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, PROMPTS, CASES, SUITES, FILES, FLAKES, RUNS, JOBS, RUNNER, PAIRS, POWER,
-#   BREAKS, FLIPS.
+# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, PROMPTS, CASES, SUITES, FILES, FLAKES, TALLIES, RUNS, JOBS, RUNNER, PAIRS,
+#   POWER, BREAKS, FLIPS.
 #   Writes: eval_runs.
 # Public: Comparison, compare_runs, run_suite.
 #
@@ -15896,7 +16446,7 @@ def _compared(result: RunResult, tag: str) -> Comparison | None:
 def _with_history(result: RunResult, comparison: Comparison | None) -> tuple[RunResult, list[str]]:
     """Return a result with how steady its failing and flipped cases were, and the names of all cases that are flaky."""
     told = {flip["case"] for flip in comparison.flips} if comparison is not None else set()
-    told |= {row["case"] for row in result.cases if row["state"] in {"fail", "error"}}
+    told |= {row["case"] for row in result.failing_cases()}
     history = list_flakes(int(result.run_id), sorted(told), failed_too=True)
     flaky = [row["case"] for row in history if row["flaky"]]
     return result._replace(flakes=tuple(row for row in history if row["case"] in told)), flaky[:_MOST_FLAKY]
@@ -15985,9 +16535,9 @@ def run_suite(
 ) -> RunResult:
     """Run a registered suite in this process, judge it, and return the result.
 
-    `module` is loaded first if it is given. A run that has cost `max_usd` is ended and kept, incomplete. `select` and
-    `tags` are -k and --tag; `rerun` (failed, errors, all) runs cases of the run `of`, or the newest, again. Errors:
-    NotFound, WrongUse, ConfigError, StoreError. Writes: eval_runs, eval_results.
+    `module` is loaded first if it is given. A run that has cost `max_usd`, or nobody knows what, is ended and kept,
+    incomplete. `select` and `tags` are -k and --tag; `rerun` (failed, errors, all) runs cases of the run `of`, or the
+    newest, again. Errors: NotFound, WrongUse, ConfigError, StoreError. Writes: eval_runs, eval_results.
     """
     if module is not None:
         load_any(module)
@@ -16116,16 +16666,28 @@ def plan_suite(suite_name: str, drop: float | None = None) -> Plan:
     rows = list_runs(suite_name, limit=100)["items"]
     complete = [row for row in rows if row["complete"] and not row["partial"]]
     if len(complete) < 2:
-        cost, n = (complete[0]["cost_usd"], complete[0]["counts"].get("scored", 0)) if complete else (None, 0)
-        return Plan(
-            suite_name, n, 1, drop or 0.10, None, None, None, cost, None, [row["id"] for row in complete], False
-        )
+        return _plan_of_few(suite_name, complete, drop)
     by_tested: dict[Any, list[dict[str, Any]]] = {}
     for row in complete:
         by_tested.setdefault((row["prompt_version"], row["model"]), []).append(row)
     same = next((rows for rows in by_tested.values() if len(rows) > 1), None)
     run, other = (get_run(row["id"]) for row in (same or complete)[:2])
     return _plan_from(run, other, drop, same is not None)
+
+
+def _plan_of_few(suite_name: str, complete: list[dict[str, Any]], drop: float | None) -> Plan:
+    """Return what is known of a suite of which one run, or none, is there."""
+    empty = Plan(suite_name, 0, 1, drop or 0.10, None, None, None, None, None, [])
+    if not complete:
+        return empty
+    run, manifest = complete[0], get_run(complete[0]["id"])["manifest"]
+    return empty._replace(
+        n=run["counts"].get("scored", 0),
+        repeats=manifest.get("repeats") or 1,
+        drop=drop or (manifest.get("gate") or {}).get("margin", 0.10),
+        run_usd=run["cost_usd"],
+        runs=[run["id"]],
+    )
 
 
 def _plan_from(run: dict[str, Any], other: dict[str, Any], drop: float | None, steady: bool) -> Plan:
@@ -16457,7 +17019,7 @@ def _run_of(row: dict[str, Any]) -> dict[str, Any]:
 # ======================================================================================
 # === OVERVIEW: how everything stands, in one answer
 # ======================================================================================
-# Uses: ROWS, BUDGETS, RUNS, COMPARISON, DRIFT.
+# Uses: ROWS, BUDGETS, TALLIES, RUNS, COMPARISON, DRIFT.
 # Public: get_overview.
 
 
@@ -16509,7 +17071,8 @@ def _object_in(manifest: dict[str, Any], key: str) -> dict[str, Any]:
 # ======================================================================================
 # === INTERPRETERS: whose Python runs a suite: this one, or the team's in a child process
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, STORE, ROWS, HELPERS, SUITES, FILES, RUNS, WORKERS, JOBS, HANGS, RUNNER, COMPARISON.
+# Uses: ERRORS, WORDING, SETTINGS, STORE, ROWS, HELPERS, SUITES, FILES, TALLIES, RUNS, WORKERS, JOBS, HANGS, RUNNER,
+#   COMPARISON.
 # Public: list_suites.
 #
 # A suite imports its team's packages, which an executable does not carry. The child runs and records; this process
@@ -16653,8 +17216,9 @@ def _record_here(
         keys.append(key)
         tell(key)
         if job.max_usd is not None:
-            spent = float(fetch(_COST_OF_RUN, (key,))[0]["usd"])
-            job = job._replace(max_usd=job.max_usd - spent)
+            (spent,) = fetch(_COST_OF_RUN, (key,))
+            job = job._replace(max_usd=job.max_usd - float(spent["usd"]))
+            complete = complete and spent["unpriced"] is None
         if not complete or (job.max_usd is not None and job.max_usd <= 0):
             break
     if empty is not None and not keys:
@@ -16667,10 +17231,11 @@ def _warn_of_unknown_suites(registered: dict[str, Suite]) -> None:
     for name in settings_or_default().flaky:
         if name not in registered and not any(name.startswith(f"{known}/") for known in registered):
             hint = nearest(name.partition("/")[0], registered)
-            sys.stderr.write(f"promptry.toml: [run] flaky names '{name}', which is of no suite here. {hint}\n")
+            say(f"promptry.toml: [run] flaky names '{name}', which is of no suite here. {hint}")
 
 
-_COST_OF_RUN = """SELECT coalesce(json_extract(metadata, '$.cost_usd'), 0.0) AS usd FROM eval_runs WHERE id = ?"""
+_COST_OF_RUN = """SELECT coalesce(json_extract(metadata, '$.cost_usd'), 0.0) AS usd,
+    json_extract(metadata, '$.gate.unpriced') AS unpriced FROM eval_runs WHERE id = ?"""
 
 
 def _choose_python(module: str | None, asked: str | None) -> str | None:
@@ -16946,16 +17511,75 @@ def age_text(age: float | None) -> str:
 
 
 # ======================================================================================
-# === PRINTING: tables, words and colours of a terminal
+# === PRINTING: tables, words and colours of a terminal, and the doors that all that is printed goes through
 # ======================================================================================
-# Uses: nothing.
+# Uses: WORDING, ROWS.
 # Public: nothing.
 #
-# Colour is taken out again where the text does not go to a terminal.
+# Texts of others are printed with ours, so the doors spell out what would steer a terminal, also where no terminal is.
+# A colour of ours holds a number of this process, which no text of others can know; it is taken out again where the
+# text does not go to a terminal.
 
-_COLOURS = dict.fromkeys(("regressed", "fail", "error", "fault", "broken", "FAIL", "breached", "drifting"), "red")
-_COLOURS |= dict.fromkeys(("improved", "pass", "ok", "fixed", "PASS", "steady"), "green")
-_COLOURS |= {"not enough data": "yellow", "hint": "yellow", "flaky": "yellow", "tied": "cyan"}
+_INK = int.from_bytes(os.urandom(7))
+_OWN_COLOUR = re.compile(rf"\x1b\[([0-9;]+);{_INK}m")
+_COLOURS = dict.fromkeys(("regressed", "fail", "error", "fault", "broken", "FAIL", "breached", "drifting"), "31;1")
+_COLOURS |= dict.fromkeys(("improved", "pass", "ok", "fixed", "PASS", "steady"), "32;1")
+_COLOURS |= {"not enough data": "33;1", "hint": "33;1", "flaky": "33;1", "tied": "36;1"}
+
+
+def styled(text: str, codes: str) -> str:
+    """Return a text in a colour of ours: codes as terminals take them, such as 31;1."""
+    return f"\x1b[{codes};{_INK}m{text}\x1b[0;{_INK}m"
+
+
+def terminal_text(text: str) -> str:
+    """Return a text as a terminal may have it: with the colours of ours, and all else that would steer it spelled out.
+
+    In a job of GitHub a line must not read as a command to the runner either.
+    """
+    parts = _OWN_COLOUR.split(text)
+    return "".join(f"\x1b[{part}m" if place % 2 else _spelled(part) for place, part in enumerate(parts))
+
+
+def _spelled(text: str) -> str:
+    text = re.sub(r"\r(?!\n)", r"\\r", legible(text))
+    if os.environ.get("GITHUB_ACTIONS"):
+        text = re.sub(r"(?m)^(\s*):(?=:)", r"\1\\x3a", text).replace("##[", "#\\x23[")
+    return text
+
+
+def plain_text(text: str) -> str:
+    """Return a text as terminal_text does, without colour."""
+    return click.unstyle(terminal_text(text))
+
+
+def json_text(value: Any, indent: int | None = 2, ascii_only: bool = False) -> str:
+    """Return a value as JSON that any reader takes: NaN and infinities are null, half characters are escapes."""
+    try:
+        return legible_json(json.dumps(value, indent=indent, ensure_ascii=ascii_only, allow_nan=False))
+    except (TypeError, ValueError):
+        return legible_json(json.dumps(plain_json(value), indent=indent, ensure_ascii=ascii_only))
+
+
+def print_text(text: str, err: bool = False) -> None:
+    """Print a text for people, to stdout or stderr."""
+    click.echo(terminal_text(text), err=err)
+
+
+def print_error(message: str, hint: str = "") -> None:
+    """Print the sentence of an error to stderr."""
+    print_text(f"promptry: {message} {hint}".rstrip(), err=True)
+
+
+def print_json(value: Any, indent: int | None = 2) -> None:
+    """Print a value as JSON: UTF-8, or ASCII where stdout has another encoding."""
+    text = json_text(value, indent, "utf" not in str(sys.stdout.encoding).lower())
+    click.echo(text.replace("##[", r"#\u0023[") if os.environ.get("GITHUB_ACTIONS") else text)
+
+
+def print_data(text: str) -> None:
+    """Print what programs read, as it is and without a further line end; on a terminal as any text."""
+    click.echo(terminal_text(text) if sys.stdout.isatty() else text, nl=False, color=True)
 
 
 def render_table(columns: dict[str, str], rows: list[dict[str, Any]]) -> str:
@@ -16993,12 +17617,12 @@ def cell_text(value: Any) -> str:
         return f"{value:.4f}".rstrip("0").ljust(5, "0") if abs(value) < 1000 else f"{value:,.1f}"
     if isinstance(value, dict):
         return ", ".join(f"{key}: {item}" for key, item in value.items()) or "-"
-    return str(value).replace("\n", " ")
+    return legible(str(value)).replace("\n", " ")
 
 
 def coloured(word: str) -> str:
     """Return a verdict or state in its colour."""
-    return click.style(word, fg=_COLOURS[word], bold=True) if word in _COLOURS else word
+    return styled(word, _COLOURS[word]) if word in _COLOURS else word
 
 
 def render_rows(found: dict[str, Any], columns: dict[str, str], none: str) -> str:
@@ -17014,10 +17638,8 @@ def render_rows(found: dict[str, Any], columns: dict[str, str], none: str) -> st
 
 def paint_diff(diff: str) -> str:
     """Colour the lines of a unified diff."""
-    colours = {"+": "green", "-": "red", "@": "cyan"}
-    return "\n".join(
-        click.style(line, fg=colours[line[0]]) if line[:1] in colours else line for line in diff.split("\n")
-    )
+    colours = {"+": "32", "-": "31", "@": "36"}
+    return "\n".join(styled(line, colours[line[0]]) if line[:1] in colours else line for line in diff.split("\n"))
 
 
 def shortened_line(text: Any) -> str | None:
@@ -17320,7 +17942,7 @@ def render_result(result: RunResult) -> str:
     if result.compare and result.complete and result.partial is None and result.prompt_version:
         command = f"promptry prompt promote {result.prompt} {result.prompt_version} {result.compare}"
         lines.append(f"  {command}  makes this run the baseline of the next")
-    bad = [row for row in result.cases if row["state"] in {"fail", "error"}]
+    bad = result.failing_cases()
     return "\n".join([*lines, "", render_cases(bad, result.flakes)] if bad else lines)
 
 
@@ -17599,7 +18221,7 @@ def render_bisection(found: dict[str, Any]) -> str:
 # ======================================================================================
 # === FORMATS: judged runs for other readers: JUnit XML for CI, Markdown for a pull request
 # ======================================================================================
-# Uses: RUNS, FLIPS, COMPARISON, FIGURES, PRINTING, REPORTS.
+# Uses: WORDING, RUNS, FLIPS, COMPARISON, FIGURES, PRINTING, REPORTS.
 # Public: nothing.
 #
 # What users wrote stays text in each of them. What XML cannot hold, and what turns the direction of writing, is spelled
@@ -17609,7 +18231,6 @@ def render_bisection(found: dict[str, Any]) -> str:
 MAX_MARKDOWN_CHARS = 60_000
 SHOWN_RUNS, SHOWN_NAMES, _SHOWN_DIFF = 30, 50, 10_000
 _OPEN_NAMES, _FOLDED = 10, {"fixed", "known failures", "skipped", "missing now", "without a baseline"}
-_ODD = r"[^\t\n\r\x20-\x7e\xa0-\u2029\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\ufdd0-\ufdef]"
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;"})
 
 
@@ -17635,12 +18256,6 @@ def report_of(found: Comparison) -> Report:
     result = load_result(int(found.run["id"]))
     judged = result._replace(passed=found.passed, verdict=found.verdict, reasons=(), comparison=found.to_dict())
     return load_report(judged, int(not found.passed))
-
-
-def legible(value: Any) -> str:
-    """Return a value as text that every format can hold: control signs and half characters are spelled out."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
-    return re.sub(_ODD, lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def finding_of(report: Report) -> str:
@@ -17839,7 +18454,7 @@ def _testsuite(report: Report, cases: list[_Testcase]) -> str:
         inner = [make_element(row.tag, attributes, escaped(row.text))] if row.tag else []
         where = {"classname": result.suite, "name": row.name, "time": f"{row.seconds:.3f}", **place}
         rows.append(make_element("testcase", where, *inner))
-    output = make_element("system-out", {}, escaped(click.unstyle(render_result(result))))
+    output = make_element("system-out", {}, escaped(plain_text(render_result(result))))
     attributes = {"name": result.suite, **_junit_counts(cases), "timestamp": result.date[:19].replace(" ", "T")}
     inner = [make_element("properties", {}, *told), *rows, output]
     return make_element("testsuite", attributes, "\n".join(["", *inner, ""]))
@@ -17967,7 +18582,8 @@ def _markdown_table(titles: list[str], rows: list[list[str]]) -> str:
 
 
 def _fenced(text: str, language: str) -> str:
-    """Return a fenced block whose fence is longer than any in the text."""
+    """Return a fenced block whose fence is longer than any in the text, and no line of it a command to a CI runner."""
+    text = re.sub(r"(?m)^(\s*):(?=:)", "\\1:\u200b", text)
     fence = "`" * max([3, *(len(ticks) + 1 for ticks in re.findall("`+", text))])
     return f"{fence}{language}\n{text}\n{fence}"
 
@@ -17991,7 +18607,7 @@ def _plain_line(value: Any) -> str:
 # ======================================================================================
 # === PAGES: judged runs as one HTML page to keep and to send
 # ======================================================================================
-# Uses: ASSETS, FIGURES, PRINTING, REPORTS, FORMATS.
+# Uses: WORDING, ASSETS, FIGURES, PRINTING, REPORTS, FORMATS.
 # Public: nothing.
 #
 # The frame, its style and its marks are assets/reports/run.html. Its policy names the hash of that style and nothing
@@ -18718,7 +19334,10 @@ def _is_missing(path: Path) -> bool:
 def print_answer(found: Any, render: Callable[[Any], str], as_json: bool) -> None:
     """Print what a read returned, as JSON or laid out for people."""
     value = found.to_dict() if hasattr(found, "to_dict") else found
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False) if as_json else render(found))
+    if as_json:
+        print_json(value)
+    else:
+        print_text(render(found))
 
 
 def _click_parameter(parameter: Parameter, is_alone: bool) -> click.Parameter:
@@ -18739,10 +19358,10 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
     def answer(as_json: bool, **given: Any) -> None:
         if click.get_current_context().invoked_subcommand is not None:
             return
-        form, output = given.pop("form", None), given.pop("output", None)
+        form, output = form_of(given.pop("form", None), as_json), given.pop("output", None)
         asked = {key: value for key, value in given.items() if value is not None}
         if reads[0].function is compare_runs and asked.keys() & {"by", "model"}:
-            _print_models(form_of(form or "table", as_json), output, **asked)
+            _print_models(form, output, **asked)
             return
         if form in {"csv", "jsonl"}:
             with no_new_store():
@@ -18751,8 +19370,9 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
         read = reads[-1] if one in asked else reads[0]
         foreign = [key for key in asked if key not in {parameter.name for parameter in read.parameters}]
         if foreign:
-            raise WrongUse(f"--{foreign[0]} says nothing about one {read.command.rstrip('s')}.", "Leave it out.")
-        form = form_of(form or "table", as_json)
+            raise WrongUse(
+                f"--{foreign[0].replace('_', '-')} says nothing about one {read.command.rstrip('s')}.", "Leave it out."
+            )
         check_output(output)
         with no_new_store(must_be_there="module" not in asked):
             found = _suites_too(read, asked) if read.function is list_suites else read.function(**asked)
@@ -18804,15 +19424,20 @@ def _print_export(form: str, asked: dict[str, Any]) -> None:
     rows = export_calls(**asked)
     if form == "jsonl":
         for row in rows:
-            click.echo(json.dumps({**row, "metadata": read_json(row["metadata"])}, ensure_ascii=False))
+            print_json({**row, "metadata": read_json(row["metadata"])}, indent=None)
         return
     import csv
+    import io
 
-    first = next(rows, None)
+    first, line = next(rows, None), io.StringIO()
+    writer = csv.DictWriter(line, list(first or ()), lineterminator="\n")
     if first is not None:
-        writer = csv.DictWriter(sys.stdout, list(first), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(itertools.chain([first], rows))
+    for row in itertools.chain(filter(None, [first]), rows):
+        writer.writerow(row)
+        print_data(line.getvalue())
+        line.seek(0)
+        line.truncate()
 
 
 def _suites_too(read: Read, asked: dict[str, Any]) -> Any:
@@ -18822,7 +19447,7 @@ def _suites_too(read: Read, asked: dict[str, Any]) -> Any:
     try:
         return read.function(module=_default_module(), **asked)
     except ConfigError as error:
-        click.echo(f"promptry: {error}", err=True)
+        print_error(str(error))
         return read.function(**asked)
 
 
@@ -18834,26 +19459,25 @@ def _default_module() -> str | None:
     return name if is_there or find_suite_file(name) is not None else None
 
 
-def form_of(form: str, as_json: bool) -> str:
-    """Return the form that is asked for; raises WrongUse where --json and --format say two things."""
-    if as_json and form in FORMS:
+def form_of(form: str | None, as_json: bool) -> str:
+    """Return the form that is asked for, table by default; raises WrongUse where --json and --format say two things."""
+    if as_json and form not in {None, "json"}:
         raise WrongUse(f"--json and --format {form} ask for two forms.", "Give one of them.")
-    return "json" if as_json else form
+    return "json" if as_json else form or "table"
 
 
 def print_in_form(
     form: str, output: str | None, table: str, found: dict[str, Any], load: Callable[[], list[Report]]
 ) -> None:
     """Print what was found in the form asked for, or write that to a file and print the table."""
-    if form in FORMS:
-        report = FORMS[form](load())
-    else:
-        report = json.dumps(found, indent=2, ensure_ascii=False) if form == "json" else click.unstyle(table)
-    if output is None:
-        click.echo(table if form == "table" else report)
+    if output is None and form == "json":
+        print_json(found)
         return
-    Path(output).write_text(report + "\n", encoding="utf-8")
-    click.echo(table)
+    texts = {"table": lambda: plain_text(table), "json": lambda: json_text(found)}
+    report = "" if output is None and form == "table" else texts[form]() if form in texts else FORMS[form](load())
+    if output is not None:
+        Path(output).write_text(report + "\n", encoding="utf-8")
+    print_text(table if output is not None or form == "table" else report)
 
 
 def check_output(path: str | None) -> None:
@@ -18875,11 +19499,11 @@ def cli_sql(name: str | None) -> None:
     """Print the SQL that a read rests on; without a NAME list the reads."""
     if name is None:
         rows = [{"name": read.name, "command": read.command, "sentence": read.sentence} for read in READS]
-        click.echo(render_table({"name": "name", "command": "command", "sentence": "answers"}, rows))
+        print_text(render_table({"name": "name", "command": "command", "sentence": "answers"}, rows))
         return
     if name not in read_names():
         raise NotFound(f"There is no read '{name}'.", nearest(name, read_names()) or "promptry sql lists them.")
-    click.echo(asset(f"sql/{name}.sql").decode("utf-8").rstrip())
+    print_text(asset(f"sql/{name}.sql").decode("utf-8").rstrip())
 
 
 @cli_command("doctor")
@@ -18901,8 +19525,8 @@ def cli_doctor(as_json: bool) -> None:
 def cli_init(folder: str, in_yaml: bool) -> None:
     """Write promptry.toml and a first suite into a folder; files that are there stay as they are."""
     for path, written in write_starters("yaml" if in_yaml else "init", Path(folder)):
-        click.echo(f"{'wrote' if written else 'kept '}  {path}")
-    click.echo(f"Next: {'' if folder == '.' else f'cd {folder}, then '}promptry run, then promptry runs")
+        print_text(f"{'wrote' if written else 'kept '}  {path}")
+    print_text(f"Next: {'' if folder == '.' else f'cd {folder}, then '}promptry run, then promptry runs")
 
 
 def write_starters(name: str, folder: Path) -> list[tuple[Path, bool]]:
@@ -18932,7 +19556,7 @@ def run_command(arguments: list[str]) -> int:
         sys.stdout.flush()
         return code
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        print_text(error.format_message(), err=True)
         return 2
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "promptry"
@@ -18957,7 +19581,7 @@ def run_command(arguments: list[str]) -> int:
         log.debug("a fault in promptry itself", exc_info=True)
         import traceback
 
-        traceback.print_exc()
+        print_text(traceback.format_exc().rstrip(), err=True)
         return _say_error(
             "internal", f"A fault in promptry: {type(error).__name__}: {error}.", "Please report it.", 3, as_json
         )
@@ -18971,17 +19595,18 @@ def _check_words(arguments: list[str]) -> None:
 
 
 def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool) -> int:
+    """Say an error to people, and with --json to programs too, and return its exit code."""
     if as_json:
-        click.echo(json.dumps({"error": {"code": code, "message": message, "hint": hint}}, indent=2))
-    else:
-        click.echo(f"promptry: {message} {hint}".rstrip(), err=True)
+        print_json({"error": {"code": code, "message": message, "hint": hint}})
+    print_error(message, hint)
     return exit_code
 
 
 # ======================================================================================
 # === LAUNCH: suites run and judged from the command line, and what they could see
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, SPOOLS, RERUNS, JOBS, COMPARISON, PLAN, DRIFT, INTERPRETERS, REPORTS, FINDINGS, FORMATS, CLI.
+# Uses: ERRORS, WORDING, SETTINGS, SPOOLS, RERUNS, JOBS, COMPARISON, PLAN, DRIFT, INTERPRETERS, PRINTING, REPORTS,
+#   FINDINGS, FORMATS, PAGES, CLI.
 # Public: nothing.
 
 
@@ -19007,7 +19632,7 @@ def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool
 @cli_option("--drop", type=float, metavar="SHARE", help="The drop that --plan is asked for; the margin without it.")
 @cli_option("--require-baseline", is_flag=True, help="Exit 3 where --compare finds no baseline.")
 @cli_option("--require-power", is_flag=True, help="Exit 3 where the suite is too small to see a drop of its margin.")
-@cli_option("--format", "form", type=click.Choice(REPORT_FORMS), default="table", help="The report's form.")
+@cli_option("--format", "form", type=click.Choice(REPORT_FORMS), help="The report's form, table without it.")
 @cli_option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @cli_option("--output", metavar="FILE", help="Write the report to a file; the table goes to the screen.")
 @cli_option("--python", metavar="PATH", help="The Python that runs the suites.")
@@ -19018,53 +19643,78 @@ def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, *
 
     Exit code 0: passed. 1: regressed or failed. 2: wrong use. 3: could not decide.
     """
+    form = form_of(options["form"], options["as_json"])
     if recover is not None:
-        _settle_spools(recover)
+        _settle_spools(recover, form == "json")
         return
+    _check_together(options)
     if options["plan"] or options["drop"] is not None:
-        _print_plans(suites, options["drop"], options["form"] == "json" or options["as_json"])
+        if form in FORMS or options["output"] is not None:
+            raise WrongUse("--plan runs nothing, so there is no report.", "Leave --format or --output out.")
+        with no_new_store():
+            _print_plans(_names_to_plan(suites, options["module"], python), options["drop"], form == "json")
         return
     _offer_spools()
-    form = form_of(options["form"], options["as_json"])
     check_output(options["output"])
     chosen = {key: options[key] for key in Job._fields if key not in {"module", "suites", "progress"}}
     chosen |= {"progress": form != "json" or sys.stdout.isatty()}
-    if options["of"] is not None and options["rerun"] is None:
-        raise WrongUse("--of names a run to run again, and --rerun is not there.", "Add --rerun failed, errors or all.")
     results = run_job(Job(options["module"] or settings().module, suites, **chosen), python)
     asked = options["require_baseline"], options["require_power"]
     codes = [exit_code_of(result, *asked) for result in results]
-    found = {"items": [result.to_dict() for result in results], "total": len(results), "next": None}
     table = "\n\n".join(render_result(result) for result in results)
+    items = [result.to_dict() for result in results] if form == "json" else []
+    found = {"items": items, "total": len(results), "next": None}
     print_in_form(form, options["output"], table, found, lambda: list(map(load_report, results, codes)))
     click.get_current_context().exit(next((code for code in (1, 3) if code in codes), 0))
 
 
-def _print_plans(suites: tuple[str, ...], drop: float | None, as_json: bool) -> None:
+# Options that say nothing without another, and what the other takes.
+_NEEDED = {"require_baseline": "--compare TAG", "require_power": "--compare TAG", "of": "--rerun failed, errors or all"}
+
+
+def _check_together(options: dict[str, Any]) -> None:
+    """Refuse an option that says nothing without another; raises WrongUse."""
+    for name, other in _NEEDED.items():
+        if options[name] not in (None, False) and options[other.partition(" ")[0].strip("-")] is None:
+            option, needed = f"--{name.replace('_', '-')}", other.partition(" ")[0]
+            raise WrongUse(f"{option} says nothing without {needed}.", f"Add {other}, or leave {option} out.")
+
+
+def _names_to_plan(asked: tuple[str, ...], module: str | None, python: str | None) -> list[str]:
+    """Return the suites asked for, all that have run by default; raises NotFound for one that nobody knows."""
+    ran = [row["suite"] for row in list_suites(limit=1000)["items"]]
+    if any(name not in ran for name in asked):
+        module = module or settings().module
+        known = [row["suite"] for row in list_suites(module, python, limit=1000)["items"]]
+        for name in asked:
+            if name not in known:
+                raise NotFound(f"There is no suite {name!r} in {module}, and no run of one.", nearest(name, known))
+    return list(asked) or ran
+
+
+def _print_plans(names: list[str], drop: float | None, as_json: bool) -> None:
     """Say what suites can see, from what the store holds; nothing runs."""
-    with no_new_store():
-        names = suites or tuple(row["suite"] for row in list_suites(limit=1000)["items"])
-        plans = [plan_suite(name, drop).to_dict() for name in names]
+    plans = [plan_suite(name, drop).to_dict() for name in names]
     found = {"items": plans, "total": len(plans), "next": None}
-    print_answer(found, lambda answer: "\n".join(map(render_plan, plans)) or "No suite has run yet.", as_json)
+    print_answer(found, lambda _: "\n".join(map(render_plan, plans)) or "No suite has run yet.", as_json)
 
 
 def _offer_spools() -> None:
-    found = list_spools()
-    if found:
-        click.echo(
-            f"{len(found)} killed runs left results behind: promptry run --recover saves them, --discard drops them.",
-            err=True,
-        )
+    if found := list_spools():
+        what, ends = counted(len(found), "killed run"), "--recover saves them, --discard drops them"
+        print_text(f"{what} left results behind: promptry run {ends}.", err=True)
 
 
-def _settle_spools(save: bool) -> None:
+def _settle_spools(save: bool, as_json: bool) -> None:
+    """Save or drop what killed runs have left, and say which runs there are now."""
     found = list_spools()
     keys = [recover_spool(path) for path in found] if save else []
     for path in found:
         path.unlink(missing_ok=True)
-    saved = ", ".join(str(key) for key in keys if key is not None)
-    click.echo(f"{len(found)} killed runs: {f'saved as incomplete runs {saved}' if saved else 'nothing saved'}.")
+    saved = [str(key) for key in keys if key is not None]
+    what = f"saved as incomplete runs {', '.join(saved)}" if saved else "nothing saved"
+    answer = {"items": saved, "total": len(found), "next": None}
+    print_answer(answer, lambda _: f"{counted(len(found), 'killed run')}: {what}.", as_json)
 
 
 @cli_command("drift")
@@ -19084,7 +19734,7 @@ def cli_drift(names: tuple[str, ...], of: str, window: int, as_json: bool) -> No
     rows = [report.to_dict() for report in reports]
     found = {"items": rows, "total": len(rows), "next": None}
     if as_json and len(names) == 1:
-        click.echo(json.dumps(rows[0], indent=2, ensure_ascii=False))
+        print_json(rows[0])
     else:
         print_answer(found, lambda answer: render_drifts({**answer, "of": of}), as_json)
     if any(report.drifting for report in reports):
@@ -19109,7 +19759,7 @@ def cli_save_prompt(name: str, file: IO[bytes], tag: str | None, metadata: str |
     content, facts = _read_text(file), _read_metadata(metadata)
     known, production = find_prompt(name, content=content), find_prompt(name, tag="prod")
     version = save_prompt(name, content, tag, facts)
-    click.echo(f"{name}@{version} {'is the latest version again' if known else 'is saved'}{f', {tag}' if tag else ''}.")
+    print_text(f"{name}@{version} {'is the latest version again' if known else 'is saved'}{f', {tag}' if tag else ''}.")
     _tell_lint(content, production)
 
 
@@ -19123,7 +19773,7 @@ def _read_text(file: IO[bytes]) -> str:
 
 def _tell_lint(content: str, against: PromptVersion | None) -> None:
     for row in lint_prompt(content, against=against):
-        click.echo(f"{row['level']}, line {row['line']}: {row['message']}", err=True)
+        print_text(f"{row['level']}, line {row['line']}: {row['message']}", err=True)
 
 
 def _read_metadata(text: str | None) -> dict[str, Any] | None:
@@ -19147,7 +19797,7 @@ def cli_promote(name: str, version: int, env: str) -> None:
     promote(name, version, env)
     _tell_lint(require_prompt(name, version).content, before)
     was = f"it stood on version {before.version} before" if before and before.version != version else ""
-    click.echo(f"{name}@{version} is {env} now{f'; {was}' if was else ''}.")
+    print_text(f"{name}@{version} is {env} now{f'; {was}' if was else ''}.")
 
 
 @cli_command("prompt tag")
@@ -19158,7 +19808,7 @@ def cli_promote(name: str, version: int, env: str) -> None:
 def cli_tag(name: str, version: int, tag: str) -> None:
     """Put a tag on a version of a prompt, away from the one that has it now."""
     promote(name, version, tag)
-    click.echo(f"{name}@{version} is {tag} now.")
+    print_text(f"{name}@{version} is {tag} now.")
 
 
 @cli_command("prompt untag")
@@ -19167,7 +19817,7 @@ def cli_tag(name: str, version: int, tag: str) -> None:
 @DB_OPTION
 def cli_untag(name: str, tag: str) -> None:
     """Take a tag off the version of a prompt that has it; the history stays."""
-    click.echo(f"{name}@{remove_tag(name, tag)} is {tag} no more.")
+    print_text(f"{name}@{remove_tag(name, tag)} is {tag} no more.")
 
 
 @cli_command("prompt lint")
@@ -19200,7 +19850,7 @@ def cli_lint(
 def cli_save_dataset(file: str, name: str | None) -> None:
     """Save the items of a .json, .jsonl or .csv file; the same items keep their version."""
     items, name = load_items(Path(file)), Path(file).stem if name is None else name
-    click.echo(f"{name}@{save_dataset(name, items)} has {len(items)} items.")
+    print_text(f"{name}@{save_dataset(name, items)} has {len(items)} items.")
 
 
 @cli_command("dataset add")
@@ -19212,7 +19862,7 @@ def cli_add_item(name: str, call: str | None, vote_id: str | None) -> None:
     """Make a recorded call or a vote an item of a dataset."""
     found = add_to_dataset(name, call, vote_id)
     words = "holds" if found["added"] else "held already:"
-    click.echo(f"{name}@{found['version']} {words} {json.dumps(found['item'], ensure_ascii=False)}")
+    print_text(f"{name}@{found['version']} {words} {json.dumps(found['item'], ensure_ascii=False)}")
 
 
 @cli_command("prices list")
@@ -19238,7 +19888,7 @@ def cli_import_prices(file: str) -> None:
     """
     found = import_prices(Path(file))
     old = found["replaced"]
-    click.echo(
+    print_text(
         f"The prices of {_models_text(found)} from {found['source']} go before those that promptry carries."
         + (f" They replace {_models_text(old)} of {old['source']}." if old else "")
     )
@@ -19271,7 +19921,7 @@ _PERIOD = cli_option("--period", default="monthly", metavar="daily|monthly", hel
 def cli_set_budget(scope: str, target: str | None, limit_usd: float, period: str) -> None:
     """Set a budget, or change the limit of one."""
     set_budget(scope, target, period, limit_usd)
-    click.echo(f"The {period} budget of {target or 'all calls'} is ${limit_usd:g}.")
+    print_text(f"The {period} budget of {target or 'all calls'} is ${limit_usd:g}.")
 
 
 @cli_command("budget remove")
@@ -19282,7 +19932,7 @@ def cli_set_budget(scope: str, target: str | None, limit_usd: float, period: str
 def cli_remove_budget(scope: str, target: str | None, period: str) -> None:
     """Take a budget away."""
     remove_budget(scope, target, period)
-    click.echo(f"The {period} budget of {target or 'all calls'} is gone.")
+    print_text(f"The {period} budget of {target or 'all calls'} is gone.")
 
 
 @cli_command("budget check")
@@ -19309,7 +19959,7 @@ def cli_vote(name: str, response: str, up: bool, down: bool, message: str | None
     """Record a thumb up or down on a response of a prompt."""
     if up == down:
         raise WrongUse("A vote is up or down.", "Give one of --up and --down.")
-    click.echo(f"vote {vote(name, response, 1 if up else -1, message)} is recorded.")
+    print_text(f"vote {vote(name, response, 1 if up else -1, message)} is recorded.")
 
 
 @cli_command("feedback add")
@@ -19320,7 +19970,7 @@ def cli_vote(name: str, response: str, up: bool, down: bool, message: str | None
 @DB_OPTION
 def cli_add_feedback(request_id: str, rating: float | None, comment: str | None, source: str | None) -> None:
     """Rate the answer to a request, also before its call is recorded."""
-    click.echo(f"feedback {record_feedback(request_id, rating, comment, source)} is recorded.")
+    print_text(f"feedback {record_feedback(request_id, rating, comment, source)} is recorded.")
 
 
 @cli_command("backup")
@@ -19330,7 +19980,7 @@ def cli_backup(file: str) -> None:
     """Copy the store into a new file while others use it, and check the copy."""
     found = backup(file)
     rows = ", ".join(f"{table} {count:,}" for table, count in found["rows"].items() if count)
-    click.echo(f"{found['path']}: {found['bytes']:,} bytes, checked; {rows}.")
+    print_text(f"{found['path']}: {found['bytes']:,} bytes, checked; {rows}.")
 
 
 @cli_command("retention")
@@ -19373,22 +20023,22 @@ def cli_import_promptfoo(file: str, output: str | None, provider: str | None, as
     if output is not None:
         Path(output).write_text(found["text"], encoding="utf-8")
     if as_json:
-        click.echo(json.dumps({**found, "output": output}, indent=2, ensure_ascii=False))
+        print_json({**found, "output": output})
         return
     if output is None:
-        click.echo(found["text"], nl=False)
+        print_data(found["text"])
     told = ", ".join(f"{found[what]:,} {what}" for what in ("suites", "cases", "assertions"))
-    click.echo(f"{told}; not taken over, or not quite: {len(found['notes'])}.", err=True)
+    print_text(f"{told}; not taken over, or not quite: {len(found['notes'])}.", err=True)
     for note in found["notes"]:
-        click.echo(f"  {note['place']}: {note['reason']}", err=True)
+        print_text(f"  {note['place']}: {note['reason']}", err=True)
     if output is not None:
-        click.echo(f"Next: promptry run --module {output}", err=True)
+        print_text(f"Next: promptry run --module {output}", err=True)
 
 
 # ======================================================================================
 # === WATCH: suites run again whenever a file or a prompt is saved
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, PROMPTS, RUNS, JOBS, INTERPRETERS, REPORTS, CLI.
+# Uses: ERRORS, SETTINGS, PROMPTS, RUNS, JOBS, INTERPRETERS, PRINTING, REPORTS, CLI.
 # Public: nothing.
 #
 # Files are looked at, not subscribed to: that works on every disk, also one that is shared, and a save by renaming, a
@@ -19425,9 +20075,9 @@ def cli_watch(suites: tuple[str, ...], module: str | None, compare: str | None, 
             edited, streaks = _edits(_differences(before, seen), streaks)
             if not edited:
                 full = " at most" if len(seen) > _MOST_FILES else ""
-                click.echo(f"Watching {len(seen) - 1:,} files{full} and the prompts; Ctrl-C ends.", err=True)
+                print_text(f"Watching {len(seen) - 1:,} files{full} and the prompts; Ctrl-C ends.", err=True)
                 edited = _wait_for_change(seen)
-            click.echo(f"\n{_names_text(edited)}:", err=True)
+            print_text(f"\n{_names_text(edited)}:", err=True)
 
 
 def _run_once(suites: tuple[str, ...], module: str | None, compare: str | None, python: str | None) -> bool:
@@ -19437,9 +20087,9 @@ def _run_once(suites: tuple[str, ...], module: str | None, compare: str | None, 
         job = Job(module or settings().module, suites, compare=compare, progress=True)
         results = run_job(job, python)
     except PromptryError as error:
-        click.echo(f"promptry: {error.message} {error.hint}".rstrip(), err=True)
+        print_error(error.message, error.hint)
         return True
-    click.echo("\n\n".join(render_result(result) for result in results))
+    print_text("\n\n".join(render_result(result) for result in results))
     return not any(reason.startswith(INTERRUPTED) for result in results for reason in result.reasons)
 
 
@@ -19501,8 +20151,8 @@ def _names_text(names: list[str]) -> str:
 # ======================================================================================
 # === PYTEST: suites as tests of pytest: collected as items, stored as runs, judged in the summary
 # ======================================================================================
-# Uses: ERRORS, CLOCK, ROWS, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES, SUITES, SPOOLS, RUNS, JOBS, RUNNER,
-#   COMPARISON, REPORTS, FORMATS, CLI.
+# Uses: ERRORS, WORDING, CLOCK, ROWS, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES, SUITES, SPOOLS, TALLIES, JOBS,
+#   RUNNER, COMPARISON, PRINTING, REPORTS, CLI.
 # Public: nothing.
 #
 # The module itself is the plugin (pytest11, or -p promptry), so nothing of pytest is imported before pytest calls.
@@ -19554,7 +20204,7 @@ class _Recording:
         self.total, self.source = told["of"], told["source"]
         self.scope = make_scope(told["uid"], self.chosen.prompt)
         self.spool = open_spool(spool_header(self.chosen, self.plan, told["uid"]))
-        self.tally, self.stopped = make_tally(self.plan.flaky), None
+        self.tally, self.stopped = make_tally(self.plan.flaky, self.plan.repeats), None
         self.tries: dict[str, list[str]] = {}
         self.items: set[str] = set()
 
@@ -19687,7 +20337,7 @@ class _PytestSession:
         if self.told:
             terminalreporter.section("promptry")
             text = "\n\n".join(self.told)
-            terminalreporter.write_line(text if terminalreporter.hasmarkup else click.unstyle(text))
+            terminalreporter.write_line(terminal_text(text) if terminalreporter.hasmarkup else plain_text(text))
 
 
 def _outcome_of_setup(case_id: str, trouble: BaseException) -> CaseOutcome:
@@ -19706,7 +20356,7 @@ def _fits_one(path: PytestHook, patterns: Iterable[str]) -> bool:
     return any(fnmatch(f"/{name}", f"*/{pattern}") for pattern, name in names.items())
 
 
-def _collect_pairs(part: _Part) -> list[tuple[str, Any]] | None:
+def _collect_pairs(part: _Part) -> Sequence[tuple[str, Any]] | None:
     """Return the items of a suite's dataset with their ids; what cannot be read is the trouble of its only item."""
     try:
         with no_new_store(isinstance(part.chosen.dataset, str), must_be_there=False):
@@ -19919,7 +20569,7 @@ def _checks_text(outcomes: list[CaseOutcome]) -> str:
         for check in outcome.checks:
             state = check.assertion_type if check.passed is None else "pass" if check.passed else "fail"
             score = "" if check.score is None else f" {check.score:.3f}"
-            lines.append(f"{state:<5} {outcome.case}: {check.assertion_type}{score}")
+            lines.append(f"{state:<5} {legible(outcome.case)}: {check.assertion_type}{score}")
             shown = {} if check.passed else check.details
             lines += [f"      {key}: {legible(shown[key])}" for key in ("reason", "expected", "actual") if key in shown]
     return "\n".join(lines)
@@ -19949,7 +20599,7 @@ def _told_part(item: PytestHook) -> str:
 # ======================================================================================
 # === DEMO: the main job on real input, run before the reader's eyes
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, ASSETS, STORE, PROMPTS, TEMPLATES, COMPARISON, CLI.
+# Uses: ERRORS, SETTINGS, ASSETS, STORE, PROMPTS, TEMPLATES, COMPARISON, PRINTING, CLI.
 # Public: nothing.
 #
 # Nothing is told that did not happen: each step runs the command that it shows, and what it says after depends on
@@ -20041,16 +20691,16 @@ def _good_prompt() -> str:
 
 def _show(words: list[str]) -> int:
     """Show a command, run it, and return its exit code; a code that says the demo itself is broken ends it."""
-    click.echo(click.style(f"\n$ promptry {' '.join(words)}", bold=True))
+    print_text(styled(f"\n$ promptry {' '.join(words)}", "1"))
     code = run_command(words)
-    click.echo(click.style(f"[exit code {code}]", dim=True))
+    print_text(styled(f"[exit code {code}]", "2"))
     if code not in {0, 1}:
         raise PromptryError(f"The demo's step 'promptry {' '.join(words)}' ended with exit code {code}.")
     return code
 
 
 def _tell(text: str) -> None:
-    click.echo(click.style(f"\n{text}", fg="cyan"))
+    print_text(styled(f"\n{text}", "36"))
 
 
 def _tell_next(folder: str) -> None:
@@ -20061,12 +20711,12 @@ def _tell_next(folder: str) -> None:
     if shutil.which("promptry") is None:
         source = Path(__file__).resolve()
         own = [] if getattr(sys, "frozen", False) else [str(source if source.is_file() else source.parent)]
-        click.echo(f"  alias promptry={shlex.quote(shlex.join([sys.executable, *own]))}   # it is not on the path yet")
-    click.echo(f"  cd {shlex.quote(folder)}")
-    click.echo("  promptry runs                     # the history; promptry runs ID shows each case")
-    click.echo("  edit prompt.txt, then:  promptry run --compare prod")
-    click.echo("  add a question to questions.json and a check to evals.py")
-    click.echo("  promptry init, in your own project: a suite to start from")
+        print_text(f"  alias promptry={shlex.quote(shlex.join([sys.executable, *own]))}   # it is not on the path yet")
+    print_text(f"  cd {shlex.quote(folder)}")
+    print_text("  promptry runs                     # the history; promptry runs ID shows each case")
+    print_text("  edit prompt.txt, then:  promptry run --compare prod")
+    print_text("  add a question to questions.json and a check to evals.py")
+    print_text("  promptry init, in your own project: a suite to start from")
 
 
 # ======================================================================================

@@ -454,3 +454,7 @@ def test_a_comparison_of_two_runs_is_a_report_that_it_alone_judges(world: World)
     assert worse.code == 1 and counted(junit(worse))["failures"] == 1
     better = promptry.report_of(promptry.compare_runs(first.run_id, second.run_id))
     assert better.code == 0 and "1 fixed" in markdown(better)
+
+
+def test_no_line_of_a_fence_is_a_command_to_a_ci_runner() -> None:
+    assert promptry._fenced(" ::error::x\n::y\na::b", "") == "```\n :\u200b:error::x\n:\u200b:y\na::b\n```"

@@ -6830,9 +6830,12 @@ def student_tail(t: float, freedom: int) -> float:
 
 _ORDERS = 2_000
 _ENOUGH_HITS = 120
-_FEW_VALUES = 20
 _EXACT_RANKS = 8
 _KEPT_ORDERS = 60
+_NEWEST_PART = 3
+_USUAL_WEIGHT = 25
+_SCORE_DISTANCE = 0.08
+_SHARE_DISTANCE = 0.3
 
 
 def slope_of(values: list[float]) -> tuple[float, tuple[float, float]]:
@@ -6859,6 +6862,25 @@ def newest_z(values: list[float]) -> float | None:
     *others, newest = values
     distance, deviation = newest - math.fsum(others) / len(others), spread(others)
     return distance / deviation if deviation > 1e-12 else None if abs(distance) > 1e-12 else 0.0
+
+
+def newest_p(values: list[float], usual: float = _SCORE_DISTANCE) -> float:
+    """Return the p of the newest lying so far below all others, 1 where one of them is as low.
+
+    It is the lowest by chance once in n; the gap to the next is then that of an exponential tail, whose mean the others
+    tell (Sukhatme 1937), and shorter where the tail is lighter, as that of normal and pass/fail scores is. What they
+    tell is how far each lies below the best, as if 25 more lay as far as usual: a few equal values say little.
+
+    >>> round(newest_p([1.0, 1.0, 1.0, 1.0, 0.5]), 6)
+    0.000387
+    """
+    *others, newest = values
+    gap = min(others) - newest
+    if gap <= 0:
+        return 1.0
+    best = max(others)
+    below = math.fsum(best - value for value in others) + _USUAL_WEIGHT * usual
+    return float((1 + gap / below) ** -(len(others) - 1 + _USUAL_WEIGHT) / len(values))
 
 
 def mann_whitney_p(recent: list[float], older: list[float]) -> float:
@@ -6918,12 +6940,13 @@ class Fall(NamedTuple):
     correlation: float
 
 
-def fall_of(values: list[float]) -> Fall:
+def fall_of(values: list[float], *, shares: bool = False) -> Fall:
     """Return the deepest fall of a series and its p, by permutation (Fisher 1935); from three values on.
 
     The statistic is the greatest t of the falling line and of every step down, each divided by what the lag-1
-    correlation makes of its standard error; p is the share of random orders that reach it. Up to 20 values, where
-    chance alone puts the lowest last too often, 500 times Student's p of the newest counts if it is less.
+    correlation makes of its standard error; p is the share of random orders that reach it. Each value stands last in
+    one order of n, too often for the newest alone among many series: thrice newest_p counts if it is less. Shares, as
+    of even_means, have long tails: it takes the logarithm of how far each lies from the mean, 0.3 of which is usual.
     """
     n, mean = len(values), math.fsum(values) / len(values)
     centred = [value - mean for value in values]
@@ -6941,7 +6964,8 @@ def fall_of(values: list[float]) -> Fall:
     t, place = max((t, place) for place, t in enumerate(t_values))
     shape = "line" if place == 0 else "newest" if place == n - 1 else "step"
     p = _order_p(centred, (line, steps), t * math.sqrt(total / (n - 2 + t * t))) if t > 0 else 1.0
-    alone = min(1.0, 500 * _newest_p(values)) if n <= _FEW_VALUES else 1.0
+    logarithms = [math.copysign(math.log1p(abs(value)), value) for value in values] if shares else []
+    alone = min(1.0, _NEWEST_PART * (newest_p(logarithms, _SHARE_DISTANCE) if shares else newest_p(values)))
     return Fall(p, shape, correlation) if p <= alone else Fall(alone, "newest", correlation)
 
 
@@ -7014,14 +7038,6 @@ def _orders(n: int, seed: int) -> list[Callable[[Sequence[float]], tuple[float, 
         keys[last], keys[(last + apart) % n] = 2.0, -1.0
         orders.append(operator.itemgetter(*sorted(range(n), key=keys.__getitem__)))
     return orders
-
-
-def _newest_p(values: list[float]) -> float:
-    """Return the p of the newest by Student's t; equal others count as if one of them lay 0.1 beside the rest."""
-    *others, newest = values
-    n = len(others)
-    deviation = max(spread(others), 0.1 / math.sqrt(n)) * math.sqrt(1 + 1 / n)
-    return student_tail((newest - math.fsum(others) / n) / deviation, n - 1)
 
 
 def change_of(values: list[float], *, falls_only: bool = False) -> int | None:
@@ -16830,9 +16846,9 @@ def _most(rows: list[dict[str, Any]], key: str) -> Any:
 # Uses: ERRORS, ROWS, SERIES, COMPARISON, TRENDS.
 # Public: DriftReport, check_drift.
 #
-# One rule: a series drifts if its worst change, a line or a step (to the newest alone too), would come of its values in
-# random order at most once in twenty times. Scores and ratings get worse by falling, cost and latency by rising; length
-# both ways, each with half the alpha. What gets better does not drift.
+# One rule: a series drifts if its worst change, a line or a step, would come of its values in random order at most once
+# in twenty times, or the newest lies so far beyond all others that thrice its p is no more. Scores and ratings get
+# worse by falling, cost and latency by rising; length both ways, each with half the alpha. No other change is drift.
 
 DRIFT_ALPHA = 0.05
 MIN_RUNS = 6
@@ -16922,7 +16938,7 @@ def _calls_report(prompt: str, of: str, rows: list[dict[str, Any]]) -> DriftRepo
 def _tested(report: DriftReport, values: list[float], tested: list[float]) -> tuple[DriftReport, int | None]:
     """Return a report with its numbers, of the values, and its verdict, of those tested; and where they change."""
     sides = _WORSE[report.of]
-    falls = {side: fall_of([-side * value for value in tested]) for side in sides}
+    falls = {side: fall_of([-side * value for value in tested], shares=report.of != "score") for side in sides}
     side = min(sides, key=lambda side: falls[side].p)
     p = min(1.0, len(sides) * falls[side].p)
     half = len(values) - len(values) // 2

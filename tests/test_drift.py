@@ -163,6 +163,77 @@ def test_a_last_run_at_zero_is_found_in_every_window(n: int) -> None:
     assert promptry.fall_of([*[1.0] * (n - 1), 0.0]).p <= 0.05
 
 
+# --- several suites at once: what one of them must show is found, what none of them shows is not
+
+SUITES = (1, 2, 10, 50)
+
+
+def perfect(draw: random.Random, n: int) -> list[float]:
+    return [1.0] * n
+
+
+def nearly_always(draw: random.Random, n: int) -> list[float]:
+    return tied(draw, n, 0.995)
+
+
+def often_zero(draw: random.Random, n: int) -> list[float]:
+    """Scores of one pass/fail case that fails one time in four, and at least once: another failure is no news."""
+    return [0.0, *tied(draw, n - 2), 0.0] if draw.random() < 0.5 else [float(draw.random() < 0.75) for _ in range(n)]
+
+
+def found_among(values: list[float], suites: int) -> bool:
+    """Return whether a suite drifts when so many are asked, of which the others are steady."""
+    return promptry.benjamini_hochberg([promptry.fall_of(values).p, *[0.5] * (suites - 1)])[0] <= promptry.DRIFT_ALPHA
+
+
+@pytest.mark.parametrize("n", [6, 7, 10, 20, 21, 22, 30, 60, 200])
+@pytest.mark.parametrize("series", [perfect, nearly_always, normal], ids=name_of)
+def test_a_last_run_at_zero_is_found_among_many_suites_in_every_window(series: Series, n: int) -> None:
+    draw = random.Random(n)
+    for _ in range(3):
+        values = [*series(draw, n - 1), 0.0]
+        assert all(found_among(values, suites) for suites in SUITES), values
+
+
+def test_a_last_run_at_zero_is_no_less_sure_with_one_run_more() -> None:
+    p_values = [promptry.fall_of([*[0.9, 0.92, 0.95] * 3, *[0.9] * (n - 10), 0.0]).p for n in range(15, 40)]
+    assert all(after <= before * 1.05 for before, after in zip(p_values, p_values[1:], strict=False))
+
+
+def test_another_zero_of_a_suite_that_often_has_one_is_not_found() -> None:
+    for n in (6, 12, 21, 30, 60):
+        for zeros in (1 + n // 15, n // 4):
+            places = {number * n // (zeros + 1) for number in range(1, zeros + 1)}
+            values = [0.0 if place in places else 0.9 + place % 3 / 50 for place in range(n - 1)]
+            assert promptry.newest_p([*values, 0.0]) == 1.0
+            assert promptry.fall_of([*values, 0.0]).p > promptry.DRIFT_ALPHA, (n, zeros)
+
+
+@pytest.mark.simulation
+@pytest.mark.parametrize("n", [6, 10, 20, 21, 30, 60])
+@pytest.mark.parametrize("series", [perfect, nearly_always, normal, tied], ids=name_of)
+def test_a_last_run_at_zero_is_found_among_any_number_of_suites(series: Series, n: int) -> None:
+    draw, rounds = random.Random(21), 300
+    p_values = [promptry.fall_of([*series(draw, n - 1), 0.0]).p for _ in range(rounds)]
+    for suites in SUITES:
+        found = sum(p * suites <= promptry.DRIFT_ALPHA for p in p_values) / rounds
+        print(f"\n{series.__name__}, {n} runs, {suites} suites: {found:.4f} of {rounds} found")
+        assert found >= (0.97 if series is tied and suites == 50 else 1.0)
+
+
+@pytest.mark.simulation
+@pytest.mark.parametrize("n", [6, 12, 21, 30, 60])
+@pytest.mark.parametrize("series", [normal, tied, nearly_perfect, skewed, perfect, often_zero], ids=name_of)
+def test_of_suites_that_do_not_fall_seldom_any_is_found(series: Series, n: int) -> None:
+    draw = random.Random(22)
+    p_values = [promptry.fall_of(series(draw, n)).p for _ in range(3000)]
+    for suites in SUITES:
+        families = [p_values[place : place + suites] for place in range(0, 3000, suites)]
+        found = sum(min(promptry.benjamini_hochberg(own)) <= promptry.DRIFT_ALPHA for own in families) / len(families)
+        print(f"\n{series.__name__}, {n} runs, {suites} suites: in {found:.4f} of {len(families)} any found")
+        assert found <= 0.05 + 2 * standard_error(0.05, len(families))
+
+
 @pytest.mark.simulation
 def test_the_correlation_is_that_of_the_noise_and_not_of_the_fall() -> None:
     draw = random.Random(7)
@@ -431,7 +502,7 @@ def test_a_window_that_is_no_number_of_runs_is_refused(window: object, raw: sqli
 
 
 def test_of_many_suites_one_that_chance_explains_does_not_drift(raw: sqlite3.Connection) -> None:
-    single = [0.9, 0.92] * 14 + [0.0]
+    single = [0.9, 0.92] * 14 + [0.8]
     add_runs(raw, single, "chance")  # type: ignore[arg-type]
     add_runs(raw, [0.9, 0.92] * 10 + [0.5, 0.52] * 5, "down")
     assert check_drift("chance").drifting
@@ -442,6 +513,9 @@ def test_of_many_suites_one_that_chance_explains_does_not_drift(raw: sqlite3.Con
     assert len(found) == 23 and found["down"].drifting
     assert not found["chance"].drifting and "among 22 suites" in found["chance"].reason
     assert found["few"].reason == "not enough data"
+    add_runs(raw, [0.9, 0.92] * 14 + [0.0], "broke")
+    found = {report.suite: report for report in promptry.check_drifts()}
+    assert found["broke"].drifting and found["broke"].reason == "the newest run lies far below the others"
     assert [report.suite for report in promptry.check_drifts(["down", "few", "down"])] == ["down", "few"]
 
 

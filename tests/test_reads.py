@@ -408,7 +408,7 @@ def test_the_printed_sql_gives_the_days_that_a_drift_of_calls_rests_on(
     assert found.slope == nearly(slope) and found.slope_interval == (nearly(interval[0]), nearly(interval[1]))
     assert found.z == nearly(promptry.newest_z(means))
     sides = {"rating": [1], "length": [1, -1]}.get(of, [-1])
-    lowest = min(promptry.fall_of([side * value for value in even]).p for side in sides)
+    lowest = min(promptry.fall_of([side * value for value in even], shares=True).p for side in sides)
     assert found.p == nearly(min(1.0, len(sides) * lowest))
     assert promptry.check_drift("mute", window, of).left_out == days
 

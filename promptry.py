@@ -4,13 +4,13 @@ Application code calls track() and track_invocation(); evals, comparisons, the l
 write the same store.db. No service to run, no account, nothing sent anywhere.
 
 Floors, from the ground up; each section uses only sections above it:
-    GROUND   ERRORS · CLOCK · SETTINGS · ASSETS · MASKING · ENDPOINTS
+    GROUND   ERRORS · WORDING · CLOCK · SETTINGS · ASSETS · MASKING · ENDPOINTS
     STORE    TABLES · MIGRATIONS · STORE · ROWS
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
     EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · PROVIDERS · JUDGE · EMBEDDINGS ·
              SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION ·
-             DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES ·
+             DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · TALLIES ·
              RUNS · WORKERS · PROGRESS · RERUNS · JOBS · RUNNER · PAIRS · POWER · BREAKS · FLIPS · COMPARISON ·
              MODELS · PLAN · TRENDS · DRIFT · BISECT · OVERVIEW · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS ·
@@ -146,6 +146,7 @@ __all__ = [
     "assert_json_valid",
     "assert_matches",
     "assert_not_contains",
+    "check_all",
     "clean_json",
     "collect",
     # TEXTS
@@ -389,6 +390,53 @@ def nearest(word: str, words: Iterable[str]) -> str:
 
     close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.7 if len(word) > 3 else 0.5)
     return f"Did you mean '{close[0]}'?" if close else ""
+
+
+# ======================================================================================
+# === WORDING: what sentences are made of: signs that are no text are spelled out, counts have their noun
+# ======================================================================================
+# Uses: nothing.
+# Public: nothing.
+#
+# A text of others may hold signs that steer a terminal, turn the direction of writing, or fit into no encoding. They
+# are spelled as Python would, where text is printed, logged, or written into a report.
+
+_ODD = re.compile(
+    r"[^\t\n\r\x20-\x7e\xa0-\u2029\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\ufdd0-\ufdef]"
+)
+
+
+def legible(value: Any) -> str:
+    """Return a value as text that every format can hold: control signs and half characters are spelled out."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
+    return _ODD.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def legible_json(text: str) -> str:
+    """Return JSON text in which the same signs are written as JSON writes them, so that its value stays."""
+    return _ODD.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return a count with its noun, in the singular for one; the plural may bring its verb along.
+
+    >>> counted(1, "case"), counted(2000, "case"), counted(0, "reply", "replies")
+    ('1 case', '2,000 cases', '0 replies')
+    """
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def say(text: str) -> None:
+    """Write a line of talk to stderr, from below the faces."""
+    sys.stderr.write(f"{legible(text)}\n")
+
+
+def _spell_out(record: logging.LogRecord) -> bool:
+    record.msg, record.args = legible(record.getMessage()), ()
+    return True
+
+
+log.addFilter(_spell_out)
 
 
 # ======================================================================================
@@ -1916,6 +1964,28 @@ def transact(patience_s: float = PATIENCE_S) -> Iterator[sqlite3.Connection]:
             raise
 
 
+def open_scratch(columns: str) -> sqlite3.Connection:
+    """Return a connection to a table `scratch` in a temporary file of its own, for what memory must not grow with.
+
+    Nobody else can open the file, and it ends with the connection. Errors: sqlite3.Error.
+    """
+    scratch = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+    scratch.execute("PRAGMA journal_mode = OFF")
+    scratch.execute(f"CREATE TABLE scratch {columns}")
+    scratch.execute("BEGIN")
+    return scratch
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """Give a connection of its own that only reads a store, whichever is chosen now; raises StoreError."""
+    with translated_faults():
+        reader = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=PATIENCE_S, uri=True)
+        with contextlib.closing(reader):
+            reader.text_factory = _decoded
+            yield reader
+
+
 @contextlib.contextmanager
 def translated_faults() -> Iterator[None]:
     """Turn what the drivers raise into a StoreError of one clear sentence."""
@@ -3380,6 +3450,11 @@ def price_of(tokens_in: int, buckets: dict[str, int], card: RateCard) -> Price |
     return Price(sum(map(operator.mul, counts, plan.cost), _ZERO), plan.rates, saved)
 
 
+def is_free(card: RateCard) -> bool:
+    """Tell whether all rates are 0: then no tokens need be known."""
+    return not any(rate for _, rates in card.steps for rate in rates.values())
+
+
 def _make_plan(rates: dict[str, Decimal], buckets: Iterable[str]) -> _Plan | None:
     """Return how some buckets are charged, or None where tokens have no rate; units without one cost nothing."""
     found = {bucket: next((rates[key] for key in rate_keys(bucket) if key in rates), None) for bucket in buckets}
@@ -3768,7 +3843,8 @@ def _in_depth(nodes: dict[str, dict[str, Any]], parent: str | None = None, depth
 # ======================================================================================
 # === INVOCATIONS: one row per model call, never deduplicated
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, MASKING, STORE, ROWS, SCOPE, TEMPLATES, USAGE, PRICES, TRACES.   Writes: invocations.
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, MASKING, STORE, ROWS, SCOPE, TEMPLATES, USAGE, PRICES, TRACES.
+#   Writes: invocations.
 # Public: track_invocation, last_request_id.
 #
 # When an id comes back the row is on the disk's side of a crash of the process. While the store cannot be written rows
@@ -4000,9 +4076,11 @@ def _is_amount(value: Any) -> bool:
 
 def price_facts(facts: dict[str, Any], at: str, wait_s: float) -> dict[str, Any]:
     """Return cost_usd, cost_source, rates, rate_source and cache_saved_usd for a call with the given facts."""
-    if "usage_faults" not in facts and "tokens_in" in facts and "tokens_out" in facts:
+    has_tokens = "usage_faults" not in facts and "tokens_in" in facts and "tokens_out" in facts
+    if has_tokens or facts.get("model"):
         card = find_card(facts, at, wait_s)
-        price = card and price_of(facts["tokens_in"], facts.get("buckets", {}), card)
+        tokens_in, buckets = (facts["tokens_in"], facts.get("buckets", {})) if has_tokens else (0, {})
+        price = price_of(tokens_in, buckets, card) if card and (has_tokens or is_free(card)) else None
         if card and price:
             known = {"cost_usd": float(price.cost_usd), "cost_source": "computed", "rates": price.rates}
             known["rate_source"] = card.source
@@ -4169,7 +4247,7 @@ def flush_kept_rows(wait_s: float = 2.0) -> int:
                 with bounded_wait(connection, wait_s):
                     _store_rows(connection, [])
         except Exception as error:
-            log.error("%d calls could not be stored: %s", len(_kept), error)
+            log.error("%s could not be stored: %s", counted(len(_kept), "call"), error)
     return len(_kept)
 
 
@@ -5753,7 +5831,7 @@ def _common_words(votes: list[dict[str, Any]]) -> list[dict[str, Any]]:
 # ======================================================================================
 # === DATASETS: versioned test data that a suite can be pinned to
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, SCOPE, PROMPTS, CALLS, FEEDBACK.   Writes: datasets.
+# Uses: ERRORS, WORDING, CLOCK, TABLES, STORE, ROWS, SCOPE, PROMPTS, CALLS, FEEDBACK.   Writes: datasets.
 # Public: save_dataset, load_dataset, list_datasets, get_dataset, add_to_dataset.
 #
 # A name under promptry/ is promptry's own: such a dataset is in no list.
@@ -5986,7 +6064,8 @@ def _rows_of_csv(path: Path, text: str) -> list[tuple[int, dict[str, str]]]:
         raise WrongUse(f"{path}: the first line names the columns, each once; it is {', '.join(title)!r}.")
     wrong = next((number for number, row in enumerate(rows, 2) if row and len(row) != len(title)), None)
     if wrong:
-        raise WrongUse(f"{path}, row {wrong} has {len(rows[wrong - 2])} fields; the first line names {len(title)}.")
+        held = counted(len(rows[wrong - 2]), "field")
+        raise WrongUse(f"{path}, row {wrong} has {held}; the first line names {len(title)}.")
     return [(number, dict(zip(title, row, strict=True))) for number, row in enumerate(rows, 2) if row]
 
 
@@ -6041,6 +6120,9 @@ _LITELLM_NAMES = {
 }
 _LITELLM_TIERS = {"_flex": "flex", "_priority": "priority", "_batches": "batch"}
 _SAY_NO_TOKENS = "calls say no tokens that can be meant"
+_FIRST_UNPRICED = """SELECT model, json_extract(metadata, '$.provider') AS provider, tokens_in
+    FROM invocations INDEXED BY calls_by_run WHERE run_uid = ? AND cost_usd IS NULL
+    AND (status <> 'error' OR tokens_in > 0) AND status <> 'reserved' ORDER BY id LIMIT 1"""
 _RATE_TODAY = "there is a rate today: promptry prices reprice"
 _REPRICED_AT_ONCE = 500
 _COMPUTED = {"cost_usd", "cost_source", "rates", "rate_source", "cache_saved_usd", "buckets", "usage_faults"}
@@ -6135,6 +6217,19 @@ def _note_helped(rows: list[dict[str, Any]], since: str) -> None:
             row["reason"] = f"the {_SAY_NO_TOKENS}"
         elif helped.get(row["model"], row["calls"]) < row["calls"]:
             row["reason"] = f"{_RATE_TODAY}; other {_SAY_NO_TOKENS}"
+
+
+def find_unpriced(run_uid: str) -> dict[str, Any] | None:
+    """Return the first call of a run that has no cost and needs one, as {model, provider, reason}, or None."""
+    rows = fetch(_FIRST_UNPRICED, (run_uid,))
+    if not rows:
+        return None
+    why = _why_unpriced(rows[0])
+    return {
+        "model": rows[0]["model"],
+        "provider": rows[0]["provider"],
+        "reason": f"the {_SAY_NO_TOKENS}" if why == _RATE_TODAY else why,
+    }
 
 
 def _why_unpriced(row: dict[str, Any]) -> str:
@@ -6393,7 +6488,7 @@ def _litellm_rates(told: dict[str, Decimal], suffix: str) -> dict[str, Any]:
 # ======================================================================================
 # === CARE: what is wrong with a store, said before it hurts; backups, and room given back
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, MIGRATIONS, STORE, ROWS, TEMPLATES, INVOCATIONS, COSTS.
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, MIGRATIONS, STORE, ROWS, TEMPLATES, INVOCATIONS, COSTS.
 # Public: backup, retention.
 
 LARGE_WAL_BYTES = 64 * 1024 * 1024
@@ -6572,9 +6667,12 @@ def _look_at_rows() -> dict[str, str]:
         " AS lost FROM invocations INDEXED BY calls_by_day"
     )[0]
     lost = (rows["lost"] or 0) + lost_rows()
-    detail = f"{rows['versions']:,} prompt versions, {rows['calls']:,} calls, {rows['runs']:,} runs"
+    nouns = {"versions": "prompt version", "calls": "call", "runs": "run"}
+    detail = ", ".join(counted(rows[key], noun) for key, noun in nouns.items())
     if lost or waiting:
-        return _finding("rows", "fault", f"{detail}; {lost:,} calls were lost and {waiting:,} wait in memory")
+        return _finding(
+            "rows", "fault", f"{detail}; {counted(lost, 'call was', 'calls were')} lost, waiting in memory: {waiting:,}"
+        )
     return _finding("rows", "ok", detail)
 
 
@@ -6582,8 +6680,8 @@ def _look_at_fallbacks() -> dict[str, str]:
     told = stored_fallbacks() if store_path().is_file() else {}
     count = sum(told.values()) + count_untold_fallbacks()
     names = ", ".join(sorted(told, key=lambda name: -told[name])[:5])
-    of = f", of {len(told):,} prompt{'' if len(told) == 1 else 's'}: {names}" if told else ""
-    detail = f"{count:,} time{'' if count == 1 else 's'} the text in the code was served because the store failed{of}"
+    of = f", of {counted(len(told), 'prompt')}: {names}" if told else ""
+    detail = f"{counted(count, 'time')} the text in the code was served because the store failed{of}"
     return _finding("fallbacks", "hint" if count else "ok", detail)
 
 
@@ -7073,12 +7171,16 @@ def link_parent(source: IO[bytes], target: IO[bytes]) -> None:
 # ======================================================================================
 # Uses: ERRORS, CLOCK, ENDPOINTS, ROWS, HELPERS.
 # Public: Check, collect, assert_exact, assert_contains, assert_not_contains, assert_matches, assert_json_valid,
-#   clean_json.
+#   check_all, clean_json.
 #
-# A score lies in 0..1 and higher is better. A check made in a thread with an empty context goes to the one case that is
-# open in the process; of several, none can be meant, and the check is refused rather than given to the wrong one.
+# A score lies in 0..1 and higher is better. What would hold of anything, with one score, is refused: no keyword, an
+# empty pattern, a schema that asks for nothing. A threshold of 0 is not, as its score is compared. A check made in a
+# thread with an empty context goes to the one case that is open in the process; of several, none can be meant, and the
+# check is refused rather than given to the wrong one.
 
 MAX_DETAIL_CHARS = 10_000
+_UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"}
+_BLANKS = "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 
 
 class Check(NamedTuple):
@@ -7191,6 +7293,20 @@ def check_text(text: Any, what: str = "text") -> str:
     return text
 
 
+def is_blank(text: str) -> bool:
+    """Tell whether a text has no sign that can be seen: white space, controls, and those without a width."""
+    import unicodedata
+
+    return not any(unicodedata.category(sign) not in _UNSEEN and not re.match(_BLANKS, sign) for sign in text)
+
+
+def blank_text(actual: Any, expected: Any) -> str:
+    """Say which of two texts is blank, or both, or nothing; raises WrongUse for what is no text."""
+    texts = {"actual": check_text(actual, "actual text"), "expected": check_text(expected, "expected text")}
+    blank = [what for what, text in texts.items() if is_blank(text)]
+    return "" if not blank else "both texts are blank" if len(blank) == 2 else f"the {blank[0]} text is blank"
+
+
 def check_share(value: Any, what: str) -> float:
     """Return a number that lies in 0..1; raises WrongUse."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
@@ -7211,9 +7327,12 @@ def _keywords_in(text: Any, keywords: Any, case_sensitive: bool) -> tuple[list[s
     if not isinstance(keywords, Iterable):
         raise WrongUse(f"The keywords are {brief(keywords)}; they take a text or several.")
     words = [keywords] if isinstance(keywords, str) else list(keywords)
+    if not words:
+        raise WrongUse("There are no keywords.", "Name one or more.")
     whole = check_text(text) if case_sensitive else check_text(text).casefold()
     for word in words:
-        check_text(word, "keyword")
+        if not check_text(word, "keyword"):
+            raise WrongUse(f"The keywords are {brief(words)}; an empty one is in every text.", "Leave it out.")
     return words, [word for word in words if (word if case_sensitive else word.casefold()) in whole]
 
 
@@ -7221,7 +7340,7 @@ def assert_contains(text: str, keywords: str | Iterable[str], case_sensitive: bo
     """Assert that a text holds a keyword, or all of several; returns the share it holds."""
     words, found = _keywords_in(text, keywords, case_sensitive)
     missing = [word for word in words if word not in found]
-    score = len(found) / len(words) if words else 1.0
+    score = len(found) / len(words)
     reason = f"missing {brief(missing)}" if missing else "holds all"
     return record_check("contains", score, not missing, keywords if isinstance(keywords, str) else words, text, reason)
 
@@ -7229,7 +7348,7 @@ def assert_contains(text: str, keywords: str | Iterable[str], case_sensitive: bo
 def assert_not_contains(text: str, keywords: str | Iterable[str], case_sensitive: bool = False) -> float:
     """Assert that a text holds none of some keywords; returns the share it does not hold."""
     words, found = _keywords_in(text, keywords, case_sensitive)
-    score = 1.0 - len(found) / len(words) if words else 1.0
+    score = 1.0 - len(found) / len(words)
     reason = f"holds {brief(found)}" if found else "holds none"
     return record_check(
         "not_contains", score, not found, keywords if isinstance(keywords, str) else words, text, reason
@@ -7248,7 +7367,9 @@ def assert_matches(text: str, pattern: str, fullmatch: bool = True) -> float:
 
 
 def find_pattern(pattern: str, text: str, whole: bool) -> bool:
-    """Tell whether a pattern matches a text, as match_pattern does; no answer in time is WrongUse."""
+    """Tell whether a pattern matches a text, as match_pattern does; no pattern, and no answer in time, is WrongUse."""
+    if not pattern:
+        raise WrongUse("The pattern is empty.", "Write a regular expression; ^$ is that of no text.")
     matched = match_pattern(pattern, text, whole)
     if matched is None:
         raise WrongUse(
@@ -7289,6 +7410,43 @@ def assert_json_valid(text: str) -> float:
     except ValueError as error:
         reason = str(error)
     return record_check("json_valid", float(not reason), not reason, "JSON", text, reason or "valid JSON")
+
+
+def check_all(*checks: Callable[[], Any]) -> float:
+    """Make all of several checks, also those behind one that fails; returns the mean of their scores, 1.0 of none.
+
+    Shape: functions without parameters, as `lambda: assert_contains(answer, "Rome")`; one that answers nothing, as a
+    function of plain assert statements does, counts as 1.0. Errors: CheckFailed, which lists all that did not hold; but
+    where a check raised something else, that, once all were made: an error is no failure.
+    """
+    for number, check in enumerate(checks, start=1):
+        if not callable(check):
+            raise WrongUse(f"Check {number} is {brief(check)}, made already.", "Write lambda: before each assertion.")
+    scores, failed, raised = [], [], []
+    for check in checks:
+        try:
+            scores.append(_score_of(check))
+        except CheckFailed as error:
+            failed.append(error.message)
+        except Exception as error:
+            raised.append(error)
+    if raised:
+        raise raised[0]
+    if failed:
+        raise CheckFailed(f"{len(failed)} of {len(checks)} checks fail: {'; '.join(failed)}")
+    return math.fsum(scores) / len(scores) if scores else 1.0
+
+
+def _score_of(check: Callable[[], Any]) -> float:
+    """Return the score of one of several checks; an assert statement that does not hold is recorded as one more."""
+    try:
+        answer = check()
+    except CheckFailed:
+        raise
+    except AssertionError as error:
+        return record_check("assert", 0.0, False, None, None, str(error) or f"in {brief(check)}")
+    refuse_awaitable(answer, f"check {brief(check)}")
+    return 1.0 if answer is None else check_share(answer, "What a check answers")
 
 
 def clean_json(text: str) -> Any:
@@ -7375,7 +7533,7 @@ def _without_trailing_commas(text: str) -> str:
 # ======================================================================================
 # === TEXTS: how near a text is to another, in characters and in words, without a model
 # ======================================================================================
-# Uses: ERRORS, ASSERTIONS.
+# Uses: ERRORS, WORDING, ASSERTIONS.
 # Public: assert_levenshtein, assert_rouge_l.
 #
 # A column of the table that both measures fill is one whole number here, a bit a row: 20,000 signs against 20,000 take
@@ -7389,19 +7547,22 @@ def assert_levenshtein(
 ) -> float:
     """Assert that a text is near another; returns the ratio, 1 - distance / length of the longer (both empty: 1.0).
 
-    The distance is the fewest characters to insert, delete or replace, upper and lower case being different. Exactly
-    one limit is given. Errors: WrongUse, also for texts that differ over more than 100,000 characters.
+    The distance is the fewest characters to insert, delete or replace, upper and lower case being different. Blank text
+    counts as empty. Exactly one limit is given. Errors: WrongUse, also for texts that differ over more than 100,000
+    characters.
 
     >>> assert_levenshtein("kitten", "sitting", max_distance=3)
     0.5714285714285714
     """
     distance_limit, ratio_limit = _checked_limits(max_distance, min_ratio)
-    distance = levenshtein_distance(check_text(actual, "actual text"), check_text(expected, "expected text"))
-    length = max(len(actual), len(expected))
+    blank = blank_text(actual, expected)
+    one, other = ("" if blank and is_blank(text) else text for text in (actual, expected))
+    distance, length = levenshtein_distance(one, other), max(len(one), len(other))
     ratio = (length - distance) / length if length else 1.0
     passed = distance <= distance_limit and ratio >= ratio_limit
     limit = f"max_distance {max_distance}" if max_distance is not None else f"min_ratio {min_ratio}"
     reason = f"distance {distance:,}, ratio {ratio:.4g}; {limit}"
+    reason = f"{blank}: {reason}" if blank else reason
     return record_check("levenshtein", ratio, passed, expected, actual, reason, distance=distance)
 
 
@@ -7411,7 +7572,8 @@ def _checked_limits(max_distance: Any, min_ratio: Any) -> tuple[float, float]:
         raise WrongUse(f"max_distance is {max_distance} and min_ratio {min_ratio}; give exactly one.")
     if max_distance is None:
         return math.inf, check_share(min_ratio, "min_ratio")
-    if isinstance(max_distance, bool) or not isinstance(max_distance, (int, float)) or not max_distance >= 0:
+    is_number = isinstance(max_distance, (int, float)) and not isinstance(max_distance, bool)
+    if not is_number or not 0 <= max_distance < math.inf:
         raise WrongUse(f"max_distance is {brief(max_distance)}; it takes a number of characters, 0 or more.")
     return max_distance, 0.0
 
@@ -7420,17 +7582,20 @@ def assert_rouge_l(actual: str, expected: str, min_score: float) -> float:
     """Assert that a text has the words of another in their order; returns ROUGE-L as F1, twice the words in common.
 
     Words are what white space parts, with their punctuation and case; those in common are the longest sequence that
-    both hold in this order, gaps allowed. Both texts empty: 1.0; one: 0.0. A language without spaces has one word.
+    both hold in this order, gaps allowed. Both texts blank: 1.0; one: 0.0. A language without spaces has one word.
     Errors: WrongUse, also beyond 100,000 words. Source: Lin 2004, section 3.
 
     >>> assert_rouge_l("the cat sat", "the cat sat down", 0.8)
     0.8571428571428571
     """
     limit = check_share(min_score, "min_score")
-    found, wanted = check_text(actual, "actual text").split(), check_text(expected, "expected text").split()
+    blank = blank_text(actual, expected)
+    found, wanted = ([] if blank and is_blank(text) else text.split() for text in (actual, expected))
     common = common_length(found, wanted)
     score = 2 * common / (len(found) + len(wanted)) if found or wanted else 1.0
-    reason = f"{common:,} words in common, of {len(found):,} and {len(wanted):,}: {score:.4g}; min_score {min_score}"
+    of = f"of {len(found):,} and {len(wanted):,}"
+    reason = f"{counted(common, 'word')} in common, {of}: {score:.4g}; min_score {min_score}"
+    reason = f"{blank}: {reason}" if blank else reason
     return record_check("rouge_l", score, score >= limit, expected, actual, reason)
 
 
@@ -7488,10 +7653,13 @@ def _places_of(items: Sequence[str]) -> dict[str, int]:
 # ======================================================================================
 # === PROGRAMS: a function or a command of the user's own answers: a text, or what an SDK gave it
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, MASKING, ROWS, ANSWERS, ASSERTIONS.
+# Uses: ERRORS, CLOCK, SETTINGS, MASKING, ROWS, ANSWERS, ASSERTIONS.
 # Public: nothing.
 #
 # What they raise is an error and never a failed check, whatever its class, and checks that they make are not recorded.
+# The commands that go on are known, each with the thread that waits for it: what nobody waits for any more is ended.
+
+MAX_COMMAND_BYTES = 16 * 2**20
 
 
 def find_function(place: str) -> Callable[[str], Any]:
@@ -7723,13 +7891,15 @@ if hasattr(os, "register_at_fork"):
 def ask_command(command: str, prompt: str, who: str, timeout_s: float) -> str:
     """Return what a command answers on stdout to a prompt on stdin; raises ProviderError.
 
-    The command line is the shell's, and the author's of the suite; the prompt never comes near it.
+    The command line is the shell's, and the author's of the suite; the prompt never comes near it. What it started is
+    ended with it where it is late, says too much, or is no longer waited for.
     """
     import subprocess
 
     pipe = subprocess.PIPE
     with subprocess.Popen(
         command,
+        bufsize=0,
         shell=True,
         stdin=pipe,
         stdout=pipe,
@@ -7738,12 +7908,17 @@ def ask_command(command: str, prompt: str, who: str, timeout_s: float) -> str:
         start_new_session=True,
     ) as process:
         try:
-            said, told = process.communicate(prompt.encode(errors="replace"), timeout_s)
+            _commands[process] = threading.get_ident()
+            said, told = _talk_with(process, prompt.encode(errors="replace"), monotonic_s() + timeout_s)
         except BaseException as error:
             _end_command(process)
             if isinstance(error, subprocess.TimeoutExpired):
                 raise ProviderError(f"{who} did not answer within {timeout_s:g} s.") from None
             raise
+        finally:
+            _commands.pop(process, None)
+    if max(len(said), len(told)) > MAX_COMMAND_BYTES:
+        raise ProviderError(f"{who} said more than {MAX_COMMAND_BYTES:,} bytes, and was ended.")
     if process.returncode:
         why = mask_secrets(" ".join(told.decode(errors="replace").split()))[-300:]
         raise ProviderError(f"{who} ended with {process.returncode}: {why or 'it said nothing'}.")
@@ -7751,6 +7926,56 @@ def ask_command(command: str, prompt: str, who: str, timeout_s: float) -> str:
         return str(said.decode()).rstrip("\r\n")
     except UnicodeDecodeError:
         raise ProviderError(f"{who} answered what is no text in UTF-8.") from None
+
+
+def _talk_with(process: Any, given: bytes, until_s: float) -> tuple[bytes, bytes]:
+    """Return what a command says on stdout and on stderr; raises TimeoutExpired."""
+    import subprocess
+
+    said: tuple[list[bytes], list[bytes]] = ([], [])
+    readers = [
+        threading.Thread(target=_hear, args=(process, pipe, kept), daemon=True)
+        for pipe, kept in zip((process.stdout, process.stderr), said, strict=True)
+    ]
+    for thread in (threading.Thread(target=_feed, args=(process.stdin, given), daemon=True), *readers):
+        thread.start()
+    for thread in readers:
+        thread.join(max(0.0, until_s - monotonic_s()))
+        if thread.is_alive():
+            raise subprocess.TimeoutExpired(process.args, 0.0)
+    process.wait(max(0.001, until_s - monotonic_s()))
+    return b"".join(said[0]), b"".join(said[1])
+
+
+def _feed(pipe: Any, given: bytes) -> None:
+    left = memoryview(given)
+    with contextlib.suppress(OSError, ValueError), pipe:  # it need not read what it is told
+        while left:
+            left = left[pipe.write(left) :]
+
+
+def _hear(process: Any, pipe: Any, kept: list[bytes]) -> None:
+    """Keep what a command says on a pipe, and end it once that is too much."""
+    size = 0
+    with contextlib.suppress(OSError, ValueError):  # the pipe is closed once nobody waits
+        while size <= MAX_COMMAND_BYTES and (block := pipe.read(65_536)):
+            kept.append(block)
+            size += len(block)
+    if size > MAX_COMMAND_BYTES:
+        _end_command(process)
+
+
+def end_commands(thread: int | None = None) -> None:
+    """End the commands that a thread waits for, or all, with all that they started."""
+    for process, waiting in list(_commands.items()):
+        if thread is None or waiting == thread:
+            _end_command(process)
+
+
+_commands: dict[Any, int] = {}
+atexit.register(end_commands)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_commands.clear)
 
 
 def _end_command(process: Any) -> None:
@@ -8216,7 +8441,7 @@ def _as_prompt(said: _Messages) -> str:
 # ======================================================================================
 # === JUDGE: a model scores a text by criteria, or holds its claims against a source
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, SCOPE, ASSERTIONS, PROGRAMS, PROVIDERS.
+# Uses: ERRORS, WORDING, SETTINGS, SCOPE, ASSERTIONS, PROGRAMS, PROVIDERS.
 # Public: set_judge, get_judge, assert_llm, assert_grounded.
 #
 # A judged text cannot speak to the judge: it stands as one line of JSON between two lines that carry a nonce of this
@@ -8231,6 +8456,7 @@ _UNSAFE = (
     "[\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164"
     "\ud800-\udfff\ufe00-\ufe0e\ufeff\uffa0\ufff9-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff<>]"
 )
+_TYPEWRITTEN = str.maketrans("\u2018\u2019\u201a\u201c\u201d\u201e\u2010\u2012\u2013\u2014\u2212", "'''\"\"\"-----")
 _CUT_SHORT = {"length", "max_tokens", "MAX_TOKENS", "max_output_tokens", "model_context_window_exceeded"}
 
 _FRAME = """
@@ -8264,8 +8490,8 @@ _BY_SOURCE = {
     "none. The words are those of the response that claim it, short, and none left out between. VERDICT is "
     '"supported" if the source says it, "contradicted" if the source says otherwise, "not_found" if the source does '
     "not say. What you know beside the source does not count. The quote is what bears the claim out, word for word "
-    "from the source and short; leave it out where there is none. Of a response that claims nothing (a question, a "
-    'refusal, a greeting) the claims are [], and "nothing_claimed" stands beside them and is true.',
+    "from the source and short; a claim that is supported has one, leave it out of others. Of a response that claims "
+    'nothing (a question, a refusal, a greeting) the claims are [], and "nothing_claimed" stands beside them, true.',
     "reminder": "List the claims of the response, and hold each against the source.",
 }
 
@@ -8337,12 +8563,15 @@ def assert_llm(response: str, criteria: str, threshold: float = 0.7, judge: Any 
     """Assert that a judge scores a response at the threshold or above; returns the score, 0 to 1.
 
     `judge` is a function of the prompt or a provider; None takes that of set_judge() or promptry.toml. A judge that
-    gives no score is an error of the case. Errors: WrongUse, ConfigError, ProviderError.
+    gives no score is an error of the case. Blank text scores 0 without a judge. Errors: WrongUse, ConfigError,
+    ProviderError.
     """
-    check_text(response, "response")
-    if not check_text(criteria, "criteria").strip():
+    if is_blank(check_text(criteria, "criteria")):
         raise WrongUse("The criteria are empty; they say what a good response does.")
-    limit, chosen = check_share(threshold, "threshold"), make_judge(judge)
+    limit = check_share(threshold, "threshold")
+    if is_blank(check_text(response, "response")):
+        return _record_blank("llm", limit, criteria, response, judge_reason="")
+    chosen = make_judge(judge)
     blocks = {"criteria": criteria, "response": response}
     (score, said), told = _judged(chosen, _BY_CRITERIA, blocks, "score", _read_score)
     passed = score >= limit
@@ -8354,15 +8583,14 @@ def assert_llm(response: str, criteria: str, threshold: float = 0.7, judge: Any 
 def assert_grounded(response: str, source: str, threshold: float = 0.8, judge: Any = None) -> float:
     """Assert that a source bears out enough of what a response claims; returns the share of claims it bears out.
 
-    A claim counts if the judge finds it supported and its quote, if it gives one, stands in the source. A judge that
-    lists a claim twice, or one that the response does not make, has not judged. An empty response scores 0, one that
-    claims nothing 1. Errors: as of assert_llm.
+    A claim counts if the judge finds it supported and gives a quote that stands in the source, whatever its white space
+    and its forms of quotation marks and dashes. A judge that lists a claim twice, or one that the response does not
+    make, has not judged. Blank text scores 0, text that claims nothing 1. Errors: as of assert_llm.
     """
-    check_text(response, "response"), check_text(source, "source")
-    limit, chosen = check_share(threshold, "threshold"), make_judge(judge)
-    if not response.strip():
-        reason = "the response is empty: there is nothing in it that a source could bear out"
-        return record_check("grounded", 0.0, limit <= 0, source, response, reason, claims=[], threshold=limit)
+    limit, _ = check_share(threshold, "threshold"), check_text(source, "source")
+    if is_blank(check_text(response, "response")):
+        return _record_blank("grounded", limit, source, response, claims=[])
+    chosen = make_judge(judge)
     read = functools.partial(_read_claims, source, response)
     claims, told = _judged(chosen, _BY_SOURCE, {"source": source, "response": response}, "claims", read)
     held = sum(claim["counts"] for claim in claims)
@@ -8370,6 +8598,11 @@ def assert_grounded(response: str, source: str, threshold: float = 0.8, judge: A
     reason = _claims_text(chosen, claims, held)
     more = {"claims": claims, "threshold": limit, **told}
     return record_check("grounded", score, score >= limit, source, response, reason, **more)
+
+
+def _record_blank(kind: str, limit: float, expected: str, response: str, **more: Any) -> float:
+    reason = "the response is blank: there is nothing in it to judge"
+    return record_check(kind, 0.0, limit <= 0, expected, response, reason, threshold=limit, **more)
 
 
 def _judged(
@@ -8479,7 +8712,11 @@ def _repeats(value: dict[str, Any], written: str, text: str) -> bool:
 
 
 def _squeezed(text: str) -> str:
-    return " ".join(text.split())
+    """Return a text in one form of its signs, without those that nobody sees, and with single spaces."""
+    import unicodedata
+
+    plain = unicodedata.normalize("NFKC", text).translate(_TYPEWRITTEN)
+    return " ".join("".join(sign for sign in plain if unicodedata.category(sign) != "Cf").split())
 
 
 def _read_score(found: dict[str, Any]) -> tuple[float, str]:
@@ -8522,10 +8759,19 @@ def _read_claim(given: dict[str, Any], texts: tuple[str, str]) -> dict[str, Any]
         raise ValueError(f"a verdict in it is none of {', '.join(_VERDICTS)}")
     if quote is not None and not isinstance(quote, str):
         raise ValueError("a quote in it is no text")
-    stands = not quote or any(_squeezed(quote) in text for text in texts)
-    reason = str(verdict).replace("_", " ") if stands else "its quote does not stand in the source"
-    counts = verdict == "supported" and stands
+    fault = _quote_fault(quote or "", texts) if quote or verdict == "supported" else ""
+    counts = verdict == "supported" and not fault
+    reason = fault or str(verdict).replace("_", " ")
     return {"claim": claim, "verdict": verdict, "quote": quote, "counts": counts, "reason": reason}
+
+
+def _quote_fault(quote: str, texts: tuple[str, str]) -> str:
+    """Say why a quote bears nothing out, or nothing; "5 days" does not stand in "45 days"."""
+    if not _letters(quote):
+        return "it has no quote from the source"
+    words = re.escape(_squeezed(quote))
+    stands = any(re.search(rf"(?<!\d(?=\d)){words}(?!(?<=\d)\d)", text) for text in texts)
+    return "" if stands else "its quote does not stand in the source"
 
 
 def _claims_text(judge: Judge, claims: list[dict[str, Any]], held: int) -> str:
@@ -8535,13 +8781,13 @@ def _claims_text(judge: Judge, claims: list[dict[str, Any]], held: int) -> str:
     wrong = [f"{brief(claim['claim'])} ({claim['reason']})" for claim in claims if not claim["counts"]]
     rest = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
     said = f"; not {', '.join(wrong[:5])}{rest}" if wrong else ""
-    return f"{judge.name} finds {held} of {len(claims)} claims borne out by the source{said}"
+    return f"{judge.name} finds {held} of {counted(len(claims), 'claim')} borne out by the source{said}"
 
 
 # ======================================================================================
 # === EMBEDDINGS: texts as vectors: by the sentence model here, a function of the user's, or an endpoint
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, ENDPOINTS, ROWS, SCOPE, PRICES, INVOCATIONS, ANSWERS, HELPERS, ASSERTIONS, PROGRAMS,
+# Uses: ERRORS, WORDING, SETTINGS, ENDPOINTS, ROWS, SCOPE, PRICES, INVOCATIONS, ANSWERS, HELPERS, ASSERTIONS, PROGRAMS,
 #   PROVIDERS.
 # Public: set_embedder.
 #
@@ -8666,7 +8912,7 @@ def _checked_vectors(name: str, answer: Any, count: int) -> list[Vector]:
         raise WrongUse(f"The embedder {name} answered {brief(answer)}; it takes a list with a vector for each text.")
     rows = list(answer)
     if len(rows) != count:
-        raise WrongUse(f"The embedder {name} answered {len(rows)} vectors for {count} texts.")
+        raise WrongUse(f"The embedder {name} answered {counted(len(rows), 'vector')} for {counted(count, 'text')}.")
     vectors = [_unit_vector(name, place, row) for place, row in enumerate(rows)]
     _check_lengths([(name, vector) for vector in vectors])
     return vectors
@@ -8831,7 +9077,7 @@ def _rows_in(name: str, answer: dict[str, Any]) -> list[Any]:
         raise WrongUse(f"The embedder {name} answered {brief(answer)}; it takes data: [{{index, embedding}}].")
     places = [row.get("index", place) for place, row in enumerate(data)]
     if sorted(map(str, places)) != sorted(map(str, range(len(data)))):
-        raise WrongUse(f"The embedder {name} numbered its {len(data)} vectors {brief(places)}.")
+        raise WrongUse(f"The embedder {name} numbered its {counted(len(data), 'vector')} {brief(places)}.")
     return [row["embedding"] for _, row in sorted(zip(places, data, strict=True), key=lambda pair: int(pair[0]))]
 
 
@@ -8966,13 +9212,10 @@ class _Nearness(NamedTuple):
 
 
 def _nearness(actual: Any, expected: Any) -> _Nearness:
-    check_text(actual, "actual text")
-    check_text(expected, "expected text")
-    blank = [what for what, text in (("actual", actual), ("expected", expected)) if is_blank(text)]
+    blank = blank_text(actual, expected)
     if blank:
-        score = float(len(blank) == 2)
-        reason = "both texts are blank" if score else f"the {blank[0]} text is blank"
-        return _Nearness(None, score, reason, {"embedder": None, "cosine": None}, True)
+        score = float(is_blank(actual) and is_blank(expected))
+        return _Nearness(None, score, blank, {"embedder": None, "cosine": None}, True)
     name, vectors = embed([actual, expected])
     cosine = cosine_of(*vectors)
     details: dict[str, Any] = {"embedder": name, "cosine": cosine}
@@ -8982,11 +9225,6 @@ def _nearness(actual: Any, expected: Any) -> _Nearness:
         details["unread"] = unread
         reason += f" ({unread})"
     return _Nearness(cosine, max(0.0, cosine), reason, details, is_local(name))
-
-
-def is_blank(text: str) -> bool:
-    """Tell whether a text has no sign that can be seen."""
-    return not any(sign.isprintable() and not sign.isspace() for sign in text)
 
 
 def _contradictions(actual: str, expected: str) -> list[str]:
@@ -9108,7 +9346,7 @@ def assert_schema(data: Any, model_or_schema: Any) -> float:
     Data is JSON text (bytes too), a dict or list, a dataclass, or an object with fields. A schema is a dict or the path
     of a JSON file, of the draft its $schema names, else 2020-12; formats are checked, $ref leads nowhere outside. Text
     that is no JSON fails with its place; the first 20 faults are listed, all are counted. Errors: WrongUse for a schema
-    that is none, NotFound for its file, HelperMissing without jsonschema or pydantic.
+    that is none or asks for nothing, NotFound for its file, HelperMissing without jsonschema or pydantic.
 
     >>> assert_schema('{"age": 30}', {"properties": {"age": {"type": "integer"}}, "required": ["age"]})
     1.0
@@ -9226,6 +9464,10 @@ def _check_here(schema: Any, value: Any) -> dict[str, Any]:
     draft = _draft_of(schema)
     if isinstance(draft, str):
         return {"invalid": draft}
+    if schema is True or (isinstance(schema, dict) and not schema.keys() & draft.VALIDATORS.keys()):
+        hint = nearest(next(iter(schema), ""), draft.VALIDATORS) if isinstance(schema, dict) else ""
+        fault = f"The schema {brief(schema)} asks for nothing: no keyword of its draft is in it."
+        return {"invalid": fault, "hint": hint or "assert_json_valid asks for JSON alone."}
     token = _patterns_until.set(monotonic_s() + _MAX_PATTERNS_S)
     try:
         formats = jsonschema.FormatChecker(())
@@ -9393,6 +9635,8 @@ def _faults_by_model(value: Any, data: Any, model: Any) -> _Faults:
             f"{_type_name(model)} is checked by the package pydantic, and {sys.executable} has none.",
             "pip install pydantic",
         ) from None
+    if model is Any or model is object:
+        raise WrongUse(f"Every value fits {_type_name(model)}.", "Give a model, or a type that some data does not fit.")
     if isinstance(model, pydantic.BaseModel):
         raise WrongUse(f"The model is an object of {type(model).__name__}; it takes the class.")
     try:
@@ -9423,13 +9667,14 @@ def _type_name(model: Any) -> str:
 # ======================================================================================
 # === TOOLS: what an agent's messages hold: texts, tool calls and results; which tools it called
 # ======================================================================================
-# Uses: ERRORS, ASSERTIONS, TEXTS.
+# Uses: ERRORS, WORDING, ASSERTIONS, TEXTS.
 # Public: assert_tool_called, assert_tool_sequence, assert_no_tool_called.
 #
 # A trace is a list of steps ({"name", "args"}), of messages or tool calls of OpenAI, of items of its Responses API, or
 # of messages or content blocks of Anthropic, as dicts or as objects of the SDKs; or one of these, or a whole response.
 # One walk reads them all: what is neither text, call nor result (reasoning, an image) is passed over, as providers
-# invent such; what is malformed is refused with its place, as a call that goes unseen would pass for none.
+# invent such; what is malformed is refused with its place, as a call that goes unseen would pass for none. Arguments
+# that are no JSON object are not malformed: a model wrote them, and what is asserted of them fails.
 
 _CALL_NAMES = ("name", "tool_name", "tool")
 _CALL_INPUTS = ("arguments", "input", "args", "tool_input", "action")
@@ -9444,7 +9689,10 @@ _MAX_NESTED = 20
 
 
 class Part(NamedTuple):
-    """A piece of a message: a text, a call with its input and positional args, or a result; all know their message."""
+    """A piece of a message: a text, a call with its input and positional args, or a result; all know their message.
+
+    The fault of a call is why its arguments cannot be read; its input is their text then.
+    """
 
     message: int
     role: str
@@ -9453,6 +9701,7 @@ class Part(NamedTuple):
     name: str | None = None
     args: tuple[Any, ...] = ()
     id: Any = None
+    fault: str = ""
 
 
 def parts_of(trace: Any, what: str = "trace") -> list[Part]:
@@ -9581,24 +9830,32 @@ def _call_in(item: dict[str, Any], place: str, number: int) -> Part:
     if not isinstance(name, str) or not name:
         raise WrongUse(f"{place} is a tool call without a name: {brief(item)}.")
     key = next((key for key in _CALL_INPUTS if item.get(key) is not None), "kwargs")
-    given, named = item.get(key), item.get("kwargs") or {}
+    given, named, fault = item.get(key), item.get("kwargs") or {}, ""
     if key == "arguments" and isinstance(given, str):
-        given = _read_arguments(given, place, name)
+        given, fault = _read_arguments(given, name)
     if not isinstance(named, dict):
         raise WrongUse(f"The kwargs of '{name}' in {place} are {brief(named)}; they take a dict.")
     own_id = item.get("id") if item.get("call_id") is None else item["call_id"]
+    if fault:
+        return Part(number, "assistant", "call", given, name, (), own_id, fault)
     if given in (None, [], ()) or isinstance(given, dict):
         return Part(number, "assistant", "call", {**(given or {}), **named}, name, (), own_id)
     args = tuple(given) if isinstance(given, (list, tuple)) else (given,)
     return Part(number, "assistant", "call", named or given, name, args, own_id)
 
 
-def _read_arguments(text: str, place: str, name: str) -> Any:
-    """Return what a provider's arguments say; they are JSON text, and empty for a tool that takes none."""
+def _read_arguments(text: str, name: str) -> tuple[Any, str]:
+    """Return what the arguments that a model wrote say, a JSON object or nothing; else their text, and why not."""
+    why = ""
     try:
-        return json.loads(text) if text.strip() else {}
-    except (ValueError, RecursionError) as error:
-        raise WrongUse(f"The arguments of '{name}' in {place} are no JSON ({error}): {brief(text)}.") from None
+        found = parse_json(text) if text.strip() else {}
+        if isinstance(found, dict | None):
+            return found, ""
+    except ValueError as error:
+        why = f" ({error})"
+    except RecursionError:
+        why = " (nested too deep)"
+    return text, f"the arguments of '{name}' are no JSON object{why}: {brief(text)}"
 
 
 def _result_in(item: dict[str, Any], number: int) -> Part:
@@ -9624,7 +9881,7 @@ def assert_tool_called(
     """Assert that a tool was called, with these arguments if given; returns 1.0.
 
     `args` are the first positional arguments; `kwargs` are among the named ones, which is where the arguments that
-    models give stand. Errors: WrongUse.
+    models give stand. Arguments that are no JSON object hold none. Errors: WrongUse.
 
     >>> assert_tool_called([{"name": "search", "args": {"query": "refund", "limit": 5}}], "search", kwargs={"limit": 5})
     1.0
@@ -9638,7 +9895,8 @@ def assert_tool_called(
     expected = {"name": name, "args": args and list(args), "kwargs": kwargs}
     expected = {key: value for key, value in expected.items() if value is not None}
     shown = [show_call(call) for call in named or calls]
-    reason = f"'{name}' was called" if passed else f"'{name}' was called, but with {brief(shown)}"
+    fault = next((f"; {call.fault}" for call in named if call.fault), "")
+    reason = f"'{name}' was called{'' if passed else f', but with {brief(shown)}{fault}'}"
     reason = reason if named else f"'{name}' was not called; {_called(calls)}"
     return record_check("tool_called", float(passed), passed, expected, shown, reason)
 
@@ -9664,10 +9922,12 @@ def assert_tool_sequence(trace: Any, expected_sequence: Sequence[str]) -> float:
     if isinstance(expected_sequence, str) or not isinstance(expected_sequence, Iterable):
         raise WrongUse(f"The expected sequence is {brief(expected_sequence)}; it takes a list of tool names.")
     wanted = [check_tool_name(name) for name in expected_sequence]
+    if not wanted:
+        raise WrongUse("The expected sequence is empty.", "Name a tool at least.")
     calls = tool_calls_of(trace)
     names = [call.name or "" for call in calls]
     common = common_length(names, wanted)
-    score = common / len(wanted) if wanted else 1.0
+    score = common / len(wanted)
     reason = f"{common} of {len(wanted)} in this order; {_called(calls)}"
     return record_check("tool_sequence", score, common == len(wanted), wanted, names, reason)
 
@@ -9680,14 +9940,16 @@ def assert_no_tool_called(trace: Any, name: str) -> float:
     """
     check_tool_name(name)
     named = [show_call(call) for call in tool_calls_of(trace) if call.name == name]
-    reason = f"'{name}' was called {len(named)} times: {brief(named)}" if named else f"'{name}' was not called"
+    reason = (
+        f"'{name}' was called {counted(len(named), 'time')}: {brief(named)}" if named else f"'{name}' was not called"
+    )
     return record_check("no_tool_called", float(not named), not named, f"no call of {name}", named, reason)
 
 
 # ======================================================================================
 # === TRAJECTORIES: the steps that an agent took: read from messages, counted, compared, asserted
 # ======================================================================================
-# Uses: ERRORS, ROWS, ASSERTIONS, TEXTS, TOOLS.
+# Uses: ERRORS, WORDING, ROWS, ASSERTIONS, TEXTS, TOOLS.
 # Public: Trajectory, TrajectoryStep, TrajectoryDiff, analyze_trajectory, diff_trajectories, format_trajectory_diff,
 #   assert_trajectory_max_steps, assert_no_redundant_tool_calls, assert_tool_input_matches,
 #   assert_final_answer_present.
@@ -9695,6 +9957,7 @@ def assert_no_tool_called(trace: Any, name: str) -> float:
 # A message that says something and calls two tools is three steps. What a system message says is no step: the agent
 # did not take it.
 
+_INPUT_FAULT = "input_fault"
 STEP_ROLES = ("user", "assistant", "tool_call", "tool_result")
 _STEP_ALIASES = {"name": "tool_name", "tool": "tool_name", "input": "tool_input", "args": "tool_input"}
 _STEP_ALIASES |= {
@@ -9854,10 +10117,11 @@ def _check_fields(fields: dict[str, Any], place: str) -> None:
 
 
 def _steps_in(messages: Any, id_key: str) -> list[TrajectoryStep]:
-    """Return the steps in the messages of a provider; the ids of calls and results are metadata."""
+    """Return the steps in the messages of a provider; ids, and why the input of a call is no object, are metadata."""
     steps: list[TrajectoryStep] = []
     for part in parts_of(messages, "messages"):
-        index, more = len(steps), {"metadata": {} if part.id is None else {id_key: part.id}}
+        known = {id_key: part.id, _INPUT_FAULT: part.fault or None}
+        index, more = len(steps), {"metadata": {key: value for key, value in known.items() if value is not None}}
         if part.kind == "call":
             steps.append(TrajectoryStep(index, "tool_call", None, part.name, part.value, **more))
         elif part.kind == "result":
@@ -9991,7 +10255,7 @@ def assert_trajectory_max_steps(traj: Trajectory, max_steps: int) -> float:
         raise WrongUse(f"max_steps is {brief(max_steps)}; it takes a whole number, 0 or more.")
     count = _check_trajectory(traj).step_count
     passed = count <= max_steps
-    reason = f"{count:,} steps; max_steps {max_steps:,}"
+    reason = f"{counted(count, 'step')}; max_steps {max_steps:,}"
     return record_check("trajectory_max_steps", float(passed), passed, max_steps, count, reason)
 
 
@@ -10005,7 +10269,11 @@ def assert_no_redundant_tool_calls(traj: Trajectory) -> float:
     """
     found = _redundant_calls(_check_trajectory(traj))
     shown = [f"'{name}' in steps {before} and {again}" for before, again, name in found]
-    reason = f"{len(shown)} calls repeat the one before: {brief(shown)}" if shown else "no call repeats the one before"
+    reason = (
+        f"{counted(len(shown), 'call repeats', 'calls repeat')} the one before: {brief(shown)}"
+        if shown
+        else "no call repeats the one before"
+    )
     kind = "trajectory_no_redundant_calls"
     return record_check(kind, float(not shown), not shown, "no call twice in a row", shown, reason)
 
@@ -10014,7 +10282,8 @@ def assert_tool_input_matches(traj: Trajectory, tool_name: str, matcher: Any) ->
     """Assert that a tool was called, once at least, with an input that matches; returns 1.0.
 
     A dict matches if the input holds its items, a function if its answer is true and it raises no AssertionError, a
-    text as a regular expression that is found in the input's JSON. Errors: WrongUse, HelperMissing.
+    text as a regular expression that is found in the input's JSON. What a model wrote that is no JSON object matches
+    nothing. Errors: WrongUse, HelperMissing.
 
     >>> call = {"role": "tool_call", "tool_name": "search", "tool_input": {"query": "refund", "limit": 5}}
     >>> assert_tool_input_matches(Trajectory.from_dicts([call]), "search", {"limit": 5})
@@ -10023,11 +10292,16 @@ def assert_tool_input_matches(traj: Trajectory, tool_name: str, matcher: Any) ->
     if not isinstance(matcher, (dict, str)) and not callable(matcher):
         raise WrongUse(f"The matcher is {brief(matcher)}; it takes a dict, a function or a regular expression.")
     check_tool_name(tool_name)
-    calls = [step for step in _check_trajectory(traj).steps if step.role == "tool_call"]
-    inputs = [step.tool_input for step in calls if step.tool_name == tool_name]
-    passed = any(_input_matches(given, matcher) for given in inputs)
+    if isinstance(matcher, str):
+        find_pattern(matcher, "", whole=False)
+    calls = [step for step in _check_trajectory(traj).steps if step.role == "tool_call" and step.tool_name == tool_name]
+    inputs = [step.tool_input for step in calls]
+    faults = [step.metadata.get(_INPUT_FAULT) for step in calls]
+    passed = any(_input_matches(given, matcher) for given, fault in zip(inputs, faults, strict=True) if not fault)
     expected = matcher if isinstance(matcher, (dict, str)) else getattr(matcher, "__name__", repr(matcher))
-    reason = f"of {len(inputs)} inputs of '{tool_name}' none matches {brief(expected)}: {brief(inputs)}"
+    told = next((f"; {fault}" for fault in faults if fault), "")
+    of = f"of {counted(len(inputs), 'input')} of '{tool_name}'"
+    reason = f"{of} none matches {brief(expected)}: {brief(inputs)}{told}"
     reason = reason if inputs else f"'{tool_name}' was not called; called were {brief(traj.tool_name_sequence())}"
     reason = "an input matches" if passed else reason
     return record_check("tool_input_matches", float(passed), passed, expected, inputs, reason, tool=tool_name)
@@ -10053,14 +10327,14 @@ def assert_final_answer_present(traj: Trajectory) -> float:
     """
     answer = _answer_of(_check_trajectory(traj))
     passed = answer is not None
-    reason = "there is a final answer" if passed else f"no final answer after {len(traj.steps)} steps"
+    reason = "there is a final answer" if passed else f"no final answer after {counted(len(traj.steps), 'step')}"
     return record_check("trajectory_final_answer", float(passed), passed, "a final answer", answer, reason)
 
 
 # ======================================================================================
 # === CONVERSATIONS: what was said in turns, built by hand or read from messages, and asserted
 # ======================================================================================
-# Uses: ERRORS, ROWS, ASSERTIONS, EMBEDDINGS, SEMANTICS, TOOLS.
+# Uses: ERRORS, WORDING, ROWS, ASSERTIONS, EMBEDDINGS, TOOLS.
 # Public: Conversation, Turn, assert_conversation_length, assert_all_assistant_turns, assert_any_assistant_turn,
 #   assert_conversation_coherent, assert_no_repetition.
 #
@@ -10189,10 +10463,12 @@ def assert_conversation_length(conv: Conversation, min_turns: int | None = None,
             raise WrongUse(f"{what} is {brief(limit)}; it takes a whole number, 0 or more.")
     if min_turns is None and max_turns is None:
         raise WrongUse("Neither min_turns nor max_turns is given; give one or both.")
+    if min_turns == 0 and max_turns is None:
+        raise WrongUse("min_turns is 0, and every conversation has as many; give 1 or more, or max_turns.")
     count = len(_check_conversation(conv))
     passed = (min_turns or 0) <= count and (max_turns is None or count <= max_turns)
     expected = {"min_turns": min_turns, "max_turns": max_turns}
-    reason = f"{count:,} turns; " + ", ".join(
+    reason = f"{counted(count, 'turn')}; " + ", ".join(
         f"{what} {limit}" for what, limit in expected.items() if limit is not None
     )
     return record_check("conversation_length", float(passed), passed, expected, count, reason)
@@ -10225,7 +10501,11 @@ def assert_all_assistant_turns(conv: Conversation, predicate: Callable[[str], An
     faults = [_fault_of(predicate, turn) for turn in turns]
     failed = [f"turn {number} of {len(turns)}: {fault}" for number, fault in enumerate(faults, 1) if fault]
     score = 1 - len(failed) / len(turns) if turns else 0.0
-    reason = f"fails in {len(failed)} turns; {brief(failed[0])}" if failed else f"holds in {len(turns)} turns"
+    reason = (
+        f"fails in {counted(len(failed), 'turn')}; {brief(failed[0])}"
+        if failed
+        else f"holds in {counted(len(turns), 'turn')}"
+    )
     reason = reason if turns else "the conversation has no turn of the assistant"
     passed = bool(turns) and not failed
     return record_check("all_assistant_turns", score, passed, _name_of(predicate), failed, reason)
@@ -10243,7 +10523,7 @@ def assert_any_assistant_turn(conv: Conversation, predicate: Callable[[str], Any
     turns = _checked_turns(conv, predicate)
     found = next((number for number, turn in enumerate(turns, 1) if not _fault_of(predicate, turn)), None)
     passed = found is not None
-    reason = f"holds in turn {found} of {len(turns)}" if passed else f"holds in none of {len(turns)} turns"
+    reason = f"holds in turn {found} of {len(turns)}" if passed else f"holds in none of {counted(len(turns), 'turn')}"
     actual = [turn.content for turn in turns]
     return record_check("any_assistant_turn", float(passed), passed, _name_of(predicate), actual, reason)
 
@@ -10280,6 +10560,8 @@ def assert_no_repetition(conv: Conversation, similarity_threshold: float = 0.95)
     and WrongUse beyond 1,000 turns.
     """
     limit = check_share(similarity_threshold, "similarity_threshold")
+    if limit == 1:
+        raise WrongUse("similarity_threshold is 1, and no two turns are more alike.", "0.99 finds those of one text.")
     numbers, texts = _said_turns(conv)
     if len(texts) < 2:
         return _too_few_turns("no_repetition", limit, texts)
@@ -10304,7 +10586,7 @@ def _said_turns(conversation: Any) -> tuple[list[int], list[str]]:
 
 
 def _too_few_turns(kind: str, limit: float, texts: list[str]) -> float:
-    reason = f"the assistant has {len(texts)} turns with text, and two are compared"
+    reason = f"the assistant has {counted(len(texts), 'turn')} with text, and two are compared"
     return record_check(kind, 1.0, True, limit, texts, reason, embedder=None)
 
 
@@ -10398,10 +10680,11 @@ def _emitting(
     name: str, prefix: str, attempt: Attempt, emit: Callable[[CaseOutcome], None], whole: bool = False
 ) -> Iterator[None]:
     """Emit what came of a block, unless it only held blocks of its own."""
-    inner: list[str] = []
+    held_blocks = False
 
     def count(outcome: CaseOutcome) -> None:
-        inner.append(outcome.case)
+        nonlocal held_blocks
+        held_blocks = True
         emit(outcome)
 
     order, trouble = _open_block(attempt, name, whole), None
@@ -10415,8 +10698,10 @@ def _emitting(
         attempt.blocks.pop(order, None)
         attempt.due_s = monotonic_s() + attempt.limit_s if attempt.limit_s else math.inf
     trouble = _take_expiry(attempt) or trouble
-    if collection.checks or trouble is not None or not inner:
+    if collection.checks or trouble is not None or not held_blocks:
         emit(judge_case(name, attempt.repeat, collection.checks, trouble)._replace(order=order))
+    if isinstance(trouble, GeneratorExit) and not whole and _is_closing(trouble):
+        raise trouble
 
 
 def _open_block(attempt: Attempt, name: str, whole: bool) -> int:
@@ -10432,10 +10717,19 @@ def _open_block(attempt: Attempt, name: str, whole: bool) -> int:
 
 def _trouble_of(error: BaseException, attempt: Attempt) -> BaseException:
     """Return what a case raised if it belongs to the case; an interrupt, which belongs to the run, goes on."""
-    cancelled = type(error).__name__ == "CancelledError" and not attempt.closed
-    if not cancelled and not is_trouble(error):
+    if attempt.closed or not is_trouble(error):
         raise error
     return error
+
+
+def _is_closing(error: GeneratorExit) -> bool:
+    """Tell whether a generator or coroutine around a block is closed, and so must not go on after it."""
+    import traceback
+
+    last = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        last = frame.f_code.co_flags
+    return bool(last and last & (inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR))
 
 
 def _take_expiry(attempt: Attempt) -> TimeoutError | None:
@@ -10475,8 +10769,8 @@ def in_group(emit: Callable[[CaseOutcome], None], group: str | None) -> Callable
 
 
 def is_trouble(error: BaseException) -> bool:
-    """Tell whether what a case raised belongs to the case; an interrupt belongs to the run."""
-    return isinstance(error, (Exception, SystemExit)) or type(error).__name__ in {*_SKIPS, _PLAIN_FAILURE}
+    """Tell whether what a case raised belongs to the case; an interrupt alone belongs to the run."""
+    return not isinstance(error, KeyboardInterrupt)
 
 
 def judge_case(name: str, repeat: int, checks: list[Check], trouble: BaseException | None) -> CaseOutcome:
@@ -10557,7 +10851,7 @@ def _state_of_all(states: list[str]) -> str:
 # ======================================================================================
 # === SUITES: what is tested: functions registered by a decorator, loaded from a module
 # ======================================================================================
-# Uses: ERRORS, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES.
+# Uses: ERRORS, WORDING, STORE, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES.   Writes: scratch.
 # Public: suite.
 #
 # A suite has one case per item of its dataset, or one per `with case(...)` block, or is one case itself.
@@ -10683,7 +10977,7 @@ def source_of(function: Any) -> dict[str, Any] | None:
     return {"file": (path.relative_to(here) if path.is_relative_to(here) else path).as_posix(), "line": line}
 
 
-def suite_cases(chosen: Suite) -> tuple[list[tuple[str, Any]] | None, DatasetVersion | None]:
+def suite_cases(chosen: Suite) -> tuple[Items | None, DatasetVersion | None]:
     """Return the items with their case ids (None: the suite is called once), and the dataset, nameless if inline."""
     if chosen.dataset is None:
         return None, None
@@ -10694,26 +10988,68 @@ def suite_cases(chosen: Suite) -> tuple[list[tuple[str, Any]] | None, DatasetVer
         found: DatasetVersion | None = require_dataset(name, int(number) if number else None)
     else:
         found = None
-    items = found.items if found is not None else list(chosen.dataset)
-    named = [(item_id(item), item) for item in items]
-    if found is None:
-        found = DatasetVersion("", 0, [], hash_text(json.dumps(items, sort_keys=True, default=repr)))
-    seen: set[str] = set()
-    for name, item in named:
-        group_of(name, item.get("group") if isinstance(item, dict) else None)
-        if name in seen:
-            raise WrongUse(
-                f"Suite '{chosen.name}': two items have the id '{name}'.", "Give each item an id of its own."
-            )
-        seen.add(name)
-    return named, found
+    told = found.items if found is not None else chosen.dataset
+    named = name_items(told if type(told) in {list, tuple} else list(told))
+    _check_items(chosen, named)
+    return named, found or DatasetVersion("", 0, [], _hash_items(named.items))
+
+
+class Items(Sequence[tuple[str, Any]]):
+    """The items of a suite, each with its case id; they are not copied, and a name that an item tells is not kept."""
+
+    def __init__(self, items: Sequence[Any], names: list[str] | None) -> None:
+        self.items, self.names, self.total = items, names, len(items)
+
+    def __len__(self) -> int:
+        return self.total
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        return map(self._pair_at, range(self.total))
+
+    def __getitem__(self, place: Any) -> Any:
+        return [*map(self._pair_at, range(self.total)[place])] if isinstance(place, slice) else self._pair_at(place)
+
+    def _pair_at(self, place: int) -> tuple[str, Any]:
+        item = self.items[place]
+        return (item_id(item) if self.names is None else self.names[place]), item
+
+
+def name_items(items: Sequence[Any]) -> Items:
+    """Return items with their case ids; those that are hashes are made now, for a case may change its item."""
+    return Items(items, None if all(map(_tells_id, items)) else [item_id(item) for item in items])
+
+
+def _hash_items(items: Sequence[Any]) -> str:
+    """Return the hash of the items as JSON, a thousand at a time."""
+    encode, digest = json.JSONEncoder(sort_keys=True, default=repr).encode, hashlib.sha256(b"[")
+    for start in range(0, len(items), 1000):
+        digest.update((", " if start else "").encode() + encode(items[start : start + 1000])[1:-1].encode())
+    digest.update(b"]")
+    return digest.hexdigest()
+
+
+def _check_items(chosen: Suite, named: Items) -> None:
+    """Refuse two items with one id, or a group that is none; the names are compared on disk."""
+    with contextlib.closing(open_scratch("(name BLOB PRIMARY KEY) WITHOUT ROWID")) as seen:
+        for name, item in named:
+            group_of(name, item.get("group") if isinstance(item, dict) else None)
+            try:
+                seen.execute("INSERT INTO scratch VALUES (?)", (name.encode("utf-8", "surrogatepass"),))
+            except sqlite3.IntegrityError:
+                raise WrongUse(
+                    f"Suite '{chosen.name}': two items have the id '{name}'.", "Give each item an id of its own."
+                ) from None
 
 
 def item_id(item: Any) -> str:
     """Return the case id of an item: its `id`, else eight signs of the hash of its content."""
-    if isinstance(item, dict) and item.get("id") not in {None, ""}:
+    if _tells_id(item):
         return str(item["id"])
     return hash_text(json.dumps(item, sort_keys=True, default=repr))[:8]
+
+
+def _tells_id(item: Any) -> bool:
+    return isinstance(item, dict) and item.get("id") not in {None, ""}
 
 
 def load_suites(module: str) -> dict[str, Suite]:
@@ -10804,7 +11140,7 @@ def _is_below(module: Any, folder: str) -> bool:
 def _import_fault(module: str, error: BaseException) -> str:
     import traceback
 
-    traceback.print_exception(error, file=sys.stderr)
+    say("".join(traceback.format_exception(error)).rstrip())
     return f"The module '{module}' does not import: {type(error).__name__}: {error}."
 
 
@@ -10947,8 +11283,8 @@ def _is_several(told: Any) -> bool:
 
 
 def select_cases(
-    chosen: Suite, items: list[tuple[str, Any]] | None, select: str | None, tags: Sequence[str]
-) -> tuple[list[tuple[str, Any]] | None, Callable[[str], bool]]:
+    chosen: Suite, items: Items | None, select: str | None, tags: Sequence[str]
+) -> tuple[Items | None, Callable[[str], bool]]:
     """Return the items of a suite that are meant, and the test of the ids of its blocks; raises WrongUse.
 
     An item is meant if the expression holds of its id and one of the tags is its own or its suite's. A suite without a
@@ -10961,11 +11297,11 @@ def select_cases(
         return None, holds if tagged else lambda name: False
     if select is None and tagged:
         return items, lambda name: True
-    found = [(name, item) for name, item in items if holds(name) and (tagged or {*tags} & tags_of(item))]
-    return found, lambda name: True
+    found = [item for name, item in items if holds(name) and (tagged or {*tags} & tags_of(item))]
+    return name_items(found), lambda name: True
 
 
-def known_tags(chosen: Suite, items: list[tuple[str, Any]] | None) -> set[str]:
+def known_tags(chosen: Suite, items: Sequence[tuple[str, Any]] | None) -> set[str]:
     """Return the tags that a suite or one of its items has."""
     return {*chosen.tags}.union(*(tags_of(item) for _, item in items or ()))
 
@@ -11496,8 +11832,9 @@ def _predicate_of(steps: list[Step], values: dict[str, Any]) -> Callable[[str], 
 
 
 def refusal_of(step: Step) -> str:
-    """Return what an assertion refuses whatever it looks at, or nothing: it is called on a null, or on no words."""
-    looked_at = {"text": "null", "trace": [], "trajectory": Trajectory([]), "conversation": Conversation()}
+    """Return what an assertion refuses whatever it looks at, or nothing; no model is asked about what has no words."""
+    text = "null" if step.assertion.name == "schema" else ""
+    looked_at = {"text": text, "trace": [], "trajectory": Trajectory([]), "conversation": Conversation()}
     with opened_collection():
         try:
             step.assertion.function(looked_at[step.assertion.subject], **filled_values(step, {}))
@@ -11556,8 +11893,6 @@ def promptfoo_facts() -> dict[str, Any]:
     return facts
 
 
-_TRIED = {"contains", "not_contains", "matches", "levenshtein", "rouge_l", "schema", "conversation_length"}
-_TRIED |= {"tool_called", "tool_sequence", "no_tool_called", "tool_input_matches", "trajectory_max_steps"}
 _GREATEST = {"max_distance": 2}
 _KIND_WORDS = {
     "text": "a text",
@@ -11631,6 +11966,8 @@ def read_steps(reading: Reading, node: Node | None) -> list[Step]:
 def _read_predicate(reading: Reading, node: Node, what: str) -> list[Step]:
     """Return the assertions that stand for a function of a text."""
     steps = read_steps(reading, node if node.kind == "list" else Node("list", node.line, node.column, [node]))
+    if node.kind == "list" and not node.value:
+        reading.tell(node, f"{what} takes assertions on a text; there are none.")
     other = next((step.assertion.name for step in steps if step.assertion.subject != "text"), None)
     if other is not None:
         reading.tell(node, f"{what} takes assertions on a text; {other} looks at more.")
@@ -11660,7 +11997,7 @@ def _read_step(reading: Reading, node: Node) -> Step | None:
     if values is None:
         return None
     step = Step(found, values)
-    if found.name in _TRIED and not open_placeholders(step):
+    if not open_placeholders(step):
         refusal = refusal_of(step)
         if refusal:
             reading.tell(place, f"{name}: {refusal}")
@@ -12734,7 +13071,7 @@ def _assertion_in(text: str, limit: str | None = None) -> dict[str, Any]:
 # ======================================================================================
 # === PROMPTFOO: a configuration or table of tests of promptfoo as suites of ours, with a list of what could not be
 # ======================================================================================
-# Uses: ERRORS, ASSERTIONS, SUITES, DOCUMENTS, EXCHANGES, STEPS, FILES, TRANSLATIONS, FOREIGN.
+# Uses: ERRORS, WORDING, ASSERTIONS, SUITES, DOCUMENTS, EXCHANGES, STEPS, FILES, TRANSLATIONS, FOREIGN.
 # Public: nothing.
 
 
@@ -12788,7 +13125,8 @@ def _suites_of(
         names = dict.fromkeys(name for test in tests for name in test.content.get("vars", {}))
         prompts = [("", "\n\n".join(f"${{{name}}}" for name in names))]
     if len(prompts) * len(providers) > _MOST_SUITES:
-        raise WrongUse(f"{len(prompts)} prompts and {len(providers)} providers make more than {_MOST_SUITES} suites.")
+        made_of = f"{counted(len(prompts), 'prompt')} and {counted(len(providers), 'provider')}"
+        raise WrongUse(f"{made_of} make more than {_MOST_SUITES} suites.")
     is_own = any(test.content.get("options", {}).get("disableDefaultAsserts") for test in tests)
     common, late = _default_steps(source, default, is_own)
     cases, ids = _named_cases(source, _cases_of(source, default, late, tests, bool(common)))
@@ -13074,7 +13412,7 @@ def _as_file(source: Source, suites: list[dict[str, Any]], notes: list[dict[str,
 # ======================================================================================
 # === SPOOLS: the outcomes of a run wait in a private file until the run is saved
 # ======================================================================================
-# Uses: ERRORS, CLOCK, STORE, ROWS, PROMPTS, ASSERTIONS, CASES.
+# Uses: ERRORS, CLOCK, STORE, ROWS, PROMPTS, ASSERTIONS, CASES.   Writes: scratch.
 # Public: nothing.
 #
 # No lock on the store is held while cases run, and memory does not grow with the checks. Cases that run at once are
@@ -13143,25 +13481,33 @@ def read_result_rows(path: Path, run: int) -> Iterator[tuple[Any, ...]]:
 def _read_lines(path: Path) -> Iterator[list[Any]]:
     with path.open("rb") as file:
         for offset in _offsets_in_order(file):
-            file.seek(offset)
-            yield json.loads(file.readline())
+            yield json.loads(_line_at(file, offset))
 
 
-def _offsets_in_order(file: IO[bytes]) -> Iterable[int]:
-    """Return where the lines of a spool begin, by the order that each begins with: sixteen bytes a line in memory."""
-    from array import array
+def _offsets_in_order(file: IO[bytes]) -> Iterator[int]:
+    """Give where the lines of a spool begin, by the order that each begins with; if need be they are sorted on disk."""
+    if all(before[0] <= after[0] for before, after in itertools.pairwise(_heads(file))):
+        yield from (at for _, at in _heads(file))
+        return
+    with contextlib.closing(open_scratch("(place INTEGER, at INTEGER)")) as index:
+        index.executemany("INSERT INTO scratch VALUES (?, ?)", _heads(file))
+        yield from (at for (at,) in index.execute("SELECT at FROM scratch ORDER BY place, at"))
 
-    at, orders, offsets = len(file.readline()), array("q"), array("q")
-    for line in file:
+
+def _heads(file: IO[bytes]) -> Iterator[tuple[int, int]]:
+    """Give the order and the place of each whole line of a spool, whatever else is read of the file meanwhile."""
+    at = len(_line_at(file, 0))
+    while line := _line_at(file, at):
         head = line[1:24].partition(b",")[0]
         if not line.endswith(b"]\n") or not head.isdigit():
             break
-        orders.append(int(head))
-        offsets.append(at)
+        yield int(head), at
         at += len(line)
-    if all(map(operator.le, orders, itertools.islice(orders, 1, None))):
-        return offsets
-    return (offsets[place] for place in sorted(range(len(orders)), key=orders.__getitem__))
+
+
+def _line_at(file: IO[bytes], at: int) -> bytes:
+    file.seek(at)
+    return file.readline()
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -13245,13 +13591,18 @@ _MOST_CASES = 200
 
 
 def list_flakes(
-    run: int, cases: Iterable[str] | None = None, window: int = FLAKE_WINDOW, *, failed_too: bool = False
+    run: int,
+    cases: Iterable[str] | None = None,
+    window: int = FLAKE_WINDOW,
+    *,
+    failed_too: bool = False,
+    broken: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """List how steady cases (all of them without `cases`) were until a run, the least steady first.
 
     It looks at the last `window` complete runs of the suite on the run's prompt version and dataset. `failed_too` adds
     the cases that failed in one of these: no others can have changed. Shape: [{case, n (executions that passed or
-    failed), changes, rate (changes / (n - 1), None below two), flaky}].
+    failed), changes, rate (changes / (n - 1), None below two), flaky}]. The cases in `broken` are that, and not flaky.
     """
     names = None if cases is None else json.dumps(list(itertools.islice(dict.fromkeys(cases), _MOST_CASES)))
     if names == "[]" and not failed_too:
@@ -13260,6 +13611,7 @@ def list_flakes(
     for row in query("list_flakes", run=run, window=window, cases=names, failed_too=failed_too):
         found.setdefault(row["case"], []).append(bool(row["passed"]))
     rows = [flake_of(name, tries) for name, tries in found.items()]
+    rows = [{**row, "flaky": row["flaky"] and row["case"] not in broken} for row in rows]
     return sorted(rows, key=lambda row: (-(row["rate"] or 0.0), row["case"]))
 
 
@@ -13281,39 +13633,172 @@ def known_flaky(suite_name: str, names: Iterable[str]) -> set[str]:
     return own | ({suite_name} & {*names})
 
 
-def unknown_flaky(suite_name: str, names: Iterable[str], cases: Iterable[str]) -> list[str]:
-    """Say of each name of a suite that none of its cases bears, with the nearest that one does."""
-    found = list(cases)
+def unknown_flaky(suite_name: str, names: Iterable[str], cases: Sequence[str]) -> list[str]:
+    """Say of each name that no case of a suite bears, with the nearest that one does."""
     return [
-        f"[run] flaky names '{suite_name}/{name}', which is no case of the suite. {nearest(name, found)}".rstrip()
-        for name in sorted(known_flaky(suite_name, names) - {*found} - {suite_name})
+        f"[run] flaky names '{suite_name}/{name}', which is no case of the suite. {nearest(name, cases)}".rstrip()
+        for name in sorted(names)
     ]
+
+
+# ======================================================================================
+# === TALLIES: what a run counts while its outcomes pass by, in a memory that does not grow with its cases
+# ======================================================================================
+# Uses: ERRORS, STORE, ROWS, CASES.   Writes: scratch.
+# Public: nothing.
+#
+# A case that has a name of its own and runs once is counted and forgotten. What can meet its name again, blocks and
+# repeats, is in a table of SQLite, in a temporary file that nobody else can open. Scores are summed as whole numbers,
+# so the sum does not hang on the order in which cases end.
+
+STATES = ("pass", "fail", "error", "skipped")
+_UNIT = 2.0**60
+
+
+class Tally:
+    """The counts of a run; the cases `apart` are known flaky ones: counted in `flaky` too, and their scores nowhere."""
+
+    def __init__(self, apart: Iterable[str], repeats: int) -> None:
+        self.apart, self.repeats = {*apart}, repeats
+        self.states: Counter[str] = Counter()
+        self.flaky: Counter[str] = Counter()
+        self.flaky_cases: set[str] = set()
+        self.checks = self.cases = self.scored = self.units = 0
+        self.table: sqlite3.Connection | None = None
+
+
+def make_tally(apart: Iterable[str] = (), repeats: int = 1) -> Tally:
+    """Make the empty tally of a new run, each case of which runs so often."""
+    return Tally(apart, repeats)
+
+
+def count_outcome(tally: Tally, outcome: CaseOutcome) -> CaseOutcome:
+    """Count an outcome and return it under a name that no other of its repeat has: runs are paired by it.
+
+    Errors: StoreError where the temporary folder cannot be used.
+    """
+    name = bindable(outcome.case)
+    score = None if name in tally.apart else outcome.score
+    is_alone = outcome.order % 2**32 == LAST_ORDER and "/" not in name
+    if is_alone and tally.repeats == 1 and tally.table is None:
+        _add_case(tally, score)
+    else:
+        name = _note_try(tally, name, outcome.repeat, score)
+    tally.states[outcome.state] += 1
+    tally.checks += len(outcome.checks)
+    if name in tally.apart:
+        tally.flaky[outcome.state] += 1
+        tally.flaky_cases.add(name)
+    return outcome if name == outcome.case else outcome._replace(case=name)
+
+
+def _add_case(counts: Any, score: float | None) -> None:
+    counts.cases += 1
+    if score is not None:
+        counts.scored += 1
+        counts.units += int(min(1.0, max(0.0, score)) * _UNIT)
+
+
+def _note_try(tally: Tally, name: str, repeat: int, score: float | None) -> str:
+    """Put an execution into the table, under a name of its own, and return that."""
+    try:
+        if tally.table is None:
+            tally.table = open_scratch(_TRIES_TABLE)
+            weakref.finalize(tally, tally.table.close)
+        own = name
+        while (seen := tally.table.execute(_TRY, (own, repeat, score)).fetchone()[0]) > 1:
+            own = f"{own}#{seen}"
+        return own
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"The results of the run cannot be counted: {error}.", "TMPDIR names another folder."
+        ) from error
+
+
+_TRIES_TABLE = '("case" TEXT, repeat INTEGER, seen INTEGER, score REAL, PRIMARY KEY ("case", repeat)) WITHOUT ROWID'
+_TRY = "INSERT INTO scratch VALUES (?, ?, 1, ?) ON CONFLICT DO UPDATE SET seen = seen + 1 RETURNING seen"
+
+
+def _totals_of(tally: Tally) -> Tally:
+    """Return the cases, those with a score, and the sum of their means, of all cases of a tally."""
+    totals = Tally((), 1)
+    totals.cases, totals.scored, totals.units = tally.cases, tally.scored, tally.units
+    if tally.table is not None:
+        for (mean,) in tally.table.execute('SELECT sum(score) / count(score) FROM scratch GROUP BY "case"'):
+            _add_case(totals, mean)
+    return totals
+
+
+def counts_of(tally: Tally) -> dict[str, int]:
+    """Return how many cases there were, and how many executions ended in each state; `flaky` only if some are known."""
+    totals = _totals_of(tally)
+    counts = {"cases": totals.cases, **{state: tally.states[state] for state in STATES}}
+    counts |= {"checks": tally.checks, "scored": totals.scored}
+    if not tally.flaky_cases:
+        return counts
+    return {**counts, "flaky": len(tally.flaky_cases), **{f"flaky_{state}": tally.flaky[state] for state in STATES}}
+
+
+def decided_counts(counts: dict[str, int]) -> dict[str, int]:
+    """Return the counts of the executions that decide: those of known flaky cases are taken out."""
+    return {state: counts[state] - counts.get(f"flaky_{state}", 0) for state in STATES}
+
+
+def coverage_of(counts: dict[str, Any]) -> float | None:
+    """Return the share of cases that gave a score, known flaky ones aside; None without a case or a count."""
+    cases = counts.get("cases", 0) - counts.get("flaky", 0)
+    return counts["scored"] / cases if cases > 0 and "scored" in counts else None
+
+
+def score_of(tally: Tally) -> float | None:
+    """Return the mean over the cases of their means, or None without a score."""
+    totals = _totals_of(tally)
+    return totals.units / (totals.scored * int(_UNIT)) if totals.scored else None
 
 
 # ======================================================================================
 # === RUNS: saved runs: counted, written in one transaction, read back
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, CALLS, STATISTICS, CASES, SPOOLS, FLAKES.   Writes: eval_runs, eval_results.
+# Uses: ERRORS, WORDING, CLOCK, TABLES, STORE, ROWS, CALLS, STATISTICS, CASES, SPOOLS, FLAKES, TALLIES.
+#   Writes: eval_runs, eval_results.
 # Public: RunResult, list_runs, get_run.
 
 
-class RunResult(NamedTuple):
-    """A saved run and what it means.
+class SavedCases:
+    """The cases of a saved run, read from its store when somebody asks, once, whichever store is chosen by then."""
 
-    counts: {cases, pass, fail, error, skipped, checks, scored}, cases: [{case, repeat, state, score, reason, group}],
-    reasons: why it did not pass, notes: what must not be overlooked, comparison: the JSON form of a Comparison or None;
-    pass_k: with repeats, [{k, all (pass^k), any (pass@k)}] for k from 1 on, means over the cases that ran each time;
-    coverage: the share of cases that gave a score; partial: see manifest_partial, None for a run of all cases;
-    known_flaky: [{case, state}] of the cases that promptry.toml names, which decide nothing; flakes: see list_flakes,
-    of the cases that failed or changed sides.
-    """
+    def __init__(self, run: int) -> None:
+        self.run, self.path = run, store_path()
+
+    @functools.cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """All of them; raises StoreError where the store is gone, NotFound where the run is."""
+        return _brief_cases(self.run, self.path)
+
+    def failing(self) -> list[dict[str, Any]]:
+        """Read those that failed or ended in an error, and no other."""
+        rows = self.rows if "rows" in self.__dict__ else _brief_cases(self.run, self.path, failing_only=True)
+        return [row for row in rows if row["state"] in _BAD]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SavedCases) and (self.run, self.path) == (other.run, other.path)
+
+    def __hash__(self) -> int:
+        return hash((self.run, self.path))
+
+
+_BAD = {"fail", "error"}
+
+
+class _Result(NamedTuple):
+    """What a RunResult holds; its cases are a list, or are still in the store."""
 
     run_id: str
     suite: str
     passed: bool
     score: float | None
     counts: dict[str, int]
-    cases: list[dict[str, Any]]
+    cases: Any
     cost_usd: float | None
     complete: bool = True
     date: str = ""
@@ -13331,92 +13816,36 @@ class RunResult(NamedTuple):
     known_flaky: tuple[dict[str, Any], ...] = ()
     flakes: tuple[dict[str, Any], ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the keys of the JSON form."""
-        lists = {name: list(getattr(self, name)) for name in ("reasons", "notes", "known_flaky", "flakes")}
-        return {**self._asdict(), **lists}
 
+class RunResult(_Result):
+    """A saved run and what it means.
 
-class Tally(NamedTuple):
-    """What a run counts while its outcomes pass by on their way to the spool.
-
-    A case is a place in `sums` and `scored`, so that 100,000 cases take little memory. `apart` are the known flaky
-    ones: their states are counted in `flaky` too, and their scores nowhere.
+    counts: {cases, pass, fail, error, skipped, checks, scored}, cases: [{case, repeat, state, score, reason, group}],
+    read from the store when they are asked for; reasons: why it did not pass, notes: what must not be overlooked,
+    comparison: the JSON form of a Comparison or None; pass_k: with repeats, [{k, all (pass^k), any (pass@k)}] for k
+    from 1 on, means over the cases that ran each time; coverage: the share of cases that gave a score; partial: see
+    manifest_partial, None for a run of all cases; known_flaky: [{case, state}] of the cases that promptry.toml names,
+    which decide nothing; flakes: see list_flakes, of the cases that failed or changed sides.
     """
 
-    places: dict[str, int]
-    sums: Any
-    scored: Any
-    seen: Counter[tuple[str, int]]
-    states: Counter[str]
-    checks: list[int]
-    apart: set[str]
-    flaky: Counter[str]
+    __slots__ = ()
 
+    @property
+    def cases(self) -> list[dict[str, Any]]:
+        """The executions of the cases, as made."""
+        return self[5].rows if isinstance(self[5], SavedCases) else self[5]
 
-STATES = ("pass", "fail", "error", "skipped")
+    def failing_cases(self) -> list[dict[str, Any]]:
+        """Return those of the cases that failed or ended in an error, without reading the others."""
+        held = self[5]
+        if isinstance(held, SavedCases):
+            return held.failing() if any(self.counts.get(state, 1) for state in _BAD) else []
+        return [row for row in held if row["state"] in _BAD]
 
-
-def make_tally(apart: Iterable[str] = ()) -> Tally:
-    """Make the empty tally of a new run; the cases `apart` are known to be flaky."""
-    from array import array
-
-    return Tally({}, array("d"), array("q"), Counter(), Counter(), [0], {*apart}, Counter())
-
-
-def count_outcome(tally: Tally, outcome: CaseOutcome) -> CaseOutcome:
-    """Count an outcome and return it under a name that no other of its repeat has: runs are paired by it."""
-    named = _named_apart(tally, outcome)
-    if (name := bindable(named.case)) != named.case:
-        named = named._replace(case=name)
-    place = tally.places.setdefault(named.case, len(tally.places))
-    if place == len(tally.sums):
-        tally.sums.append(0.0)
-        tally.scored.append(0)
-    tally.states[named.state] += 1
-    tally.checks[0] += len(named.checks)
-    if named.case in tally.apart:
-        tally.flaky[named.state] += 1
-    elif named.score is not None:
-        tally.sums[place] += named.score
-        tally.scored[place] += 1
-    return named
-
-
-def _named_apart(tally: Tally, outcome: CaseOutcome) -> CaseOutcome:
-    """Return an outcome under a name of its own; only blocks and what is named like one can meet a name again."""
-    if outcome.order % 2**32 == LAST_ORDER and "/" not in outcome.case:
-        return outcome
-    key = (outcome.case, outcome.repeat)
-    tally.seen[key] += 1
-    return outcome if tally.seen[key] == 1 else outcome._replace(case=f"{outcome.case}#{tally.seen[key]}")
-
-
-def counts_of(tally: Tally) -> dict[str, int]:
-    """Return how many cases there were, and how many executions ended in each state; `flaky` only if some are known."""
-    counts = {"cases": len(tally.places), **{state: tally.states[state] for state in STATES}}
-    counts |= {"checks": tally.checks[0], "scored": sum(map(bool, tally.scored))}
-    known = tally.apart & tally.places.keys()
-    return counts | (
-        {"flaky": len(known)} | {f"flaky_{state}": tally.flaky[state] for state in STATES} if known else {}
-    )
-
-
-def decided_counts(counts: dict[str, int]) -> dict[str, int]:
-    """Return the counts of the executions that decide: those of known flaky cases are taken out."""
-    return {state: counts[state] - counts.get(f"flaky_{state}", 0) for state in STATES}
-
-
-def coverage_of(counts: dict[str, Any]) -> float | None:
-    """Return the share of cases that gave a score, known flaky ones aside; None without a case or a count."""
-    cases = counts.get("cases", 0) - counts.get("flaky", 0)
-    return counts["scored"] / cases if cases > 0 and "scored" in counts else None
-
-
-def score_of(tally: Tally) -> float | None:
-    """Return the mean over the cases of their means, or None without a score."""
-    means = [total / count for total, count in zip(tally.sums, tally.scored, strict=True) if count]
-    return min(1.0, max(0.0, math.fsum(means) / len(means))) if means else None
+    def to_dict(self) -> dict[str, Any]:
+        """Return the keys of the JSON form."""
+        lists = {name: list(getattr(self, name)) for name in ("cases", "reasons", "notes", "known_flaky", "flakes")}
+        return {**self._asdict(), **lists}
 
 
 def save_run(
@@ -13454,14 +13883,14 @@ def shortcomings(
     ran = counts["pass"] + counts["fail"]
     found = [] if manifest.get("complete", True) else [gate.get("stopped") or INTERRUPTED]
     if counts["error"]:
-        found.append(f"{counts['error']} of {ran + counts['error']} cases ended in an error")
+        found.append(f"{counts['error']} of {counted(ran + counts['error'], 'case')} ended in an error")
     if gate.get("min_pass_rate") is not None and ran and counts["pass"] / ran < gate["min_pass_rate"]:
         found.append(f"{counts['pass'] / ran:.1%} of the cases pass, {gate['min_pass_rate']:.1%} are asked for")
     if gate.get("min_score") is not None and score is not None and score < gate["min_score"]:
         found.append(f"the score is {score:.3f}, {gate['min_score']:g} is asked for")
     demanded = gate.get("min_pass_rate") is not None or gate.get("min_score") is not None
     if counts["fail"] and not demanded and not has_baseline:
-        found.append(f"{counts['fail']} of {ran} cases fail")
+        found.append(f"{counts['fail']} of {counted(ran, 'case')} failed")
     return found if ran or counts["error"] else [*found, "no case ran"]
 
 
@@ -13500,20 +13929,24 @@ def get_run(id: str) -> dict[str, Any]:
     """
     run = load_run(id)
     failing = (row["case"] for row in run["cases"] if row["state"] in {"fail", "error"})
-    return {**run, "flakes": list_flakes(int(run["id"]), failing)}
+    gate = run["manifest"].get("gate")
+    hard = gate.get("broken_hard") if isinstance(gate, dict) else None
+    return {**run, "flakes": list_flakes(int(run["id"]), failing, broken=hard if isinstance(hard, list) else ())}
 
 
 def load_run(id: str) -> dict[str, Any]:
     """Load what get_run returns, without the history of its cases. Errors: NotFound, WrongUse."""
-    return _run_with(id, run_cases(read_id(id, "run")))
+    cases = run_cases(read_id(id, "run"))
+    return {**_load_facts(id, lambda: cases), "cases": cases}
 
 
-def _run_with(id: str, cases: list[dict[str, Any]]) -> dict[str, Any]:
+def _load_facts(id: str, cases: Callable[[], list[dict[str, Any]]]) -> dict[str, Any]:
+    """Load a run without its cases, which are asked for only where the run did not count them itself."""
     rows = query("get_run", id=read_id(id, "run"))
     if not rows:
         raise NotFound(f"There is no run {id}.", "promptry runs lists them.")
     run, manifest = rows[0], read_object(rows[0].pop("metadata"))
-    counts = manifest.get("counts") or _counts_of_cases(cases)
+    counts = manifest.get("counts") or _counts_of_cases(cases())
     return {
         **run,
         "id": str(run["id"]),
@@ -13526,12 +13959,11 @@ def _run_with(id: str, cases: list[dict[str, Any]]) -> dict[str, Any]:
         "counts": counts,
         "cost_usd": manifest.get("cost_usd"),
         "manifest": manifest,
-        "cases": cases,
     }
 
 
 def _counts_of_cases(cases: list[dict[str, Any]]) -> dict[str, int]:
-    tally = make_tally()
+    tally = make_tally(repeats=2)
     for row in cases:
         checks = row.get("checks", ())
         count_outcome(tally, CaseOutcome(row["case"], row["repeat"], row["state"], row["score"], checks))
@@ -13560,10 +13992,17 @@ def deciding_cases(run: dict[str, Any], flaky: set[str]) -> dict[str, Any]:
     return {**run, "cases": [row for row in run["cases"] if row["case"] not in flaky]} if flaky else run
 
 
-def run_cases(run: int) -> list[dict[str, Any]]:
-    """Return the executions of a run's cases as made: [{case, repeat, state, score, reason, group, checks}]."""
+def case_names(run: int) -> list[str]:
+    """Return the names of a run's cases."""
+    return [
+        row["name"] for row in fetch("SELECT DISTINCT test_name AS name FROM eval_results WHERE run_id = ?", (run,))
+    ]
+
+
+def run_cases(run: int, names: Iterable[str] | None = None) -> list[dict[str, Any]]:
+    """Return the executions of a run's cases, or of those with some names, as made: see get_run for the shape."""
     found: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for row in query("get_run", 1, id=run):
+    for row in query("get_run", 1, id=run, names=None if names is None else json.dumps([*names])):
         name, details = row.pop("case"), read_json(row["details"])
         row.update(details=details, passed=None if row["passed"] is None else bool(row["passed"]))
         repeat = details.get("repeat", 0) if isinstance(details, dict) else 0
@@ -13571,31 +14010,37 @@ def run_cases(run: int) -> list[dict[str, Any]]:
     return [_case_of(name, repeat, checks) for (name, repeat), checks in found.items()]
 
 
-def _brief_cases(run: int) -> list[dict[str, Any]]:
-    """Return the executions of a run's cases without their checks: what 100,000 of them weigh little in memory by."""
-    edge = fetch("SELECT min(id) AS first, max(id) AS last FROM eval_results WHERE run_id = ?", (run,))[0]
+def _brief_cases(run: int, path: Path, *, failing_only: bool = False) -> list[dict[str, Any]]:
+    """Return the executions of a run's cases without their checks: what 100,000 of them weigh little in memory by.
+
+    `failing_only`: those of the cases of which a check did not pass. Errors: NotFound, StoreError.
+    """
     found: dict[tuple[str, int], list[Any]] = {}
-    while edge["first"] is not None and edge["first"] <= edge["last"]:
-        rows = fetch(_BRIEF, (run, edge["first"], edge["last"]))
-        for row in rows:
-            own = found.setdefault((row["case"], row["repeat"]), [])
-            own.append(row["score"] if row["passed"] == 1 else (row["assertion_type"], row))
-        edge["first"] = rows[-1]["id"] + 1 if rows else edge["last"] + 1
+    with reading(path) as reader:
+        if reader.execute("SELECT 1 FROM eval_runs WHERE id = ?", (run,)).fetchone() is None:
+            raise NotFound(f"Run {run} was removed from {path} since.", "promptry runs lists those that are there.")
+        sql = _BRIEF.format(
+            " AND test_name IN (SELECT test_name FROM own WHERE passed IS NOT 1)" if failing_only else ""
+        )
+        for name, kind, passed, score, repeat, reason, group in reader.execute(sql, (run,)):
+            own = found.setdefault((name, repeat), [])
+            told = {"reason": reason, "group": group}
+            row = {"assertion_type": kind, "passed": passed, "score": score, "details": told}
+            own.append(score if passed == 1 and group is None else row)
     return [_brief_case(name, repeat, own) for (name, repeat), own in found.items()]
 
 
-_BRIEF = """SELECT id, test_name AS "case", assertion_type, passed, score,
- coalesce(json_extract(details, '$.repeat'), 0) AS repeat,
- CASE WHEN passed IS NOT 1 THEN json_extract(details, '$.reason') END AS reason
- FROM eval_results WHERE run_id = ? AND id BETWEEN ? AND ? ORDER BY id LIMIT 10000"""
+_BRIEF = """WITH edge AS (SELECT min(id) AS first, max(id) AS last FROM eval_results WHERE run_id = ?1), own AS
+ (SELECT * FROM eval_results WHERE +run_id = ?1 AND id BETWEEN (SELECT first FROM edge) AND (SELECT last FROM edge))
+ SELECT test_name, assertion_type, passed, score, coalesce(json_extract(details, '$.repeat'), 0),
+ CASE WHEN passed IS NOT 1 THEN json_extract(details, '$.reason') END,
+ json_extract(details, '$.group') FROM own WHERE 1{} ORDER BY id"""
 
 
 def _brief_case(name: str, repeat: int, own: list[Any]) -> dict[str, Any]:
-    """Return an execution from its checks: of those that passed the score, of others the row."""
-    checks = [row[1] if isinstance(row, tuple) else {"assertion_type": "", "passed": True, "score": row} for row in own]
-    for check in checks:
-        check.setdefault("details", {"reason": check.get("reason")})
-    found = _case_of(name, repeat, checks)
+    """Return an execution from its checks: of those that passed the score alone, of others a row."""
+    plain = {"assertion_type": "", "passed": True, "details": None}
+    found = _case_of(name, repeat, [row if isinstance(row, dict) else {**plain, "score": row} for row in own])
     del found["checks"]
     return found
 
@@ -13622,19 +14067,18 @@ def _names_group(details: Any) -> bool:
 
 
 def load_result(run: int) -> RunResult:
-    """Return the result of a saved run, without the history of its cases."""
-    cases = _brief_cases(run)
-    found = _run_with(str(run), cases)
+    """Return the result of a saved run, without the history of its cases, which are read when they are asked for."""
+    found = _load_facts(str(run), lambda: run_cases(run))
     manifest = found["manifest"]
     flaky = known_flaky_of(manifest)
-    apart = [{"case": row["case"], "state": row["state"]} for row in found["cases"] if row["case"] in flaky]
+    apart = [{"case": row["case"], "state": row["state"]} for row in run_cases(run, flaky)] if flaky else []
     return RunResult(
         run_id=found["id"],
         suite=found["suite"],
         passed=found["passed"],
         score=found["score"],
         counts=found["counts"],
-        cases=cases,
+        cases=SavedCases(run),
         cost_usd=found["cost_usd"],
         complete=found["complete"],
         date=found["date"],
@@ -13644,8 +14088,8 @@ def load_result(run: int) -> RunResult:
         compare=(manifest.get("gate") or {}).get("compare"),
         verdict=found["verdict"],
         reasons=tuple(shortcomings(found["counts"], found["score"], manifest)),
-        notes=tuple(notes_of(manifest, found["cases"])),
-        pass_k=_pass_rates(deciding_cases(found, flaky)["cases"], manifest.get("repeats") or 1),
+        notes=tuple(notes_of(manifest, apart)),
+        pass_k=_pass_rates(run, manifest.get("repeats") or 1, flaky),
         coverage=found["coverage"],
         partial=found["partial"],
         known_flaky=tuple(apart),
@@ -13657,11 +14101,13 @@ def notes_of(manifest: dict[str, Any], cases: list[dict[str, Any]]) -> list[str]
     partial, flaky, notes = manifest_partial(manifest) or {}, known_flaky_of(manifest), []
     apart = [row for row in cases if row["case"] in flaky]
     if partial.get("selected") and not partial.get("rerun"):
-        notes.append(f"PARTIAL: {partial['ran']} of {partial['of']} cases were selected by {partial['selected']}.")
+        notes.append(f"PARTIAL: {partial['selected']} selected {partial['ran']} of {counted(partial['of'], 'case')}.")
     if partial.get("rerun"):
-        taken = f"{partial['taken']} are taken over from run {partial['run']}"
+        taken = f"{counted(partial['taken'], 'was', 'were')} taken over from run {partial['run']}"
         taken += f", which was selected by {partial['selected']}" if partial.get("selected") else ""
-        notes.append(f"RERUN ({partial['rerun']}): {partial['ran']} of {partial['of']} cases ran again, {taken}.")
+        notes.append(
+            f"RERUN ({partial['rerun']}): {partial['ran']} of {counted(partial['of'], 'case')} ran again, {taken}."
+        )
         notes += ["A case that passes only when tried again is flaky."] if partial["rerun"] == "failed" else []
     if partial:
         notes.append("Such a run is never a baseline and no part of a trend.")
@@ -13672,23 +14118,29 @@ def notes_of(manifest: dict[str, Any], cases: list[dict[str, Any]]) -> list[str]
     return notes
 
 
-def _pass_rates(cases: list[dict[str, Any]], repeats: int) -> list[dict[str, Any]] | None:
+def _pass_rates(run: int, repeats: int, flaky: set[str]) -> list[dict[str, Any]] | None:
     """Return how often k tries of a case all pass, and one of them does; a case with errors or skips tells neither."""
-    passed: dict[str, list[bool]] = {}
-    for row in cases:
-        if row["state"] in {"pass", "fail"}:
-            passed.setdefault(row["case"], []).append(row["state"] == "pass")
-    counts = [sum(tries) for tries in passed.values() if len(tries) == repeats]
-    if repeats < 2 or not counts:
+    if repeats < 2:
         return None
-    return [
-        {
-            "k": k,
-            "all": math.fsum(pass_all(count, repeats, k) for count in counts) / len(counts),
-            "any": math.fsum(pass_any(count, repeats, k) for count in counts) / len(counts),
-        }
-        for k in range(1, min(repeats, 10) + 1)
-    ]
+    rows = fetch(_TRIES, {"run": run, "repeats": repeats, "flaky": json.dumps(sorted(flaky))})
+    counts = [(row["passed"], row["cases"]) for row in rows]
+    if not counts:
+        return None
+
+    def mean(share: Callable[[int, int, int], float], k: int) -> float:
+        shares = (itertools.repeat(share(passed, repeats, k), cases) for passed, cases in counts)
+        total: int = sum(cases for _, cases in counts)
+        return math.fsum(itertools.chain.from_iterable(shares)) / total
+
+    return [{"k": k, "all": mean(pass_all, k), "any": mean(pass_any, k)} for k in range(1, min(repeats, 10) + 1)]
+
+
+_TRIES = """WITH tries AS (SELECT test_name, min(passed IS 1) AS passed,
+ max(passed IS NULL AND assertion_type IN ('error', 'skipped')) AS lost FROM eval_results
+ WHERE run_id = :run AND test_name NOT IN (SELECT value FROM json_each(:flaky))
+ GROUP BY test_name, coalesce(json_extract(details, '$.repeat'), 0)), cases AS (
+ SELECT sum(passed) AS passed FROM tries WHERE NOT lost GROUP BY test_name HAVING count(*) = :repeats)
+ SELECT passed, count(*) AS cases FROM cases GROUP BY passed"""
 
 
 def only_name(names: Iterable[str]) -> str | None:
@@ -13706,7 +14158,7 @@ def recover_spool(path: Path) -> int | None:
         path.unlink(missing_ok=True)
         return None
     flaky = header.get("flaky") or []
-    tally = make_tally(flaky)
+    tally = make_tally(flaky, header.get("repeats") or 1)
     for outcome in read_outcomes(path):
         count_outcome(tally, outcome)
     facts = call_facts(uid)
@@ -13715,7 +14167,7 @@ def recover_spool(path: Path) -> int | None:
     manifest |= {"cost_usd": facts["cost_usd"], "started": header.get("started"), "gate": {"flaky": flaky}}
     manifest |= {"dataset_hash": header.get("dataset_hash"), "repeats": header.get("repeats") or 1}
     key = None
-    if tally.places:
+    if tally.states:
         key = save_run(name, header.get("prompt"), versions[-1] if versions else None, manifest, tally, path)
     path.unlink(missing_ok=True)
     return key
@@ -13727,12 +14179,14 @@ def recover_spool(path: Path) -> int | None:
 # Uses: CLOCK, ASSERTIONS, PROGRAMS, CASES.
 # Public: nothing.
 #
-# Sync functions run in threads of ours, async ones as tasks of one loop in a thread. A task is cancelled when its time
-# is up. A thread cannot be: it is left behind, nothing that it still does belongs to the run, and the process ends
-# without waiting for it. One call at a time without a limit runs where the run itself does: see RUNNER.
+# Sync functions run in threads of ours, async ones as tasks of one loop in a thread. What has ended one attempt takes
+# the next itself; the thread of the run only watches the time of all. A task is cancelled when its time is up. A thread
+# cannot be: it is left behind, nothing that it still does belongs to the run, the command that it waits for is ended,
+# and the process ends without waiting for it. One call at a time without a limit runs where the run itself does: see
+# RUNNER.
 
 _GRACE_S = 1.0
-_LOOK_EACH_S = 0.5
+_LOOK_EACH_S = 0.1
 
 _Doing = Callable[[Attempt], Any]
 
@@ -13741,16 +14195,22 @@ class RunStopped(KeyboardInterrupt):
     """A run has to end, but what goes on may do so: no case of it is dropped."""
 
 
-class Crew(NamedTuple):
-    """What works for one run: how many attempts at a time, what they wait in, and what it had to leave behind."""
+class Crew:
+    """What works for one run: `size` workers at most, who take attempts, and what they had to leave behind.
 
-    size: int
-    is_async: bool
-    work: Any
-    done: Any
-    lock: Any
-    threads: list[int]
-    left: list[Attempt]
+    `lock` guards all of it; `is_open` tells whether another attempt may start; `wake` has the run look after its crew,
+    which it does at `look_at_s` at the latest.
+    """
+
+    def __init__(self, size: int, is_async: bool, call: _Doing, may_start: Callable[[], None]) -> None:
+        self.size, self.is_async, self.workers = size, is_async, 0
+        self.call, self.may_start, self.context = call, may_start, contextvars.copy_context()
+        self.lock, self.wake = threading.RLock(), threading.Event()
+        self.is_open, self.look_at_s = False, math.inf
+        self.attempts: Iterator[Attempt] = iter(())
+        self.going: set[Attempt] = set()
+        self.left: list[Attempt] = []
+        self.faults: list[BaseException] = []
 
 
 _left_behind = 0
@@ -13771,116 +14231,113 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_begin_alone)
 
 
-def make_crew(size: int, is_async: bool) -> Crew:
-    """Make the crew of a run; its threads start when they are needed."""
-    from queue import SimpleQueue
-
-    return Crew(size, is_async, SimpleQueue(), SimpleQueue(), threading.RLock(), [0], [])
+def make_crew(size: int, is_async: bool, call: _Doing, may_start: Callable[[], None]) -> Crew:
+    """Make the crew of a run, which calls a function for each attempt; its workers start when they are needed."""
+    return Crew(size, is_async, call, may_start)
 
 
-def run_attempts(
-    crew: Crew, attempts: Iterable[Attempt], call: _Doing, may_start: Callable[[], None], look: Callable[[], None]
-) -> None:
-    """Call a function for each attempt, as many at a time as the crew is large, until all have ended.
+def run_attempts(crew: Crew, attempts: Iterable[Attempt], look: Callable[[], None]) -> None:
+    """Have each attempt called, as many at a time as the crew is large, until all have ended.
 
     After RunStopped, from `may_start` or an attempt, no other starts, and those that go on are waited for. An interrupt
-    drops them. What an attempt itself could not keep (see Attempt.fault) is raised here.
+    drops them. What an attempt itself could not keep (see Attempt.fault) is raised here. `look` is called ten times a
+    second.
     """
-    going: set[Attempt] = set()
-    stopped: list[BaseException] = []
+    crew.attempts, crew.is_open = iter(attempts), True
     try:
-        for attempt in attempts:
-            while len(going) >= crew.size:
-                _wait_for_one(crew, going, stopped, look)
-            if stopped or not _may_go_on(may_start, stopped):
+        _hire(crew)
+        while crew.is_open or crew.going:
+            _watch(crew)
+            look()
+            if any(not isinstance(fault, RunStopped) for fault in crew.faults):
                 break
-            going.add(attempt)
-            _start(crew, attempt, call, len(going))
-        while going:
-            _wait_for_one(crew, going, stopped, look)
-        if stopped:
-            raise stopped[0]
+        if crew.faults:
+            raise next((fault for fault in crew.faults if not isinstance(fault, RunStopped)), crew.faults[0])
     except BaseException:
-        for attempt in going:
-            _drop(crew, attempt)
+        with crew.lock:
+            crew.is_open = False
+            for attempt in [*crew.going]:
+                _drop(crew, attempt)
         raise
-    finally:
-        for _ in range(crew.threads[0]):
-            crew.work.put(None)
-        crew.threads[0] = 0
 
 
-def _may_go_on(may_start: Callable[[], None], stopped: list[BaseException]) -> bool:
-    try:
-        may_start()
-    except RunStopped as error:
-        stopped.append(error)
-    return not stopped
-
-
-def _wait_for_one(crew: Crew, going: set[Attempt], stopped: list[BaseException], look: Callable[[], None]) -> None:
-    """Wait until an attempt has ended or its time is up, for half a second at most; raises its fault."""
-    from queue import Empty
-
-    due = min((attempt.due_s for attempt in going), default=math.inf) - monotonic_s()
-    try:
-        attempt = crew.done.get(timeout=max(0.001, min(_LOOK_EACH_S, due)))
-    except Empty:
-        attempt = None
-    if attempt in going:
-        going.discard(attempt)
-        if isinstance(attempt.fault, RunStopped):
-            stopped.append(attempt.fault)
-        elif attempt.fault is not None:
-            raise attempt.fault
+def _watch(crew: Crew) -> None:
+    """Wait until the crew is to be looked after, and see to the attempts whose time is up."""
+    with crew.lock:
+        now = monotonic_s()
+        crew.look_at_s = min((attempt.due_s for attempt in crew.going), default=math.inf)
+        crew.look_at_s = min(now + _LOOK_EACH_S, crew.look_at_s)
+    crew.wake.wait(max(0.001, crew.look_at_s - now))
+    crew.wake.clear()
     now = monotonic_s()
-    for late in [attempt for attempt in going if attempt.due_s <= now]:
-        if _expire(crew, late):
-            going.discard(late)
-    look()
+    with crew.lock:
+        late = [attempt for attempt in crew.going if attempt.due_s <= now]
+    for attempt in late:
+        _expire(crew, attempt)
 
 
-def _start(crew: Crew, attempt: Attempt, call: _Doing, going: int) -> None:
-    attempt.due_s = monotonic_s() + (attempt.limit_s or math.inf)
+def _hire(crew: Crew) -> None:
+    """Have another worker take an attempt."""
+    crew.workers += 1
     if crew.is_async:
-        loop = shared_loop()
-        loop.call_soon_threadsafe(_start_task, crew, attempt, call, loop, context=contextvars.copy_context())
-        return
-    if crew.threads[0] < going:
-        crew.threads[0] += 1
+        shared_loop().call_soon_threadsafe(_start_task, crew)
+    else:
         threading.Thread(target=_work, args=(crew,), name="promptry-case", daemon=True).start()
-    crew.work.put((attempt, call, contextvars.copy_context()))
+
+
+def _take(crew: Crew) -> Attempt | None:
+    """Take the next attempt, and hire who takes the one after it while the crew is small; None to start no other."""
+    with crew.lock:
+        attempt = None
+        try:
+            attempt = next(crew.attempts, None) if crew.is_open else None
+            if attempt is not None:
+                crew.may_start()
+                if crew.workers < crew.size:
+                    _hire(crew)
+        except BaseException as error:
+            attempt = None
+            crew.faults.append(error)
+        if attempt is None:
+            crew.is_open = False
+            crew.wake.set()
+            return None
+        attempt.due_s = monotonic_s() + (attempt.limit_s or math.inf)
+        crew.going.add(attempt)
+        if attempt.due_s < crew.look_at_s:
+            crew.wake.set()
+        return attempt
 
 
 def _work(crew: Crew) -> None:
     """Run attempts in this thread until there is no other, or until one was left behind in it."""
-    while (job := crew.work.get()) is not None:
-        attempt, call, context = job
-        if attempt.closed:
-            return
+    while (attempt := _take(crew)) is not None:
         attempt.thread = threading.get_ident()
         try:
-            context.run(call, attempt)
+            crew.context.copy().run(crew.call, attempt)
         except BaseException as error:
             attempt.fault = error
         if not _end(crew, attempt):
             return
 
 
-def _start_task(crew: Crew, attempt: Attempt, call: _Doing, loop: Any) -> None:
-    """Start an attempt as a task of the loop that runs here."""
-    if attempt.closed:
-        return
+def _start_task(crew: Crew) -> None:
+    """Start the next attempt as a task of the loop that runs here; when it has ended, another is started so."""
+    import asyncio
 
-    async def go() -> None:
+    async def go(attempt: Attempt) -> None:
         attempt.thread = threading.get_ident()
         try:
-            await call(attempt)
+            await crew.call(attempt)
         except BaseException as error:
             attempt.fault = error
-        _end(crew, attempt)
+        if _end(crew, attempt):
+            shared_loop().call_soon_threadsafe(_start_task, crew)
 
-    attempt.task = loop.create_task(go())
+    with crew.lock:
+        attempt = _take(crew)
+        if attempt is not None:
+            attempt.task = asyncio.get_running_loop().create_task(go(attempt), context=crew.context.copy())
 
 
 def _end(crew: Crew, attempt: Attempt) -> bool:
@@ -13889,20 +14346,25 @@ def _end(crew: Crew, attempt: Attempt) -> bool:
         attempt.ended = True
         if attempt.closed:
             return False
-    crew.done.put(attempt)
-    return True
+        crew.going.discard(attempt)
+        if attempt.fault is not None:
+            crew.faults.append(attempt.fault)
+            crew.is_open = False
+        if not crew.is_open:
+            crew.wake.set()
+        return True
 
 
-def _expire(crew: Crew, attempt: Attempt) -> bool:
-    """Cancel a task whose time is up; tells whether the attempt is given up, which a task is if it will not end."""
+def _expire(crew: Crew, attempt: Attempt) -> None:
+    """Cancel a task whose time is up; what cannot be cancelled, or will not end, is left behind."""
     if attempt.task is not None and not attempt.expired:
         attempt.expired, attempt.due_s = True, monotonic_s() + _GRACE_S
         attempt.task.get_loop().call_soon_threadsafe(attempt.task.cancel)
-        return False
+        return
     where = _place_in(attempt.thread)
     with crew.lock:
         if attempt.ended:
-            return False
+            return
         names = [attempt.blocks[order] for order in sorted(attempt.blocks)] or [attempt.name]
         open_ones = [name for name in names if not any(other.startswith(f"{name}/") for other in names)]
         order = min(attempt.blocks, default=LAST_ORDER)
@@ -13912,30 +14374,29 @@ def _expire(crew: Crew, attempt: Attempt) -> bool:
             row = Check("error", None, None, details)
             attempt.emit(CaseOutcome(name, attempt.repeat, "error", None, [row], order))
         _leave_behind(crew, attempt)
-    return True
+        if crew.is_open:
+            _hire(crew)
 
 
 def _drop(crew: Crew, attempt: Attempt) -> None:
     """Give up an attempt of a run that was interrupted: a task is cancelled, a thread is left behind."""
-    with crew.lock:
-        if attempt.ended:
-            return
-        task = attempt.task
-        _leave_behind(crew, attempt)
-    if task is not None:
-        task.get_loop().call_soon_threadsafe(task.cancel)
+    _leave_behind(crew, attempt)
+    if attempt.task is not None:
+        attempt.task.get_loop().call_soon_threadsafe(attempt.task.cancel)
 
 
 def _leave_behind(crew: Crew, attempt: Attempt) -> None:
     """Let nothing of an attempt count any more; what comes after it gets another thread or loop."""
     global _left_behind
     attempt.closed = True
+    crew.going.discard(attempt)
     crew.left.append(attempt)
+    crew.workers -= 1
     _left_behind += 1
     if crew.is_async:
         _here_loop.clear()
-    else:
-        crew.threads[0] -= 1
+    elif attempt.thread is not None:
+        end_commands(attempt.thread)
 
 
 def _place_in(thread: int | None) -> str:
@@ -14052,7 +14513,7 @@ def end_process(code: int) -> None:
 # ======================================================================================
 # === PROGRESS: how far a run is, on a terminal, once it takes longer than a second
 # ======================================================================================
-# Uses: CLOCK.
+# Uses: WORDING, CLOCK.
 # Public: nothing.
 
 _FIRST_AFTER_S, _EACH_S, _BAR = 1.0, 0.1, 24
@@ -14113,7 +14574,7 @@ def progress_line(progress: Progress, elapsed_s: float, usd: float) -> str:
         left = f"{_clock_text(elapsed_s / done * (progress.total - done))} left" if done else ""
     told = [f"{states[state]:,} {word}" for state, word in (("fail", "failed"), ("error", "in error")) if states[state]]
     told += [f"${usd:.4f}"] if usd else []
-    return f"{progress.name} {bar}{', '.join(filter(None, [count, *told, left or _clock_text(elapsed_s)]))}"
+    return f"{legible(progress.name)} {bar}{', '.join(filter(None, [count, *told, left or _clock_text(elapsed_s)]))}"
 
 
 def _clock_text(seconds: float) -> str:
@@ -14132,7 +14593,7 @@ def end_progress(progress: Progress) -> None:
 # ======================================================================================
 # === RERUNS: which cases of an earlier run are run again, and what is taken over from it
 # ======================================================================================
-# Uses: ERRORS, ASSERTIONS, CASES, RUNS.
+# Uses: ERRORS, WORDING, ASSERTIONS, CASES, RUNS.
 # Public: nothing.
 #
 # A case that passes at the second try is flaky, not mended, and what is taken over was tested earlier: a run made of
@@ -14170,7 +14631,9 @@ def make_rerun(suite_name: str, kind: str, of: int | None, dataset_hash: str | N
         raise WrongUse(f"{what}: what is taken over would be of other items.", "Run the suite anew, without --rerun.")
     told = manifest.get("repeats") or 1
     if repeats not in {None, told}:
-        raise WrongUse(f"Run {run['id']} has {told} repeats, --repeats asks for {repeats}.", "Leave --repeats out.")
+        raise WrongUse(
+            f"Run {run['id']} has {counted(told, 'repeat')}, --repeats asks for {repeats}.", "Leave --repeats out."
+        )
     names: dict[str, set[str]] = {}
     for row in run["cases"]:
         names.setdefault(row["case"], set()).add(row["state"])
@@ -14186,7 +14649,7 @@ def _newest_run(suite_name: str) -> dict[str, Any]:
     return load_run(rows[0]["id"])
 
 
-def items_again(rerun: Rerun, items: list[tuple[str, Any]] | None) -> list[tuple[str, Any]] | None:
+def items_again(rerun: Rerun, items: Sequence[tuple[str, Any]] | None) -> Sequence[tuple[str, Any]] | None:
     """Return the items that are run again: a case of theirs is, or the run never came to them."""
     if items is None:
         return None
@@ -14202,12 +14665,14 @@ def is_block_again(rerun: Rerun, name: str) -> bool:
     return name in rerun.again or name not in rerun.known
 
 
-def nothing_again(rerun: Rerun, items: list[tuple[str, Any]] | None) -> bool:
+def nothing_again(rerun: Rerun, items: Sequence[tuple[str, Any]] | None) -> bool:
     """Tell whether a run leaves nothing to run again; of blocks, an interrupted one may always."""
     return not rerun.again and rerun.complete if items is None else not items
 
 
-def taken_over(rerun: Rerun, items: list[tuple[str, Any]] | None, runs_again: Callable[[str], bool]) -> Iterator[Any]:
+def taken_over(
+    rerun: Rerun, items: Sequence[tuple[str, Any]] | None, runs_again: Callable[[str], bool]
+) -> Iterator[Any]:
     """Give the outcomes that are taken over from a run, each with the run's id in its details and its item's order."""
     places = {name: place for place, (name, _) in enumerate(items or ())}
     seen: Counter[int] = Counter()
@@ -14275,8 +14740,8 @@ class Schedule(NamedTuple):
     promptry.toml names; places: see places_of.
     """
 
-    items: list[tuple[str, Any]] | None
-    every: list[tuple[str, Any]] | None
+    items: Sequence[tuple[str, Any]] | None
+    every: Items | None
     dataset: DatasetVersion | None
     wants: Callable[[str], bool]
     repeats: int
@@ -14304,10 +14769,9 @@ def check_runnable(chosen: Suite, job: Job) -> Schedule:
     return make_schedule(chosen, job, every, dataset)
 
 
-def make_schedule(
-    chosen: Suite, job: Job, every: list[tuple[str, Any]] | None, dataset: DatasetVersion | None
-) -> Schedule:
+def make_schedule(chosen: Suite, job: Job, every: Items | None, dataset: DatasetVersion | None) -> Schedule:
     """Return what a run is made of, with what the command, the suite and promptry.toml say, in this order."""
+    items: Sequence[tuple[str, Any]] | None
     items, wants = select_cases(chosen, every, job.select, job.tags)
     known, repeats, rerun = settings_or_default(), job.repeats or chosen.repeats, None
     if job.rerun is not None:
@@ -14424,8 +14888,8 @@ def is_tried_again(before: dict[str, str] | None, plan: Schedule, case_id: str) 
 # ======================================================================================
 # === RUNNER: run the cases of a suite, and gather all that explains the run
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, SCOPE, CALLS, CASES, SUITES, SELECTION, SPOOLS, FLAKES, RUNS, WORKERS, PROGRESS,
-#   RERUNS, JOBS.
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, SCOPE, CALLS, COSTS, CASES, SUITES, SELECTION, SPOOLS, FLAKES, TALLIES, RUNS,
+#   WORKERS, PROGRESS, RERUNS, JOBS.
 # Public: nothing.
 #
 # A case that fails, and did not in the baseline, is tried again here, while the pipeline is warm: whether a break is
@@ -14441,7 +14905,7 @@ def record_run(chosen: Suite, job: Job, plan: Schedule | None = None) -> tuple[i
     """
     plan = check_runnable(chosen, job) if plan is None else plan
     if plan.rerun is not None and nothing_again(plan.rerun, plan.items):
-        sys.stderr.write(f"Run {plan.rerun.run} of suite '{chosen.name}' leaves nothing to run again.\n")
+        say(f"Run {plan.rerun.run} of suite '{chosen.name}' leaves nothing to run again.")
         return plan.rerun.run, True
     before = states_before(chosen, job)
     scope = make_scope(make_uid(), chosen.prompt, job.prompt_version, job.env)
@@ -14451,7 +14915,7 @@ def record_run(chosen: Suite, job: Job, plan: Schedule | None = None) -> tuple[i
         with _interruptible():
             with entered_scope(scope), talk_apart(), carried_contexts():
                 _run_and_confirm(chosen, job, plan, before, log_of, functools.partial(write_outcome, spool))
-            if log_of.tries is None and not log_of.tally.places:
+            if log_of.tries is None and not log_of.tally.states:
                 raise KeyboardInterrupt
             _check_served(chosen, job, scope)
             _check_selected(chosen, job, log_of)
@@ -14465,8 +14929,8 @@ def record_run(chosen: Suite, job: Job, plan: Schedule | None = None) -> tuple[i
         raise StoreError(error.message, f"{error.hint} promptry run --recover saves what has run.") from error
     finally:
         end_progress(log_of.progress)
-        end_spool(spool, keep=keep and bool(log_of.tally.places))
-    _warn_of_flaky(chosen, plan, log_of)
+        end_spool(spool, keep=keep and bool(log_of.tally.states))
+    _warn_of_flaky(chosen, plan, log_of, key)
     return key, log_of.tries is not None
 
 
@@ -14485,6 +14949,7 @@ class _Log:
         self.failing: set[str] = set()
         self.passed_over: set[str] = set()
         self.taken: set[str] = set()
+        self.again: set[str] = set()
         self.left: list[Attempt] = []
         self.tries: dict[str, list[str]] | None = None
 
@@ -14493,12 +14958,12 @@ def _make_log(chosen: Suite, job: Job, plan: Schedule, scope: RunScope) -> _Log:
     cost = functools.partial(run_cost, scope.uid)
     total = len(plan.items) * plan.repeats if plan.items is not None else 0
     progress = make_progress(chosen.name, total, job.progress, cost)
-    return _Log(make_tally(plan.flaky), progress, functools.partial(_check_spend, job, scope.uid))
+    return _Log(make_tally(plan.flaky, plan.repeats), progress, functools.partial(_check_spend, job, scope.uid))
 
 
 def _check_selected(chosen: Suite, job: Job, log_of: _Log) -> None:
     """Refuse a run of blocks of which none was selected: it tested nothing."""
-    if log_of.tries is not None and not log_of.tally.places and log_of.passed_over:
+    if log_of.tries is not None and not log_of.tally.states and log_of.passed_over:
         hint = (
             nearest(job.select or "", log_of.passed_over)
             or f"Its cases are {', '.join(sorted(log_of.passed_over)[:5])}."
@@ -14506,16 +14971,18 @@ def _check_selected(chosen: Suite, job: Job, log_of: _Log) -> None:
         raise NotFound(f"No case of suite '{chosen.name}' fits {selection_text(job.select, job.tags)}.", hint)
 
 
-def _warn_of_flaky(chosen: Suite, plan: Schedule, log_of: _Log) -> None:
+def _warn_of_flaky(chosen: Suite, plan: Schedule, log_of: _Log, run: int) -> None:
     """Say which names of known flaky cases are no cases, once all have run."""
-    if log_of.tries is not None and not log_of.passed_over and plan.items == plan.every:
-        for line in unknown_flaky(chosen.name, settings_or_default().flaky, log_of.tally.places):
-            sys.stderr.write(f"promptry.toml: {line}\n")
+    unknown = plan.flaky - log_of.tally.flaky_cases - {chosen.name}
+    is_whole = plan.items is None or len(plan.items) == len(plan.every or ())
+    if unknown and log_of.tries is not None and not log_of.passed_over and is_whole:
+        for line in unknown_flaky(chosen.name, unknown, case_names(run)):
+            say(f"promptry.toml: {line}")
 
 
 def _check_spend(job: Job, run_uid: str) -> None:
-    """End a run whose calls have cost what it may, as an interrupt would: what has run is saved."""
-    if job.max_usd is not None and run_cost(run_uid) >= job.max_usd:
+    """End a run whose calls cost what it may, or nobody knows what, as an interrupt would: what has run is saved."""
+    if job.max_usd is not None and (run_cost(run_uid) >= job.max_usd or find_unpriced(run_uid)):
         raise RunStopped
 
 
@@ -14535,7 +15002,10 @@ def _run_and_confirm(
             if not is_whole or outcome.state != "error":
                 log_of.passed_over.update(() if is_whole else (outcome.case,))
                 return
-        write(count_outcome(log_of.tally, outcome))
+        counted = count_outcome(log_of.tally, outcome)
+        write(counted)
+        if plan.rerun is not None:
+            log_of.again.add(counted.case)
         note_progress(log_of.progress, outcome.state)
         if outcome.state == "fail" and is_tried_again(before, plan, outcome.case):
             log_of.failing.add(outcome.case)
@@ -14600,7 +15070,7 @@ def _interruptible() -> Iterator[None]:
 def _run_cases(
     chosen: Suite,
     plan: Schedule,
-    items: list[tuple[str, Any]] | None,
+    items: Sequence[tuple[str, Any]] | None,
     repeats: Iterable[int],
     keep: Callable[[CaseOutcome], None],
     log_of: _Log,
@@ -14608,7 +15078,8 @@ def _run_cases(
     """Call the suite's function for each item and repeat: here one by one, or by a crew."""
     draw = functools.partial(draw_progress, log_of.progress)
     is_async = inspect.iscoroutinefunction(chosen.function)
-    crew = make_crew(plan.concurrency, is_async)
+    call = functools.partial(_run_task if is_async else _run_case, chosen.function)
+    crew = make_crew(plan.concurrency, is_async, call, log_of.check_spend)
     attempts = _attempts(chosen, plan, items, repeats, keep, crew.lock)
     if plan.concurrency == 1 and not plan.limit_s:
         for attempt in attempts:
@@ -14616,9 +15087,8 @@ def _run_cases(
             _run_case(chosen.function, attempt)
             draw()
         return
-    call = functools.partial(_run_task if is_async else _run_case, chosen.function)
     try:
-        run_attempts(crew, attempts, call, log_of.check_spend, draw)
+        run_attempts(crew, attempts, draw)
     finally:
         log_of.left += crew.left
 
@@ -14626,7 +15096,7 @@ def _run_cases(
 def _attempts(
     chosen: Suite,
     plan: Schedule,
-    items: list[tuple[str, Any]] | None,
+    items: Sequence[tuple[str, Any]] | None,
     repeats: Iterable[int],
     keep: Callable[[CaseOutcome], None],
     lock: Any,
@@ -14715,8 +15185,10 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
     """Return what explains a run, before it is judged; without tries it was interrupted."""
     import platform
 
-    facts, dataset, partial = call_facts(scope.uid), plan.dataset, _partial_of(job, plan, log_of)
-    stopped = _stop_text(job, plan, facts, log_of)
+    facts, dataset, counts = call_facts(scope.uid), plan.dataset, counts_of(log_of.tally)
+    partial = _partial_of(job, plan, log_of, counts["cases"])
+    unpriced = find_unpriced(scope.uid) if job.max_usd is not None else None
+    stopped = _stop_text(job, plan, {**facts, "unpriced": unpriced}, log_of)
     commit, dirty = _git_state()
     served = {name: list(found.items())[-1] for name, found in scope.served.items()}
     return {
@@ -14745,6 +15217,7 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
             "confirm": log_of.tries or {},
             "broken": [],
             "max_usd": job.max_usd,
+            "unpriced": unpriced,
             "stopped": stopped,
             "concurrency": plan.concurrency,
             "timeout_s": plan.limit_s or None,
@@ -14754,7 +15227,7 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
         },
         "versions": {"promptry": __version__, "python": platform.python_version()},
         "source": source_of(chosen.function),
-        "counts": counts_of(log_of.tally),
+        "counts": counts,
         "cost_usd": facts["cost_usd"],
         **({"partial": partial} if partial is not None else {}),
     }
@@ -14763,34 +15236,35 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
 def _stop_text(job: Job, plan: Schedule, facts: dict[str, Any], log_of: _Log) -> str | None:
     """Say why a run did not run all its cases: what it cost, an interrupt, or a case that hung before others.
 
-    None for a run that did, and for an interrupt that dropped nothing.
+    None for a run that did at a known cost, and for an interrupt that dropped nothing.
     """
+    waited = "; the cases that were going on have ended" if plan.concurrency > 1 else ""
+    if unpriced := facts.get("unpriced"):
+        who = f"a call of '{unpriced['model']}'" if unpriced["model"] else "a call"
+        known = f"so it may cost more than ${job.max_usd:g}, and ${facts['cost_usd'] or 0.0:.6g} are known to be spent"
+        return f"the run was stopped: {who} has no cost ({unpriced['reason']}), {known}{waited}"
     cut = [attempt.name for attempt in log_of.left if attempt.expired and attempt.orders]
     dropped = sum(not attempt.expired for attempt in log_of.left)
     if log_of.tries is not None:
         return f"'{cut[0]}' was left behind with the blocks after the one that took too long" if cut else None
     if job.max_usd is not None and (facts["cost_usd"] or 0.0) >= job.max_usd:
-        unpriced = f", and {facts['unpriced']} calls without a price" if facts["unpriced"] else ""
-        waited = "; the cases that were going on have ended" if plan.concurrency > 1 else ""
-        spent = f"${facts['cost_usd']:.6g} are spent{unpriced}, it may cost ${job.max_usd:g}"
-        return f"the run was stopped: {spent}{waited}"
-    return f"{INTERRUPTED}, and {dropped} cases that were going on were dropped" if dropped else None
+        return f"the run was stopped: ${facts['cost_usd']:.6g} are spent, it may cost ${job.max_usd:g}{waited}"
+    return f"{INTERRUPTED}, and {counted(dropped, 'case')} under way dropped" if dropped else None
 
 
-def _partial_of(job: Job, plan: Schedule, log_of: _Log) -> dict[str, Any] | None:
+def _partial_of(job: Job, plan: Schedule, log_of: _Log, cases: int) -> dict[str, Any] | None:
     """Return how a run is less than its suite (see manifest_partial), or None for a run of all of it."""
-    count = len(log_of.tally.places) + len(log_of.passed_over) if plan.every is None else len(plan.every)
-    ran = len(log_of.tally.places) - len(log_of.taken) if plan.items is None else len(plan.items)
+    count = cases + len(log_of.passed_over) if plan.every is None else len(plan.every)
+    ran = cases - len(log_of.taken) if plan.items is None else len(plan.items)
     is_selected = (job.select is not None or bool(job.tags)) and ran + len(log_of.taken) < count
     if not log_of.taken and not is_selected and (plan.rerun is None or ran == count):
         return None
-    names = sorted(log_of.tally.places.keys() - log_of.taken) if plan.rerun is not None else []
     selected = selection_text(job.select, job.tags) or (plan.rerun.selected if plan.rerun is not None else None)
     return {
         "selected": selected,
         "rerun": plan.rerun.kind if plan.rerun is not None else None,
         "run": str(plan.rerun.run) if plan.rerun is not None else None,
-        "cases": names[:1000],
+        "cases": sorted(log_of.again - log_of.taken)[:1000],
         "ran": ran,
         "taken": len(log_of.taken),
         "of": count,
@@ -15469,15 +15943,21 @@ def find_flips(
     old_cases: list[dict[str, Any]],
     new_cases: list[dict[str, Any]],
     tries: dict[str, list[str]],
+    hard: Iterable[str] = (),
 ) -> list[dict[str, Any]]:
-    """Return the checks behind each case that held and fails, or failed and holds, in the order of FLIP_STATES."""
-    worse = {name for name, state in now.items() if state in {"fail", "mixed"} and before.get(name) == "pass"}
+    """Return the checks behind each case that held and fails, or failed and holds, in the order of FLIP_STATES.
+
+    The cases in `hard` are broken, whatever else was seen of them: all their tries said so.
+    """
+    failing, hard = {name for name, state in now.items() if state in {"fail", "mixed"}}, set(hard)
+    worse = failing & (hard | {name for name, state in before.items() if state == "pass"})
     better = {name for name, state in now.items() if state == "pass" and before.get(name) in {"fail", "mixed"}}
     rows = []
     for key in _failing_checks(new_cases, worse):
         again = {now[key[0]], *tries.get(key[0], ())}
         shaken, ended = again & {"mixed", "pass"}, not tries.get(key[0]) or "fail" in tries[key[0]]
-        rows.append(_flip(key, "pass", "fail", "flaky" if shaken else "broken" if ended else "unconfirmed"))
+        state = "flaky" if shaken else "broken" if ended else "unconfirmed"
+        rows.append(_flip(key, before.get(key[0], "pass"), "fail", "broken" if key[0] in hard else state))
     rows += [_flip(key, "fail", "pass", "fixed") for key in _failing_checks(old_cases, better)]
     return sorted(rows, key=lambda flip: (FLIP_STATES.index(flip["state"]), flip["case"]))
 
@@ -15518,8 +15998,8 @@ def lone_checks(
 # ======================================================================================
 # === COMPARISON: what changed between two runs, and whether the judged one passes
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, PROMPTS, CASES, SUITES, FILES, FLAKES, RUNS, JOBS, RUNNER, PAIRS, POWER,
-#   BREAKS, FLIPS.
+# Uses: ERRORS, WORDING, CLOCK, TABLES, STORE, ROWS, PROMPTS, CASES, SUITES, FILES, FLAKES, TALLIES, RUNS, JOBS, RUNNER,
+#   PAIRS, POWER, BREAKS, FLIPS.
 #   Writes: eval_runs.
 # Public: Comparison, compare_runs, run_suite.
 #
@@ -15596,10 +16076,12 @@ def compare_loaded(run: dict[str, Any], baseline: dict[str, Any]) -> Comparison:
     scored = [side["cases"] if len(embedders) < 2 else _without_vectors(side["cases"]) for side in (baseline, run)]
     paired = pair_runs(*scored)
     pairs, deltas, differences = paired.cases, paired_deltas(paired.kinds), paired.cases.differences
-    flips = find_flips(before, now, baseline["cases"], run["cases"], tries)
+    breaks = load_breaks(run, baseline)
+    hard = {row["case"] for row in breaks if row["hard"]}
+    flips = find_flips(before, now, baseline["cases"], run["cases"], tries, hard)
     worse = {flip["case"] for flip in flips if flip["state"] != "fixed"}
     failing = sorted(name for name in now if fails_alone(before.get(name), now[name], tries.get(name, ())))
-    breaks = [row for row in load_breaks(run, baseline) if row["hard"] or row["case"] in worse]
+    breaks = [row for row in breaks if row["hard"] or row["case"] in worse]
     verdict, reason = _verdict(paired, deltas, breaks, gate)
     is_whole = gate.get("mode") == "statistical"
     doubts = _doubts(flips, len(differences) if is_whole else None)
@@ -15617,7 +16099,7 @@ def compare_loaded(run: dict[str, Any], baseline: dict[str, Any]) -> Comparison:
         run=_run_facts(run, len(now)),
         baseline=_run_facts(baseline, len(before)),
         passed=verdict != "regressed" and not doubts and (is_whole or not (flips_in(flips, "broken") or failing)),
-        known=sorted(name for name in before.keys() & now.keys() if before[name] == now[name] == "fail"),
+        known=sorted(name for name in before.keys() & now.keys() - hard if before[name] == now[name] == "fail"),
         unpaired={
             "new": sorted(now.keys() - before.keys()),
             "missing": sorted(before.keys() - now.keys()),
@@ -15636,7 +16118,9 @@ def _doubts(flips: list[dict[str, Any]], pairs: int | None) -> list[str]:
     """Say why it cannot be decided whether a run passes; `pairs` is None where single cases decide."""
     found = flips_in(flips, "unconfirmed")
     doubts = (
-        [f"{len(found)} cases that held in the baseline fail, and each further try ended in an error"] if found else []
+        [f"{counted(len(found), 'case')} that held in the baseline failed, and each further try ended in an error"]
+        if found
+        else []
     )
     return doubts + (["nothing could be compared: the baseline scored none of these cases"] if pairs == 0 else [])
 
@@ -15675,9 +16159,10 @@ def _verdict(
     hard = [row for row in breaks if row["hard"]]
     if hard:
         return "regressed", _break_reason(hard)
-    what = "pairs" if pairs.groups is None else "groups of cases"
+    what = ("pair", "pairs") if pairs.groups is None else ("group of cases", "groups of cases")
     if pairs.units < MIN_PAIRS:
-        return "not enough data", f"{pairs.units} {what} are too few: the least is {MIN_PAIRS}"
+        verb = "is" if pairs.units == 1 else "are"
+        return "not enough data", f"{counted(pairs.units, *what)} {verb} too few: the least is {MIN_PAIRS}"
     tolerance, margin, kinds = gate.get("tolerance", 0.02), gate.get("margin", 0.10), power_kinds(paired)
     for verdict, sign, column in (("regressed", -1, "p"), ("improved", 1, "p_better")):
         found = [row for row in deltas if row[column] <= ALPHA and sign * row["delta"] > tolerance]
@@ -15691,7 +16176,7 @@ def _verdict(
             f"a drop of {margin:g} would have been seen in 80 of 100 runs{falls}, and none beyond {tolerance:g} was",
         )
     sees = "no drop" if least is None else f"a drop of {least:.3f}, not of {margin:g},"
-    return "not enough data", f"{pairs.units} {what} as unsteady as these show {sees} in 80 of 100 runs{falls}"
+    return "not enough data", f"{counted(pairs.units, *what)} as unsteady as these show {sees} in 80 of 100 runs{falls}"
 
 
 def _break_reason(hard: list[dict[str, Any]]) -> str:
@@ -15703,7 +16188,9 @@ def _break_reason(hard: list[dict[str, Any]]) -> str:
 
 def _delta_reason(row: dict[str, Any], column: str, sign: int) -> str:
     """Say which type changed; an interval that holds zero beside it is explained."""
-    units = f"{row['n']} pairs" if row["groups"] is None else f"{row['n']} cases in {row['groups']} groups"
+    units = counted(row["n"], "pair")
+    if row["groups"] is not None:
+        units = f"{counted(row['n'], 'case')} in {counted(row['groups'], 'group')}"
     text = f"{row['assertion_type']} changed by {row['delta']:+.3f} over {units} (p {row[column]:.2g} of {ALPHA:g})"
     bound = row["interval"] and row["interval"][0 if sign > 0 else 1] * sign
     one_sided = "; the test looks to one side at 4 %, the interval to both at 5 %, so it may hold zero"
@@ -15790,7 +16277,8 @@ def judge_run(run: int, compare: str | None) -> RunResult:
         return result._replace(notes=(f"NO BASELINE: {what}; this run stands on its own.", *result.notes))
     reasons = _reasons(comparison, result, read_object(EvalRun.get_by_id(run).metadata))
     broken = sorted(flips_in(comparison.flips, "broken"))
-    gate |= {"broken": [] if comparison.passed else broken, "comparison": _summary_of(comparison)}
+    gate |= {"broken": [] if comparison.passed else broken, "broken_hard": _broken_hard(comparison)}
+    gate |= {"comparison": _summary_of(comparison)}
     facts = {"verdict": comparison.verdict, "baseline_id": int(comparison.baseline["id"])}
     _write_verdict(run, not reasons, facts, gate)
     return result._replace(
@@ -15816,10 +16304,14 @@ def _compared(result: RunResult, tag: str) -> Comparison | None:
 def _with_history(result: RunResult, comparison: Comparison | None) -> tuple[RunResult, list[str]]:
     """Return a result with how steady its failing and flipped cases were, and the names of all cases that are flaky."""
     told = {flip["case"] for flip in comparison.flips} if comparison is not None else set()
-    told |= {row["case"] for row in result.cases if row["state"] in {"fail", "error"}}
-    history = list_flakes(int(result.run_id), sorted(told), failed_too=True)
+    told |= {row["case"] for row in result.failing_cases()}
+    history = list_flakes(int(result.run_id), sorted(told), failed_too=True, broken=_broken_hard(comparison))
     flaky = [row["case"] for row in history if row["flaky"]]
     return result._replace(flakes=tuple(row for row in history if row["case"] in told)), flaky[:_MOST_FLAKY]
+
+
+def _broken_hard(comparison: Comparison | None) -> list[str]:
+    return sorted(row["case"] for row in comparison.breaks if row["hard"]) if comparison is not None else []
 
 
 def _summary_of(found: Comparison) -> dict[str, Any]:
@@ -15842,6 +16334,9 @@ def comparison_told(manifest: dict[str, Any]) -> dict[str, Any] | None:
     return {**{key: told.get(key) for key in _SUMMARY}, "baseline": {**run, "age_s": age_s(str(run["date"]))}}
 
 
+_HELD_TEXT = "case that held in the baseline is", "cases that held in the baseline are"
+
+
 def _reasons(comparison: Comparison, result: RunResult, manifest: dict[str, Any]) -> list[str]:
     """Say what keeps a run from passing against its baseline; cases that fail in both are known, and not fatal."""
     own = shortcomings(result.counts, result.score, manifest, has_baseline=True)
@@ -15850,8 +16345,8 @@ def _reasons(comparison: Comparison, result: RunResult, manifest: dict[str, Any]
     if comparison.passed or (manifest.get("gate") or {}).get("mode") == "statistical":
         return [*comparison.doubts, *own]
     broken, failing = flips_in(comparison.flips, "broken"), comparison.unpaired["failing"]
-    found = [f"{len(broken)} cases that held in the baseline are broken"] if broken else []
-    found += [f"{len(failing)} cases fail that the baseline cannot judge"] if failing else []
+    found = [f"{counted(len(broken), *_HELD_TEXT)} broken"] if broken else []
+    found += [f"{counted(len(failing), 'case fails', 'cases fail')} that the baseline cannot judge"] if failing else []
     return [*found, *comparison.doubts, *own]
 
 
@@ -15905,9 +16400,9 @@ def run_suite(
 ) -> RunResult:
     """Run a registered suite in this process, judge it, and return the result.
 
-    `module` is loaded first if it is given. A run that has cost `max_usd` is ended and kept, incomplete. `select` and
-    `tags` are -k and --tag; `rerun` (failed, errors, all) runs cases of the run `of`, or the newest, again. Errors:
-    NotFound, WrongUse, ConfigError, StoreError. Writes: eval_runs, eval_results.
+    `module` is loaded first if it is given. A run that has cost `max_usd`, or nobody knows what, is ended and kept,
+    incomplete. `select` and `tags` are -k and --tag; `rerun` (failed, errors, all) runs cases of the run `of`, or the
+    newest, again. Errors: NotFound, WrongUse, ConfigError, StoreError. Writes: eval_runs, eval_results.
     """
     if module is not None:
         load_any(module)
@@ -16036,16 +16531,28 @@ def plan_suite(suite_name: str, drop: float | None = None) -> Plan:
     rows = list_runs(suite_name, limit=100)["items"]
     complete = [row for row in rows if row["complete"] and not row["partial"]]
     if len(complete) < 2:
-        cost, n = (complete[0]["cost_usd"], complete[0]["counts"].get("scored", 0)) if complete else (None, 0)
-        return Plan(
-            suite_name, n, 1, drop or 0.10, None, None, None, cost, None, [row["id"] for row in complete], False
-        )
+        return _plan_of_few(suite_name, complete, drop)
     by_tested: dict[Any, list[dict[str, Any]]] = {}
     for row in complete:
         by_tested.setdefault((row["prompt_version"], row["model"]), []).append(row)
     same = next((rows for rows in by_tested.values() if len(rows) > 1), None)
     run, other = (get_run(row["id"]) for row in (same or complete)[:2])
     return _plan_from(run, other, drop, same is not None)
+
+
+def _plan_of_few(suite_name: str, complete: list[dict[str, Any]], drop: float | None) -> Plan:
+    """Return what is known of a suite of which one run, or none, is there."""
+    empty = Plan(suite_name, 0, 1, drop or 0.10, None, None, None, None, None, [])
+    if not complete:
+        return empty
+    run, manifest = complete[0], get_run(complete[0]["id"])["manifest"]
+    return empty._replace(
+        n=run["counts"].get("scored", 0),
+        repeats=manifest.get("repeats") or 1,
+        drop=drop or (manifest.get("gate") or {}).get("margin", 0.10),
+        run_usd=run["cost_usd"],
+        runs=[run["id"]],
+    )
 
 
 def _plan_from(run: dict[str, Any], other: dict[str, Any], drop: float | None, steady: bool) -> Plan:
@@ -16377,7 +16884,7 @@ def _run_of(row: dict[str, Any]) -> dict[str, Any]:
 # ======================================================================================
 # === OVERVIEW: how everything stands, in one answer
 # ======================================================================================
-# Uses: ROWS, BUDGETS, RUNS, COMPARISON, DRIFT.
+# Uses: ROWS, BUDGETS, TALLIES, RUNS, COMPARISON, DRIFT.
 # Public: get_overview.
 
 
@@ -16429,7 +16936,8 @@ def _object_in(manifest: dict[str, Any], key: str) -> dict[str, Any]:
 # ======================================================================================
 # === INTERPRETERS: whose Python runs a suite: this one, or the team's in a child process
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, STORE, ROWS, HELPERS, SUITES, FILES, RUNS, WORKERS, JOBS, RUNNER, COMPARISON.
+# Uses: ERRORS, WORDING, SETTINGS, STORE, ROWS, HELPERS, SUITES, FILES, TALLIES, RUNS, WORKERS, JOBS, RUNNER,
+#   COMPARISON.
 # Public: list_suites.
 #
 # A suite imports its team's packages, which an executable does not carry. The child runs and records; this process
@@ -16553,8 +17061,9 @@ def _record_here(job: Job) -> list[int]:
         key, complete = record_run(found, job, plan)
         keys.append(key)
         if job.max_usd is not None:
-            spent = float(fetch(_COST_OF_RUN, (key,))[0]["usd"])
-            job = job._replace(max_usd=job.max_usd - spent)
+            (spent,) = fetch(_COST_OF_RUN, (key,))
+            job = job._replace(max_usd=job.max_usd - float(spent["usd"]))
+            complete = complete and spent["unpriced"] is None
         if not complete or (job.max_usd is not None and job.max_usd <= 0):
             break
     return keys
@@ -16565,10 +17074,11 @@ def _warn_of_unknown_suites(registered: dict[str, Suite]) -> None:
     for name in settings_or_default().flaky:
         if name not in registered and not any(name.startswith(f"{known}/") for known in registered):
             hint = nearest(name.partition("/")[0], registered)
-            sys.stderr.write(f"promptry.toml: [run] flaky names '{name}', which is of no suite here. {hint}\n")
+            say(f"promptry.toml: [run] flaky names '{name}', which is of no suite here. {hint}")
 
 
-_COST_OF_RUN = """SELECT coalesce(json_extract(metadata, '$.cost_usd'), 0.0) AS usd FROM eval_runs WHERE id = ?"""
+_COST_OF_RUN = """SELECT coalesce(json_extract(metadata, '$.cost_usd'), 0.0) AS usd,
+    json_extract(metadata, '$.gate.unpriced') AS unpriced FROM eval_runs WHERE id = ?"""
 
 
 def _choose_python(module: str | None, asked: str | None) -> str | None:
@@ -16800,7 +17310,7 @@ def work_for_parent() -> None:
 # ======================================================================================
 # === FIGURES: numbers as people read them; what is unknown is a dash
 # ======================================================================================
-# Uses: nothing.
+# Uses: WORDING.
 # Public: nothing.
 
 
@@ -16825,26 +17335,91 @@ def p_text(p: float | None) -> str:
 
 
 def age_text(age: float | None) -> str:
-    """Return an age in seconds as words."""
+    """Return an age in seconds as words; one below zero is of a time that has not come yet: a clock has moved."""
     if age is None:
-        return "unknown age,"
+        return "of unknown age"
+    if age <= -1:
+        return f"dated {_span_text(-age)} in the future: a clock was moved"
+    return f"{_span_text(max(age, 0.0))} old"
+
+
+def _span_text(seconds_passed: float) -> str:
     for unit, seconds in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if age >= 2 * seconds:
-            return f"{age / seconds:.0f} {unit}"
-    return f"{age:.0f} seconds"
+        if seconds_passed >= 2 * seconds:
+            return f"{seconds_passed / seconds:.0f} {unit}"
+    return counted(round(seconds_passed), "second")
 
 
 # ======================================================================================
-# === PRINTING: tables, words and colours of a terminal
+# === PRINTING: tables, words and colours of a terminal, and the doors that all that is printed goes through
 # ======================================================================================
-# Uses: nothing.
+# Uses: WORDING, ROWS.
 # Public: nothing.
 #
-# Colour is taken out again where the text does not go to a terminal.
+# Texts of others are printed with ours, so the doors spell out what would steer a terminal, also where no terminal is.
+# A colour of ours holds a number of this process, which no text of others can know; it is taken out again where the
+# text does not go to a terminal.
 
-_COLOURS = dict.fromkeys(("regressed", "fail", "error", "fault", "broken", "FAIL", "breached", "drifting"), "red")
-_COLOURS |= dict.fromkeys(("improved", "pass", "ok", "fixed", "PASS", "steady"), "green")
-_COLOURS |= {"not enough data": "yellow", "hint": "yellow", "flaky": "yellow", "tied": "cyan"}
+_INK = int.from_bytes(os.urandom(7))
+_OWN_COLOUR = re.compile(rf"\x1b\[([0-9;]+);{_INK}m")
+_COLOURS = dict.fromkeys(("regressed", "fail", "error", "fault", "broken", "FAIL", "breached", "drifting"), "31;1")
+_COLOURS |= dict.fromkeys(("improved", "pass", "ok", "fixed", "PASS", "steady"), "32;1")
+_COLOURS |= {"not enough data": "33;1", "hint": "33;1", "flaky": "33;1", "tied": "36;1"}
+
+
+def styled(text: str, codes: str) -> str:
+    """Return a text in a colour of ours: codes as terminals take them, such as 31;1."""
+    return f"\x1b[{codes};{_INK}m{text}\x1b[0;{_INK}m"
+
+
+def terminal_text(text: str) -> str:
+    """Return a text as a terminal may have it: with the colours of ours, and all else that would steer it spelled out.
+
+    In a job of GitHub a line must not read as a command to the runner either.
+    """
+    parts = _OWN_COLOUR.split(text)
+    return "".join(f"\x1b[{part}m" if place % 2 else _spelled(part) for place, part in enumerate(parts))
+
+
+def _spelled(text: str) -> str:
+    text = re.sub(r"\r(?!\n)", r"\\r", legible(text))
+    if os.environ.get("GITHUB_ACTIONS"):
+        text = re.sub(r"(?m)^(\s*):(?=:)", r"\1\\x3a", text).replace("##[", "#\\x23[")
+    return text
+
+
+def plain_text(text: str) -> str:
+    """Return a text as terminal_text does, without colour."""
+    return click.unstyle(terminal_text(text))
+
+
+def json_text(value: Any, indent: int | None = 2, ascii_only: bool = False) -> str:
+    """Return a value as JSON that any reader takes: NaN and infinities are null, half characters are escapes."""
+    try:
+        return legible_json(json.dumps(value, indent=indent, ensure_ascii=ascii_only, allow_nan=False))
+    except (TypeError, ValueError):
+        return legible_json(json.dumps(plain_json(value), indent=indent, ensure_ascii=ascii_only))
+
+
+def print_text(text: str, err: bool = False) -> None:
+    """Print a text for people, to stdout or stderr."""
+    click.echo(terminal_text(text), err=err)
+
+
+def print_error(message: str, hint: str = "") -> None:
+    """Print the sentence of an error to stderr."""
+    print_text(f"promptry: {message} {hint}".rstrip(), err=True)
+
+
+def print_json(value: Any, indent: int | None = 2) -> None:
+    """Print a value as JSON: UTF-8, or ASCII where stdout has another encoding."""
+    text = json_text(value, indent, "utf" not in str(sys.stdout.encoding).lower())
+    click.echo(text.replace("##[", r"#\u0023[") if os.environ.get("GITHUB_ACTIONS") else text)
+
+
+def print_data(text: str) -> None:
+    """Print what programs read, as it is and without a further line end; on a terminal as any text."""
+    click.echo(terminal_text(text) if sys.stdout.isatty() else text, nl=False, color=True)
 
 
 def render_table(columns: dict[str, str], rows: list[dict[str, Any]]) -> str:
@@ -16882,12 +17457,12 @@ def cell_text(value: Any) -> str:
         return f"{value:.4f}".rstrip("0").ljust(5, "0") if abs(value) < 1000 else f"{value:,.1f}"
     if isinstance(value, dict):
         return ", ".join(f"{key}: {item}" for key, item in value.items()) or "-"
-    return str(value).replace("\n", " ")
+    return legible(str(value)).replace("\n", " ")
 
 
 def coloured(word: str) -> str:
     """Return a verdict or state in its colour."""
-    return click.style(word, fg=_COLOURS[word], bold=True) if word in _COLOURS else word
+    return styled(word, _COLOURS[word]) if word in _COLOURS else word
 
 
 def render_rows(found: dict[str, Any], columns: dict[str, str], none: str) -> str:
@@ -16903,10 +17478,8 @@ def render_rows(found: dict[str, Any], columns: dict[str, str], none: str) -> st
 
 def paint_diff(diff: str) -> str:
     """Colour the lines of a unified diff."""
-    colours = {"+": "green", "-": "red", "@": "cyan"}
-    return "\n".join(
-        click.style(line, fg=colours[line[0]]) if line[:1] in colours else line for line in diff.split("\n")
-    )
+    colours = {"+": "32", "-": "31", "@": "36"}
+    return "\n".join(styled(line, colours[line[0]]) if line[:1] in colours else line for line in diff.split("\n"))
 
 
 def shortened_line(text: Any) -> str | None:
@@ -16918,7 +17491,7 @@ def shortened_line(text: Any) -> str | None:
 # ======================================================================================
 # === RECORDS: what the ledgers hold, as text for people
 # ======================================================================================
-# Uses: PRINTING.
+# Uses: WORDING, PRINTING.
 # Public: nothing.
 #
 # Everything here takes what a read returned and gives text back, as in REPORTS.
@@ -16993,7 +17566,7 @@ def render_trace(found: dict[str, Any]) -> str:
     ]
     columns = {"name": "span or call", "call_id": "call", "model": "model", "status": "status"}
     columns |= {"start_ms": "start ms", "duration_ms": "ms", "tokens_in": "in", "tokens_out": "out", "cost_usd": "usd"}
-    head = f"{found['trace_id']} of {found['started_at']}: {found['calls']} calls, {_usd(found)}"
+    head = f"{found['trace_id']} of {found['started_at']}: {counted(found['calls'], 'call')}, {_usd(found)}"
     return f"{head}\n\n{render_table(columns, rows)}"
 
 
@@ -17009,14 +17582,15 @@ def render_costs(found: dict[str, Any]) -> str:
     rows = [{**row, "cached_share": _share(row["cached_share"])} for row in found["items"]]
     table = render_rows({**found, "items": rows}, columns, "No call in these days: track_invocation() records one.")
     apart = ", ".join(f"{row['origin']} {_usd(row)}" for row in found["origins"])
-    head = f"{found['origin']}, the last {found['days']} days: {found['sum']['calls']:,} calls, {_usd(found['sum'])}"
+    days, calls = counted(found["days"], "day"), counted(found["sum"]["calls"], "call")
+    head = f"{found['origin']}, the last {days}: {calls}, {_usd(found['sum'])}"
     return f"{head}\n\n{table}" + (f"\n\nby origin: {apart}" if apart else "")
 
 
 def _usd(sums: dict[str, Any]) -> str:
     """Return a sum of dollars with the number of calls that it does not hold."""
     text = "no known cost" if sums["cost_usd"] is None else f"${sums['cost_usd']:,.6f}".rstrip("0").rstrip(".")
-    return f"{text} and {sums['unpriced']:,} unpriced calls" if sums["unpriced"] else text
+    return f"{text} and {counted(sums['unpriced'], 'unpriced call')}" if sums["unpriced"] else text
 
 
 def _share(value: float | None) -> str | None:
@@ -17047,8 +17621,11 @@ def render_repriced(found: dict[str, Any]) -> str:
     columns |= {"after_usd": "usd after", "unpriced_before": "unpriced before", "unpriced_after": "after"}
     columns |= {"kept": "kept, no rate now"} if found["kept"] else {}
     end = "written." if found["applied"] else "nothing is written yet: --apply writes it."
-    calls = "1 call changes" if found["changed"] == 1 else f"{found['changed']:,} calls change"
-    changed = f"{calls}; {end}" if found["changed"] else "No call changes."
+    changed = (
+        f"{counted(found['changed'], 'call changes', 'calls change')}; {end}"
+        if found["changed"]
+        else "No call changes."
+    )
     return "\n\n".join([render_table(columns, found["items"]), changed] if found["items"] else [changed])
 
 
@@ -17082,7 +17659,7 @@ def render_votes(found: dict[str, Any]) -> str:
 def render_vote_analysis(found: dict[str, Any]) -> str:
     """Lay out the votes on a prompt by version, and what the down votes have in common."""
     if not found["versions"]:
-        return f"No vote on {found['name']} in the last {found['days']} days."
+        return f"No vote on {found['name']} in the last {counted(found['days'], 'day')}."
     columns = {"version": "version", "votes": "n", "up": "up", "down": "down", "down_share": "down share"}
     rows = [{**row, "down_share": _share(row["down_share"])} for row in found["versions"]]
     lines = [render_table({**columns, "last_at": "last"}, rows)]
@@ -17112,7 +17689,7 @@ def render_dataset(found: dict[str, Any]) -> str:
 # ======================================================================================
 # === REPORTS: what runs and comparisons say, as text for people
 # ======================================================================================
-# Uses: RUNS, FLIPS, FIGURES, PRINTING.
+# Uses: WORDING, RUNS, FLIPS, FIGURES, PRINTING.
 # Public: nothing.
 
 MAX_LISTED = 20
@@ -17192,7 +17769,7 @@ def flake_text(row: dict[str, Any]) -> str:
 def counts_text(counts: dict[str, int]) -> str:
     """Say how many cases there were and how they ended."""
     states = ", ".join(f"{counts[state]} {state}" for state in ("pass", "fail", "error", "skipped") if counts[state])
-    return f"{counts['cases']} case{'' if counts['cases'] == 1 else 's'}: {states or 'none ran'}"
+    return f"{counted(counts['cases'], 'case')}: {states or 'none ran'}"
 
 
 def render_result(result: RunResult) -> str:
@@ -17209,7 +17786,7 @@ def render_result(result: RunResult) -> str:
     if result.compare and result.complete and result.partial is None and result.prompt_version:
         command = f"promptry prompt promote {result.prompt} {result.prompt_version} {result.compare}"
         lines.append(f"  {command}  makes this run the baseline of the next")
-    bad = [row for row in result.cases if row["state"] in {"fail", "error"}]
+    bad = result.failing_cases()
     return "\n".join([*lines, "", render_cases(bad, result.flakes)] if bad else lines)
 
 
@@ -17221,11 +17798,11 @@ def version_text(prompt: str | None, version: int | None) -> str:
 def render_comparison(found: dict[str, Any], flakes: Iterable[dict[str, Any]] = ()) -> str:
     """Lay out a comparison: verdict, flips, the tests by assertion type, and the probable cause."""
     run, baseline = found["run"], found["baseline"]
-    against = f"run {baseline['id']} of {baseline['date'][:16]} ({age_text(baseline['age_s'])} old)"
+    against = f"run {baseline['id']} of {baseline['date'][:16]} ({age_text(baseline['age_s'])})"
     interval = f"95 % interval {interval_text(found['interval'])}"
     lines = [
         f"{coloured(found['verdict'])}: run {run['id']} against {against}",
-        f"  change {signed(found['delta'])}, {interval}, p {p_text(found['p'])}, {units_text(found, 'pairs')}",
+        f"  change {signed(found['delta'])}, {interval}, p {p_text(found['p'])}, {units_text(found, 'pair')}",
         f"  {found['reason']}",
     ]
     lines += [
@@ -17240,8 +17817,10 @@ def render_comparison(found: dict[str, Any], flakes: Iterable[dict[str, Any]] = 
         names = found["unpaired"][name]
         rest = f" and {len(names) - 5} more" if len(names) > 5 else ""
         lines += [f"{words} {len(names)}: {', '.join(names[:5])}{rest}"] if names else []
-    text = "{assertion_type}: {new} new checks and {missing} missing ones are not compared"
-    lines += [text.format(**row) for row in found["unpaired"]["checks"]]
+    for row in found["unpaired"]["checks"]:
+        lines += [
+            f"{row['assertion_type']}, not compared: {counted(row['new'], 'new check')}, {row['missing']} missing"
+        ]
     return "\n".join([*lines, "", *cause_lines(found["cause"])])
 
 
@@ -17255,13 +17834,14 @@ DELTA_COLUMNS |= {"interval": "95 % interval", "p": "p", "test": "by"}
 def delta_row(row: dict[str, Any]) -> dict[str, Any]:
     """Return the test of one assertion type as texts under the keys of DELTA_COLUMNS."""
     texts = {"delta": signed(row["delta"]), "interval": interval_text(row["interval"]), "p": p_text(row["p"])}
-    texts |= {"n": units_text(row, "cases")} if row["groups"] is not None else {}
+    texts |= {"n": units_text(row, "case")} if row["groups"] is not None else {}
     return {**row, **texts, "baseline": f"{row['baseline']:.3f}", "current": f"{row['current']:.3f}"}
 
 
 def units_text(row: dict[str, Any], what: str) -> str:
     """Say how many cases were compared, and in how many groups where cases name some."""
-    return f"{row['n']} {what}" if row["groups"] is None else f"{row['n']} {what} in {row['groups']} groups"
+    text = counted(row["n"], what)
+    return text if row["groups"] is None else f"{text} in {counted(row['groups'], 'group')}"
 
 
 def break_lines(breaks: list[dict[str, Any]]) -> list[str]:
@@ -17269,14 +17849,18 @@ def break_lines(breaks: list[dict[str, Any]]) -> list[str]:
     alike: dict[str, list[str]] = {}
     for row in breaks:
         counts = ", ".join(f"{row[side]['passed']} of {row[side]['tries']} {side}" for side in ("before", "now"))
-        needed = "no number of tries" if row["decides"] is None else f"{row['decides']:,} failing tries each"
+        needed = (
+            "no number of tries"
+            if row["decides"] is None
+            else counted(row["decides"], "failing try", "failing tries") + " each"
+        )
         told = f"broken hard, p {p_text(row['p'])}" if row["hard"] else f"{needed} would decide"
         alike.setdefault(f"passed {counts}; {told}", []).append(row["case"])
     lines = [
         f"{', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}: {text}"
         for text, names in alike.items()
     ]
-    return lines[:10] + ([f"and {len(lines) - 10} lines more: --json has all"] if len(lines) > 10 else [])
+    return lines[:10] + ([f"and {counted(len(lines) - 10, 'more line')}: --json has all"] if len(lines) > 10 else [])
 
 
 def _flip_lines(found: dict[str, Any]) -> list[str]:
@@ -17308,7 +17892,7 @@ def cause_lines(cause: dict[str, Any] | None) -> list[str]:
 # ======================================================================================
 # === FINDINGS: what the history of a suite says, as sentences
 # ======================================================================================
-# Uses: TRENDS, FIGURES, PRINTING, REPORTS.
+# Uses: WORDING, TRENDS, FIGURES, PRINTING, REPORTS.
 # Public: nothing.
 
 
@@ -17318,7 +17902,7 @@ def render_plan(plan: dict[str, Any]) -> str:
     if len(runs) < 2 or not n:
         told = {0: "no run tells", 1: "one complete run does not tell"}.get(len(runs), "the runs share no case to tell")
         return f"{name}: {told} how unsteady it is; run it twice on one version."
-    cases = units_text(plan, "case" if n == 1 else "cases")
+    cases = units_text(plan, "case")
     sees = f"a drop of {plan['smallest_drop']:.3f}" if plan["smallest_drop"] is not None else "no drop"
     first = f"{name}: its {cases} can see {sees} or more, in 80 of 100 runs."
     told = "of one version" if plan["steady"] else "of different versions or models, which overstates its noise"
@@ -17333,7 +17917,7 @@ def _needs_text(plan: dict[str, Any]) -> str:
     if needed <= plan["n"]:
         return f"{drop} takes {needed}."
     usd = "" if plan["needed_usd"] is None else f": ${plan['needed_usd']:.4g} a run, now ${plan['run_usd']:.4g}"
-    return f"{drop} takes {needed:,} cases, or {plan['repeats_needed']:,} repeats{usd}."
+    return f"{drop} takes {counted(needed, 'case')}, or {counted(plan['repeats_needed'], 'repeat')}{usd}."
 
 
 def render_models(found: dict[str, Any]) -> str:
@@ -17375,13 +17959,14 @@ def render_overview(found: dict[str, Any]) -> str:
     forecast = "" if spend["forecast_usd"] is None else f", {_dollars(spend['forecast_usd'])} by its end at this pace"
     lines += ["", f"This month: {_dollars(spend['spent_usd'])}, today {_dollars(spend['today_usd'])}{forecast}."]
     if spend["unpriced"]:
-        lines.append(f"{spend['unpriced']:,} of its calls have no cost: promptry prices check says why.")
+        calls = counted(spend["unpriced"], "of its calls has", "of its calls have")
+        lines.append(f"{calls} no cost: promptry prices check says why.")
     for row in found["budgets"]:
         if row["breached"] or (row["forecast_usd"] or 0) > row["limit_usd"]:
             lines.append(_budget_text(row))
     if found["fallbacks"]:
         times, names = sum(row["times"] for row in found["fallbacks"]), found["fallbacks"][:5]
-        served = f"{times:,} time{'' if times == 1 else 's'} the text in the code was served because the store failed"
+        served = f"{counted(times, 'time')} the text in the code was served because the store failed"
         lines.append(f"{served}: {', '.join(row['name'] for row in names)}.")
     return "\n".join(lines)
 
@@ -17468,7 +18053,7 @@ def _left_out_lines(row: dict[str, Any]) -> list[str]:
         return []
     if row["of"] == "score":
         return [f"  {count} of the last runs left out: scored with another embedder than {row['embedder'] or 'none'}"]
-    return [f"  {count:,} of {row['calls']:,} calls have no {row['of']}"]
+    return [f"  {count:,} of {counted(row['calls'], 'call')} without {row['of']}"]
 
 
 def render_bisection(found: dict[str, Any]) -> str:
@@ -17488,7 +18073,7 @@ def render_bisection(found: dict[str, Any]) -> str:
 # ======================================================================================
 # === FORMATS: judged runs for other readers: JUnit XML for CI, Markdown for a pull request
 # ======================================================================================
-# Uses: RUNS, FLIPS, COMPARISON, FIGURES, PRINTING, REPORTS.
+# Uses: WORDING, RUNS, FLIPS, COMPARISON, FIGURES, PRINTING, REPORTS.
 # Public: nothing.
 #
 # What users wrote stays text in each of them. What XML cannot hold, and what turns the direction of writing, is spelled
@@ -17498,7 +18083,6 @@ def render_bisection(found: dict[str, Any]) -> str:
 MAX_MARKDOWN_CHARS = 60_000
 SHOWN_RUNS, SHOWN_NAMES, _SHOWN_DIFF = 30, 50, 10_000
 _OPEN_NAMES, _FOLDED = 10, {"fixed", "known failures", "skipped", "missing now", "without a baseline"}
-_ODD = r"[^\t\n\r\x20-\x7e\xa0-\u2029\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\ufdd0-\ufdef]"
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;"})
 
 
@@ -17526,12 +18110,6 @@ def report_of(found: Comparison) -> Report:
     return load_report(judged, int(not found.passed))
 
 
-def legible(value: Any) -> str:
-    """Return a value as text that every format can hold: control signs and half characters are spelled out."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
-    return re.sub(_ODD, lambda found: found[0].encode("unicode_escape").decode(), text)
-
-
 def finding_of(report: Report) -> str:
     """Return the finding: whether the run passes, and on what evidence."""
     result = report.result
@@ -17549,7 +18127,7 @@ def change_text(report: Report) -> str:
         return counts_text(report.result.counts)
     flips = {state: len(names) for state, names in _flipped(report).items() if names}
     said = ", ".join(f"{count} {state}" for state, count in flips.items())
-    return f"{said or 'no case changed sides'} of {found['n']} paired cases"
+    return f"{said or 'no case changed sides'} of {counted(found['n'], 'paired case')}"
 
 
 def _flipped(report: Report) -> dict[str, list[str]]:
@@ -17573,9 +18151,9 @@ def numbers_of(report: Report) -> dict[str, str]:
     result, found = report.result, report.result.comparison or {}
     against = "none"
     if report.baseline is not None:
-        age = age_text(found["baseline"]["age_s"]).rstrip(",")
+        age = age_text(found["baseline"]["age_s"])
         version = version_text(report.baseline["prompt_name"], report.baseline["prompt_version"])
-        against = f"run {report.baseline['id']} of {report.baseline['date'][:16]}, {age} old, {version}".rstrip(", ")
+        against = f"run {report.baseline['id']} of {report.baseline['date'][:16]}, {age}, {version}".rstrip(", ")
     interval = f" ({interval_text(found['interval'])})" if found.get("interval") else ""
     return {
         "score": "-" if result.score is None else f"{result.score:.3f}",
@@ -17583,7 +18161,7 @@ def numbers_of(report: Report) -> dict[str, str]:
         "change (95 % interval)": f"{signed(found.get('delta'))}{interval}",
         "p": p_text(found.get("p")),
         "n": f"{result.counts['cases']}",
-        "pairs": units_text(found, "").replace("  ", " ").strip() if found else "-",
+        "pairs": re.sub(" pairs?", "", units_text(found, "pair")) if found else "-",
         "cost": "unknown" if result.cost_usd is None else f"${result.cost_usd:.4f}",
         "baseline": against,
     }
@@ -17608,7 +18186,8 @@ def groups_of(report: Report) -> dict[str, list[str]]:
     flaky = {f"{row['case']}: {row['state']}": None for row in report.result.known_flaky}
     spoken_of |= {row["case"] for row in report.result.known_flaky}
     others, errors = ([name for name in named[state] if name not in spoken_of] for state in ("fail", "error"))
-    groups = {"broken hard": _hard_breaks(report), "broken": flipped["broken"]}
+    hard = _hard_breaks(report)
+    groups = {"broken hard": hard, "broken": [name for name in flipped["broken"] if name not in hard]}
     groups |= {"not confirmed": flipped["unconfirmed"], "flaky": flipped["flaky"]}
     groups |= {"failing": others, "in error": errors, "fixed": flipped["fixed"], "known failures": known}
     groups |= {"known flaky, they decide nothing": list(flaky)}
@@ -17640,7 +18219,7 @@ def overall_finding(reports: list[Report]) -> tuple[str, str]:
     """Return the finding over several suites, and what it rests on."""
     codes = [report.code for report in reports]
     word = "Failed" if 1 in codes else "Not decided" if any(codes) or not codes else "Passed"
-    return word, f"{codes.count(0)} of {len(codes)} suites pass"
+    return word, f"{codes.count(0)} of {counted(len(codes), 'suite')} passed"
 
 
 # --- JUnit
@@ -17728,7 +18307,7 @@ def _testsuite(report: Report, cases: list[_Testcase]) -> str:
         inner = [make_element(row.tag, attributes, escaped(row.text))] if row.tag else []
         where = {"classname": result.suite, "name": row.name, "time": f"{row.seconds:.3f}", **place}
         rows.append(make_element("testcase", where, *inner))
-    output = make_element("system-out", {}, escaped(click.unstyle(render_result(result))))
+    output = make_element("system-out", {}, escaped(plain_text(render_result(result))))
     attributes = {"name": result.suite, **_junit_counts(cases), "timestamp": result.date[:19].replace(" ", "T")}
     inner = [make_element("properties", {}, *told), *rows, output]
     return make_element("testsuite", attributes, "\n".join(["", *inner, ""]))
@@ -17856,7 +18435,8 @@ def _markdown_table(titles: list[str], rows: list[list[str]]) -> str:
 
 
 def _fenced(text: str, language: str) -> str:
-    """Return a fenced block whose fence is longer than any in the text."""
+    """Return a fenced block whose fence is longer than any in the text, and no line of it a command to a CI runner."""
+    text = re.sub(r"(?m)^(\s*):(?=:)", "\\1:\u200b", text)
     fence = "`" * max([3, *(len(ticks) + 1 for ticks in re.findall("`+", text))])
     return f"{fence}{language}\n{text}\n{fence}"
 
@@ -17880,7 +18460,7 @@ def _plain_line(value: Any) -> str:
 # ======================================================================================
 # === PAGES: judged runs as one HTML page to keep and to send
 # ======================================================================================
-# Uses: ASSETS, FIGURES, PRINTING, REPORTS, FORMATS.
+# Uses: WORDING, ASSETS, FIGURES, PRINTING, REPORTS, FORMATS.
 # Public: nothing.
 #
 # The frame, its style and its marks are assets/reports/run.html. Its policy names the hash of that style and nothing
@@ -17891,6 +18471,7 @@ _SHOWN_CASES, _SHOWN_SIGNS = 1000, 300
 _MINUS = "\N{MINUS SIGN}"
 # What is said of a case, the mark beside it and its colour, by the group that it is in.
 _ENDINGS = {
+    "broken hard": ("broken hard", "down", "bad"),
     "broken": ("broken", "down", "bad"),
     "not confirmed": ("not confirmed", "alert", "bad"),
     "flaky": ("flaky", "half", "warn"),
@@ -18040,7 +18621,7 @@ def _delta_line(row: dict[str, Any], low: float, high: float) -> str:
     )
     texts = ["" if row[key] is None else f"{row[key]:.3f}" for key in ("baseline", "current")]
     change = make_element("b", {"class": kind}, _minus(signed(row["delta"])))
-    cells = [str(row["n"]) if row["groups"] is None else units_text(row, "cases"), *texts, change]
+    cells = [str(row["n"]) if row["groups"] is None else units_text(row, "case"), *texts, change]
     name = f"<b>{row['assertion_type']}</b>" if is_whole else escaped(row["assertion_type"])
     plot = f'<td class="plot">{_interval_mark(row, kind, low, high)}</td>'
     rest = "".join(
@@ -18607,7 +19188,10 @@ def _is_missing(path: Path) -> bool:
 def print_answer(found: Any, render: Callable[[Any], str], as_json: bool) -> None:
     """Print what a read returned, as JSON or laid out for people."""
     value = found.to_dict() if hasattr(found, "to_dict") else found
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False) if as_json else render(found))
+    if as_json:
+        print_json(value)
+    else:
+        print_text(render(found))
 
 
 def _click_parameter(parameter: Parameter, is_alone: bool) -> click.Parameter:
@@ -18628,10 +19212,10 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
     def answer(as_json: bool, **given: Any) -> None:
         if click.get_current_context().invoked_subcommand is not None:
             return
-        form, output = given.pop("form", None), given.pop("output", None)
+        form, output = form_of(given.pop("form", None), as_json), given.pop("output", None)
         asked = {key: value for key, value in given.items() if value is not None}
         if reads[0].function is compare_runs and asked.keys() & {"by", "model"}:
-            _print_models(form_of(form or "table", as_json), output, **asked)
+            _print_models(form, output, **asked)
             return
         if form in {"csv", "jsonl"}:
             with no_new_store():
@@ -18640,8 +19224,9 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
         read = reads[-1] if one in asked else reads[0]
         foreign = [key for key in asked if key not in {parameter.name for parameter in read.parameters}]
         if foreign:
-            raise WrongUse(f"--{foreign[0]} says nothing about one {read.command.rstrip('s')}.", "Leave it out.")
-        form = form_of(form or "table", as_json)
+            raise WrongUse(
+                f"--{foreign[0].replace('_', '-')} says nothing about one {read.command.rstrip('s')}.", "Leave it out."
+            )
         check_output(output)
         with no_new_store(must_be_there="module" not in asked):
             found = _suites_too(read, asked) if read.function is list_suites else read.function(**asked)
@@ -18693,15 +19278,20 @@ def _print_export(form: str, asked: dict[str, Any]) -> None:
     rows = export_calls(**asked)
     if form == "jsonl":
         for row in rows:
-            click.echo(json.dumps({**row, "metadata": read_json(row["metadata"])}, ensure_ascii=False))
+            print_json({**row, "metadata": read_json(row["metadata"])}, indent=None)
         return
     import csv
+    import io
 
-    first = next(rows, None)
+    first, line = next(rows, None), io.StringIO()
+    writer = csv.DictWriter(line, list(first or ()), lineterminator="\n")
     if first is not None:
-        writer = csv.DictWriter(sys.stdout, list(first), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(itertools.chain([first], rows))
+    for row in itertools.chain(filter(None, [first]), rows):
+        writer.writerow(row)
+        print_data(line.getvalue())
+        line.seek(0)
+        line.truncate()
 
 
 def _suites_too(read: Read, asked: dict[str, Any]) -> Any:
@@ -18711,7 +19301,7 @@ def _suites_too(read: Read, asked: dict[str, Any]) -> Any:
     try:
         return read.function(module=_default_module(), **asked)
     except ConfigError as error:
-        click.echo(f"promptry: {error}", err=True)
+        print_error(str(error))
         return read.function(**asked)
 
 
@@ -18723,26 +19313,25 @@ def _default_module() -> str | None:
     return name if is_there or find_suite_file(name) is not None else None
 
 
-def form_of(form: str, as_json: bool) -> str:
-    """Return the form that is asked for; raises WrongUse where --json and --format say two things."""
-    if as_json and form in FORMS:
+def form_of(form: str | None, as_json: bool) -> str:
+    """Return the form that is asked for, table by default; raises WrongUse where --json and --format say two things."""
+    if as_json and form not in {None, "json"}:
         raise WrongUse(f"--json and --format {form} ask for two forms.", "Give one of them.")
-    return "json" if as_json else form
+    return "json" if as_json else form or "table"
 
 
 def print_in_form(
     form: str, output: str | None, table: str, found: dict[str, Any], load: Callable[[], list[Report]]
 ) -> None:
     """Print what was found in the form asked for, or write that to a file and print the table."""
-    if form in FORMS:
-        report = FORMS[form](load())
-    else:
-        report = json.dumps(found, indent=2, ensure_ascii=False) if form == "json" else click.unstyle(table)
-    if output is None:
-        click.echo(table if form == "table" else report)
+    if output is None and form == "json":
+        print_json(found)
         return
-    Path(output).write_text(report + "\n", encoding="utf-8")
-    click.echo(table)
+    texts = {"table": lambda: plain_text(table), "json": lambda: json_text(found)}
+    report = "" if output is None and form == "table" else texts[form]() if form in texts else FORMS[form](load())
+    if output is not None:
+        Path(output).write_text(report + "\n", encoding="utf-8")
+    print_text(table if output is not None or form == "table" else report)
 
 
 def check_output(path: str | None) -> None:
@@ -18764,11 +19353,11 @@ def cli_sql(name: str | None) -> None:
     """Print the SQL that a read rests on; without a NAME list the reads."""
     if name is None:
         rows = [{"name": read.name, "command": read.command, "sentence": read.sentence} for read in READS]
-        click.echo(render_table({"name": "name", "command": "command", "sentence": "answers"}, rows))
+        print_text(render_table({"name": "name", "command": "command", "sentence": "answers"}, rows))
         return
     if name not in read_names():
         raise NotFound(f"There is no read '{name}'.", nearest(name, read_names()) or "promptry sql lists them.")
-    click.echo(asset(f"sql/{name}.sql").decode("utf-8").rstrip())
+    print_text(asset(f"sql/{name}.sql").decode("utf-8").rstrip())
 
 
 @cli_command("doctor")
@@ -18790,8 +19379,8 @@ def cli_doctor(as_json: bool) -> None:
 def cli_init(folder: str, in_yaml: bool) -> None:
     """Write promptry.toml and a first suite into a folder; files that are there stay as they are."""
     for path, written in write_starters("yaml" if in_yaml else "init", Path(folder)):
-        click.echo(f"{'wrote' if written else 'kept '}  {path}")
-    click.echo(f"Next: {'' if folder == '.' else f'cd {folder}, then '}promptry run, then promptry runs")
+        print_text(f"{'wrote' if written else 'kept '}  {path}")
+    print_text(f"Next: {'' if folder == '.' else f'cd {folder}, then '}promptry run, then promptry runs")
 
 
 def write_starters(name: str, folder: Path) -> list[tuple[Path, bool]]:
@@ -18821,7 +19410,7 @@ def run_command(arguments: list[str]) -> int:
         sys.stdout.flush()
         return code
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        print_text(error.format_message(), err=True)
         return 2
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "promptry"
@@ -18846,7 +19435,7 @@ def run_command(arguments: list[str]) -> int:
         log.debug("a fault in promptry itself", exc_info=True)
         import traceback
 
-        traceback.print_exc()
+        print_text(traceback.format_exc().rstrip(), err=True)
         return _say_error(
             "internal", f"A fault in promptry: {type(error).__name__}: {error}.", "Please report it.", 3, as_json
         )
@@ -18860,18 +19449,18 @@ def _check_words(arguments: list[str]) -> None:
 
 
 def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool) -> int:
+    """Say an error to people, and with --json to programs too, and return its exit code."""
     if as_json:
-        click.echo(json.dumps({"error": {"code": code, "message": message, "hint": hint}}, indent=2))
-    else:
-        click.echo(f"promptry: {message} {hint}".rstrip(), err=True)
+        print_json({"error": {"code": code, "message": message, "hint": hint}})
+    print_error(message, hint)
     return exit_code
 
 
 # ======================================================================================
 # === LAUNCH: suites run and judged from the command line, and what they could see
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, SPOOLS, RUNS, RERUNS, JOBS, COMPARISON, PLAN, DRIFT, INTERPRETERS, REPORTS, FINDINGS, FORMATS,
-#   CLI.
+# Uses: ERRORS, WORDING, SETTINGS, SPOOLS, RUNS, RERUNS, JOBS, COMPARISON, PLAN, DRIFT, INTERPRETERS, PRINTING, REPORTS,
+#   FINDINGS, FORMATS, PAGES, CLI.
 # Public: nothing.
 
 
@@ -18897,7 +19486,7 @@ def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool
 @cli_option("--drop", type=float, metavar="SHARE", help="The drop that --plan is asked for; the margin without it.")
 @cli_option("--require-baseline", is_flag=True, help="Exit 3 where --compare finds no baseline.")
 @cli_option("--require-power", is_flag=True, help="Exit 3 where the suite is too small to see a drop of its margin.")
-@cli_option("--format", "form", type=click.Choice(REPORT_FORMS), default="table", help="The report's form.")
+@cli_option("--format", "form", type=click.Choice(REPORT_FORMS), help="The report's form, table without it.")
 @cli_option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @cli_option("--output", metavar="FILE", help="Write the report to a file; the table goes to the screen.")
 @cli_option("--python", metavar="PATH", help="The Python that runs the suites.")
@@ -18908,53 +19497,78 @@ def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, *
 
     Exit code 0: passed. 1: regressed or failed. 2: wrong use. 3: could not decide.
     """
+    form = form_of(options["form"], options["as_json"])
     if recover is not None:
-        _settle_spools(recover)
+        _settle_spools(recover, form == "json")
         return
+    _check_together(options)
     if options["plan"] or options["drop"] is not None:
-        _print_plans(suites, options["drop"], options["form"] == "json" or options["as_json"])
+        if form in FORMS or options["output"] is not None:
+            raise WrongUse("--plan runs nothing, so there is no report.", "Leave --format or --output out.")
+        with no_new_store():
+            _print_plans(_names_to_plan(suites, options["module"], python), options["drop"], form == "json")
         return
     _offer_spools()
-    form = form_of(options["form"], options["as_json"])
     check_output(options["output"])
     chosen = {key: options[key] for key in Job._fields if key not in {"module", "suites", "progress"}}
     chosen |= {"progress": form != "json" or sys.stdout.isatty()}
-    if options["of"] is not None and options["rerun"] is None:
-        raise WrongUse("--of names a run to run again, and --rerun is not there.", "Add --rerun failed, errors or all.")
     results = run_job(Job(options["module"] or settings().module, suites, **chosen), python)
     asked = options["require_baseline"], options["require_power"]
     codes = [exit_code_of(result, *asked) for result in results]
-    found = {"items": [result.to_dict() for result in results], "total": len(results), "next": None}
     table = "\n\n".join(render_result(result) for result in results)
+    items = [result.to_dict() for result in results] if form == "json" else []
+    found = {"items": items, "total": len(results), "next": None}
     print_in_form(form, options["output"], table, found, lambda: list(map(load_report, results, codes)))
     click.get_current_context().exit(next((code for code in (1, 3) if code in codes), 0))
 
 
-def _print_plans(suites: tuple[str, ...], drop: float | None, as_json: bool) -> None:
+# Options that say nothing without another, and what the other takes.
+_NEEDED = {"require_baseline": "--compare TAG", "require_power": "--compare TAG", "of": "--rerun failed, errors or all"}
+
+
+def _check_together(options: dict[str, Any]) -> None:
+    """Refuse an option that says nothing without another; raises WrongUse."""
+    for name, other in _NEEDED.items():
+        if options[name] not in (None, False) and options[other.partition(" ")[0].strip("-")] is None:
+            option, needed = f"--{name.replace('_', '-')}", other.partition(" ")[0]
+            raise WrongUse(f"{option} says nothing without {needed}.", f"Add {other}, or leave {option} out.")
+
+
+def _names_to_plan(asked: tuple[str, ...], module: str | None, python: str | None) -> list[str]:
+    """Return the suites asked for, all that have run by default; raises NotFound for one that nobody knows."""
+    ran = [row["suite"] for row in list_suites(limit=1000)["items"]]
+    if any(name not in ran for name in asked):
+        module = module or settings().module
+        known = [row["suite"] for row in list_suites(module, python, limit=1000)["items"]]
+        for name in asked:
+            if name not in known:
+                raise NotFound(f"There is no suite {name!r} in {module}, and no run of one.", nearest(name, known))
+    return list(asked) or ran
+
+
+def _print_plans(names: list[str], drop: float | None, as_json: bool) -> None:
     """Say what suites can see, from what the store holds; nothing runs."""
-    with no_new_store():
-        names = suites or tuple(row["suite"] for row in list_suites(limit=1000)["items"])
-        plans = [plan_suite(name, drop).to_dict() for name in names]
+    plans = [plan_suite(name, drop).to_dict() for name in names]
     found = {"items": plans, "total": len(plans), "next": None}
-    print_answer(found, lambda answer: "\n".join(map(render_plan, plans)) or "No suite has run yet.", as_json)
+    print_answer(found, lambda _: "\n".join(map(render_plan, plans)) or "No suite has run yet.", as_json)
 
 
 def _offer_spools() -> None:
-    found = list_spools()
-    if found:
-        click.echo(
-            f"{len(found)} killed runs left results behind: promptry run --recover saves them, --discard drops them.",
-            err=True,
-        )
+    if found := list_spools():
+        what, ends = counted(len(found), "killed run"), "--recover saves them, --discard drops them"
+        print_text(f"{what} left results behind: promptry run {ends}.", err=True)
 
 
-def _settle_spools(save: bool) -> None:
+def _settle_spools(save: bool, as_json: bool) -> None:
+    """Save or drop what killed runs have left, and say which runs there are now."""
     found = list_spools()
     keys = [recover_spool(path) for path in found] if save else []
     for path in found:
         path.unlink(missing_ok=True)
-    saved = ", ".join(str(key) for key in keys if key is not None)
-    click.echo(f"{len(found)} killed runs: {f'saved as incomplete runs {saved}' if saved else 'nothing saved'}.")
+    saved = [str(key) for key in keys if key is not None]
+    what = f"saved as incomplete runs {', '.join(saved)}" if saved else "nothing saved"
+    answer = {"items": saved, "total": len(found), "next": None}
+    print_answer(answer, lambda _: f"{counted(len(found), 'killed run')}: {what}.", as_json)
 
 
 @cli_command("drift")
@@ -18974,7 +19588,7 @@ def cli_drift(names: tuple[str, ...], of: str, window: int, as_json: bool) -> No
     rows = [report.to_dict() for report in reports]
     found = {"items": rows, "total": len(rows), "next": None}
     if as_json and len(names) == 1:
-        click.echo(json.dumps(rows[0], indent=2, ensure_ascii=False))
+        print_json(rows[0])
     else:
         print_answer(found, lambda answer: render_drifts({**answer, "of": of}), as_json)
     if any(report.drifting for report in reports):
@@ -18984,7 +19598,8 @@ def cli_drift(names: tuple[str, ...], of: str, window: int, as_json: bool) -> No
 # ======================================================================================
 # === EDITS: the commands that write: prompts, datasets, prices, votes and ratings, care of the file
 # ======================================================================================
-# Uses: ERRORS, PROMPTS, TEMPLATES, PRICES, BUDGETS, FEEDBACK, DATASETS, COSTS, CARE, PROMPTFOO, PRINTING, RECORDS, CLI.
+# Uses: ERRORS, WORDING, PROMPTS, TEMPLATES, PRICES, BUDGETS, FEEDBACK, DATASETS, COSTS, CARE, PROMPTFOO, PRINTING,
+#   RECORDS, CLI.
 # Public: nothing.
 
 
@@ -18999,7 +19614,7 @@ def cli_save_prompt(name: str, file: IO[bytes], tag: str | None, metadata: str |
     content, facts = _read_text(file), _read_metadata(metadata)
     known, production = find_prompt(name, content=content), find_prompt(name, tag="prod")
     version = save_prompt(name, content, tag, facts)
-    click.echo(f"{name}@{version} {'is the latest version again' if known else 'is saved'}{f', {tag}' if tag else ''}.")
+    print_text(f"{name}@{version} {'is the latest version again' if known else 'is saved'}{f', {tag}' if tag else ''}.")
     _tell_lint(content, production)
 
 
@@ -19013,7 +19628,7 @@ def _read_text(file: IO[bytes]) -> str:
 
 def _tell_lint(content: str, against: PromptVersion | None) -> None:
     for row in lint_prompt(content, against=against):
-        click.echo(f"{row['level']}, line {row['line']}: {row['message']}", err=True)
+        print_text(f"{row['level']}, line {row['line']}: {row['message']}", err=True)
 
 
 def _read_metadata(text: str | None) -> dict[str, Any] | None:
@@ -19037,7 +19652,7 @@ def cli_promote(name: str, version: int, env: str) -> None:
     promote(name, version, env)
     _tell_lint(require_prompt(name, version).content, before)
     was = f"it stood on version {before.version} before" if before and before.version != version else ""
-    click.echo(f"{name}@{version} is {env} now{f'; {was}' if was else ''}.")
+    print_text(f"{name}@{version} is {env} now{f'; {was}' if was else ''}.")
 
 
 @cli_command("prompt tag")
@@ -19048,7 +19663,7 @@ def cli_promote(name: str, version: int, env: str) -> None:
 def cli_tag(name: str, version: int, tag: str) -> None:
     """Put a tag on a version of a prompt, away from the one that has it now."""
     promote(name, version, tag)
-    click.echo(f"{name}@{version} is {tag} now.")
+    print_text(f"{name}@{version} is {tag} now.")
 
 
 @cli_command("prompt untag")
@@ -19057,7 +19672,7 @@ def cli_tag(name: str, version: int, tag: str) -> None:
 @DB_OPTION
 def cli_untag(name: str, tag: str) -> None:
     """Take a tag off the version of a prompt that has it; the history stays."""
-    click.echo(f"{name}@{remove_tag(name, tag)} is {tag} no more.")
+    print_text(f"{name}@{remove_tag(name, tag)} is {tag} no more.")
 
 
 @cli_command("prompt lint")
@@ -19090,7 +19705,7 @@ def cli_lint(
 def cli_save_dataset(file: str, name: str | None) -> None:
     """Save the items of a .json, .jsonl or .csv file; the same items keep their version."""
     items, name = load_items(Path(file)), Path(file).stem if name is None else name
-    click.echo(f"{name}@{save_dataset(name, items)} has {len(items)} items.")
+    print_text(f"{name}@{save_dataset(name, items)} has {counted(len(items), 'item')}.")
 
 
 @cli_command("dataset add")
@@ -19102,7 +19717,7 @@ def cli_add_item(name: str, call: str | None, vote_id: str | None) -> None:
     """Make a recorded call or a vote an item of a dataset."""
     found = add_to_dataset(name, call, vote_id)
     words = "holds" if found["added"] else "held already:"
-    click.echo(f"{name}@{found['version']} {words} {json.dumps(found['item'], ensure_ascii=False)}")
+    print_text(f"{name}@{found['version']} {words} {json.dumps(found['item'], ensure_ascii=False)}")
 
 
 @cli_command("prices list")
@@ -19127,15 +19742,11 @@ def cli_import_prices(file: str) -> None:
     One import replaces the one before, with all its models: put what you need into one file.
     """
     found = import_prices(Path(file))
-    old = found["replaced"]
-    click.echo(
-        f"The prices of {_models_text(found)} from {found['source']} go before those that promptry carries."
-        + (f" They replace {_models_text(old)} of {old['source']}." if old else "")
+    old, models = found["replaced"], counted(found["models"], "model")
+    print_text(
+        f"The prices of {models} from {found['source']} go before those that promptry carries."
+        + (f" They replace {counted(old['models'], 'model')} of {old['source']}." if old else "")
     )
-
-
-def _models_text(found: dict[str, Any]) -> str:
-    return "1 model" if found["models"] == 1 else f"{found['models']:,} models"
 
 
 @cli_command("prices reprice")
@@ -19161,7 +19772,7 @@ _PERIOD = cli_option("--period", default="monthly", metavar="daily|monthly", hel
 def cli_set_budget(scope: str, target: str | None, limit_usd: float, period: str) -> None:
     """Set a budget, or change the limit of one."""
     set_budget(scope, target, period, limit_usd)
-    click.echo(f"The {period} budget of {target or 'all calls'} is ${limit_usd:g}.")
+    print_text(f"The {period} budget of {target or 'all calls'} is ${limit_usd:g}.")
 
 
 @cli_command("budget remove")
@@ -19172,7 +19783,7 @@ def cli_set_budget(scope: str, target: str | None, limit_usd: float, period: str
 def cli_remove_budget(scope: str, target: str | None, period: str) -> None:
     """Take a budget away."""
     remove_budget(scope, target, period)
-    click.echo(f"The {period} budget of {target or 'all calls'} is gone.")
+    print_text(f"The {period} budget of {target or 'all calls'} is gone.")
 
 
 @cli_command("budget check")
@@ -19199,7 +19810,7 @@ def cli_vote(name: str, response: str, up: bool, down: bool, message: str | None
     """Record a thumb up or down on a response of a prompt."""
     if up == down:
         raise WrongUse("A vote is up or down.", "Give one of --up and --down.")
-    click.echo(f"vote {vote(name, response, 1 if up else -1, message)} is recorded.")
+    print_text(f"vote {vote(name, response, 1 if up else -1, message)} is recorded.")
 
 
 @cli_command("feedback add")
@@ -19210,7 +19821,7 @@ def cli_vote(name: str, response: str, up: bool, down: bool, message: str | None
 @DB_OPTION
 def cli_add_feedback(request_id: str, rating: float | None, comment: str | None, source: str | None) -> None:
     """Rate the answer to a request, also before its call is recorded."""
-    click.echo(f"feedback {record_feedback(request_id, rating, comment, source)} is recorded.")
+    print_text(f"feedback {record_feedback(request_id, rating, comment, source)} is recorded.")
 
 
 @cli_command("backup")
@@ -19220,7 +19831,7 @@ def cli_backup(file: str) -> None:
     """Copy the store into a new file while others use it, and check the copy."""
     found = backup(file)
     rows = ", ".join(f"{table} {count:,}" for table, count in found["rows"].items() if count)
-    click.echo(f"{found['path']}: {found['bytes']:,} bytes, checked; {rows}.")
+    print_text(f"{found['path']}: {found['bytes']:,} bytes, checked; {rows}.")
 
 
 @cli_command("retention")
@@ -19263,22 +19874,22 @@ def cli_import_promptfoo(file: str, output: str | None, provider: str | None, as
     if output is not None:
         Path(output).write_text(found["text"], encoding="utf-8")
     if as_json:
-        click.echo(json.dumps({**found, "output": output}, indent=2, ensure_ascii=False))
+        print_json({**found, "output": output})
         return
     if output is None:
-        click.echo(found["text"], nl=False)
-    told = ", ".join(f"{found[what]:,} {what}" for what in ("suites", "cases", "assertions"))
-    click.echo(f"{told}; not taken over, or not quite: {len(found['notes'])}.", err=True)
+        print_data(found["text"])
+    told = ", ".join(counted(found[f"{what}s"], what) for what in ("suite", "case", "assertion"))
+    print_text(f"{told}; not taken over, or not quite: {len(found['notes'])}.", err=True)
     for note in found["notes"]:
-        click.echo(f"  {note['place']}: {note['reason']}", err=True)
+        print_text(f"  {note['place']}: {note['reason']}", err=True)
     if output is not None:
-        click.echo(f"Next: promptry run --module {output}", err=True)
+        print_text(f"Next: promptry run --module {output}", err=True)
 
 
 # ======================================================================================
 # === WATCH: suites run again whenever a file or a prompt is saved
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, PROMPTS, RUNS, JOBS, INTERPRETERS, REPORTS, CLI.
+# Uses: ERRORS, WORDING, SETTINGS, PROMPTS, RUNS, JOBS, INTERPRETERS, PRINTING, REPORTS, CLI.
 # Public: nothing.
 #
 # Files are looked at, not subscribed to: that works on every disk, also one that is shared, and a save by renaming, a
@@ -19315,9 +19926,9 @@ def cli_watch(suites: tuple[str, ...], module: str | None, compare: str | None, 
             edited, streaks = _edits(_differences(before, seen), streaks)
             if not edited:
                 full = " at most" if len(seen) > _MOST_FILES else ""
-                click.echo(f"Watching {len(seen) - 1:,} files{full} and the prompts; Ctrl-C ends.", err=True)
+                print_text(f"Watching {counted(len(seen) - 1, 'file')}{full} and the prompts; Ctrl-C ends.", err=True)
                 edited = _wait_for_change(seen)
-            click.echo(f"\n{_names_text(edited)}:", err=True)
+            print_text(f"\n{_names_text(edited)}:", err=True)
 
 
 def _run_once(suites: tuple[str, ...], module: str | None, compare: str | None, python: str | None) -> bool:
@@ -19327,9 +19938,9 @@ def _run_once(suites: tuple[str, ...], module: str | None, compare: str | None, 
         job = Job(module or settings().module, suites, compare=compare, progress=True)
         results = run_job(job, python)
     except PromptryError as error:
-        click.echo(f"promptry: {error.message} {error.hint}".rstrip(), err=True)
+        print_error(error.message, error.hint)
         return True
-    click.echo("\n\n".join(render_result(result) for result in results))
+    print_text("\n\n".join(render_result(result) for result in results))
     return not any(reason.startswith(INTERRUPTED) for result in results for reason in result.reasons)
 
 
@@ -19391,8 +20002,8 @@ def _names_text(names: list[str]) -> str:
 # ======================================================================================
 # === PYTEST: suites as tests of pytest: collected as items, stored as runs, judged in the summary
 # ======================================================================================
-# Uses: ERRORS, CLOCK, ROWS, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES, SUITES, SPOOLS, RUNS, JOBS, RUNNER,
-#   COMPARISON, REPORTS, FORMATS, CLI.
+# Uses: ERRORS, WORDING, CLOCK, ROWS, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES, SUITES, SPOOLS, TALLIES, JOBS,
+#   RUNNER, COMPARISON, PRINTING, REPORTS, CLI.
 # Public: nothing.
 #
 # The module itself is the plugin (pytest11, or -p promptry), so nothing of pytest is imported before pytest calls.
@@ -19444,7 +20055,7 @@ class _Recording:
         self.total, self.source = told["of"], told["source"]
         self.scope = make_scope(told["uid"], self.chosen.prompt)
         self.spool = open_spool(spool_header(self.chosen, self.plan, told["uid"]))
-        self.tally, self.stopped = make_tally(self.plan.flaky), None
+        self.tally, self.stopped = make_tally(self.plan.flaky, self.plan.repeats), None
         self.tries: dict[str, list[str]] = {}
         self.items: set[str] = set()
 
@@ -19556,7 +20167,9 @@ class _PytestSession:
     def _save(self, recording: _Recording) -> str:
         """Save a run, judge it if it is complete, and return what to say of it."""
         ran, name = len(recording.items), recording.chosen.name
-        stopped = recording.stopped if ran == recording.total else f"only {ran} of its {recording.total} items ran"
+        stopped = (
+            recording.stopped if ran == recording.total else f"only {ran} of its {counted(recording.total, 'item')} ran"
+        )
         plan, tally, tries = recording.plan, recording.tally, recording.tries
         is_saved = False
         try:
@@ -19577,7 +20190,7 @@ class _PytestSession:
         if self.told:
             terminalreporter.section("promptry")
             text = "\n\n".join(self.told)
-            terminalreporter.write_line(text if terminalreporter.hasmarkup else click.unstyle(text))
+            terminalreporter.write_line(terminal_text(text) if terminalreporter.hasmarkup else plain_text(text))
 
 
 def _outcome_of_setup(case_id: str, trouble: BaseException) -> CaseOutcome:
@@ -19596,7 +20209,7 @@ def _fits_one(path: PytestHook, patterns: Iterable[str]) -> bool:
     return any(fnmatch(f"/{name}", f"*/{pattern}") for pattern, name in names.items())
 
 
-def _collect_pairs(part: _Part) -> list[tuple[str, Any]] | None:
+def _collect_pairs(part: _Part) -> Sequence[tuple[str, Any]] | None:
     """Return the items of a suite's dataset with their ids; what cannot be read is the trouble of its only item."""
     try:
         with no_new_store(isinstance(part.chosen.dataset, str), must_be_there=False):
@@ -19809,7 +20422,7 @@ def _checks_text(outcomes: list[CaseOutcome]) -> str:
         for check in outcome.checks:
             state = check.assertion_type if check.passed is None else "pass" if check.passed else "fail"
             score = "" if check.score is None else f" {check.score:.3f}"
-            lines.append(f"{state:<5} {outcome.case}: {check.assertion_type}{score}")
+            lines.append(f"{state:<5} {legible(outcome.case)}: {check.assertion_type}{score}")
             shown = {} if check.passed else check.details
             lines += [f"      {key}: {legible(shown[key])}" for key in ("reason", "expected", "actual") if key in shown]
     return "\n".join(lines)
@@ -19839,7 +20452,7 @@ def _told_part(item: PytestHook) -> str:
 # ======================================================================================
 # === DEMO: the main job on real input, run before the reader's eyes
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, ASSETS, STORE, PROMPTS, TEMPLATES, COMPARISON, CLI.
+# Uses: ERRORS, SETTINGS, ASSETS, STORE, PROMPTS, TEMPLATES, COMPARISON, PRINTING, CLI.
 # Public: nothing.
 #
 # Nothing is told that did not happen: each step runs the command that it shows, and what it says after depends on
@@ -19931,16 +20544,16 @@ def _good_prompt() -> str:
 
 def _show(words: list[str]) -> int:
     """Show a command, run it, and return its exit code; a code that says the demo itself is broken ends it."""
-    click.echo(click.style(f"\n$ promptry {' '.join(words)}", bold=True))
+    print_text(styled(f"\n$ promptry {' '.join(words)}", "1"))
     code = run_command(words)
-    click.echo(click.style(f"[exit code {code}]", dim=True))
+    print_text(styled(f"[exit code {code}]", "2"))
     if code not in {0, 1}:
         raise PromptryError(f"The demo's step 'promptry {' '.join(words)}' ended with exit code {code}.")
     return code
 
 
 def _tell(text: str) -> None:
-    click.echo(click.style(f"\n{text}", fg="cyan"))
+    print_text(styled(f"\n{text}", "36"))
 
 
 def _tell_next(folder: str) -> None:
@@ -19951,12 +20564,12 @@ def _tell_next(folder: str) -> None:
     if shutil.which("promptry") is None:
         source = Path(__file__).resolve()
         own = [] if getattr(sys, "frozen", False) else [str(source if source.is_file() else source.parent)]
-        click.echo(f"  alias promptry={shlex.quote(shlex.join([sys.executable, *own]))}   # it is not on the path yet")
-    click.echo(f"  cd {shlex.quote(folder)}")
-    click.echo("  promptry runs                     # the history; promptry runs ID shows each case")
-    click.echo("  edit prompt.txt, then:  promptry run --compare prod")
-    click.echo("  add a question to questions.json and a check to evals.py")
-    click.echo("  promptry init, in your own project: a suite to start from")
+        print_text(f"  alias promptry={shlex.quote(shlex.join([sys.executable, *own]))}   # it is not on the path yet")
+    print_text(f"  cd {shlex.quote(folder)}")
+    print_text("  promptry runs                     # the history; promptry runs ID shows each case")
+    print_text("  edit prompt.txt, then:  promptry run --compare prod")
+    print_text("  add a question to questions.json and a check to evals.py")
+    print_text("  promptry init, in your own project: a suite to start from")
 
 
 # ======================================================================================

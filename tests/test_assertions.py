@@ -22,6 +22,7 @@ from promptry import (
     assert_json_valid,
     assert_matches,
     assert_not_contains,
+    check_all,
     clean_json,
     collect,
 )
@@ -41,7 +42,6 @@ TABLE: list[tuple[Callable[..., float], tuple[Any, ...], dict[str, Any], float, 
     (assert_exact, (HUGE, HUGE + "y"), {}, 0.0, False),
     (assert_exact, ("\ud800", "\ud800"), {}, 1.0, True),
     (assert_contains, ("", "a"), {}, 0.0, False),
-    (assert_contains, ("", ""), {}, 1.0, True),
     (assert_contains, ("abc", "cab"), {}, 0.0, False),  # a text is one keyword, not a list of its signs
     (assert_contains, ("abc", "bc"), {}, 1.0, True),
     (assert_contains, ("Hello World", ["hello", "WORLD"]), {}, 1.0, True),
@@ -49,7 +49,7 @@ TABLE: list[tuple[Callable[..., float], tuple[Any, ...], dict[str, Any], float, 
     (assert_contains, ("one two", ["one", "two", "three", "four"]), {}, 0.5, False),
     (assert_contains, ("one", ("one", "two")), {}, 0.5, False),
     (assert_contains, ("one", iter(["one", "two"])), {}, 0.5, False),
-    (assert_contains, ("abc", []), {}, 1.0, True),
+    (assert_contains, ("a b", " "), {}, 1.0, True),
     (assert_contains, ("groß", "GROSS"), {}, 1.0, True),
     (assert_contains, ("日本語のテキスト", "テキスト"), {}, 1.0, True),
     (assert_contains, (HUGE + "needle", "needle"), {}, 1.0, True),
@@ -60,13 +60,12 @@ TABLE: list[tuple[Callable[..., float], tuple[Any, ...], dict[str, Any], float, 
     (assert_not_contains, ("abc", "BC"), {}, 0.0, False),
     (assert_not_contains, ("abc", "BC"), {"case_sensitive": True}, 1.0, True),
     (assert_not_contains, ("a b", ["a", "x", "y", "z"]), {}, 0.75, False),
-    (assert_not_contains, ("abc", []), {}, 1.0, True),
     (assert_not_contains, ("日本語", "日"), {}, 0.0, False),
     (assert_not_contains, (HUGE, "y"), {}, 1.0, True),
     (assert_matches, ("  abc\n", "abc"), {}, 1.0, True),
     (assert_matches, ("abcd", "abc"), {}, 0.0, False),
     (assert_matches, ("abcd", "abc"), {"fullmatch": False}, 1.0, True),
-    (assert_matches, ("", ""), {}, 1.0, True),
+    (assert_matches, ("", "^$"), {}, 1.0, True),
     (assert_matches, ("", ".+"), {}, 0.0, False),
     (assert_matches, ("a\nb", "a.b"), {}, 1.0, True),
     (assert_matches, ("Grüße", "Gr.ße"), {}, 1.0, True),
@@ -118,6 +117,13 @@ def test_each_assertion_scores_records_and_raises(row: tuple[Any, ...]) -> None:
         (lambda: assert_matches(3, "a"), "int"),  # type: ignore[arg-type]
         (lambda: assert_matches("a", 3), "int"),  # type: ignore[arg-type]
         (lambda: assert_matches("a", "("), "no regular expression"),
+        (lambda: assert_matches("a", ""), r"pattern is empty. Write a regular expression; \^\$ is"),
+        (lambda: assert_contains("abc", ""), r"keywords are \[''\]; an empty one is in every text"),
+        (lambda: assert_contains("abc", ["a", ""]), "an empty one is in every text"),
+        (lambda: assert_contains("abc", []), "There are no keywords. Name one or more"),
+        (lambda: assert_contains("abc", iter(())), "There are no keywords"),
+        (lambda: assert_not_contains("abc", ""), "an empty one is in every text"),
+        (lambda: assert_not_contains("abc", ()), "There are no keywords"),
         (lambda: assert_json_valid(None), "NoneType"),  # type: ignore[arg-type]
         (lambda: assert_json_valid({"a": 1}), "dict"),  # type: ignore[arg-type]
     ],
@@ -347,3 +353,57 @@ def test_checks_in_an_unrecorded_block_go_nowhere() -> None:
             promptry.assert_exact(1, 2)
         promptry.assert_exact(1, 1)
     assert [check.passed for check in checks] == [True]
+
+
+def test_all_of_several_checks_are_made_and_the_failing_ones_told_together() -> None:
+    with collect() as rows, pytest.raises(promptry.CheckFailed) as raised:
+        check_all(
+            lambda: assert_contains("Rome", "Paris"),
+            lambda: assert_exact("a", "a"),
+            lambda: _hold(2 < 1),
+            lambda: assert_exact("a", "b"),
+        )
+    assert [(row.assertion_type, row.passed) for row in rows] == [
+        ("contains", False),
+        ("exact", True),
+        ("assert", False),
+        ("exact", False),
+    ]
+    assert str(raised.value) == "3 of 4 checks fail: missing ['Paris']; it does not hold; expected 'b', got 'a'"
+
+
+def _hold(fact: bool) -> None:
+    if not fact:
+        raise AssertionError("it does not hold")
+
+
+def test_checks_that_all_hold_return_their_mean_and_none_are_one() -> None:
+    with collect() as rows:
+        assert check_all(lambda: 0.5, lambda: assert_exact(1, 1), lambda: _hold(True)) == pytest.approx(2.5 / 3)
+        assert check_all() == 1.0
+    assert len(rows) == 1
+
+
+def test_an_error_among_several_checks_is_no_failure_and_the_others_are_made() -> None:
+    with collect() as rows, pytest.raises(ZeroDivisionError):
+        check_all(lambda: assert_exact(1, 2), lambda: 1 / 0, lambda: assert_exact(1, 1))
+    assert [row.passed for row in rows] == [False, True]
+
+
+async def _later() -> float:
+    return 1.0
+
+
+@pytest.mark.parametrize(
+    ("checks", "words"),
+    [
+        ((1.0,), "Check 1 is 1.0, made already"),
+        ((lambda: 1.0, None), "Check 2 is None"),
+        ((lambda: False,), "answers is False"),
+        ((lambda: 7,), "answers is 7"),
+        ((_later,), "is async"),
+    ],
+)
+def test_what_is_no_check_is_refused(checks: tuple[Any, ...], words: str) -> None:
+    with pytest.raises(promptry.WrongUse, match=words):
+        check_all(*checks)

@@ -36,7 +36,8 @@ def judge(prompt):
     return '{"score": 0.75, "reason": "it does"}' if "capital" in prompt else '{"score": 0.25}'
 
 def weigh(prompt):
-    return '{"claims": [{"claim": "c", "verdict": "supported"}, {"claim": "d", "verdict": "not_found"}]}'
+    held = '{"claim": "c", "verdict": "supported", "quote": "The"}'
+    return f'{{"claims": [{held}, {{"claim": "d", "verdict": "not_found"}}]}}'
 """
 ITEMS = [
     {"id": "known", "topic": "capital", "wanted": "Paris", "limit": 3},
@@ -79,8 +80,8 @@ def named(name: str, function: Callable[[str], Any]) -> Callable[[str], Any]:
 PAIRS: dict[str, tuple[Any, Call]] = {
     "exact": ("$wanted", lambda reply, sent, item: promptry.assert_exact(reply.text, item["wanted"])),
     "contains": (
-        {"keywords": ["$wanted", "a"], "case_sensitive": True},
-        lambda reply, sent, item: promptry.assert_contains(reply.text, [item["wanted"], "a"], case_sensitive=True),
+        {"keywords": ["$topic", "a"], "case_sensitive": True},
+        lambda reply, sent, item: promptry.assert_contains(reply.text, [item["topic"], "a"], case_sensitive=True),
     ),
     "not_contains": ("paris", on_text("not_contains", keywords="paris")),
     "matches": ({"pattern": "the.*$$", "fullmatch": False}, on_text("matches", pattern="the.*$", fullmatch=False)),
@@ -163,10 +164,10 @@ PAIRS: dict[str, tuple[Any, Call]] = {
         ),
     ),
     "any_assistant_turn": (
-        [{"contains": "$wanted"}, {"not_contains": "zzz"}],
+        [{"contains": "$topic"}, {"not_contains": "zzz"}],
         lambda reply, sent, item: promptry.assert_any_assistant_turn(
             conversation(sent, reply),
-            named("contains, not_contains", lambda text: promptry.assert_contains(text, item["wanted"])),
+            named("contains, not_contains", lambda text: promptry.assert_contains(text, item["topic"])),
         ),
     ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import sys
@@ -403,7 +404,7 @@ def test_the_command_writes_a_new_file_and_lists_what_is_left_out(
     assert promptry.run_command(["import", "promptfoo", str(file), "--output", "evals.yaml"]) == 0
     out, err = capsys.readouterr()
     assert out == "" and err.startswith(
-        "1 suites, 1 cases, 1 assertions; not taken over, or not quite: 8.\n  line 2, prompts[1]: "
+        "1 suite, 1 case, 1 assertion; not taken over, or not quite: 8.\n  line 2, prompts[1]: "
     )
     assert err.endswith("Next: promptry run --module evals.yaml\n")
     assert promptry.run_command(["run"]) == 0
@@ -657,15 +658,12 @@ def test_a_line_that_yaml_cannot_hold_is_refused(tmp_path: Path, line: str) -> N
 
 
 def changed(config: Any, place: tuple[Any, ...], value: Any) -> Any:
-    """Return a configuration with another value at a place; without any that is there where the place is gone."""
+    """Return a configuration with another value at a place, or as it is where an earlier change took the place away."""
     found = copy.deepcopy(config)
     inner = found
-    for key in place[:-1]:
-        try:
+    with contextlib.suppress(KeyError, IndexError, TypeError):
+        for key in place[:-1]:
             inner = inner[key]
-        except (KeyError, IndexError, TypeError):
-            return found
-    if isinstance(inner, (dict, list)) and (isinstance(inner, dict) or place[-1] < len(inner)):
         inner[place[-1]] = value
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -110,7 +111,8 @@ def test_the_suite_runs_as_it_is_written(store: Path) -> None:
 
 def test_the_judge_judges_as_it_is_written(store: Path) -> None:
     def judge(prompt: str) -> str:
-        return '{"claims": [{"claim": "c", "verdict": "supported"}]}' if "bears out" in prompt else '{"score": 1}'
+        claim = {"claim": "c", "verdict": "supported", "quote": "within 14 days"}
+        return json.dumps({"claims": [claim]}) if "bears out" in prompt else '{"score": 1}'
 
     promptry.set_judge(judge)
     world: dict[str, Any] = {"answer": lambda question: "We refund you within 14 days.", "case": promptry.case}

@@ -147,9 +147,30 @@ def test_without_a_draft_it_is_2020_12() -> None:
     assert not check_of([1, "x"], {"prefixItems": [{}, {"type": "integer"}]}).passed
 
 
-@pytest.mark.parametrize("is_valid", [True, False])
-def test_a_schema_may_be_true_or_false(is_valid: bool) -> None:
-    assert check_of({"a": 1}, is_valid).passed is is_valid
+def test_a_schema_may_be_false() -> None:
+    assert not check_of({"a": 1}, False).passed
+
+
+VOID = [
+    (True, "assert_json_valid asks for JSON alone"),
+    ({}, "assert_json_valid asks for JSON alone"),
+    ({"title": "An order", "$defs": {"a": {"type": "string"}}}, "asks for nothing"),
+    ({"propertys": {"a": {"type": "string"}}}, "Did you mean 'properties'"),
+    ({"$schema": "http://json-schema.org/draft-07/schema#", "prefixItems": [{"type": "string"}]}, "asks for nothing"),
+    (Any, "Every value fits"),
+    (object, "Every value fits object"),
+]
+
+
+@pytest.mark.parametrize(("schema", "said"), VOID, ids=[str(schema) for schema, _ in VOID])
+def test_a_schema_that_asks_for_nothing_is_refused(schema: Any, said: str, tmp_path: Path) -> None:
+    with promptry.collect() as checks, pytest.raises(promptry.WrongUse, match=said):
+        assert_schema({"a": 1}, schema)
+    if isinstance(schema, (dict, bool)):
+        (tmp_path / "schema.json").write_text(json.dumps(schema))
+        with pytest.raises(promptry.WrongUse, match=said):
+            assert_schema({"a": 1}, tmp_path / "schema.json")
+    assert checks == []
 
 
 @pytest.mark.parametrize(

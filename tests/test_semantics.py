@@ -238,6 +238,7 @@ def test_the_details_name_the_embedder_and_all_that_made_the_score() -> None:
         ("", "hello", 0.0, "the actual text is blank"),
         ("hello", "\u3000", 0.0, "the expected text is blank"),
         ("\ud800", "hello", 0.0, "the actual text is blank"),
+        ("\u3164\u2800\ufe0f", "hello", 0.0, "the actual text is blank"),
     ],
 )
 def test_blank_text_is_like_no_other_and_needs_no_model(

@@ -341,6 +341,8 @@ def test_each_assertion_scores_records_and_raises(row: tuple[Any, ...]) -> None:
         (lambda: assert_tool_input_matches(SOURCES["dicts"], "", {}), "tool name is empty"),
         (lambda: assert_tool_input_matches(SOURCES["dicts"], "search", 5), "matcher is 5"),
         (lambda: assert_tool_input_matches(SOURCES["dicts"], "search", "("), "no regular expression"),
+        (lambda: assert_tool_input_matches(Trajectory([]), "search", "("), "no regular expression"),
+        (lambda: assert_tool_input_matches(Trajectory([]), "search", ""), "pattern is empty"),
         (lambda: assert_final_answer_present(None), "The trajectory is None"),  # type: ignore[arg-type]
     ],
 )
@@ -356,6 +358,17 @@ def test_an_async_matcher_is_refused_and_not_taken_for_a_yes() -> None:
 
     with pytest.raises(promptry.WrongUse, match="is async"):
         assert_tool_input_matches(SOURCES["dicts"], "search", matches)
+
+
+@pytest.mark.parametrize("text", ['{"a":', "[1]", '{"a": NaN}', "a=1"])
+@pytest.mark.parametrize("matcher", [{"a": 1}, {}, "a|1", lambda given: given["a"]], ids=["dict", "none", "re", "call"])
+def test_an_input_that_is_no_json_object_matches_nothing(text: str, matcher: Any) -> None:
+    call = {"type": "function_call", "call_id": "c1", "name": "search", "arguments": text}
+    trajectory = Trajectory.from_openai([call])
+    assert trajectory.steps[0].tool_input == text and trajectory.steps[0].metadata["tool_call_id"] == "c1"
+    with collect() as checks, pytest.raises(promptry.CheckFailed, match="arguments of 'search' are no JSON object"):
+        assert_tool_input_matches(trajectory, "search", matcher)
+    assert checks[0].details["actual"] == [text]
 
 
 def test_what_a_matcher_raises_otherwise_is_an_error_and_no_failed_check() -> None:

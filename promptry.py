@@ -12260,8 +12260,9 @@ def _read_messages(reading: Reading, node: Node) -> str | None:
         if not check_keys(reading, item, ("role", "content"), "a message"):
             continue
         got = values_of(item)
-        if len(got) < 2:
-            reading.tell(item, "A message has role: and content:, each with a value.")
+        if not {"role", "content"} <= got.keys():
+            if len(got) < 2:
+                reading.tell(item, "A message has role: and content:, each with a value.")
             continue
         role = read_value(reading, got["role"], _ONE_TEXT, "role")
         messages.append(
@@ -13168,7 +13169,7 @@ def _suite_names(
     seen: Counter[str] = Counter()
     for at, (label, prompt) in enumerate(prompts, 1):
         for provider in providers:
-            of_prompt = [_slug(label, f"prompt-{at}")] if len(prompts) > 1 else []
+            of_prompt = [_slug(label, f"prompt-{at}")] if label or len(prompts) > 1 else []
             of_provider = [provider[0].replace("/", "-")] if len(providers) > 1 else []
             name = "/".join([title, *of_prompt, *of_provider])
             yield _unique(name, seen), prompt, provider

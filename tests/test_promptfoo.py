@@ -669,10 +669,10 @@ def changed(config: Any, place: tuple[Any, ...], value: Any) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strange", STRANGE, ids=lambda value: repr(value)[:20].replace("\0", "0"))
-def test_no_value_at_any_place_is_a_traceback(strange: Any) -> None:
-    for place in PLACES:
-        check_import(changed(WHOLE, place, strange), loads=False)
+@pytest.mark.parametrize("at", range(len(STRANGE)))
+def test_no_value_at_a_place_is_a_traceback(at: int) -> None:
+    for place in PLACES[at % 5 :: 5]:
+        check_import(changed(WHOLE, place, STRANGE[at]), loads=False)
 
 
 @settings(deadline=None, max_examples=25)

@@ -6005,7 +6005,8 @@ def _parsed(text: str) -> Any:
 def load_items(path: Path) -> list[Any]:
     """Load items from a .json list, a .jsonl or .csv file; raises WrongUse naming the line that is wrong."""
     text = _utf8_text(path)
-    readers = {".json": _items_of_json, ".jsonl": _items_of_lines, ".ndjson": _items_of_lines, ".csv": _items_of_csv}
+    readers = {".json": _items_of_json, ".jsonl": _items_of_lines, ".ndjson": _items_of_lines}
+    readers[".csv"] = lambda path, text: [item for _, item in _rows_of_csv(path, text)]
     if path.suffix.lower() not in readers:
         raise WrongUse(f"{path} ends in '{path.suffix}'.", "A dataset is read from .json, .jsonl or .csv.")
     items = readers[path.suffix.lower()](path, text)
@@ -6043,10 +6044,6 @@ def _items_of_lines(path: Path, text: str) -> list[Any]:
         except RecursionError:
             raise WrongUse(f"{path}, line {number} is JSON too deep to be read.") from None
     return items
-
-
-def _items_of_csv(path: Path, text: str) -> list[Any]:
-    return [item for _, item in _rows_of_csv(path, text)]
 
 
 def load_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
@@ -10971,13 +10968,8 @@ def _refuse_second(name: str, function: Callable[..., Any]) -> None:
         return
     first = _suites[name].function
     if first.__module__ == function.__module__ or source_of(first) != source_of(function):
-        places = [_shown_place(one) for one in (first, function)]
+        places = [f"{one['file']}, line {one['line']}" for one in map(source_of, (first, function)) if one is not None]
         raise WrongUse(f"Two suites have the name '{name}': {' and '.join(places)}.", "Give each a name of its own.")
-
-
-def _shown_place(function: Callable[..., Any]) -> str:
-    place = source_of(function)
-    return function.__module__ if place is None else f"{place['file']}, line {place['line']}"
 
 
 def _check_gate(name: str, gate: str | None, min_pass_rate: float | None, repeats: int, confirm: int) -> None:
@@ -11542,11 +11534,25 @@ def read_document(path: Path, name: str) -> tuple[Reading, Node]:
         lines = raw[: error.start].split(b"\n")
         reading.tell(Node("plain", len(lines), len(lines[-1]) + 1, ""), "This is no UTF-8.", "Save the file as UTF-8.")
         reading.check()
+    return reading, read_text(reading, text)
+
+
+def read_text(reading: Reading, text: str) -> Node:
+    """Return the one document of a text; raises ConfigError."""
     root = _composed(reading, text)
     if root is None and not reading.faults:
         reading.tell(_TOP, "The file holds nothing.")
     reading.check()
-    return reading, root or _TOP
+    return root or _TOP
+
+
+def as_node(value: Any) -> Node:
+    """Return the node of a JSON value as if a file told it, at the first place."""
+    if isinstance(value, list):
+        return Node("list", 1, 1, [as_node(one) for one in value])
+    if isinstance(value, dict):
+        return Node("map", 1, 1, {key: (as_node(key), as_node(one)) for key, one in value.items()})
+    return Node("quoted", 1, 1, value) if isinstance(value, str) else Node("plain", 1, 1, json.dumps(value))
 
 
 def text_of_file(path: Path) -> str:
@@ -12007,11 +12013,24 @@ def open_placeholders(value: Any) -> list[str]:
 # ======================================================================================
 # === STEPS: assertions told in YAML: each value is of the kind that its parameter takes, and within its bounds
 # ======================================================================================
-# Uses: ERRORS, PROMPTS, ASSERTIONS, DOCUMENTS, EXCHANGES.
+# Uses: ERRORS, ASSETS, PROMPTS, ASSERTIONS, DOCUMENTS, EXCHANGES.
 # Public: nothing.
 #
 # The signatures of the assertions are the table. What an assertion would refuse whatever the answer is told here, so
 # that no run begins in which each case fails for it.
+
+
+@functools.cache
+def promptfoo_facts() -> dict[str, Any]:
+    """Return what is known of promptfoo's words, from assets/promptfoo.json.
+
+    Shape: no_equal {type: the reason}, judged {type: the criteria}, limited (with a threshold here) and types [type],
+    compatible {provider: [address, variable of the key]}, parameters [name], shapes {what: {taken {key: kinds}, left
+    {key: the reason}}}.
+    """
+    facts: dict[str, Any] = json.loads(asset("promptfoo.json"))
+    return facts
+
 
 _GREATEST = {"max_distance": 2}
 _KIND_WORDS = {
@@ -12104,9 +12123,10 @@ def _read_step(reading: Reading, node: Node) -> Step | None:
     (name, (place, given)), *more = node.value.items()
     found = known_assertions().get(name)
     if found is None:
-        hint = (
-            nearest(name.removeprefix("assert_"), known_assertions()) or f"There are: {', '.join(known_assertions())}."
-        )
+        hint = nearest(name.removeprefix("assert_"), known_assertions())
+        if name.removeprefix("not-") in promptfoo_facts()["types"]:
+            hint = "It is promptfoo's; promptry import promptfoo says what it is here."
+        hint = hint or f"There are: {', '.join(known_assertions())}."
         reading.tell(place, f"'{name}' is no assertion.", hint)
         return None
     if more:
@@ -12232,8 +12252,32 @@ def read_suites(file: Path) -> list[Told]:
     return _read_file(file)[1]
 
 
+def check_suites(text: str) -> None:
+    """Refuse a text that is no file of suites; raises ConfigError with every fault."""
+    reading = Reading("")
+    _suites_in(reading, read_text(reading, text), Path())
+
+
+def check_part(key: str, value: Any) -> None:
+    """Refuse a prompt, provider or list of assertions that a file of suites may not have; raises WrongUse, a clause."""
+    reading, node = Reading(""), as_node(value)
+    if key == "prompt":
+        _read_prompt(reading, node, "prompt", Path())
+    elif key == "provider":
+        _read_provider(reading, node, node)
+    else:
+        read_steps(reading, node)
+    for fault in reading.faults.values():
+        raise WrongUse(fault.removesuffix("."))
+
+
 def _read_file(file: Path) -> tuple[Reading, list[Told]]:
     reading, root = read_document(file, str(file))
+    return reading, _suites_in(reading, root, file.resolve().parent)
+
+
+def _suites_in(reading: Reading, root: Node, folder: Path) -> list[Told]:
+    """Return the suites of a document; raises ConfigError with every fault."""
     if root.kind != "map":
         reading.tell(
             root, "A file of suites is a map.", "Begin it with suites: and put the suites below, each with a dash."
@@ -12247,14 +12291,14 @@ def _read_file(file: Path) -> tuple[Reading, list[Told]]:
         reading.check()
     found: list[Told] = []
     for node in place.value:
-        one = _read_suite(reading, node, file.resolve().parent)
+        one = _read_suite(reading, node, folder)
         other = next((other for other in found if one is not None and one.name == other.name), None)
         if other is not None:
             first = f"the first begins in line {other.source[1]}"
             reading.tell(node, f"Two suites have the name '{other.name}'; {first}.", "Give each a name of its own.")
         found += [one] if one is not None else []
     reading.check()
-    return reading, found
+    return found
 
 
 def _read_suite(reading: Reading, node: Node, folder: Path) -> Told | None:
@@ -12355,8 +12399,9 @@ def _read_messages(reading: Reading, node: Node) -> str | None:
         if not check_keys(reading, item, ("role", "content"), "a message"):
             continue
         got = values_of(item)
-        if len(got) < 2:
-            reading.tell(item, "A message has role: and content:, each with a value.")
+        if not {"role", "content"} <= got.keys():
+            if len(got) < 2:
+                reading.tell(item, "A message has role: and content:, each with a value.")
             continue
         role = read_value(reading, got["role"], _ONE_TEXT, "role")
         messages.append(
@@ -12498,7 +12543,7 @@ def _check_open(reading: Reading, told: Told, got: dict[str, Node], places: dict
 # ======================================================================================
 # === TRANSLATIONS: promptfoo's templates and assertions in our words, or the reason why there are none
 # ======================================================================================
-# Uses: ERRORS, ASSETS, PROMPTS, HELPERS, ASSERTIONS, EXCHANGES.
+# Uses: ERRORS, PROMPTS, HELPERS, ASSERTIONS, STEPS, FILES.
 # Public: nothing.
 #
 # Nothing of another tool's file is evaluated: neither JavaScript nor Python nor a template. What has no equal here is
@@ -12509,17 +12554,6 @@ _TEMPLATE = (
 )
 _NAME_ALONE = r"([^\W\d]\w*)(?:\s*\|\s*(?:safe|string))*"
 _EVALUATED = {"javascript", "python", "ruby", "webhook"}
-
-
-@functools.cache
-def promptfoo_facts() -> dict[str, Any]:
-    """Return what is known of promptfoo's words, from assets/promptfoo.json.
-
-    Shape: no_equal {type: the reason}, judged {type: the criteria}, compatible {provider: [address, variable of the
-    key]}, config_keys, test_keys and parameters [name].
-    """
-    facts: dict[str, Any] = json.loads(asset("promptfoo.json"))
-    return facts
 
 
 class Asked(NamedTuple):
@@ -12614,15 +12648,15 @@ def as_steps(asked: Asked) -> list[Any]:
         raise WrongUse(f"{asked.kind} is code, which is not evaluated; write it as an assertion of a Python suite")
     reason = promptfoo_facts()["no_equal"].get(asked.kind)
     if reason is not None:
-        raise WrongUse(reason)
+        raise WrongUse(f"promptfoo's {asked.kind} has no counterpart here, as {reason}")
     make = _NEGATED.get(asked.kind) if asked.is_negated else _MADE.get(asked.kind)
+    name = f"not-{asked.kind}" if asked.is_negated else asked.kind
+    if make is None and asked.kind in _MADE:
+        raise WrongUse(f"promptfoo's {name} has no counterpart here")
     if make is None:
-        name = f"not-{asked.kind}" if asked.is_negated else asked.kind
-        raise WrongUse(f"{name} has no equal here", nearest(asked.kind, _MADE) if asked.kind not in _MADE else "")
+        raise WrongUse(f"promptfoo has no assertion {name}.", nearest(asked.kind, assertion_types()))
     step = make(asked)
-    (name,) = step if isinstance(step, dict) else (step,)
-    if name not in known_assertions():
-        raise WrongUse(f"this version has no assertion {name}")
+    check_part("assert", [step])
     return [step]
 
 
@@ -12735,10 +12769,11 @@ _MADE: dict[str, Callable[[Asked], Any]] = {
     "is-json": _schema_or("json_valid"),
     "contains-json": _schema_or("json_valid"),
     "levenshtein": _near,
-    "similar": _similar,
+    **dict.fromkeys(("similar", "similar:cosine"), _similar),
     "word-count": _words_between,
     "context-faithfulness": _grounded,
-    **dict.fromkeys(("llm-rubric", "g-eval", "factuality", "closedqa", "model-graded-closedqa"), _by_judge),
+    **dict.fromkeys(("llm-rubric", "g-eval", "factuality", "model-graded-factuality"), _by_judge),
+    **dict.fromkeys(("closedqa", "model-graded-closedqa"), _by_judge),
 }
 _NEGATED: dict[str, Callable[[Asked], Any]] = {
     "equals": lambda asked: {"matches": rf"(?!{_as_pattern(asked, _one_text(asked))}\Z).*"},
@@ -12759,24 +12794,57 @@ DIFFERENCES = {
 # ======================================================================================
 # === FOREIGN: promptfoo's files are read: its prompts, providers and tests, and where each stands
 # ======================================================================================
-# Uses: ERRORS, DATASETS, ASSERTIONS, DOCUMENTS, EXCHANGES, TRANSLATIONS.
+# Uses: ERRORS, DATASETS, ASSERTIONS, DOCUMENTS, EXCHANGES, STEPS, FILES, TRANSLATIONS.
 # Public: nothing.
 #
 # What is code, or comes from elsewhere than this disk, is noted and left out.
 
 
 class Source:
-    """The file that is read: its folder, the lines of its places, its whole content, and the notes so far."""
+    """The file that is read: its folder, content, lines of places, and notes so far; config is what is taken."""
 
-    def __init__(self, file: Path, config: dict[str, Any], lines: dict[str, int]) -> None:
+    def __init__(self, file: Path, content: dict[str, Any], lines: dict[str, int]) -> None:
         self.name, self.folder = str(file), file.parent
-        self.config, self.lines = config, lines
+        self.content, self.lines = content, lines
         self.notes: dict[str, list[str]] = {}
+        self.config = taken_of(self, "", content, "a configuration")
 
     def note(self, place: str, reason: str) -> None:
         """Note what is not taken over, or not quite; the same reason at many places is one note."""
         line = self.lines.get(place)
         self.notes.setdefault(reason, []).append(f"line {line}, {place}" if line else place)
+
+
+def taken_of(source: Source, place: str, given: dict[str, Any], what: str) -> dict[str, Any]:
+    """Return what is taken of a map, each value of a kind that is meant there; all else but a null is noted."""
+    shape, found = promptfoo_facts()["shapes"][what], {}
+    for key, value in given.items():
+        here, kinds = f"{place}.{key}" if place else key, shape["taken"].get(key)
+        if value is None:
+            continue
+        if kinds is None:
+            reason = shape["left"].get(key.partition(":")[0])
+            hint = "" if reason else nearest(key, [*shape["taken"], *shape["left"]])
+            source.note(here, f"{key} is left out: {reason or f'it has no counterpart here. {hint}'.strip()}")
+        elif not any(
+            isinstance(value, _FOREIGN_KINDS[kind]) if kind in _FOREIGN_KINDS else _is_number(value)
+            for kind in kinds.split(" or ")
+        ):
+            source.note(here, f"{key} is left out: it takes a {kinds}")
+        else:
+            found[key] = value
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    """Tell whether a value is a number, or a text that is one: a cell of a table is."""
+    try:
+        return not isinstance(value, bool) and math.isfinite(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
+_FOREIGN_KINDS: dict[str, type] = {"any": object, "text": str, "list": list, "map": dict, "flag": bool}
 
 
 class Test(NamedTuple):
@@ -12786,6 +12854,8 @@ class Test(NamedTuple):
     content: dict[str, Any]
 
 
+_MAX_JSON_DEPTH, _MAX_REFERENCES = 50, 20
+_CODE = {".py", ".js", ".ts", ".mjs", ".cjs", ".mts", ".cts", ".rb", ".sh", ".exe", ".bat", ".go"}
 _TEST_FILES = (".yaml", ".yml", ".json", ".jsonl", ".csv")
 ECHO = "exec: cat"
 
@@ -12795,23 +12865,42 @@ def open_source(file: Path) -> Source:
     if file.suffix.lower() in {".csv", ".jsonl"}:
         return Source(file, {"tests": f"file://{file.name}"}, {})
     if file.suffix.lower() not in {".yaml", ".yml", ".json"}:
-        raise WrongUse(
-            f"{file} ends in '{file.suffix}'.", "promptfoo's YAML, JSON, CSV and JSONL are read; code is not run."
-        )
+        hint = "promptfoo's YAML, JSON, CSV and JSONL are read; code is not run."
+        raise WrongUse(f"{file} ends in '{file.suffix}'.", hint)
     content, lines = read_foreign(file)
     content = {"tests": content} if isinstance(content, list) else content
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or not content:
         raise WrongUse(f"{file} holds no configuration of promptfoo.")
     return Source(file, content, lines)
 
 
 def read_foreign(file: Path) -> tuple[Any, dict[str, int]]:
-    """Return what a YAML or JSON file holds, and in which line each place of it stands; raises WrongUse."""
+    """Return what a YAML or JSON file holds, and in which line each place of it stands; raises WrongUse.
+
+    JSON that is no YAML, for it writes a sign as two halves, is read without the lines.
+    """
     try:
         root = read_document(file, str(file))[1]
     except ConfigError as error:
+        with contextlib.suppress(ValueError, RecursionError, WrongUse):
+            if file.suffix.lower() == ".json":
+                return _checked_json(file, json.loads(text_of_file(file))), {}
         raise WrongUse(error.message, error.hint) from None
     return value_in(Reading(""), root), dict(_lines_of_places(root, ""))
+
+
+def _checked_json(path: Path, value: Any, depth: int = 0) -> Any:
+    """Return a value of a JSON file; raises WrongUse for one that YAML cannot hold."""
+    if depth > _MAX_JSON_DEPTH:
+        raise WrongUse(f"{path.name} is nested deeper than {_MAX_JSON_DEPTH} levels")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise WrongUse(f"{path.name} holds {value}, which is no number of JSON")
+    texts = [value] if isinstance(value, str) else list(value) if isinstance(value, dict) else []
+    if any("\ud800" <= sign <= "\udfff" for text in texts for sign in text):
+        raise WrongUse(f"{path.name} holds half a sign of Unicode")
+    for one in value if isinstance(value, list) else value.values() if isinstance(value, dict) else ():
+        _checked_json(path, one, depth + 1)
+    return value
 
 
 def _lines_of_places(node: Node, place: str) -> Iterator[tuple[str, int]]:
@@ -12823,24 +12912,31 @@ def _lines_of_places(node: Node, place: str) -> Iterator[tuple[str, int]]:
         yield from _lines_of_places(one, f"{place}{name}")
 
 
-def resolved(source: Source, value: Any, depth: int = 0) -> Any:
-    """Return a value with its `$ref: "#/..."` replaced by what that names in the file."""
-    if isinstance(value, dict) and isinstance(value.get("$ref"), str) and depth < 20:
-        found: Any = source.config
-        for part in value["$ref"].removeprefix("#/").split("/"):
-            found = found.get(part) if isinstance(found, dict) else None
-        rest = {key: one for key, one in value.items() if key != "$ref"}
-        return {**resolved(source, found, depth + 1), **rest} if isinstance(found, dict) else rest
-    return value
+def resolved(source: Source, place: str, value: Any, depth: int = 0) -> Any:
+    """Return a value with its `$ref: "#/..."` replaced by what that names in the file; one that names none is noted."""
+    if not isinstance(value, dict) or "$ref" not in value:
+        return value
+    rest = {key: one for key, one in value.items() if key != "$ref"}
+    found: Any = source.content
+    for part in str(value["$ref"]).removeprefix("#/").split("/"):
+        found = found.get(part) if isinstance(found, dict) else None
+    if not isinstance(found, dict) or depth == _MAX_REFERENCES:
+        source.note(f"{place}.$ref", f"the reference is left out: {brief(value['$ref'])} names no map of this file")
+        return rest
+    return {**resolved(source, place, found, depth + 1), **rest}
 
 
 def files_of(source: Source, name: str) -> list[Path]:
-    """Return the files that a file:// names, * and ** included; raises WrongUse where there is none."""
+    """Return the files that a file:// names, * and ** included; raises WrongUse where there is none, or for code."""
+    import glob
+
     path = name.removeprefix("file://")
-    if "*" in path or "?" in path:
-        found = sorted(one for one in source.folder.glob(path) if one.is_file())
-    else:
-        found = [one for one in [source.folder / path] if one.is_file()]
+    if Path(re.sub(r"(?<=\w):\w+$", "", path)).suffix.lower() in _CODE:
+        raise WrongUse(f"{path} is code, which is not evaluated")
+    is_pattern = "*" in path or "?" in path
+    pattern = os.path.join(glob.escape(str(source.folder)), path)
+    names = sorted(glob.glob(pattern, recursive=True)) if is_pattern else [os.path.join(source.folder, path)]
+    found = [Path(one) for one in names if os.path.isfile(one)]
     if not found:
         raise WrongUse(f"there is no file {path}")
     return found
@@ -12857,35 +12953,54 @@ ToldProvider = tuple[str, Any, dict[str, Any]]
 def prompts_told(source: Source) -> list[tuple[str, Any]]:
     """Return the prompts as (label, text or messages), with our placeholders."""
     found: list[tuple[str, Any]] = []
-    for at, one in enumerate(listed(source.config.get("prompts"))):
-        place = f"prompts[{at}]" if isinstance(source.config["prompts"], list) else "prompts"
-        label = str(one.get("label") or "") if isinstance(one, dict) else ""
-        given = one.get("raw") or one.get("file") or one.get("id") if isinstance(one, dict) else one
-        try:
+    for place, one in _prompt_entries(source):
+        told = taken_of(source, place, one, "a prompt") if isinstance(one, dict) else {"raw": one}
+        key, *others = [key for key in ("raw", "file", "id") if told.get(key)] or [""]
+        given = told.get(key, one)
+        for other in others:
+            source.note(f"{place}.{other}", f"{other} is left out: the prompt has {key} too")
+        with noting(source, place, "the prompt is left out"):
             for text in _prompt_texts(source, given):
-                found.append((label, _our_prompt(text)))
-        except WrongUse as error:
-            source.note(place, f"the prompt is left out: {error}")
+                prompt = _our_prompt(text)
+                check_part("prompt", prompt)
+                found.append((told.get("label", ""), prompt))
     return found
 
 
+def _prompt_entries(source: Source) -> Iterator[tuple[str, Any]]:
+    """Return each prompt as it is told, with its place; a map may hold the label of each."""
+    given = source.config.get("prompts")
+    keys = promptfoo_facts()["shapes"]["a prompt"]
+    if isinstance(given, dict) and not given.keys() & {*keys["taken"], *keys["left"]}:
+        yield from ((f"prompts.{raw}", {"raw": raw, "label": label}) for raw, label in given.items())
+    elif isinstance(given, list):
+        yield from ((f"prompts[{at}]", one) for at, one in enumerate(given))
+    elif given is not None:
+        yield "prompts", given
+
+
 def _prompt_texts(source: Source, given: Any) -> list[str]:
-    """Return the texts of a prompt: itself, or those of its files, which `---` lines part."""
-    if not isinstance(given, str):
+    """Return the texts of a prompt: itself, or those of its files, which `---` or lines may part."""
+    if not isinstance(given, str) or not given:
         raise WrongUse(f"it is {brief(given)}")
-    is_file = given.startswith("file://")
-    if not is_file and ("\n" in given or not (source.folder / given).is_file()):
+    if re.match("(exec|python|file)://|exec:|python:", given) and not given.startswith("file://"):
+        raise WrongUse(f"{given} is code, which is not evaluated")
+    if not given.startswith("file://") and ("\n" in given or not os.path.isfile(os.path.join(source.folder, given))):
         return [given]
-    texts = []
-    for path in files_of(source, given):
-        if path.suffix in {".py", ".js", ".ts", ".mjs", ".cjs", ".sh", ".exe", ".csv"}:
-            raise WrongUse(f"{path.name} is code or a table, which is not evaluated")
-        text = text_of_file(path)
-        if path.suffix in {".yaml", ".yml"}:
-            texts.append(json.dumps(read_foreign(path)[0], ensure_ascii=False))
-        else:
-            texts += [part.strip("\n") for part in re.split(r"(?m)^---\s*$", text) if part.strip()]
-    return texts
+    return [text for path in files_of(source, given) for text in _texts_in(path)]
+
+
+def _texts_in(path: Path) -> list[str]:
+    """Return the prompts that a file holds; raises WrongUse for a table."""
+    if path.suffix.lower() in {".csv", ".xlsx", ".xls"}:
+        raise WrongUse(f"{path.name} is a table, of which no prompts are read")
+    if path.suffix.lower() in {".yaml", ".yml"}:
+        return [json.dumps(read_foreign(path)[0], ensure_ascii=False)]
+    text = text_of_file(path)
+    if path.suffix.lower() == ".txt":
+        return [part.strip("\n") for part in re.split(r"(?m)^---\s*$", text) if part.strip()]
+    parts = text.split("\n") if path.suffix.lower() == ".jsonl" else [text.strip("\n")]
+    return [part for part in parts if part.strip()]
 
 
 def _our_prompt(text: str) -> Any:
@@ -12896,32 +13011,52 @@ def _our_prompt(text: str) -> Any:
 
 
 def providers_told(source: Source, given: str | None) -> list[ToldProvider]:
-    """Return the providers as (label, provider, parameters); without any, what gives each prompt back."""
+    """Return the providers as (label, provider, parameters), or what gives each prompt back; raises WrongUse."""
     if given is not None:
+        check_part("provider", given)
         return [("", given, {})]
-    found, key = [], "providers" if "providers" in source.config else "targets"
-    for at, one in enumerate(listed(source.config.get(key))):
-        place = f"{key}[{at}]" if isinstance(source.config[key], list) else key
-        if isinstance(one, dict) and "id" not in one and len(one) == 1:
-            ((name, facts),) = one.items()
-            one = {**(facts if isinstance(facts, dict) else {}), "id": name}
-        facts = one if isinstance(one, dict) else {"id": one}
-        config: dict[str, Any] = facts["config"] if isinstance(facts.get("config"), dict) else {}
-        try:
-            provider = _our_provider(str(facts["id"]), config)
-        except WrongUse as error:
-            source.note(place, f"the provider is left out: {error}")
-            continue
-        for name in sorted(config.keys() - {*promptfoo_facts()["parameters"], "apiBaseUrl", "apiKeyEnvar"}):
-            source.note(f"{place}.config.{name}", f"the setting {name} is left out: it is no parameter of a call")
-        label = str(facts.get("label") or facts["id"])
-        found.append(
-            (label, provider, {name: one for name, one in config.items() if name in promptfoo_facts()["parameters"]})
-        )
+    key = "targets" if "targets" in source.config and "providers" not in source.config else "providers"
+    if "targets" in source.config and key == "providers":
+        source.note("targets", "targets is left out: the file has providers too")
+    found: list[ToldProvider] = []
+    for place, one in _provider_entries(source, key):
+        with noting(source, place, "the provider is left out"):
+            found.append(_told_provider(source, place, one))
     if not found:
         source.note(key, f"there is no provider to take over: {ECHO} gives each prompt back, put yours in its place")
-        return [("", ECHO, {})]
-    return found
+    return found or [("", ECHO, {})]
+
+
+def _provider_entries(source: Source, key: str) -> Iterator[tuple[str, Any]]:
+    """Return each provider as it is told, with its place: a name, a map with an id, or {id: the rest}."""
+    given = source.config.get(key)
+    for at, one in enumerate(listed(given)):
+        place = f"{key}[{at}]" if isinstance(given, list) else key
+        if isinstance(one, dict) and "id" not in one:
+            for name, facts in one.items():
+                yield f"{place}.{name}", {**facts, "id": name} if isinstance(facts, dict) else {"id": name}
+        else:
+            yield place, one
+
+
+def _told_provider(source: Source, place: str, one: Any) -> ToldProvider:
+    """Return a provider with its label and parameters; raises WrongUse where there is none here."""
+    facts = taken_of(source, place, one, "a provider") if isinstance(one, dict) else {"id": one}
+    id, config = facts.get("id"), {key: value for key, value in facts.get("config", {}).items() if value is not None}
+    if not isinstance(id, str):
+        raise WrongUse(f"it is {brief(id)}")
+    provider = _our_provider(id, config)
+    check_part("provider", provider)
+    parameters = {}
+    for name, value in config.items():
+        here, text = f"{place}.config.{name}", json.dumps(value)
+        if name not in {*promptfoo_facts()["parameters"], "apiBaseUrl", "apiKeyEnvar"}:
+            source.note(here, f"the setting {name} is left out: it is no parameter of a call")
+        elif "{{" in text or "file://" in text:
+            source.note(here, f"the setting {name} is left out: parameters are not filled in, nor read from files")
+        elif name in promptfoo_facts()["parameters"]:
+            parameters[name] = value
+    return facts.get("label") or id, provider, parameters
 
 
 def _our_provider(id: str, config: dict[str, Any]) -> Any:
@@ -12938,30 +13073,47 @@ def _our_provider(id: str, config: dict[str, Any]) -> Any:
         kind = "gemini"
     elif kind in promptfoo_facts()["compatible"] and model:
         url, variable = promptfoo_facts()["compatible"][kind]
-        return {
-            "provider": "openai",
-            "model": model,
-            "base_url": url,
-            "api_key_env": config.get("apiKeyEnvar", variable),
-        }
+        key = config.get("apiKeyEnvar", variable)
+        return {"provider": "openai", "model": model, "base_url": url, "api_key_env": key}
     else:
         raise WrongUse(f"{id} is no provider here")
+    if "{{" in json.dumps([id, config.get("apiBaseUrl"), config.get("apiKeyEnvar")]):
+        raise WrongUse("its name or address is a template")
     if "apiBaseUrl" in config or "apiKeyEnvar" in config:
         if kind != "openai":
             raise WrongUse(f"{id} has an address of its own, which only those have that speak as openai does")
         address = {"base_url": config["apiBaseUrl"]} if "apiBaseUrl" in config else {}
-        key = {"api_key_env": config.get("apiKeyEnvar", "OPENAI_API_KEY")}
-        return {"provider": "openai", **address, "model": model, **key}
+        key = config.get("apiKeyEnvar", "OPENAI_API_KEY")
+        return {"provider": "openai", **address, "model": model, "api_key_env": key}
     return f"{kind}:{model}"
 
 
 def default_test(source: Source) -> Test:
     """Return what the file says of all tests."""
-    given = source.config.get("defaultTest")
-    if isinstance(given, str) and given.startswith("file://"):
-        with noting(source, "defaultTest", "it is left out"):
-            given = read_foreign(files_of(source, given)[0])[0]
-    return Test("defaultTest", resolved(source, given) if isinstance(given, dict) else {})
+    given = source.config.get("defaultTest", {})
+    return _told_test(source, "defaultTest", _map_in(source, "defaultTest", given) if isinstance(given, str) else given)
+
+
+def _told_test(source: Source, place: str, given: dict[str, Any]) -> Test:
+    """Return a test with what is taken of it, its variables as a map."""
+    content = taken_of(source, place, resolved(source, place, given), "a test")
+    if "options" in content:
+        content["options"] = taken_of(source, f"{place}.options", content["options"], "the options of a test")
+    if not isinstance(content.get("vars", {}), dict):
+        content["vars"] = _map_in(source, f"{place}.vars", content["vars"])
+    return Test(place, content)
+
+
+def _map_in(source: Source, place: str, names: Any) -> dict[str, Any]:
+    """Return what the files of some names hold, as one map; what is none is noted."""
+    joined: dict[str, Any] = {}
+    with noting(source, place, "it is left out"):
+        for path in [path for name in listed(names) for path in files_of(source, str(name))]:
+            found = read_foreign(path)[0]
+            if not isinstance(found, dict):
+                raise WrongUse(f"{path.name} holds no map")
+            joined |= found
+    return joined
 
 
 @contextlib.contextmanager
@@ -12976,21 +13128,25 @@ def noting(source: Source, place: str, what: str) -> Iterator[None]:
 def tests_told(source: Source) -> list[Test]:
     """Return the tests, inline and from files, and those of scenarios."""
     found = _test_list(source, source.config.get("tests"), "tests")
-    for at, one in enumerate(listed(source.config.get("scenarios"))):
-        place = f"scenarios[{at}]"
+    given = source.config.get("scenarios")
+    for at, one in enumerate(listed(given)):
+        place = f"scenarios[{at}]" if isinstance(given, list) else "scenarios"
         if not isinstance(one, dict):
             source.note(place, "a scenario from a file is left out")
             continue
-        configs = _test_list(source, one.get("config"), f"{place}.config")
-        tests = _test_list(source, one.get("tests"), f"{place}.tests") or [Test(place, {})]
-        found += [_joined_test(config, test) for config in configs for test in tests]
+        told = taken_of(source, place, one, "a scenario")
+        configs = _test_list(source, told.get("config"), f"{place}.config")
+        tests = _test_list(source, told.get("tests"), f"{place}.tests") or [Test(place, {})]
+        found += [_joined_test(config, test) for config in configs or [Test(place, {})] for test in tests]
     return found
 
 
 def _joined_test(one: Test, other: Test) -> Test:
-    variables = {**(one.content.get("vars") or {}), **(other.content.get("vars") or {})}
+    joined = {
+        key: {**one.content.get(key, {}), **other.content.get(key, {})} for key in ("vars", "options", "metadata")
+    }
     steps = [*listed(one.content.get("assert")), *listed(other.content.get("assert"))]
-    return Test(other.place, {**one.content, **other.content, "vars": variables, "assert": steps})
+    return Test(other.place, {**one.content, **other.content, **joined, "assert": steps})
 
 
 def _test_list(source: Source, given: Any, place: str) -> list[Test]:
@@ -12998,51 +13154,48 @@ def _test_list(source: Source, given: Any, place: str) -> list[Test]:
     for at, one in enumerate(listed(given)):
         here = f"{place}[{at}]" if isinstance(given, list) else place
         if isinstance(one, dict) and isinstance(one.get("path"), str):
-            one = one["path"]
+            one = taken_of(source, here, one, "tests from elsewhere")["path"]
         if isinstance(one, str):
             with noting(source, here, "the tests are left out"):
                 for path in files_of(source, one):
-                    found += _tests_in(path)
+                    found += _tests_in(source, path)
         elif isinstance(one, dict):
-            found.append(Test(here, resolved(source, one)))
+            found.append(_told_test(source, here, one))
         else:
             source.note(here, f"the test is left out: it is {brief(one)}")
     return found
 
 
-def _tests_in(path: Path) -> list[Test]:
+def _tests_in(source: Source, path: Path) -> list[Test]:
     """Return the tests of a file; raises WrongUse for one that is no data."""
     if path.suffix.lower() not in _TEST_FILES:
-        raise WrongUse(f"{path.name} is code or a table of another kind; {', '.join(_TEST_FILES)} are read")
+        raise WrongUse(f"{path.name} is a table of another kind; {', '.join(_TEST_FILES)} are read")
     if path.suffix.lower() == ".csv":
-        return [Test(f"{path.name} row {at}", _test_of_row(row)) for at, row in enumerate(load_items(path), 2)]
-    is_json = path.suffix.lower() in {".json", ".jsonl"}
-    items = load_items(path) if is_json else listed(read_foreign(path)[0])
+        rows = [(f"{path.name} row {number}", _test_of_row(row)) for number, row in load_rows(path)]
+        return [_told_test(source, place, one) for place, one in rows]
+    is_lines = path.suffix.lower() == ".jsonl"
+    items = _checked_json(path, load_items(path)) if is_lines else listed(read_foreign(path)[0])
     if not all(isinstance(one, dict) for one in items):
         raise WrongUse(f"{path.name} holds what is no test")
-    return [Test(f"{path.name}[{at}]", one) for at, one in enumerate(items)]
+    return [_told_test(source, f"{path.name}[{at}]", one) for at, one in enumerate(items)]
 
 
 def _test_of_row(row: dict[str, str]) -> dict[str, Any]:
     """Return a row of a CSV as a test: its columns are variables, but for those that begin with `__`."""
     test: dict[str, Any] = {"vars": {}, "assert": [], "options": {}}
-    limits = {
-        key.split(":")[1]: value for key, value in row.items() if re.fullmatch(r"__config:__expected\d*:threshold", key)
-    }
-    for key, value in row.items():
-        if not key.startswith("__"):
-            test["vars"][key] = value
-        elif re.fullmatch(r"__expected\d*", key) and value.strip():
-            test["assert"].append(_assertion_in(value.strip(), limits.get(key) or limits.get(f"{key}1")))
-        elif key in {"__prefix", "__suffix"} and value:
-            test["options"][key[2:]] = value
-        elif key == "__description":
-            test["description"] = value
-        elif key == "__threshold" and value:
-            test["threshold"] = value
-        elif not re.match(r"__(metadata:|config:|metric$|expected)", key) and value:
-            test[key] = value
-    return test
+    rest = {key: value for key, value in row.items() if key.startswith("__") and value.strip()}
+    test["vars"] = {key: value for key, value in row.items() if not key.startswith("__")}
+    for key in [key for key in rest if re.fullmatch(r"__expected\d*", key)]:
+        numbered = "__expected1" if key == "__expected" else key
+        limits = [rest.pop(f"__config:{name}:threshold", None) for name in dict.fromkeys((key, numbered))]
+        test["assert"].append(_assertion_in(rest.pop(key).strip(), next(filter(None, limits), None)))
+    test["options"] |= {key[2:]: rest.pop(key) for key in ("__prefix", "__suffix") if key in rest}
+    test |= {"description": rest.pop("__description")} if "__description" in rest else {}
+    for key in [key for key in rest if re.match("__metadata:.", key)]:
+        name, value = key.partition(":")[2], rest.pop(key)
+        parts = [part.strip() for part in value.split(",")] if name.endswith("[]") else value
+        test.setdefault("metadata", {})[name.removesuffix("[]")] = parts
+    return {**test, **rest}
 
 
 def _assertion_in(text: str, limit: str | None = None) -> dict[str, Any]:
@@ -13058,43 +13211,49 @@ def _assertion_in(text: str, limit: str | None = None) -> dict[str, Any]:
 # ======================================================================================
 # === PROMPTFOO: a configuration or table of tests of promptfoo as suites of ours, with a list of what could not be
 # ======================================================================================
-# Uses: ERRORS, WORDING, ASSERTIONS, DOCUMENTS, EXCHANGES, TRANSLATIONS, FOREIGN.
+# Uses: ERRORS, WORDING, ASSERTIONS, SUITES, DOCUMENTS, EXCHANGES, STEPS, FILES, TRANSLATIONS, FOREIGN.
 # Public: nothing.
 
 
 class _Case(NamedTuple):
-    """A test with one value a variable: its variables, its steps, and where it stands."""
+    """A test with one value a variable: its variables, its steps, its tags, and where it stands."""
 
     place: str
     name: str
     variables: dict[str, str]
     steps: list[Any]
+    tags: list[str]
 
 
-_MOST_MADE = 10_000
-_MOST_SUITES = 100
+_NO_WEIGHT = "the weight is left out: here every assertion of a case has to hold"
+_MOST_MADE, _MOST_SUITES = 10_000, 100
+_MOST_SETS, _LONGEST_GROUP = 20, 200
 
 
 def import_promptfoo(file: Path, provider: str | None = None) -> dict[str, Any]:
     """Return promptfoo's configuration, or CSV of tests, as YAML suites; `provider` stands for those of the file.
 
-    Shape: suites, cases and assertions (how many), text (the YAML), notes [{place, reason}]. Errors: WrongUse for a
-    file that cannot be read, or of which nothing can be taken over.
+    Shape: suites, cases and assertions (how many), text (the YAML, which loads), notes [{place, places, reason}].
+    Errors: WrongUse for a file that cannot be read, or of which nothing can be taken over.
     """
     source = open_source(file)
-    for key in sorted(source.config.keys() - {*promptfoo_facts()["config_keys"]}):
-        source.note(key, f"{key} is left out: suites here have no such setting")
     prompts, providers = prompts_told(source), providers_told(source, provider)
     default, tests = default_test(source), tests_told(source)
     suites = _suites_of(source, prompts, providers, default, tests)
-    notes = [{"place": _shown_places(places), "reason": reason} for reason, places in source.notes.items()]
+    told = {reason: list(dict.fromkeys(places)) for reason, places in source.notes.items()}
+    notes = [{"place": _shown_places(places), "places": places, "reason": reason} for reason, places in told.items()]
     if not suites:
-        told = "".join(f"\n  {note['place']}: {note['reason']}" for note in notes)
-        raise WrongUse(f"Nothing of {file} could be taken over.{told}")
+        lines = "".join(f"\n  {note['place']}: {note['reason']}" for note in notes)
+        raise WrongUse(f"Nothing of {file} could be taken over.{lines}")
     cases = [one for suite in suites for one in suite["cases"]]
     steps = sum(len(one.get("assert", ())) for one in [*suites, *cases])
     counts = {"suites": len(suites), "cases": len(cases), "assertions": steps}
-    return {**counts, "text": _as_file(source, suites, notes), "notes": notes}
+    text = _as_file(source, suites, notes)
+    try:
+        check_suites(text)
+    except ConfigError as error:
+        raise WrongUse(f"What {file} becomes does not load: {error.message}", "Import it in parts.") from None
+    return {**counts, "text": text, "notes": notes}
 
 
 def _suites_of(
@@ -13103,20 +13262,19 @@ def _suites_of(
     """Return a suite for each prompt and provider; the cases that they share are one list, which is written once."""
     if not prompts and tests and "prompts" not in source.config:
         source.note("prompts", "there is no prompt to take over: the variables are sent as they are, put yours there")
-        names = dict.fromkeys(name for test in tests for name in test.content.get("vars") or {})
+        names = dict.fromkeys(name for test in tests for name in test.content.get("vars", {}))
         prompts = [("", "\n\n".join(f"${{{name}}}" for name in names))]
     if len(prompts) * len(providers) > _MOST_SUITES:
         made_of = f"{counted(len(prompts), 'prompt')} and {counted(len(providers), 'provider')}"
         raise WrongUse(f"{made_of} make more than {_MOST_SUITES} suites.")
-    common, late = _default_steps(source, default)
-    cases = _cases_of(source, default, late, tests, bool(common))
+    is_own = any(test.content.get("options", {}).get("disableDefaultAsserts") for test in tests)
+    common, late = _default_steps(source, default, is_own)
+    cases, ids = _named_cases(source, _cases_of(source, default, late, tests, bool(common)))
     if not cases:
         return []
-    given = source.config.get("evaluateOptions")
-    repeats = given.get("repeat") if isinstance(given, dict) else None
-    shared = {"repeats": repeats} if isinstance(repeats, int) and repeats > 1 else {}
+    shared = _run_settings(source)
     known = _fixed_variables(default)
-    written = [_written_case(case, id, known) for case, id in zip(cases, _ids_of(cases), strict=True)]
+    written = [_written_case(case, id, known) for case, id in zip(cases, ids, strict=True)]
     prompts = [(label, _with_ends(source, at, prompt, default, cases)) for at, (label, prompt) in enumerate(prompts)]
     suites = []
     for name, prompt, (_, provider, parameters) in _suite_names(source, prompts, providers):
@@ -13128,6 +13286,19 @@ def _suites_of(
     return suites
 
 
+def _run_settings(source: Source) -> dict[str, int]:
+    """Return what the options of a run say of its suites."""
+    given = taken_of(source, "evaluateOptions", source.config.get("evaluateOptions", {}), "the options of a run")
+    found = {}
+    for key, name in (("repeat", "repeats"), ("maxConcurrency", "concurrency")):
+        value = float(given.get(key, 0))
+        if value.is_integer() and 1 <= value <= MAX_CONCURRENCY:
+            found[name] = int(value)
+        elif key in given:
+            source.note(f"evaluateOptions.{key}", f"{key} is left out: {name} takes 1 to {MAX_CONCURRENCY}")
+    return found
+
+
 def _suite_names(
     source: Source, prompts: list[tuple[str, Any]], providers: list[ToldProvider]
 ) -> Iterator[tuple[str, Any, ToldProvider]]:
@@ -13137,7 +13308,7 @@ def _suite_names(
     seen: Counter[str] = Counter()
     for at, (label, prompt) in enumerate(prompts, 1):
         for provider in providers:
-            of_prompt = [_slug(label, f"prompt-{at}")] if len(prompts) > 1 else []
+            of_prompt = [_slug(label, f"prompt-{at}")] if label or len(prompts) > 1 else []
             of_provider = [provider[0].replace("/", "-")] if len(providers) > 1 else []
             name = "/".join([title, *of_prompt, *of_provider])
             yield _unique(name, seen), prompt, provider
@@ -13165,54 +13336,68 @@ def _empty_variables(texts: list[Any], cases: list[_Case]) -> dict[str, str]:
     return {name: "" for name in used if any(name not in case.variables for case in cases)}
 
 
-def _default_steps(source: Source, default: Test) -> tuple[list[Any], list[tuple[str, Any]]]:
-    """Return the steps of every test, and those of promptfoo's that are known only with the variables of each."""
+def _default_steps(source: Source, default: Test, is_own: bool) -> tuple[list[Any], list[tuple[str, Any]]]:
+    """Return the steps of every test, and promptfoo's assertions of which each test has its own.
+
+    They are those that are known only with its variables, and all of them where a test does without (`is_own`).
+    """
     common: list[Any] = []
     late: list[tuple[str, Any]] = []
     for place, given in _asserted(source, default):
-        if waits_for_variables(_asked_in(given, None)):
+        if is_own or waits_for_variables(_asked_in(given, None)):
             late.append((place, given))
         else:
             common += _steps_of(source, place, given, None)
     return common, late
 
 
-def _asserted(source: Source, test: Test) -> Iterator[tuple[str, dict[str, Any]]]:
+def _asserted(source: Source, test: Test, depth: int = 0) -> Iterator[tuple[str, dict[str, Any]]]:
     """Return the assertions of a test with their places, those of its sets among them."""
-    for at, given in enumerate(listed(test.content.get("assert"))):
+    for at, one in enumerate(listed(test.content.get("assert"))):
         place = f"{test.place}.assert[{at}]"
-        given = resolved(source, {"type": given} if isinstance(given, str) else given)
-        if not isinstance(given, dict) or not isinstance(given.get("type"), str):
-            source.note(place, f"the assertion is left out: it is {brief(given)}")
-        elif given["type"] != "assert-set":
-            yield place, given
-        elif given.get("threshold") is not None:
+        given = resolved(source, place, {"type": one} if isinstance(one, str) else one)
+        told = taken_of(source, place, given, "an assertion") if isinstance(given, dict) else {}
+        is_set = told.get("type") == "assert-set"
+        for key in ("value", "transform", "contextTransform") if is_set else ("assert",):
+            if told.pop(key, None) is not None:
+                source.note(f"{place}.{key}", f"{key} is left out: it is no key of {told.get('type')}")
+        if "type" not in told:
+            source.note(place, f"the assertion is left out: it is {brief(one)}")
+        elif not is_set:
+            yield place, told
+        elif told.get("threshold") is not None:
             source.note(place, "the set is left out: it holds if a share of it does, and here each assertion has to")
+        elif depth == _MOST_SETS:
+            source.note(place, f"the set is left out: it is one of {_MOST_SETS} within each other")
         else:
-            yield from _asserted(source, Test(place, given))
+            yield from _asserted(source, Test(place, told), depth + 1)
+        if is_set and "weight" in told:
+            source.note(f"{place}.weight", _NO_WEIGHT)
 
 
 def _steps_of(source: Source, place: str, given: dict[str, Any], variables: dict[str, Any] | None) -> list[Any]:
     """Return what an assertion is here, or nothing and a note."""
-    kind = given["type"]
+    kind, limit, weight = given["type"], given.get("threshold"), float(given.get("weight", 1))
     try:
-        if given.get("transform"):
-            raise WrongUse("its transform is code, which is not evaluated")
-        if given.get("weight") == 0:
+        for key in ("transform", "contextTransform"):
+            if given.get(key) is not None:
+                raise WrongUse(f"its {key} is code, which is not evaluated")
+        if weight == 0:
             raise WrongUse("its weight is 0: it is measured and never fails, and an assertion here does")
-        limit = given.get("threshold")
         value = given.get("value")
         if isinstance(value, str) and value.startswith("file://"):
             value = _value_in_file(source, value)
         asked = _asked_in({**given, "value": value}, variables)
-        steps = as_steps(asked._replace(threshold=None if limit in (None, "") else float(limit)))
-    except (WrongUse, ValueError) as error:
+        steps = as_steps(asked._replace(threshold=None if limit is None else float(limit)))
+    except (WrongUse, ValueError, OverflowError, RecursionError) as error:
         source.note(place, f"{kind} is left out: {error}")
         return []
     if kind in DIFFERENCES:
         source.note(place, DIFFERENCES[kind])
-    if given.get("provider") is not None:
-        source.note(place, "its own provider is left out: the judge or embedder of promptry.toml is asked")
+    if weight != 1:
+        source.note(f"{place}.weight", _NO_WEIGHT)
+    if limit is not None and kind not in promptfoo_facts()["limited"]:
+        source.note(f"{place}.threshold", f"the threshold is left out: {kind} has none here")
     return steps
 
 
@@ -13237,68 +13422,97 @@ def _cases_of(
     """Return a case for each test and combination of its variables' values; raises WrongUse for too many."""
     found: list[_Case] = []
     for test in tests:
-        options = {**(default.content.get("options") or {}), **(test.content.get("options") or {})}
+        options = {**default.content.get("options", {}), **test.content.get("options", {})}
         if any(options.get(key) for key in ("transform", "postprocess", "transformVars")):
             source.note(test.place, "the test is left out: its transform is code, which is not evaluated")
             continue
-        for key in sorted(test.content.keys() - {*promptfoo_facts()["test_keys"]}):
-            source.note(f"{test.place}.{key}", f"{key} of a test is left out: there is no such setting here")
-        for key in ("prompts", "providers"):
-            if test.content.get(key):
-                source.note(f"{test.place}.{key}", f"the choice of {key} is left out: the case runs with all")
-        if test.content.get("threshold") not in (None, ""):
-            source.note(
-                f"{test.place}.threshold", "the threshold is left out: here every assertion of a case has to hold"
-            )
-        asserted = [*late, *_asserted(source, test)]
+        tags = _tags_in(source, default, test)
+        asserted = [*([] if options.get("disableDefaultAsserts") else late), *_asserted(source, test)]
         for variables in _combinations(source, default, test, bool(options.get("disableVarExpansion"))):
             steps = [step for place, given in asserted for step in _steps_of(source, place, given, variables)]
             if not steps and not has_common:
                 source.note(test.place, "the test is left out: no assertion of it is left")
                 break
             ends = {f"prompt_{key}": as_text(options[key]) for key in ("prefix", "suffix") if options.get(key)}
-            found.append(_Case(test.place, str(test.content.get("description") or ""), {**variables, **ends}, steps))
+            ends = _filled_texts(source, f"{test.place}.options", ends, variables)
+            name = str(test.content.get("description") or "")
+            found.append(_Case(test.place, name, {**variables, **ends}, steps, tags))
             if len(found) > _MOST_MADE:
                 raise WrongUse(f"{source.name} makes more than {_MOST_MADE:,} cases.")
     return found
 
 
+def _tags_in(source: Source, default: Test, test: Test) -> list[str]:
+    """Return the metadata of a test as tags: what --filter-metadata key=value chose, --tag key=value does."""
+    found = []
+    for key, value in {**default.content.get("metadata", {}), **test.content.get("metadata", {})}.items():
+        one_by_one = listed(value)
+        if any(isinstance(one, (dict, list)) for one in one_by_one):
+            source.note(f"{test.place}.metadata.{key}", f"the metadata {key} is left out: a tag is no list, nor a map")
+        else:
+            found += [f"{key}={as_text(one)}" for one in one_by_one]
+    return found
+
+
 def _combinations(source: Source, default: Test, test: Test, as_one: bool) -> Iterator[dict[str, str]]:
     """Return the variables of each case that a test makes: a list of values makes one for each."""
-    given = dict(test.content.get("vars") or {})
-    given |= {name: value for name, value in (default.content.get("vars") or {}).items() if name not in given}
+    given = {**test.content.get("vars", {})}
+    given |= {name: value for name, value in default.content.get("vars", {}).items() if name not in given}
     several: list[list[Any]] = []
     for name, value in given.items():
-        values = [value]
-        if isinstance(value, str) and value.startswith("file://"):
-            with noting(source, f"{test.place}.vars.{name}", "the variable is left empty"):
-                values = [""]
-                values = [_value_in_file(source, f"file://{path.resolve()}") for path in files_of(source, value)]
-        elif isinstance(value, list) and not as_one:
-            values = value
-        several.append(values or [""])
+        values = value if isinstance(value, list) and not as_one else [value]
+        found: list[Any] = []
+        for one in values:
+            if isinstance(one, str) and one.startswith("file://"):
+                with noting(source, f"{test.place}.vars.{name}", "the variable is left empty"):
+                    found += [_value_in_file(source, f"file://{path.resolve()}") for path in files_of(source, one)]
+            else:
+                found.append(one)
+        several.append(found or [""])
     for chosen in itertools.product(*several):
         texts = dict(zip(given, map(as_text, chosen), strict=True))
-        for name, text in texts.items():
-            with noting(source, f"{test.place}.vars.{name}", "its template stays as it is"):
-                texts[name] = as_filled(text, {**texts, name: ""})
-        yield texts
+        yield _filled_texts(source, f"{test.place}.vars", texts, texts)
 
 
-def _ids_of(cases: list[_Case]) -> list[str]:
-    """Return an id for each case: its description, else its first text, made short and unique."""
-    seen: Counter[str] = Counter()
-    found = []
-    for at, case in enumerate(cases, 1):
+def _filled_texts(source: Source, place: str, texts: dict[str, str], variables: dict[str, str]) -> dict[str, str]:
+    """Return texts with the variables that they name filled in; a text that asks for more stays and is noted."""
+    filled = dict(texts)
+    for name, text in texts.items():
+        with noting(source, f"{place}.{name}", "its template stays as it is"):
+            filled[name] = as_filled(text, {**variables, **filled, name: ""})
+    return filled
+
+
+def _named_cases(source: Source, cases: list[_Case]) -> tuple[list[_Case], list[str]]:
+    """Return the cases that can be told apart, each with its id: its description, else its first text, made short.
+
+    A variable named id is the id of its case, one named group its group: so two of one id are one too many.
+    """
+    found: list[_Case] = []
+    own: set[str] = set()
+    for case in cases:
+        id = item_id(case.variables) if "id" in case.variables else ""
+        if id and id in own:
+            source.note(case.place, "the case is left out: its variable id is that of another, and tells them apart")
+            continue
+        if len(case.variables.get("group", "")) > _LONGEST_GROUP:
+            source.note(case.place, f"the case is left out: its variable group is longer than {_LONGEST_GROUP} signs")
+            continue
+        for name in [name for name in ("group", "tags") if name in case.variables]:
+            source.note(case.place, f"the variable {name} is the {name} of the case here, in place of any other")
+        own.add(id)
+        found.append(case)
+    seen, ids = Counter(own - {""}), []
+    for at, case in enumerate(found, 1):
         first = next(iter(case.variables.values()), "")
-        id = _slug(case.name, "") or _slug(first, "")[:40].strip("-") or f"case-{at}"
-        found.append(_unique(id, seen))
-    return found
+        ids.append(_unique(_slug(case.name, "") or _slug(first, "")[:40].strip("-") or f"case-{at}", seen))
+    return found, ids
 
 
 def _fixed_variables(default: Test) -> dict[str, str]:
     """Return the variables that all tests have in common, as texts."""
-    given = {name: value for name, value in (default.content.get("vars") or {}).items() if name != "id"}
+    own = {"id", "group", "tags"}
+    given = {name: value for name, value in default.content.get("vars", {}).items() if name not in own}
     texts = {name: as_text(value) for name, value in given.items() if not isinstance(value, list)}
     return {name: text for name, text in texts.items() if "{{" not in text and not text.startswith("file://")}
 
@@ -13308,6 +13522,7 @@ def _written_case(case: _Case, id: str, known: dict[str, str]) -> dict[str, Any]
     variables = {name: text for name, text in case.variables.items() if known.get(name) != text}
     own: dict[str, Any] = {} if "id" in case.variables else {"id": id}
     own |= {"variables": variables} if variables else {}
+    own |= {"tags": case.tags} if case.tags and "tags" not in case.variables else {}
     return {**own, "assert": case.steps} if case.steps else own
 
 
@@ -13323,15 +13538,14 @@ def _with_ends(source: Source, at: int, prompt: Any, default: Test, cases: list[
 
 
 def _shown_places(places: list[str]) -> str:
-    shown = list(dict.fromkeys(places))
-    return shown[0] if len(shown) == 1 else f"{shown[0]} and {len(shown) - 1} more"
+    return places[0] if len(places) == 1 else f"{places[0]} and {len(places) - 1} more"
 
 
-def _as_file(source: Source, suites: list[dict[str, Any]], notes: list[dict[str, str]]) -> str:
+def _as_file(source: Source, suites: list[dict[str, Any]], notes: list[dict[str, Any]]) -> str:
     """Return the suites as YAML, with what is not taken over in comments at its head."""
     told = [f"{note['place']}: {note['reason']}" for note in notes]
     head = [f"Suites made from {source.name}.", *(["Not taken over, or not quite:"] if told else []), *told]
-    lines = [" ".join(line.split()) for line in head]
+    lines = ["".join(sign if sign.isprintable() else " " for sign in " ".join(line.split())) for line in head]
     return "".join(f"# {line}\n" for line in lines) + "\n" + write_yaml({"suites": suites})
 
 

@@ -2048,27 +2048,29 @@ def plain_json(value: Any, inside: tuple[int, ...] = ()) -> Any:
             return {_safe_text(key): plain_json(item, within) for key, item in value.items()}
         if isinstance(value, (list, tuple, set, frozenset)):
             return [plain_json(item, within) for item in value]
-    return _safe_repr(value)
+    return safe_repr(value)
 
 
 def _plain_number(value: Any) -> Any:
     if isinstance(value, numbers.Integral):
-        return int(value) if abs(int(value)) < 10**300 else _safe_repr(value)
+        return int(value) if abs(int(value)) < 10**300 else safe_repr(value)
     try:
         number = float(value)
     except (ArithmeticError, TypeError, ValueError):
-        return _safe_repr(value)
+        return safe_repr(value)
     return number if math.isfinite(number) else None
 
 
 def _safe_text(value: Any) -> str:
-    return value if isinstance(value, str) else _safe_repr(value)
+    return value if isinstance(value, str) else safe_repr(value)
 
 
-def _safe_repr(value: Any) -> str:
+def safe_repr(value: Any) -> str:
     """Return how a value shows itself, or its type where it cannot; the code that shows it is not ours."""
     try:
         return repr(value)[:1000]
+    except RecursionError:
+        return f"a {type(value).__name__} nested too deep to show"
     except Exception:
         return f"<{type(value).__name__}>"
 
@@ -6993,7 +6995,8 @@ def match_pattern(pattern: str, text: str, whole: bool) -> bool | None:
     """
     answer = call_helper("match_pattern", [pattern, text, whole])
     if answer.get("error"):
-        raise WrongUse(f"The pattern {pattern!r} is no regular expression: {answer['error']}.")
+        shown = f"{pattern!r:.120}{'...' if len(pattern) > 120 else ''}"
+        raise WrongUse(f"The pattern {shown} is no regular expression: {answer['error']}.")
     matched: bool | None = answer["matched"]
     return matched
 
@@ -7091,6 +7094,7 @@ def link_parent(source: IO[bytes], target: IO[bytes]) -> None:
 # check is refused rather than given to the wrong one.
 
 MAX_DETAIL_CHARS = 10_000
+MAX_PATTERN_CHARS = 20_000
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"}
 _BLANKS = "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 
@@ -7170,6 +7174,7 @@ def record_check(kind: str, score: float, passed: bool, expected: Any, actual: A
     """Record one check where one is open, and return its score; raises CheckFailed if it did not hold."""
     now = monotonic_s()
     collection = _open_collection.get() or _only_collection()
+    reason = str(_shortened(reason))
     details = {"expected": _shortened(expected), "actual": _shortened(actual), "reason": reason, **more}
     if collection is not None:
         latency_ms = round((now - collection.marks[-1]) * 1000, 3)
@@ -7191,10 +7196,7 @@ def _shortened(value: Any) -> Any:
 
 def brief(value: Any) -> str:
     """Return a value as a message shows it, 120 characters at most."""
-    try:
-        text = repr(value)
-    except RecursionError:
-        text = f"a {type(value).__name__} nested too deep to show"
+    text = safe_repr(value)
     return text if len(text) <= 120 else f"{text[:117]}..."
 
 
@@ -7229,9 +7231,12 @@ def check_share(value: Any, what: str) -> float:
 def assert_exact(actual: Any, expected: Any, case_sensitive: bool = True) -> float:
     """Assert that two values are equal; returns 1.0."""
     folded = not case_sensitive and isinstance(actual, str) and isinstance(expected, str)
-    equal = actual.casefold() == expected.casefold() if folded else actual == expected
+    try:
+        equal = bool(actual.casefold() == expected.casefold() if folded else actual == expected)
+    except (RecursionError, TypeError, ValueError) as error:
+        raise WrongUse(f"{brief(actual)} and {brief(expected)} cannot be compared: {error}.") from None
     reason = "equal" if equal else f"expected {brief(expected)}, got {brief(actual)}"
-    return record_check("exact", float(equal), bool(equal), expected, actual, reason)
+    return record_check("exact", float(equal), equal, expected, actual, reason)
 
 
 def _keywords_in(text: Any, keywords: Any, case_sensitive: bool) -> tuple[list[str], list[str]]:
@@ -7282,6 +7287,8 @@ def find_pattern(pattern: str, text: str, whole: bool) -> bool:
     """Tell whether a pattern matches a text, as match_pattern does; no pattern, and no answer in time, is WrongUse."""
     if not pattern:
         raise WrongUse("The pattern is empty.", "Write a regular expression; ^$ is that of no text.")
+    if len(pattern) > MAX_PATTERN_CHARS:
+        raise WrongUse(f"The pattern has {len(pattern):,} characters; it takes {MAX_PATTERN_CHARS:,} at most.")
     matched = match_pattern(pattern, text, whole)
     if matched is None:
         raise WrongUse(
@@ -7435,7 +7442,7 @@ def assert_levenshtein(
     distance, length = levenshtein_distance(one, other), max(len(one), len(other))
     ratio = (length - distance) / length if length else 1.0
     passed = distance <= distance_limit and ratio >= ratio_limit
-    limit = f"max_distance {max_distance}" if max_distance is not None else f"min_ratio {min_ratio}"
+    limit = f"max_distance {brief(max_distance)}" if max_distance is not None else f"min_ratio {min_ratio}"
     reason = f"distance {distance:,}, ratio {ratio:.4g}; {limit}"
     reason = f"{blank}: {reason}" if blank else reason
     return record_check("levenshtein", ratio, passed, expected, actual, reason, distance=distance)
@@ -9512,6 +9519,8 @@ def _faults_by_model(value: Any, data: Any, model: Any) -> _Faults:
         raise WrongUse(f"Every value fits {_type_name(model)}.", "Give a model, or a type that some data does not fit.")
     if isinstance(model, pydantic.BaseModel):
         raise WrongUse(f"The model is an object of {type(model).__name__}; it takes the class.")
+    if isinstance(model, numbers.Number):
+        raise WrongUse(f"{brief(model)} is no schema, model or type.")
     try:
         adapter = pydantic.TypeAdapter(model)
         if isinstance(data, (str, bytes, bytearray)):
@@ -10126,7 +10135,7 @@ def assert_trajectory_max_steps(traj: Trajectory, max_steps: int) -> float:
         raise WrongUse(f"max_steps is {brief(max_steps)}; it takes a whole number, 0 or more.")
     count = _check_trajectory(traj).step_count
     passed = count <= max_steps
-    reason = f"{count:,} steps; max_steps {max_steps:,}"
+    reason = f"{count:,} steps; max_steps {brief(max_steps)}"
     return record_check("trajectory_max_steps", float(passed), passed, max_steps, count, reason)
 
 
@@ -10335,7 +10344,7 @@ def assert_conversation_length(conv: Conversation, min_turns: int | None = None,
     passed = (min_turns or 0) <= count and (max_turns is None or count <= max_turns)
     expected = {"min_turns": min_turns, "max_turns": max_turns}
     reason = f"{count:,} turns; " + ", ".join(
-        f"{what} {limit}" for what, limit in expected.items() if limit is not None
+        f"{what} {brief(limit)}" for what, limit in expected.items() if limit is not None
     )
     return record_check("conversation_length", float(passed), passed, expected, count, reason)
 

@@ -7678,7 +7678,8 @@ def _note_model(answer: Answer, api: str, given: Any, who: str) -> None:
     if isinstance(told["usage"], (str, int, float, list, tuple)):
         raise ProviderError(f"{who} answered the usage {brief(told['usage'])}; it takes a provider's usage, or a dict.")
     cost = told["cost"] if told["cost_usd"] is None else told["cost_usd"]
-    if cost is not None and (isinstance(cost, bool) or not isinstance(cost, (int, float, Decimal)) or not cost >= 0):
+    is_number = isinstance(cost, (int, float, Decimal)) and not isinstance(cost, bool)
+    if cost is not None and not (is_number and math.isfinite(cost) and cost >= 0):
         raise ProviderError(f"{who} answered the cost {brief(cost)}; it takes dollars.")
     if told["usage"] is not None and "usage" not in answer.facts:
         answer.facts["usage"] = told["usage"]

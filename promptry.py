@@ -4,15 +4,15 @@ Application code calls track() and track_invocation(); evals, comparisons, the l
 write the same store.db. No service to run, no account, nothing sent anywhere.
 
 Floors, from the ground up; each section uses only sections above it:
-    GROUND   ERRORS · CLOCK · SETTINGS · ASSETS · MASKING · ENDPOINTS
+    GROUND   ERRORS · WORDING · CLOCK · SETTINGS · ASSETS · MASKING · ENDPOINTS
     STORE    TABLES · MIGRATIONS · STORE · ROWS
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
     EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · PROVIDERS · JUDGE · EMBEDDINGS ·
-             SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION · DOCUMENTS ·
-             EXCHANGES · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · RUNS · WORKERS · PROGRESS ·
-             RERUNS · JOBS · RUNNER · PAIRS · POWER · BREAKS · FLIPS · COMPARISON · MODELS · PLAN · TRENDS · DRIFT ·
-             BISECT · OVERVIEW · INTERPRETERS
+             SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION ·
+             DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · TALLIES ·
+             RUNS · WORKERS · PROGRESS · RERUNS · JOBS · RUNNER · PAIRS · POWER · BREAKS · FLIPS · COMPARISON ·
+             MODELS · PLAN · TRENDS · DRIFT · BISECT · OVERVIEW · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS ·
              WATCH · PYTEST · DEMO
     ROOF     MAIN
@@ -48,6 +48,7 @@ import contextvars
 import functools
 import hashlib
 import inspect
+import io
 import itertools
 import json
 import logging
@@ -145,6 +146,7 @@ __all__ = [
     "assert_json_valid",
     "assert_matches",
     "assert_not_contains",
+    "check_all",
     "clean_json",
     "collect",
     # TEXTS
@@ -383,11 +385,58 @@ class CheckFailed(PromptryError, AssertionError):
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """Name the most similar of some words as a hint, or return an empty text."""
+    """Name the most similar of some words as a hint, or return an empty text where none is likely to be meant."""
     import difflib
 
-    close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.7 if len(word) > 3 else 0.5)
     return f"Did you mean '{close[0]}'?" if close else ""
+
+
+# ======================================================================================
+# === WORDING: what sentences are made of: signs that are no text are spelled out, counts have their noun
+# ======================================================================================
+# Uses: nothing.
+# Public: nothing.
+#
+# A text of others may hold signs that steer a terminal, turn the direction of writing, or fit into no encoding. They
+# are spelled as Python would, where text is printed, logged, or written into a report.
+
+_ODD = re.compile(
+    r"[^\t\n\r\x20-\x7e\xa0-\u2029\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\ufdd0-\ufdef]"
+)
+
+
+def legible(value: Any) -> str:
+    """Return a value as text that every format can hold: control signs and half characters are spelled out."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
+    return _ODD.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def legible_json(text: str) -> str:
+    """Return JSON text in which the same signs are written as JSON writes them, so that its value stays."""
+    return _ODD.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return a count with its noun, in the singular for one; the plural may bring its verb along.
+
+    >>> counted(1, "case"), counted(2000, "case"), counted(0, "reply", "replies")
+    ('1 case', '2,000 cases', '0 replies')
+    """
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def say(text: str) -> None:
+    """Write a line of talk to stderr, from below the faces."""
+    sys.stderr.write(f"{legible(text)}\n")
+
+
+def _spell_out(record: logging.LogRecord) -> bool:
+    record.msg, record.args = legible(record.getMessage()), ()
+    return True
+
+
+log.addFilter(_spell_out)
 
 
 # ======================================================================================
@@ -1913,6 +1962,28 @@ def transact(patience_s: float = PATIENCE_S) -> Iterator[sqlite3.Connection]:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+
+def open_scratch(columns: str) -> sqlite3.Connection:
+    """Return a connection to a table `scratch` in a temporary file of its own, for what memory must not grow with.
+
+    Nobody else can open the file, and it ends with the connection. Errors: sqlite3.Error.
+    """
+    scratch = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+    scratch.execute("PRAGMA journal_mode = OFF")
+    scratch.execute(f"CREATE TABLE scratch {columns}")
+    scratch.execute("BEGIN")
+    return scratch
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """Give a connection of its own that only reads a store, whichever is chosen now; raises StoreError."""
+    with translated_faults():
+        reader = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=PATIENCE_S, uri=True)
+        with contextlib.closing(reader):
+            reader.text_factory = _decoded
+            yield reader
 
 
 @contextlib.contextmanager
@@ -3774,7 +3845,8 @@ def _in_depth(nodes: dict[str, dict[str, Any]], parent: str | None = None, depth
 # ======================================================================================
 # === INVOCATIONS: one row per model call, never deduplicated
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, MASKING, STORE, ROWS, SCOPE, TEMPLATES, USAGE, PRICES, TRACES.   Writes: invocations.
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, MASKING, STORE, ROWS, SCOPE, TEMPLATES, USAGE, PRICES, TRACES.
+#   Writes: invocations.
 # Public: track_invocation, last_request_id.
 #
 # When an id comes back the row is on the disk's side of a crash of the process. While the store cannot be written rows
@@ -4177,7 +4249,7 @@ def flush_kept_rows(wait_s: float = 2.0) -> int:
                 with bounded_wait(connection, wait_s):
                     _store_rows(connection, [])
         except Exception as error:
-            log.error("%d calls could not be stored: %s", len(_kept), error)
+            log.error("%s could not be stored: %s", counted(len(_kept), "call"), error)
     return len(_kept)
 
 
@@ -5761,7 +5833,7 @@ def _common_words(votes: list[dict[str, Any]]) -> list[dict[str, Any]]:
 # ======================================================================================
 # === DATASETS: versioned test data that a suite can be pinned to
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, SCOPE, PROMPTS, CALLS, FEEDBACK.   Writes: datasets.
+# Uses: ERRORS, WORDING, CLOCK, TABLES, STORE, ROWS, SCOPE, PROMPTS, CALLS, FEEDBACK.   Writes: datasets.
 # Public: save_dataset, load_dataset, list_datasets, get_dataset, add_to_dataset.
 #
 # A name under promptry/ is promptry's own: such a dataset is in no list.
@@ -5930,10 +6002,7 @@ def _parsed(text: str) -> Any:
 
 def load_items(path: Path) -> list[Any]:
     """Load items from a .json list, a .jsonl or .csv file; raises WrongUse naming the line that is wrong."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise WrongUse(f"{path} cannot be read: {error}.", "Name a UTF-8 file.") from None
+    text = _utf8_text(path)
     readers = {".json": _items_of_json, ".jsonl": _items_of_lines, ".ndjson": _items_of_lines, ".csv": _items_of_csv}
     if path.suffix.lower() not in readers:
         raise WrongUse(f"{path} ends in '{path.suffix}'.", "A dataset is read from .json, .jsonl or .csv.")
@@ -5941,6 +6010,13 @@ def load_items(path: Path) -> list[Any]:
     if not items:
         raise WrongUse(f"{path} holds no item.")
     return items
+
+
+def _utf8_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongUse(f"{path} cannot be read: {error}.", "Name a UTF-8 file.") from None
 
 
 def _items_of_json(path: Path, text: str) -> list[Any]:
@@ -5968,31 +6044,43 @@ def _items_of_lines(path: Path, text: str) -> list[Any]:
 
 
 def _items_of_csv(path: Path, text: str) -> list[Any]:
+    return [item for _, item in _rows_of_csv(path, text)]
+
+
+def load_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """Load the rows of a CSV file with their numbers, of which the names of the columns are 1; raises WrongUse."""
+    return _rows_of_csv(path, _utf8_text(path))
+
+
+def _rows_of_csv(path: Path, text: str) -> list[tuple[int, dict[str, str]]]:
     """Return a dict of texts for each row; the first line names the columns, parted by commas, semicolons or tabs."""
     import csv
 
-    lines = text.splitlines(True)
-    if not lines:
+    if not text:
         raise WrongUse(f"{path} is no CSV with a line of column names: it is empty.")
+    before = csv.field_size_limit(max(len(text), csv.field_size_limit()))
     try:
-        title, *rows = csv.reader(lines, delimiter=_delimiter_of(lines), strict=True)
+        title, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter_of(text), strict=True)
     except csv.Error as error:
         raise WrongUse(f"{path} is no CSV with a line of column names: {error}.") from None
+    finally:
+        csv.field_size_limit(before)
     if not title or not all(title) or len(set(title)) < len(title):
         raise WrongUse(f"{path}: the first line names the columns, each once; it is {', '.join(title)!r}.")
     wrong = next((number for number, row in enumerate(rows, 2) if row and len(row) != len(title)), None)
     if wrong:
-        raise WrongUse(f"{path}, row {wrong} has {len(rows[wrong - 2])} fields; the first line names {len(title)}.")
-    return [dict(zip(title, row, strict=True)) for row in rows if row]
+        held = counted(len(rows[wrong - 2]), "field")
+        raise WrongUse(f"{path}, row {wrong} has {held}; the first line names {len(title)}.")
+    return [(number, dict(zip(title, row, strict=True))) for number, row in enumerate(rows, 2) if row]
 
 
-def _delimiter_of(lines: list[str]) -> str:
+def _delimiter_of(text: str) -> str:
     """Return the sign that parts the first line into the most columns, a comma where signs are equal."""
     import csv
 
     def columns(sign: str) -> int:
         with contextlib.suppress(csv.Error):
-            return len(next(csv.reader(lines, delimiter=sign, strict=True)))
+            return len(next(csv.reader(io.StringIO(text, newline=""), delimiter=sign, strict=True)))
         return 0
 
     return max(",;\t", key=columns)
@@ -6405,7 +6493,7 @@ def _litellm_rates(told: dict[str, Decimal], suffix: str) -> dict[str, Any]:
 # ======================================================================================
 # === CARE: what is wrong with a store, said before it hurts; backups, and room given back
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, MIGRATIONS, STORE, ROWS, TEMPLATES, INVOCATIONS, COSTS.
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, MIGRATIONS, STORE, ROWS, TEMPLATES, INVOCATIONS, COSTS.
 # Public: backup, retention.
 
 LARGE_WAL_BYTES = 64 * 1024 * 1024
@@ -6584,9 +6672,12 @@ def _look_at_rows() -> dict[str, str]:
         " AS lost FROM invocations INDEXED BY calls_by_day"
     )[0]
     lost = (rows["lost"] or 0) + lost_rows()
-    detail = f"{rows['versions']:,} prompt versions, {rows['calls']:,} calls, {rows['runs']:,} runs"
+    nouns = {"versions": "prompt version", "calls": "call", "runs": "run"}
+    detail = ", ".join(counted(rows[key], noun) for key, noun in nouns.items())
     if lost or waiting:
-        return _finding("rows", "fault", f"{detail}; {lost:,} calls were lost and {waiting:,} wait in memory")
+        return _finding(
+            "rows", "fault", f"{detail}; {counted(lost, 'call was', 'calls were')} lost, waiting in memory: {waiting:,}"
+        )
     return _finding("rows", "ok", detail)
 
 
@@ -6594,8 +6685,8 @@ def _look_at_fallbacks() -> dict[str, str]:
     told = stored_fallbacks() if store_path().is_file() else {}
     count = sum(told.values()) + count_untold_fallbacks()
     names = ", ".join(sorted(told, key=lambda name: -told[name])[:5])
-    of = f", of {len(told):,} prompt{'' if len(told) == 1 else 's'}: {names}" if told else ""
-    detail = f"{count:,} time{'' if count == 1 else 's'} the text in the code was served because the store failed{of}"
+    of = f", of {counted(len(told), 'prompt')}: {names}" if told else ""
+    detail = f"{counted(count, 'time')} the text in the code was served because the store failed{of}"
     return _finding("fallbacks", "hint" if count else "ok", detail)
 
 
@@ -7086,7 +7177,7 @@ def link_parent(source: IO[bytes], target: IO[bytes]) -> None:
 # ======================================================================================
 # Uses: ERRORS, CLOCK, ENDPOINTS, ROWS, HELPERS.
 # Public: Check, collect, assert_exact, assert_contains, assert_not_contains, assert_matches, assert_json_valid,
-#   clean_json.
+#   check_all, clean_json.
 #
 # A score lies in 0..1 and higher is better. What would hold of anything, with one score, is refused: no keyword, an
 # empty pattern, a schema that asks for nothing. A threshold of 0 is not, as its score is compared. A check made in a
@@ -7331,6 +7422,43 @@ def assert_json_valid(text: str) -> float:
     return record_check("json_valid", float(not reason), not reason, "JSON", text, reason or "valid JSON")
 
 
+def check_all(*checks: Callable[[], Any]) -> float:
+    """Make all of several checks, also those behind one that fails; returns the mean of their scores, 1.0 of none.
+
+    Shape: functions without parameters, as `lambda: assert_contains(answer, "Rome")`; one that answers nothing, as a
+    function of plain assert statements does, counts as 1.0. Errors: CheckFailed, which lists all that did not hold; but
+    where a check raised something else, that, once all were made: an error is no failure.
+    """
+    for number, check in enumerate(checks, start=1):
+        if not callable(check):
+            raise WrongUse(f"Check {number} is {brief(check)}, made already.", "Write lambda: before each assertion.")
+    scores, failed, raised = [], [], []
+    for check in checks:
+        try:
+            scores.append(_score_of(check))
+        except CheckFailed as error:
+            failed.append(error.message)
+        except Exception as error:
+            raised.append(error)
+    if raised:
+        raise raised[0]
+    if failed:
+        raise CheckFailed(f"{len(failed)} of {len(checks)} checks fail: {'; '.join(failed)}")
+    return math.fsum(scores) / len(scores) if scores else 1.0
+
+
+def _score_of(check: Callable[[], Any]) -> float:
+    """Return the score of one of several checks; an assert statement that does not hold is recorded as one more."""
+    try:
+        answer = check()
+    except CheckFailed:
+        raise
+    except AssertionError as error:
+        return record_check("assert", 0.0, False, None, None, str(error) or f"in {brief(check)}")
+    refuse_awaitable(answer, f"check {brief(check)}")
+    return 1.0 if answer is None else check_share(answer, "What a check answers")
+
+
 def clean_json(text: str) -> Any:
     """Return the JSON value in a model's answer: without code fence, surrounding words and trailing commas.
 
@@ -7415,7 +7543,7 @@ def _without_trailing_commas(text: str) -> str:
 # ======================================================================================
 # === TEXTS: how near a text is to another, in characters and in words, without a model
 # ======================================================================================
-# Uses: ERRORS, ASSERTIONS.
+# Uses: ERRORS, WORDING, ASSERTIONS.
 # Public: assert_levenshtein, assert_rouge_l.
 #
 # A column of the table that both measures fill is one whole number here, a bit a row: 20,000 signs against 20,000 take
@@ -7475,7 +7603,8 @@ def assert_rouge_l(actual: str, expected: str, min_score: float) -> float:
     found, wanted = ([] if blank and is_blank(text) else text.split() for text in (actual, expected))
     common = common_length(found, wanted)
     score = 2 * common / (len(found) + len(wanted)) if found or wanted else 1.0
-    reason = f"{common:,} words in common, of {len(found):,} and {len(wanted):,}: {score:.4g}; min_score {min_score}"
+    of = f"of {len(found):,} and {len(wanted):,}"
+    reason = f"{counted(common, 'word')} in common, {of}: {score:.4g}; min_score {min_score}"
     reason = f"{blank}: {reason}" if blank else reason
     return record_check("rouge_l", score, score >= limit, expected, actual, reason)
 
@@ -7553,7 +7682,8 @@ def find_function(place: str) -> Callable[[str], Any]:
     try:
         found = operator.attrgetter(name.strip())(importlib.import_module(module.strip()))
     except Exception as error:
-        raise ConfigError(f"python:{place} cannot be loaded: {type(error).__name__}: {error}.") from error
+        hint = "Write python:my_module:my_function, and what it names."
+        raise ConfigError(f"python:{place} cannot be loaded: {type(error).__name__}: {error}.", hint) from error
     if not callable(found):
         raise ConfigError(f"python:{place} is {brief(found)}; it takes a function.")
     function: Callable[[str], Any] = found
@@ -7777,19 +7907,8 @@ def ask_command(command: str, prompt: str, who: str, timeout_s: float) -> str:
     """
     import subprocess
 
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        command,
-        bufsize=0,
-        shell=True,
-        stdin=pipe,
-        stdout=pipe,
-        stderr=pipe,
-        env=outside_environment(),
-        start_new_session=True,
-    ) as process:
+    with _start_command(command) as process:
         try:
-            _commands[process] = threading.get_ident()
             said, told = _talk_with(process, prompt.encode(errors="replace"), monotonic_s() + timeout_s)
         except BaseException as error:
             _end_command(process)
@@ -7807,6 +7926,19 @@ def ask_command(command: str, prompt: str, who: str, timeout_s: float) -> str:
         return str(said.decode()).rstrip("\r\n")
     except UnicodeDecodeError:
         raise ProviderError(f"{who} answered what is no text in UTF-8.") from None
+
+
+def _start_command(command: str) -> Any:
+    """Start a command; it is known from the moment it runs, as end_commands waits for it."""
+    import subprocess
+
+    pipe, known = subprocess.PIPE, outside_environment()
+    with _commands_lock:
+        process = subprocess.Popen(
+            command, bufsize=0, shell=True, stdin=pipe, stdout=pipe, stderr=pipe, env=known, start_new_session=True
+        )
+        _commands[process] = threading.get_ident()
+    return process
 
 
 def _talk_with(process: Any, given: bytes, until_s: float) -> tuple[bytes, bytes]:
@@ -7848,15 +7980,24 @@ def _hear(process: Any, pipe: Any, kept: list[bytes]) -> None:
 
 def end_commands(thread: int | None = None) -> None:
     """End the commands that a thread waits for, or all, with all that they started."""
-    for process, waiting in list(_commands.items()):
+    with _commands_lock:
+        going = list(_commands.items())
+    for process, waiting in going:
         if thread is None or waiting == thread:
             _end_command(process)
 
 
+def _forget_commands() -> None:
+    global _commands_lock
+    _commands_lock = threading.Lock()
+    _commands.clear()
+
+
 _commands: dict[Any, int] = {}
+_commands_lock = threading.Lock()
 atexit.register(end_commands)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_commands.clear)
+    os.register_at_fork(after_in_child=_forget_commands)
 
 
 def _end_command(process: Any) -> None:
@@ -8322,7 +8463,7 @@ def _as_prompt(said: _Messages) -> str:
 # ======================================================================================
 # === JUDGE: a model scores a text by criteria, or holds its claims against a source
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, SCOPE, ASSERTIONS, PROGRAMS, PROVIDERS.
+# Uses: ERRORS, WORDING, SETTINGS, SCOPE, ASSERTIONS, PROGRAMS, PROVIDERS.
 # Public: set_judge, get_judge, assert_llm, assert_grounded.
 #
 # A judged text cannot speak to the judge: it stands as one line of JSON between two lines that carry a nonce of this
@@ -8662,13 +8803,13 @@ def _claims_text(judge: Judge, claims: list[dict[str, Any]], held: int) -> str:
     wrong = [f"{brief(claim['claim'])} ({claim['reason']})" for claim in claims if not claim["counts"]]
     rest = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
     said = f"; not {', '.join(wrong[:5])}{rest}" if wrong else ""
-    return f"{judge.name} finds {held} of {len(claims)} claims borne out by the source{said}"
+    return f"{judge.name} finds {held} of {counted(len(claims), 'claim')} borne out by the source{said}"
 
 
 # ======================================================================================
 # === EMBEDDINGS: texts as vectors: by the sentence model here, a function of the user's, or an endpoint
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, ENDPOINTS, ROWS, SCOPE, PRICES, INVOCATIONS, ANSWERS, HELPERS, ASSERTIONS, PROGRAMS,
+# Uses: ERRORS, WORDING, SETTINGS, ENDPOINTS, ROWS, SCOPE, PRICES, INVOCATIONS, ANSWERS, HELPERS, ASSERTIONS, PROGRAMS,
 #   PROVIDERS.
 # Public: set_embedder.
 #
@@ -8793,7 +8934,7 @@ def _checked_vectors(name: str, answer: Any, count: int) -> list[Vector]:
         raise WrongUse(f"The embedder {name} answered {brief(answer)}; it takes a list with a vector for each text.")
     rows = list(answer)
     if len(rows) != count:
-        raise WrongUse(f"The embedder {name} answered {len(rows)} vectors for {count} texts.")
+        raise WrongUse(f"The embedder {name} answered {counted(len(rows), 'vector')} for {counted(count, 'text')}.")
     vectors = [_unit_vector(name, place, row) for place, row in enumerate(rows)]
     _check_lengths([(name, vector) for vector in vectors])
     return vectors
@@ -8958,7 +9099,7 @@ def _rows_in(name: str, answer: dict[str, Any]) -> list[Any]:
         raise WrongUse(f"The embedder {name} answered {brief(answer)}; it takes data: [{{index, embedding}}].")
     places = [row.get("index", place) for place, row in enumerate(data)]
     if sorted(map(str, places)) != sorted(map(str, range(len(data)))):
-        raise WrongUse(f"The embedder {name} numbered its {len(data)} vectors {brief(places)}.")
+        raise WrongUse(f"The embedder {name} numbered its {counted(len(data), 'vector')} {brief(places)}.")
     return [row["embedding"] for _, row in sorted(zip(places, data, strict=True), key=lambda pair: int(pair[0]))]
 
 
@@ -9550,7 +9691,7 @@ def _type_name(model: Any) -> str:
 # ======================================================================================
 # === TOOLS: what an agent's messages hold: texts, tool calls and results; which tools it called
 # ======================================================================================
-# Uses: ERRORS, ASSERTIONS, TEXTS.
+# Uses: ERRORS, WORDING, ASSERTIONS, TEXTS.
 # Public: assert_tool_called, assert_tool_sequence, assert_no_tool_called.
 #
 # A trace is a list of steps ({"name", "args"}), of messages or tool calls of OpenAI, of items of its Responses API, or
@@ -9823,14 +9964,16 @@ def assert_no_tool_called(trace: Any, name: str) -> float:
     """
     check_tool_name(name)
     named = [show_call(call) for call in tool_calls_of(trace) if call.name == name]
-    reason = f"'{name}' was called {len(named)} times: {brief(named)}" if named else f"'{name}' was not called"
+    reason = (
+        f"'{name}' was called {counted(len(named), 'time')}: {brief(named)}" if named else f"'{name}' was not called"
+    )
     return record_check("no_tool_called", float(not named), not named, f"no call of {name}", named, reason)
 
 
 # ======================================================================================
 # === TRAJECTORIES: the steps that an agent took: read from messages, counted, compared, asserted
 # ======================================================================================
-# Uses: ERRORS, ROWS, ASSERTIONS, TEXTS, TOOLS.
+# Uses: ERRORS, WORDING, ROWS, ASSERTIONS, TEXTS, TOOLS.
 # Public: Trajectory, TrajectoryStep, TrajectoryDiff, analyze_trajectory, diff_trajectories, format_trajectory_diff,
 #   assert_trajectory_max_steps, assert_no_redundant_tool_calls, assert_tool_input_matches,
 #   assert_final_answer_present.
@@ -10136,7 +10279,7 @@ def assert_trajectory_max_steps(traj: Trajectory, max_steps: int) -> float:
         raise WrongUse(f"max_steps is {brief(max_steps)}; it takes a whole number, 0 or more.")
     count = _check_trajectory(traj).step_count
     passed = count <= max_steps
-    reason = f"{count:,} steps; max_steps {brief(max_steps)}"
+    reason = f"{counted(count, 'step')}; max_steps {brief(max_steps)}"
     return record_check("trajectory_max_steps", float(passed), passed, max_steps, count, reason)
 
 
@@ -10150,7 +10293,11 @@ def assert_no_redundant_tool_calls(traj: Trajectory) -> float:
     """
     found = _redundant_calls(_check_trajectory(traj))
     shown = [f"'{name}' in steps {before} and {again}" for before, again, name in found]
-    reason = f"{len(shown)} calls repeat the one before: {brief(shown)}" if shown else "no call repeats the one before"
+    reason = (
+        f"{counted(len(shown), 'call repeats', 'calls repeat')} the one before: {brief(shown)}"
+        if shown
+        else "no call repeats the one before"
+    )
     kind = "trajectory_no_redundant_calls"
     return record_check(kind, float(not shown), not shown, "no call twice in a row", shown, reason)
 
@@ -10177,7 +10324,8 @@ def assert_tool_input_matches(traj: Trajectory, tool_name: str, matcher: Any) ->
     passed = any(_input_matches(given, matcher) for given, fault in zip(inputs, faults, strict=True) if not fault)
     expected = matcher if isinstance(matcher, (dict, str)) else getattr(matcher, "__name__", repr(matcher))
     told = next((f"; {fault}" for fault in faults if fault), "")
-    reason = f"of {len(inputs)} inputs of '{tool_name}' none matches {brief(expected)}: {brief(inputs)}{told}"
+    of = f"of {counted(len(inputs), 'input')} of '{tool_name}'"
+    reason = f"{of} none matches {brief(expected)}: {brief(inputs)}{told}"
     reason = reason if inputs else f"'{tool_name}' was not called; called were {brief(traj.tool_name_sequence())}"
     reason = "an input matches" if passed else reason
     return record_check("tool_input_matches", float(passed), passed, expected, inputs, reason, tool=tool_name)
@@ -10203,14 +10351,14 @@ def assert_final_answer_present(traj: Trajectory) -> float:
     """
     answer = _answer_of(_check_trajectory(traj))
     passed = answer is not None
-    reason = "there is a final answer" if passed else f"no final answer after {len(traj.steps)} steps"
+    reason = "there is a final answer" if passed else f"no final answer after {counted(len(traj.steps), 'step')}"
     return record_check("trajectory_final_answer", float(passed), passed, "a final answer", answer, reason)
 
 
 # ======================================================================================
 # === CONVERSATIONS: what was said in turns, built by hand or read from messages, and asserted
 # ======================================================================================
-# Uses: ERRORS, ROWS, ASSERTIONS, EMBEDDINGS, TOOLS.
+# Uses: ERRORS, WORDING, ROWS, ASSERTIONS, EMBEDDINGS, TOOLS.
 # Public: Conversation, Turn, assert_conversation_length, assert_all_assistant_turns, assert_any_assistant_turn,
 #   assert_conversation_coherent, assert_no_repetition.
 #
@@ -10344,7 +10492,7 @@ def assert_conversation_length(conv: Conversation, min_turns: int | None = None,
     count = len(_check_conversation(conv))
     passed = (min_turns or 0) <= count and (max_turns is None or count <= max_turns)
     expected = {"min_turns": min_turns, "max_turns": max_turns}
-    reason = f"{count:,} turns; " + ", ".join(
+    reason = f"{counted(count, 'turn')}; " + ", ".join(
         f"{what} {brief(limit)}" for what, limit in expected.items() if limit is not None
     )
     return record_check("conversation_length", float(passed), passed, expected, count, reason)
@@ -10377,7 +10525,11 @@ def assert_all_assistant_turns(conv: Conversation, predicate: Callable[[str], An
     faults = [_fault_of(predicate, turn) for turn in turns]
     failed = [f"turn {number} of {len(turns)}: {fault}" for number, fault in enumerate(faults, 1) if fault]
     score = 1 - len(failed) / len(turns) if turns else 0.0
-    reason = f"fails in {len(failed)} turns; {brief(failed[0])}" if failed else f"holds in {len(turns)} turns"
+    reason = (
+        f"fails in {counted(len(failed), 'turn')}; {brief(failed[0])}"
+        if failed
+        else f"holds in {counted(len(turns), 'turn')}"
+    )
     reason = reason if turns else "the conversation has no turn of the assistant"
     passed = bool(turns) and not failed
     return record_check("all_assistant_turns", score, passed, _name_of(predicate), failed, reason)
@@ -10395,7 +10547,7 @@ def assert_any_assistant_turn(conv: Conversation, predicate: Callable[[str], Any
     turns = _checked_turns(conv, predicate)
     found = next((number for number, turn in enumerate(turns, 1) if not _fault_of(predicate, turn)), None)
     passed = found is not None
-    reason = f"holds in turn {found} of {len(turns)}" if passed else f"holds in none of {len(turns)} turns"
+    reason = f"holds in turn {found} of {len(turns)}" if passed else f"holds in none of {counted(len(turns), 'turn')}"
     actual = [turn.content for turn in turns]
     return record_check("any_assistant_turn", float(passed), passed, _name_of(predicate), actual, reason)
 
@@ -10458,7 +10610,7 @@ def _said_turns(conversation: Any) -> tuple[list[int], list[str]]:
 
 
 def _too_few_turns(kind: str, limit: float, texts: list[str]) -> float:
-    reason = f"the assistant has {len(texts)} turns with text, and two are compared"
+    reason = f"the assistant has {counted(len(texts), 'turn')} with text, and two are compared"
     return record_check(kind, 1.0, True, limit, texts, reason, embedder=None)
 
 
@@ -10552,10 +10704,11 @@ def _emitting(
     name: str, prefix: str, attempt: Attempt, emit: Callable[[CaseOutcome], None], whole: bool = False
 ) -> Iterator[None]:
     """Emit what came of a block, unless it only held blocks of its own."""
-    inner: list[str] = []
+    held_blocks = False
 
     def count(outcome: CaseOutcome) -> None:
-        inner.append(outcome.case)
+        nonlocal held_blocks
+        held_blocks = True
         emit(outcome)
 
     order, trouble = _open_block(attempt, name, whole), None
@@ -10569,8 +10722,10 @@ def _emitting(
         attempt.blocks.pop(order, None)
         attempt.due_s = monotonic_s() + attempt.limit_s if attempt.limit_s else math.inf
     trouble = _take_expiry(attempt) or trouble
-    if collection.checks or trouble is not None or not inner:
+    if collection.checks or trouble is not None or not held_blocks:
         emit(judge_case(name, attempt.repeat, collection.checks, trouble)._replace(order=order))
+    if isinstance(trouble, GeneratorExit) and not whole and _is_closing(trouble):
+        raise trouble
 
 
 def _open_block(attempt: Attempt, name: str, whole: bool) -> int:
@@ -10586,10 +10741,19 @@ def _open_block(attempt: Attempt, name: str, whole: bool) -> int:
 
 def _trouble_of(error: BaseException, attempt: Attempt) -> BaseException:
     """Return what a case raised if it belongs to the case; an interrupt, which belongs to the run, goes on."""
-    cancelled = type(error).__name__ == "CancelledError" and not attempt.closed
-    if not cancelled and not is_trouble(error):
+    if attempt.closed or not is_trouble(error):
         raise error
     return error
+
+
+def _is_closing(error: GeneratorExit) -> bool:
+    """Tell whether a generator or coroutine around a block is closed, and so must not go on after it."""
+    import traceback
+
+    last = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        last = frame.f_code.co_flags
+    return bool(last and last & (inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR))
 
 
 def _take_expiry(attempt: Attempt) -> TimeoutError | None:
@@ -10629,8 +10793,8 @@ def in_group(emit: Callable[[CaseOutcome], None], group: str | None) -> Callable
 
 
 def is_trouble(error: BaseException) -> bool:
-    """Tell whether what a case raised belongs to the case; an interrupt belongs to the run."""
-    return isinstance(error, (Exception, SystemExit)) or type(error).__name__ in {*_SKIPS, _PLAIN_FAILURE}
+    """Tell whether what a case raised belongs to the case; an interrupt alone belongs to the run."""
+    return not isinstance(error, KeyboardInterrupt)
 
 
 def judge_case(name: str, repeat: int, checks: list[Check], trouble: BaseException | None) -> CaseOutcome:
@@ -10711,7 +10875,7 @@ def _state_of_all(states: list[str]) -> str:
 # ======================================================================================
 # === SUITES: what is tested: functions registered by a decorator, loaded from a module
 # ======================================================================================
-# Uses: ERRORS, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES.
+# Uses: ERRORS, WORDING, STORE, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES.   Writes: scratch.
 # Public: suite.
 #
 # A suite has one case per item of its dataset, or one per `with case(...)` block, or is one case itself.
@@ -10740,6 +10904,7 @@ MAX_CONCURRENCY, MAX_TIMEOUT_S = 1000, 10**6
 
 _suites: dict[str, Suite] = {}
 _loaded: set[str] = set()
+_fresh: set[str] = set()
 _loading = False
 
 
@@ -10774,16 +10939,32 @@ def suite(
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         text = description or (function.__doc__ or "").strip().split("\n")[0]
-        other = _suites.get(name)
-        if _loading and other is not None and other.function.__module__ == function.__module__:
-            raise WrongUse(
-                f"Two suites of {function.__module__} have the name '{name}'.", "Give each a name of its own."
-            )
+        _refuse_second(name, function)
         asked = gate, min_pass_rate, repeats, confirm, tolerance, margin, concurrency, timeout_s, told
         _suites[name] = Suite(name, function, text, prompt, dataset, *asked)
+        if _loading:
+            _fresh.add(name)
         return function
 
     return register
+
+
+def _refuse_second(name: str, function: Callable[..., Any]) -> None:
+    """Refuse a suite whose name another has that the same load brought; raises WrongUse with both places.
+
+    One file that is imported under two names, such as evals and pkg.evals, brings one suite.
+    """
+    if name not in _fresh or not (_loading or function.__module__ in _loaded):
+        return
+    first = _suites[name].function
+    if first.__module__ == function.__module__ or source_of(first) != source_of(function):
+        places = [_shown_place(one) for one in (first, function)]
+        raise WrongUse(f"Two suites have the name '{name}': {' and '.join(places)}.", "Give each a name of its own.")
+
+
+def _shown_place(function: Callable[..., Any]) -> str:
+    place = source_of(function)
+    return function.__module__ if place is None else f"{place['file']}, line {place['line']}"
 
 
 def _check_gate(name: str, gate: str | None, min_pass_rate: float | None, repeats: int, confirm: int) -> None:
@@ -10812,7 +10993,20 @@ def _checked_tags(name: str, tags: Any) -> tuple[str, ...]:
     return tuple(tags)
 
 
-def suite_cases(chosen: Suite) -> tuple[list[tuple[str, Any]] | None, DatasetVersion | None]:
+def source_of(function: Any) -> dict[str, Any] | None:
+    """Return where a suite's function begins: {file, line}, below this folder as a relative path; None if unknown."""
+    told, code = getattr(function, "told", None), getattr(inspect.unwrap(function), "__code__", None)
+    if told is not None:
+        file, line = told.source
+    elif code is None or code.co_filename == __file__:
+        return None
+    else:
+        file, line = code.co_filename, code.co_firstlineno
+    path, here = Path(file).absolute(), Path(os.getcwd())
+    return {"file": (path.relative_to(here) if path.is_relative_to(here) else path).as_posix(), "line": line}
+
+
+def suite_cases(chosen: Suite) -> tuple[Items | None, DatasetVersion | None]:
     """Return the items with their case ids (None: the suite is called once), and the dataset, nameless if inline."""
     if chosen.dataset is None:
         return None, None
@@ -10823,26 +11017,68 @@ def suite_cases(chosen: Suite) -> tuple[list[tuple[str, Any]] | None, DatasetVer
         found: DatasetVersion | None = require_dataset(name, int(number) if number else None)
     else:
         found = None
-    items = found.items if found is not None else list(chosen.dataset)
-    named = [(item_id(item), item) for item in items]
-    if found is None:
-        found = DatasetVersion("", 0, [], hash_text(json.dumps(items, sort_keys=True, default=repr)))
-    seen: set[str] = set()
-    for name, item in named:
-        group_of(name, item.get("group") if isinstance(item, dict) else None)
-        if name in seen:
-            raise WrongUse(
-                f"Suite '{chosen.name}': two items have the id '{name}'.", "Give each item an id of its own."
-            )
-        seen.add(name)
-    return named, found
+    told = found.items if found is not None else chosen.dataset
+    named = name_items(told if type(told) in {list, tuple} else list(told))
+    _check_items(chosen, named)
+    return named, found or DatasetVersion("", 0, [], _hash_items(named.items))
+
+
+class Items(Sequence[tuple[str, Any]]):
+    """The items of a suite, each with its case id; they are not copied, and a name that an item tells is not kept."""
+
+    def __init__(self, items: Sequence[Any], names: list[str] | None) -> None:
+        self.items, self.names, self.total = items, names, len(items)
+
+    def __len__(self) -> int:
+        return self.total
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        return map(self._pair_at, range(self.total))
+
+    def __getitem__(self, place: Any) -> Any:
+        return [*map(self._pair_at, range(self.total)[place])] if isinstance(place, slice) else self._pair_at(place)
+
+    def _pair_at(self, place: int) -> tuple[str, Any]:
+        item = self.items[place]
+        return (item_id(item) if self.names is None else self.names[place]), item
+
+
+def name_items(items: Sequence[Any]) -> Items:
+    """Return items with their case ids; those that are hashes are made now, for a case may change its item."""
+    return Items(items, None if all(map(_tells_id, items)) else [item_id(item) for item in items])
+
+
+def _hash_items(items: Sequence[Any]) -> str:
+    """Return the hash of the items as JSON, a thousand at a time."""
+    encode, digest = json.JSONEncoder(sort_keys=True, default=repr).encode, hashlib.sha256(b"[")
+    for start in range(0, len(items), 1000):
+        digest.update((", " if start else "").encode() + encode(items[start : start + 1000])[1:-1].encode())
+    digest.update(b"]")
+    return digest.hexdigest()
+
+
+def _check_items(chosen: Suite, named: Items) -> None:
+    """Refuse two items with one id, or a group that is none; the names are compared on disk."""
+    with contextlib.closing(open_scratch("(name BLOB PRIMARY KEY) WITHOUT ROWID")) as seen:
+        for name, item in named:
+            group_of(name, item.get("group") if isinstance(item, dict) else None)
+            try:
+                seen.execute("INSERT INTO scratch VALUES (?)", (name.encode("utf-8", "surrogatepass"),))
+            except sqlite3.IntegrityError:
+                raise WrongUse(
+                    f"Suite '{chosen.name}': two items have the id '{name}'.", "Give each item an id of its own."
+                ) from None
 
 
 def item_id(item: Any) -> str:
     """Return the case id of an item: its `id`, else eight signs of the hash of its content."""
-    if isinstance(item, dict) and item.get("id") not in {None, ""}:
+    if _tells_id(item):
         return str(item["id"])
     return hash_text(json.dumps(item, sort_keys=True, default=repr))[:8]
+
+
+def _tells_id(item: Any) -> bool:
+    return isinstance(item, dict) and item.get("id") not in {None, ""}
 
 
 def load_suites(module: str) -> dict[str, Suite]:
@@ -10852,24 +11088,31 @@ def load_suites(module: str) -> dict[str, Suite]:
     """
     folder, name = _locate_module(module)
     _forget_loaded()
-    _import_from(folder, name, module)
+    where = f"There is no module '{module}' in {os.getcwd()}."
+    _import_from(folder, name, module, ConfigError(where, "--module names another; promptry init writes one."))
     return dict(_suites)
 
 
-def load_afresh(file: str, modules: list[str]) -> None:
-    """Make room for the suites of a file, which come next: forget what an earlier load brought, import its modules.
-
-    They are imported from its folder; the functions registered then have the file as their `__module__`. Errors:
-    ConfigError, as for load_suites.
-    """
+def load_afresh(file: str) -> None:
+    """Make room for the suites of a file, which come next and have it as their `__module__`: forget an earlier load."""
     _forget_loaded()
-    for name in modules:
-        _import_from(str(Path(file).parent), name, name)
     _loaded.add(file)
 
 
-def _import_from(folder: str, name: str, module: str) -> None:
-    """Import a module with its folder first on the path; `module` is what the user calls it. Errors: ConfigError."""
+def load_beside(file: str, name: str) -> None:
+    """Import a module that a file names, from its folder if it is there; raises ConfigError, as load_suites does."""
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ConfigError(f"'{name}' is no module name.", "Write python:my_module:my_function.")
+    where = f"There is no module '{name}' beside {Path(file).name}, and {sys.executable} has none."
+    hint = f"Write {name.replace('.', '/')}.py there, or name a Python that has it: --python."
+    _import_from(str(Path(file).parent), name, name, ConfigError(where, hint))
+
+
+def _import_from(folder: str, name: str, module: str, absent: ConfigError) -> None:
+    """Import a module with its folder first on the path; `module` is what the user calls it.
+
+    Errors: ConfigError, `absent` where there is no such module.
+    """
     import importlib
 
     _put_first_on_path(folder)
@@ -10881,8 +11124,7 @@ def _import_from(folder: str, name: str, module: str) -> None:
         raise
     except ModuleNotFoundError as error:
         if error.name == name or name.startswith(f"{error.name}."):
-            where = f"There is no module '{module}' in {os.getcwd()}."
-            raise ConfigError(where, "--module names another; promptry init writes one.") from None
+            raise absent from None
         hint = f"It is not installed in {sys.executable}; --python names another."
         raise ConfigError(_import_fault(module, error), hint) from error
     except (Exception, SystemExit) as error:
@@ -10915,6 +11157,7 @@ def _forget_loaded() -> None:
     for name in _loaded:
         sys.modules.pop(name, None)
     _loaded.clear()
+    _fresh.clear()
 
 
 def _is_below(module: Any, folder: str) -> bool:
@@ -10926,7 +11169,7 @@ def _is_below(module: Any, folder: str) -> bool:
 def _import_fault(module: str, error: BaseException) -> str:
     import traceback
 
-    traceback.print_exception(error, file=sys.stderr)
+    say("".join(traceback.format_exception(error)).rstrip())
     return f"The module '{module}' does not import: {type(error).__name__}: {error}."
 
 
@@ -11069,8 +11312,8 @@ def _is_several(told: Any) -> bool:
 
 
 def select_cases(
-    chosen: Suite, items: list[tuple[str, Any]] | None, select: str | None, tags: Sequence[str]
-) -> tuple[list[tuple[str, Any]] | None, Callable[[str], bool]]:
+    chosen: Suite, items: Items | None, select: str | None, tags: Sequence[str]
+) -> tuple[Items | None, Callable[[str], bool]]:
     """Return the items of a suite that are meant, and the test of the ids of its blocks; raises WrongUse.
 
     An item is meant if the expression holds of its id and one of the tags is its own or its suite's. A suite without a
@@ -11083,11 +11326,11 @@ def select_cases(
         return None, holds if tagged else lambda name: False
     if select is None and tagged:
         return items, lambda name: True
-    found = [(name, item) for name, item in items if holds(name) and (tagged or {*tags} & tags_of(item))]
-    return found, lambda name: True
+    found = [item for name, item in items if holds(name) and (tagged or {*tags} & tags_of(item))]
+    return name_items(found), lambda name: True
 
 
-def known_tags(chosen: Suite, items: list[tuple[str, Any]] | None) -> set[str]:
+def known_tags(chosen: Suite, items: Sequence[tuple[str, Any]] | None) -> set[str]:
     """Return the tags that a suite or one of its items has."""
     return {*chosen.tags}.union(*(tags_of(item) for _, item in items or ()))
 
@@ -11146,6 +11389,14 @@ class Reading:
     def tell(self, place: Node, sentence: str, hint: str = "") -> None:
         """Note a fault; of several at one place the first counts."""
         self.faults.setdefault((place.line, place.column), f"{sentence} {hint}".strip())
+
+    @contextlib.contextmanager
+    def telling(self, place: Node) -> Iterator[None]:
+        """Note what a block refuses as a fault of a place."""
+        try:
+            yield
+        except (WrongUse, ConfigError) as error:
+            self.tell(place, error.message, error.hint)
 
     def check(self) -> None:
         """Raise ConfigError for the faults noted, each with its place, if there is one."""
@@ -11368,7 +11619,7 @@ def write_yaml(value: Any) -> str:
 # ======================================================================================
 # === EXCHANGES: a case of a told suite: its prompt filled in, its provider asked, its assertions called in order
 # ======================================================================================
-# Uses: ERRORS, PROMPTS, TEMPLATES, ASSERTIONS, PROVIDERS, TRAJECTORIES, CONVERSATIONS, SUITES.
+# Uses: ERRORS, PROMPTS, TEMPLATES, ASSERTIONS, PROVIDERS, TRAJECTORIES, CONVERSATIONS, SUITES, DOCUMENTS.
 # Public: nothing.
 #
 # A suite that a file tells is a suite like any other: its function asks and asserts as a function in Python would, up
@@ -11396,8 +11647,8 @@ class Step(NamedTuple):
 class Told(NamedTuple):
     """A suite as told: facts for suite(), what to ask whom, and the steps of all cases and, by case id, of single ones.
 
-    `text` is None for a prompt that only the store has. `functions` are the module:function that `python:` names,
-    `source` the file and the line where the suite begins.
+    `text` is None for a prompt that only the store has. `functions` are the module:function that `python:` names, with
+    their places, `source` the file and the line where the suite begins.
     """
 
     name: str
@@ -11410,7 +11661,7 @@ class Told(NamedTuple):
     variables: dict[str, Any]
     steps: list[Step]
     case_steps: dict[str, list[Step]]
-    functions: list[str]
+    functions: dict[str, Node]
     source: tuple[str, int]
 
 
@@ -11636,20 +11887,15 @@ def open_placeholders(value: Any) -> list[str]:
 
 
 # ======================================================================================
-# === FILES: suites told in YAML: every key and value is checked where it stands, before anything is registered
+# === STEPS: assertions told in YAML: each value is of the kind that its parameter takes, and within its bounds
 # ======================================================================================
-# Uses: ERRORS, PROMPTS, DATASETS, ASSERTIONS, PROGRAMS, PROVIDERS, SUITES, DOCUMENTS, EXCHANGES.
+# Uses: ERRORS, PROMPTS, ASSERTIONS, DOCUMENTS, EXCHANGES.
 # Public: nothing.
 #
-# What may stand in a file is what suite() and the assertions take; their signatures are the table. All faults are told
-# at once. A file needs no Python but where it says `python:`.
+# The signatures of the assertions are the table. What an assertion would refuse whatever the answer is told here, so
+# that no run begins in which each case fails for it.
 
-_OWN_KEYS = ("name", "provider", "parameters", "variables", "cases", "csv", "jsonl", "json", "assert")
-_PROMPT_KEYS = ("name", "env", "text", "messages", "file")
-_TEXT_KEYS = ("text", "messages", "file")
-_CASE_KEYS = ("id", "input", "variables", "assert")
-_SOURCES = ("dataset", "cases", "csv", "jsonl", "json")
-_ONE_TEXT, _ONE_MAP = frozenset({"text"}), frozenset({"map"})
+_GREATEST = {"max_distance": 2}
 _KIND_WORDS = {
     "text": "a text",
     "texts": "a list of texts",
@@ -11664,72 +11910,7 @@ _KIND_WORDS = {
 }
 
 
-def find_suite_file(module: str) -> Path | None:
-    """Return the YAML file that a module's name means, else None: evals means evals.yaml where there is no evals.py.
-
-    Errors: ConfigError for a file that is not there, and for evals.yaml beside evals.yml.
-    """
-    if module.endswith((".yaml", ".yml")):
-        path = Path(module)
-        if not path.is_file():
-            hint = "--module names another; promptry init --yaml writes one."
-            raise ConfigError(f"There is no file {module} in {os.getcwd()}.", hint)
-        return path
-    base = Path(module.replace(".", "/"))
-    if module.endswith(".py") or base.with_suffix(".py").is_file() or (base / "__init__.py").is_file():
-        return None
-    found = [path for path in (base.with_suffix(".yaml"), base.with_suffix(".yml")) if path.is_file()]
-    if len(found) > 1:
-        raise ConfigError(f"There are {found[0]} and {found[1]}.", f"--module {found[0]} takes the first.")
-    return found[0] if found else None
-
-
-def load_any(module: str) -> dict[str, Suite]:
-    """Load the suites of a module, as load_suites does, or of a YAML file, and return those registered now.
-
-    Errors: ConfigError, for a file with every fault, its line and column; nothing is registered then.
-    """
-    file = find_suite_file(module)
-    if file is None:
-        return load_suites(module)
-    told = read_suites(file)
-    origin = str(file.resolve())
-    modules = sorted({place.partition(":")[0].strip() for one in told for place in one.functions})
-    load_afresh(origin, modules)
-    for place in [place for one in told for place in one.functions]:
-        find_function(place)
-    for one in told:
-        if one.text is not None and one.prompt is not None:
-            track(one.text, one.prompt)
-        suite(one.name, **one.facts)(make_case_function(one, origin))
-    return known_suites()
-
-
-def read_suites(file: Path) -> list[Told]:
-    """Return the suites that a YAML file tells; raises ConfigError with every fault."""
-    reading, root = read_document(file, str(file))
-    if root.kind != "map":
-        reading.tell(
-            root, "A file of suites is a map.", "Begin it with suites: and put the suites below, each with a dash."
-        )
-        reading.check()
-    known = {key: pair for key, pair in root.value.items() if not key.startswith("x-")}
-    _check_keys(reading, root._replace(value=known), ("suites",), "a file of suites")
-    place = known["suites"][1] if "suites" in known else root
-    if place.kind != "list" or not place.value:
-        reading.tell(place, "suites takes a list of suites.", "Begin each with a dash: - name: ...")
-        reading.check()
-    found: list[Told] = []
-    for node in place.value:
-        one = _read_suite(reading, node, file.resolve().parent)
-        if one is not None and any(one.name == other.name for other in found):
-            reading.tell(node, f"Two suites have the name '{one.name}'.", "Give each a name of its own.")
-        found += [one] if one is not None else []
-    reading.check()
-    return found
-
-
-def _check_keys(reading: Reading, node: Node, known: Iterable[str], what: str) -> bool:
+def check_keys(reading: Reading, node: Node, known: Iterable[str], what: str) -> bool:
     """Tell the keys of a map that are none; returns whether it is a map."""
     if node.kind != "map":
         reading.tell(node, f"{what[:1].upper()}{what[1:]} is a map: key: value, below each other.")
@@ -11741,47 +11922,12 @@ def _check_keys(reading: Reading, node: Node, known: Iterable[str], what: str) -
     return True
 
 
-def _got(node: Node) -> dict[str, Node]:
+def values_of(node: Node) -> dict[str, Node]:
+    """Return the nodes of a map's values by key."""
     return {key: value for key, (_, value) in node.value.items()}
 
 
-def _read_suite(reading: Reading, node: Node, folder: Path) -> Told | None:
-    """Return a suite; what is wrong with it is told, and None is returned where it has no name."""
-    before, asked = len(reading.faults), inspect.signature(suite).parameters
-    if not _check_keys(reading, node, dict.fromkeys((*_OWN_KEYS[:1], *asked, *_OWN_KEYS)), "a suite"):
-        return None
-    got = _got(node)
-    name = _read(reading, got["name"], _ONE_TEXT, "name") if "name" in got else None
-    if not name:
-        reading.tell(node, "The suite has no name.", "Write name: and a text.")
-        return None
-    plain = [key for key in got if key in asked and key not in {"name", "prompt", "dataset"}]
-    facts = {key: _read(reading, got[key], kinds_of(str(asked[key].annotation)), key) for key in plain}
-    prompt, env, text = _read_prompt(reading, got.get("prompt"), name, folder)
-    steps = _read_steps(reading, got.get("assert"))
-    variables = _read_variables(reading, got.get("variables"))
-    asserts = _holds_something(got.get("assert"))
-    items, case_steps, places = _read_items(reading, got, folder, has_steps=asserts)
-    if not asserts and "cases" not in got:
-        reading.tell(node, f"The suite '{name}' asserts nothing.", "Write assert: and a list.")
-    facts |= {key: value for key, value in {"prompt": prompt, "dataset": items}.items() if value is not None}
-    provider = _read_provider(reading, got.get("provider"), node)
-    functions = functions_in([provider, steps, case_steps])
-    parameters = _read(reading, got["parameters"], _ONE_MAP, "parameters") if "parameters" in got else {}
-    asked_of = provider, parameters or {}, variables, steps, case_steps, functions
-    told = Told(name, facts, prompt, env, text, *asked_of, (reading.file, node.line))
-    if len(reading.faults) > before:
-        return told
-    _check_open(reading, told, got, places)
-    try:
-        suite(name, **facts)
-    except WrongUse as error:
-        key = next((key for key in plain if re.search(rf"\b{key}\b", error.message)), "name")
-        reading.tell(got[key], str(error))
-    return told
-
-
-def _read(reading: Reading, node: Node, kinds: frozenset[str], what: str) -> Any:
+def read_value(reading: Reading, node: Node, kinds: frozenset[str], what: str) -> Any:
     """Return the value of a node as one of some kinds; what fits none is told. A whole placeholder stays open."""
     if is_null(node) and "null" in kinds:
         return None
@@ -11809,161 +11955,8 @@ def _read(reading: Reading, node: Node, kinds: frozenset[str], what: str) -> Any
     return None
 
 
-def _read_variables(reading: Reading, node: Node | None) -> dict[str, Any]:
-    """Return variables: texts as written, numbers whose text is the same, lists and maps as JSON has them."""
-    if node is None or is_null(node):
-        return {}
-    if node.kind != "map":
-        reading.tell(node, "variables takes a map: name: value, below each other.")
-        return {}
-    return {key: _read_variable(reading, value) for key, value in _got(node).items()}
-
-
-def _read_variable(reading: Reading, node: Node) -> Any:
-    if is_null(node):
-        return ""
-    return certain_value(node) if is_text(node) else value_in(reading, node)
-
-
-_Prompt = tuple[str | None, str | None, str | None]
-
-
-def _read_prompt(reading: Reading, node: Node | None, suite_name: str, folder: Path) -> _Prompt:
-    """Return the prompt's name, the tag that it is served by, and its text where the file has it."""
-    if node is None:
-        return None, None, None
-    if node.kind == "list":
-        return suite_name, None, _read_messages(reading, node)
-    if node.kind != "map":
-        return suite_name, None, _read(reading, node, _ONE_TEXT, "prompt")
-    _check_keys(reading, node, _PROMPT_KEYS, "a prompt")
-    got = _got(node)
-    given = [key for key in _TEXT_KEYS if key in got]
-    if len(given) > 1:
-        reading.tell(got[given[1]], f"The prompt has {' and '.join(given)}.", "Give one of them.")
-    if "name" not in got and not given and got.keys() <= {*_PROMPT_KEYS}:
-        reading.tell(node, "The prompt has no name.", "Write name: of a prompt in the store, or text: with its text.")
-    name, env, text, file = (
-        _read(reading, got[key], _ONE_TEXT, key) if key in got else None for key in ("name", "env", "text", "file")
-    )
-    if "messages" in got:
-        text = _read_messages(reading, got["messages"])
-    if file:
-        text = _read_text_file(reading, got["file"], folder / file)
-    return name or suite_name, env, text
-
-
-def _read_text_file(reading: Reading, node: Node, path: Path) -> str | None:
-    try:
-        return text_of_file(path)
-    except WrongUse as error:
-        reading.tell(node, f"{error.message}.")
-    return None
-
-
-def _read_messages(reading: Reading, node: Node) -> str | None:
-    """Return messages as the text that a prompt is: a JSON list of {role, content}."""
-    messages = []
-    for item in node.value if node.kind == "list" else [node]:
-        if not _check_keys(reading, item, ("role", "content"), "a message"):
-            continue
-        got = _got(item)
-        if len(got) < 2:
-            reading.tell(item, "A message has role: and content:, each with a value.")
-            continue
-        role = _read(reading, got["role"], _ONE_TEXT, "role")
-        messages.append(
-            {"role": role, "content": _read(reading, got["content"], frozenset({"text", "list"}), "content")}
-        )
-    return json.dumps(messages, ensure_ascii=False, indent=1) if messages else None
-
-
-def _read_provider(reading: Reading, node: Node | None, suite_node: Node) -> Any:
-    """Return the provider as it is told."""
-    if node is None:
-        hint = "Write provider: openai:gpt-4.1-mini, or python:module:function."
-        reading.tell(suite_node, "The suite has no provider.", hint)
-        return None
-    value = node.value if is_text(node) else value_in(reading, node)
-    if isinstance(value, dict) and len(value) == 1 and value.keys() & {"python", "exec"}:
-        ((kind, rest),) = value.items()  # python: mod:fn on a line of its own is a map to YAML
-        value = f"{kind}: {rest}"
-    try:
-        make_provider(value)
-    except WrongUse as error:
-        reading.tell(node, str(error))
-    return value
-
-
-_Cases = tuple[Any, dict[str, list[Step]], dict[str, Node]]
-
-
-def _read_items(reading: Reading, got: dict[str, Node], folder: Path, *, has_steps: bool) -> _Cases:
-    """Return the items of a suite (or its dataset's name, or None), the steps of single cases, and their places."""
-    given = [key for key in _SOURCES if key in got]
-    if len(given) > 1:
-        reading.tell(got[given[1]], f"The suite has {' and '.join(given)}.", "Its cases come from one of them.")
-    if not given:
-        return None, {}, {}
-    key, node = given[0], got[given[0]]
-    if key == "cases":
-        return _read_cases(reading, node, has_steps)
-    text = _read(reading, node, _ONE_TEXT, key)
-    if not text or key == "dataset":
-        return text, {}, {}
-    try:
-        if not text.lower().endswith(f".{key}"):
-            raise WrongUse(f"{key} takes the name of a file that ends in .{key}; this is {text}.")
-        return load_items(folder / text), {}, {}
-    except WrongUse as error:
-        reading.tell(node, str(error))
-    return None, {}, {}
-
-
-def _read_cases(reading: Reading, node: Node, has_steps: bool) -> _Cases:
-    items: list[Any] = []
-    steps: dict[str, list[Step]] = {}
-    places: dict[str, Node] = {}
-    if node.kind != "list" or not node.value:
-        reading.tell(node, "cases takes a list of cases.", "Begin each with a dash: - input: ...")
-        return None, {}, {}
-    for one in node.value:
-        if is_text(one):
-            one = one._replace(kind="map", value={"input": (one, one)})
-        if not _check_keys(reading, one, _CASE_KEYS, "a case"):
-            continue
-        item, own = _read_case(reading, one)
-        id, asserts = item_id(item), has_steps or _holds_something(_got(one).get("assert"))
-        if id in places:
-            hint = "Give each an id of its own."
-            reading.tell(one, f"The case '{id}' stands here twice; first in line {places[id].line}.", hint)
-        if not asserts:
-            reading.tell(one, f"The case '{id}' asserts nothing.", "Write assert: in it, or in its suite.")
-        items.append(item)
-        places[id] = one
-        if own:
-            steps[id] = own
-    return items, steps, places
-
-
-def _holds_something(node: Node | None) -> bool:
-    return node is not None and not is_null(node) and bool(node.value)
-
-
-def _read_case(reading: Reading, node: Node) -> tuple[dict[str, Any], list[Step]]:
-    """Return a case as an item, its id and variables in one dict, and its steps."""
-    got = _got(node)
-    item = {"id": _read(reading, got["id"], _ONE_TEXT, "id")} if "id" in got else {}
-    if "input" in got:
-        item["input"] = _read_variable(reading, got["input"])
-    for key, value in _read_variables(reading, got.get("variables")).items():
-        if key in item:
-            reading.tell(got["variables"], f"The case has '{key}' already.", "Give its variable another name.")
-        item[key] = value
-    return item, _read_steps(reading, got.get("assert"))
-
-
-def _read_steps(reading: Reading, node: Node | None) -> list[Step]:
+def read_steps(reading: Reading, node: Node | None) -> list[Step]:
+    """Return the assertions of a list; what is wrong with one is told, and it is left out."""
     if node is None or is_null(node):
         return []
     if node.kind != "list":
@@ -11974,7 +11967,7 @@ def _read_steps(reading: Reading, node: Node | None) -> list[Step]:
 
 def _read_predicate(reading: Reading, node: Node, what: str) -> list[Step]:
     """Return the assertions that stand for a function of a text."""
-    steps = _read_steps(reading, node if node.kind == "list" else Node("list", node.line, node.column, [node]))
+    steps = read_steps(reading, node if node.kind == "list" else Node("list", node.line, node.column, [node]))
     if node.kind == "list" and not node.value:
         reading.tell(node, f"{what} takes assertions on a text; there are none.")
     other = next((step.assertion.name for step in steps if step.assertion.subject != "text"), None)
@@ -12017,17 +12010,26 @@ def _read_values(reading: Reading, found: Assertion, place: Node, given: Node) -
     before, first = len(reading.faults), next(iter(found.kinds), None)
     named = {}
     if given.kind == "map" and found.kinds and not _is_first_value(found, given):
-        _check_keys(reading, given, found.kinds, found.name)
-        named = {key: value for key, value in _got(given).items() if key in found.kinds}
+        check_keys(reading, given, found.kinds, found.name)
+        named = {key: value for key, value in values_of(given).items() if key in found.kinds}
     elif first is not None and not (is_null(given) and first not in found.required):
         named = {first: given}
     elif not is_null(given) and not (is_text(given) and given.value in {"true", "True", "TRUE"}):
         reading.tell(given, f"{found.name} takes no value.", "Leave it out.")
-    values = {key: _read(reading, node, found.kinds[key], f"{found.name}: {key}") for key, node in named.items()}
+    values = {key: _read_parameter(reading, node, found, key) for key, node in named.items()}
     missing = [name for name in found.required if name not in named]
     if missing and len(reading.faults) == before:
         reading.tell(place, f"{found.name} has no {' and no '.join(missing)}.", f"It takes {_signature(found)}.")
     return values if len(reading.faults) == before else None
+
+
+def _read_parameter(reading: Reading, node: Node, found: Assertion, key: str) -> Any:
+    """Return the value of a parameter; every decimal that an assertion takes is a share, or a distance of vectors."""
+    value = read_value(reading, node, found.kinds[key], f"{found.name}: {key}")
+    greatest = _GREATEST.get(key, 1)
+    if "number" in found.kinds[key] and isinstance(value, (int, float)) and not 0 <= value <= greatest:
+        reading.tell(node, f"{found.name}: {key} is {brief(value)}; it takes a number from 0 to {greatest}.")
+    return value
 
 
 def _is_first_value(found: Assertion, given: Node) -> bool:
@@ -12043,25 +12045,336 @@ def _signature(found: Assertion) -> str:
     return ", ".join(name if name in found.required else f"{name} (may be left out)" for name in found.kinds)
 
 
+# ======================================================================================
+# === FILES: suites told in YAML: every key and value is checked where it stands, before anything is registered
+# ======================================================================================
+# Uses: ERRORS, PROMPTS, DATASETS, PROGRAMS, PROVIDERS, CASES, SUITES, DOCUMENTS, EXCHANGES, STEPS.
+# Public: nothing.
+#
+# What may stand in a file is what suite() and the assertions take; their signatures are the table. All faults are told
+# at once. A file needs no Python but where it says `python:`.
+
+_OWN_KEYS = ("name", "provider", "parameters", "variables", "cases", "csv", "jsonl", "json", "assert")
+_PROMPT_KEYS = ("name", "env", "text", "messages", "file")
+_TEXT_KEYS = ("text", "messages", "file")
+_CASE_KEYS = ("id", "input", "variables", "group", "tags", "assert")
+_SOURCES = ("dataset", "cases", "csv", "jsonl", "json")
+_MARKS = {"group": frozenset({"text"}), "tags": frozenset({"text", "texts"})}
+_ONE_TEXT, _ONE_MAP = frozenset({"text"}), frozenset({"map"})
+
+
+def find_suite_file(module: str) -> Path | None:
+    """Return the YAML file that a module's name means, else None: evals means evals.yaml where there is no evals.py.
+
+    Errors: ConfigError for a file that is not there, and for evals.yaml beside evals.yml.
+    """
+    if module.endswith((".yaml", ".yml")):
+        path = Path(module)
+        if not path.is_file():
+            hint = "--module names another; promptry init --yaml writes one."
+            what = f"{module} is no file" if path.exists() else f"There is no file {module} in {os.getcwd()}"
+            raise ConfigError(f"{what}.", hint)
+        return path
+    base = Path(module.replace(".", "/"))
+    if module.endswith(".py") or base.with_suffix(".py").is_file() or (base / "__init__.py").is_file():
+        return None
+    found = [path for path in (base.with_suffix(".yaml"), base.with_suffix(".yml")) if path.is_file()]
+    if len(found) > 1:
+        raise ConfigError(f"There are {found[0]} and {found[1]}.", f"--module {found[0]} takes the first.")
+    return found[0] if found else None
+
+
+def load_any(module: str) -> dict[str, Suite]:
+    """Load the suites of a module, as load_suites does, or of a YAML file, and return those registered now.
+
+    Errors: ConfigError, for a file with every fault, its line and column; nothing is registered then.
+    """
+    file = find_suite_file(module)
+    if file is None:
+        return load_suites(module)
+    reading, told = _read_file(file)
+    origin = str(file.resolve())
+    load_afresh(origin)
+    for place, node in [pair for one in told for pair in one.functions.items()]:
+        with reading.telling(node):
+            load_beside(origin, place.partition(":")[0].strip())
+            find_function(place)
+    if reading.faults:
+        load_afresh(origin)
+    reading.check()
+    for one in told:
+        if one.text is not None and one.prompt is not None:
+            track(one.text, one.prompt)
+        suite(one.name, **one.facts)(make_case_function(one, origin))
+    return known_suites()
+
+
+def read_suites(file: Path) -> list[Told]:
+    """Return the suites that a YAML file tells; raises ConfigError with every fault."""
+    return _read_file(file)[1]
+
+
+def _read_file(file: Path) -> tuple[Reading, list[Told]]:
+    reading, root = read_document(file, str(file))
+    if root.kind != "map":
+        reading.tell(
+            root, "A file of suites is a map.", "Begin it with suites: and put the suites below, each with a dash."
+        )
+        reading.check()
+    known = {key: pair for key, pair in root.value.items() if not key.startswith("x-")}
+    check_keys(reading, root._replace(value=known), ("suites",), "a file of suites")
+    place = known["suites"][1] if "suites" in known else root
+    if place.kind != "list" or not place.value:
+        reading.tell(place, "suites takes a list of suites.", "Begin each with a dash: - name: ...")
+        reading.check()
+    found: list[Told] = []
+    for node in place.value:
+        one = _read_suite(reading, node, file.resolve().parent)
+        other = next((other for other in found if one is not None and one.name == other.name), None)
+        if other is not None:
+            first = f"the first begins in line {other.source[1]}"
+            reading.tell(node, f"Two suites have the name '{other.name}'; {first}.", "Give each a name of its own.")
+        found += [one] if one is not None else []
+    reading.check()
+    return reading, found
+
+
+def _read_suite(reading: Reading, node: Node, folder: Path) -> Told | None:
+    """Return a suite; what is wrong with it is told, and None is returned where it is no map."""
+    asked = inspect.signature(suite).parameters
+    known = dict.fromkeys((*_OWN_KEYS[:1], *asked, *_OWN_KEYS))
+    if not check_keys(reading, node, known, "a suite"):
+        return None
+    got = values_of(node)
+    name = read_value(reading, got["name"], _ONE_TEXT, "name") if "name" in got else None
+    if not name or not name.strip():
+        reading.tell(node, "The suite has no name.", "Write name: and a text.")
+        name = f"in line {node.line}"
+    plain = [key for key in got if key in asked and key not in {"name", "prompt", "dataset"}]
+    facts = {key: read_value(reading, got[key], kinds_of(str(asked[key].annotation)), key) for key in plain}
+    prompt, env, text = _read_prompt(reading, got.get("prompt"), name, folder)
+    steps = read_steps(reading, got.get("assert"))
+    variables = _read_variables(reading, got.get("variables"))
+    asserts = _holds_something(got.get("assert"))
+    items, case_steps, places = _read_items(reading, got, folder, steps, has_steps=asserts)
+    if not asserts and "cases" not in got:
+        reading.tell(node, f"The suite '{name}' asserts nothing.", "Write assert: and a list.")
+    facts |= {key: value for key, value in {"prompt": prompt, "dataset": items}.items() if value is not None}
+    provider = _read_provider(reading, got.get("provider"), node)
+    sites = [(got.get("provider", node), provider), (got.get("assert", node), steps)]
+    sites += [(places[id], own) for id, own in case_steps.items()]
+    functions = {place: site for site, value in sites for place in functions_in(value)}
+    parameters = read_value(reading, got["parameters"], _ONE_MAP, "parameters") if "parameters" in got else {}
+    asked_of = provider, parameters or {}, variables, steps, case_steps, functions
+    told = Told(name, facts, prompt, env, text, *asked_of, (reading.file, node.line))
+    if got.keys() <= known.keys():  # a misspelt prompt or variables would be missed again in each case
+        _check_open(reading, told, got, places)
+    for key in plain:
+        with reading.telling(got[key]):
+            suite(name, **({} if facts[key] is None else {key: facts[key]}))
+    return told
+
+
+def _read_variables(reading: Reading, node: Node | None) -> dict[str, Any]:
+    """Return variables: texts as written, numbers whose text is the same, lists and maps as JSON has them."""
+    if node is not None and not _may_be_variables(node):
+        reading.tell(node, "variables takes a map: name: value, below each other.")
+    if node is None or node.kind != "map":
+        return {}
+    return {key: _read_variable(reading, value) for key, value in values_of(node).items()}
+
+
+def _may_be_variables(node: Node | None) -> bool:
+    return node is None or is_null(node) or node.kind == "map"
+
+
+def _read_variable(reading: Reading, node: Node) -> Any:
+    if is_null(node):
+        return ""
+    return certain_value(node) if is_text(node) else value_in(reading, node)
+
+
+_Prompt = tuple[str | None, str | None, str | None]
+
+
+def _read_prompt(reading: Reading, node: Node | None, suite_name: str, folder: Path) -> _Prompt:
+    """Return the prompt's name, the tag that it is served by, and its text where the file has it."""
+    if node is None:
+        return None, None, None
+    if node.kind == "list":
+        return suite_name, None, _read_messages(reading, node)
+    if node.kind != "map":
+        return suite_name, None, read_value(reading, node, _ONE_TEXT, "prompt")
+    check_keys(reading, node, _PROMPT_KEYS, "a prompt")
+    got = values_of(node)
+    given = [key for key in _TEXT_KEYS if key in got]
+    if len(given) > 1:
+        reading.tell(got[given[1]], f"The prompt has {' and '.join(given)}.", "Give one of them.")
+    if "name" not in got and not given and got.keys() <= {*_PROMPT_KEYS}:
+        reading.tell(node, "The prompt has no name.", "Write name: of a prompt in the store, or text: with its text.")
+    name, env, text, file = (
+        read_value(reading, got[key], _ONE_TEXT, key) if key in got else None for key in ("name", "env", "text", "file")
+    )
+    if "messages" in got:
+        text = _read_messages(reading, got["messages"])
+    if file:
+        text = _read_text_file(reading, got["file"], folder / file)
+    return name or suite_name, env, text
+
+
+def _read_text_file(reading: Reading, node: Node, path: Path) -> str | None:
+    try:
+        return text_of_file(path)
+    except WrongUse as error:
+        reading.tell(node, f"{error.message}.")
+    return None
+
+
+def _read_messages(reading: Reading, node: Node) -> str | None:
+    """Return messages as the text that a prompt is: a JSON list of {role, content}."""
+    messages = []
+    for item in node.value if node.kind == "list" else [node]:
+        if not check_keys(reading, item, ("role", "content"), "a message"):
+            continue
+        got = values_of(item)
+        if len(got) < 2:
+            reading.tell(item, "A message has role: and content:, each with a value.")
+            continue
+        role = read_value(reading, got["role"], _ONE_TEXT, "role")
+        messages.append(
+            {"role": role, "content": read_value(reading, got["content"], frozenset({"text", "list"}), "content")}
+        )
+    return json.dumps(messages, ensure_ascii=False, indent=1) if messages else None
+
+
+def _read_provider(reading: Reading, node: Node | None, suite_node: Node) -> Any:
+    """Return the provider as it is told."""
+    if node is None:
+        hint = "Write provider: openai:gpt-4.1-mini, or python:module:function."
+        reading.tell(suite_node, "The suite has no provider.", hint)
+        return None
+    value = node.value if is_text(node) else value_in(reading, node)
+    if isinstance(value, dict) and len(value) == 1 and value.keys() & {"python", "exec"}:
+        ((kind, rest),) = value.items()  # python: mod:fn on a line of its own is a map to YAML
+        value = f"{kind}: {rest}"
+    with reading.telling(node):
+        make_provider(value)
+    return value
+
+
+_Cases = tuple[Any, dict[str, list[Step]], dict[str, Node]]
+
+
+def _read_items(reading: Reading, got: dict[str, Node], folder: Path, steps: list[Step], *, has_steps: bool) -> _Cases:
+    """Return the items of a suite (or its dataset's name, or None), the steps of single cases, and their places."""
+    given = [key for key in _SOURCES if key in got]
+    if len(given) > 1:
+        reading.tell(got[given[1]], f"The suite has {' and '.join(given)}.", "Its cases come from one of them.")
+    if not given:
+        return None, {}, {}
+    key, node = given[0], got[given[0]]
+    if key == "cases":
+        return _read_cases(reading, node, has_steps)
+    text = read_value(reading, node, _ONE_TEXT, key)
+    if not text or key == "dataset":
+        return text, {}, {}
+    with reading.telling(node):
+        if not text.lower().endswith(f".{key}"):
+            raise WrongUse(f"{key} takes the name of a file that ends in .{key}; this is {text}.")
+        if key == "csv":
+            rows = load_rows(folder / text)
+            _tell_empty_cells(reading, node, rows, open_placeholders(steps))
+            return [row for _, row in rows], {}, {}
+        return load_items(folder / text), {}, {}
+    return None, {}, {}
+
+
+def _tell_empty_cells(
+    reading: Reading, node: Node, rows: list[tuple[int, dict[str, str]]], asserted: list[str]
+) -> None:
+    """Tell the columns of a table that an assertion takes and in which nothing stands in some rows."""
+    told = []
+    for name in dict.fromkeys(asserted):
+        empty = [number for number, row in rows if not row.get(name, name).strip()]
+        more = f" and {len(empty) - 5:,} more" if len(empty) > 5 else ""
+        told += [f"${name}, of which row {', '.join(map(str, empty[:5]))}{more} says nothing"] if empty else []
+    if told:
+        hint = "Fill that in; a jsonl file may say that a text is empty."
+        reading.tell(node, f"In {node.value} the assertions take {', and '.join(told)}.", hint)
+
+
+def _read_cases(reading: Reading, node: Node, has_steps: bool) -> _Cases:
+    items: list[Any] = []
+    steps: dict[str, list[Step]] = {}
+    places: dict[str, Node] = {}
+    if node.kind != "list" or not node.value:
+        reading.tell(node, "cases takes a list of cases.", "Begin each with a dash: - input: ...")
+        return None, {}, {}
+    for one in node.value:
+        if is_text(one):
+            one = one._replace(kind="map", value={"input": (one, one)})
+        if not check_keys(reading, one, _CASE_KEYS, "a case"):
+            continue
+        item, own = _read_case(reading, one)
+        with reading.telling(values_of(one).get("group", one)):
+            group_of(item_id(item), item.get("group"))
+        id, asserts = item_id(item), has_steps or _holds_something(values_of(one).get("assert"))
+        if id in places:
+            hint = "Give each an id of its own."
+            reading.tell(one, f"The case '{id}' stands here twice; first in line {places[id].line}.", hint)
+        if not asserts:
+            reading.tell(one, f"The case '{id}' asserts nothing.", "Write assert: in it, or in its suite.")
+        items.append(item)
+        places[id] = one
+        if own:
+            steps[id] = own
+    return items, steps, places
+
+
+def _holds_something(node: Node | None) -> bool:
+    return node is not None and not is_null(node) and bool(node.value)
+
+
+def _read_case(reading: Reading, node: Node) -> tuple[dict[str, Any], list[Step]]:
+    """Return a case as an item, its id and variables in one dict, and its steps."""
+    got = values_of(node)
+    item = {"id": read_value(reading, got["id"], _ONE_TEXT, "id")} if "id" in got else {}
+    if "input" in got:
+        item["input"] = _read_variable(reading, got["input"])
+    item |= {key: read_value(reading, got[key], kinds, key) for key, kinds in _MARKS.items() if key in got}
+    for key, value in _read_variables(reading, got.get("variables")).items():
+        if key in item:
+            reading.tell(got["variables"], f"The case has '{key}' already.", "Give its variable another name.")
+        item[key] = value
+    return item, read_steps(reading, got.get("assert"))
+
+
 def _check_open(reading: Reading, told: Told, got: dict[str, Node], places: dict[str, Node]) -> None:
     """Tell the placeholders of an own prompt and of assertions for which a case of the file has no variable."""
     items = told.facts.get("dataset")
-    if isinstance(items, str):
+    unread = items is None and any(key in got for key in _SOURCES)
+    if isinstance(items, str) or unread or not _may_be_variables(got.get("variables")):
         return
     of_all = {"the prompt": open_placeholders(told.text or ""), "assert": open_placeholders(told.steps)}
     for item in items if items is not None else [None]:
+        if not _may_be_variables(values_of(places[item_id(item)]).get("variables") if places else None):
+            continue
         known = {**told.variables, **variables_of(item)}
         id = item_id(item)
         where = places.get(id, got.get("cases", got.get("assert", next(iter(got.values())))))
         if told.prompt is None and "input" not in known:
             reading.tell(where, "The suite has no prompt and this case no input.", "Give either.")
         own = {"its own assert": open_placeholders(told.case_steps.get(id, []))}
-        for what, names in {**of_all, **own}.items():
-            unknown = next((name for name in names if name not in known), None)
-            if unknown is not None:
-                case = "" if item is None else f" of case '{id}'"
-                hint = nearest(unknown, known) or f"Give it in variables:; $${unknown} is plain text."
-                reading.tell(where, f"${unknown} in {what} has no value{case}.", hint)
+        unknown = {name: what for what, names in {**of_all, **own}.items() for name in names if name not in known}
+        if unknown:
+            case = "" if item is None else f" of case '{id}'"
+            taken = " and ".join(f"${name} in {what}" for name, what in unknown.items())
+            name = next(iter(unknown))
+            hint = (
+                nearest(name, known)
+                or f"Give {'it' if len(unknown) == 1 else 'them'} in variables:; $${name} is plain text."
+            )
+            reading.tell(where, f"{taken} {'has' if len(unknown) == 1 else 'have'} no value{case}.", hint)
 
 
 # ======================================================================================
@@ -12627,7 +12940,7 @@ def _assertion_in(text: str, limit: str | None = None) -> dict[str, Any]:
 # ======================================================================================
 # === PROMPTFOO: a configuration or table of tests of promptfoo as suites of ours, with a list of what could not be
 # ======================================================================================
-# Uses: ERRORS, ASSERTIONS, DOCUMENTS, EXCHANGES, TRANSLATIONS, FOREIGN.
+# Uses: ERRORS, WORDING, ASSERTIONS, DOCUMENTS, EXCHANGES, TRANSLATIONS, FOREIGN.
 # Public: nothing.
 
 
@@ -12675,7 +12988,8 @@ def _suites_of(
         names = dict.fromkeys(name for test in tests for name in test.content.get("vars") or {})
         prompts = [("", "\n\n".join(f"${{{name}}}" for name in names))]
     if len(prompts) * len(providers) > _MOST_SUITES:
-        raise WrongUse(f"{len(prompts)} prompts and {len(providers)} providers make more than {_MOST_SUITES} suites.")
+        made_of = f"{counted(len(prompts), 'prompt')} and {counted(len(providers), 'provider')}"
+        raise WrongUse(f"{made_of} make more than {_MOST_SUITES} suites.")
     common, late = _default_steps(source, default)
     cases = _cases_of(source, default, late, tests, bool(common))
     if not cases:
@@ -12906,7 +13220,7 @@ def _as_file(source: Source, suites: list[dict[str, Any]], notes: list[dict[str,
 # ======================================================================================
 # === SPOOLS: the outcomes of a run wait in a private file until the run is saved
 # ======================================================================================
-# Uses: ERRORS, CLOCK, STORE, ROWS, PROMPTS, ASSERTIONS, CASES.
+# Uses: ERRORS, CLOCK, STORE, ROWS, PROMPTS, ASSERTIONS, CASES.   Writes: scratch.
 # Public: nothing.
 #
 # No lock on the store is held while cases run, and memory does not grow with the checks. Cases that run at once are
@@ -12975,25 +13289,33 @@ def read_result_rows(path: Path, run: int) -> Iterator[tuple[Any, ...]]:
 def _read_lines(path: Path) -> Iterator[list[Any]]:
     with path.open("rb") as file:
         for offset in _offsets_in_order(file):
-            file.seek(offset)
-            yield json.loads(file.readline())
+            yield json.loads(_line_at(file, offset))
 
 
-def _offsets_in_order(file: IO[bytes]) -> Iterable[int]:
-    """Return where the lines of a spool begin, by the order that each begins with: sixteen bytes a line in memory."""
-    from array import array
+def _offsets_in_order(file: IO[bytes]) -> Iterator[int]:
+    """Give where the lines of a spool begin, by the order that each begins with; if need be they are sorted on disk."""
+    if all(before[0] <= after[0] for before, after in itertools.pairwise(_heads(file))):
+        yield from (at for _, at in _heads(file))
+        return
+    with contextlib.closing(open_scratch("(place INTEGER, at INTEGER)")) as index:
+        index.executemany("INSERT INTO scratch VALUES (?, ?)", _heads(file))
+        yield from (at for (at,) in index.execute("SELECT at FROM scratch ORDER BY place, at"))
 
-    at, orders, offsets = len(file.readline()), array("q"), array("q")
-    for line in file:
+
+def _heads(file: IO[bytes]) -> Iterator[tuple[int, int]]:
+    """Give the order and the place of each whole line of a spool, whatever else is read of the file meanwhile."""
+    at = len(_line_at(file, 0))
+    while line := _line_at(file, at):
         head = line[1:24].partition(b",")[0]
         if not line.endswith(b"]\n") or not head.isdigit():
             break
-        orders.append(int(head))
-        offsets.append(at)
+        yield int(head), at
         at += len(line)
-    if all(map(operator.le, orders, itertools.islice(orders, 1, None))):
-        return offsets
-    return (offsets[place] for place in sorted(range(len(orders)), key=orders.__getitem__))
+
+
+def _line_at(file: IO[bytes], at: int) -> bytes:
+    file.seek(at)
+    return file.readline()
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -13077,13 +13399,18 @@ _MOST_CASES = 200
 
 
 def list_flakes(
-    run: int, cases: Iterable[str] | None = None, window: int = FLAKE_WINDOW, *, failed_too: bool = False
+    run: int,
+    cases: Iterable[str] | None = None,
+    window: int = FLAKE_WINDOW,
+    *,
+    failed_too: bool = False,
+    broken: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """List how steady cases (all of them without `cases`) were until a run, the least steady first.
 
     It looks at the last `window` complete runs of the suite on the run's prompt version and dataset. `failed_too` adds
     the cases that failed in one of these: no others can have changed. Shape: [{case, n (executions that passed or
-    failed), changes, rate (changes / (n - 1), None below two), flaky}].
+    failed), changes, rate (changes / (n - 1), None below two), flaky}]. The cases in `broken` are that, and not flaky.
     """
     names = None if cases is None else json.dumps(list(itertools.islice(dict.fromkeys(cases), _MOST_CASES)))
     if names == "[]" and not failed_too:
@@ -13092,6 +13419,7 @@ def list_flakes(
     for row in query("list_flakes", run=run, window=window, cases=names, failed_too=failed_too):
         found.setdefault(row["case"], []).append(bool(row["passed"]))
     rows = [flake_of(name, tries) for name, tries in found.items()]
+    rows = [{**row, "flaky": row["flaky"] and row["case"] not in broken} for row in rows]
     return sorted(rows, key=lambda row: (-(row["rate"] or 0.0), row["case"]))
 
 
@@ -13113,39 +13441,172 @@ def known_flaky(suite_name: str, names: Iterable[str]) -> set[str]:
     return own | ({suite_name} & {*names})
 
 
-def unknown_flaky(suite_name: str, names: Iterable[str], cases: Iterable[str]) -> list[str]:
-    """Say of each name of a suite that none of its cases bears, with the nearest that one does."""
-    found = list(cases)
+def unknown_flaky(suite_name: str, names: Iterable[str], cases: Sequence[str]) -> list[str]:
+    """Say of each name that no case of a suite bears, with the nearest that one does."""
     return [
-        f"[run] flaky names '{suite_name}/{name}', which is no case of the suite. {nearest(name, found)}".rstrip()
-        for name in sorted(known_flaky(suite_name, names) - {*found} - {suite_name})
+        f"[run] flaky names '{suite_name}/{name}', which is no case of the suite. {nearest(name, cases)}".rstrip()
+        for name in sorted(names)
     ]
+
+
+# ======================================================================================
+# === TALLIES: what a run counts while its outcomes pass by, in a memory that does not grow with its cases
+# ======================================================================================
+# Uses: ERRORS, STORE, ROWS, CASES.   Writes: scratch.
+# Public: nothing.
+#
+# A case that has a name of its own and runs once is counted and forgotten. What can meet its name again, blocks and
+# repeats, is in a table of SQLite, in a temporary file that nobody else can open. Scores are summed as whole numbers,
+# so the sum does not hang on the order in which cases end.
+
+STATES = ("pass", "fail", "error", "skipped")
+_UNIT = 2.0**60
+
+
+class Tally:
+    """The counts of a run; the cases `apart` are known flaky ones: counted in `flaky` too, and their scores nowhere."""
+
+    def __init__(self, apart: Iterable[str], repeats: int) -> None:
+        self.apart, self.repeats = {*apart}, repeats
+        self.states: Counter[str] = Counter()
+        self.flaky: Counter[str] = Counter()
+        self.flaky_cases: set[str] = set()
+        self.checks = self.cases = self.scored = self.units = 0
+        self.table: sqlite3.Connection | None = None
+
+
+def make_tally(apart: Iterable[str] = (), repeats: int = 1) -> Tally:
+    """Make the empty tally of a new run, each case of which runs so often."""
+    return Tally(apart, repeats)
+
+
+def count_outcome(tally: Tally, outcome: CaseOutcome) -> CaseOutcome:
+    """Count an outcome and return it under a name that no other of its repeat has: runs are paired by it.
+
+    Errors: StoreError where the temporary folder cannot be used.
+    """
+    name = bindable(outcome.case)
+    score = None if name in tally.apart else outcome.score
+    is_alone = outcome.order % 2**32 == LAST_ORDER and "/" not in name
+    if is_alone and tally.repeats == 1 and tally.table is None:
+        _add_case(tally, score)
+    else:
+        name = _note_try(tally, name, outcome.repeat, score)
+    tally.states[outcome.state] += 1
+    tally.checks += len(outcome.checks)
+    if name in tally.apart:
+        tally.flaky[outcome.state] += 1
+        tally.flaky_cases.add(name)
+    return outcome if name == outcome.case else outcome._replace(case=name)
+
+
+def _add_case(counts: Any, score: float | None) -> None:
+    counts.cases += 1
+    if score is not None:
+        counts.scored += 1
+        counts.units += int(min(1.0, max(0.0, score)) * _UNIT)
+
+
+def _note_try(tally: Tally, name: str, repeat: int, score: float | None) -> str:
+    """Put an execution into the table, under a name of its own, and return that."""
+    try:
+        if tally.table is None:
+            tally.table = open_scratch(_TRIES_TABLE)
+            weakref.finalize(tally, tally.table.close)
+        own = name
+        while (seen := tally.table.execute(_TRY, (own, repeat, score)).fetchone()[0]) > 1:
+            own = f"{own}#{seen}"
+        return own
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"The results of the run cannot be counted: {error}.", "TMPDIR names another folder."
+        ) from error
+
+
+_TRIES_TABLE = '("case" TEXT, repeat INTEGER, seen INTEGER, score REAL, PRIMARY KEY ("case", repeat)) WITHOUT ROWID'
+_TRY = "INSERT INTO scratch VALUES (?, ?, 1, ?) ON CONFLICT DO UPDATE SET seen = seen + 1 RETURNING seen"
+
+
+def _totals_of(tally: Tally) -> Tally:
+    """Return the cases, those with a score, and the sum of their means, of all cases of a tally."""
+    totals = Tally((), 1)
+    totals.cases, totals.scored, totals.units = tally.cases, tally.scored, tally.units
+    if tally.table is not None:
+        for (mean,) in tally.table.execute('SELECT sum(score) / count(score) FROM scratch GROUP BY "case"'):
+            _add_case(totals, mean)
+    return totals
+
+
+def counts_of(tally: Tally) -> dict[str, int]:
+    """Return how many cases there were, and how many executions ended in each state; `flaky` only if some are known."""
+    totals = _totals_of(tally)
+    counts = {"cases": totals.cases, **{state: tally.states[state] for state in STATES}}
+    counts |= {"checks": tally.checks, "scored": totals.scored}
+    if not tally.flaky_cases:
+        return counts
+    return {**counts, "flaky": len(tally.flaky_cases), **{f"flaky_{state}": tally.flaky[state] for state in STATES}}
+
+
+def decided_counts(counts: dict[str, int]) -> dict[str, int]:
+    """Return the counts of the executions that decide: those of known flaky cases are taken out."""
+    return {state: counts[state] - counts.get(f"flaky_{state}", 0) for state in STATES}
+
+
+def coverage_of(counts: dict[str, Any]) -> float | None:
+    """Return the share of cases that gave a score, known flaky ones aside; None without a case or a count."""
+    cases = counts.get("cases", 0) - counts.get("flaky", 0)
+    return counts["scored"] / cases if cases > 0 and "scored" in counts else None
+
+
+def score_of(tally: Tally) -> float | None:
+    """Return the mean over the cases of their means, or None without a score."""
+    totals = _totals_of(tally)
+    return totals.units / (totals.scored * int(_UNIT)) if totals.scored else None
 
 
 # ======================================================================================
 # === RUNS: saved runs: counted, written in one transaction, read back
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, CALLS, STATISTICS, CASES, SPOOLS, FLAKES.   Writes: eval_runs, eval_results.
+# Uses: ERRORS, WORDING, CLOCK, TABLES, STORE, ROWS, CALLS, STATISTICS, CASES, SPOOLS, FLAKES, TALLIES.
+#   Writes: eval_runs, eval_results.
 # Public: RunResult, list_runs, get_run.
 
 
-class RunResult(NamedTuple):
-    """A saved run and what it means.
+class SavedCases:
+    """The cases of a saved run, read from its store when somebody asks, once, whichever store is chosen by then."""
 
-    counts: {cases, pass, fail, error, skipped, checks, scored}, cases: [{case, repeat, state, score, reason, group}],
-    reasons: why it did not pass, notes: what must not be overlooked, comparison: the JSON form of a Comparison or None;
-    pass_k: with repeats, [{k, all (pass^k), any (pass@k)}] for k from 1 on, means over the cases that ran each time;
-    coverage: the share of cases that gave a score; partial: see manifest_partial, None for a run of all cases;
-    known_flaky: [{case, state}] of the cases that promptry.toml names, which decide nothing; flakes: see list_flakes,
-    of the cases that failed or changed sides.
-    """
+    def __init__(self, run: int) -> None:
+        self.run, self.path = run, store_path()
+
+    @functools.cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """All of them; raises StoreError where the store is gone, NotFound where the run is."""
+        return _brief_cases(self.run, self.path)
+
+    def failing(self) -> list[dict[str, Any]]:
+        """Read those that failed or ended in an error, and no other."""
+        rows = self.rows if "rows" in self.__dict__ else _brief_cases(self.run, self.path, failing_only=True)
+        return [row for row in rows if row["state"] in _BAD]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SavedCases) and (self.run, self.path) == (other.run, other.path)
+
+    def __hash__(self) -> int:
+        return hash((self.run, self.path))
+
+
+_BAD = {"fail", "error"}
+
+
+class _Result(NamedTuple):
+    """What a RunResult holds; its cases are a list, or are still in the store."""
 
     run_id: str
     suite: str
     passed: bool
     score: float | None
     counts: dict[str, int]
-    cases: list[dict[str, Any]]
+    cases: Any
     cost_usd: float | None
     complete: bool = True
     date: str = ""
@@ -13163,92 +13624,36 @@ class RunResult(NamedTuple):
     known_flaky: tuple[dict[str, Any], ...] = ()
     flakes: tuple[dict[str, Any], ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the keys of the JSON form."""
-        lists = {name: list(getattr(self, name)) for name in ("reasons", "notes", "known_flaky", "flakes")}
-        return {**self._asdict(), **lists}
 
+class RunResult(_Result):
+    """A saved run and what it means.
 
-class Tally(NamedTuple):
-    """What a run counts while its outcomes pass by on their way to the spool.
-
-    A case is a place in `sums` and `scored`, so that 100,000 cases take little memory. `apart` are the known flaky
-    ones: their states are counted in `flaky` too, and their scores nowhere.
+    counts: {cases, pass, fail, error, skipped, checks, scored}, cases: [{case, repeat, state, score, reason, group}],
+    read from the store when they are asked for; reasons: why it did not pass, notes: what must not be overlooked,
+    comparison: the JSON form of a Comparison or None; pass_k: with repeats, [{k, all (pass^k), any (pass@k)}] for k
+    from 1 on, means over the cases that ran each time; coverage: the share of cases that gave a score; partial: see
+    manifest_partial, None for a run of all cases; known_flaky: [{case, state}] of the cases that promptry.toml names,
+    which decide nothing; flakes: see list_flakes, of the cases that failed or changed sides.
     """
 
-    places: dict[str, int]
-    sums: Any
-    scored: Any
-    seen: Counter[tuple[str, int]]
-    states: Counter[str]
-    checks: list[int]
-    apart: set[str]
-    flaky: Counter[str]
+    __slots__ = ()
 
+    @property
+    def cases(self) -> list[dict[str, Any]]:
+        """The executions of the cases, as made."""
+        return self[5].rows if isinstance(self[5], SavedCases) else self[5]
 
-STATES = ("pass", "fail", "error", "skipped")
+    def failing_cases(self) -> list[dict[str, Any]]:
+        """Return those of the cases that failed or ended in an error, without reading the others."""
+        held = self[5]
+        if isinstance(held, SavedCases):
+            return held.failing() if any(self.counts.get(state, 1) for state in _BAD) else []
+        return [row for row in held if row["state"] in _BAD]
 
-
-def make_tally(apart: Iterable[str] = ()) -> Tally:
-    """Make the empty tally of a new run; the cases `apart` are known to be flaky."""
-    from array import array
-
-    return Tally({}, array("d"), array("q"), Counter(), Counter(), [0], {*apart}, Counter())
-
-
-def count_outcome(tally: Tally, outcome: CaseOutcome) -> CaseOutcome:
-    """Count an outcome and return it under a name that no other of its repeat has: runs are paired by it."""
-    named = _named_apart(tally, outcome)
-    if (name := bindable(named.case)) != named.case:
-        named = named._replace(case=name)
-    place = tally.places.setdefault(named.case, len(tally.places))
-    if place == len(tally.sums):
-        tally.sums.append(0.0)
-        tally.scored.append(0)
-    tally.states[named.state] += 1
-    tally.checks[0] += len(named.checks)
-    if named.case in tally.apart:
-        tally.flaky[named.state] += 1
-    elif named.score is not None:
-        tally.sums[place] += named.score
-        tally.scored[place] += 1
-    return named
-
-
-def _named_apart(tally: Tally, outcome: CaseOutcome) -> CaseOutcome:
-    """Return an outcome under a name of its own; only blocks and what is named like one can meet a name again."""
-    if outcome.order % 2**32 == LAST_ORDER and "/" not in outcome.case:
-        return outcome
-    key = (outcome.case, outcome.repeat)
-    tally.seen[key] += 1
-    return outcome if tally.seen[key] == 1 else outcome._replace(case=f"{outcome.case}#{tally.seen[key]}")
-
-
-def counts_of(tally: Tally) -> dict[str, int]:
-    """Return how many cases there were, and how many executions ended in each state; `flaky` only if some are known."""
-    counts = {"cases": len(tally.places), **{state: tally.states[state] for state in STATES}}
-    counts |= {"checks": tally.checks[0], "scored": sum(map(bool, tally.scored))}
-    known = tally.apart & tally.places.keys()
-    return counts | (
-        {"flaky": len(known)} | {f"flaky_{state}": tally.flaky[state] for state in STATES} if known else {}
-    )
-
-
-def decided_counts(counts: dict[str, int]) -> dict[str, int]:
-    """Return the counts of the executions that decide: those of known flaky cases are taken out."""
-    return {state: counts[state] - counts.get(f"flaky_{state}", 0) for state in STATES}
-
-
-def coverage_of(counts: dict[str, Any]) -> float | None:
-    """Return the share of cases that gave a score, known flaky ones aside; None without a case or a count."""
-    cases = counts.get("cases", 0) - counts.get("flaky", 0)
-    return counts["scored"] / cases if cases > 0 and "scored" in counts else None
-
-
-def score_of(tally: Tally) -> float | None:
-    """Return the mean over the cases of their means, or None without a score."""
-    means = [total / count for total, count in zip(tally.sums, tally.scored, strict=True) if count]
-    return min(1.0, max(0.0, math.fsum(means) / len(means))) if means else None
+    def to_dict(self) -> dict[str, Any]:
+        """Return the keys of the JSON form."""
+        lists = {name: list(getattr(self, name)) for name in ("cases", "reasons", "notes", "known_flaky", "flakes")}
+        return {**self._asdict(), **lists}
 
 
 def save_run(
@@ -13286,14 +13691,14 @@ def shortcomings(
     ran = counts["pass"] + counts["fail"]
     found = [] if manifest.get("complete", True) else [gate.get("stopped") or INTERRUPTED]
     if counts["error"]:
-        found.append(f"{counts['error']} of {ran + counts['error']} cases ended in an error")
+        found.append(f"{counts['error']} of {counted(ran + counts['error'], 'case')} ended in an error")
     if gate.get("min_pass_rate") is not None and ran and counts["pass"] / ran < gate["min_pass_rate"]:
         found.append(f"{counts['pass'] / ran:.1%} of the cases pass, {gate['min_pass_rate']:.1%} are asked for")
     if gate.get("min_score") is not None and score is not None and score < gate["min_score"]:
         found.append(f"the score is {score:.3f}, {gate['min_score']:g} is asked for")
     demanded = gate.get("min_pass_rate") is not None or gate.get("min_score") is not None
     if counts["fail"] and not demanded and not has_baseline:
-        found.append(f"{counts['fail']} of {ran} cases fail")
+        found.append(f"{counts['fail']} of {counted(ran, 'case')} failed")
     return found if ran or counts["error"] else [*found, "no case ran"]
 
 
@@ -13332,20 +13737,24 @@ def get_run(id: str) -> dict[str, Any]:
     """
     run = load_run(id)
     failing = (row["case"] for row in run["cases"] if row["state"] in {"fail", "error"})
-    return {**run, "flakes": list_flakes(int(run["id"]), failing)}
+    gate = run["manifest"].get("gate")
+    hard = gate.get("broken_hard") if isinstance(gate, dict) else None
+    return {**run, "flakes": list_flakes(int(run["id"]), failing, broken=hard if isinstance(hard, list) else ())}
 
 
 def load_run(id: str) -> dict[str, Any]:
     """Load what get_run returns, without the history of its cases. Errors: NotFound, WrongUse."""
-    return _run_with(id, run_cases(read_id(id, "run")))
+    cases = run_cases(read_id(id, "run"))
+    return {**_load_facts(id, lambda: cases), "cases": cases}
 
 
-def _run_with(id: str, cases: list[dict[str, Any]]) -> dict[str, Any]:
+def _load_facts(id: str, cases: Callable[[], list[dict[str, Any]]]) -> dict[str, Any]:
+    """Load a run without its cases, which are asked for only where the run did not count them itself."""
     rows = query("get_run", id=read_id(id, "run"))
     if not rows:
         raise NotFound(f"There is no run {id}.", "promptry runs lists them.")
     run, manifest = rows[0], read_object(rows[0].pop("metadata"))
-    counts = manifest.get("counts") or _counts_of_cases(cases)
+    counts = manifest.get("counts") or _counts_of_cases(cases())
     return {
         **run,
         "id": str(run["id"]),
@@ -13358,12 +13767,11 @@ def _run_with(id: str, cases: list[dict[str, Any]]) -> dict[str, Any]:
         "counts": counts,
         "cost_usd": manifest.get("cost_usd"),
         "manifest": manifest,
-        "cases": cases,
     }
 
 
 def _counts_of_cases(cases: list[dict[str, Any]]) -> dict[str, int]:
-    tally = make_tally()
+    tally = make_tally(repeats=2)
     for row in cases:
         checks = row.get("checks", ())
         count_outcome(tally, CaseOutcome(row["case"], row["repeat"], row["state"], row["score"], checks))
@@ -13392,10 +13800,17 @@ def deciding_cases(run: dict[str, Any], flaky: set[str]) -> dict[str, Any]:
     return {**run, "cases": [row for row in run["cases"] if row["case"] not in flaky]} if flaky else run
 
 
-def run_cases(run: int) -> list[dict[str, Any]]:
-    """Return the executions of a run's cases as made: [{case, repeat, state, score, reason, group, checks}]."""
+def case_names(run: int) -> list[str]:
+    """Return the names of a run's cases."""
+    return [
+        row["name"] for row in fetch("SELECT DISTINCT test_name AS name FROM eval_results WHERE run_id = ?", (run,))
+    ]
+
+
+def run_cases(run: int, names: Iterable[str] | None = None) -> list[dict[str, Any]]:
+    """Return the executions of a run's cases, or of those with some names, as made: see get_run for the shape."""
     found: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for row in query("get_run", 1, id=run):
+    for row in query("get_run", 1, id=run, names=None if names is None else json.dumps([*names])):
         name, details = row.pop("case"), read_json(row["details"])
         row.update(details=details, passed=None if row["passed"] is None else bool(row["passed"]))
         repeat = details.get("repeat", 0) if isinstance(details, dict) else 0
@@ -13403,31 +13818,37 @@ def run_cases(run: int) -> list[dict[str, Any]]:
     return [_case_of(name, repeat, checks) for (name, repeat), checks in found.items()]
 
 
-def _brief_cases(run: int) -> list[dict[str, Any]]:
-    """Return the executions of a run's cases without their checks: what 100,000 of them weigh little in memory by."""
-    edge = fetch("SELECT min(id) AS first, max(id) AS last FROM eval_results WHERE run_id = ?", (run,))[0]
+def _brief_cases(run: int, path: Path, *, failing_only: bool = False) -> list[dict[str, Any]]:
+    """Return the executions of a run's cases without their checks: what 100,000 of them weigh little in memory by.
+
+    `failing_only`: those of the cases of which a check did not pass. Errors: NotFound, StoreError.
+    """
     found: dict[tuple[str, int], list[Any]] = {}
-    while edge["first"] is not None and edge["first"] <= edge["last"]:
-        rows = fetch(_BRIEF, (run, edge["first"], edge["last"]))
-        for row in rows:
-            own = found.setdefault((row["case"], row["repeat"]), [])
-            own.append(row["score"] if row["passed"] == 1 else (row["assertion_type"], row))
-        edge["first"] = rows[-1]["id"] + 1 if rows else edge["last"] + 1
+    with reading(path) as reader:
+        if reader.execute("SELECT 1 FROM eval_runs WHERE id = ?", (run,)).fetchone() is None:
+            raise NotFound(f"Run {run} was removed from {path} since.", "promptry runs lists those that are there.")
+        sql = _BRIEF.format(
+            " AND test_name IN (SELECT test_name FROM own WHERE passed IS NOT 1)" if failing_only else ""
+        )
+        for name, kind, passed, score, repeat, reason, group in reader.execute(sql, (run,)):
+            own = found.setdefault((name, repeat), [])
+            told = {"reason": reason, "group": group}
+            row = {"assertion_type": kind, "passed": passed, "score": score, "details": told}
+            own.append(score if passed == 1 and group is None else row)
     return [_brief_case(name, repeat, own) for (name, repeat), own in found.items()]
 
 
-_BRIEF = """SELECT id, test_name AS "case", assertion_type, passed, score,
- coalesce(json_extract(details, '$.repeat'), 0) AS repeat,
- CASE WHEN passed IS NOT 1 THEN json_extract(details, '$.reason') END AS reason
- FROM eval_results WHERE run_id = ? AND id BETWEEN ? AND ? ORDER BY id LIMIT 10000"""
+_BRIEF = """WITH edge AS (SELECT min(id) AS first, max(id) AS last FROM eval_results WHERE run_id = ?1), own AS
+ (SELECT * FROM eval_results WHERE +run_id = ?1 AND id BETWEEN (SELECT first FROM edge) AND (SELECT last FROM edge))
+ SELECT test_name, assertion_type, passed, score, coalesce(json_extract(details, '$.repeat'), 0),
+ CASE WHEN passed IS NOT 1 THEN json_extract(details, '$.reason') END,
+ json_extract(details, '$.group') FROM own WHERE 1{} ORDER BY id"""
 
 
 def _brief_case(name: str, repeat: int, own: list[Any]) -> dict[str, Any]:
-    """Return an execution from its checks: of those that passed the score, of others the row."""
-    checks = [row[1] if isinstance(row, tuple) else {"assertion_type": "", "passed": True, "score": row} for row in own]
-    for check in checks:
-        check.setdefault("details", {"reason": check.get("reason")})
-    found = _case_of(name, repeat, checks)
+    """Return an execution from its checks: of those that passed the score alone, of others a row."""
+    plain = {"assertion_type": "", "passed": True, "details": None}
+    found = _case_of(name, repeat, [row if isinstance(row, dict) else {**plain, "score": row} for row in own])
     del found["checks"]
     return found
 
@@ -13454,19 +13875,18 @@ def _names_group(details: Any) -> bool:
 
 
 def load_result(run: int) -> RunResult:
-    """Return the result of a saved run, without the history of its cases."""
-    cases = _brief_cases(run)
-    found = _run_with(str(run), cases)
+    """Return the result of a saved run, without the history of its cases, which are read when they are asked for."""
+    found = _load_facts(str(run), lambda: run_cases(run))
     manifest = found["manifest"]
     flaky = known_flaky_of(manifest)
-    apart = [{"case": row["case"], "state": row["state"]} for row in found["cases"] if row["case"] in flaky]
+    apart = [{"case": row["case"], "state": row["state"]} for row in run_cases(run, flaky)] if flaky else []
     return RunResult(
         run_id=found["id"],
         suite=found["suite"],
         passed=found["passed"],
         score=found["score"],
         counts=found["counts"],
-        cases=cases,
+        cases=SavedCases(run),
         cost_usd=found["cost_usd"],
         complete=found["complete"],
         date=found["date"],
@@ -13476,8 +13896,8 @@ def load_result(run: int) -> RunResult:
         compare=(manifest.get("gate") or {}).get("compare"),
         verdict=found["verdict"],
         reasons=tuple(shortcomings(found["counts"], found["score"], manifest)),
-        notes=tuple(notes_of(manifest, found["cases"])),
-        pass_k=_pass_rates(deciding_cases(found, flaky)["cases"], manifest.get("repeats") or 1),
+        notes=tuple(notes_of(manifest, apart)),
+        pass_k=_pass_rates(run, manifest.get("repeats") or 1, flaky),
         coverage=found["coverage"],
         partial=found["partial"],
         known_flaky=tuple(apart),
@@ -13489,11 +13909,13 @@ def notes_of(manifest: dict[str, Any], cases: list[dict[str, Any]]) -> list[str]
     partial, flaky, notes = manifest_partial(manifest) or {}, known_flaky_of(manifest), []
     apart = [row for row in cases if row["case"] in flaky]
     if partial.get("selected") and not partial.get("rerun"):
-        notes.append(f"PARTIAL: {partial['ran']} of {partial['of']} cases were selected by {partial['selected']}.")
+        notes.append(f"PARTIAL: {partial['selected']} selected {partial['ran']} of {counted(partial['of'], 'case')}.")
     if partial.get("rerun"):
-        taken = f"{partial['taken']} are taken over from run {partial['run']}"
+        taken = f"{counted(partial['taken'], 'was', 'were')} taken over from run {partial['run']}"
         taken += f", which was selected by {partial['selected']}" if partial.get("selected") else ""
-        notes.append(f"RERUN ({partial['rerun']}): {partial['ran']} of {partial['of']} cases ran again, {taken}.")
+        notes.append(
+            f"RERUN ({partial['rerun']}): {partial['ran']} of {counted(partial['of'], 'case')} ran again, {taken}."
+        )
         notes += ["A case that passes only when tried again is flaky."] if partial["rerun"] == "failed" else []
     if partial:
         notes.append("Such a run is never a baseline and no part of a trend.")
@@ -13504,23 +13926,29 @@ def notes_of(manifest: dict[str, Any], cases: list[dict[str, Any]]) -> list[str]
     return notes
 
 
-def _pass_rates(cases: list[dict[str, Any]], repeats: int) -> list[dict[str, Any]] | None:
+def _pass_rates(run: int, repeats: int, flaky: set[str]) -> list[dict[str, Any]] | None:
     """Return how often k tries of a case all pass, and one of them does; a case with errors or skips tells neither."""
-    passed: dict[str, list[bool]] = {}
-    for row in cases:
-        if row["state"] in {"pass", "fail"}:
-            passed.setdefault(row["case"], []).append(row["state"] == "pass")
-    counts = [sum(tries) for tries in passed.values() if len(tries) == repeats]
-    if repeats < 2 or not counts:
+    if repeats < 2:
         return None
-    return [
-        {
-            "k": k,
-            "all": math.fsum(pass_all(count, repeats, k) for count in counts) / len(counts),
-            "any": math.fsum(pass_any(count, repeats, k) for count in counts) / len(counts),
-        }
-        for k in range(1, min(repeats, 10) + 1)
-    ]
+    rows = fetch(_TRIES, {"run": run, "repeats": repeats, "flaky": json.dumps(sorted(flaky))})
+    counts = [(row["passed"], row["cases"]) for row in rows]
+    if not counts:
+        return None
+
+    def mean(share: Callable[[int, int, int], float], k: int) -> float:
+        shares = (itertools.repeat(share(passed, repeats, k), cases) for passed, cases in counts)
+        total: int = sum(cases for _, cases in counts)
+        return math.fsum(itertools.chain.from_iterable(shares)) / total
+
+    return [{"k": k, "all": mean(pass_all, k), "any": mean(pass_any, k)} for k in range(1, min(repeats, 10) + 1)]
+
+
+_TRIES = """WITH tries AS (SELECT test_name, min(passed IS 1) AS passed,
+ max(passed IS NULL AND assertion_type IN ('error', 'skipped')) AS lost FROM eval_results
+ WHERE run_id = :run AND test_name NOT IN (SELECT value FROM json_each(:flaky))
+ GROUP BY test_name, coalesce(json_extract(details, '$.repeat'), 0)), cases AS (
+ SELECT sum(passed) AS passed FROM tries WHERE NOT lost GROUP BY test_name HAVING count(*) = :repeats)
+ SELECT passed, count(*) AS cases FROM cases GROUP BY passed"""
 
 
 def only_name(names: Iterable[str]) -> str | None:
@@ -13538,7 +13966,7 @@ def recover_spool(path: Path) -> int | None:
         path.unlink(missing_ok=True)
         return None
     flaky = header.get("flaky") or []
-    tally = make_tally(flaky)
+    tally = make_tally(flaky, header.get("repeats") or 1)
     for outcome in read_outcomes(path):
         count_outcome(tally, outcome)
     facts = call_facts(uid)
@@ -13547,7 +13975,7 @@ def recover_spool(path: Path) -> int | None:
     manifest |= {"cost_usd": facts["cost_usd"], "started": header.get("started"), "gate": {"flaky": flaky}}
     manifest |= {"dataset_hash": header.get("dataset_hash"), "repeats": header.get("repeats") or 1}
     key = None
-    if tally.places:
+    if tally.states:
         key = save_run(name, header.get("prompt"), versions[-1] if versions else None, manifest, tally, path)
     path.unlink(missing_ok=True)
     return key
@@ -13559,13 +13987,14 @@ def recover_spool(path: Path) -> int | None:
 # Uses: CLOCK, ASSERTIONS, PROGRAMS, CASES.
 # Public: nothing.
 #
-# Sync functions run in threads of ours, async ones as tasks of one loop in a thread. A task is cancelled when its time
-# is up. A thread cannot be: it is left behind, nothing that it still does belongs to the run, the command that it waits
-# for is ended, and the process ends without waiting for it. One call at a time without a limit runs where the run
-# itself does: see RUNNER.
+# Sync functions run in threads of ours, async ones as tasks of one loop in a thread. What has ended one attempt takes
+# the next itself; the thread of the run only watches the time of all. A task is cancelled when its time is up. A thread
+# cannot be: it is left behind, nothing that it still does belongs to the run, the command that it waits for is ended,
+# and the process ends without waiting for it. One call at a time without a limit runs where the run itself does: see
+# RUNNER.
 
 _GRACE_S = 1.0
-_LOOK_EACH_S = 0.5
+_LOOK_EACH_S = 0.1
 
 _Doing = Callable[[Attempt], Any]
 
@@ -13574,16 +14003,22 @@ class RunStopped(KeyboardInterrupt):
     """A run has to end, but what goes on may do so: no case of it is dropped."""
 
 
-class Crew(NamedTuple):
-    """What works for one run: how many attempts at a time, what they wait in, and what it had to leave behind."""
+class Crew:
+    """What works for one run: `size` workers at most, who take attempts, and what they had to leave behind.
 
-    size: int
-    is_async: bool
-    work: Any
-    done: Any
-    lock: Any
-    threads: list[int]
-    left: list[Attempt]
+    `lock` guards all of it; `is_open` tells whether another attempt may start; `wake` has the run look after its crew,
+    which it does at `look_at_s` at the latest.
+    """
+
+    def __init__(self, size: int, is_async: bool, call: _Doing, may_start: Callable[[], None]) -> None:
+        self.size, self.is_async, self.workers = size, is_async, 0
+        self.call, self.may_start, self.context = call, may_start, contextvars.copy_context()
+        self.lock, self.wake = threading.RLock(), threading.Event()
+        self.is_open, self.look_at_s = False, math.inf
+        self.attempts: Iterator[Attempt] = iter(())
+        self.going: set[Attempt] = set()
+        self.left: list[Attempt] = []
+        self.faults: list[BaseException] = []
 
 
 _left_behind = 0
@@ -13604,116 +14039,113 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_begin_alone)
 
 
-def make_crew(size: int, is_async: bool) -> Crew:
-    """Make the crew of a run; its threads start when they are needed."""
-    from queue import SimpleQueue
-
-    return Crew(size, is_async, SimpleQueue(), SimpleQueue(), threading.RLock(), [0], [])
+def make_crew(size: int, is_async: bool, call: _Doing, may_start: Callable[[], None]) -> Crew:
+    """Make the crew of a run, which calls a function for each attempt; its workers start when they are needed."""
+    return Crew(size, is_async, call, may_start)
 
 
-def run_attempts(
-    crew: Crew, attempts: Iterable[Attempt], call: _Doing, may_start: Callable[[], None], look: Callable[[], None]
-) -> None:
-    """Call a function for each attempt, as many at a time as the crew is large, until all have ended.
+def run_attempts(crew: Crew, attempts: Iterable[Attempt], look: Callable[[], None]) -> None:
+    """Have each attempt called, as many at a time as the crew is large, until all have ended.
 
     After RunStopped, from `may_start` or an attempt, no other starts, and those that go on are waited for. An interrupt
-    drops them. What an attempt itself could not keep (see Attempt.fault) is raised here.
+    drops them. What an attempt itself could not keep (see Attempt.fault) is raised here. `look` is called ten times a
+    second.
     """
-    going: set[Attempt] = set()
-    stopped: list[BaseException] = []
+    crew.attempts, crew.is_open = iter(attempts), True
     try:
-        for attempt in attempts:
-            while len(going) >= crew.size:
-                _wait_for_one(crew, going, stopped, look)
-            if stopped or not _may_go_on(may_start, stopped):
+        _hire(crew)
+        while crew.is_open or crew.going:
+            _watch(crew)
+            look()
+            if any(not isinstance(fault, RunStopped) for fault in crew.faults):
                 break
-            going.add(attempt)
-            _start(crew, attempt, call, len(going))
-        while going:
-            _wait_for_one(crew, going, stopped, look)
-        if stopped:
-            raise stopped[0]
+        if crew.faults:
+            raise next((fault for fault in crew.faults if not isinstance(fault, RunStopped)), crew.faults[0])
     except BaseException:
-        for attempt in going:
-            _drop(crew, attempt)
+        with crew.lock:
+            crew.is_open = False
+            for attempt in [*crew.going]:
+                _drop(crew, attempt)
         raise
-    finally:
-        for _ in range(crew.threads[0]):
-            crew.work.put(None)
-        crew.threads[0] = 0
 
 
-def _may_go_on(may_start: Callable[[], None], stopped: list[BaseException]) -> bool:
-    try:
-        may_start()
-    except RunStopped as error:
-        stopped.append(error)
-    return not stopped
-
-
-def _wait_for_one(crew: Crew, going: set[Attempt], stopped: list[BaseException], look: Callable[[], None]) -> None:
-    """Wait until an attempt has ended or its time is up, for half a second at most; raises its fault."""
-    from queue import Empty
-
-    due = min((attempt.due_s for attempt in going), default=math.inf) - monotonic_s()
-    try:
-        attempt = crew.done.get(timeout=max(0.001, min(_LOOK_EACH_S, due)))
-    except Empty:
-        attempt = None
-    if attempt in going:
-        going.discard(attempt)
-        if isinstance(attempt.fault, RunStopped):
-            stopped.append(attempt.fault)
-        elif attempt.fault is not None:
-            raise attempt.fault
+def _watch(crew: Crew) -> None:
+    """Wait until the crew is to be looked after, and see to the attempts whose time is up."""
+    with crew.lock:
+        now = monotonic_s()
+        crew.look_at_s = min((attempt.due_s for attempt in crew.going), default=math.inf)
+        crew.look_at_s = min(now + _LOOK_EACH_S, crew.look_at_s)
+    crew.wake.wait(max(0.001, crew.look_at_s - now))
+    crew.wake.clear()
     now = monotonic_s()
-    for late in [attempt for attempt in going if attempt.due_s <= now]:
-        if _expire(crew, late):
-            going.discard(late)
-    look()
+    with crew.lock:
+        late = [attempt for attempt in crew.going if attempt.due_s <= now]
+    for attempt in late:
+        _expire(crew, attempt)
 
 
-def _start(crew: Crew, attempt: Attempt, call: _Doing, going: int) -> None:
-    attempt.due_s = monotonic_s() + (attempt.limit_s or math.inf)
+def _hire(crew: Crew) -> None:
+    """Have another worker take an attempt."""
+    crew.workers += 1
     if crew.is_async:
-        loop = shared_loop()
-        loop.call_soon_threadsafe(_start_task, crew, attempt, call, loop, context=contextvars.copy_context())
-        return
-    if crew.threads[0] < going:
-        crew.threads[0] += 1
+        shared_loop().call_soon_threadsafe(_start_task, crew)
+    else:
         threading.Thread(target=_work, args=(crew,), name="promptry-case", daemon=True).start()
-    crew.work.put((attempt, call, contextvars.copy_context()))
+
+
+def _take(crew: Crew) -> Attempt | None:
+    """Take the next attempt, and hire who takes the one after it while the crew is small; None to start no other."""
+    with crew.lock:
+        attempt = None
+        try:
+            attempt = next(crew.attempts, None) if crew.is_open else None
+            if attempt is not None:
+                crew.may_start()
+                if crew.workers < crew.size:
+                    _hire(crew)
+        except BaseException as error:
+            attempt = None
+            crew.faults.append(error)
+        if attempt is None:
+            crew.is_open = False
+            crew.wake.set()
+            return None
+        attempt.due_s = monotonic_s() + (attempt.limit_s or math.inf)
+        crew.going.add(attempt)
+        if attempt.due_s < crew.look_at_s:
+            crew.wake.set()
+        return attempt
 
 
 def _work(crew: Crew) -> None:
     """Run attempts in this thread until there is no other, or until one was left behind in it."""
-    while (job := crew.work.get()) is not None:
-        attempt, call, context = job
-        if attempt.closed:
-            return
+    while (attempt := _take(crew)) is not None:
         attempt.thread = threading.get_ident()
         try:
-            context.run(call, attempt)
+            crew.context.copy().run(crew.call, attempt)
         except BaseException as error:
             attempt.fault = error
         if not _end(crew, attempt):
             return
 
 
-def _start_task(crew: Crew, attempt: Attempt, call: _Doing, loop: Any) -> None:
-    """Start an attempt as a task of the loop that runs here."""
-    if attempt.closed:
-        return
+def _start_task(crew: Crew) -> None:
+    """Start the next attempt as a task of the loop that runs here; when it has ended, another is started so."""
+    import asyncio
 
-    async def go() -> None:
+    async def go(attempt: Attempt) -> None:
         attempt.thread = threading.get_ident()
         try:
-            await call(attempt)
+            await crew.call(attempt)
         except BaseException as error:
             attempt.fault = error
-        _end(crew, attempt)
+        if _end(crew, attempt):
+            shared_loop().call_soon_threadsafe(_start_task, crew)
 
-    attempt.task = loop.create_task(go())
+    with crew.lock:
+        attempt = _take(crew)
+        if attempt is not None:
+            attempt.task = asyncio.get_running_loop().create_task(go(attempt), context=crew.context.copy())
 
 
 def _end(crew: Crew, attempt: Attempt) -> bool:
@@ -13722,20 +14154,25 @@ def _end(crew: Crew, attempt: Attempt) -> bool:
         attempt.ended = True
         if attempt.closed:
             return False
-    crew.done.put(attempt)
-    return True
+        crew.going.discard(attempt)
+        if attempt.fault is not None:
+            crew.faults.append(attempt.fault)
+            crew.is_open = False
+        if not crew.is_open:
+            crew.wake.set()
+        return True
 
 
-def _expire(crew: Crew, attempt: Attempt) -> bool:
-    """Cancel a task whose time is up; tells whether the attempt is given up, which a task is if it will not end."""
+def _expire(crew: Crew, attempt: Attempt) -> None:
+    """Cancel a task whose time is up; what cannot be cancelled, or will not end, is left behind."""
     if attempt.task is not None and not attempt.expired:
         attempt.expired, attempt.due_s = True, monotonic_s() + _GRACE_S
         attempt.task.get_loop().call_soon_threadsafe(attempt.task.cancel)
-        return False
+        return
     where = _place_in(attempt.thread)
     with crew.lock:
         if attempt.ended:
-            return False
+            return
         names = [attempt.blocks[order] for order in sorted(attempt.blocks)] or [attempt.name]
         open_ones = [name for name in names if not any(other.startswith(f"{name}/") for other in names)]
         order = min(attempt.blocks, default=LAST_ORDER)
@@ -13745,32 +14182,29 @@ def _expire(crew: Crew, attempt: Attempt) -> bool:
             row = Check("error", None, None, details)
             attempt.emit(CaseOutcome(name, attempt.repeat, "error", None, [row], order))
         _leave_behind(crew, attempt)
-    return True
+        if crew.is_open:
+            _hire(crew)
 
 
 def _drop(crew: Crew, attempt: Attempt) -> None:
     """Give up an attempt of a run that was interrupted: a task is cancelled, a thread is left behind."""
-    with crew.lock:
-        if attempt.ended:
-            return
-        task = attempt.task
-        _leave_behind(crew, attempt)
-    if task is not None:
-        task.get_loop().call_soon_threadsafe(task.cancel)
+    _leave_behind(crew, attempt)
+    if attempt.task is not None:
+        attempt.task.get_loop().call_soon_threadsafe(attempt.task.cancel)
 
 
 def _leave_behind(crew: Crew, attempt: Attempt) -> None:
     """Let nothing of an attempt count any more; what comes after it gets another thread or loop."""
     global _left_behind
     attempt.closed = True
+    crew.going.discard(attempt)
     crew.left.append(attempt)
+    crew.workers -= 1
     _left_behind += 1
     if crew.is_async:
         _here_loop.clear()
-    else:
-        crew.threads[0] -= 1
-        if attempt.thread is not None:
-            end_commands(attempt.thread)
+    elif attempt.thread is not None:
+        end_commands(attempt.thread)
 
 
 def _place_in(thread: int | None) -> str:
@@ -13887,7 +14321,7 @@ def end_process(code: int) -> None:
 # ======================================================================================
 # === PROGRESS: how far a run is, on a terminal, once it takes longer than a second
 # ======================================================================================
-# Uses: CLOCK.
+# Uses: WORDING, CLOCK.
 # Public: nothing.
 
 _FIRST_AFTER_S, _EACH_S, _BAR = 1.0, 0.1, 24
@@ -13948,7 +14382,7 @@ def progress_line(progress: Progress, elapsed_s: float, usd: float) -> str:
         left = f"{_clock_text(elapsed_s / done * (progress.total - done))} left" if done else ""
     told = [f"{states[state]:,} {word}" for state, word in (("fail", "failed"), ("error", "in error")) if states[state]]
     told += [f"${usd:.4f}"] if usd else []
-    return f"{progress.name} {bar}{', '.join(filter(None, [count, *told, left or _clock_text(elapsed_s)]))}"
+    return f"{legible(progress.name)} {bar}{', '.join(filter(None, [count, *told, left or _clock_text(elapsed_s)]))}"
 
 
 def _clock_text(seconds: float) -> str:
@@ -13967,7 +14401,7 @@ def end_progress(progress: Progress) -> None:
 # ======================================================================================
 # === RERUNS: which cases of an earlier run are run again, and what is taken over from it
 # ======================================================================================
-# Uses: ERRORS, ASSERTIONS, CASES, RUNS.
+# Uses: ERRORS, WORDING, ASSERTIONS, CASES, RUNS.
 # Public: nothing.
 #
 # A case that passes at the second try is flaky, not mended, and what is taken over was tested earlier: a run made of
@@ -14005,7 +14439,9 @@ def make_rerun(suite_name: str, kind: str, of: int | None, dataset_hash: str | N
         raise WrongUse(f"{what}: what is taken over would be of other items.", "Run the suite anew, without --rerun.")
     told = manifest.get("repeats") or 1
     if repeats not in {None, told}:
-        raise WrongUse(f"Run {run['id']} has {told} repeats, --repeats asks for {repeats}.", "Leave --repeats out.")
+        raise WrongUse(
+            f"Run {run['id']} has {counted(told, 'repeat')}, --repeats asks for {repeats}.", "Leave --repeats out."
+        )
     names: dict[str, set[str]] = {}
     for row in run["cases"]:
         names.setdefault(row["case"], set()).add(row["state"])
@@ -14021,7 +14457,7 @@ def _newest_run(suite_name: str) -> dict[str, Any]:
     return load_run(rows[0]["id"])
 
 
-def items_again(rerun: Rerun, items: list[tuple[str, Any]] | None) -> list[tuple[str, Any]] | None:
+def items_again(rerun: Rerun, items: Sequence[tuple[str, Any]] | None) -> Sequence[tuple[str, Any]] | None:
     """Return the items that are run again: a case of theirs is, or the run never came to them."""
     if items is None:
         return None
@@ -14037,12 +14473,14 @@ def is_block_again(rerun: Rerun, name: str) -> bool:
     return name in rerun.again or name not in rerun.known
 
 
-def nothing_again(rerun: Rerun, items: list[tuple[str, Any]] | None) -> bool:
+def nothing_again(rerun: Rerun, items: Sequence[tuple[str, Any]] | None) -> bool:
     """Tell whether a run leaves nothing to run again; of blocks, an interrupted one may always."""
     return not rerun.again and rerun.complete if items is None else not items
 
 
-def taken_over(rerun: Rerun, items: list[tuple[str, Any]] | None, runs_again: Callable[[str], bool]) -> Iterator[Any]:
+def taken_over(
+    rerun: Rerun, items: Sequence[tuple[str, Any]] | None, runs_again: Callable[[str], bool]
+) -> Iterator[Any]:
     """Give the outcomes that are taken over from a run, each with the run's id in its details and its item's order."""
     places = {name: place for place, (name, _) in enumerate(items or ())}
     seen: Counter[int] = Counter()
@@ -14110,8 +14548,8 @@ class Schedule(NamedTuple):
     promptry.toml names; places: see places_of.
     """
 
-    items: list[tuple[str, Any]] | None
-    every: list[tuple[str, Any]] | None
+    items: Sequence[tuple[str, Any]] | None
+    every: Items | None
     dataset: DatasetVersion | None
     wants: Callable[[str], bool]
     repeats: int
@@ -14139,10 +14577,9 @@ def check_runnable(chosen: Suite, job: Job) -> Schedule:
     return make_schedule(chosen, job, every, dataset)
 
 
-def make_schedule(
-    chosen: Suite, job: Job, every: list[tuple[str, Any]] | None, dataset: DatasetVersion | None
-) -> Schedule:
+def make_schedule(chosen: Suite, job: Job, every: Items | None, dataset: DatasetVersion | None) -> Schedule:
     """Return what a run is made of, with what the command, the suite and promptry.toml say, in this order."""
+    items: Sequence[tuple[str, Any]] | None
     items, wants = select_cases(chosen, every, job.select, job.tags)
     known, repeats, rerun = settings_or_default(), job.repeats or chosen.repeats, None
     if job.rerun is not None:
@@ -14256,24 +14693,11 @@ def is_tried_again(before: dict[str, str] | None, plan: Schedule, case_id: str) 
     return before is not None and before.get(case_id) not in {"fail", "mixed"} and case_id not in plan.flaky
 
 
-def source_of(function: Any) -> dict[str, Any] | None:
-    """Return where a suite's function begins: {file, line}, below this folder as a relative path; None if unknown."""
-    told, code = getattr(function, "told", None), getattr(inspect.unwrap(function), "__code__", None)
-    if told is not None:
-        file, line = told.source
-    elif code is None or code.co_filename == __file__:
-        return None
-    else:
-        file, line = code.co_filename, code.co_firstlineno
-    path, here = Path(file).absolute(), Path(os.getcwd())
-    return {"file": (path.relative_to(here) if path.is_relative_to(here) else path).as_posix(), "line": line}
-
-
 # ======================================================================================
 # === RUNNER: run the cases of a suite, and gather all that explains the run
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, SCOPE, CALLS, COSTS, CASES, SUITES, SELECTION, SPOOLS, FLAKES, RUNS, WORKERS, PROGRESS,
-#   RERUNS, JOBS.
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, SCOPE, CALLS, COSTS, CASES, SUITES, SELECTION, SPOOLS, FLAKES, TALLIES, RUNS,
+#   WORKERS, PROGRESS, RERUNS, JOBS.
 # Public: nothing.
 #
 # A case that fails, and did not in the baseline, is tried again here, while the pipeline is warm: whether a break is
@@ -14289,7 +14713,7 @@ def record_run(chosen: Suite, job: Job, plan: Schedule | None = None) -> tuple[i
     """
     plan = check_runnable(chosen, job) if plan is None else plan
     if plan.rerun is not None and nothing_again(plan.rerun, plan.items):
-        sys.stderr.write(f"Run {plan.rerun.run} of suite '{chosen.name}' leaves nothing to run again.\n")
+        say(f"Run {plan.rerun.run} of suite '{chosen.name}' leaves nothing to run again.")
         return plan.rerun.run, True
     before = states_before(chosen, job)
     scope = make_scope(make_uid(), chosen.prompt, job.prompt_version, job.env)
@@ -14299,7 +14723,7 @@ def record_run(chosen: Suite, job: Job, plan: Schedule | None = None) -> tuple[i
         with _interruptible():
             with entered_scope(scope), talk_apart(), carried_contexts():
                 _run_and_confirm(chosen, job, plan, before, log_of, functools.partial(write_outcome, spool))
-            if log_of.tries is None and not log_of.tally.places:
+            if log_of.tries is None and not log_of.tally.states:
                 raise KeyboardInterrupt
             _check_served(chosen, job, scope)
             _check_selected(chosen, job, log_of)
@@ -14313,8 +14737,8 @@ def record_run(chosen: Suite, job: Job, plan: Schedule | None = None) -> tuple[i
         raise StoreError(error.message, f"{error.hint} promptry run --recover saves what has run.") from error
     finally:
         end_progress(log_of.progress)
-        end_spool(spool, keep=keep and bool(log_of.tally.places))
-    _warn_of_flaky(chosen, plan, log_of)
+        end_spool(spool, keep=keep and bool(log_of.tally.states))
+    _warn_of_flaky(chosen, plan, log_of, key)
     return key, log_of.tries is not None
 
 
@@ -14333,6 +14757,7 @@ class _Log:
         self.failing: set[str] = set()
         self.passed_over: set[str] = set()
         self.taken: set[str] = set()
+        self.again: set[str] = set()
         self.left: list[Attempt] = []
         self.tries: dict[str, list[str]] | None = None
 
@@ -14341,12 +14766,12 @@ def _make_log(chosen: Suite, job: Job, plan: Schedule, scope: RunScope) -> _Log:
     cost = functools.partial(run_cost, scope.uid)
     total = len(plan.items) * plan.repeats if plan.items is not None else 0
     progress = make_progress(chosen.name, total, job.progress, cost)
-    return _Log(make_tally(plan.flaky), progress, functools.partial(_check_spend, job, scope.uid))
+    return _Log(make_tally(plan.flaky, plan.repeats), progress, functools.partial(_check_spend, job, scope.uid))
 
 
 def _check_selected(chosen: Suite, job: Job, log_of: _Log) -> None:
     """Refuse a run of blocks of which none was selected: it tested nothing."""
-    if log_of.tries is not None and not log_of.tally.places and log_of.passed_over:
+    if log_of.tries is not None and not log_of.tally.states and log_of.passed_over:
         hint = (
             nearest(job.select or "", log_of.passed_over)
             or f"Its cases are {', '.join(sorted(log_of.passed_over)[:5])}."
@@ -14354,11 +14779,13 @@ def _check_selected(chosen: Suite, job: Job, log_of: _Log) -> None:
         raise NotFound(f"No case of suite '{chosen.name}' fits {selection_text(job.select, job.tags)}.", hint)
 
 
-def _warn_of_flaky(chosen: Suite, plan: Schedule, log_of: _Log) -> None:
+def _warn_of_flaky(chosen: Suite, plan: Schedule, log_of: _Log, run: int) -> None:
     """Say which names of known flaky cases are no cases, once all have run."""
-    if log_of.tries is not None and not log_of.passed_over and plan.items == plan.every:
-        for line in unknown_flaky(chosen.name, settings_or_default().flaky, log_of.tally.places):
-            sys.stderr.write(f"promptry.toml: {line}\n")
+    unknown = plan.flaky - log_of.tally.flaky_cases - {chosen.name}
+    is_whole = plan.items is None or len(plan.items) == len(plan.every or ())
+    if unknown and log_of.tries is not None and not log_of.passed_over and is_whole:
+        for line in unknown_flaky(chosen.name, unknown, case_names(run)):
+            say(f"promptry.toml: {line}")
 
 
 def _check_spend(job: Job, run_uid: str) -> None:
@@ -14383,7 +14810,10 @@ def _run_and_confirm(
             if not is_whole or outcome.state != "error":
                 log_of.passed_over.update(() if is_whole else (outcome.case,))
                 return
-        write(count_outcome(log_of.tally, outcome))
+        counted = count_outcome(log_of.tally, outcome)
+        write(counted)
+        if plan.rerun is not None:
+            log_of.again.add(counted.case)
         note_progress(log_of.progress, outcome.state)
         if outcome.state == "fail" and is_tried_again(before, plan, outcome.case):
             log_of.failing.add(outcome.case)
@@ -14448,7 +14878,7 @@ def _interruptible() -> Iterator[None]:
 def _run_cases(
     chosen: Suite,
     plan: Schedule,
-    items: list[tuple[str, Any]] | None,
+    items: Sequence[tuple[str, Any]] | None,
     repeats: Iterable[int],
     keep: Callable[[CaseOutcome], None],
     log_of: _Log,
@@ -14456,7 +14886,8 @@ def _run_cases(
     """Call the suite's function for each item and repeat: here one by one, or by a crew."""
     draw = functools.partial(draw_progress, log_of.progress)
     is_async = inspect.iscoroutinefunction(chosen.function)
-    crew = make_crew(plan.concurrency, is_async)
+    call = functools.partial(_run_task if is_async else _run_case, chosen.function)
+    crew = make_crew(plan.concurrency, is_async, call, log_of.check_spend)
     attempts = _attempts(chosen, plan, items, repeats, keep, crew.lock)
     if plan.concurrency == 1 and not plan.limit_s:
         for attempt in attempts:
@@ -14464,9 +14895,8 @@ def _run_cases(
             _run_case(chosen.function, attempt)
             draw()
         return
-    call = functools.partial(_run_task if is_async else _run_case, chosen.function)
     try:
-        run_attempts(crew, attempts, call, log_of.check_spend, draw)
+        run_attempts(crew, attempts, draw)
     finally:
         log_of.left += crew.left
 
@@ -14474,7 +14904,7 @@ def _run_cases(
 def _attempts(
     chosen: Suite,
     plan: Schedule,
-    items: list[tuple[str, Any]] | None,
+    items: Sequence[tuple[str, Any]] | None,
     repeats: Iterable[int],
     keep: Callable[[CaseOutcome], None],
     lock: Any,
@@ -14563,7 +14993,8 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
     """Return what explains a run, before it is judged; without tries it was interrupted."""
     import platform
 
-    facts, dataset, partial = call_facts(scope.uid), plan.dataset, _partial_of(job, plan, log_of)
+    facts, dataset, counts = call_facts(scope.uid), plan.dataset, counts_of(log_of.tally)
+    partial = _partial_of(job, plan, log_of, counts["cases"])
     unpriced = find_unpriced(scope.uid) if job.max_usd is not None else None
     stopped = _stop_text(job, plan, {**facts, "unpriced": unpriced}, log_of)
     commit, dirty = _git_state()
@@ -14604,7 +15035,7 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
         },
         "versions": {"promptry": __version__, "python": platform.python_version()},
         "source": source_of(chosen.function),
-        "counts": counts_of(log_of.tally),
+        "counts": counts,
         "cost_usd": facts["cost_usd"],
         **({"partial": partial} if partial is not None else {}),
     }
@@ -14626,23 +15057,22 @@ def _stop_text(job: Job, plan: Schedule, facts: dict[str, Any], log_of: _Log) ->
         return f"'{cut[0]}' was left behind with the blocks after the one that took too long" if cut else None
     if job.max_usd is not None and (facts["cost_usd"] or 0.0) >= job.max_usd:
         return f"the run was stopped: ${facts['cost_usd']:.6g} are spent, it may cost ${job.max_usd:g}{waited}"
-    return f"{INTERRUPTED}, and {dropped} cases that were going on were dropped" if dropped else None
+    return f"{INTERRUPTED}, and {counted(dropped, 'case')} under way dropped" if dropped else None
 
 
-def _partial_of(job: Job, plan: Schedule, log_of: _Log) -> dict[str, Any] | None:
+def _partial_of(job: Job, plan: Schedule, log_of: _Log, cases: int) -> dict[str, Any] | None:
     """Return how a run is less than its suite (see manifest_partial), or None for a run of all of it."""
-    count = len(log_of.tally.places) + len(log_of.passed_over) if plan.every is None else len(plan.every)
-    ran = len(log_of.tally.places) - len(log_of.taken) if plan.items is None else len(plan.items)
+    count = cases + len(log_of.passed_over) if plan.every is None else len(plan.every)
+    ran = cases - len(log_of.taken) if plan.items is None else len(plan.items)
     is_selected = (job.select is not None or bool(job.tags)) and ran + len(log_of.taken) < count
     if not log_of.taken and not is_selected and (plan.rerun is None or ran == count):
         return None
-    names = sorted(log_of.tally.places.keys() - log_of.taken) if plan.rerun is not None else []
     selected = selection_text(job.select, job.tags) or (plan.rerun.selected if plan.rerun is not None else None)
     return {
         "selected": selected,
         "rerun": plan.rerun.kind if plan.rerun is not None else None,
         "run": str(plan.rerun.run) if plan.rerun is not None else None,
-        "cases": names[:1000],
+        "cases": sorted(log_of.again - log_of.taken)[:1000],
         "ran": ran,
         "taken": len(log_of.taken),
         "of": count,
@@ -15321,15 +15751,21 @@ def find_flips(
     old_cases: list[dict[str, Any]],
     new_cases: list[dict[str, Any]],
     tries: dict[str, list[str]],
+    hard: Iterable[str] = (),
 ) -> list[dict[str, Any]]:
-    """Return the checks behind each case that held and fails, or failed and holds, in the order of FLIP_STATES."""
-    worse = {name for name, state in now.items() if state in {"fail", "mixed"} and before.get(name) == "pass"}
+    """Return the checks behind each case that held and fails, or failed and holds, in the order of FLIP_STATES.
+
+    The cases in `hard` are broken, whatever else was seen of them: all their tries said so.
+    """
+    failing, hard = {name for name, state in now.items() if state in {"fail", "mixed"}}, set(hard)
+    worse = failing & (hard | {name for name, state in before.items() if state == "pass"})
     better = {name for name, state in now.items() if state == "pass" and before.get(name) in {"fail", "mixed"}}
     rows = []
     for key in _failing_checks(new_cases, worse):
         again = {now[key[0]], *tries.get(key[0], ())}
         shaken, ended = again & {"mixed", "pass"}, not tries.get(key[0]) or "fail" in tries[key[0]]
-        rows.append(_flip(key, "pass", "fail", "flaky" if shaken else "broken" if ended else "unconfirmed"))
+        state = "flaky" if shaken else "broken" if ended else "unconfirmed"
+        rows.append(_flip(key, before.get(key[0], "pass"), "fail", "broken" if key[0] in hard else state))
     rows += [_flip(key, "fail", "pass", "fixed") for key in _failing_checks(old_cases, better)]
     return sorted(rows, key=lambda flip: (FLIP_STATES.index(flip["state"]), flip["case"]))
 
@@ -15370,8 +15806,8 @@ def lone_checks(
 # ======================================================================================
 # === COMPARISON: what changed between two runs, and whether the judged one passes
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, PROMPTS, CASES, SUITES, FILES, FLAKES, RUNS, JOBS, RUNNER, PAIRS, POWER,
-#   BREAKS, FLIPS.
+# Uses: ERRORS, WORDING, CLOCK, TABLES, STORE, ROWS, PROMPTS, CASES, SUITES, FILES, FLAKES, TALLIES, RUNS, JOBS, RUNNER,
+#   PAIRS, POWER, BREAKS, FLIPS.
 #   Writes: eval_runs.
 # Public: Comparison, compare_runs, run_suite.
 #
@@ -15448,10 +15884,12 @@ def compare_loaded(run: dict[str, Any], baseline: dict[str, Any]) -> Comparison:
     scored = [side["cases"] if len(embedders) < 2 else _without_vectors(side["cases"]) for side in (baseline, run)]
     paired = pair_runs(*scored)
     pairs, deltas, differences = paired.cases, paired_deltas(paired.kinds), paired.cases.differences
-    flips = find_flips(before, now, baseline["cases"], run["cases"], tries)
+    breaks = load_breaks(run, baseline)
+    hard = {row["case"] for row in breaks if row["hard"]}
+    flips = find_flips(before, now, baseline["cases"], run["cases"], tries, hard)
     worse = {flip["case"] for flip in flips if flip["state"] != "fixed"}
     failing = sorted(name for name in now if fails_alone(before.get(name), now[name], tries.get(name, ())))
-    breaks = [row for row in load_breaks(run, baseline) if row["hard"] or row["case"] in worse]
+    breaks = [row for row in breaks if row["hard"] or row["case"] in worse]
     verdict, reason = _verdict(paired, deltas, breaks, gate)
     is_whole = gate.get("mode") == "statistical"
     doubts = _doubts(flips, len(differences) if is_whole else None)
@@ -15469,7 +15907,7 @@ def compare_loaded(run: dict[str, Any], baseline: dict[str, Any]) -> Comparison:
         run=_run_facts(run, len(now)),
         baseline=_run_facts(baseline, len(before)),
         passed=verdict != "regressed" and not doubts and (is_whole or not (flips_in(flips, "broken") or failing)),
-        known=sorted(name for name in before.keys() & now.keys() if before[name] == now[name] == "fail"),
+        known=sorted(name for name in before.keys() & now.keys() - hard if before[name] == now[name] == "fail"),
         unpaired={
             "new": sorted(now.keys() - before.keys()),
             "missing": sorted(before.keys() - now.keys()),
@@ -15488,7 +15926,9 @@ def _doubts(flips: list[dict[str, Any]], pairs: int | None) -> list[str]:
     """Say why it cannot be decided whether a run passes; `pairs` is None where single cases decide."""
     found = flips_in(flips, "unconfirmed")
     doubts = (
-        [f"{len(found)} cases that held in the baseline fail, and each further try ended in an error"] if found else []
+        [f"{counted(len(found), 'case')} that held in the baseline failed, and each further try ended in an error"]
+        if found
+        else []
     )
     return doubts + (["nothing could be compared: the baseline scored none of these cases"] if pairs == 0 else [])
 
@@ -15527,9 +15967,10 @@ def _verdict(
     hard = [row for row in breaks if row["hard"]]
     if hard:
         return "regressed", _break_reason(hard)
-    what = "pairs" if pairs.groups is None else "groups of cases"
+    what = ("pair", "pairs") if pairs.groups is None else ("group of cases", "groups of cases")
     if pairs.units < MIN_PAIRS:
-        return "not enough data", f"{pairs.units} {what} are too few: the least is {MIN_PAIRS}"
+        verb = "is" if pairs.units == 1 else "are"
+        return "not enough data", f"{counted(pairs.units, *what)} {verb} too few: the least is {MIN_PAIRS}"
     tolerance, margin, kinds = gate.get("tolerance", 0.02), gate.get("margin", 0.10), power_kinds(paired)
     for verdict, sign, column in (("regressed", -1, "p"), ("improved", 1, "p_better")):
         found = [row for row in deltas if row[column] <= ALPHA and sign * row["delta"] > tolerance]
@@ -15543,7 +15984,7 @@ def _verdict(
             f"a drop of {margin:g} would have been seen in 80 of 100 runs{falls}, and none beyond {tolerance:g} was",
         )
     sees = "no drop" if least is None else f"a drop of {least:.3f}, not of {margin:g},"
-    return "not enough data", f"{pairs.units} {what} as unsteady as these show {sees} in 80 of 100 runs{falls}"
+    return "not enough data", f"{counted(pairs.units, *what)} as unsteady as these show {sees} in 80 of 100 runs{falls}"
 
 
 def _break_reason(hard: list[dict[str, Any]]) -> str:
@@ -15555,7 +15996,9 @@ def _break_reason(hard: list[dict[str, Any]]) -> str:
 
 def _delta_reason(row: dict[str, Any], column: str, sign: int) -> str:
     """Say which type changed; an interval that holds zero beside it is explained."""
-    units = f"{row['n']} pairs" if row["groups"] is None else f"{row['n']} cases in {row['groups']} groups"
+    units = counted(row["n"], "pair")
+    if row["groups"] is not None:
+        units = f"{counted(row['n'], 'case')} in {counted(row['groups'], 'group')}"
     text = f"{row['assertion_type']} changed by {row['delta']:+.3f} over {units} (p {row[column]:.2g} of {ALPHA:g})"
     bound = row["interval"] and row["interval"][0 if sign > 0 else 1] * sign
     one_sided = "; the test looks to one side at 4 %, the interval to both at 5 %, so it may hold zero"
@@ -15642,7 +16085,8 @@ def judge_run(run: int, compare: str | None) -> RunResult:
         return result._replace(notes=(f"NO BASELINE: {what}; this run stands on its own.", *result.notes))
     reasons = _reasons(comparison, result, read_object(EvalRun.get_by_id(run).metadata))
     broken = sorted(flips_in(comparison.flips, "broken"))
-    gate |= {"broken": [] if comparison.passed else broken, "comparison": _summary_of(comparison)}
+    gate |= {"broken": [] if comparison.passed else broken, "broken_hard": _broken_hard(comparison)}
+    gate |= {"comparison": _summary_of(comparison)}
     facts = {"verdict": comparison.verdict, "baseline_id": int(comparison.baseline["id"])}
     _write_verdict(run, not reasons, facts, gate)
     return result._replace(
@@ -15668,10 +16112,14 @@ def _compared(result: RunResult, tag: str) -> Comparison | None:
 def _with_history(result: RunResult, comparison: Comparison | None) -> tuple[RunResult, list[str]]:
     """Return a result with how steady its failing and flipped cases were, and the names of all cases that are flaky."""
     told = {flip["case"] for flip in comparison.flips} if comparison is not None else set()
-    told |= {row["case"] for row in result.cases if row["state"] in {"fail", "error"}}
-    history = list_flakes(int(result.run_id), sorted(told), failed_too=True)
+    told |= {row["case"] for row in result.failing_cases()}
+    history = list_flakes(int(result.run_id), sorted(told), failed_too=True, broken=_broken_hard(comparison))
     flaky = [row["case"] for row in history if row["flaky"]]
     return result._replace(flakes=tuple(row for row in history if row["case"] in told)), flaky[:_MOST_FLAKY]
+
+
+def _broken_hard(comparison: Comparison | None) -> list[str]:
+    return sorted(row["case"] for row in comparison.breaks if row["hard"]) if comparison is not None else []
 
 
 def _summary_of(found: Comparison) -> dict[str, Any]:
@@ -15694,6 +16142,9 @@ def comparison_told(manifest: dict[str, Any]) -> dict[str, Any] | None:
     return {**{key: told.get(key) for key in _SUMMARY}, "baseline": {**run, "age_s": age_s(str(run["date"]))}}
 
 
+_HELD_TEXT = "case that held in the baseline is", "cases that held in the baseline are"
+
+
 def _reasons(comparison: Comparison, result: RunResult, manifest: dict[str, Any]) -> list[str]:
     """Say what keeps a run from passing against its baseline; cases that fail in both are known, and not fatal."""
     own = shortcomings(result.counts, result.score, manifest, has_baseline=True)
@@ -15702,8 +16153,8 @@ def _reasons(comparison: Comparison, result: RunResult, manifest: dict[str, Any]
     if comparison.passed or (manifest.get("gate") or {}).get("mode") == "statistical":
         return [*comparison.doubts, *own]
     broken, failing = flips_in(comparison.flips, "broken"), comparison.unpaired["failing"]
-    found = [f"{len(broken)} cases that held in the baseline are broken"] if broken else []
-    found += [f"{len(failing)} cases fail that the baseline cannot judge"] if failing else []
+    found = [f"{counted(len(broken), *_HELD_TEXT)} broken"] if broken else []
+    found += [f"{counted(len(failing), 'case fails', 'cases fail')} that the baseline cannot judge"] if failing else []
     return [*found, *comparison.doubts, *own]
 
 
@@ -15888,16 +16339,28 @@ def plan_suite(suite_name: str, drop: float | None = None) -> Plan:
     rows = list_runs(suite_name, limit=100)["items"]
     complete = [row for row in rows if row["complete"] and not row["partial"]]
     if len(complete) < 2:
-        cost, n = (complete[0]["cost_usd"], complete[0]["counts"].get("scored", 0)) if complete else (None, 0)
-        return Plan(
-            suite_name, n, 1, drop or 0.10, None, None, None, cost, None, [row["id"] for row in complete], False
-        )
+        return _plan_of_few(suite_name, complete, drop)
     by_tested: dict[Any, list[dict[str, Any]]] = {}
     for row in complete:
         by_tested.setdefault((row["prompt_version"], row["model"]), []).append(row)
     same = next((rows for rows in by_tested.values() if len(rows) > 1), None)
     run, other = (get_run(row["id"]) for row in (same or complete)[:2])
     return _plan_from(run, other, drop, same is not None)
+
+
+def _plan_of_few(suite_name: str, complete: list[dict[str, Any]], drop: float | None) -> Plan:
+    """Return what is known of a suite of which one run, or none, is there."""
+    empty = Plan(suite_name, 0, 1, drop or 0.10, None, None, None, None, None, [])
+    if not complete:
+        return empty
+    run, manifest = complete[0], get_run(complete[0]["id"])["manifest"]
+    return empty._replace(
+        n=run["counts"].get("scored", 0),
+        repeats=manifest.get("repeats") or 1,
+        drop=drop or (manifest.get("gate") or {}).get("margin", 0.10),
+        run_usd=run["cost_usd"],
+        runs=[run["id"]],
+    )
 
 
 def _plan_from(run: dict[str, Any], other: dict[str, Any], drop: float | None, steady: bool) -> Plan:
@@ -16229,7 +16692,7 @@ def _run_of(row: dict[str, Any]) -> dict[str, Any]:
 # ======================================================================================
 # === OVERVIEW: how everything stands, in one answer
 # ======================================================================================
-# Uses: ROWS, BUDGETS, RUNS, COMPARISON, DRIFT.
+# Uses: ROWS, BUDGETS, TALLIES, RUNS, COMPARISON, DRIFT.
 # Public: get_overview.
 
 
@@ -16281,7 +16744,8 @@ def _object_in(manifest: dict[str, Any], key: str) -> dict[str, Any]:
 # ======================================================================================
 # === INTERPRETERS: whose Python runs a suite: this one, or the team's in a child process
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, STORE, ROWS, HELPERS, SUITES, FILES, RUNS, WORKERS, JOBS, RUNNER, COMPARISON.
+# Uses: ERRORS, WORDING, SETTINGS, STORE, ROWS, HELPERS, SUITES, FILES, TALLIES, RUNS, WORKERS, JOBS, RUNNER,
+#   COMPARISON.
 # Public: list_suites.
 #
 # A suite imports its team's packages, which an executable does not carry. The child runs and records; this process
@@ -16418,7 +16882,7 @@ def _warn_of_unknown_suites(registered: dict[str, Suite]) -> None:
     for name in settings_or_default().flaky:
         if name not in registered and not any(name.startswith(f"{known}/") for known in registered):
             hint = nearest(name.partition("/")[0], registered)
-            sys.stderr.write(f"promptry.toml: [run] flaky names '{name}', which is of no suite here. {hint}\n")
+            say(f"promptry.toml: [run] flaky names '{name}', which is of no suite here. {hint}")
 
 
 _COST_OF_RUN = """SELECT coalesce(json_extract(metadata, '$.cost_usd'), 0.0) AS usd,
@@ -16654,7 +17118,7 @@ def work_for_parent() -> None:
 # ======================================================================================
 # === FIGURES: numbers as people read them; what is unknown is a dash
 # ======================================================================================
-# Uses: nothing.
+# Uses: WORDING.
 # Public: nothing.
 
 
@@ -16679,26 +17143,91 @@ def p_text(p: float | None) -> str:
 
 
 def age_text(age: float | None) -> str:
-    """Return an age in seconds as words."""
+    """Return an age in seconds as words; one below zero is of a time that has not come yet: a clock has moved."""
     if age is None:
-        return "unknown age,"
+        return "of unknown age"
+    if age <= -1:
+        return f"dated {_span_text(-age)} in the future: a clock was moved"
+    return f"{_span_text(max(age, 0.0))} old"
+
+
+def _span_text(seconds_passed: float) -> str:
     for unit, seconds in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if age >= 2 * seconds:
-            return f"{age / seconds:.0f} {unit}"
-    return f"{age:.0f} seconds"
+        if seconds_passed >= 2 * seconds:
+            return f"{seconds_passed / seconds:.0f} {unit}"
+    return counted(round(seconds_passed), "second")
 
 
 # ======================================================================================
-# === PRINTING: tables, words and colours of a terminal
+# === PRINTING: tables, words and colours of a terminal, and the doors that all that is printed goes through
 # ======================================================================================
-# Uses: nothing.
+# Uses: WORDING, ROWS.
 # Public: nothing.
 #
-# Colour is taken out again where the text does not go to a terminal.
+# Texts of others are printed with ours, so the doors spell out what would steer a terminal, also where no terminal is.
+# A colour of ours holds a number of this process, which no text of others can know; it is taken out again where the
+# text does not go to a terminal.
 
-_COLOURS = dict.fromkeys(("regressed", "fail", "error", "fault", "broken", "FAIL", "breached", "drifting"), "red")
-_COLOURS |= dict.fromkeys(("improved", "pass", "ok", "fixed", "PASS", "steady"), "green")
-_COLOURS |= {"not enough data": "yellow", "hint": "yellow", "flaky": "yellow", "tied": "cyan"}
+_INK = int.from_bytes(os.urandom(7))
+_OWN_COLOUR = re.compile(rf"\x1b\[([0-9;]+);{_INK}m")
+_COLOURS = dict.fromkeys(("regressed", "fail", "error", "fault", "broken", "FAIL", "breached", "drifting"), "31;1")
+_COLOURS |= dict.fromkeys(("improved", "pass", "ok", "fixed", "PASS", "steady"), "32;1")
+_COLOURS |= {"not enough data": "33;1", "hint": "33;1", "flaky": "33;1", "tied": "36;1"}
+
+
+def styled(text: str, codes: str) -> str:
+    """Return a text in a colour of ours: codes as terminals take them, such as 31;1."""
+    return f"\x1b[{codes};{_INK}m{text}\x1b[0;{_INK}m"
+
+
+def terminal_text(text: str) -> str:
+    """Return a text as a terminal may have it: with the colours of ours, and all else that would steer it spelled out.
+
+    In a job of GitHub a line must not read as a command to the runner either.
+    """
+    parts = _OWN_COLOUR.split(text)
+    return "".join(f"\x1b[{part}m" if place % 2 else _spelled(part) for place, part in enumerate(parts))
+
+
+def _spelled(text: str) -> str:
+    text = re.sub(r"\r(?!\n)", r"\\r", legible(text))
+    if os.environ.get("GITHUB_ACTIONS"):
+        text = re.sub(r"(?m)^(\s*):(?=:)", r"\1\\x3a", text).replace("##[", "#\\x23[")
+    return text
+
+
+def plain_text(text: str) -> str:
+    """Return a text as terminal_text does, without colour."""
+    return click.unstyle(terminal_text(text))
+
+
+def json_text(value: Any, indent: int | None = 2, ascii_only: bool = False) -> str:
+    """Return a value as JSON that any reader takes: NaN and infinities are null, half characters are escapes."""
+    try:
+        return legible_json(json.dumps(value, indent=indent, ensure_ascii=ascii_only, allow_nan=False))
+    except (TypeError, ValueError):
+        return legible_json(json.dumps(plain_json(value), indent=indent, ensure_ascii=ascii_only))
+
+
+def print_text(text: str, err: bool = False) -> None:
+    """Print a text for people, to stdout or stderr."""
+    click.echo(terminal_text(text), err=err)
+
+
+def print_error(message: str, hint: str = "") -> None:
+    """Print the sentence of an error to stderr."""
+    print_text(f"promptry: {message} {hint}".rstrip(), err=True)
+
+
+def print_json(value: Any, indent: int | None = 2) -> None:
+    """Print a value as JSON: UTF-8, or ASCII where stdout has another encoding."""
+    text = json_text(value, indent, "utf" not in str(sys.stdout.encoding).lower())
+    click.echo(text.replace("##[", r"#\u0023[") if os.environ.get("GITHUB_ACTIONS") else text)
+
+
+def print_data(text: str) -> None:
+    """Print what programs read, as it is and without a further line end; on a terminal as any text."""
+    click.echo(terminal_text(text) if sys.stdout.isatty() else text, nl=False, color=True)
 
 
 def render_table(columns: dict[str, str], rows: list[dict[str, Any]]) -> str:
@@ -16736,12 +17265,12 @@ def cell_text(value: Any) -> str:
         return f"{value:.4f}".rstrip("0").ljust(5, "0") if abs(value) < 1000 else f"{value:,.1f}"
     if isinstance(value, dict):
         return ", ".join(f"{key}: {item}" for key, item in value.items()) or "-"
-    return str(value).replace("\n", " ")
+    return legible(str(value)).replace("\n", " ")
 
 
 def coloured(word: str) -> str:
     """Return a verdict or state in its colour."""
-    return click.style(word, fg=_COLOURS[word], bold=True) if word in _COLOURS else word
+    return styled(word, _COLOURS[word]) if word in _COLOURS else word
 
 
 def render_rows(found: dict[str, Any], columns: dict[str, str], none: str) -> str:
@@ -16757,10 +17286,8 @@ def render_rows(found: dict[str, Any], columns: dict[str, str], none: str) -> st
 
 def paint_diff(diff: str) -> str:
     """Colour the lines of a unified diff."""
-    colours = {"+": "green", "-": "red", "@": "cyan"}
-    return "\n".join(
-        click.style(line, fg=colours[line[0]]) if line[:1] in colours else line for line in diff.split("\n")
-    )
+    colours = {"+": "32", "-": "31", "@": "36"}
+    return "\n".join(styled(line, colours[line[0]]) if line[:1] in colours else line for line in diff.split("\n"))
 
 
 def shortened_line(text: Any) -> str | None:
@@ -16772,7 +17299,7 @@ def shortened_line(text: Any) -> str | None:
 # ======================================================================================
 # === RECORDS: what the ledgers hold, as text for people
 # ======================================================================================
-# Uses: PRINTING.
+# Uses: WORDING, PRINTING.
 # Public: nothing.
 #
 # Everything here takes what a read returned and gives text back, as in REPORTS.
@@ -16847,7 +17374,7 @@ def render_trace(found: dict[str, Any]) -> str:
     ]
     columns = {"name": "span or call", "call_id": "call", "model": "model", "status": "status"}
     columns |= {"start_ms": "start ms", "duration_ms": "ms", "tokens_in": "in", "tokens_out": "out", "cost_usd": "usd"}
-    head = f"{found['trace_id']} of {found['started_at']}: {found['calls']} calls, {_usd(found)}"
+    head = f"{found['trace_id']} of {found['started_at']}: {counted(found['calls'], 'call')}, {_usd(found)}"
     return f"{head}\n\n{render_table(columns, rows)}"
 
 
@@ -16863,14 +17390,15 @@ def render_costs(found: dict[str, Any]) -> str:
     rows = [{**row, "cached_share": _share(row["cached_share"])} for row in found["items"]]
     table = render_rows({**found, "items": rows}, columns, "No call in these days: track_invocation() records one.")
     apart = ", ".join(f"{row['origin']} {_usd(row)}" for row in found["origins"])
-    head = f"{found['origin']}, the last {found['days']} days: {found['sum']['calls']:,} calls, {_usd(found['sum'])}"
+    days, calls = counted(found["days"], "day"), counted(found["sum"]["calls"], "call")
+    head = f"{found['origin']}, the last {days}: {calls}, {_usd(found['sum'])}"
     return f"{head}\n\n{table}" + (f"\n\nby origin: {apart}" if apart else "")
 
 
 def _usd(sums: dict[str, Any]) -> str:
     """Return a sum of dollars with the number of calls that it does not hold."""
     text = "no known cost" if sums["cost_usd"] is None else f"${sums['cost_usd']:,.6f}".rstrip("0").rstrip(".")
-    return f"{text} and {sums['unpriced']:,} unpriced calls" if sums["unpriced"] else text
+    return f"{text} and {counted(sums['unpriced'], 'unpriced call')}" if sums["unpriced"] else text
 
 
 def _share(value: float | None) -> str | None:
@@ -16901,8 +17429,11 @@ def render_repriced(found: dict[str, Any]) -> str:
     columns |= {"after_usd": "usd after", "unpriced_before": "unpriced before", "unpriced_after": "after"}
     columns |= {"kept": "kept, no rate now"} if found["kept"] else {}
     end = "written." if found["applied"] else "nothing is written yet: --apply writes it."
-    calls = "1 call changes" if found["changed"] == 1 else f"{found['changed']:,} calls change"
-    changed = f"{calls}; {end}" if found["changed"] else "No call changes."
+    changed = (
+        f"{counted(found['changed'], 'call changes', 'calls change')}; {end}"
+        if found["changed"]
+        else "No call changes."
+    )
     return "\n\n".join([render_table(columns, found["items"]), changed] if found["items"] else [changed])
 
 
@@ -16936,7 +17467,7 @@ def render_votes(found: dict[str, Any]) -> str:
 def render_vote_analysis(found: dict[str, Any]) -> str:
     """Lay out the votes on a prompt by version, and what the down votes have in common."""
     if not found["versions"]:
-        return f"No vote on {found['name']} in the last {found['days']} days."
+        return f"No vote on {found['name']} in the last {counted(found['days'], 'day')}."
     columns = {"version": "version", "votes": "n", "up": "up", "down": "down", "down_share": "down share"}
     rows = [{**row, "down_share": _share(row["down_share"])} for row in found["versions"]]
     lines = [render_table({**columns, "last_at": "last"}, rows)]
@@ -16966,7 +17497,7 @@ def render_dataset(found: dict[str, Any]) -> str:
 # ======================================================================================
 # === REPORTS: what runs and comparisons say, as text for people
 # ======================================================================================
-# Uses: RUNS, FLIPS, FIGURES, PRINTING.
+# Uses: WORDING, RUNS, FLIPS, FIGURES, PRINTING.
 # Public: nothing.
 
 MAX_LISTED = 20
@@ -17046,7 +17577,7 @@ def flake_text(row: dict[str, Any]) -> str:
 def counts_text(counts: dict[str, int]) -> str:
     """Say how many cases there were and how they ended."""
     states = ", ".join(f"{counts[state]} {state}" for state in ("pass", "fail", "error", "skipped") if counts[state])
-    return f"{counts['cases']} case{'' if counts['cases'] == 1 else 's'}: {states or 'none ran'}"
+    return f"{counted(counts['cases'], 'case')}: {states or 'none ran'}"
 
 
 def render_result(result: RunResult) -> str:
@@ -17063,7 +17594,7 @@ def render_result(result: RunResult) -> str:
     if result.compare and result.complete and result.partial is None and result.prompt_version:
         command = f"promptry prompt promote {result.prompt} {result.prompt_version} {result.compare}"
         lines.append(f"  {command}  makes this run the baseline of the next")
-    bad = [row for row in result.cases if row["state"] in {"fail", "error"}]
+    bad = result.failing_cases()
     return "\n".join([*lines, "", render_cases(bad, result.flakes)] if bad else lines)
 
 
@@ -17075,11 +17606,11 @@ def version_text(prompt: str | None, version: int | None) -> str:
 def render_comparison(found: dict[str, Any], flakes: Iterable[dict[str, Any]] = ()) -> str:
     """Lay out a comparison: verdict, flips, the tests by assertion type, and the probable cause."""
     run, baseline = found["run"], found["baseline"]
-    against = f"run {baseline['id']} of {baseline['date'][:16]} ({age_text(baseline['age_s'])} old)"
+    against = f"run {baseline['id']} of {baseline['date'][:16]} ({age_text(baseline['age_s'])})"
     interval = f"95 % interval {interval_text(found['interval'])}"
     lines = [
         f"{coloured(found['verdict'])}: run {run['id']} against {against}",
-        f"  change {signed(found['delta'])}, {interval}, p {p_text(found['p'])}, {units_text(found, 'pairs')}",
+        f"  change {signed(found['delta'])}, {interval}, p {p_text(found['p'])}, {units_text(found, 'pair')}",
         f"  {found['reason']}",
     ]
     lines += [
@@ -17094,8 +17625,10 @@ def render_comparison(found: dict[str, Any], flakes: Iterable[dict[str, Any]] = 
         names = found["unpaired"][name]
         rest = f" and {len(names) - 5} more" if len(names) > 5 else ""
         lines += [f"{words} {len(names)}: {', '.join(names[:5])}{rest}"] if names else []
-    text = "{assertion_type}: {new} new checks and {missing} missing ones are not compared"
-    lines += [text.format(**row) for row in found["unpaired"]["checks"]]
+    for row in found["unpaired"]["checks"]:
+        lines += [
+            f"{row['assertion_type']}, not compared: {counted(row['new'], 'new check')}, {row['missing']} missing"
+        ]
     return "\n".join([*lines, "", *cause_lines(found["cause"])])
 
 
@@ -17109,13 +17642,14 @@ DELTA_COLUMNS |= {"interval": "95 % interval", "p": "p", "test": "by"}
 def delta_row(row: dict[str, Any]) -> dict[str, Any]:
     """Return the test of one assertion type as texts under the keys of DELTA_COLUMNS."""
     texts = {"delta": signed(row["delta"]), "interval": interval_text(row["interval"]), "p": p_text(row["p"])}
-    texts |= {"n": units_text(row, "cases")} if row["groups"] is not None else {}
+    texts |= {"n": units_text(row, "case")} if row["groups"] is not None else {}
     return {**row, **texts, "baseline": f"{row['baseline']:.3f}", "current": f"{row['current']:.3f}"}
 
 
 def units_text(row: dict[str, Any], what: str) -> str:
     """Say how many cases were compared, and in how many groups where cases name some."""
-    return f"{row['n']} {what}" if row["groups"] is None else f"{row['n']} {what} in {row['groups']} groups"
+    text = counted(row["n"], what)
+    return text if row["groups"] is None else f"{text} in {counted(row['groups'], 'group')}"
 
 
 def break_lines(breaks: list[dict[str, Any]]) -> list[str]:
@@ -17123,14 +17657,18 @@ def break_lines(breaks: list[dict[str, Any]]) -> list[str]:
     alike: dict[str, list[str]] = {}
     for row in breaks:
         counts = ", ".join(f"{row[side]['passed']} of {row[side]['tries']} {side}" for side in ("before", "now"))
-        needed = "no number of tries" if row["decides"] is None else f"{row['decides']:,} failing tries each"
+        needed = (
+            "no number of tries"
+            if row["decides"] is None
+            else counted(row["decides"], "failing try", "failing tries") + " each"
+        )
         told = f"broken hard, p {p_text(row['p'])}" if row["hard"] else f"{needed} would decide"
         alike.setdefault(f"passed {counts}; {told}", []).append(row["case"])
     lines = [
         f"{', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}: {text}"
         for text, names in alike.items()
     ]
-    return lines[:10] + ([f"and {len(lines) - 10} lines more: --json has all"] if len(lines) > 10 else [])
+    return lines[:10] + ([f"and {counted(len(lines) - 10, 'more line')}: --json has all"] if len(lines) > 10 else [])
 
 
 def _flip_lines(found: dict[str, Any]) -> list[str]:
@@ -17162,7 +17700,7 @@ def cause_lines(cause: dict[str, Any] | None) -> list[str]:
 # ======================================================================================
 # === FINDINGS: what the history of a suite says, as sentences
 # ======================================================================================
-# Uses: TRENDS, FIGURES, PRINTING, REPORTS.
+# Uses: WORDING, TRENDS, FIGURES, PRINTING, REPORTS.
 # Public: nothing.
 
 
@@ -17172,7 +17710,7 @@ def render_plan(plan: dict[str, Any]) -> str:
     if len(runs) < 2 or not n:
         told = {0: "no run tells", 1: "one complete run does not tell"}.get(len(runs), "the runs share no case to tell")
         return f"{name}: {told} how unsteady it is; run it twice on one version."
-    cases = units_text(plan, "case" if n == 1 else "cases")
+    cases = units_text(plan, "case")
     sees = f"a drop of {plan['smallest_drop']:.3f}" if plan["smallest_drop"] is not None else "no drop"
     first = f"{name}: its {cases} can see {sees} or more, in 80 of 100 runs."
     told = "of one version" if plan["steady"] else "of different versions or models, which overstates its noise"
@@ -17187,7 +17725,7 @@ def _needs_text(plan: dict[str, Any]) -> str:
     if needed <= plan["n"]:
         return f"{drop} takes {needed}."
     usd = "" if plan["needed_usd"] is None else f": ${plan['needed_usd']:.4g} a run, now ${plan['run_usd']:.4g}"
-    return f"{drop} takes {needed:,} cases, or {plan['repeats_needed']:,} repeats{usd}."
+    return f"{drop} takes {counted(needed, 'case')}, or {counted(plan['repeats_needed'], 'repeat')}{usd}."
 
 
 def render_models(found: dict[str, Any]) -> str:
@@ -17229,13 +17767,14 @@ def render_overview(found: dict[str, Any]) -> str:
     forecast = "" if spend["forecast_usd"] is None else f", {_dollars(spend['forecast_usd'])} by its end at this pace"
     lines += ["", f"This month: {_dollars(spend['spent_usd'])}, today {_dollars(spend['today_usd'])}{forecast}."]
     if spend["unpriced"]:
-        lines.append(f"{spend['unpriced']:,} of its calls have no cost: promptry prices check says why.")
+        calls = counted(spend["unpriced"], "of its calls has", "of its calls have")
+        lines.append(f"{calls} no cost: promptry prices check says why.")
     for row in found["budgets"]:
         if row["breached"] or (row["forecast_usd"] or 0) > row["limit_usd"]:
             lines.append(_budget_text(row))
     if found["fallbacks"]:
         times, names = sum(row["times"] for row in found["fallbacks"]), found["fallbacks"][:5]
-        served = f"{times:,} time{'' if times == 1 else 's'} the text in the code was served because the store failed"
+        served = f"{counted(times, 'time')} the text in the code was served because the store failed"
         lines.append(f"{served}: {', '.join(row['name'] for row in names)}.")
     return "\n".join(lines)
 
@@ -17322,7 +17861,7 @@ def _left_out_lines(row: dict[str, Any]) -> list[str]:
         return []
     if row["of"] == "score":
         return [f"  {count} of the last runs left out: scored with another embedder than {row['embedder'] or 'none'}"]
-    return [f"  {count:,} of {row['calls']:,} calls have no {row['of']}"]
+    return [f"  {count:,} of {counted(row['calls'], 'call')} without {row['of']}"]
 
 
 def render_bisection(found: dict[str, Any]) -> str:
@@ -17342,7 +17881,7 @@ def render_bisection(found: dict[str, Any]) -> str:
 # ======================================================================================
 # === FORMATS: judged runs for other readers: JUnit XML for CI, Markdown for a pull request
 # ======================================================================================
-# Uses: RUNS, FLIPS, COMPARISON, FIGURES, PRINTING, REPORTS.
+# Uses: WORDING, RUNS, FLIPS, COMPARISON, FIGURES, PRINTING, REPORTS.
 # Public: nothing.
 #
 # What users wrote stays text in each of them. What XML cannot hold, and what turns the direction of writing, is spelled
@@ -17352,7 +17891,6 @@ def render_bisection(found: dict[str, Any]) -> str:
 MAX_MARKDOWN_CHARS = 60_000
 SHOWN_RUNS, SHOWN_NAMES, _SHOWN_DIFF = 30, 50, 10_000
 _OPEN_NAMES, _FOLDED = 10, {"fixed", "known failures", "skipped", "missing now", "without a baseline"}
-_ODD = r"[^\t\n\r\x20-\x7e\xa0-\u2029\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\ufdd0-\ufdef]"
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;"})
 
 
@@ -17380,12 +17918,6 @@ def report_of(found: Comparison) -> Report:
     return load_report(judged, int(not found.passed))
 
 
-def legible(value: Any) -> str:
-    """Return a value as text that every format can hold: control signs and half characters are spelled out."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
-    return re.sub(_ODD, lambda found: found[0].encode("unicode_escape").decode(), text)
-
-
 def finding_of(report: Report) -> str:
     """Return the finding: whether the run passes, and on what evidence."""
     result = report.result
@@ -17403,7 +17935,7 @@ def change_text(report: Report) -> str:
         return counts_text(report.result.counts)
     flips = {state: len(names) for state, names in _flipped(report).items() if names}
     said = ", ".join(f"{count} {state}" for state, count in flips.items())
-    return f"{said or 'no case changed sides'} of {found['n']} paired cases"
+    return f"{said or 'no case changed sides'} of {counted(found['n'], 'paired case')}"
 
 
 def _flipped(report: Report) -> dict[str, list[str]]:
@@ -17427,9 +17959,9 @@ def numbers_of(report: Report) -> dict[str, str]:
     result, found = report.result, report.result.comparison or {}
     against = "none"
     if report.baseline is not None:
-        age = age_text(found["baseline"]["age_s"]).rstrip(",")
+        age = age_text(found["baseline"]["age_s"])
         version = version_text(report.baseline["prompt_name"], report.baseline["prompt_version"])
-        against = f"run {report.baseline['id']} of {report.baseline['date'][:16]}, {age} old, {version}".rstrip(", ")
+        against = f"run {report.baseline['id']} of {report.baseline['date'][:16]}, {age}, {version}".rstrip(", ")
     interval = f" ({interval_text(found['interval'])})" if found.get("interval") else ""
     return {
         "score": "-" if result.score is None else f"{result.score:.3f}",
@@ -17437,7 +17969,7 @@ def numbers_of(report: Report) -> dict[str, str]:
         "change (95 % interval)": f"{signed(found.get('delta'))}{interval}",
         "p": p_text(found.get("p")),
         "n": f"{result.counts['cases']}",
-        "pairs": units_text(found, "").replace("  ", " ").strip() if found else "-",
+        "pairs": re.sub(" pairs?", "", units_text(found, "pair")) if found else "-",
         "cost": "unknown" if result.cost_usd is None else f"${result.cost_usd:.4f}",
         "baseline": against,
     }
@@ -17462,7 +17994,8 @@ def groups_of(report: Report) -> dict[str, list[str]]:
     flaky = {f"{row['case']}: {row['state']}": None for row in report.result.known_flaky}
     spoken_of |= {row["case"] for row in report.result.known_flaky}
     others, errors = ([name for name in named[state] if name not in spoken_of] for state in ("fail", "error"))
-    groups = {"broken hard": _hard_breaks(report), "broken": flipped["broken"]}
+    hard = _hard_breaks(report)
+    groups = {"broken hard": hard, "broken": [name for name in flipped["broken"] if name not in hard]}
     groups |= {"not confirmed": flipped["unconfirmed"], "flaky": flipped["flaky"]}
     groups |= {"failing": others, "in error": errors, "fixed": flipped["fixed"], "known failures": known}
     groups |= {"known flaky, they decide nothing": list(flaky)}
@@ -17494,7 +18027,7 @@ def overall_finding(reports: list[Report]) -> tuple[str, str]:
     """Return the finding over several suites, and what it rests on."""
     codes = [report.code for report in reports]
     word = "Failed" if 1 in codes else "Not decided" if any(codes) or not codes else "Passed"
-    return word, f"{codes.count(0)} of {len(codes)} suites pass"
+    return word, f"{codes.count(0)} of {counted(len(codes), 'suite')} passed"
 
 
 # --- JUnit
@@ -17582,7 +18115,7 @@ def _testsuite(report: Report, cases: list[_Testcase]) -> str:
         inner = [make_element(row.tag, attributes, escaped(row.text))] if row.tag else []
         where = {"classname": result.suite, "name": row.name, "time": f"{row.seconds:.3f}", **place}
         rows.append(make_element("testcase", where, *inner))
-    output = make_element("system-out", {}, escaped(click.unstyle(render_result(result))))
+    output = make_element("system-out", {}, escaped(plain_text(render_result(result))))
     attributes = {"name": result.suite, **_junit_counts(cases), "timestamp": result.date[:19].replace(" ", "T")}
     inner = [make_element("properties", {}, *told), *rows, output]
     return make_element("testsuite", attributes, "\n".join(["", *inner, ""]))
@@ -17710,7 +18243,8 @@ def _markdown_table(titles: list[str], rows: list[list[str]]) -> str:
 
 
 def _fenced(text: str, language: str) -> str:
-    """Return a fenced block whose fence is longer than any in the text."""
+    """Return a fenced block whose fence is longer than any in the text, and no line of it a command to a CI runner."""
+    text = re.sub(r"(?m)^(\s*):(?=:)", "\\1:\u200b", text)
     fence = "`" * max([3, *(len(ticks) + 1 for ticks in re.findall("`+", text))])
     return f"{fence}{language}\n{text}\n{fence}"
 
@@ -17734,7 +18268,7 @@ def _plain_line(value: Any) -> str:
 # ======================================================================================
 # === PAGES: judged runs as one HTML page to keep and to send
 # ======================================================================================
-# Uses: ASSETS, FIGURES, PRINTING, REPORTS, FORMATS.
+# Uses: WORDING, ASSETS, FIGURES, PRINTING, REPORTS, FORMATS.
 # Public: nothing.
 #
 # The frame, its style and its marks are assets/reports/run.html. Its policy names the hash of that style and nothing
@@ -17745,6 +18279,7 @@ _SHOWN_CASES, _SHOWN_SIGNS = 1000, 300
 _MINUS = "\N{MINUS SIGN}"
 # What is said of a case, the mark beside it and its colour, by the group that it is in.
 _ENDINGS = {
+    "broken hard": ("broken hard", "down", "bad"),
     "broken": ("broken", "down", "bad"),
     "not confirmed": ("not confirmed", "alert", "bad"),
     "flaky": ("flaky", "half", "warn"),
@@ -17894,7 +18429,7 @@ def _delta_line(row: dict[str, Any], low: float, high: float) -> str:
     )
     texts = ["" if row[key] is None else f"{row[key]:.3f}" for key in ("baseline", "current")]
     change = make_element("b", {"class": kind}, _minus(signed(row["delta"])))
-    cells = [str(row["n"]) if row["groups"] is None else units_text(row, "cases"), *texts, change]
+    cells = [str(row["n"]) if row["groups"] is None else units_text(row, "case"), *texts, change]
     name = f"<b>{row['assertion_type']}</b>" if is_whole else escaped(row["assertion_type"])
     plot = f'<td class="plot">{_interval_mark(row, kind, low, high)}</td>'
     rest = "".join(
@@ -18461,7 +18996,10 @@ def _is_missing(path: Path) -> bool:
 def print_answer(found: Any, render: Callable[[Any], str], as_json: bool) -> None:
     """Print what a read returned, as JSON or laid out for people."""
     value = found.to_dict() if hasattr(found, "to_dict") else found
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False) if as_json else render(found))
+    if as_json:
+        print_json(value)
+    else:
+        print_text(render(found))
 
 
 def _click_parameter(parameter: Parameter, is_alone: bool) -> click.Parameter:
@@ -18482,10 +19020,10 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
     def answer(as_json: bool, **given: Any) -> None:
         if click.get_current_context().invoked_subcommand is not None:
             return
-        form, output = given.pop("form", None), given.pop("output", None)
+        form, output = form_of(given.pop("form", None), as_json), given.pop("output", None)
         asked = {key: value for key, value in given.items() if value is not None}
         if reads[0].function is compare_runs and asked.keys() & {"by", "model"}:
-            _print_models(form_of(form or "table", as_json), output, **asked)
+            _print_models(form, output, **asked)
             return
         if form in {"csv", "jsonl"}:
             with no_new_store():
@@ -18494,8 +19032,9 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
         read = reads[-1] if one in asked else reads[0]
         foreign = [key for key in asked if key not in {parameter.name for parameter in read.parameters}]
         if foreign:
-            raise WrongUse(f"--{foreign[0]} says nothing about one {read.command.rstrip('s')}.", "Leave it out.")
-        form = form_of(form or "table", as_json)
+            raise WrongUse(
+                f"--{foreign[0].replace('_', '-')} says nothing about one {read.command.rstrip('s')}.", "Leave it out."
+            )
         check_output(output)
         with no_new_store(must_be_there="module" not in asked):
             found = _suites_too(read, asked) if read.function is list_suites else read.function(**asked)
@@ -18547,15 +19086,20 @@ def _print_export(form: str, asked: dict[str, Any]) -> None:
     rows = export_calls(**asked)
     if form == "jsonl":
         for row in rows:
-            click.echo(json.dumps({**row, "metadata": read_json(row["metadata"])}, ensure_ascii=False))
+            print_json({**row, "metadata": read_json(row["metadata"])}, indent=None)
         return
     import csv
+    import io
 
-    first = next(rows, None)
+    first, line = next(rows, None), io.StringIO()
+    writer = csv.DictWriter(line, list(first or ()), lineterminator="\n")
     if first is not None:
-        writer = csv.DictWriter(sys.stdout, list(first), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(itertools.chain([first], rows))
+    for row in itertools.chain(filter(None, [first]), rows):
+        writer.writerow(row)
+        print_data(line.getvalue())
+        line.seek(0)
+        line.truncate()
 
 
 def _suites_too(read: Read, asked: dict[str, Any]) -> Any:
@@ -18565,7 +19109,7 @@ def _suites_too(read: Read, asked: dict[str, Any]) -> Any:
     try:
         return read.function(module=_default_module(), **asked)
     except ConfigError as error:
-        click.echo(f"promptry: {error}", err=True)
+        print_error(str(error))
         return read.function(**asked)
 
 
@@ -18577,26 +19121,25 @@ def _default_module() -> str | None:
     return name if is_there or find_suite_file(name) is not None else None
 
 
-def form_of(form: str, as_json: bool) -> str:
-    """Return the form that is asked for; raises WrongUse where --json and --format say two things."""
-    if as_json and form in FORMS:
+def form_of(form: str | None, as_json: bool) -> str:
+    """Return the form that is asked for, table by default; raises WrongUse where --json and --format say two things."""
+    if as_json and form not in {None, "json"}:
         raise WrongUse(f"--json and --format {form} ask for two forms.", "Give one of them.")
-    return "json" if as_json else form
+    return "json" if as_json else form or "table"
 
 
 def print_in_form(
     form: str, output: str | None, table: str, found: dict[str, Any], load: Callable[[], list[Report]]
 ) -> None:
     """Print what was found in the form asked for, or write that to a file and print the table."""
-    if form in FORMS:
-        report = FORMS[form](load())
-    else:
-        report = json.dumps(found, indent=2, ensure_ascii=False) if form == "json" else click.unstyle(table)
-    if output is None:
-        click.echo(table if form == "table" else report)
+    if output is None and form == "json":
+        print_json(found)
         return
-    Path(output).write_text(report + "\n", encoding="utf-8")
-    click.echo(table)
+    texts = {"table": lambda: plain_text(table), "json": lambda: json_text(found)}
+    report = "" if output is None and form == "table" else texts[form]() if form in texts else FORMS[form](load())
+    if output is not None:
+        Path(output).write_text(report + "\n", encoding="utf-8")
+    print_text(table if output is not None or form == "table" else report)
 
 
 def check_output(path: str | None) -> None:
@@ -18618,11 +19161,11 @@ def cli_sql(name: str | None) -> None:
     """Print the SQL that a read rests on; without a NAME list the reads."""
     if name is None:
         rows = [{"name": read.name, "command": read.command, "sentence": read.sentence} for read in READS]
-        click.echo(render_table({"name": "name", "command": "command", "sentence": "answers"}, rows))
+        print_text(render_table({"name": "name", "command": "command", "sentence": "answers"}, rows))
         return
     if name not in read_names():
         raise NotFound(f"There is no read '{name}'.", nearest(name, read_names()) or "promptry sql lists them.")
-    click.echo(asset(f"sql/{name}.sql").decode("utf-8").rstrip())
+    print_text(asset(f"sql/{name}.sql").decode("utf-8").rstrip())
 
 
 @cli_command("doctor")
@@ -18644,8 +19187,8 @@ def cli_doctor(as_json: bool) -> None:
 def cli_init(folder: str, in_yaml: bool) -> None:
     """Write promptry.toml and a first suite into a folder; files that are there stay as they are."""
     for path, written in write_starters("yaml" if in_yaml else "init", Path(folder)):
-        click.echo(f"{'wrote' if written else 'kept '}  {path}")
-    click.echo(f"Next: {'' if folder == '.' else f'cd {folder}, then '}promptry run, then promptry runs")
+        print_text(f"{'wrote' if written else 'kept '}  {path}")
+    print_text(f"Next: {'' if folder == '.' else f'cd {folder}, then '}promptry run, then promptry runs")
 
 
 def write_starters(name: str, folder: Path) -> list[tuple[Path, bool]]:
@@ -18675,7 +19218,7 @@ def run_command(arguments: list[str]) -> int:
         sys.stdout.flush()
         return code
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        print_text(error.format_message(), err=True)
         return 2
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "promptry"
@@ -18700,7 +19243,7 @@ def run_command(arguments: list[str]) -> int:
         log.debug("a fault in promptry itself", exc_info=True)
         import traceback
 
-        traceback.print_exc()
+        print_text(traceback.format_exc().rstrip(), err=True)
         return _say_error(
             "internal", f"A fault in promptry: {type(error).__name__}: {error}.", "Please report it.", 3, as_json
         )
@@ -18714,18 +19257,18 @@ def _check_words(arguments: list[str]) -> None:
 
 
 def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool) -> int:
+    """Say an error to people, and with --json to programs too, and return its exit code."""
     if as_json:
-        click.echo(json.dumps({"error": {"code": code, "message": message, "hint": hint}}, indent=2))
-    else:
-        click.echo(f"promptry: {message} {hint}".rstrip(), err=True)
+        print_json({"error": {"code": code, "message": message, "hint": hint}})
+    print_error(message, hint)
     return exit_code
 
 
 # ======================================================================================
 # === LAUNCH: suites run and judged from the command line, and what they could see
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, SPOOLS, RUNS, RERUNS, JOBS, COMPARISON, PLAN, DRIFT, INTERPRETERS, REPORTS, FINDINGS, FORMATS,
-#   CLI.
+# Uses: ERRORS, WORDING, SETTINGS, SPOOLS, RUNS, RERUNS, JOBS, COMPARISON, PLAN, DRIFT, INTERPRETERS, PRINTING, REPORTS,
+#   FINDINGS, FORMATS, PAGES, CLI.
 # Public: nothing.
 
 
@@ -18751,7 +19294,7 @@ def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool
 @cli_option("--drop", type=float, metavar="SHARE", help="The drop that --plan is asked for; the margin without it.")
 @cli_option("--require-baseline", is_flag=True, help="Exit 3 where --compare finds no baseline.")
 @cli_option("--require-power", is_flag=True, help="Exit 3 where the suite is too small to see a drop of its margin.")
-@cli_option("--format", "form", type=click.Choice(REPORT_FORMS), default="table", help="The report's form.")
+@cli_option("--format", "form", type=click.Choice(REPORT_FORMS), help="The report's form, table without it.")
 @cli_option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @cli_option("--output", metavar="FILE", help="Write the report to a file; the table goes to the screen.")
 @cli_option("--python", metavar="PATH", help="The Python that runs the suites.")
@@ -18762,53 +19305,78 @@ def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, *
 
     Exit code 0: passed. 1: regressed or failed. 2: wrong use. 3: could not decide.
     """
+    form = form_of(options["form"], options["as_json"])
     if recover is not None:
-        _settle_spools(recover)
+        _settle_spools(recover, form == "json")
         return
+    _check_together(options)
     if options["plan"] or options["drop"] is not None:
-        _print_plans(suites, options["drop"], options["form"] == "json" or options["as_json"])
+        if form in FORMS or options["output"] is not None:
+            raise WrongUse("--plan runs nothing, so there is no report.", "Leave --format or --output out.")
+        with no_new_store():
+            _print_plans(_names_to_plan(suites, options["module"], python), options["drop"], form == "json")
         return
     _offer_spools()
-    form = form_of(options["form"], options["as_json"])
     check_output(options["output"])
     chosen = {key: options[key] for key in Job._fields if key not in {"module", "suites", "progress"}}
     chosen |= {"progress": form != "json" or sys.stdout.isatty()}
-    if options["of"] is not None and options["rerun"] is None:
-        raise WrongUse("--of names a run to run again, and --rerun is not there.", "Add --rerun failed, errors or all.")
     results = run_job(Job(options["module"] or settings().module, suites, **chosen), python)
     asked = options["require_baseline"], options["require_power"]
     codes = [exit_code_of(result, *asked) for result in results]
-    found = {"items": [result.to_dict() for result in results], "total": len(results), "next": None}
     table = "\n\n".join(render_result(result) for result in results)
+    items = [result.to_dict() for result in results] if form == "json" else []
+    found = {"items": items, "total": len(results), "next": None}
     print_in_form(form, options["output"], table, found, lambda: list(map(load_report, results, codes)))
     click.get_current_context().exit(next((code for code in (1, 3) if code in codes), 0))
 
 
-def _print_plans(suites: tuple[str, ...], drop: float | None, as_json: bool) -> None:
+# Options that say nothing without another, and what the other takes.
+_NEEDED = {"require_baseline": "--compare TAG", "require_power": "--compare TAG", "of": "--rerun failed, errors or all"}
+
+
+def _check_together(options: dict[str, Any]) -> None:
+    """Refuse an option that says nothing without another; raises WrongUse."""
+    for name, other in _NEEDED.items():
+        if options[name] not in (None, False) and options[other.partition(" ")[0].strip("-")] is None:
+            option, needed = f"--{name.replace('_', '-')}", other.partition(" ")[0]
+            raise WrongUse(f"{option} says nothing without {needed}.", f"Add {other}, or leave {option} out.")
+
+
+def _names_to_plan(asked: tuple[str, ...], module: str | None, python: str | None) -> list[str]:
+    """Return the suites asked for, all that have run by default; raises NotFound for one that nobody knows."""
+    ran = [row["suite"] for row in list_suites(limit=1000)["items"]]
+    if any(name not in ran for name in asked):
+        module = module or settings().module
+        known = [row["suite"] for row in list_suites(module, python, limit=1000)["items"]]
+        for name in asked:
+            if name not in known:
+                raise NotFound(f"There is no suite {name!r} in {module}, and no run of one.", nearest(name, known))
+    return list(asked) or ran
+
+
+def _print_plans(names: list[str], drop: float | None, as_json: bool) -> None:
     """Say what suites can see, from what the store holds; nothing runs."""
-    with no_new_store():
-        names = suites or tuple(row["suite"] for row in list_suites(limit=1000)["items"])
-        plans = [plan_suite(name, drop).to_dict() for name in names]
+    plans = [plan_suite(name, drop).to_dict() for name in names]
     found = {"items": plans, "total": len(plans), "next": None}
-    print_answer(found, lambda answer: "\n".join(map(render_plan, plans)) or "No suite has run yet.", as_json)
+    print_answer(found, lambda _: "\n".join(map(render_plan, plans)) or "No suite has run yet.", as_json)
 
 
 def _offer_spools() -> None:
-    found = list_spools()
-    if found:
-        click.echo(
-            f"{len(found)} killed runs left results behind: promptry run --recover saves them, --discard drops them.",
-            err=True,
-        )
+    if found := list_spools():
+        what, ends = counted(len(found), "killed run"), "--recover saves them, --discard drops them"
+        print_text(f"{what} left results behind: promptry run {ends}.", err=True)
 
 
-def _settle_spools(save: bool) -> None:
+def _settle_spools(save: bool, as_json: bool) -> None:
+    """Save or drop what killed runs have left, and say which runs there are now."""
     found = list_spools()
     keys = [recover_spool(path) for path in found] if save else []
     for path in found:
         path.unlink(missing_ok=True)
-    saved = ", ".join(str(key) for key in keys if key is not None)
-    click.echo(f"{len(found)} killed runs: {f'saved as incomplete runs {saved}' if saved else 'nothing saved'}.")
+    saved = [str(key) for key in keys if key is not None]
+    what = f"saved as incomplete runs {', '.join(saved)}" if saved else "nothing saved"
+    answer = {"items": saved, "total": len(found), "next": None}
+    print_answer(answer, lambda _: f"{counted(len(found), 'killed run')}: {what}.", as_json)
 
 
 @cli_command("drift")
@@ -18828,7 +19396,7 @@ def cli_drift(names: tuple[str, ...], of: str, window: int, as_json: bool) -> No
     rows = [report.to_dict() for report in reports]
     found = {"items": rows, "total": len(rows), "next": None}
     if as_json and len(names) == 1:
-        click.echo(json.dumps(rows[0], indent=2, ensure_ascii=False))
+        print_json(rows[0])
     else:
         print_answer(found, lambda answer: render_drifts({**answer, "of": of}), as_json)
     if any(report.drifting for report in reports):
@@ -18838,7 +19406,8 @@ def cli_drift(names: tuple[str, ...], of: str, window: int, as_json: bool) -> No
 # ======================================================================================
 # === EDITS: the commands that write: prompts, datasets, prices, votes and ratings, care of the file
 # ======================================================================================
-# Uses: ERRORS, PROMPTS, TEMPLATES, PRICES, BUDGETS, FEEDBACK, DATASETS, COSTS, CARE, PROMPTFOO, PRINTING, RECORDS, CLI.
+# Uses: ERRORS, WORDING, PROMPTS, TEMPLATES, PRICES, BUDGETS, FEEDBACK, DATASETS, COSTS, CARE, PROMPTFOO, PRINTING,
+#   RECORDS, CLI.
 # Public: nothing.
 
 
@@ -18853,7 +19422,7 @@ def cli_save_prompt(name: str, file: IO[bytes], tag: str | None, metadata: str |
     content, facts = _read_text(file), _read_metadata(metadata)
     known, production = find_prompt(name, content=content), find_prompt(name, tag="prod")
     version = save_prompt(name, content, tag, facts)
-    click.echo(f"{name}@{version} {'is the latest version again' if known else 'is saved'}{f', {tag}' if tag else ''}.")
+    print_text(f"{name}@{version} {'is the latest version again' if known else 'is saved'}{f', {tag}' if tag else ''}.")
     _tell_lint(content, production)
 
 
@@ -18867,7 +19436,7 @@ def _read_text(file: IO[bytes]) -> str:
 
 def _tell_lint(content: str, against: PromptVersion | None) -> None:
     for row in lint_prompt(content, against=against):
-        click.echo(f"{row['level']}, line {row['line']}: {row['message']}", err=True)
+        print_text(f"{row['level']}, line {row['line']}: {row['message']}", err=True)
 
 
 def _read_metadata(text: str | None) -> dict[str, Any] | None:
@@ -18891,7 +19460,7 @@ def cli_promote(name: str, version: int, env: str) -> None:
     promote(name, version, env)
     _tell_lint(require_prompt(name, version).content, before)
     was = f"it stood on version {before.version} before" if before and before.version != version else ""
-    click.echo(f"{name}@{version} is {env} now{f'; {was}' if was else ''}.")
+    print_text(f"{name}@{version} is {env} now{f'; {was}' if was else ''}.")
 
 
 @cli_command("prompt tag")
@@ -18902,7 +19471,7 @@ def cli_promote(name: str, version: int, env: str) -> None:
 def cli_tag(name: str, version: int, tag: str) -> None:
     """Put a tag on a version of a prompt, away from the one that has it now."""
     promote(name, version, tag)
-    click.echo(f"{name}@{version} is {tag} now.")
+    print_text(f"{name}@{version} is {tag} now.")
 
 
 @cli_command("prompt untag")
@@ -18911,7 +19480,7 @@ def cli_tag(name: str, version: int, tag: str) -> None:
 @DB_OPTION
 def cli_untag(name: str, tag: str) -> None:
     """Take a tag off the version of a prompt that has it; the history stays."""
-    click.echo(f"{name}@{remove_tag(name, tag)} is {tag} no more.")
+    print_text(f"{name}@{remove_tag(name, tag)} is {tag} no more.")
 
 
 @cli_command("prompt lint")
@@ -18944,7 +19513,7 @@ def cli_lint(
 def cli_save_dataset(file: str, name: str | None) -> None:
     """Save the items of a .json, .jsonl or .csv file; the same items keep their version."""
     items, name = load_items(Path(file)), Path(file).stem if name is None else name
-    click.echo(f"{name}@{save_dataset(name, items)} has {len(items)} items.")
+    print_text(f"{name}@{save_dataset(name, items)} has {counted(len(items), 'item')}.")
 
 
 @cli_command("dataset add")
@@ -18956,7 +19525,7 @@ def cli_add_item(name: str, call: str | None, vote_id: str | None) -> None:
     """Make a recorded call or a vote an item of a dataset."""
     found = add_to_dataset(name, call, vote_id)
     words = "holds" if found["added"] else "held already:"
-    click.echo(f"{name}@{found['version']} {words} {json.dumps(found['item'], ensure_ascii=False)}")
+    print_text(f"{name}@{found['version']} {words} {json.dumps(found['item'], ensure_ascii=False)}")
 
 
 @cli_command("prices list")
@@ -18981,15 +19550,11 @@ def cli_import_prices(file: str) -> None:
     One import replaces the one before, with all its models: put what you need into one file.
     """
     found = import_prices(Path(file))
-    old = found["replaced"]
-    click.echo(
-        f"The prices of {_models_text(found)} from {found['source']} go before those that promptry carries."
-        + (f" They replace {_models_text(old)} of {old['source']}." if old else "")
+    old, models = found["replaced"], counted(found["models"], "model")
+    print_text(
+        f"The prices of {models} from {found['source']} go before those that promptry carries."
+        + (f" They replace {counted(old['models'], 'model')} of {old['source']}." if old else "")
     )
-
-
-def _models_text(found: dict[str, Any]) -> str:
-    return "1 model" if found["models"] == 1 else f"{found['models']:,} models"
 
 
 @cli_command("prices reprice")
@@ -19015,7 +19580,7 @@ _PERIOD = cli_option("--period", default="monthly", metavar="daily|monthly", hel
 def cli_set_budget(scope: str, target: str | None, limit_usd: float, period: str) -> None:
     """Set a budget, or change the limit of one."""
     set_budget(scope, target, period, limit_usd)
-    click.echo(f"The {period} budget of {target or 'all calls'} is ${limit_usd:g}.")
+    print_text(f"The {period} budget of {target or 'all calls'} is ${limit_usd:g}.")
 
 
 @cli_command("budget remove")
@@ -19026,7 +19591,7 @@ def cli_set_budget(scope: str, target: str | None, limit_usd: float, period: str
 def cli_remove_budget(scope: str, target: str | None, period: str) -> None:
     """Take a budget away."""
     remove_budget(scope, target, period)
-    click.echo(f"The {period} budget of {target or 'all calls'} is gone.")
+    print_text(f"The {period} budget of {target or 'all calls'} is gone.")
 
 
 @cli_command("budget check")
@@ -19053,7 +19618,7 @@ def cli_vote(name: str, response: str, up: bool, down: bool, message: str | None
     """Record a thumb up or down on a response of a prompt."""
     if up == down:
         raise WrongUse("A vote is up or down.", "Give one of --up and --down.")
-    click.echo(f"vote {vote(name, response, 1 if up else -1, message)} is recorded.")
+    print_text(f"vote {vote(name, response, 1 if up else -1, message)} is recorded.")
 
 
 @cli_command("feedback add")
@@ -19064,7 +19629,7 @@ def cli_vote(name: str, response: str, up: bool, down: bool, message: str | None
 @DB_OPTION
 def cli_add_feedback(request_id: str, rating: float | None, comment: str | None, source: str | None) -> None:
     """Rate the answer to a request, also before its call is recorded."""
-    click.echo(f"feedback {record_feedback(request_id, rating, comment, source)} is recorded.")
+    print_text(f"feedback {record_feedback(request_id, rating, comment, source)} is recorded.")
 
 
 @cli_command("backup")
@@ -19074,7 +19639,7 @@ def cli_backup(file: str) -> None:
     """Copy the store into a new file while others use it, and check the copy."""
     found = backup(file)
     rows = ", ".join(f"{table} {count:,}" for table, count in found["rows"].items() if count)
-    click.echo(f"{found['path']}: {found['bytes']:,} bytes, checked; {rows}.")
+    print_text(f"{found['path']}: {found['bytes']:,} bytes, checked; {rows}.")
 
 
 @cli_command("retention")
@@ -19117,22 +19682,22 @@ def cli_import_promptfoo(file: str, output: str | None, provider: str | None, as
     if output is not None:
         Path(output).write_text(found["text"], encoding="utf-8")
     if as_json:
-        click.echo(json.dumps({**found, "output": output}, indent=2, ensure_ascii=False))
+        print_json({**found, "output": output})
         return
     if output is None:
-        click.echo(found["text"], nl=False)
-    told = ", ".join(f"{found[what]:,} {what}" for what in ("suites", "cases", "assertions"))
-    click.echo(f"{told}; not taken over, or not quite: {len(found['notes'])}.", err=True)
+        print_data(found["text"])
+    told = ", ".join(counted(found[f"{what}s"], what) for what in ("suite", "case", "assertion"))
+    print_text(f"{told}; not taken over, or not quite: {len(found['notes'])}.", err=True)
     for note in found["notes"]:
-        click.echo(f"  {note['place']}: {note['reason']}", err=True)
+        print_text(f"  {note['place']}: {note['reason']}", err=True)
     if output is not None:
-        click.echo(f"Next: promptry run --module {output}", err=True)
+        print_text(f"Next: promptry run --module {output}", err=True)
 
 
 # ======================================================================================
 # === WATCH: suites run again whenever a file or a prompt is saved
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, PROMPTS, RUNS, JOBS, INTERPRETERS, REPORTS, CLI.
+# Uses: ERRORS, WORDING, SETTINGS, PROMPTS, RUNS, JOBS, INTERPRETERS, PRINTING, REPORTS, CLI.
 # Public: nothing.
 #
 # Files are looked at, not subscribed to: that works on every disk, also one that is shared, and a save by renaming, a
@@ -19169,9 +19734,9 @@ def cli_watch(suites: tuple[str, ...], module: str | None, compare: str | None, 
             edited, streaks = _edits(_differences(before, seen), streaks)
             if not edited:
                 full = " at most" if len(seen) > _MOST_FILES else ""
-                click.echo(f"Watching {len(seen) - 1:,} files{full} and the prompts; Ctrl-C ends.", err=True)
+                print_text(f"Watching {counted(len(seen) - 1, 'file')}{full} and the prompts; Ctrl-C ends.", err=True)
                 edited = _wait_for_change(seen)
-            click.echo(f"\n{_names_text(edited)}:", err=True)
+            print_text(f"\n{_names_text(edited)}:", err=True)
 
 
 def _run_once(suites: tuple[str, ...], module: str | None, compare: str | None, python: str | None) -> bool:
@@ -19181,9 +19746,9 @@ def _run_once(suites: tuple[str, ...], module: str | None, compare: str | None, 
         job = Job(module or settings().module, suites, compare=compare, progress=True)
         results = run_job(job, python)
     except PromptryError as error:
-        click.echo(f"promptry: {error.message} {error.hint}".rstrip(), err=True)
+        print_error(error.message, error.hint)
         return True
-    click.echo("\n\n".join(render_result(result) for result in results))
+    print_text("\n\n".join(render_result(result) for result in results))
     return not any(reason.startswith(INTERRUPTED) for result in results for reason in result.reasons)
 
 
@@ -19245,8 +19810,8 @@ def _names_text(names: list[str]) -> str:
 # ======================================================================================
 # === PYTEST: suites as tests of pytest: collected as items, stored as runs, judged in the summary
 # ======================================================================================
-# Uses: ERRORS, CLOCK, ROWS, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES, SUITES, SPOOLS, RUNS, JOBS, RUNNER,
-#   COMPARISON, REPORTS, FORMATS, CLI.
+# Uses: ERRORS, WORDING, CLOCK, ROWS, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES, SUITES, SPOOLS, TALLIES, JOBS,
+#   RUNNER, COMPARISON, PRINTING, REPORTS, CLI.
 # Public: nothing.
 #
 # The module itself is the plugin (pytest11, or -p promptry), so nothing of pytest is imported before pytest calls.
@@ -19298,7 +19863,7 @@ class _Recording:
         self.total, self.source = told["of"], told["source"]
         self.scope = make_scope(told["uid"], self.chosen.prompt)
         self.spool = open_spool(spool_header(self.chosen, self.plan, told["uid"]))
-        self.tally, self.stopped = make_tally(self.plan.flaky), None
+        self.tally, self.stopped = make_tally(self.plan.flaky, self.plan.repeats), None
         self.tries: dict[str, list[str]] = {}
         self.items: set[str] = set()
 
@@ -19410,7 +19975,9 @@ class _PytestSession:
     def _save(self, recording: _Recording) -> str:
         """Save a run, judge it if it is complete, and return what to say of it."""
         ran, name = len(recording.items), recording.chosen.name
-        stopped = recording.stopped if ran == recording.total else f"only {ran} of its {recording.total} items ran"
+        stopped = (
+            recording.stopped if ran == recording.total else f"only {ran} of its {counted(recording.total, 'item')} ran"
+        )
         plan, tally, tries = recording.plan, recording.tally, recording.tries
         is_saved = False
         try:
@@ -19431,7 +19998,7 @@ class _PytestSession:
         if self.told:
             terminalreporter.section("promptry")
             text = "\n\n".join(self.told)
-            terminalreporter.write_line(text if terminalreporter.hasmarkup else click.unstyle(text))
+            terminalreporter.write_line(terminal_text(text) if terminalreporter.hasmarkup else plain_text(text))
 
 
 def _outcome_of_setup(case_id: str, trouble: BaseException) -> CaseOutcome:
@@ -19450,7 +20017,7 @@ def _fits_one(path: PytestHook, patterns: Iterable[str]) -> bool:
     return any(fnmatch(f"/{name}", f"*/{pattern}") for pattern, name in names.items())
 
 
-def _collect_pairs(part: _Part) -> list[tuple[str, Any]] | None:
+def _collect_pairs(part: _Part) -> Sequence[tuple[str, Any]] | None:
     """Return the items of a suite's dataset with their ids; what cannot be read is the trouble of its only item."""
     try:
         with no_new_store(isinstance(part.chosen.dataset, str), must_be_there=False):
@@ -19663,7 +20230,7 @@ def _checks_text(outcomes: list[CaseOutcome]) -> str:
         for check in outcome.checks:
             state = check.assertion_type if check.passed is None else "pass" if check.passed else "fail"
             score = "" if check.score is None else f" {check.score:.3f}"
-            lines.append(f"{state:<5} {outcome.case}: {check.assertion_type}{score}")
+            lines.append(f"{state:<5} {legible(outcome.case)}: {check.assertion_type}{score}")
             shown = {} if check.passed else check.details
             lines += [f"      {key}: {legible(shown[key])}" for key in ("reason", "expected", "actual") if key in shown]
     return "\n".join(lines)
@@ -19693,7 +20260,7 @@ def _told_part(item: PytestHook) -> str:
 # ======================================================================================
 # === DEMO: the main job on real input, run before the reader's eyes
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, ASSETS, STORE, PROMPTS, TEMPLATES, COMPARISON, CLI.
+# Uses: ERRORS, SETTINGS, ASSETS, STORE, PROMPTS, TEMPLATES, COMPARISON, PRINTING, CLI.
 # Public: nothing.
 #
 # Nothing is told that did not happen: each step runs the command that it shows, and what it says after depends on
@@ -19785,16 +20352,16 @@ def _good_prompt() -> str:
 
 def _show(words: list[str]) -> int:
     """Show a command, run it, and return its exit code; a code that says the demo itself is broken ends it."""
-    click.echo(click.style(f"\n$ promptry {' '.join(words)}", bold=True))
+    print_text(styled(f"\n$ promptry {' '.join(words)}", "1"))
     code = run_command(words)
-    click.echo(click.style(f"[exit code {code}]", dim=True))
+    print_text(styled(f"[exit code {code}]", "2"))
     if code not in {0, 1}:
         raise PromptryError(f"The demo's step 'promptry {' '.join(words)}' ended with exit code {code}.")
     return code
 
 
 def _tell(text: str) -> None:
-    click.echo(click.style(f"\n{text}", fg="cyan"))
+    print_text(styled(f"\n{text}", "36"))
 
 
 def _tell_next(folder: str) -> None:
@@ -19805,12 +20372,12 @@ def _tell_next(folder: str) -> None:
     if shutil.which("promptry") is None:
         source = Path(__file__).resolve()
         own = [] if getattr(sys, "frozen", False) else [str(source if source.is_file() else source.parent)]
-        click.echo(f"  alias promptry={shlex.quote(shlex.join([sys.executable, *own]))}   # it is not on the path yet")
-    click.echo(f"  cd {shlex.quote(folder)}")
-    click.echo("  promptry runs                     # the history; promptry runs ID shows each case")
-    click.echo("  edit prompt.txt, then:  promptry run --compare prod")
-    click.echo("  add a question to questions.json and a check to evals.py")
-    click.echo("  promptry init, in your own project: a suite to start from")
+        print_text(f"  alias promptry={shlex.quote(shlex.join([sys.executable, *own]))}   # it is not on the path yet")
+    print_text(f"  cd {shlex.quote(folder)}")
+    print_text("  promptry runs                     # the history; promptry runs ID shows each case")
+    print_text("  edit prompt.txt, then:  promptry run --compare prod")
+    print_text("  add a question to questions.json and a check to evals.py")
+    print_text("  promptry init, in your own project: a suite to start from")
 
 
 # ======================================================================================

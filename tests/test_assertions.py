@@ -22,6 +22,7 @@ from promptry import (
     assert_json_valid,
     assert_matches,
     assert_not_contains,
+    check_all,
     clean_json,
     collect,
 )
@@ -366,3 +367,57 @@ def test_checks_in_an_unrecorded_block_go_nowhere() -> None:
             promptry.assert_exact(1, 2)
         promptry.assert_exact(1, 1)
     assert [check.passed for check in checks] == [True]
+
+
+def test_all_of_several_checks_are_made_and_the_failing_ones_told_together() -> None:
+    with collect() as rows, pytest.raises(promptry.CheckFailed) as raised:
+        check_all(
+            lambda: assert_contains("Rome", "Paris"),
+            lambda: assert_exact("a", "a"),
+            lambda: _hold(2 < 1),
+            lambda: assert_exact("a", "b"),
+        )
+    assert [(row.assertion_type, row.passed) for row in rows] == [
+        ("contains", False),
+        ("exact", True),
+        ("assert", False),
+        ("exact", False),
+    ]
+    assert str(raised.value) == "3 of 4 checks fail: missing ['Paris']; it does not hold; expected 'b', got 'a'"
+
+
+def _hold(fact: bool) -> None:
+    if not fact:
+        raise AssertionError("it does not hold")
+
+
+def test_checks_that_all_hold_return_their_mean_and_none_are_one() -> None:
+    with collect() as rows:
+        assert check_all(lambda: 0.5, lambda: assert_exact(1, 1), lambda: _hold(True)) == pytest.approx(2.5 / 3)
+        assert check_all() == 1.0
+    assert len(rows) == 1
+
+
+def test_an_error_among_several_checks_is_no_failure_and_the_others_are_made() -> None:
+    with collect() as rows, pytest.raises(ZeroDivisionError):
+        check_all(lambda: assert_exact(1, 2), lambda: 1 / 0, lambda: assert_exact(1, 1))
+    assert [row.passed for row in rows] == [False, True]
+
+
+async def _later() -> float:
+    return 1.0
+
+
+@pytest.mark.parametrize(
+    ("checks", "words"),
+    [
+        ((1.0,), "Check 1 is 1.0, made already"),
+        ((lambda: 1.0, None), "Check 2 is None"),
+        ((lambda: False,), "answers is False"),
+        ((lambda: 7,), "answers is 7"),
+        ((_later,), "is async"),
+    ],
+)
+def test_what_is_no_check_is_refused(checks: tuple[Any, ...], words: str) -> None:
+    with pytest.raises(promptry.WrongUse, match=words):
+        check_all(*checks)

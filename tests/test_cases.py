@@ -189,6 +189,10 @@ def raise_it(error: BaseException) -> Callable[[], None]:
     return go
 
 
+class Ended(BaseException):
+    """What no `except Exception` stops."""
+
+
 def compare_plainly() -> None:
     left = 1
     assert left == 2
@@ -206,6 +210,10 @@ ENDINGS: list[tuple[str, Callable[[], Any], str, str | None, str]] = [
     ("nothing asserted", lambda: None, "fail", "no_assertion", "asserted nothing"),
     ("a failed check", lambda: assert_exact(1, 2), "fail", "exact", "expected 2"),
     ("a wrong argument", lambda: assert_contains(3, "a"), "error", "error", "int"),  # type: ignore[arg-type]
+    ("GeneratorExit", raise_it(GeneratorExit("gone")), "error", "error", "GeneratorExit: gone"),
+    ("CancelledError", raise_it(asyncio.CancelledError("own")), "error", "error", "CancelledError: own"),
+    ("pytest.exit", lambda: pytest.exit("enough"), "error", "error", "Exit: enough"),
+    ("a BaseException of its own", raise_it(Ended("mine")), "error", "error", "Ended: mine"),
     ("StopIteration", raise_it(StopIteration()), "error", "error", "StopIteration"),
 ]
 
@@ -244,6 +252,43 @@ def test_each_way_a_case_ends_has_its_state_and_reason(row: tuple[Any, ...], for
     if state in {"error", "skipped"}:
         assert found["score"] is None and found["checks"][-1]["passed"] is None
     assert result.passed is (state == "skipped")
+
+
+def test_a_block_around_the_yield_of_a_generator_that_is_closed_is_an_error_and_the_suite_goes_on() -> None:
+    def answers() -> Any:
+        for name in ("a", "b"):
+            with case(name):
+                yield name
+
+    @suite("closed")
+    def check() -> None:
+        found = answers()
+        next(found)
+        found.close()
+        with case("next"):
+            assert_exact(1, 1)
+
+    assert states_of(run_suite("closed")) == {"a": "error", "next": "pass"}
+
+
+@pytest.mark.parametrize("pace", [{}, {"concurrency": 3}, {"timeout_s": 20}], ids=str)
+@pytest.mark.parametrize("is_async", [False, True])
+def test_what_no_except_stops_ends_a_case_alone_at_any_pace(pace: dict[str, Any], is_async: bool) -> None:
+    raised = [SystemExit(3), GeneratorExit(), asyncio.CancelledError(), Ended()]
+    items: list[Any] = [{"id": type(error).__name__, "at": at} for at, error in enumerate(raised)]
+
+    def check(item: Any) -> None:
+        if "at" in item:
+            raise raised[item["at"]]
+        assert_exact(1, 1)
+
+    async def wait(item: Any) -> None:
+        await answer("x")
+        check(item)
+
+    suite("s", dataset=[*items, {"id": "last"}], **pace)(wait if is_async else check)
+    states = {item["id"]: "error" for item in items}
+    assert states_of(run_suite("s")) == {**states, "last": "pass"}
 
 
 def test_a_failed_check_that_the_author_swallowed_still_fails_the_case() -> None:

@@ -114,6 +114,14 @@ BAD: list[tuple[list[str], int, str]] = [
     (["run", "--output", ""], 2, "--output"),
     (["run", "--python", "no-such-python"], 2, "no-such-python"),
     (["run", "--no-such-option"], 2, "--no-such-option"),
+    (["run", "--require-baseline"], 2, "says nothing without --compare"),
+    (["run", "--require-power"], 2, "says nothing without --compare"),
+    (["run", "--of", "1"], 2, "says nothing without --rerun"),
+    (["run", "--plan", "--format", "junit"], 2, "--plan runs nothing"),
+    (["run", "--plan", "--output", "plan.txt"], 2, "--plan runs nothing"),
+    (["compare", "1", "--baseline", "gpt"], 2, "belongs to --by model"),
+    (["compare", "--by", "model", "quiz", "--format", "html"], 2, "no form for models"),
+    (["compare", "--by", "model", "quiz", "gpt", "--baseline", "gpt"], 2, "wo models"),
     (["nonsense"], 2, "nonsense"),
     (["prompt", "nonsense"], 2, "nonsense"),
     (["prompt", "show"], 2, "NAME"),
@@ -166,7 +174,8 @@ def test_bad_input_is_one_clear_sentence_and_its_exit_code(
     assert promptry.list_runs()["total"] == 0, "nothing half-done"
     got, out, err = say(*words, "--json")
     if "--db" not in words:
-        assert (got, err) == (code, "") and set(json.loads(out)["error"]) == {"code", "message", "hint"}
+        assert got == code and set(json.loads(out)["error"]) == {"code", "message", "hint"}
+        assert err.startswith(f"promptry: {json.loads(out)['error']['message']}"), "people read the sentence too"
 
 
 def test_run_without_a_module_says_where_it_looked_and_what_to_do(store: Path, tmp_path: Path, say: Say) -> None:
@@ -666,3 +675,51 @@ def test_init_writes_a_suite_that_needs_no_python(tmp_path: Path, run_cli: Say) 
     assert done.returncode == 0, done.stderr
     (result,) = json.loads(done.stdout)["items"]
     assert (result["suite"], result["prompt"], result["counts"]["cases"]) == ("greeting", "greeting", 3)
+
+
+STEERING_EVALS = r"""
+from promptry import *
+BAD = "\x1b[31mred\x1b]8;;http://x\x1b\\link\x07\rover\u202ertl\u2066\x00\x9b2J\ud800\n::error::x\n```"
+@suite("quiz", dataset=[{"id": "a\x1b[2J\u202e"}, {"id": "b"}], prompt="p")
+def check(item):
+    track("text \x1b[2J\u202e", "p")
+    if item["id"] == "b":
+        raise ValueError(BAD)
+    assert_exact(BAD, "fine")
+"""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_no_text_of_others_steers_a_terminal_or_breaks_a_print(tmp_path: Path, run_python: Any, encoding: str) -> None:
+    (tmp_path / "evals.py").write_text(STEERING_EVALS)
+    lines = ["run", "runs 1", "prompt show p", "run --json", "runs 1 --json", "prompt show p --json", "runs nobo\x1bdy"]
+    lines += [f"run --format {form}" for form in ("markdown", "junit", "html")]
+    code = (
+        "import subprocess, sys, json, promptry\n"
+        "for line in json.loads(sys.argv[1]):\n"
+        "    sys.modules.pop('evals', None)\n"
+        "    for stream in (sys.stdout, sys.stderr): stream.reconfigure(errors='backslashreplace')\n"
+        "    print('=====', line.partition(' ')[0], promptry.run_command(line.split(' ')))\n"
+    )
+    done = run_python(code, json.dumps(lines), PYTHONIOENCODING=encoding, PROMPTRY_DB=str(tmp_path / "s.db"))
+    said = done.stdout + done.stderr
+    assert "Traceback" not in said and re.findall("===== .*", said)[0] == "===== run 1"
+    assert r"\x1b[31mred" in said and r"a\x1b[2J\u202e" in said and r"nobo\x1bdy" in said
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", said)
+    for text in re.findall(r"(?ms)^\{.*?^\}", done.stdout):
+        json.loads(text)
+
+
+@pytest.mark.parametrize(
+    "words", [("runs", "--json"), ("compare", "1", "--format", "table"), ("calls", "--format", "csv")]
+)
+def test_two_forms_are_one_too_many(words: tuple[str, ...], project: Path, say: Say) -> None:
+    wrong = words[0] != "runs"
+    code, out, err = say(*words, *(("--json",) if wrong else ()))
+    assert code == (2 if wrong else 0) and ("two forms" in err) is wrong and json.loads(out)
+
+
+def test_killed_runs_are_settled_in_json_too(project: Path, say: Say) -> None:
+    assert say("run", "--recover") == (0, "0 killed runs: nothing saved.\n", "")
+    code, out, _ = say("run", "--discard", "--json")
+    assert code == 0 and json.loads(out) == {"items": [], "total": 0, "next": None}

@@ -982,7 +982,8 @@ EIGHT = {f"c{number:02}": "fail" for number in range(8)}
         ({"c00": "fail"}, ["--compare", "staging", "--require-baseline"], 1),
         ({}, ["--compare", "prod", "--require-power"], 3),
         ({"c00": "fail"}, ["--compare", "prod", "--require-power"], 1),
-        ({}, ["--require-power"], 0),
+        ({}, ["--require-power"], 2),
+        ({}, ["--require-baseline"], 2),
     ],
 )
 def test_the_exit_codes(

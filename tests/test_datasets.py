@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import sqlite3
 import time
 from pathlib import Path
@@ -207,13 +208,19 @@ FILES: list[tuple[str, list[dict[str, str]]]] = [
     ('"a;b",c\n1,2\n', [{"a;b": "1", "c": "2"}]),
     ('"a,b";c\n1;"2;3"\n', [{"a,b": "1", "c": "2;3"}]),
     ("question\nWhy; oh why?\n", [{"question": "Why; oh why?"}]),
+    ("\ufeffquestion,answer\r\nWhy?,So\r\n", [{"question": "Why?", "answer": "So"}]),
+    (f"question\n{'x' * 200_000}\n", [{"question": "x" * 200_000}]),
+    ("question,answer\nWhy\u2028so?,A\x0cB\n", [{"question": "Why\u2028so?", "answer": "A\x0cB"}]),
+    ('question\n"a\n\nb"\n', [{"question": "a\n\nb"}]),
 ]
 
 
 @pytest.mark.parametrize(("text", "items"), FILES)
 def test_the_header_of_a_csv_says_what_parts_its_columns(tmp_path: Path, text: str, items: Any) -> None:
     (tmp_path / "a.csv").write_text(text, encoding="utf-8")
+    before = csv.field_size_limit()
     assert promptry.load_items(tmp_path / "a.csv") == items
+    assert csv.field_size_limit() == before
 
 
 DEEP = "[" * 100_000

@@ -624,7 +624,7 @@ def test_the_command_says_how_calls_got_worse(raw: sqlite3.Connection, capsys: p
     )
     assert promptry.run_command(["drift", "--of", "cost"]) == 1
     text = capsys.readouterr().out
-    assert "cost of fresh: not enough data, 0 of at least 6 days.\n  1 of 1 calls have no cost\n" in text
+    assert "cost of fresh: not enough data, 0 of at least 6 days.\n  1 of 1 call without cost\n" in text
     assert promptry.run_command(["drift", "answer", "--of", "latency"]) == 0
     assert promptry.run_command(["drift", "answr", "--of", "cost"]) == 2
     assert "answer" in capsys.readouterr().err

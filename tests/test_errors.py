@@ -60,6 +60,8 @@ def test_an_error_survives_a_process_border() -> None:
         ("synchronos", ["path", "synchronous"], "Did you mean 'synchronous'?"),
         ("wait", ["path", "wait_ms"], "Did you mean 'wait_ms'?"),
         ("banana", ["path", "wait_ms"], ""),
+        ("qb", ["qa", "questions"], "Did you mean 'qa'?"),
+        ("what", ["who", "name"], ""),
         ("x", [], ""),
         ("", ["path"], ""),
     ],

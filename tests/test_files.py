@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 import promptry
-from promptry import ConfigError, NotFound, run_suite
+from promptry import ConfigError, NotFound, WrongUse, run_suite
 
 Write = Callable[..., Path]
 HEAD = "suites:\n  - name: s\n    provider: 'exec: cat'\n"
@@ -66,7 +67,7 @@ FAULTS = [
     ("prompt: a\nassert:\n  - json_valid: {foo: 1}", "6:21: json_valid takes no value. Leave it out."),
     ("prompt: a\nassert:\n  - matches: '('", "6:9: matches: The pattern '(' is no regular expression"),
     ("prompt: a\nassert:\n  - levenshtein: b", "6:9: levenshtein: max_distance is None and min_ratio None; give"),
-    ("prompt: a\nassert:\n  - rouge_l: {expected: b, min_score: 7}", "6:9: rouge_l: min_score is 7; it takes a number"),
+    ("prompt: a\nassert:\n  - rouge_l: {expected: b, min_score: 7}", "6:43: rouge_l: min_score is 7; it takes"),
     ("prompt: a\nassert:\n  - rouge_l: {expected: b, min_score: high}", "6:43: rouge_l: min_score takes a number;"),
     ("prompt: a\nassert:\n  - trajectory_max_steps: few", "6:31: trajectory_max_steps: max_steps takes a"),
     ("prompt: a\nassert:\n  - conversation_length: {}", "6:9: conversation_length: Neither min_turns nor max_turns"),
@@ -77,8 +78,8 @@ FAULTS = [
     ("prompt: a\nassert:\n  - matches: ''", "6:9: matches: The pattern is empty."),
     ("prompt: a\nassert:\n  - schema: {title: x}", "6:9: schema: The schema {'title': 'x'} asks for nothing"),
     ("prompt: a\nassert:\n  - llm: ' '", "6:9: llm: The criteria are empty;"),
-    ("prompt: a\nassert:\n  - grounded: {source: a, threshold: 2}", "6:9: grounded: threshold is 2; it takes a"),
-    ("prompt: a\nassert:\n  - semantic: {expected: a, threshold: -1}", "6:9: semantic: threshold is -1; it takes a"),
+    ("prompt: a\nassert:\n  - grounded: {source: a, threshold: 2}", "6:42: grounded: threshold is 2; it takes a"),
+    ("prompt: a\nassert:\n  - semantic: {expected: a, threshold: -1}", "6:44: semantic: threshold is -1; it takes a"),
     ("prompt: a\nassert:\n  - no_repetition: 1", "6:9: no_repetition: similarity_threshold is 1, and no two"),
     ("prompt: a\nassert:\n  - tool_sequence: []", "6:9: tool_sequence: The expected sequence is empty."),
     ("prompt: a\nassert:\n  - tool_input_matches: {tool_name: a, matcher: ''}", "6:9: tool_input_matches: The pattern"),
@@ -133,7 +134,7 @@ WHOLES = [
     ),
     (
         f"{HEAD}    prompt: a\n    assert: [json_valid]\n" + HEAD[8:] + "    prompt: a\n    assert: [json_valid]\n",
-        "6:5: Two",
+        "6:5: Two suites have the name 's'; the first begins in line 2.",
     ),
 ]
 
@@ -151,6 +152,109 @@ def test_all_faults_are_told_at_once_and_nothing_is_registered(write: Write, raw
     )
     assert len(faults_of()) == 4
     assert raw.execute("SELECT count(*) FROM prompts").fetchone() == (0,)
+
+
+MANY = """
+suites:
+  - provider: "exec: cat"
+    prompt: Hi $who, $what
+    repeats: 0
+    tolerance: 7
+    timeout_s: [1]
+    cases:
+      - {input: x, group: {a: b}}
+      - {input: y, tags: {a: b}, variables: {who: u}}
+    assert:
+      - semantic: {expected: x, threshold: 7}
+      - contans: x
+  - {name: other, provider: nobody, prompt: a, assert: [embedding_distance: {expected: a, max_distance: 3}]}
+"""
+
+
+def test_one_try_tells_the_faults_of_every_kind(write: Write) -> None:
+    write(MANY)
+    told = [
+        "3:5: The suite has no name.",
+        "5:14: Suite 'in line 3': repeats is 0",
+        "6:16: Suite 'in line 3': tolerance is 7",
+        "7:16: timeout_s takes a number or null; this is a list.",
+        "9:9: $who in the prompt and $what in the prompt have no value of case '",
+        "9:27: group takes a text; this is a map.",
+        "10:9: $what in the prompt has no value of case '",
+        "10:26: tags takes a text or a list of texts; this is a map.",
+        "12:44: semantic: threshold is 7; it takes a number from 0 to 1.",
+        "13:9: 'contans' is no assertion. Did you mean 'contains'?",
+        "14:29: 'nobody' names no provider;",
+        "14:105: embedding_distance: max_distance is 3; it takes a number from 0 to 2.",
+    ]
+    found = faults_of()
+    assert len(found) == len(told), found
+    assert all(one.startswith(begin) for one, begin in zip(found, told, strict=True)), found
+
+
+def test_a_group_that_is_none_is_told_at_its_case(write: Write) -> None:
+    write(f"{HEAD}    prompt: a\n    cases: [{{id: a, group: {'g' * 201}}}]\n    assert: [json_valid]\n")
+    (fault,) = faults_of()
+    assert fault.startswith("5:28: The group of 'a' is 'ggg") and "at most 200 signs" in fault
+
+
+def test_a_case_has_a_group_and_tags_as_an_item_has(write: Write) -> None:
+    cases = (
+        "[{id: a, input: x, group: g, tags: [new, hard]}, {id: b, input: y, tags: old, group: 2}, {id: c, input: z}]"
+    )
+    write(f"{HEAD}    prompt: $input $group\n    variables: {{group: none}}\n    cases: {cases}\n"
+          "    assert: [matches: '[xyz] (g|2|none)']\n")  # fmt: skip
+    suite = promptry.load_any("evals.yaml")["s"]
+    assert [promptry.tags_of(item) for item in suite.dataset] == [{"new", "hard"}, {"old"}, set()]
+    result = run_suite("s")
+    rows = promptry.get_run(result.run_id)["cases"]
+    assert result.passed and {row["case"]: row["group"] for row in rows} == {"a": "g", "b": "2", "c": None}
+
+
+def test_an_empty_cell_that_an_assertion_takes_is_told_with_its_row(write: Write) -> None:
+    suite = f"{HEAD}    prompt: $q $note\n    csv: c.csv\n    assert: [exact: $expected, contains: $word]\n"
+    write(suite)
+    write("q,expected,word,note\na,b,c,\n\nd,,e,\nf,g, ,x\nh,,i,\n", "c.csv")
+    (fault,) = faults_of()
+    assert fault.startswith(
+        "5:10: In c.csv the assertions take $expected, of which row 4, 6 says nothing, "
+        "and $word, of which row 5 says nothing."
+    )
+    write("q,expected,word,note\n" + "a,,c,\n" * 9, "c.csv")
+    assert "$expected, of which row 2, 3, 4, 5, 6 and 4 more says nothing" in faults_of()[0]
+    write("q;expected;word;note\na;b;c;\n", "c.csv")
+    assert len(promptry.load_any("evals.yaml")["s"].dataset) == 1
+
+
+@pytest.mark.parametrize(("place", "words"), [
+    ("nope:fn", "There is no module 'nope' beside evals.yaml, and .* has none. Write nope.py there, or name a Python"),
+    ("pipe:fn", "python:pipe:fn cannot be loaded: AttributeError: .*'fn'. Write python:my_module:my_function"),
+    ("pipe:other", "python:pipe:other is 1; it takes a function."),
+    ("../pipe:fn", "'../pipe' is no module name. Write python:my_module:my_function."),
+])  # fmt: skip
+def test_a_function_that_is_not_there_is_told_where_it_is_named(write: Write, place: str, words: str) -> None:
+    write("other = 1\n", "pipe.py")
+    judged = f"llm: {{criteria: b, judge: 'python:{place}'}}"
+    write(
+        f"suites:\n  - {{name: s, provider: 'python:{place}', prompt: a, assert: [json_valid]}}\n"
+        f"  - {{name: t, provider: 'exec: cat', prompt: a, assert: [{judged}]}}\n"
+    )
+    first, second = faults_of()
+    assert re.match(f"2:25: {words}", first) and re.match(f"3:57: {words}", second)
+    assert promptry.run_command(["run"]) == 2
+
+
+def test_a_name_that_a_module_of_the_file_has_too_is_refused(write: Write) -> None:
+    write("import promptry\ndef answer(prompt): return prompt\n@promptry.suite('s')\ndef one(): pass\n", "pipe.py")
+    write("suites:\n  - {name: s, provider: 'python:pipe:answer', prompt: a, assert: [json_valid]}\n")
+    with pytest.raises(WrongUse, match="Two suites have the name 's': pipe.py, line 3 and evals.yaml, line 2."):
+        promptry.load_any("evals.yaml")
+
+
+def test_a_folder_is_no_file(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "folder.yaml").mkdir()
+    with pytest.raises(ConfigError, match="folder.yaml is no file. --module names another"):
+        promptry.load_any("folder.yaml")
 
 
 RIGHT = """
@@ -309,7 +413,7 @@ def test_a_function_of_the_team_answers(write: Write, provider: str) -> None:
     write(PIPE, "pipe.py")
     write(f"suites:\n  - name: s\n    provider: {provider}\n    cases: [x]\n    assert: [exact: Answer to x]\n")
     (told,) = promptry.read_suites(Path("evals.yaml"))
-    assert told.functions == ["pipe:answer"]
+    assert list(told.functions) == ["pipe:answer"]
     promptry.load_any("evals.yaml")
     assert run_suite("s").passed
     write(PIPE.replace("Answer", "Other"), "pipe.py")
@@ -335,7 +439,7 @@ def test_words_that_begin_like_a_function_are_words(write: Write) -> None:
     steps = words.replace(", tool_called", "}, {tool_called").replace("[not", "[{not").removesuffix("]") + "}]"
     write(f"suites:\n  - name: s\n    provider: {{provider: 'exec: cat', parameters: {{stop: 'python: x'}}}}\n"
           f"    cases: [x]\n    assert: {steps}\n")  # fmt: skip
-    assert [one.functions for one in promptry.read_suites(Path("evals.yaml"))] == [[]]
+    assert [list(one.functions) for one in promptry.read_suites(Path("evals.yaml"))] == [[]]
 
 
 AGENT = """
@@ -366,7 +470,7 @@ def test_a_function_may_answer_what_it_used_and_called(write: Write, raw: sqlite
 
 def test_a_judge_may_be_a_function_of_the_team_too(write: Write) -> None:
     write(f"{HEAD}    prompt: a\n    assert: [llm: {{criteria: b, judge: 'python:pipe:judge'}}]\n")
-    assert [one.functions for one in promptry.read_suites(Path("evals.yaml"))] == [["pipe:judge"]]
+    assert [list(one.functions) for one in promptry.read_suites(Path("evals.yaml"))] == [["pipe:judge"]]
 
 
 def test_the_command_line_finds_the_file_and_tells_its_faults(write: Write, capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,6 +42,19 @@ def test_a_plan_is_a_sentence_and_runs_nothing(graded: None, capsys: pytest.Capt
     assert found["drop"] == 0.2 and promptry.list_runs()["total"] == 2
 
 
+def test_a_suite_that_nobody_knows_has_no_plan_and_one_that_never_ran_says_so(
+    graded: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    text = "from promptry import assert_exact, suite\n@suite('fresh')\ndef fresh():\n    assert_exact(1, 1)\n"
+    (tmp_path / "evals.py").write_text(text)
+    assert promptry.run_command(["run", "frsh", "--plan"]) == 2
+    assert "There is no suite 'frsh' in evals" in (told := capsys.readouterr().err) and "mean 'fresh'" in told
+    assert promptry.run_command(["run", "fresh", "--plan"]) == 0
+    assert "fresh: no run tells how unsteady it is" in capsys.readouterr().out
+
+
 def test_a_run_ends_with_the_worst_of_its_codes(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path[:])

@@ -213,7 +213,7 @@ def test_several_suites_are_one_page_with_links(world: World) -> None:  # noqa: 
     quiz(world, n=2, name="other")
     text, found = page(report(run_suite("quiz")), report(run_suite("other")))
     links = [attributes["href"] for tag, attributes in found.tags if tag == "a"]
-    assert links == ["#run-1", "#run-2"] and said(text.partition("<h1>")[2]).startswith("Passed. 2 of 2 suites pass.")
+    assert links == ["#run-1", "#run-2"] and said(text.partition("<h1>")[2]).startswith("Passed. 2 of 2 suites passed.")
     page()
 
 

@@ -151,3 +151,15 @@ def test_the_cost_that_is_planned_is_the_cost_that_comes(prompt: None) -> None:
     spent = promptry.list_costs(origin="eval")["sum"]["cost_usd"] - 2 * (plan.run_usd or 0)
     assert result.cost_usd == pytest.approx(spent)
     assert 0 <= result.cost_usd / plan.needed_usd - 1 <= 1 / (plan.repeats_needed - 1), "repeats are whole"
+
+
+def test_one_run_tells_its_cases_and_the_margin_of_its_suite(prompt: None) -> None:
+    @suite("quiz", prompt="p", margin=0.2, repeats=3, dataset=[{"id": f"c{number}"} for number in range(5)])
+    def check(item: Any) -> None:
+        render_prompt("p", "")
+        assert_exact(1, 1)
+
+    assert (plan_suite("quiz").n, plan_suite("quiz").drop, plan_suite("quiz").runs) == (0, 0.10, [])
+    promptry.run_suite("quiz")
+    plan = plan_suite("quiz")
+    assert (plan.n, plan.repeats, plan.drop, plan.runs, plan.smallest_drop) == (5, 3, 0.2, ["1"], None)

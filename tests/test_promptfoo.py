@@ -392,7 +392,7 @@ def test_the_command_writes_a_new_file_and_lists_what_is_left_out(
     assert promptry.run_command(["import", "promptfoo", str(file), "--output", "evals.yaml"]) == 0
     out, err = capsys.readouterr()
     assert out == "" and err.startswith(
-        "1 suites, 1 cases, 1 assertions; not taken over, or not quite: 8.\n  line 2, prompts[1]: "
+        "1 suite, 1 case, 1 assertion; not taken over, or not quite: 8.\n  line 2, prompts[1]: "
     )
     assert err.endswith("Next: promptry run --module evals.yaml\n")
     assert promptry.run_command(["run"]) == 0

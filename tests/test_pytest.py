@@ -348,14 +348,14 @@ def test_what_the_gate_forgives_is_expected_to_fail_and_what_broke_fails(session
             "XFAIL *answer[[]c2] - flaky, it also passes: expected 'pass', got 'fail'",
             "XFAIL *answer[[]c4] - known failure, it fails in the baseline too: *",
             "FAIL  answer  run 2, *",
-            "*because 1 cases fail that the baseline cannot judge*",
+            "*because 1 case fails that the baseline cannot judge*",
         ]
     )
     assert session.runs()[1]["verdict"] == "not enough data" and not session.runs()[1]["passed"]
     session.run("--promptry-compare", "prod", c2=["fail", "pass"], c4="fail")
     result = session.run("--promptry-compare", "prod", c0="fail", c4="fail")
     assert ended(result) == {"passed": 4, "failed": 1, "xfailed": 1} and result.ret == 1
-    result.stdout.fnmatch_lines(["*because 1 cases that held in the baseline are broken*"])
+    result.stdout.fnmatch_lines(["*because 1 case that held in the baseline is broken*"])
 
 
 @pytest.mark.slow

@@ -599,7 +599,7 @@ def test_errors_have_one_shape_and_their_exit_code(
     assert set(error) == {"error"} and set(error["error"]) == {"code", "message", "hint"}
     assert error["error"]["code"] == code
     assert message in error["error"]["message"]
-    assert said.err == ""
+    assert said.err.startswith("promptry: ") and message in said.err
 
 
 def test_tags_and_names_with_commas_and_slashes_stay_whole(full: None) -> None:

@@ -17,7 +17,7 @@ COUNTS = {"cases": 10, "pass": 10, "fail": 0, "error": 0, "skipped": 0, "checks"
     ("counts", "score", "gate", "has_baseline", "said"),
     [
         ({}, 1.0, {}, False, []),
-        ({"pass": 9, "fail": 1}, 0.9, {}, False, ["1 of 10 cases fail"]),
+        ({"pass": 9, "fail": 1}, 0.9, {}, False, ["1 of 10 cases failed"]),
         ({"pass": 9, "fail": 1}, 0.9, {}, True, []),
         ({"pass": 9, "error": 1}, 1.0, {}, True, ["1 of 10 cases ended in an error"]),
         ({"pass": 9, "fail": 1}, 0.9, {"min_pass_rate": 0.9}, False, []),
@@ -119,8 +119,52 @@ def test_without_repeats_there_is_no_pass_k(store: Path) -> None:
     assert promptry.run_suite("s").pass_k is None
 
 
-def test_a_case_with_an_error_tells_no_pass_k() -> None:
-    rows = [{"case": "a", "state": state} for state in ("pass", "error")]
-    assert promptry._pass_rates(rows, 2) is None
-    rows += [{"case": "b", "state": state} for state in ("pass", "fail")]
-    assert promptry._pass_rates(rows, 2) == [{"k": 1, "all": 0.5, "any": 0.5}, {"k": 2, "all": 0.0, "any": 1.0}]
+def test_a_case_with_an_error_tells_no_pass_k(store: Path) -> None:
+    ends = {"a": ["pass", "error"], "b": ["pass", "fail"]}
+
+    @promptry.suite("s", repeats=2, dataset=[{"id": name} for name in ends])
+    def check(item: Any) -> None:
+        end = ends[item["id"]].pop(0)
+        if end == "error":
+            raise KeyError("key")
+        promptry.assert_exact(end, "pass")
+
+    result = promptry.run_suite("s")
+    assert result.pass_k == [{"k": 1, "all": 0.5, "any": 0.5}, {"k": 2, "all": 0.0, "any": 1.0}]
+    ends |= {"a": ["pass", "error"], "b": ["error", "fail"]}
+    assert promptry.run_suite("s").pass_k is None
+
+
+def test_the_cases_of_a_result_are_read_when_they_are_asked_for_from_the_store_of_the_run(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @promptry.suite("s", dataset=[{"id": name, "group": "g"} for name in "abc"])
+    def check(item: Any) -> None:
+        promptry.assert_exact(item["id"], "b")
+
+    read: list[bool] = []
+    real = promptry._brief_cases
+    monkeypatch.setattr(promptry, "_brief_cases", lambda *at, **how: read.append(bool(how)) or real(*at, **how))
+    result, other = promptry.run_suite("s"), promptry.run_suite("s")
+    told = "expected 'b', got 'a'"
+    assert read == [True, True], "judging a run reads those that failed"
+    assert result == promptry.judge_run(int(result.run_id), None) != other and True not in read[3:]
+    promptry.use_store(tmp_path / "another.db")
+    assert [(row["case"], row["state"], row["reason"], row["group"]) for row in result.cases] == [
+        ("a", "fail", told, "g"),
+        ("b", "pass", None, "g"),
+        ("c", "fail", told.replace("'a'", "'c'"), "g"),
+    ]
+    assert isinstance(result.cases, list) and result.cases is result.cases and read[3:] == [False]
+    assert result.failing_cases() == [result.cases[0], result.cases[2]] and read[3:] == [False]
+    assert result.to_dict()["cases"] == result.cases and result._replace(cases=[]).cases == []
+
+
+def test_cases_of_a_run_that_was_removed_are_not_said_to_be_none(store: Path, raw: Any) -> None:
+    promptry.suite("s", dataset=[1, 2])(lambda item: promptry.assert_exact(1, 1))
+    result = promptry.run_suite("s")
+    raw.execute("DELETE FROM eval_results")
+    raw.execute("DELETE FROM eval_runs")
+    raw.commit()
+    with pytest.raises(promptry.NotFound, match="was removed"):
+        _ = result.cases

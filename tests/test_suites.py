@@ -134,6 +134,17 @@ def test_two_suites_of_one_name_in_a_module_are_refused(tmp_path: Path) -> None:
         promptry.load_suites("evals")
 
 
+def test_two_suites_of_one_name_in_two_files_are_refused_with_both_places(tmp_path: Path) -> None:
+    text = "from promptry import suite\n@suite('x')\ndef one():\n    pass\n"
+    (tmp_path / "other.py").write_text(text)
+    (tmp_path / "evals.py").write_text("import other\n" + text)
+    with pytest.raises(promptry.ConfigError, match="the name 'x': other.py, line 2 and evals.py, line 3. Give each"):
+        promptry.load_suites("evals")
+    (tmp_path / "evals.py").write_text("import other\n")
+    for _ in range(2):
+        assert list(promptry.load_suites("evals")) == ["x"]
+
+
 def test_the_decorator_returns_the_function_itself() -> None:
     def check() -> None: ...
 

@@ -681,5 +681,5 @@ def test_an_interrupt_keeps_what_has_run_and_drops_what_goes_on(
     assert run.returncode == 3 and "Traceback" not in err, err
     (result,) = json.loads(out)["items"]
     assert result["complete"] is False
-    assert result["reasons"] == ["the run was interrupted, and 3 cases that were going on were dropped"]
+    assert result["reasons"] == ["the run was interrupted, and 3 cases under way dropped"]
     assert [row["case"] for row in result["cases"]] == ["n0", "n1", "n2", "n3"]

@@ -1,7 +1,10 @@
 """Benchmarks of the runner: what a case costs beside its assertions, and what memory a run takes; run with -s.
 
-The floor of time is a bare loop over the same items that makes the same assertions. Beside it stands what nobody who
-keeps the results can do without: the same rows written as JSON into the migrated table in one transaction.
+Two floors stand beside it: a bare loop over the same items that makes the same assertions, and what nobody who keeps
+the results can do without: the same rows written as JSON into the migrated table in one transaction. Floors and runs
+take turns, each in a store of its own, and the best of several rounds counts. What is asserted are ratios against the
+second floor: of processor time, which other programs on the machine hardly change, and, wider, of the time that passed,
+which waiting would show in. Microseconds are printed and not asserted.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +25,15 @@ import promptry
 pytestmark = pytest.mark.bench
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-CASES = 10_000
-TABLE = "{:<44}{:>14}{:>14}{:>10}"
+CASES, ROUNDS = 10_000, 5
+MOST_WORK, MOST_TIME = 3.5, 5.0
+TABLE = "{:<34}{:>13}{:>13}{:>12}{:>13}{:>12}"
+WAYS: dict[str, dict[str, Any]] = {
+    "one at a time": {},
+    "4 at a time": {"concurrency": 4},
+    "with a limit": {"timeout_s": 60},
+    "4 at a time with a limit": {"concurrency": 4, "timeout_s": 60},
+}
 
 
 def items_of(count: int) -> list[dict[str, Any]]:
@@ -35,10 +46,11 @@ def check(item: dict[str, Any]) -> None:
     promptry.assert_not_contains("the answer holds the word", "other")
 
 
-def seconds_of(work: Any) -> float:
-    began = time.perf_counter()
+def seconds_of(work: Callable[[], object]) -> tuple[float, float]:
+    """Return the seconds that passed, and those that this process worked."""
+    began, began_work = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - began
+    return time.perf_counter() - began, time.process_time() - began_work
 
 
 def keep_rows(items: list[dict[str, Any]]) -> None:
@@ -59,30 +71,39 @@ def keep_rows(items: list[dict[str, Any]]) -> None:
         )
 
 
-def test_a_case_costs_little_beside_its_assertions(store: Path) -> None:
+def test_a_case_costs_little_beside_its_assertions(store: Path, tmp_path: Path) -> None:
     items = items_of(CASES)
     promptry.suite("s", dataset=items)(check)
-    promptry.connect()
-    bare = min(seconds_of(lambda: [check(item) for item in items]) for _ in range(3))
-    kept = seconds_of(lambda: keep_rows(items))
-    ways = {"one at a time": {}, "4 at a time": {"concurrency": 4}, "with a limit": {"timeout_s": 60}}
-    ours = {
-        name: min(seconds_of(functools.partial(promptry.run_suite, "s", **more)) for _ in range(2))
-        for name, more in ways.items()
+    works: dict[str, Callable[[], object]] = {
+        "a bare loop": lambda: [check(item) for item in items],
+        "a loop that keeps its rows": lambda: keep_rows(items),
+        **{name: functools.partial(promptry.run_suite, "s", **more) for name, more in WAYS.items()},
     }
-    print("\n" + TABLE.format("10,000 cases of 3 assertions", "us a case", "above bare", "ratio"))
-    for name, seconds in {"a bare loop": bare, "a loop that keeps its rows": kept, **ours}.items():
-        each, above = seconds / CASES * 1e6, (seconds - bare) / CASES * 1e6
-        print(TABLE.format(name, f"{each:.1f}", f"{above:.1f}", f"{seconds / bare:.1f}"))
-    assert ours["one at a time"] <= 3.0 * kept
-    assert ours["4 at a time"] <= 6.0 * kept
+    best = {name: (float("inf"), float("inf")) for name in works}
+    for number in range(ROUNDS):
+        for place, (name, work) in enumerate(works.items()):
+            promptry.use_store(tmp_path / f"{number}-{place}.db")
+            promptry.connect()
+            passed, worked = seconds_of(work)
+            best[name] = min(best[name][0], passed), min(best[name][1], worked)
+    bare, kept = best["a bare loop"][0], best["a loop that keeps its rows"]
+    ratios = {name: (passed / kept[0], worked / kept[1]) for name, (passed, worked) in best.items()}
+    heads = "us a case", "above bare", "ratio", "us of work", "ratio"
+    print("\n" + TABLE.format(f"{CASES:,} cases of 3 assertions", *heads))
+    for name, (passed, worked) in best.items():
+        each, above, work = (seconds / CASES * 1e6 for seconds in (passed, passed - bare, worked))
+        texts = f"{each:.1f}", f"{above:.1f}", f"{ratios[name][0]:.2f}", f"{work:.1f}", f"{ratios[name][1]:.2f}"
+        print(TABLE.format(name, *texts))
+    for name in WAYS:
+        assert ratios[name][1] <= MOST_WORK, f"{name}: the work of a case"
+        assert ratios[name][0] <= MOST_TIME, f"{name}: the time of a case"
 
 
 MEMORY = """
 import sys, tracemalloc
 import promptry
 
-count = int(sys.argv[1])
+count, way = int(sys.argv[1]), sys.argv[3]
 items = [{"id": f"c{number}", "x": number} for number in range(count)]
 
 def check(item):
@@ -90,32 +111,32 @@ def check(item):
     promptry.assert_contains("the answer holds the word", "word")
     promptry.assert_not_contains("the answer holds the word", "other")
 
+def check_blocks():
+    for item in items:
+        with promptry.case(item["id"]):
+            check(item)
+
 promptry.use_store(sys.argv[2])
-promptry.suite("s", dataset=items, concurrency=int(sys.argv[3]))(check)
+if way == "blocks":
+    promptry.suite("s")(check_blocks)
+else:
+    promptry.suite("s", dataset=items, concurrency=8 if way == "8 at a time" else 1)(check)
 promptry.connect()
 tracemalloc.start()
-promptry.record_run(promptry.require_suite("s"), promptry.Job())
-print(tracemalloc.get_traced_memory()[1])
+result = promptry.run_suite("s")
+peak = tracemalloc.get_traced_memory()[1]
+tracemalloc.stop()
+assert result.passed and result.counts["cases"] == count and result.counts["checks"] == 3 * count, result.counts
+print(peak)
 """
 
 
-@pytest.mark.parametrize("concurrency", [1, 8])
-def test_memory_does_not_grow_with_the_checks(concurrency: int, tmp_path: Path) -> None:
-    """A run keeps some hundred bytes a case (its name and score, its place in the spool), and no check of it."""
+@pytest.mark.parametrize("way", ["one at a time", "8 at a time", "blocks"])
+def test_memory_does_not_grow_with_the_cases(way: str, tmp_path: Path) -> None:
+    """Run, saved and judged: all that a run must remember is on disk."""
     peaks = {}
     for count in (1_000, 100_000):
-        words = [sys.executable, "-c", MEMORY, str(count), str(tmp_path / f"{count}.db"), str(concurrency)]
+        words = [sys.executable, "-c", MEMORY, str(count), str(tmp_path / f"{count}.db"), way]
         peaks[count] = int(subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
-    size = len(json.dumps(promptry.plain_json(_checks_of_one())))
-    each = (peaks[100_000] - peaks[1_000]) / 99_000
-    print(
-        f"\nconcurrency {concurrency}: peak {peaks[1_000] / 1e6:.1f} MB with 1,000 cases, "
-        f"{peaks[100_000] / 1e6:.1f} MB with 100,000; {each:.0f} bytes a case, whose checks are {size} as JSON"
-    )
-    assert each < size
-
-
-def _checks_of_one() -> list[dict[str, Any]]:
-    with promptry.collect() as checks:
-        check({"x": 1})
-    return [row.to_dict() for row in checks]
+    print(f"\n{way}: peak {peaks[1_000] / 1e6:.2f} MB with 1,000 cases, {peaks[100_000] / 1e6:.2f} MB with 100,000")
+    assert peaks[100_000] <= 1.5 * peaks[1_000]

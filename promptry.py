@@ -2123,27 +2123,29 @@ def plain_json(value: Any, inside: tuple[int, ...] = ()) -> Any:
             return {_safe_text(key): plain_json(item, within) for key, item in value.items()}
         if isinstance(value, (list, tuple, set, frozenset)):
             return [plain_json(item, within) for item in value]
-    return _safe_repr(value)
+    return safe_repr(value)
 
 
 def _plain_number(value: Any) -> Any:
     if isinstance(value, numbers.Integral):
-        return int(value) if abs(int(value)) < 10**300 else _safe_repr(value)
+        return int(value) if abs(int(value)) < 10**300 else safe_repr(value)
     try:
         number = float(value)
     except (ArithmeticError, TypeError, ValueError):
-        return _safe_repr(value)
+        return safe_repr(value)
     return number if math.isfinite(number) else None
 
 
 def _safe_text(value: Any) -> str:
-    return value if isinstance(value, str) else _safe_repr(value)
+    return value if isinstance(value, str) else safe_repr(value)
 
 
-def _safe_repr(value: Any) -> str:
+def safe_repr(value: Any) -> str:
     """Return how a value shows itself, or its type where it cannot; the code that shows it is not ours."""
     try:
         return repr(value)[:1000]
+    except RecursionError:
+        return f"a {type(value).__name__} nested too deep to show"
     except Exception:
         return f"<{type(value).__name__}>"
 
@@ -7101,7 +7103,8 @@ def match_pattern(pattern: str, text: str, whole: bool) -> bool | None:
     """
     answer = call_helper("match_pattern", [pattern, text, whole])
     if answer.get("error"):
-        raise WrongUse(f"The pattern {pattern!r} is no regular expression: {answer['error']}.")
+        shown = f"{pattern!r:.120}{'...' if len(pattern) > 120 else ''}"
+        raise WrongUse(f"The pattern {shown} is no regular expression: {answer['error']}.")
     matched: bool | None = answer["matched"]
     return matched
 
@@ -7199,6 +7202,7 @@ def link_parent(source: IO[bytes], target: IO[bytes]) -> None:
 # check is refused rather than given to the wrong one.
 
 MAX_DETAIL_CHARS = 10_000
+MAX_PATTERN_CHARS = 20_000
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"}
 _BLANKS = "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 
@@ -7278,6 +7282,7 @@ def record_check(kind: str, score: float, passed: bool, expected: Any, actual: A
     """Record one check where one is open, and return its score; raises CheckFailed if it did not hold."""
     now = monotonic_s()
     collection = _open_collection.get() or _only_collection()
+    reason = str(_shortened(reason))
     details = {"expected": _shortened(expected), "actual": _shortened(actual), "reason": reason, **more}
     if collection is not None:
         latency_ms = round((now - collection.marks[-1]) * 1000, 3)
@@ -7299,10 +7304,7 @@ def _shortened(value: Any) -> Any:
 
 def brief(value: Any) -> str:
     """Return a value as a message shows it, 120 characters at most."""
-    try:
-        text = repr(value)
-    except RecursionError:
-        text = f"a {type(value).__name__} nested too deep to show"
+    text = safe_repr(value)
     return text if len(text) <= 120 else f"{text[:117]}..."
 
 
@@ -7337,9 +7339,12 @@ def check_share(value: Any, what: str) -> float:
 def assert_exact(actual: Any, expected: Any, case_sensitive: bool = True) -> float:
     """Assert that two values are equal; returns 1.0."""
     folded = not case_sensitive and isinstance(actual, str) and isinstance(expected, str)
-    equal = actual.casefold() == expected.casefold() if folded else actual == expected
+    try:
+        equal = bool(actual.casefold() == expected.casefold() if folded else actual == expected)
+    except (RecursionError, TypeError, ValueError) as error:
+        raise WrongUse(f"{brief(actual)} and {brief(expected)} cannot be compared: {error}.") from None
     reason = "equal" if equal else f"expected {brief(expected)}, got {brief(actual)}"
-    return record_check("exact", float(equal), bool(equal), expected, actual, reason)
+    return record_check("exact", float(equal), equal, expected, actual, reason)
 
 
 def _keywords_in(text: Any, keywords: Any, case_sensitive: bool) -> tuple[list[str], list[str]]:
@@ -7390,6 +7395,8 @@ def find_pattern(pattern: str, text: str, whole: bool) -> bool:
     """Tell whether a pattern matches a text, as match_pattern does; no pattern, and no answer in time, is WrongUse."""
     if not pattern:
         raise WrongUse("The pattern is empty.", "Write a regular expression; ^$ is that of no text.")
+    if len(pattern) > MAX_PATTERN_CHARS:
+        raise WrongUse(f"The pattern has {len(pattern):,} characters; it takes {MAX_PATTERN_CHARS:,} at most.")
     matched = match_pattern(pattern, text, whole)
     if matched is None:
         raise WrongUse(
@@ -7580,7 +7587,7 @@ def assert_levenshtein(
     distance, length = levenshtein_distance(one, other), max(len(one), len(other))
     ratio = (length - distance) / length if length else 1.0
     passed = distance <= distance_limit and ratio >= ratio_limit
-    limit = f"max_distance {max_distance}" if max_distance is not None else f"min_ratio {min_ratio}"
+    limit = f"max_distance {brief(max_distance)}" if max_distance is not None else f"min_ratio {min_ratio}"
     reason = f"distance {distance:,}, ratio {ratio:.4g}; {limit}"
     reason = f"{blank}: {reason}" if blank else reason
     return record_check("levenshtein", ratio, passed, expected, actual, reason, distance=distance)
@@ -7818,7 +7825,8 @@ def _note_model(answer: Answer, api: str, given: Any, who: str) -> None:
     if isinstance(told["usage"], (str, int, float, list, tuple)):
         raise ProviderError(f"{who} answered the usage {brief(told['usage'])}; it takes a provider's usage, or a dict.")
     cost = told["cost"] if told["cost_usd"] is None else told["cost_usd"]
-    if cost is not None and (isinstance(cost, bool) or not isinstance(cost, (int, float, Decimal)) or not cost >= 0):
+    is_number = isinstance(cost, (int, float, Decimal)) and not isinstance(cost, bool)
+    if cost is not None and not (is_number and math.isfinite(cost) and cost >= 0):
         raise ProviderError(f"{who} answered the cost {brief(cost)}; it takes dollars.")
     if told["usage"] is not None and "usage" not in answer.facts:
         answer.facts["usage"] = told["usage"]
@@ -7928,19 +7936,8 @@ def ask_command(command: str, prompt: str, who: str, timeout_s: float) -> str:
     """
     import subprocess
 
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        command,
-        bufsize=0,
-        shell=True,
-        stdin=pipe,
-        stdout=pipe,
-        stderr=pipe,
-        env=outside_environment(),
-        start_new_session=True,
-    ) as process:
+    with _start_command(command) as process:
         try:
-            _commands[process] = threading.get_ident()
             said, told = _talk_with(process, prompt.encode(errors="replace"), monotonic_s() + timeout_s)
         except BaseException as error:
             _end_command(process)
@@ -7958,6 +7955,19 @@ def ask_command(command: str, prompt: str, who: str, timeout_s: float) -> str:
         return str(said.decode()).rstrip("\r\n")
     except UnicodeDecodeError:
         raise ProviderError(f"{who} answered what is no text in UTF-8.") from None
+
+
+def _start_command(command: str) -> Any:
+    """Start a command; it is known from the moment it runs, as end_commands waits for it."""
+    import subprocess
+
+    pipe, known = subprocess.PIPE, outside_environment()
+    with _commands_lock:
+        process = subprocess.Popen(
+            command, bufsize=0, shell=True, stdin=pipe, stdout=pipe, stderr=pipe, env=known, start_new_session=True
+        )
+        _commands[process] = threading.get_ident()
+    return process
 
 
 def _talk_with(process: Any, given: bytes, until_s: float) -> tuple[bytes, bytes]:
@@ -7999,15 +8009,24 @@ def _hear(process: Any, pipe: Any, kept: list[bytes]) -> None:
 
 def end_commands(thread: int | None = None) -> None:
     """End the commands that a thread waits for, or all, with all that they started."""
-    for process, waiting in list(_commands.items()):
+    with _commands_lock:
+        going = list(_commands.items())
+    for process, waiting in going:
         if thread is None or waiting == thread:
             _end_command(process)
 
 
+def _forget_commands() -> None:
+    global _commands_lock
+    _commands_lock = threading.Lock()
+    _commands.clear()
+
+
 _commands: dict[Any, int] = {}
+_commands_lock = threading.Lock()
 atexit.register(end_commands)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_commands.clear)
+    os.register_at_fork(after_in_child=_forget_commands)
 
 
 def _end_command(process: Any) -> None:
@@ -9671,6 +9690,8 @@ def _faults_by_model(value: Any, data: Any, model: Any) -> _Faults:
         raise WrongUse(f"Every value fits {_type_name(model)}.", "Give a model, or a type that some data does not fit.")
     if isinstance(model, pydantic.BaseModel):
         raise WrongUse(f"The model is an object of {type(model).__name__}; it takes the class.")
+    if isinstance(model, numbers.Number):
+        raise WrongUse(f"{brief(model)} is no schema, model or type.")
     try:
         adapter = pydantic.TypeAdapter(model)
         if isinstance(data, (str, bytes, bytearray)):
@@ -10287,7 +10308,7 @@ def assert_trajectory_max_steps(traj: Trajectory, max_steps: int) -> float:
         raise WrongUse(f"max_steps is {brief(max_steps)}; it takes a whole number, 0 or more.")
     count = _check_trajectory(traj).step_count
     passed = count <= max_steps
-    reason = f"{counted(count, 'step')}; max_steps {max_steps:,}"
+    reason = f"{counted(count, 'step')}; max_steps {brief(max_steps)}"
     return record_check("trajectory_max_steps", float(passed), passed, max_steps, count, reason)
 
 
@@ -10501,7 +10522,7 @@ def assert_conversation_length(conv: Conversation, min_turns: int | None = None,
     passed = (min_turns or 0) <= count and (max_turns is None or count <= max_turns)
     expected = {"min_turns": min_turns, "max_turns": max_turns}
     reason = f"{counted(count, 'turn')}; " + ", ".join(
-        f"{what} {limit}" for what, limit in expected.items() if limit is not None
+        f"{what} {brief(limit)}" for what, limit in expected.items() if limit is not None
     )
     return record_check("conversation_length", float(passed), passed, expected, count, reason)
 

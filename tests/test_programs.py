@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import time
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -253,6 +254,8 @@ WRONG = [
     ({"text": "a", "finish_reason": 5}, "it answered the finish_reason 5; it takes text"),
     ({"text": "a", "cost": -1}, "it answered the cost -1; it takes dollars"),
     ({"text": "a", "cost_usd": float("nan")}, "it answered the cost nan; it takes dollars"),
+    ({"text": "a", "cost_usd": float("inf")}, "it answered the cost inf; it takes dollars"),
+    ({"text": "a", "cost_usd": Decimal("NaN")}, r"it answered the cost Decimal\('NaN'\); it takes dollars"),
     ({"text": "a", "cost_usd": "0.1"}, "it answered the cost '0.1'; it takes dollars"),
     ({"text": "a", "tool_calls": "f"}, "it answered the tool_calls 'f'; it takes a list"),
     ({"text": "a", "tool_calls": [5]}, "it answered the tool call 5; it takes {name, arguments}"),

@@ -812,7 +812,7 @@ def test_a_rate_of_0_is_a_known_cost_also_where_nobody_says_tokens(store: Path, 
         assert_exact(1, 1)
 
     result = promptry.run_suite("s", max_usd=0.01)
-    assert (result.counts["cases"], result.complete, result.cost_usd) == (2, True, 0.0)
+    assert (result.counts["pass"], result.complete, result.cost_usd) == (2, True, 0.0), result.reasons
 
 
 def test_after_a_call_of_unknown_cost_no_other_suite_begins(

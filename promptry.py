@@ -14,7 +14,7 @@ Floors, from the ground up; each section uses only sections above it:
              RERUNS · JOBS · RUNNER · PAIRS · POWER · BREAKS · FLIPS · COMPARISON · MODELS · PLAN · TRENDS · DRIFT ·
              BISECT · OVERVIEW · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS ·
-             WATCH · PYTEST · DEMO
+             WATCH · OUTCOMES · PYTEST · DEMO
     ROOF     MAIN
     CELLAR   EMBEDDED
 Find your way:   grep -n '^# === ' promptry.py
@@ -10664,14 +10664,14 @@ def suite(
     check_name(name, "suite name")
     _check_gate(name, gate, min_pass_rate, repeats, confirm)
     check_pace(f"Suite '{name}': ", concurrency, timeout_s)
-    told = _checked_tags(name, tags)
+    told, dataset = _checked_tags(name, tags), _checked_dataset(name, dataset)
     if not 0 <= tolerance < 1 or not 0 < margin <= 1:
         raise WrongUse(f"Suite '{name}': tolerance is {tolerance} and margin {margin}; they are shares of the score.")
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         text = description or (function.__doc__ or "").strip().split("\n")[0]
         other = _suites.get(name)
-        if _loading and other is not None and other.function.__module__ == function.__module__:
+        if _loading and other is not None and _home_of(other.function) == _home_of(function):
             raise WrongUse(
                 f"Two suites of {function.__module__} have the name '{name}'.", "Give each a name of its own."
             )
@@ -10680,6 +10680,30 @@ def suite(
         return function
 
     return register
+
+
+@contextlib.contextmanager
+def refusing_doubles() -> Iterator[None]:
+    """Refuse a second suite of one name in a module that is loaded within; elsewhere it replaces the first."""
+    global _loading
+    before, _loading = _loading, True
+    try:
+        yield
+    finally:
+        _loading = before
+
+
+def _home_of(function: Any) -> tuple[str, int]:
+    """Return what tells the load of a module that defines a function from all others."""
+    return function.__module__, id(getattr(function, "__globals__", None))
+
+
+def _checked_dataset(name: str, dataset: Any) -> Any:
+    """Return a dataset that can be read more than once; raises WrongUse."""
+    if dataset is not None and not isinstance(dataset, Iterable):
+        hint = "It takes a list of items, or the name of a dataset."
+        raise WrongUse(f"Suite '{name}': the dataset is {dataset!r}.", hint)
+    return list(dataset) if isinstance(dataset, Iterator) else dataset
 
 
 def _check_gate(name: str, gate: str | None, min_pass_rate: float | None, repeats: int, confirm: int) -> None:
@@ -10788,12 +10812,11 @@ def _import_from(folder: str, name: str, module: str) -> None:
 @contextlib.contextmanager
 def _noted_modules(folder: str) -> Iterator[None]:
     """Remember which modules of a folder an import brings, and that it goes on."""
-    global _loading
-    before, _loading = set(sys.modules), True
+    before = set(sys.modules)
     try:
-        yield
+        with refusing_doubles():
+            yield
     finally:
-        _loading = False
         _loaded.update(new for new in set(sys.modules) - before if _is_below(sys.modules[new], folder))
 
 
@@ -10823,7 +10846,7 @@ def _import_fault(module: str, error: BaseException) -> str:
     import traceback
 
     say("".join(traceback.format_exception(error)).rstrip())
-    return f"The module '{module}' does not import: {type(error).__name__}: {error}."
+    return f"The module '{module}' does not import: {type(error).__name__}: {str(error).rstrip('.')}."
 
 
 def _locate_module(module: str) -> tuple[str, str]:
@@ -19253,10 +19276,82 @@ def _names_text(names: list[str]) -> str:
 
 
 # ======================================================================================
+# === OUTCOMES: what pytest is told of a case: how it ended, its checks, and what the user's function raised
+# ======================================================================================
+# Uses: WORDING, ASSERTIONS, CASES.
+# Public: nothing.
+
+
+def outcome_of_setup(case_id: str, trouble: BaseException) -> CaseOutcome:
+    """Return the outcome of a case whose fixtures raised something: it was skipped, or is an error."""
+    found = judge_case(case_id, 0, [], trouble)
+    if found.state != "fail":
+        return found
+    return found._replace(state="error", score=None, checks=[Check("error", None, None, found.checks[-1].details)])
+
+
+def keeping_troubles(function: Callable[..., Any], troubles: list[BaseException]) -> Callable[..., Any]:
+    """Return a function that keeps what the given one raises, for pytest to show where it did."""
+
+    @contextlib.contextmanager
+    def note() -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            troubles.append(error)
+            raise
+
+    async def wait(answer: Any) -> None:
+        with note():
+            await answer
+
+    def call(*arguments: Any) -> Any:
+        with note():
+            answer = function(*arguments)
+        return wait(answer) if hasattr(answer, "__await__") else answer
+
+    return call
+
+
+def outside_of_us(found: Any) -> Any:
+    """Return a traceback without the frames of this module, or all of it where no other is left."""
+    from types import TracebackType
+
+    frames = []
+    while found is not None:
+        frames.append(found)
+        found = found.tb_next
+    kept = None
+    for frame in reversed(frames):
+        if frame.tb_frame.f_code.co_filename != __file__ and frame.tb_frame.f_globals.get("__name__") != "contextlib":
+            kept = TracebackType(kept, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+    return kept or (frames[0] if frames else None)
+
+
+def why_of(outcome: CaseOutcome) -> str:
+    """Return why a case did not pass: the reason of its first check that did not, else its state."""
+    bad = next((check for check in outcome.checks if not check.passed), None)
+    return str(bad.details.get("reason") or bad.assertion_type) if bad is not None else outcome.state
+
+
+def checks_text(outcomes: list[CaseOutcome]) -> str:
+    """Return the checks of an item as lines: the state, the case, the assertion, and why where it did not hold."""
+    lines = []
+    for outcome in outcomes:
+        for check in outcome.checks:
+            state = check.assertion_type if check.passed is None else "pass" if check.passed else "fail"
+            score = "" if check.score is None else f" {check.score:.3f}"
+            lines.append(f"{state:<5} {legible(outcome.case)}: {check.assertion_type}{score}")
+            shown = {} if check.passed else check.details
+            lines += [f"      {key}: {legible(shown[key])}" for key in ("reason", "expected", "actual") if key in shown]
+    return "\n".join(lines)
+
+
+# ======================================================================================
 # === PYTEST: suites as tests of pytest: collected as items, stored as runs, judged in the summary
 # ======================================================================================
 # Uses: ERRORS, WORDING, CLOCK, ROWS, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES, SUITES, SPOOLS, RUNS, JOBS, RUNNER,
-#   COMPARISON, PRINTING, REPORTS, CLI.
+#   COMPARISON, PRINTING, REPORTS, CLI, OUTCOMES.
 # Public: nothing.
 #
 # The module itself is the plugin (pytest11, or -p promptry), so nothing of pytest is imported before pytest calls.
@@ -19278,6 +19373,9 @@ def pytest_addoption(parser: PytestHook) -> None:
 def pytest_configure(config: PytestHook) -> None:
     """Register the marker, and what collects and reports the suites of this session."""
     config.addinivalue_line("markers", "promptry: a case of a promptry suite; `-m 'not promptry'` leaves them out")
+    import pytest
+
+    pytest.hookimpl(hookwrapper=True)(_PytestSession.pytest_make_collect_report)
     config.pluginmanager.register(_PytestSession(config), "promptry-session")
 
 
@@ -19324,7 +19422,20 @@ class _PytestSession:
         self.parts: dict[str, _Part] = {}
         self.recordings: dict[str, _Recording] = {}
         self.told: list[str] = []
-        self.fails = False
+        self.fails = self.is_misused = False
+
+    def pytest_make_collect_report(self) -> PytestHook:
+        """Say of a module that uses promptry wrongly only that, without a traceback."""
+        with refusing_doubles():
+            report = (yield).get_result()
+        call = getattr(report, "call", None)
+        trouble = call.excinfo.value if call is not None and call.excinfo is not None else None
+        if isinstance(trouble, (WrongUse, ConfigError)):
+            report.longrepr, report.promptry_misuse = str(trouble), True
+
+    def pytest_collectreport(self, report: PytestHook) -> None:
+        """Note that a module uses promptry wrongly: the session ends with pytest's exit code for that."""
+        self.is_misused = self.is_misused or hasattr(report, "promptry_misuse")
 
     def pytest_collect_file(self, file_path: PytestHook, parent: PytestHook) -> PytestHook:
         """Collect a file that [pytest] promptry_files names and pytest itself would pass over."""
@@ -19346,7 +19457,7 @@ class _PytestSession:
         known = self.parts.get(chosen.name)
         if known is not None and known.chosen.function is not obj:
             other = known.chosen.function.__module__
-            raise collector.CollectError(f"Two suites have the name '{chosen.name}', the other is in {other}.")
+            raise WrongUse(f"Two suites have the name '{chosen.name}', the other is in {other}.")
         part = self.parts[chosen.name] = _Part(chosen, hash_text(f"{self.uid} {chosen.name}")[:24])
         pairs = _collect_pairs(part)
         part.total = 1 if pairs is None else len(pairs)
@@ -19362,7 +19473,7 @@ class _PytestSession:
 
         trouble = call.excinfo.value if call.excinfo is not None else None
         if call.when == "setup" and trouble is not None and not item.promptry_outcomes and is_trouble(trouble):
-            item.promptry_outcomes = [_outcome_of_setup(item.promptry_case, trouble)]
+            item.promptry_outcomes = [outcome_of_setup(item.promptry_case, trouble)]
         is_last = call.when == "call" or (call.when == "setup" and trouble is not None)
         known = item.promptry_outcomes if is_last else []
         scores = [outcome.score for outcome in known if outcome.score is not None]
@@ -19371,7 +19482,7 @@ class _PytestSession:
         report = pytest.TestReport.from_item_and_call(item, call)
         if known:
             report.promptry_part = _told_part(item)  # type: ignore[attr-defined]
-            report.sections.append(("promptry", _checks_text(known)))
+            report.sections.append(("promptry", checks_text(known)))
         return report
 
     def pytest_runtest_logreport(self, report: PytestHook) -> None:
@@ -19412,9 +19523,11 @@ class _PytestSession:
             except PromptryError as error:
                 self.fails = True
                 self.told.append(str(error))
-        if self.fails and not int(session.exitstatus):
-            import pytest
+        import pytest
 
+        if self.is_misused:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        elif self.fails and not int(session.exitstatus):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _save(self, recording: _Recording) -> str:
@@ -19446,14 +19559,6 @@ class _PytestSession:
             terminalreporter.write_line(terminal_text(text) if terminalreporter.hasmarkup else plain_text(text))
 
 
-def _outcome_of_setup(case_id: str, trouble: BaseException) -> CaseOutcome:
-    """Return the outcome of a case whose fixtures raised something: it was skipped, or is an error."""
-    found = judge_case(case_id, 0, [], trouble)
-    if found.state != "fail":
-        return found
-    return found._replace(state="error", score=None, checks=[Check("error", None, None, found.checks[-1].details)])
-
-
 def _fits_one(path: PytestHook, patterns: Iterable[str]) -> bool:
     """Tell whether a file fits one of some patterns, read as pytest reads python_files."""
     from fnmatch import fnmatch
@@ -19469,6 +19574,11 @@ def _collect_pairs(part: _Part) -> list[tuple[str, Any]] | None:
             pairs, part.dataset = suite_cases(part.chosen)
     except PromptryError as error:
         part.trouble = error
+        return None
+    if pairs == []:
+        part.trouble = WrongUse(
+            f"Suite '{part.chosen.name}': its dataset has no item, so no case runs.", "Give it one."
+        )
         return None
     return pairs
 
@@ -19535,7 +19645,7 @@ def _run_item(item: PytestHook) -> None:
     """Run the case of an item, with its repeats and further tries, and keep what came of it on the item."""
     part, job = item.promptry_part, item.promptry_session.job
     _make_ready(part, job)
-    chosen = part.chosen._replace(function=_noting(part.chosen.function, item.promptry_troubles))
+    chosen = part.chosen._replace(function=keeping_troubles(part.chosen.function, item.promptry_troubles))
     plan = part.plan._replace(items=item.promptry_pair and [item.promptry_pair], concurrency=1)
     found = run_part(chosen, job, plan, item.promptry_scope, part.before)
     item.promptry_outcomes, item.promptry_tries, item.promptry_stopped = found
@@ -19555,29 +19665,6 @@ def _make_ready(part: _Part, job: Job) -> None:
         part.is_ready = True
     if part.trouble is not None:
         _fail_with(str(part.trouble))
-
-
-def _noting(function: Callable[..., Any], troubles: list[BaseException]) -> Callable[..., Any]:
-    """Return a function that keeps what the given one raises, for pytest to show where it did."""
-
-    @contextlib.contextmanager
-    def note() -> Iterator[None]:
-        try:
-            yield
-        except BaseException as error:
-            troubles.append(error)
-            raise
-
-    async def wait(answer: Any) -> None:
-        with note():
-            await answer
-
-    def call(*arguments: Any) -> Any:
-        with note():
-            answer = function(*arguments)
-        return wait(answer) if hasattr(answer, "__await__") else answer
-
-    return call
 
 
 def _excuses_of(item: PytestHook) -> dict[str, str]:
@@ -19629,7 +19716,7 @@ def _fail_with(text: str) -> None:
     """Fail with a text and no traceback; not hidden from pytest, which says so where all is hidden."""
     import pytest
 
-    pytest.fail(text, pytrace=False)
+    pytest.fail(legible(text), pytrace=False)
 
 
 def _raise_trouble(item: PytestHook, kinds: Any) -> None:
@@ -19637,48 +19724,15 @@ def _raise_trouble(item: PytestHook, kinds: Any) -> None:
     __tracebackhide__ = True
     trouble = item.promptry_troubles[0] if item.promptry_troubles else None
     if len(item.promptry_outcomes) == 1 and isinstance(trouble, kinds):
-        raise trouble.with_traceback(_outside_of_us(trouble.__traceback__))
-
-
-def _outside_of_us(found: Any) -> Any:
-    """Return a traceback without the frames of this module, or all of it where no other is left."""
-    from types import TracebackType
-
-    frames = []
-    while found is not None:
-        frames.append(found)
-        found = found.tb_next
-    kept = None
-    for frame in reversed(frames):
-        if frame.tb_frame.f_code.co_filename != __file__ and frame.tb_frame.f_globals.get("__name__") != "contextlib":
-            kept = TracebackType(kept, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
-    return kept or (frames[0] if frames else None)
+        raise trouble.with_traceback(outside_of_us(trouble.__traceback__))
 
 
 def _reasons_text(item: PytestHook, states: set[str]) -> str:
     """Return why the cases of an item ended in one of some states, a line each."""
     rows = [outcome for outcome in item.promptry_outcomes if outcome.state in states]
     if len(item.promptry_outcomes) == 1:
-        return _why_of(rows[0])
-    return "\n".join(dict.fromkeys(f"{row.case}: {_why_of(row)}" for row in rows))
-
-
-def _why_of(outcome: CaseOutcome) -> str:
-    bad = next((check for check in outcome.checks if not check.passed), None)
-    return str(bad.details.get("reason") or bad.assertion_type) if bad is not None else outcome.state
-
-
-def _checks_text(outcomes: list[CaseOutcome]) -> str:
-    """Return the checks of an item as lines: the state, the case, the assertion, and why where it did not hold."""
-    lines = []
-    for outcome in outcomes:
-        for check in outcome.checks:
-            state = check.assertion_type if check.passed is None else "pass" if check.passed else "fail"
-            score = "" if check.score is None else f" {check.score:.3f}"
-            lines.append(f"{state:<5} {legible(outcome.case)}: {check.assertion_type}{score}")
-            shown = {} if check.passed else check.details
-            lines += [f"      {key}: {legible(shown[key])}" for key in ("reason", "expected", "actual") if key in shown]
-    return "\n".join(lines)
+        return why_of(rows[0])
+    return "\n".join(dict.fromkeys(f"{row.case}: {why_of(row)}" for row in rows))
 
 
 def _told_part(item: PytestHook) -> str:

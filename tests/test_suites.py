@@ -251,3 +251,16 @@ def test_what_a_module_prints_while_it_loads_is_no_result(tmp_path: Path, run_cl
     assert done.returncode == 0, done.stderr
     assert done.stdout.lstrip().startswith("{"), done.stdout[:200]
     assert "noise" in done.stderr
+
+
+def test_a_dataset_that_is_none_is_refused_where_it_is_given() -> None:
+    with pytest.raises(promptry.WrongUse, match="Suite 'x': the dataset is 3. It takes a list"):
+        promptry.suite("x", dataset=3)
+
+
+def test_a_dataset_that_can_be_read_once_is_kept() -> None:
+    promptry.suite("once", dataset=({"id": name} for name in "ab"))(lambda item: None)
+    chosen = promptry.require_suite("once")
+    for _ in range(2):
+        pairs, _ = promptry.suite_cases(chosen)
+        assert [name for name, _ in pairs or []] == ["a", "b"]

@@ -17755,7 +17755,7 @@ def _plain_line(value: Any) -> str:
 # else, so that a text that should get through as markup could still load and run nothing. The numbers of a chart are
 # pixels in height and percent in width: its text never scales. No colour stands without a word or a shape.
 
-_SHOWN_CASES, _SHOWN_SIGNS = 1000, 300
+_SHOWN_CASES, _OPEN_CASES, _SHOWN_SIGNS = 1000, 20, 300
 _MINUS = "\N{MINUS SIGN}"
 # What is said of a case, the mark beside it and its colour, by the group that it is in.
 _ENDINGS = {
@@ -17772,6 +17772,7 @@ _ENDINGS = {
     "without a baseline": ("new", "ring", ""),
     "that pass": ("pass", "tick", "good"),
 }
+_FAILING = {group for group, (_, _, kind) in _ENDINGS.items() if kind == "bad"}
 
 
 def render_html(reports: list[Report]) -> str:
@@ -17797,7 +17798,7 @@ def _html_link(report: Report) -> str:
 
 
 def _html_report(report: Report, level: int) -> str:
-    """Return a report as a section: verdict, numbers, tests beside the cause, history, cases."""
+    """Return a report: the verdict, what fails now, then numbers, tests beside the cause, history, all other cases."""
     numbers = {title: text for title, text in numbers_of(report).items() if text != "-"}
     said = "".join(make_element("p", {"class": "why"}, escaped(text)) for text in evidence_of(report))
     whole = "" if report.result.comparison is None else make_element("section", {}, _html_deltas(report, level))
@@ -17808,11 +17809,12 @@ def _html_report(report: Report, level: int) -> str:
         f"<h{level}>{_coloured_html(finding_of(report))} {change_text(report)}.</h{level}>",
         said,
         *(make_element("p", {"class": "note"}, escaped(note)) for note in report.result.notes),
+        _html_cases(report, level, failing=True),
+        _html_breaks(report, level),
         f'<dl class="stats">{"".join(_figure(title, text) for title, text in numbers.items())}</dl>',
         sides,
-        _html_breaks(report, level),
         _html_chart(report, level),
-        _html_cases(report, level),
+        _html_cases(report, level, failing=False),
     ]
     return make_element("article", {"id": f"run-{report.result.run_id}"}, *parts)
 
@@ -18044,33 +18046,52 @@ def _point(report: Report, x: float, y: float, run: dict[str, Any]) -> str:
     return f'{dot}<circle class="ring old" {place} r="6"/>' if is_base else dot
 
 
-def _html_cases(report: Report, level: int) -> str:
-    """Return the cases to be opened, group by group; those that simply pass stand behind one line, the last."""
-    groups = _grouped_cases(report)
-    before = _checks_before(report)
-    links: list[str] = []
+def _html_cases(report: Report, level: int, failing: bool) -> str:
+    """Return the cases that fail now, or all others below links to every group, to be opened, group by group.
+
+    Those that simply pass stand behind one line, the last.
+    """
+    groups, before = _grouped_cases(report), _checks_before(report)
+    is_first = failing or not _FAILING & groups.keys()
     parts: list[str] = []
-    left = _SHOWN_CASES
+    left = _SHOWN_CASES - (0 if failing else sum(len(names) for group, names in groups.items() if group in _FAILING))
     for group, names in groups.items():
-        mark = f"{group.replace(' ', '-')}-{report.result.run_id}"
+        if (group in _FAILING) is not failing:
+            continue
         shown = dict(itertools.islice(names.items(), max(0, left)))
         left -= len(shown)
         rest = len(names) - len(shown)
         rows = [
-            _html_case(group, name, runs, before, not parts and not place)
+            _html_case(group, name, runs, before, is_first and not parts and not place)
             for place, (name, runs) in enumerate(shown.items())
         ]
         rows += [f"<p>and {rest:,} more: promptry runs {report.result.run_id} --json has all.</p>"] if rest else []
-        links.append(f'<a href="#{mark}">{_pill(group, f"{len(names):,} {group}")}</a>')
-        if group == "that pass":
-            inner = f"<summary>{_pill(group, f'{len(names):,} that pass')}</summary>{''.join(rows)}"
-            parts.append(f'<details class="held" id="{mark}">{inner}</details>')
-        else:
-            title = f'<h{level + 2} id="{mark}">{group.capitalize()} <small>{len(names):,}</small></h{level + 2}>'
-            parts.append(f'{title}<div class="cases">{"".join(rows)}</div>')
+        parts.append(_html_group(group, _group_mark(report, group), len(names), rows, level))
+    if failing:
+        return make_element("section", {}, _html_heading(level, "What fails now"), *parts) if parts else ""
+    links = [
+        f'<a href="#{_group_mark(report, group)}">{_pill(group, f"{len(names):,} {group}")}</a>'
+        for group, names in groups.items()
+    ]
     nav = f'<nav class="groups" aria-label="Cases by how they ended">{"".join(links)}</nav>' if len(links) > 1 else ""
-    head = _html_heading(level, "Cases", counts_text(report.result.counts))
-    return make_element("section", {}, head, nav, *parts)
+    return make_element("section", {}, _html_heading(level, "Cases", counts_text(report.result.counts)), nav, *parts)
+
+
+def _group_mark(report: Report, group: str) -> str:
+    return f"{group.replace(' ', '-')}-{report.result.run_id}"
+
+
+def _html_group(group: str, mark: str, count: int, rows: list[str], level: int) -> str:
+    """Return the cases of a group below its name; many that fail are folded up, so that the numbers are near."""
+    if group == "that pass":
+        inner = f"<summary>{_pill(group, f'{count:,} that pass')}</summary>{''.join(rows)}"
+        return f'<details class="held" id="{mark}">{inner}</details>'
+    shown, rest = rows, rows[_OPEN_CASES:]
+    if group in _FAILING and len(rest) > 1:
+        inner = f"<summary>{_pill(group, f'{count - _OPEN_CASES:,} more')}</summary>{''.join(rest)}"
+        shown = [*rows[:_OPEN_CASES], f'<details class="held">{inner}</details>']
+    title = f'<h{level + 2} id="{mark}">{group.capitalize()} <small>{count:,}</small></h{level + 2}>'
+    return f'{title}<div class="cases">{"".join(shown)}</div>'
 
 
 def _grouped_cases(report: Report) -> dict[str, dict[str, list[dict[str, Any]]]]:

@@ -14,7 +14,7 @@ Floors, from the ground up; each section uses only sections above it:
              RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
              COMPARISON · MODELS · PLAN · TRENDS · DRIFT · BISECT · OVERVIEW · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS ·
-             WATCH · PYTEST · DEMO
+             WATCH · OUTCOMES · PYTEST · DEMO
     ROOF     MAIN
     CELLAR   EMBEDDED
 Find your way:   grep -n '^# === ' promptry.py
@@ -10993,6 +10993,19 @@ def _refuse_second(name: str, function: Callable[..., Any]) -> None:
         raise WrongUse(f"Two suites have the name '{name}': {' and '.join(places)}.", "Give each a name of its own.")
 
 
+@contextlib.contextmanager
+def refusing_doubles(afresh: bool = False) -> Iterator[None]:
+    """Refuse a second suite of one name in a load; `afresh`: the block is a load of its own, not a part of one."""
+    global _loading
+    if afresh:
+        _fresh.clear()
+    before, _loading = _loading, True
+    try:
+        yield
+    finally:
+        _loading = before
+
+
 def _check_gate(name: str, gate: str | None, min_pass_rate: float | None, repeats: int, confirm: int) -> None:
     if gate not in {None, "statistical"}:
         raise WrongUse(f"Suite '{name}': gate is {gate!r}; it takes 'statistical' or None.")
@@ -11248,12 +11261,11 @@ def _import_from(folder: str, name: str, module: str, absent: ConfigError) -> No
 @contextlib.contextmanager
 def _noted_modules(folder: str) -> Iterator[None]:
     """Remember which modules of a folder an import brings, and that it goes on."""
-    global _loading
-    before, _loading = set(sys.modules), True
+    before = set(sys.modules)
     try:
-        yield
+        with refusing_doubles():
+            yield
     finally:
-        _loading = False
         _loaded.update(new for new in set(sys.modules) - before if _is_below(sys.modules[new], folder))
 
 
@@ -11284,7 +11296,7 @@ def _import_fault(module: str, error: BaseException) -> str:
     import traceback
 
     say("".join(traceback.format_exception(error)).rstrip())
-    return f"The module '{module}' does not import: {type(error).__name__}: {error}."
+    return f"The module '{module}' does not import: {type(error).__name__}: {str(error).rstrip('.')}."
 
 
 def _locate_module(module: str) -> tuple[str, str]:
@@ -18937,7 +18949,7 @@ def _plain_line(value: Any) -> str:
 # else, so that a text that should get through as markup could still load and run nothing. The numbers of a chart are
 # pixels in height and percent in width: its text never scales. No colour stands without a word or a shape.
 
-_SHOWN_CASES, _SHOWN_SIGNS = 1000, 300
+_SHOWN_CASES, _OPEN_CASES, _SHOWN_SIGNS = 1000, 20, 300
 _MINUS = "\N{MINUS SIGN}"
 # What is said of a case, the mark beside it and its colour, by the group that it is in.
 _ENDINGS = {
@@ -18954,6 +18966,7 @@ _ENDINGS = {
     "without a baseline": ("new", "ring", ""),
     "that pass": ("pass", "tick", "good"),
 }
+_FAILING = {group for group, (_, _, kind) in _ENDINGS.items() if kind == "bad"}
 
 
 def render_html(reports: list[Report]) -> str:
@@ -18979,7 +18992,7 @@ def _html_link(report: Report) -> str:
 
 
 def _html_report(report: Report, level: int) -> str:
-    """Return a report as a section: verdict, numbers, tests beside the cause, history, cases."""
+    """Return a report: the verdict, what fails now, then numbers, tests beside the cause, history, all other cases."""
     numbers = {title: text for title, text in numbers_of(report).items() if text != "-"}
     said = "".join(make_element("p", {"class": "why"}, escaped(text)) for text in evidence_of(report))
     whole = "" if report.result.comparison is None else make_element("section", {}, _html_deltas(report, level))
@@ -18990,11 +19003,12 @@ def _html_report(report: Report, level: int) -> str:
         f"<h{level}>{_coloured_html(finding_of(report))} {change_text(report)}.</h{level}>",
         said,
         *(make_element("p", {"class": "note"}, escaped(note)) for note in report.result.notes),
+        _html_cases(report, level, failing=True),
+        _html_breaks(report, level),
         f'<dl class="stats">{"".join(_figure(title, text) for title, text in numbers.items())}</dl>',
         sides,
-        _html_breaks(report, level),
         _html_chart(report, level),
-        _html_cases(report, level),
+        _html_cases(report, level, failing=False),
     ]
     return make_element("article", {"id": f"run-{report.result.run_id}"}, *parts)
 
@@ -19226,33 +19240,52 @@ def _point(report: Report, x: float, y: float, run: dict[str, Any]) -> str:
     return f'{dot}<circle class="ring old" {place} r="6"/>' if is_base else dot
 
 
-def _html_cases(report: Report, level: int) -> str:
-    """Return the cases to be opened, group by group; those that simply pass stand behind one line, the last."""
-    groups = _grouped_cases(report)
-    before = _checks_before(report)
-    links: list[str] = []
+def _html_cases(report: Report, level: int, failing: bool) -> str:
+    """Return the cases that fail now, or all others below links to every group, to be opened, group by group.
+
+    Those that simply pass stand behind one line, the last.
+    """
+    groups, before = _grouped_cases(report), _checks_before(report)
+    is_first = failing or not _FAILING & groups.keys()
     parts: list[str] = []
-    left = _SHOWN_CASES
+    left = _SHOWN_CASES - (0 if failing else sum(len(names) for group, names in groups.items() if group in _FAILING))
     for group, names in groups.items():
-        mark = f"{group.replace(' ', '-')}-{report.result.run_id}"
+        if (group in _FAILING) is not failing:
+            continue
         shown = dict(itertools.islice(names.items(), max(0, left)))
         left -= len(shown)
         rest = len(names) - len(shown)
         rows = [
-            _html_case(group, name, runs, before, not parts and not place)
+            _html_case(group, name, runs, before, is_first and not parts and not place)
             for place, (name, runs) in enumerate(shown.items())
         ]
         rows += [f"<p>and {rest:,} more: promptry runs {report.result.run_id} --json has all.</p>"] if rest else []
-        links.append(f'<a href="#{mark}">{_pill(group, f"{len(names):,} {group}")}</a>')
-        if group == "that pass":
-            inner = f"<summary>{_pill(group, f'{len(names):,} that pass')}</summary>{''.join(rows)}"
-            parts.append(f'<details class="held" id="{mark}">{inner}</details>')
-        else:
-            title = f'<h{level + 2} id="{mark}">{group.capitalize()} <small>{len(names):,}</small></h{level + 2}>'
-            parts.append(f'{title}<div class="cases">{"".join(rows)}</div>')
+        parts.append(_html_group(group, _group_mark(report, group), len(names), rows, level))
+    if failing:
+        return make_element("section", {}, _html_heading(level, "What fails now"), *parts) if parts else ""
+    links = [
+        f'<a href="#{_group_mark(report, group)}">{_pill(group, f"{len(names):,} {group}")}</a>'
+        for group, names in groups.items()
+    ]
     nav = f'<nav class="groups" aria-label="Cases by how they ended">{"".join(links)}</nav>' if len(links) > 1 else ""
-    head = _html_heading(level, "Cases", counts_text(report.result.counts))
-    return make_element("section", {}, head, nav, *parts)
+    return make_element("section", {}, _html_heading(level, "Cases", counts_text(report.result.counts)), nav, *parts)
+
+
+def _group_mark(report: Report, group: str) -> str:
+    return f"{group.replace(' ', '-')}-{report.result.run_id}"
+
+
+def _html_group(group: str, mark: str, count: int, rows: list[str], level: int) -> str:
+    """Return the cases of a group below its name; many that fail are folded up, so that the numbers are near."""
+    if group == "that pass":
+        inner = f"<summary>{_pill(group, f'{count:,} that pass')}</summary>{''.join(rows)}"
+        return f'<details class="held" id="{mark}">{inner}</details>'
+    shown, rest = rows, rows[_OPEN_CASES:]
+    if group in _FAILING and len(rest) > 1:
+        inner = f"<summary>{_pill(group, f'{count - _OPEN_CASES:,} more')}</summary>{''.join(rest)}"
+        shown = [*rows[:_OPEN_CASES], f'<details class="held">{inner}</details>']
+    title = f'<h{level + 2} id="{mark}">{group.capitalize()} <small>{count:,}</small></h{level + 2}>'
+    return f'{title}<div class="cases">{"".join(shown)}</div>'
 
 
 def _grouped_cases(report: Report) -> dict[str, dict[str, list[dict[str, Any]]]]:
@@ -20470,10 +20503,82 @@ def _names_text(names: list[str]) -> str:
 
 
 # ======================================================================================
+# === OUTCOMES: what pytest is told of a case: how it ended, its checks, and what the user's function raised
+# ======================================================================================
+# Uses: WORDING, ASSERTIONS, CASES.
+# Public: nothing.
+
+
+def outcome_of_setup(case_id: str, trouble: BaseException) -> CaseOutcome:
+    """Return the outcome of a case whose fixtures raised something: it was skipped, or is an error."""
+    found = judge_case(case_id, 0, [], trouble)
+    if found.state != "fail":
+        return found
+    return found._replace(state="error", score=None, checks=[Check("error", None, None, found.checks[-1].details)])
+
+
+def keeping_troubles(function: Callable[..., Any], troubles: list[BaseException]) -> Callable[..., Any]:
+    """Return a function that keeps what the given one raises, for pytest to show where it did."""
+
+    @contextlib.contextmanager
+    def note() -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            troubles.append(error)
+            raise
+
+    async def wait(answer: Any) -> None:
+        with note():
+            await answer
+
+    def call(*arguments: Any) -> Any:
+        with note():
+            answer = function(*arguments)
+        return wait(answer) if hasattr(answer, "__await__") else answer
+
+    return call
+
+
+def outside_of_us(found: Any) -> Any:
+    """Return a traceback without the frames of this module, or all of it where no other is left."""
+    from types import TracebackType
+
+    frames = []
+    while found is not None:
+        frames.append(found)
+        found = found.tb_next
+    kept = None
+    for frame in reversed(frames):
+        if frame.tb_frame.f_code.co_filename != __file__ and frame.tb_frame.f_globals.get("__name__") != "contextlib":
+            kept = TracebackType(kept, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+    return kept or (frames[0] if frames else None)
+
+
+def why_of(outcome: CaseOutcome) -> str:
+    """Return why a case did not pass: the reason of its first check that did not, else its state."""
+    bad = next((check for check in outcome.checks if not check.passed), None)
+    return str(bad.details.get("reason") or bad.assertion_type) if bad is not None else outcome.state
+
+
+def checks_text(outcomes: list[CaseOutcome]) -> str:
+    """Return the checks of an item as lines: the state, the case, the assertion, and why where it did not hold."""
+    lines = []
+    for outcome in outcomes:
+        for check in outcome.checks:
+            state = check.assertion_type if check.passed is None else "pass" if check.passed else "fail"
+            score = "" if check.score is None else f" {check.score:.3f}"
+            lines.append(f"{state:<5} {legible(outcome.case)}: {check.assertion_type}{score}")
+            shown = {} if check.passed else check.details
+            lines += [f"      {key}: {legible(shown[key])}" for key in ("reason", "expected", "actual") if key in shown]
+    return "\n".join(lines)
+
+
+# ======================================================================================
 # === PYTEST: suites as tests of pytest: collected as items, stored as runs, judged in the summary
 # ======================================================================================
 # Uses: ERRORS, WORDING, CLOCK, ROWS, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES, SUITES, SPOOLS, TALLIES, JOBS,
-#   RUNNER, COMPARISON, PRINTING, REPORTS, CLI.
+#   RUNNER, COMPARISON, PRINTING, REPORTS, CLI, OUTCOMES.
 # Public: nothing.
 #
 # The module itself is the plugin (pytest11, or -p promptry), so nothing of pytest is imported before pytest calls.
@@ -20495,6 +20600,9 @@ def pytest_addoption(parser: PytestHook) -> None:
 def pytest_configure(config: PytestHook) -> None:
     """Register the marker, and what collects and reports the suites of this session."""
     config.addinivalue_line("markers", "promptry: a case of a promptry suite; `-m 'not promptry'` leaves them out")
+    import pytest
+
+    pytest.hookimpl(hookwrapper=True)(_PytestSession.pytest_make_collect_report)
     config.pluginmanager.register(_PytestSession(config), "promptry-session")
 
 
@@ -20541,7 +20649,20 @@ class _PytestSession:
         self.parts: dict[str, _Part] = {}
         self.recordings: dict[str, _Recording] = {}
         self.told: list[str] = []
-        self.fails = False
+        self.fails = self.is_misused = False
+
+    def pytest_make_collect_report(self) -> PytestHook:
+        """Say of a module that uses promptry wrongly only that, without a traceback."""
+        with refusing_doubles(afresh=True):
+            report = (yield).get_result()
+        call = getattr(report, "call", None)
+        trouble = call.excinfo.value if call is not None and call.excinfo is not None else None
+        if isinstance(trouble, (WrongUse, ConfigError)):
+            report.longrepr, report.promptry_misuse = str(trouble), True
+
+    def pytest_collectreport(self, report: PytestHook) -> None:
+        """Note that a module uses promptry wrongly: the session ends with pytest's exit code for that."""
+        self.is_misused = self.is_misused or hasattr(report, "promptry_misuse")
 
     def pytest_collect_file(self, file_path: PytestHook, parent: PytestHook) -> PytestHook:
         """Collect a file that [pytest] promptry_files names and pytest itself would pass over."""
@@ -20563,7 +20684,7 @@ class _PytestSession:
         known = self.parts.get(chosen.name)
         if known is not None and known.chosen.function is not obj:
             other = known.chosen.function.__module__
-            raise collector.CollectError(f"Two suites have the name '{chosen.name}', the other is in {other}.")
+            raise WrongUse(f"Two suites have the name '{chosen.name}', the other is in {other}.")
         part = self.parts[chosen.name] = _Part(chosen, hash_text(f"{self.uid} {chosen.name}")[:24])
         pairs = _collect_pairs(part)
         part.total = 1 if pairs is None else len(pairs)
@@ -20579,7 +20700,7 @@ class _PytestSession:
 
         trouble = call.excinfo.value if call.excinfo is not None else None
         if call.when == "setup" and trouble is not None and not item.promptry_outcomes and is_trouble(trouble):
-            item.promptry_outcomes = [_outcome_of_setup(item.promptry_case, trouble)]
+            item.promptry_outcomes = [outcome_of_setup(item.promptry_case, trouble)]
         is_last = call.when == "call" or (call.when == "setup" and trouble is not None)
         known = item.promptry_outcomes if is_last else []
         scores = [outcome.score for outcome in known if outcome.score is not None]
@@ -20588,7 +20709,7 @@ class _PytestSession:
         report = pytest.TestReport.from_item_and_call(item, call)
         if known:
             report.promptry_part = _told_part(item)  # type: ignore[attr-defined]
-            report.sections.append(("promptry", _checks_text(known)))
+            report.sections.append(("promptry", checks_text(known)))
         return report
 
     def pytest_runtest_logreport(self, report: PytestHook) -> None:
@@ -20629,9 +20750,11 @@ class _PytestSession:
             except PromptryError as error:
                 self.fails = True
                 self.told.append(str(error))
-        if self.fails and not int(session.exitstatus):
-            import pytest
+        import pytest
 
+        if self.is_misused:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        elif self.fails and not int(session.exitstatus):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _save(self, recording: _Recording) -> str:
@@ -20663,14 +20786,6 @@ class _PytestSession:
             terminalreporter.write_line(terminal_text(text) if terminalreporter.hasmarkup else plain_text(text))
 
 
-def _outcome_of_setup(case_id: str, trouble: BaseException) -> CaseOutcome:
-    """Return the outcome of a case whose fixtures raised something: it was skipped, or is an error."""
-    found = judge_case(case_id, 0, [], trouble)
-    if found.state != "fail":
-        return found
-    return found._replace(state="error", score=None, checks=[Check("error", None, None, found.checks[-1].details)])
-
-
 def _fits_one(path: PytestHook, patterns: Iterable[str]) -> bool:
     """Tell whether a file fits one of some patterns, read as pytest reads python_files."""
     from fnmatch import fnmatch
@@ -20686,6 +20801,11 @@ def _collect_pairs(part: _Part) -> Sequence[tuple[str, Any]] | None:
             pairs, part.dataset = suite_cases(part.chosen)
     except PromptryError as error:
         part.trouble = error
+        return None
+    if pairs == []:
+        part.trouble = WrongUse(
+            f"Suite '{part.chosen.name}': its dataset has no item, so no case runs.", "Give it one."
+        )
         return None
     return pairs
 
@@ -20752,7 +20872,7 @@ def _run_item(item: PytestHook) -> None:
     """Run the case of an item, with its repeats and further tries, and keep what came of it on the item."""
     part, job = item.promptry_part, item.promptry_session.job
     _make_ready(part, job)
-    chosen = part.chosen._replace(function=_noting(part.chosen.function, item.promptry_troubles))
+    chosen = part.chosen._replace(function=keeping_troubles(part.chosen.function, item.promptry_troubles))
     plan = part.plan._replace(items=item.promptry_pair and [item.promptry_pair], concurrency=1)
     found = run_part(chosen, job, plan, item.promptry_scope, part.before)
     item.promptry_outcomes, item.promptry_tries, item.promptry_stopped = found
@@ -20772,29 +20892,6 @@ def _make_ready(part: _Part, job: Job) -> None:
         part.is_ready = True
     if part.trouble is not None:
         _fail_with(str(part.trouble))
-
-
-def _noting(function: Callable[..., Any], troubles: list[BaseException]) -> Callable[..., Any]:
-    """Return a function that keeps what the given one raises, for pytest to show where it did."""
-
-    @contextlib.contextmanager
-    def note() -> Iterator[None]:
-        try:
-            yield
-        except BaseException as error:
-            troubles.append(error)
-            raise
-
-    async def wait(answer: Any) -> None:
-        with note():
-            await answer
-
-    def call(*arguments: Any) -> Any:
-        with note():
-            answer = function(*arguments)
-        return wait(answer) if hasattr(answer, "__await__") else answer
-
-    return call
 
 
 def _excuses_of(item: PytestHook) -> dict[str, str]:
@@ -20846,7 +20943,7 @@ def _fail_with(text: str) -> None:
     """Fail with a text and no traceback; not hidden from pytest, which says so where all is hidden."""
     import pytest
 
-    pytest.fail(text, pytrace=False)
+    pytest.fail(legible(text), pytrace=False)
 
 
 def _raise_trouble(item: PytestHook, kinds: Any) -> None:
@@ -20854,48 +20951,15 @@ def _raise_trouble(item: PytestHook, kinds: Any) -> None:
     __tracebackhide__ = True
     trouble = item.promptry_troubles[0] if item.promptry_troubles else None
     if len(item.promptry_outcomes) == 1 and isinstance(trouble, kinds):
-        raise trouble.with_traceback(_outside_of_us(trouble.__traceback__))
-
-
-def _outside_of_us(found: Any) -> Any:
-    """Return a traceback without the frames of this module, or all of it where no other is left."""
-    from types import TracebackType
-
-    frames = []
-    while found is not None:
-        frames.append(found)
-        found = found.tb_next
-    kept = None
-    for frame in reversed(frames):
-        if frame.tb_frame.f_code.co_filename != __file__ and frame.tb_frame.f_globals.get("__name__") != "contextlib":
-            kept = TracebackType(kept, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
-    return kept or (frames[0] if frames else None)
+        raise trouble.with_traceback(outside_of_us(trouble.__traceback__))
 
 
 def _reasons_text(item: PytestHook, states: set[str]) -> str:
     """Return why the cases of an item ended in one of some states, a line each."""
     rows = [outcome for outcome in item.promptry_outcomes if outcome.state in states]
     if len(item.promptry_outcomes) == 1:
-        return _why_of(rows[0])
-    return "\n".join(dict.fromkeys(f"{row.case}: {_why_of(row)}" for row in rows))
-
-
-def _why_of(outcome: CaseOutcome) -> str:
-    bad = next((check for check in outcome.checks if not check.passed), None)
-    return str(bad.details.get("reason") or bad.assertion_type) if bad is not None else outcome.state
-
-
-def _checks_text(outcomes: list[CaseOutcome]) -> str:
-    """Return the checks of an item as lines: the state, the case, the assertion, and why where it did not hold."""
-    lines = []
-    for outcome in outcomes:
-        for check in outcome.checks:
-            state = check.assertion_type if check.passed is None else "pass" if check.passed else "fail"
-            score = "" if check.score is None else f" {check.score:.3f}"
-            lines.append(f"{state:<5} {legible(outcome.case)}: {check.assertion_type}{score}")
-            shown = {} if check.passed else check.details
-            lines += [f"      {key}: {legible(shown[key])}" for key in ("reason", "expected", "actual") if key in shown]
-    return "\n".join(lines)
+        return why_of(rows[0])
+    return "\n".join(dict.fromkeys(f"{row.case}: {why_of(row)}" for row in rows))
 
 
 def _told_part(item: PytestHook) -> str:

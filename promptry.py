@@ -20802,7 +20802,7 @@ def _collect_pairs(part: _Part) -> Sequence[tuple[str, Any]] | None:
     except PromptryError as error:
         part.trouble = error
         return None
-    if pairs == []:
+    if pairs is not None and not len(pairs):
         part.trouble = WrongUse(
             f"Suite '{part.chosen.name}': its dataset has no item, so no case runs.", "Give it one."
         )

@@ -17096,11 +17096,13 @@ def _most(rows: list[dict[str, Any]], key: str) -> Any:
 # One rule: a series drifts if its worst change, a line or a step, would come of its values in random order at most once
 # in twenty times, or the newest lies so far beyond all others that thrice its p is no more. Scores and ratings get
 # worse by falling, cost and latency by rising; length both ways, each with half the alpha. No other change is drift.
+# Weekends have a level of their own: a Sunday is held against Saturdays and Sundays.
 
 DRIFT_ALPHA = 0.05
 MIN_RUNS = 6
 NO_DATA = "not enough data"
 MEASURES = ("score", *TREND_UNITS)
+_SATURDAY, _WEEKEND_DAYS, _OTHER_DAYS = 5, 4, 10
 _WORSE = {"score": (-1,), "rating": (-1,), "cost": (1,), "latency": (1,), "length": (-1, 1)}
 
 
@@ -17173,13 +17175,31 @@ def _calls_report(prompt: str, of: str, rows: list[dict[str, Any]]) -> DriftRepo
     if len(days) < MIN_RUNS:
         return report
     means = [row["total"] / row["known"] for row in days]
-    even = even_means(*([row[key] for row in days] for key in ("known", "total", "squares")))
-    report, place = _tested(report, means, even)
+    report, place = _tested(report, means, even_days(days))
     if place is None:
         return report
     changed = served_between(prompt, days[max(0, place - 2)]["day"], days[place]["day"])
     point = {"run": None, "date": days[place]["day"], **_means_around(days, place), "changed": changed}
     return report._replace(change_point=point)
+
+
+def even_days(days: list[dict[str, Any]]) -> list[float]:
+    """Return how far the mean of each day lies from that of its kind, as even_means does: weekends or other days.
+
+    With less than two whole weeks (4 days at weekends, 10 others), or a kind that sums to nothing, all are one kind.
+    """
+    from datetime import date
+
+    free = [date.fromisoformat(row["day"]).weekday() >= _SATURDAY for row in days]
+    counts, sums = {True: 0, False: 0}, {True: 0.0, False: 0.0}
+    for kind, row in zip(free, days, strict=True):
+        counts[kind] += row["known"]
+        sums[kind] += row["total"]
+    told = free.count(True) >= _WEEKEND_DAYS and free.count(False) >= _OTHER_DAYS and min(sums.values()) > 0
+    levels = [sums[kind] / counts[kind] if told else 1.0 for kind in free]
+    totals = [row["total"] / level for row, level in zip(days, levels, strict=True)]
+    squares = [row["squares"] / level**2 for row, level in zip(days, levels, strict=True)]
+    return even_means([row["known"] for row in days], totals, squares)
 
 
 def _tested(report: DriftReport, values: list[float], tested: list[float]) -> tuple[DriftReport, int | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 import random
@@ -295,12 +296,14 @@ def thin_newest_day(draw: random.Random, n: int) -> Any:
 def weekly(
     draw: random.Random, n: int, level: float, last: int | None = None, spread: float = 1.0, calls: int = 30
 ) -> Any:
-    """Weekends have a third of the calls, each so much dearer; last: the weekday of the newest day, 6 a Sunday."""
+    """Weekends have a third of the calls, each so much dearer; last: the weekday of the newest day, 6 a Sunday.
+
+    What comes back ends with that weekday.
+    """
     last = draw.randrange(7) if last is None else last
     free = [(last - (n - 1 - place)) % 7 >= 5 for place in range(n)]
-    return days_of(
-        draw, [calls // 3 if off else calls for off in free], [level if off else 1.0 for off in free], spread
-    )
+    sizes, levels = [calls // 3 if off else calls for off in free], [level if off else 1.0 for off in free]
+    return *days_of(draw, sizes, levels, spread), last
 
 
 def slow_weekends(draw: random.Random, n: int) -> Any:
@@ -320,6 +323,14 @@ def seen_on_sunday(draw: random.Random, n: int) -> Any:
     return weekly(draw, n, 1.5, last=6, calls=150)
 
 
+def steep_on_sunday(draw: random.Random, n: int) -> Any:
+    return weekly(draw, n, 3.0, last=6, spread=0.3)
+
+
+def cheap_until_monday(draw: random.Random, n: int) -> Any:
+    return weekly(draw, n, 0.5, last=0, spread=0.3)
+
+
 def ratings(draw: random.Random, n: int) -> Any:
     days = [[draw.choice((0.0, 0.5, 1.0, 1.0)) for _ in range(draw.choice((1, 2, 4)))] for _ in range(n)]
     return list(map(len, days)), list(map(sum, days)), [sum(value * value for value in day) for day in days]
@@ -335,30 +346,44 @@ def dearer(draw: random.Random, n: int) -> Any:
 
 
 def dearer_with_weekends(draw: random.Random, n: int) -> Any:
-    counts, sums, squares = weekly(draw, n, 1.1, spread=0.3)
+    return risen_by_a_third(weekly(draw, n, 1.1, spread=0.3), n)
+
+
+def dearer_with_dear_weekends(draw: random.Random, n: int) -> Any:
+    return risen_by_a_third(weekly(draw, n, 1.5, calls=200), n)
+
+
+def risen_by_a_third(week: Any, n: int) -> Any:
+    counts, sums, squares, last = week
     levels = [1.0 if place < 2 * n // 3 else 1.3 for place in range(n)]
     return (
         counts,
         [total * level for total, level in zip(sums, levels, strict=True)],
         [square * level**2 for square, level in zip(squares, levels, strict=True)],
+        last,
     )
 
 
 def calls_alarm_rate(days: Days, of: str, rounds: int, seed: int, n: int = 30) -> float:
     """Return how often such days are said to drift, by the rule as check_drift applies it."""
     draw, found = random.Random(seed), 0
-    for _ in range(rounds):
-        counts, sums, squares = days(draw, n)
-        rows = [
-            {"calls": count, "known": count, "total": total, "squares": square, "day": ""}
-            for count, total, square in zip(counts, sums, squares, strict=True)
-        ]
+    for number in range(rounds):
+        counts, sums, squares, *last = days(draw, n)
+        rows = rows_of(counts, sums, squares, last[0] if last else number % 7)
         means = [row["total"] / row["known"] for row in rows]
-        report, _ = promptry._tested(
-            DriftReport(None, n, False, "", of=of), means, promptry.even_means(counts, sums, squares)
-        )
+        report, _ = promptry._tested(DriftReport(None, n, False, "", of=of), means, promptry.even_days(rows))
         found += report.drifting
     return found / rounds
+
+
+def rows_of(counts: list[int], sums: list[float], squares: list[float], last: int) -> list[dict[str, Any]]:
+    """Return the rows of days of which the newest is such a weekday, 0 a Monday."""
+    newest = datetime.date(2024, 3, 4) + datetime.timedelta(days=last)
+    days = [str(newest - datetime.timedelta(days=ago)) for ago in range(len(counts) - 1, -1, -1)]
+    return [
+        {"calls": count, "known": count, "total": total, "squares": square, "day": day}
+        for count, total, square, day in zip(counts, sums, squares, days, strict=True)
+    ]
 
 
 SOUND_DAYS = [
@@ -366,10 +391,12 @@ SOUND_DAYS = [
     *[(days, "cost", 0.05) for days in (growing_traffic, shrinking_traffic, days_that_differ, thin_newest_day)],
     *[(growing_traffic, "length", 0.05), (ratings, "rating", 0.05), (cheaper, "cost", 0.02)],
     *[(slow_weekends, "latency", 0.05), (slow_weekends, "length", 0.05)],
-    *[(dear_weekends, "cost", 0.05), (cheap_weekends, "cost", 0.05), (seen_on_sunday, "cost", 0.10)],
+    *[(dear_weekends, "cost", 0.05), (cheap_weekends, "cost", 0.05), (seen_on_sunday, "cost", 0.05)],
+    *[(steep_on_sunday, of, 0.05) for of in ("cost", "length")],
+    (cheap_until_monday, "latency", 0.05),
 ]
 WORSE_DAYS = [(dearer, "cost", 0.95), (dearer, "length", 0.90), (cheaper, "length", 0.80)]
-WORSE_DAYS += [(dearer_with_weekends, "cost", 0.95)]
+WORSE_DAYS += [(dearer_with_weekends, "cost", 0.95), (dearer_with_dear_weekends, "cost", 0.95)]
 
 
 @pytest.mark.parametrize(("days", "of", "most"), SOUND_DAYS, ids=name_of)
@@ -377,6 +404,27 @@ def test_days_that_get_no_worse_are_seldom_found(days: Days, of: str, most: floa
     rounds = 25
     found = calls_alarm_rate(days, of, rounds, seed=11)
     assert found <= most + 3 * standard_error(most, rounds)
+
+
+def test_weekends_are_held_against_weekends_where_two_whole_weeks_are_there() -> None:
+    for last in range(7):
+        for n in range(6, 31):
+            rows = rows_of([4] * n, [4.0] * n, [4.0] * n, last)
+            free = [datetime.date.fromisoformat(row["day"]).weekday() >= 5 for row in rows]
+            for off, row in zip(free, rows, strict=True):
+                row.update({"total": 12.0, "squares": 36.0} if off else {})
+            enough = sum(free) >= 4 and n - sum(free) >= 10
+            even = promptry.even_days(rows)
+            assert (max(map(abs, even)) < 1e-12) == (enough or not any(free) or all(free)), (last, n)
+
+
+def test_days_of_no_cost_at_weekends_are_one_kind() -> None:
+    rows = rows_of([4] * 28, [4.0] * 28, [4.0] * 28, 6)
+    for row in rows:
+        if datetime.date.fromisoformat(row["day"]).weekday() >= 5:
+            row.update(total=0.0, squares=0.0)
+    keys = ("known", "total", "squares")
+    assert promptry.even_days(rows) == promptry.even_means(*([row[key] for row in rows] for key in keys))
 
 
 @pytest.mark.parametrize(("days", "of", "least"), WORSE_DAYS, ids=name_of)

@@ -12287,7 +12287,7 @@ def read_suites(file: Path) -> list[Told]:
 
 def check_suites(text: str) -> None:
     """Refuse a text that is no file of suites; raises ConfigError with every fault."""
-    reading = Reading("")
+    reading = Reading("suites")
     _suites_in(reading, read_text(reading, text), Path())
 
 
@@ -13285,7 +13285,8 @@ def import_promptfoo(file: Path, provider: str | None = None) -> dict[str, Any]:
     try:
         check_suites(text)
     except ConfigError as error:
-        raise WrongUse(f"What {file} becomes does not load: {error.message}", "Import it in parts.") from None
+        hint = "Import it in parts, or with one provider: --provider."
+        raise WrongUse(f"What {file} becomes does not load: {error.message}", hint) from None
     return {**counts, "text": text, "notes": notes}
 
 

@@ -649,6 +649,21 @@ def test_each_form_of_prompts_is_taken_over(tmp_path: Path, files: dict[str, str
     assert [told.text for told in promptry.read_suites(tmp_path / "evals.yaml")] == prompts
 
 
+def test_what_would_not_load_is_refused_and_not_written(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(promptry, "_MAX_REPEATED", 10)
+    tests = "".join(f"  - {{vars: {{q: a{at}}}, assert: [{{type: contains, value: a}}]}}\n" for at in range(9))
+    text = f"prompts: ['{{{{q}}}}']\nproviders: [openai:a, openai:b]\ntests:\n{tests}"
+    file = write_sample(tmp_path, Sample({"c.yaml": text}, {}, []))
+    out = str(tmp_path / "evals.yaml")
+    assert promptry.run_command(["import", "promptfoo", str(file), "--output", out]) == 2
+    told = capsys.readouterr().err
+    assert "c.yaml becomes does not load: suites:" in told and "Aliases repeat more than 10 values." in told
+    assert not Path(out).exists()
+    assert promptry.run_command(["import", "promptfoo", str(file), "--output", out, "--provider", "openai:a"]) == 0
+
+
 @pytest.mark.parametrize(
     "line", ['{"a": NaN}', '{"a": "\\ud800"}', '{"a":' + "[" * 60 + "]" * 60 + "}", '{"a":' + "[" * 9000]
 )

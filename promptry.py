@@ -7192,7 +7192,7 @@ def link_parent(source: IO[bytes], target: IO[bytes]) -> None:
 # ======================================================================================
 # === ASSERTIONS: each computes a score; one wrapper records the check and raises
 # ======================================================================================
-# Uses: ERRORS, CLOCK, ENDPOINTS, ROWS, HELPERS.
+# Uses: ERRORS, WORDING, CLOCK, ENDPOINTS, ROWS, HELPERS.
 # Public: Check, collect, assert_exact, assert_contains, assert_not_contains, assert_matches, assert_json_valid,
 #   check_all, clean_json.
 #
@@ -7460,7 +7460,7 @@ def check_all(*checks: Callable[[], Any]) -> float:
     if raised:
         raise raised[0]
     if failed:
-        raise CheckFailed(f"{len(failed)} of {len(checks)} checks fail: {'; '.join(failed)}")
+        raise CheckFailed(f"{len(failed)} of {counted(len(checks), 'check')} failed: {'; '.join(failed)}")
     return math.fsum(scores) / len(scores) if scores else 1.0
 
 

@@ -383,7 +383,7 @@ def test_all_of_several_checks_are_made_and_the_failing_ones_told_together() -> 
         ("assert", False),
         ("exact", False),
     ]
-    assert str(raised.value) == "3 of 4 checks fail: missing ['Paris']; it does not hold; expected 'b', got 'a'"
+    assert str(raised.value) == "3 of 4 checks failed: missing ['Paris']; it does not hold; expected 'b', got 'a'"
 
 
 def _hold(fact: bool) -> None:

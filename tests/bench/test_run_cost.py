@@ -22,7 +22,7 @@ import pytest
 
 import promptry
 
-pytestmark = pytest.mark.bench
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(1200)]  # minutes where others share the processors
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CASES, ROUNDS = 10_000, 5
@@ -131,7 +131,6 @@ print(peak)
 """
 
 
-@pytest.mark.timeout(1200)  # a traced run of 100,000 cases takes minutes where others share the processors
 @pytest.mark.parametrize("way", ["one at a time", "8 at a time", "blocks"])
 def test_memory_does_not_grow_with_the_cases(way: str, tmp_path: Path) -> None:
     """Run, saved and judged: all that a run must remember is on disk."""

@@ -14,7 +14,7 @@ Floors, from the ground up; each section uses only sections above it:
              RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
              COMPARISON · MODELS · PLAN · TRENDS · DRIFT · BISECT · OVERVIEW · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS ·
-             WATCH · PYTEST · DEMO
+             WATCH · OUTCOMES · PYTEST · DEMO
     ROOF     MAIN
     CELLAR   EMBEDDED
 Find your way:   grep -n '^# === ' promptry.py
@@ -418,7 +418,7 @@ def legible_json(text: str) -> str:
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
-    """Return a count with its noun, in the singular for one.
+    """Return a count with its noun, in the singular for one; the plural may bring its verb along.
 
     >>> counted(1, "case"), counted(2000, "case"), counted(0, "reply", "replies")
     ('1 case', '2,000 cases', '0 replies')
@@ -2123,27 +2123,29 @@ def plain_json(value: Any, inside: tuple[int, ...] = ()) -> Any:
             return {_safe_text(key): plain_json(item, within) for key, item in value.items()}
         if isinstance(value, (list, tuple, set, frozenset)):
             return [plain_json(item, within) for item in value]
-    return _safe_repr(value)
+    return safe_repr(value)
 
 
 def _plain_number(value: Any) -> Any:
     if isinstance(value, numbers.Integral):
-        return int(value) if abs(int(value)) < 10**300 else _safe_repr(value)
+        return int(value) if abs(int(value)) < 10**300 else safe_repr(value)
     try:
         number = float(value)
     except (ArithmeticError, TypeError, ValueError):
-        return _safe_repr(value)
+        return safe_repr(value)
     return number if math.isfinite(number) else None
 
 
 def _safe_text(value: Any) -> str:
-    return value if isinstance(value, str) else _safe_repr(value)
+    return value if isinstance(value, str) else safe_repr(value)
 
 
-def _safe_repr(value: Any) -> str:
+def safe_repr(value: Any) -> str:
     """Return how a value shows itself, or its type where it cannot; the code that shows it is not ours."""
     try:
         return repr(value)[:1000]
+    except RecursionError:
+        return f"a {type(value).__name__} nested too deep to show"
     except Exception:
         return f"<{type(value).__name__}>"
 
@@ -3454,6 +3456,11 @@ def price_of(tokens_in: int, buckets: dict[str, int], card: RateCard) -> Price |
     return Price(sum(map(operator.mul, counts, plan.cost), _ZERO), plan.rates, saved)
 
 
+def is_free(card: RateCard) -> bool:
+    """Tell whether all rates are 0: then no tokens need be known."""
+    return not any(rate for _, rates in card.steps for rate in rates.values())
+
+
 def _make_plan(rates: dict[str, Decimal], buckets: Iterable[str]) -> _Plan | None:
     """Return how some buckets are charged, or None where tokens have no rate; units without one cost nothing."""
     found = {bucket: next((rates[key] for key in rate_keys(bucket) if key in rates), None) for bucket in buckets}
@@ -3842,7 +3849,8 @@ def _in_depth(nodes: dict[str, dict[str, Any]], parent: str | None = None, depth
 # ======================================================================================
 # === INVOCATIONS: one row per model call, never deduplicated
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, MASKING, STORE, ROWS, SCOPE, TEMPLATES, USAGE, PRICES, TRACES.   Writes: invocations.
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, MASKING, STORE, ROWS, SCOPE, TEMPLATES, USAGE, PRICES, TRACES.
+#   Writes: invocations.
 # Public: track_invocation, last_request_id.
 #
 # When an id comes back the row is on the disk's side of a crash of the process. While the store cannot be written rows
@@ -4074,9 +4082,11 @@ def _is_amount(value: Any) -> bool:
 
 def price_facts(facts: dict[str, Any], at: str, wait_s: float) -> dict[str, Any]:
     """Return cost_usd, cost_source, rates, rate_source and cache_saved_usd for a call with the given facts."""
-    if "usage_faults" not in facts and "tokens_in" in facts and "tokens_out" in facts:
+    has_tokens = "usage_faults" not in facts and "tokens_in" in facts and "tokens_out" in facts
+    if has_tokens or facts.get("model"):
         card = find_card(facts, at, wait_s)
-        price = card and price_of(facts["tokens_in"], facts.get("buckets", {}), card)
+        tokens_in, buckets = (facts["tokens_in"], facts.get("buckets", {})) if has_tokens else (0, {})
+        price = price_of(tokens_in, buckets, card) if card and (has_tokens or is_free(card)) else None
         if card and price:
             known = {"cost_usd": float(price.cost_usd), "cost_source": "computed", "rates": price.rates}
             known["rate_source"] = card.source
@@ -4243,7 +4253,7 @@ def flush_kept_rows(wait_s: float = 2.0) -> int:
                 with bounded_wait(connection, wait_s):
                     _store_rows(connection, [])
         except Exception as error:
-            log.error("%d calls could not be stored: %s", len(_kept), error)
+            log.error("%s could not be stored: %s", counted(len(_kept), "call"), error)
     return len(_kept)
 
 
@@ -5827,7 +5837,7 @@ def _common_words(votes: list[dict[str, Any]]) -> list[dict[str, Any]]:
 # ======================================================================================
 # === DATASETS: versioned test data that a suite can be pinned to
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, SCOPE, PROMPTS, CALLS, FEEDBACK.   Writes: datasets.
+# Uses: ERRORS, WORDING, CLOCK, TABLES, STORE, ROWS, SCOPE, PROMPTS, CALLS, FEEDBACK.   Writes: datasets.
 # Public: save_dataset, load_dataset, list_datasets, get_dataset, add_to_dataset.
 #
 # A name under promptry/ is promptry's own: such a dataset is in no list.
@@ -5997,7 +6007,8 @@ def _parsed(text: str) -> Any:
 def load_items(path: Path) -> list[Any]:
     """Load items from a .json list, a .jsonl or .csv file; raises WrongUse naming the line that is wrong."""
     text = _utf8_text(path)
-    readers = {".json": _items_of_json, ".jsonl": _items_of_lines, ".ndjson": _items_of_lines, ".csv": _items_of_csv}
+    readers = {".json": _items_of_json, ".jsonl": _items_of_lines, ".ndjson": _items_of_lines}
+    readers[".csv"] = lambda path, text: [item for _, item in _rows_of_csv(path, text)]
     if path.suffix.lower() not in readers:
         raise WrongUse(f"{path} ends in '{path.suffix}'.", "A dataset is read from .json, .jsonl or .csv.")
     items = readers[path.suffix.lower()](path, text)
@@ -6037,10 +6048,6 @@ def _items_of_lines(path: Path, text: str) -> list[Any]:
     return items
 
 
-def _items_of_csv(path: Path, text: str) -> list[Any]:
-    return [item for _, item in _rows_of_csv(path, text)]
-
-
 def load_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     """Load the rows of a CSV file with their numbers, of which the names of the columns are 1; raises WrongUse."""
     return _rows_of_csv(path, _utf8_text(path))
@@ -6063,7 +6070,8 @@ def _rows_of_csv(path: Path, text: str) -> list[tuple[int, dict[str, str]]]:
         raise WrongUse(f"{path}: the first line names the columns, each once; it is {', '.join(title)!r}.")
     wrong = next((number for number, row in enumerate(rows, 2) if row and len(row) != len(title)), None)
     if wrong:
-        raise WrongUse(f"{path}, row {wrong} has {len(rows[wrong - 2])} fields; the first line names {len(title)}.")
+        held = counted(len(rows[wrong - 2]), "field")
+        raise WrongUse(f"{path}, row {wrong} has {held}; the first line names {len(title)}.")
     return [(number, dict(zip(title, row, strict=True))) for number, row in enumerate(rows, 2) if row]
 
 
@@ -6118,6 +6126,9 @@ _LITELLM_NAMES = {
 }
 _LITELLM_TIERS = {"_flex": "flex", "_priority": "priority", "_batches": "batch"}
 _SAY_NO_TOKENS = "calls say no tokens that can be meant"
+_FIRST_UNPRICED = """SELECT model, json_extract(metadata, '$.provider') AS provider, tokens_in
+    FROM invocations INDEXED BY calls_by_run WHERE run_uid = ? AND cost_usd IS NULL
+    AND (status <> 'error' OR tokens_in > 0) AND status <> 'reserved' ORDER BY id LIMIT 1"""
 _RATE_TODAY = "there is a rate today: promptry prices reprice"
 _REPRICED_AT_ONCE = 500
 _COMPUTED = {"cost_usd", "cost_source", "rates", "rate_source", "cache_saved_usd", "buckets", "usage_faults"}
@@ -6212,6 +6223,19 @@ def _note_helped(rows: list[dict[str, Any]], since: str) -> None:
             row["reason"] = f"the {_SAY_NO_TOKENS}"
         elif helped.get(row["model"], row["calls"]) < row["calls"]:
             row["reason"] = f"{_RATE_TODAY}; other {_SAY_NO_TOKENS}"
+
+
+def find_unpriced(run_uid: str) -> dict[str, Any] | None:
+    """Return the first call of a run that has no cost and needs one, as {model, provider, reason}, or None."""
+    rows = fetch(_FIRST_UNPRICED, (run_uid,))
+    if not rows:
+        return None
+    why = _why_unpriced(rows[0])
+    return {
+        "model": rows[0]["model"],
+        "provider": rows[0]["provider"],
+        "reason": f"the {_SAY_NO_TOKENS}" if why == _RATE_TODAY else why,
+    }
 
 
 def _why_unpriced(row: dict[str, Any]) -> str:
@@ -6470,7 +6494,7 @@ def _litellm_rates(told: dict[str, Decimal], suffix: str) -> dict[str, Any]:
 # ======================================================================================
 # === CARE: what is wrong with a store, said before it hurts; backups, and room given back
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, MIGRATIONS, STORE, ROWS, TEMPLATES, INVOCATIONS, COSTS.
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, MIGRATIONS, STORE, ROWS, TEMPLATES, INVOCATIONS, COSTS.
 # Public: backup, retention.
 
 LARGE_WAL_BYTES = 64 * 1024 * 1024
@@ -6649,9 +6673,12 @@ def _look_at_rows() -> dict[str, str]:
         " AS lost FROM invocations INDEXED BY calls_by_day"
     )[0]
     lost = (rows["lost"] or 0) + lost_rows()
-    detail = f"{rows['versions']:,} prompt versions, {rows['calls']:,} calls, {rows['runs']:,} runs"
+    nouns = {"versions": "prompt version", "calls": "call", "runs": "run"}
+    detail = ", ".join(counted(rows[key], noun) for key, noun in nouns.items())
     if lost or waiting:
-        return _finding("rows", "fault", f"{detail}; {lost:,} calls were lost and {waiting:,} wait in memory")
+        return _finding(
+            "rows", "fault", f"{detail}; {counted(lost, 'call was', 'calls were')} lost, waiting in memory: {waiting:,}"
+        )
     return _finding("rows", "ok", detail)
 
 
@@ -6659,8 +6686,8 @@ def _look_at_fallbacks() -> dict[str, str]:
     told = stored_fallbacks() if store_path().is_file() else {}
     count = sum(told.values()) + count_untold_fallbacks()
     names = ", ".join(sorted(told, key=lambda name: -told[name])[:5])
-    of = f", of {len(told):,} prompt{'' if len(told) == 1 else 's'}: {names}" if told else ""
-    detail = f"{count:,} time{'' if count == 1 else 's'} the text in the code was served because the store failed{of}"
+    of = f", of {counted(len(told), 'prompt')}: {names}" if told else ""
+    detail = f"{counted(count, 'time')} the text in the code was served because the store failed{of}"
     return _finding("fallbacks", "hint" if count else "ok", detail)
 
 
@@ -6802,9 +6829,12 @@ def student_tail(t: float, freedom: int) -> float:
 
 _ORDERS = 2_000
 _ENOUGH_HITS = 120
-_FEW_VALUES = 20
 _EXACT_RANKS = 8
 _KEPT_ORDERS = 60
+_NEWEST_PART = 3
+_USUAL_WEIGHT = 25
+_SCORE_DISTANCE = 0.08
+_SHARE_DISTANCE = 0.3
 
 
 def slope_of(values: list[float]) -> tuple[float, tuple[float, float]]:
@@ -6831,6 +6861,25 @@ def newest_z(values: list[float]) -> float | None:
     *others, newest = values
     distance, deviation = newest - math.fsum(others) / len(others), spread(others)
     return distance / deviation if deviation > 1e-12 else None if abs(distance) > 1e-12 else 0.0
+
+
+def newest_p(values: list[float], usual: float = _SCORE_DISTANCE) -> float:
+    """Return the p of the newest lying so far below all others, 1 where one of them is as low.
+
+    It is the lowest by chance once in n; the gap to the next is then that of an exponential tail, whose mean the others
+    tell (Sukhatme 1937), and shorter where the tail is lighter, as that of normal and pass/fail scores is. What they
+    tell is how far each lies below the best, as if 25 more lay as far as usual: a few equal values say little.
+
+    >>> round(newest_p([1.0, 1.0, 1.0, 1.0, 0.5]), 6)
+    0.000387
+    """
+    *others, newest = values
+    gap = min(others) - newest
+    if gap <= 0:
+        return 1.0
+    best = max(others)
+    below = math.fsum(best - value for value in others) + _USUAL_WEIGHT * usual
+    return float((1 + gap / below) ** -(len(others) - 1 + _USUAL_WEIGHT) / len(values))
 
 
 def mann_whitney_p(recent: list[float], older: list[float]) -> float:
@@ -6890,12 +6939,13 @@ class Fall(NamedTuple):
     correlation: float
 
 
-def fall_of(values: list[float]) -> Fall:
+def fall_of(values: list[float], *, shares: bool = False) -> Fall:
     """Return the deepest fall of a series and its p, by permutation (Fisher 1935); from three values on.
 
     The statistic is the greatest t of the falling line and of every step down, each divided by what the lag-1
-    correlation makes of its standard error; p is the share of random orders that reach it. Up to 20 values, where
-    chance alone puts the lowest last too often, 500 times Student's p of the newest counts if it is less.
+    correlation makes of its standard error; p is the share of random orders that reach it. Each value stands last in
+    one order of n, too often for the newest alone among many series: thrice newest_p counts if it is less. Shares, as
+    of even_means, have long tails: it takes the logarithm of how far each lies from the mean, 0.3 of which is usual.
     """
     n, mean = len(values), math.fsum(values) / len(values)
     centred = [value - mean for value in values]
@@ -6913,7 +6963,8 @@ def fall_of(values: list[float]) -> Fall:
     t, place = max((t, place) for place, t in enumerate(t_values))
     shape = "line" if place == 0 else "newest" if place == n - 1 else "step"
     p = _order_p(centred, (line, steps), t * math.sqrt(total / (n - 2 + t * t))) if t > 0 else 1.0
-    alone = min(1.0, 500 * _newest_p(values)) if n <= _FEW_VALUES else 1.0
+    logarithms = [math.copysign(math.log1p(abs(value)), value) for value in values] if shares else []
+    alone = min(1.0, _NEWEST_PART * (newest_p(logarithms, _SHARE_DISTANCE) if shares else newest_p(values)))
     return Fall(p, shape, correlation) if p <= alone else Fall(alone, "newest", correlation)
 
 
@@ -6988,14 +7039,6 @@ def _orders(n: int, seed: int) -> list[Callable[[Sequence[float]], tuple[float, 
     return orders
 
 
-def _newest_p(values: list[float]) -> float:
-    """Return the p of the newest by Student's t; equal others count as if one of them lay 0.1 beside the rest."""
-    *others, newest = values
-    n = len(others)
-    deviation = max(spread(others), 0.1 / math.sqrt(n)) * math.sqrt(1 + 1 / n)
-    return student_tail((newest - math.fsum(others) / n) / deviation, n - 1)
-
-
 def change_of(values: list[float], *, falls_only: bool = False) -> int | None:
     """Return the place where the likeliest step of a series begins, by least squares; None where there is no step.
 
@@ -7060,7 +7103,8 @@ def match_pattern(pattern: str, text: str, whole: bool) -> bool | None:
     """
     answer = call_helper("match_pattern", [pattern, text, whole])
     if answer.get("error"):
-        raise WrongUse(f"The pattern {pattern!r} is no regular expression: {answer['error']}.")
+        shown = f"{pattern!r:.120}{'...' if len(pattern) > 120 else ''}"
+        raise WrongUse(f"The pattern {shown} is no regular expression: {answer['error']}.")
     matched: bool | None = answer["matched"]
     return matched
 
@@ -7158,6 +7202,7 @@ def link_parent(source: IO[bytes], target: IO[bytes]) -> None:
 # check is refused rather than given to the wrong one.
 
 MAX_DETAIL_CHARS = 10_000
+MAX_PATTERN_CHARS = 20_000
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"}
 _BLANKS = "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 
@@ -7237,6 +7282,7 @@ def record_check(kind: str, score: float, passed: bool, expected: Any, actual: A
     """Record one check where one is open, and return its score; raises CheckFailed if it did not hold."""
     now = monotonic_s()
     collection = _open_collection.get() or _only_collection()
+    reason = str(_shortened(reason))
     details = {"expected": _shortened(expected), "actual": _shortened(actual), "reason": reason, **more}
     if collection is not None:
         latency_ms = round((now - collection.marks[-1]) * 1000, 3)
@@ -7258,10 +7304,7 @@ def _shortened(value: Any) -> Any:
 
 def brief(value: Any) -> str:
     """Return a value as a message shows it, 120 characters at most."""
-    try:
-        text = repr(value)
-    except RecursionError:
-        text = f"a {type(value).__name__} nested too deep to show"
+    text = safe_repr(value)
     return text if len(text) <= 120 else f"{text[:117]}..."
 
 
@@ -7296,9 +7339,12 @@ def check_share(value: Any, what: str) -> float:
 def assert_exact(actual: Any, expected: Any, case_sensitive: bool = True) -> float:
     """Assert that two values are equal; returns 1.0."""
     folded = not case_sensitive and isinstance(actual, str) and isinstance(expected, str)
-    equal = actual.casefold() == expected.casefold() if folded else actual == expected
+    try:
+        equal = bool(actual.casefold() == expected.casefold() if folded else actual == expected)
+    except (RecursionError, TypeError, ValueError) as error:
+        raise WrongUse(f"{brief(actual)} and {brief(expected)} cannot be compared: {error}.") from None
     reason = "equal" if equal else f"expected {brief(expected)}, got {brief(actual)}"
-    return record_check("exact", float(equal), bool(equal), expected, actual, reason)
+    return record_check("exact", float(equal), equal, expected, actual, reason)
 
 
 def _keywords_in(text: Any, keywords: Any, case_sensitive: bool) -> tuple[list[str], list[str]]:
@@ -7349,6 +7395,8 @@ def find_pattern(pattern: str, text: str, whole: bool) -> bool:
     """Tell whether a pattern matches a text, as match_pattern does; no pattern, and no answer in time, is WrongUse."""
     if not pattern:
         raise WrongUse("The pattern is empty.", "Write a regular expression; ^$ is that of no text.")
+    if len(pattern) > MAX_PATTERN_CHARS:
+        raise WrongUse(f"The pattern has {len(pattern):,} characters; it takes {MAX_PATTERN_CHARS:,} at most.")
     matched = match_pattern(pattern, text, whole)
     if matched is None:
         raise WrongUse(
@@ -7512,7 +7560,7 @@ def _without_trailing_commas(text: str) -> str:
 # ======================================================================================
 # === TEXTS: how near a text is to another, in characters and in words, without a model
 # ======================================================================================
-# Uses: ERRORS, ASSERTIONS.
+# Uses: ERRORS, WORDING, ASSERTIONS.
 # Public: assert_levenshtein, assert_rouge_l.
 #
 # A column of the table that both measures fill is one whole number here, a bit a row: 20,000 signs against 20,000 take
@@ -7539,7 +7587,7 @@ def assert_levenshtein(
     distance, length = levenshtein_distance(one, other), max(len(one), len(other))
     ratio = (length - distance) / length if length else 1.0
     passed = distance <= distance_limit and ratio >= ratio_limit
-    limit = f"max_distance {max_distance}" if max_distance is not None else f"min_ratio {min_ratio}"
+    limit = f"max_distance {brief(max_distance)}" if max_distance is not None else f"min_ratio {min_ratio}"
     reason = f"distance {distance:,}, ratio {ratio:.4g}; {limit}"
     reason = f"{blank}: {reason}" if blank else reason
     return record_check("levenshtein", ratio, passed, expected, actual, reason, distance=distance)
@@ -7572,7 +7620,8 @@ def assert_rouge_l(actual: str, expected: str, min_score: float) -> float:
     found, wanted = ([] if blank and is_blank(text) else text.split() for text in (actual, expected))
     common = common_length(found, wanted)
     score = 2 * common / (len(found) + len(wanted)) if found or wanted else 1.0
-    reason = f"{common:,} words in common, of {len(found):,} and {len(wanted):,}: {score:.4g}; min_score {min_score}"
+    of = f"of {len(found):,} and {len(wanted):,}"
+    reason = f"{counted(common, 'word')} in common, {of}: {score:.4g}; min_score {min_score}"
     reason = f"{blank}: {reason}" if blank else reason
     return record_check("rouge_l", score, score >= limit, expected, actual, reason)
 
@@ -7631,10 +7680,13 @@ def _places_of(items: Sequence[str]) -> dict[str, int]:
 # ======================================================================================
 # === PROGRAMS: a function or a command of the user's own answers: a text, or what an SDK gave it
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, MASKING, ROWS, ANSWERS, ASSERTIONS.
+# Uses: ERRORS, CLOCK, SETTINGS, MASKING, ROWS, ANSWERS, ASSERTIONS.
 # Public: nothing.
 #
 # What they raise is an error and never a failed check, whatever its class, and checks that they make are not recorded.
+# The commands that go on are known, each with the thread that waits for it: what nobody waits for any more is ended.
+
+MAX_COMMAND_BYTES = 16 * 2**20
 
 
 def find_function(place: str) -> Callable[[str], Any]:
@@ -7773,7 +7825,8 @@ def _note_model(answer: Answer, api: str, given: Any, who: str) -> None:
     if isinstance(told["usage"], (str, int, float, list, tuple)):
         raise ProviderError(f"{who} answered the usage {brief(told['usage'])}; it takes a provider's usage, or a dict.")
     cost = told["cost"] if told["cost_usd"] is None else told["cost_usd"]
-    if cost is not None and (isinstance(cost, bool) or not isinstance(cost, (int, float, Decimal)) or not cost >= 0):
+    is_number = isinstance(cost, (int, float, Decimal)) and not isinstance(cost, bool)
+    if cost is not None and not (is_number and math.isfinite(cost) and cost >= 0):
         raise ProviderError(f"{who} answered the cost {brief(cost)}; it takes dollars.")
     if told["usage"] is not None and "usage" not in answer.facts:
         answer.facts["usage"] = told["usage"]
@@ -7878,27 +7931,23 @@ if hasattr(os, "register_at_fork"):
 def ask_command(command: str, prompt: str, who: str, timeout_s: float) -> str:
     """Return what a command answers on stdout to a prompt on stdin; raises ProviderError.
 
-    The command line is the shell's, and the author's of the suite; the prompt never comes near it.
+    The command line is the shell's, and the author's of the suite; the prompt never comes near it. What it started is
+    ended with it where it is late, says too much, or is no longer waited for.
     """
     import subprocess
 
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        command,
-        shell=True,
-        stdin=pipe,
-        stdout=pipe,
-        stderr=pipe,
-        env=outside_environment(),
-        start_new_session=True,
-    ) as process:
+    with _start_command(command) as process:
         try:
-            said, told = process.communicate(prompt.encode(errors="replace"), timeout_s)
+            said, told = _talk_with(process, prompt.encode(errors="replace"), monotonic_s() + timeout_s)
         except BaseException as error:
             _end_command(process)
             if isinstance(error, subprocess.TimeoutExpired):
                 raise ProviderError(f"{who} did not answer within {timeout_s:g} s.") from None
             raise
+        finally:
+            _commands.pop(process, None)
+    if max(len(said), len(told)) > MAX_COMMAND_BYTES:
+        raise ProviderError(f"{who} said more than {MAX_COMMAND_BYTES:,} bytes, and was ended.")
     if process.returncode:
         why = mask_secrets(" ".join(told.decode(errors="replace").split()))[-300:]
         raise ProviderError(f"{who} ended with {process.returncode}: {why or 'it said nothing'}.")
@@ -7906,6 +7955,78 @@ def ask_command(command: str, prompt: str, who: str, timeout_s: float) -> str:
         return str(said.decode()).rstrip("\r\n")
     except UnicodeDecodeError:
         raise ProviderError(f"{who} answered what is no text in UTF-8.") from None
+
+
+def _start_command(command: str) -> Any:
+    """Start a command; it is known from the moment it runs, as end_commands waits for it."""
+    import subprocess
+
+    pipe, known = subprocess.PIPE, outside_environment()
+    with _commands_lock:
+        process = subprocess.Popen(
+            command, bufsize=0, shell=True, stdin=pipe, stdout=pipe, stderr=pipe, env=known, start_new_session=True
+        )
+        _commands[process] = threading.get_ident()
+    return process
+
+
+def _talk_with(process: Any, given: bytes, until_s: float) -> tuple[bytes, bytes]:
+    """Return what a command says on stdout and on stderr; raises TimeoutExpired."""
+    import subprocess
+
+    said: tuple[list[bytes], list[bytes]] = ([], [])
+    readers = [
+        threading.Thread(target=_hear, args=(process, pipe, kept), daemon=True)
+        for pipe, kept in zip((process.stdout, process.stderr), said, strict=True)
+    ]
+    for thread in (threading.Thread(target=_feed, args=(process.stdin, given), daemon=True), *readers):
+        thread.start()
+    for thread in readers:
+        thread.join(max(0.0, until_s - monotonic_s()))
+        if thread.is_alive():
+            raise subprocess.TimeoutExpired(process.args, 0.0)
+    process.wait(max(0.001, until_s - monotonic_s()))
+    return b"".join(said[0]), b"".join(said[1])
+
+
+def _feed(pipe: Any, given: bytes) -> None:
+    left = memoryview(given)
+    with contextlib.suppress(OSError, ValueError), pipe:  # it need not read what it is told
+        while left:
+            left = left[pipe.write(left) :]
+
+
+def _hear(process: Any, pipe: Any, kept: list[bytes]) -> None:
+    """Keep what a command says on a pipe, and end it once that is too much."""
+    size = 0
+    with contextlib.suppress(OSError, ValueError):  # the pipe is closed once nobody waits
+        while size <= MAX_COMMAND_BYTES and (block := pipe.read(65_536)):
+            kept.append(block)
+            size += len(block)
+    if size > MAX_COMMAND_BYTES:
+        _end_command(process)
+
+
+def end_commands(thread: int | None = None) -> None:
+    """End the commands that a thread waits for, or all, with all that they started."""
+    with _commands_lock:
+        going = list(_commands.items())
+    for process, waiting in going:
+        if thread is None or waiting == thread:
+            _end_command(process)
+
+
+def _forget_commands() -> None:
+    global _commands_lock
+    _commands_lock = threading.Lock()
+    _commands.clear()
+
+
+_commands: dict[Any, int] = {}
+_commands_lock = threading.Lock()
+atexit.register(end_commands)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_commands)
 
 
 def _end_command(process: Any) -> None:
@@ -8371,7 +8492,7 @@ def _as_prompt(said: _Messages) -> str:
 # ======================================================================================
 # === JUDGE: a model scores a text by criteria, or holds its claims against a source
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, SCOPE, ASSERTIONS, PROGRAMS, PROVIDERS.
+# Uses: ERRORS, WORDING, SETTINGS, SCOPE, ASSERTIONS, PROGRAMS, PROVIDERS.
 # Public: set_judge, get_judge, assert_llm, assert_grounded.
 #
 # A judged text cannot speak to the judge: it stands as one line of JSON between two lines that carry a nonce of this
@@ -8711,13 +8832,13 @@ def _claims_text(judge: Judge, claims: list[dict[str, Any]], held: int) -> str:
     wrong = [f"{brief(claim['claim'])} ({claim['reason']})" for claim in claims if not claim["counts"]]
     rest = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
     said = f"; not {', '.join(wrong[:5])}{rest}" if wrong else ""
-    return f"{judge.name} finds {held} of {len(claims)} claims borne out by the source{said}"
+    return f"{judge.name} finds {held} of {counted(len(claims), 'claim')} borne out by the source{said}"
 
 
 # ======================================================================================
 # === EMBEDDINGS: texts as vectors: by the sentence model here, a function of the user's, or an endpoint
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, ENDPOINTS, ROWS, SCOPE, PRICES, INVOCATIONS, ANSWERS, HELPERS, ASSERTIONS, PROGRAMS,
+# Uses: ERRORS, WORDING, SETTINGS, ENDPOINTS, ROWS, SCOPE, PRICES, INVOCATIONS, ANSWERS, HELPERS, ASSERTIONS, PROGRAMS,
 #   PROVIDERS.
 # Public: set_embedder.
 #
@@ -8842,7 +8963,7 @@ def _checked_vectors(name: str, answer: Any, count: int) -> list[Vector]:
         raise WrongUse(f"The embedder {name} answered {brief(answer)}; it takes a list with a vector for each text.")
     rows = list(answer)
     if len(rows) != count:
-        raise WrongUse(f"The embedder {name} answered {len(rows)} vectors for {count} texts.")
+        raise WrongUse(f"The embedder {name} answered {counted(len(rows), 'vector')} for {counted(count, 'text')}.")
     vectors = [_unit_vector(name, place, row) for place, row in enumerate(rows)]
     _check_lengths([(name, vector) for vector in vectors])
     return vectors
@@ -9007,7 +9128,7 @@ def _rows_in(name: str, answer: dict[str, Any]) -> list[Any]:
         raise WrongUse(f"The embedder {name} answered {brief(answer)}; it takes data: [{{index, embedding}}].")
     places = [row.get("index", place) for place, row in enumerate(data)]
     if sorted(map(str, places)) != sorted(map(str, range(len(data)))):
-        raise WrongUse(f"The embedder {name} numbered its {len(data)} vectors {brief(places)}.")
+        raise WrongUse(f"The embedder {name} numbered its {counted(len(data), 'vector')} {brief(places)}.")
     return [row["embedding"] for _, row in sorted(zip(places, data, strict=True), key=lambda pair: int(pair[0]))]
 
 
@@ -9569,6 +9690,8 @@ def _faults_by_model(value: Any, data: Any, model: Any) -> _Faults:
         raise WrongUse(f"Every value fits {_type_name(model)}.", "Give a model, or a type that some data does not fit.")
     if isinstance(model, pydantic.BaseModel):
         raise WrongUse(f"The model is an object of {type(model).__name__}; it takes the class.")
+    if isinstance(model, numbers.Number):
+        raise WrongUse(f"{brief(model)} is no schema, model or type.")
     try:
         adapter = pydantic.TypeAdapter(model)
         if isinstance(data, (str, bytes, bytearray)):
@@ -9597,7 +9720,7 @@ def _type_name(model: Any) -> str:
 # ======================================================================================
 # === TOOLS: what an agent's messages hold: texts, tool calls and results; which tools it called
 # ======================================================================================
-# Uses: ERRORS, ASSERTIONS, TEXTS.
+# Uses: ERRORS, WORDING, ASSERTIONS, TEXTS.
 # Public: assert_tool_called, assert_tool_sequence, assert_no_tool_called.
 #
 # A trace is a list of steps ({"name", "args"}), of messages or tool calls of OpenAI, of items of its Responses API, or
@@ -9870,14 +9993,16 @@ def assert_no_tool_called(trace: Any, name: str) -> float:
     """
     check_tool_name(name)
     named = [show_call(call) for call in tool_calls_of(trace) if call.name == name]
-    reason = f"'{name}' was called {len(named)} times: {brief(named)}" if named else f"'{name}' was not called"
+    reason = (
+        f"'{name}' was called {counted(len(named), 'time')}: {brief(named)}" if named else f"'{name}' was not called"
+    )
     return record_check("no_tool_called", float(not named), not named, f"no call of {name}", named, reason)
 
 
 # ======================================================================================
 # === TRAJECTORIES: the steps that an agent took: read from messages, counted, compared, asserted
 # ======================================================================================
-# Uses: ERRORS, ROWS, ASSERTIONS, TEXTS, TOOLS.
+# Uses: ERRORS, WORDING, ROWS, ASSERTIONS, TEXTS, TOOLS.
 # Public: Trajectory, TrajectoryStep, TrajectoryDiff, analyze_trajectory, diff_trajectories, format_trajectory_diff,
 #   assert_trajectory_max_steps, assert_no_redundant_tool_calls, assert_tool_input_matches,
 #   assert_final_answer_present.
@@ -10183,7 +10308,7 @@ def assert_trajectory_max_steps(traj: Trajectory, max_steps: int) -> float:
         raise WrongUse(f"max_steps is {brief(max_steps)}; it takes a whole number, 0 or more.")
     count = _check_trajectory(traj).step_count
     passed = count <= max_steps
-    reason = f"{count:,} steps; max_steps {max_steps:,}"
+    reason = f"{counted(count, 'step')}; max_steps {brief(max_steps)}"
     return record_check("trajectory_max_steps", float(passed), passed, max_steps, count, reason)
 
 
@@ -10197,7 +10322,11 @@ def assert_no_redundant_tool_calls(traj: Trajectory) -> float:
     """
     found = _redundant_calls(_check_trajectory(traj))
     shown = [f"'{name}' in steps {before} and {again}" for before, again, name in found]
-    reason = f"{len(shown)} calls repeat the one before: {brief(shown)}" if shown else "no call repeats the one before"
+    reason = (
+        f"{counted(len(shown), 'call repeats', 'calls repeat')} the one before: {brief(shown)}"
+        if shown
+        else "no call repeats the one before"
+    )
     kind = "trajectory_no_redundant_calls"
     return record_check(kind, float(not shown), not shown, "no call twice in a row", shown, reason)
 
@@ -10224,7 +10353,8 @@ def assert_tool_input_matches(traj: Trajectory, tool_name: str, matcher: Any) ->
     passed = any(_input_matches(given, matcher) for given, fault in zip(inputs, faults, strict=True) if not fault)
     expected = matcher if isinstance(matcher, (dict, str)) else getattr(matcher, "__name__", repr(matcher))
     told = next((f"; {fault}" for fault in faults if fault), "")
-    reason = f"of {len(inputs)} inputs of '{tool_name}' none matches {brief(expected)}: {brief(inputs)}{told}"
+    of = f"of {counted(len(inputs), 'input')} of '{tool_name}'"
+    reason = f"{of} none matches {brief(expected)}: {brief(inputs)}{told}"
     reason = reason if inputs else f"'{tool_name}' was not called; called were {brief(traj.tool_name_sequence())}"
     reason = "an input matches" if passed else reason
     return record_check("tool_input_matches", float(passed), passed, expected, inputs, reason, tool=tool_name)
@@ -10250,14 +10380,14 @@ def assert_final_answer_present(traj: Trajectory) -> float:
     """
     answer = _answer_of(_check_trajectory(traj))
     passed = answer is not None
-    reason = "there is a final answer" if passed else f"no final answer after {len(traj.steps)} steps"
+    reason = "there is a final answer" if passed else f"no final answer after {counted(len(traj.steps), 'step')}"
     return record_check("trajectory_final_answer", float(passed), passed, "a final answer", answer, reason)
 
 
 # ======================================================================================
 # === CONVERSATIONS: what was said in turns, built by hand or read from messages, and asserted
 # ======================================================================================
-# Uses: ERRORS, ROWS, ASSERTIONS, EMBEDDINGS, TOOLS.
+# Uses: ERRORS, WORDING, ROWS, ASSERTIONS, EMBEDDINGS, TOOLS.
 # Public: Conversation, Turn, assert_conversation_length, assert_all_assistant_turns, assert_any_assistant_turn,
 #   assert_conversation_coherent, assert_no_repetition.
 #
@@ -10391,8 +10521,8 @@ def assert_conversation_length(conv: Conversation, min_turns: int | None = None,
     count = len(_check_conversation(conv))
     passed = (min_turns or 0) <= count and (max_turns is None or count <= max_turns)
     expected = {"min_turns": min_turns, "max_turns": max_turns}
-    reason = f"{count:,} turns; " + ", ".join(
-        f"{what} {limit}" for what, limit in expected.items() if limit is not None
+    reason = f"{counted(count, 'turn')}; " + ", ".join(
+        f"{what} {brief(limit)}" for what, limit in expected.items() if limit is not None
     )
     return record_check("conversation_length", float(passed), passed, expected, count, reason)
 
@@ -10424,7 +10554,11 @@ def assert_all_assistant_turns(conv: Conversation, predicate: Callable[[str], An
     faults = [_fault_of(predicate, turn) for turn in turns]
     failed = [f"turn {number} of {len(turns)}: {fault}" for number, fault in enumerate(faults, 1) if fault]
     score = 1 - len(failed) / len(turns) if turns else 0.0
-    reason = f"fails in {len(failed)} turns; {brief(failed[0])}" if failed else f"holds in {len(turns)} turns"
+    reason = (
+        f"fails in {counted(len(failed), 'turn')}; {brief(failed[0])}"
+        if failed
+        else f"holds in {counted(len(turns), 'turn')}"
+    )
     reason = reason if turns else "the conversation has no turn of the assistant"
     passed = bool(turns) and not failed
     return record_check("all_assistant_turns", score, passed, _name_of(predicate), failed, reason)
@@ -10442,7 +10576,7 @@ def assert_any_assistant_turn(conv: Conversation, predicate: Callable[[str], Any
     turns = _checked_turns(conv, predicate)
     found = next((number for number, turn in enumerate(turns, 1) if not _fault_of(predicate, turn)), None)
     passed = found is not None
-    reason = f"holds in turn {found} of {len(turns)}" if passed else f"holds in none of {len(turns)} turns"
+    reason = f"holds in turn {found} of {len(turns)}" if passed else f"holds in none of {counted(len(turns), 'turn')}"
     actual = [turn.content for turn in turns]
     return record_check("any_assistant_turn", float(passed), passed, _name_of(predicate), actual, reason)
 
@@ -10505,7 +10639,7 @@ def _said_turns(conversation: Any) -> tuple[list[int], list[str]]:
 
 
 def _too_few_turns(kind: str, limit: float, texts: list[str]) -> float:
-    reason = f"the assistant has {len(texts)} turns with text, and two are compared"
+    reason = f"the assistant has {counted(len(texts), 'turn')} with text, and two are compared"
     return record_check(kind, 1.0, True, limit, texts, reason, embedder=None)
 
 
@@ -10855,13 +10989,21 @@ def _refuse_second(name: str, function: Callable[..., Any]) -> None:
         return
     first = _suites[name].function
     if first.__module__ == function.__module__ or source_of(first) != source_of(function):
-        places = [_shown_place(one) for one in (first, function)]
+        places = [f"{one['file']}, line {one['line']}" for one in map(source_of, (first, function)) if one is not None]
         raise WrongUse(f"Two suites have the name '{name}': {' and '.join(places)}.", "Give each a name of its own.")
 
 
-def _shown_place(function: Callable[..., Any]) -> str:
-    place = source_of(function)
-    return function.__module__ if place is None else f"{place['file']}, line {place['line']}"
+@contextlib.contextmanager
+def refusing_doubles(afresh: bool = False) -> Iterator[None]:
+    """Refuse a second suite of one name in a load; `afresh`: the block is a load of its own, not a part of one."""
+    global _loading
+    if afresh:
+        _fresh.clear()
+    before, _loading = _loading, True
+    try:
+        yield
+    finally:
+        _loading = before
 
 
 def _check_gate(name: str, gate: str | None, min_pass_rate: float | None, repeats: int, confirm: int) -> None:
@@ -11119,12 +11261,11 @@ def _import_from(folder: str, name: str, module: str, absent: ConfigError) -> No
 @contextlib.contextmanager
 def _noted_modules(folder: str) -> Iterator[None]:
     """Remember which modules of a folder an import brings, and that it goes on."""
-    global _loading
-    before, _loading = set(sys.modules), True
+    before = set(sys.modules)
     try:
-        yield
+        with refusing_doubles():
+            yield
     finally:
-        _loading = False
         _loaded.update(new for new in set(sys.modules) - before if _is_below(sys.modules[new], folder))
 
 
@@ -11155,7 +11296,7 @@ def _import_fault(module: str, error: BaseException) -> str:
     import traceback
 
     say("".join(traceback.format_exception(error)).rstrip())
-    return f"The module '{module}' does not import: {type(error).__name__}: {error}."
+    return f"The module '{module}' does not import: {type(error).__name__}: {str(error).rstrip('.')}."
 
 
 def _locate_module(module: str) -> tuple[str, str]:
@@ -11426,11 +11567,25 @@ def read_document(path: Path, name: str) -> tuple[Reading, Node]:
         lines = raw[: error.start].split(b"\n")
         reading.tell(Node("plain", len(lines), len(lines[-1]) + 1, ""), "This is no UTF-8.", "Save the file as UTF-8.")
         reading.check()
+    return reading, read_text(reading, text)
+
+
+def read_text(reading: Reading, text: str) -> Node:
+    """Return the one document of a text; raises ConfigError."""
     root = _composed(reading, text)
     if root is None and not reading.faults:
         reading.tell(_TOP, "The file holds nothing.")
     reading.check()
-    return reading, root or _TOP
+    return root or _TOP
+
+
+def as_node(value: Any) -> Node:
+    """Return the node of a JSON value as if a file told it, at the first place."""
+    if isinstance(value, list):
+        return Node("list", 1, 1, [as_node(one) for one in value])
+    if isinstance(value, dict):
+        return Node("map", 1, 1, {key: (as_node(key), as_node(one)) for key, one in value.items()})
+    return Node("quoted", 1, 1, value) if isinstance(value, str) else Node("plain", 1, 1, json.dumps(value))
 
 
 def text_of_file(path: Path) -> str:
@@ -11891,11 +12046,24 @@ def open_placeholders(value: Any) -> list[str]:
 # ======================================================================================
 # === STEPS: assertions told in YAML: each value is of the kind that its parameter takes, and within its bounds
 # ======================================================================================
-# Uses: ERRORS, PROMPTS, ASSERTIONS, DOCUMENTS, EXCHANGES.
+# Uses: ERRORS, ASSETS, PROMPTS, ASSERTIONS, DOCUMENTS, EXCHANGES.
 # Public: nothing.
 #
 # The signatures of the assertions are the table. What an assertion would refuse whatever the answer is told here, so
 # that no run begins in which each case fails for it.
+
+
+@functools.cache
+def promptfoo_facts() -> dict[str, Any]:
+    """Return what is known of promptfoo's words, from assets/promptfoo.json.
+
+    Shape: no_equal {type: the reason}, judged {type: the criteria}, limited (with a threshold here) and types [type],
+    compatible {provider: [address, variable of the key]}, parameters [name], shapes {what: {taken {key: kinds}, left
+    {key: the reason}}}.
+    """
+    facts: dict[str, Any] = json.loads(asset("promptfoo.json"))
+    return facts
+
 
 _GREATEST = {"max_distance": 2}
 _KIND_WORDS = {
@@ -11988,9 +12156,10 @@ def _read_step(reading: Reading, node: Node) -> Step | None:
     (name, (place, given)), *more = node.value.items()
     found = known_assertions().get(name)
     if found is None:
-        hint = (
-            nearest(name.removeprefix("assert_"), known_assertions()) or f"There are: {', '.join(known_assertions())}."
-        )
+        hint = nearest(name.removeprefix("assert_"), known_assertions())
+        if name.removeprefix("not-") in promptfoo_facts()["types"]:
+            hint = "It is promptfoo's; promptry import promptfoo says what it is here."
+        hint = hint or f"There are: {', '.join(known_assertions())}."
         reading.tell(place, f"'{name}' is no assertion.", hint)
         return None
     if more:
@@ -12116,8 +12285,32 @@ def read_suites(file: Path) -> list[Told]:
     return _read_file(file)[1]
 
 
+def check_suites(text: str) -> None:
+    """Refuse a text that is no file of suites; raises ConfigError with every fault."""
+    reading = Reading("suites")
+    _suites_in(reading, read_text(reading, text), Path())
+
+
+def check_part(key: str, value: Any) -> None:
+    """Refuse a prompt, provider or list of assertions that a file of suites may not have; raises WrongUse, a clause."""
+    reading, node = Reading(""), as_node(value)
+    if key == "prompt":
+        _read_prompt(reading, node, "prompt", Path())
+    elif key == "provider":
+        _read_provider(reading, node, node)
+    else:
+        read_steps(reading, node)
+    for fault in reading.faults.values():
+        raise WrongUse(fault.removesuffix("."))
+
+
 def _read_file(file: Path) -> tuple[Reading, list[Told]]:
     reading, root = read_document(file, str(file))
+    return reading, _suites_in(reading, root, file.resolve().parent)
+
+
+def _suites_in(reading: Reading, root: Node, folder: Path) -> list[Told]:
+    """Return the suites of a document; raises ConfigError with every fault."""
     if root.kind != "map":
         reading.tell(
             root, "A file of suites is a map.", "Begin it with suites: and put the suites below, each with a dash."
@@ -12131,14 +12324,14 @@ def _read_file(file: Path) -> tuple[Reading, list[Told]]:
         reading.check()
     found: list[Told] = []
     for node in place.value:
-        one = _read_suite(reading, node, file.resolve().parent)
+        one = _read_suite(reading, node, folder)
         other = next((other for other in found if one is not None and one.name == other.name), None)
         if other is not None:
             first = f"the first begins in line {other.source[1]}"
             reading.tell(node, f"Two suites have the name '{other.name}'; {first}.", "Give each a name of its own.")
         found += [one] if one is not None else []
     reading.check()
-    return reading, found
+    return found
 
 
 def _read_suite(reading: Reading, node: Node, folder: Path) -> Told | None:
@@ -12239,8 +12432,9 @@ def _read_messages(reading: Reading, node: Node) -> str | None:
         if not check_keys(reading, item, ("role", "content"), "a message"):
             continue
         got = values_of(item)
-        if len(got) < 2:
-            reading.tell(item, "A message has role: and content:, each with a value.")
+        if not {"role", "content"} <= got.keys():
+            if len(got) < 2:
+                reading.tell(item, "A message has role: and content:, each with a value.")
             continue
         role = read_value(reading, got["role"], _ONE_TEXT, "role")
         messages.append(
@@ -12382,7 +12576,7 @@ def _check_open(reading: Reading, told: Told, got: dict[str, Node], places: dict
 # ======================================================================================
 # === TRANSLATIONS: promptfoo's templates and assertions in our words, or the reason why there are none
 # ======================================================================================
-# Uses: ERRORS, ASSETS, PROMPTS, HELPERS, ASSERTIONS, EXCHANGES.
+# Uses: ERRORS, PROMPTS, HELPERS, ASSERTIONS, STEPS, FILES.
 # Public: nothing.
 #
 # Nothing of another tool's file is evaluated: neither JavaScript nor Python nor a template. What has no equal here is
@@ -12393,17 +12587,6 @@ _TEMPLATE = (
 )
 _NAME_ALONE = r"([^\W\d]\w*)(?:\s*\|\s*(?:safe|string))*"
 _EVALUATED = {"javascript", "python", "ruby", "webhook"}
-
-
-@functools.cache
-def promptfoo_facts() -> dict[str, Any]:
-    """Return what is known of promptfoo's words, from assets/promptfoo.json.
-
-    Shape: no_equal {type: the reason}, judged {type: the criteria}, compatible {provider: [address, variable of the
-    key]}, config_keys, test_keys and parameters [name].
-    """
-    facts: dict[str, Any] = json.loads(asset("promptfoo.json"))
-    return facts
 
 
 class Asked(NamedTuple):
@@ -12498,15 +12681,15 @@ def as_steps(asked: Asked) -> list[Any]:
         raise WrongUse(f"{asked.kind} is code, which is not evaluated; write it as an assertion of a Python suite")
     reason = promptfoo_facts()["no_equal"].get(asked.kind)
     if reason is not None:
-        raise WrongUse(reason)
+        raise WrongUse(f"promptfoo's {asked.kind} has no counterpart here, as {reason}")
     make = _NEGATED.get(asked.kind) if asked.is_negated else _MADE.get(asked.kind)
+    name = f"not-{asked.kind}" if asked.is_negated else asked.kind
+    if make is None and asked.kind in _MADE:
+        raise WrongUse(f"promptfoo's {name} has no counterpart here")
     if make is None:
-        name = f"not-{asked.kind}" if asked.is_negated else asked.kind
-        raise WrongUse(f"{name} has no equal here", nearest(asked.kind, _MADE) if asked.kind not in _MADE else "")
+        raise WrongUse(f"promptfoo has no assertion {name}.", nearest(asked.kind, assertion_types()))
     step = make(asked)
-    (name,) = step if isinstance(step, dict) else (step,)
-    if name not in known_assertions():
-        raise WrongUse(f"this version has no assertion {name}")
+    check_part("assert", [step])
     return [step]
 
 
@@ -12619,10 +12802,11 @@ _MADE: dict[str, Callable[[Asked], Any]] = {
     "is-json": _schema_or("json_valid"),
     "contains-json": _schema_or("json_valid"),
     "levenshtein": _near,
-    "similar": _similar,
+    **dict.fromkeys(("similar", "similar:cosine"), _similar),
     "word-count": _words_between,
     "context-faithfulness": _grounded,
-    **dict.fromkeys(("llm-rubric", "g-eval", "factuality", "closedqa", "model-graded-closedqa"), _by_judge),
+    **dict.fromkeys(("llm-rubric", "g-eval", "factuality", "model-graded-factuality"), _by_judge),
+    **dict.fromkeys(("closedqa", "model-graded-closedqa"), _by_judge),
 }
 _NEGATED: dict[str, Callable[[Asked], Any]] = {
     "equals": lambda asked: {"matches": rf"(?!{_as_pattern(asked, _one_text(asked))}\Z).*"},
@@ -12643,24 +12827,57 @@ DIFFERENCES = {
 # ======================================================================================
 # === FOREIGN: promptfoo's files are read: its prompts, providers and tests, and where each stands
 # ======================================================================================
-# Uses: ERRORS, DATASETS, ASSERTIONS, DOCUMENTS, EXCHANGES, TRANSLATIONS.
+# Uses: ERRORS, DATASETS, ASSERTIONS, DOCUMENTS, EXCHANGES, STEPS, FILES, TRANSLATIONS.
 # Public: nothing.
 #
 # What is code, or comes from elsewhere than this disk, is noted and left out.
 
 
 class Source:
-    """The file that is read: its folder, the lines of its places, its whole content, and the notes so far."""
+    """The file that is read: its folder, content, lines of places, and notes so far; config is what is taken."""
 
-    def __init__(self, file: Path, config: dict[str, Any], lines: dict[str, int]) -> None:
+    def __init__(self, file: Path, content: dict[str, Any], lines: dict[str, int]) -> None:
         self.name, self.folder = str(file), file.parent
-        self.config, self.lines = config, lines
+        self.content, self.lines = content, lines
         self.notes: dict[str, list[str]] = {}
+        self.config = taken_of(self, "", content, "a configuration")
 
     def note(self, place: str, reason: str) -> None:
         """Note what is not taken over, or not quite; the same reason at many places is one note."""
         line = self.lines.get(place)
         self.notes.setdefault(reason, []).append(f"line {line}, {place}" if line else place)
+
+
+def taken_of(source: Source, place: str, given: dict[str, Any], what: str) -> dict[str, Any]:
+    """Return what is taken of a map, each value of a kind that is meant there; all else but a null is noted."""
+    shape, found = promptfoo_facts()["shapes"][what], {}
+    for key, value in given.items():
+        here, kinds = f"{place}.{key}" if place else key, shape["taken"].get(key)
+        if value is None:
+            continue
+        if kinds is None:
+            reason = shape["left"].get(key.partition(":")[0])
+            hint = "" if reason else nearest(key, [*shape["taken"], *shape["left"]])
+            source.note(here, f"{key} is left out: {reason or f'it has no counterpart here. {hint}'.strip()}")
+        elif not any(
+            isinstance(value, _FOREIGN_KINDS[kind]) if kind in _FOREIGN_KINDS else _is_number(value)
+            for kind in kinds.split(" or ")
+        ):
+            source.note(here, f"{key} is left out: it takes a {kinds}")
+        else:
+            found[key] = value
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    """Tell whether a value is a number, or a text that is one: a cell of a table is."""
+    try:
+        return not isinstance(value, bool) and math.isfinite(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
+_FOREIGN_KINDS: dict[str, type] = {"any": object, "text": str, "list": list, "map": dict, "flag": bool}
 
 
 class Test(NamedTuple):
@@ -12670,6 +12887,8 @@ class Test(NamedTuple):
     content: dict[str, Any]
 
 
+_MAX_JSON_DEPTH, _MAX_REFERENCES = 50, 20
+_CODE = {".py", ".js", ".ts", ".mjs", ".cjs", ".mts", ".cts", ".rb", ".sh", ".exe", ".bat", ".go"}
 _TEST_FILES = (".yaml", ".yml", ".json", ".jsonl", ".csv")
 ECHO = "exec: cat"
 
@@ -12679,23 +12898,42 @@ def open_source(file: Path) -> Source:
     if file.suffix.lower() in {".csv", ".jsonl"}:
         return Source(file, {"tests": f"file://{file.name}"}, {})
     if file.suffix.lower() not in {".yaml", ".yml", ".json"}:
-        raise WrongUse(
-            f"{file} ends in '{file.suffix}'.", "promptfoo's YAML, JSON, CSV and JSONL are read; code is not run."
-        )
+        hint = "promptfoo's YAML, JSON, CSV and JSONL are read; code is not run."
+        raise WrongUse(f"{file} ends in '{file.suffix}'.", hint)
     content, lines = read_foreign(file)
     content = {"tests": content} if isinstance(content, list) else content
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or not content:
         raise WrongUse(f"{file} holds no configuration of promptfoo.")
     return Source(file, content, lines)
 
 
 def read_foreign(file: Path) -> tuple[Any, dict[str, int]]:
-    """Return what a YAML or JSON file holds, and in which line each place of it stands; raises WrongUse."""
+    """Return what a YAML or JSON file holds, and in which line each place of it stands; raises WrongUse.
+
+    JSON that is no YAML, for it writes a sign as two halves, is read without the lines.
+    """
     try:
         root = read_document(file, str(file))[1]
     except ConfigError as error:
+        with contextlib.suppress(ValueError, RecursionError, WrongUse):
+            if file.suffix.lower() == ".json":
+                return _checked_json(file, json.loads(text_of_file(file))), {}
         raise WrongUse(error.message, error.hint) from None
     return value_in(Reading(""), root), dict(_lines_of_places(root, ""))
+
+
+def _checked_json(path: Path, value: Any, depth: int = 0) -> Any:
+    """Return a value of a JSON file; raises WrongUse for one that YAML cannot hold."""
+    if depth > _MAX_JSON_DEPTH:
+        raise WrongUse(f"{path.name} is nested deeper than {_MAX_JSON_DEPTH} levels")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise WrongUse(f"{path.name} holds {value}, which is no number of JSON")
+    texts = [value] if isinstance(value, str) else list(value) if isinstance(value, dict) else []
+    if any("\ud800" <= sign <= "\udfff" for text in texts for sign in text):
+        raise WrongUse(f"{path.name} holds half a sign of Unicode")
+    for one in value if isinstance(value, list) else value.values() if isinstance(value, dict) else ():
+        _checked_json(path, one, depth + 1)
+    return value
 
 
 def _lines_of_places(node: Node, place: str) -> Iterator[tuple[str, int]]:
@@ -12707,24 +12945,31 @@ def _lines_of_places(node: Node, place: str) -> Iterator[tuple[str, int]]:
         yield from _lines_of_places(one, f"{place}{name}")
 
 
-def resolved(source: Source, value: Any, depth: int = 0) -> Any:
-    """Return a value with its `$ref: "#/..."` replaced by what that names in the file."""
-    if isinstance(value, dict) and isinstance(value.get("$ref"), str) and depth < 20:
-        found: Any = source.config
-        for part in value["$ref"].removeprefix("#/").split("/"):
-            found = found.get(part) if isinstance(found, dict) else None
-        rest = {key: one for key, one in value.items() if key != "$ref"}
-        return {**resolved(source, found, depth + 1), **rest} if isinstance(found, dict) else rest
-    return value
+def resolved(source: Source, place: str, value: Any, depth: int = 0) -> Any:
+    """Return a value with its `$ref: "#/..."` replaced by what that names in the file; one that names none is noted."""
+    if not isinstance(value, dict) or "$ref" not in value:
+        return value
+    rest = {key: one for key, one in value.items() if key != "$ref"}
+    found: Any = source.content
+    for part in str(value["$ref"]).removeprefix("#/").split("/"):
+        found = found.get(part) if isinstance(found, dict) else None
+    if not isinstance(found, dict) or depth == _MAX_REFERENCES:
+        source.note(f"{place}.$ref", f"the reference is left out: {brief(value['$ref'])} names no map of this file")
+        return rest
+    return {**resolved(source, place, found, depth + 1), **rest}
 
 
 def files_of(source: Source, name: str) -> list[Path]:
-    """Return the files that a file:// names, * and ** included; raises WrongUse where there is none."""
+    """Return the files that a file:// names, * and ** included; raises WrongUse where there is none, or for code."""
+    import glob
+
     path = name.removeprefix("file://")
-    if "*" in path or "?" in path:
-        found = sorted(one for one in source.folder.glob(path) if one.is_file())
-    else:
-        found = [one for one in [source.folder / path] if one.is_file()]
+    if Path(re.sub(r"(?<=\w):\w+$", "", path)).suffix.lower() in _CODE:
+        raise WrongUse(f"{path} is code, which is not evaluated")
+    is_pattern = "*" in path or "?" in path
+    pattern = os.path.join(glob.escape(str(source.folder)), path)
+    names = sorted(glob.glob(pattern, recursive=True)) if is_pattern else [os.path.join(source.folder, path)]
+    found = [Path(one) for one in names if os.path.isfile(one)]
     if not found:
         raise WrongUse(f"there is no file {path}")
     return found
@@ -12741,35 +12986,54 @@ ToldProvider = tuple[str, Any, dict[str, Any]]
 def prompts_told(source: Source) -> list[tuple[str, Any]]:
     """Return the prompts as (label, text or messages), with our placeholders."""
     found: list[tuple[str, Any]] = []
-    for at, one in enumerate(listed(source.config.get("prompts"))):
-        place = f"prompts[{at}]" if isinstance(source.config["prompts"], list) else "prompts"
-        label = str(one.get("label") or "") if isinstance(one, dict) else ""
-        given = one.get("raw") or one.get("file") or one.get("id") if isinstance(one, dict) else one
-        try:
+    for place, one in _prompt_entries(source):
+        told = taken_of(source, place, one, "a prompt") if isinstance(one, dict) else {"raw": one}
+        key, *others = [key for key in ("raw", "file", "id") if told.get(key)] or [""]
+        given = told.get(key, one)
+        for other in others:
+            source.note(f"{place}.{other}", f"{other} is left out: the prompt has {key} too")
+        with noting(source, place, "the prompt is left out"):
             for text in _prompt_texts(source, given):
-                found.append((label, _our_prompt(text)))
-        except WrongUse as error:
-            source.note(place, f"the prompt is left out: {error}")
+                prompt = _our_prompt(text)
+                check_part("prompt", prompt)
+                found.append((told.get("label", ""), prompt))
     return found
 
 
+def _prompt_entries(source: Source) -> Iterator[tuple[str, Any]]:
+    """Return each prompt as it is told, with its place; a map may hold the label of each."""
+    given = source.config.get("prompts")
+    keys = promptfoo_facts()["shapes"]["a prompt"]
+    if isinstance(given, dict) and not given.keys() & {*keys["taken"], *keys["left"]}:
+        yield from ((f"prompts.{raw}", {"raw": raw, "label": label}) for raw, label in given.items())
+    elif isinstance(given, list):
+        yield from ((f"prompts[{at}]", one) for at, one in enumerate(given))
+    elif given is not None:
+        yield "prompts", given
+
+
 def _prompt_texts(source: Source, given: Any) -> list[str]:
-    """Return the texts of a prompt: itself, or those of its files, which `---` lines part."""
-    if not isinstance(given, str):
+    """Return the texts of a prompt: itself, or those of its files, which `---` or lines may part."""
+    if not isinstance(given, str) or not given:
         raise WrongUse(f"it is {brief(given)}")
-    is_file = given.startswith("file://")
-    if not is_file and ("\n" in given or not (source.folder / given).is_file()):
+    if re.match("(exec|python|file)://|exec:|python:", given) and not given.startswith("file://"):
+        raise WrongUse(f"{given} is code, which is not evaluated")
+    if not given.startswith("file://") and ("\n" in given or not os.path.isfile(os.path.join(source.folder, given))):
         return [given]
-    texts = []
-    for path in files_of(source, given):
-        if path.suffix in {".py", ".js", ".ts", ".mjs", ".cjs", ".sh", ".exe", ".csv"}:
-            raise WrongUse(f"{path.name} is code or a table, which is not evaluated")
-        text = text_of_file(path)
-        if path.suffix in {".yaml", ".yml"}:
-            texts.append(json.dumps(read_foreign(path)[0], ensure_ascii=False))
-        else:
-            texts += [part.strip("\n") for part in re.split(r"(?m)^---\s*$", text) if part.strip()]
-    return texts
+    return [text for path in files_of(source, given) for text in _texts_in(path)]
+
+
+def _texts_in(path: Path) -> list[str]:
+    """Return the prompts that a file holds; raises WrongUse for a table."""
+    if path.suffix.lower() in {".csv", ".xlsx", ".xls"}:
+        raise WrongUse(f"{path.name} is a table, of which no prompts are read")
+    if path.suffix.lower() in {".yaml", ".yml"}:
+        return [json.dumps(read_foreign(path)[0], ensure_ascii=False)]
+    text = text_of_file(path)
+    if path.suffix.lower() == ".txt":
+        return [part.strip("\n") for part in re.split(r"(?m)^---\s*$", text) if part.strip()]
+    parts = text.split("\n") if path.suffix.lower() == ".jsonl" else [text.strip("\n")]
+    return [part for part in parts if part.strip()]
 
 
 def _our_prompt(text: str) -> Any:
@@ -12780,32 +13044,52 @@ def _our_prompt(text: str) -> Any:
 
 
 def providers_told(source: Source, given: str | None) -> list[ToldProvider]:
-    """Return the providers as (label, provider, parameters); without any, what gives each prompt back."""
+    """Return the providers as (label, provider, parameters), or what gives each prompt back; raises WrongUse."""
     if given is not None:
+        check_part("provider", given)
         return [("", given, {})]
-    found, key = [], "providers" if "providers" in source.config else "targets"
-    for at, one in enumerate(listed(source.config.get(key))):
-        place = f"{key}[{at}]" if isinstance(source.config[key], list) else key
-        if isinstance(one, dict) and "id" not in one and len(one) == 1:
-            ((name, facts),) = one.items()
-            one = {**(facts if isinstance(facts, dict) else {}), "id": name}
-        facts = one if isinstance(one, dict) else {"id": one}
-        config: dict[str, Any] = facts["config"] if isinstance(facts.get("config"), dict) else {}
-        try:
-            provider = _our_provider(str(facts["id"]), config)
-        except WrongUse as error:
-            source.note(place, f"the provider is left out: {error}")
-            continue
-        for name in sorted(config.keys() - {*promptfoo_facts()["parameters"], "apiBaseUrl", "apiKeyEnvar"}):
-            source.note(f"{place}.config.{name}", f"the setting {name} is left out: it is no parameter of a call")
-        label = str(facts.get("label") or facts["id"])
-        found.append(
-            (label, provider, {name: one for name, one in config.items() if name in promptfoo_facts()["parameters"]})
-        )
+    key = "targets" if "targets" in source.config and "providers" not in source.config else "providers"
+    if "targets" in source.config and key == "providers":
+        source.note("targets", "targets is left out: the file has providers too")
+    found: list[ToldProvider] = []
+    for place, one in _provider_entries(source, key):
+        with noting(source, place, "the provider is left out"):
+            found.append(_told_provider(source, place, one))
     if not found:
         source.note(key, f"there is no provider to take over: {ECHO} gives each prompt back, put yours in its place")
-        return [("", ECHO, {})]
-    return found
+    return found or [("", ECHO, {})]
+
+
+def _provider_entries(source: Source, key: str) -> Iterator[tuple[str, Any]]:
+    """Return each provider as it is told, with its place: a name, a map with an id, or {id: the rest}."""
+    given = source.config.get(key)
+    for at, one in enumerate(listed(given)):
+        place = f"{key}[{at}]" if isinstance(given, list) else key
+        if isinstance(one, dict) and "id" not in one:
+            for name, facts in one.items():
+                yield f"{place}.{name}", {**facts, "id": name} if isinstance(facts, dict) else {"id": name}
+        else:
+            yield place, one
+
+
+def _told_provider(source: Source, place: str, one: Any) -> ToldProvider:
+    """Return a provider with its label and parameters; raises WrongUse where there is none here."""
+    facts = taken_of(source, place, one, "a provider") if isinstance(one, dict) else {"id": one}
+    id, config = facts.get("id"), {key: value for key, value in facts.get("config", {}).items() if value is not None}
+    if not isinstance(id, str):
+        raise WrongUse(f"it is {brief(id)}")
+    provider = _our_provider(id, config)
+    check_part("provider", provider)
+    parameters = {}
+    for name, value in config.items():
+        here, text = f"{place}.config.{name}", json.dumps(value)
+        if name not in {*promptfoo_facts()["parameters"], "apiBaseUrl", "apiKeyEnvar"}:
+            source.note(here, f"the setting {name} is left out: it is no parameter of a call")
+        elif "{{" in text or "file://" in text:
+            source.note(here, f"the setting {name} is left out: parameters are not filled in, nor read from files")
+        elif name in promptfoo_facts()["parameters"]:
+            parameters[name] = value
+    return facts.get("label") or id, provider, parameters
 
 
 def _our_provider(id: str, config: dict[str, Any]) -> Any:
@@ -12822,30 +13106,47 @@ def _our_provider(id: str, config: dict[str, Any]) -> Any:
         kind = "gemini"
     elif kind in promptfoo_facts()["compatible"] and model:
         url, variable = promptfoo_facts()["compatible"][kind]
-        return {
-            "provider": "openai",
-            "model": model,
-            "base_url": url,
-            "api_key_env": config.get("apiKeyEnvar", variable),
-        }
+        key = config.get("apiKeyEnvar", variable)
+        return {"provider": "openai", "model": model, "base_url": url, "api_key_env": key}
     else:
         raise WrongUse(f"{id} is no provider here")
+    if "{{" in json.dumps([id, config.get("apiBaseUrl"), config.get("apiKeyEnvar")]):
+        raise WrongUse("its name or address is a template")
     if "apiBaseUrl" in config or "apiKeyEnvar" in config:
         if kind != "openai":
             raise WrongUse(f"{id} has an address of its own, which only those have that speak as openai does")
         address = {"base_url": config["apiBaseUrl"]} if "apiBaseUrl" in config else {}
-        key = {"api_key_env": config.get("apiKeyEnvar", "OPENAI_API_KEY")}
-        return {"provider": "openai", **address, "model": model, **key}
+        key = config.get("apiKeyEnvar", "OPENAI_API_KEY")
+        return {"provider": "openai", **address, "model": model, "api_key_env": key}
     return f"{kind}:{model}"
 
 
 def default_test(source: Source) -> Test:
     """Return what the file says of all tests."""
-    given = source.config.get("defaultTest")
-    if isinstance(given, str) and given.startswith("file://"):
-        with noting(source, "defaultTest", "it is left out"):
-            given = read_foreign(files_of(source, given)[0])[0]
-    return Test("defaultTest", resolved(source, given) if isinstance(given, dict) else {})
+    given = source.config.get("defaultTest", {})
+    return _told_test(source, "defaultTest", _map_in(source, "defaultTest", given) if isinstance(given, str) else given)
+
+
+def _told_test(source: Source, place: str, given: dict[str, Any]) -> Test:
+    """Return a test with what is taken of it, its variables as a map."""
+    content = taken_of(source, place, resolved(source, place, given), "a test")
+    if "options" in content:
+        content["options"] = taken_of(source, f"{place}.options", content["options"], "the options of a test")
+    if not isinstance(content.get("vars", {}), dict):
+        content["vars"] = _map_in(source, f"{place}.vars", content["vars"])
+    return Test(place, content)
+
+
+def _map_in(source: Source, place: str, names: Any) -> dict[str, Any]:
+    """Return what the files of some names hold, as one map; what is none is noted."""
+    joined: dict[str, Any] = {}
+    with noting(source, place, "it is left out"):
+        for path in [path for name in listed(names) for path in files_of(source, str(name))]:
+            found = read_foreign(path)[0]
+            if not isinstance(found, dict):
+                raise WrongUse(f"{path.name} holds no map")
+            joined |= found
+    return joined
 
 
 @contextlib.contextmanager
@@ -12860,21 +13161,25 @@ def noting(source: Source, place: str, what: str) -> Iterator[None]:
 def tests_told(source: Source) -> list[Test]:
     """Return the tests, inline and from files, and those of scenarios."""
     found = _test_list(source, source.config.get("tests"), "tests")
-    for at, one in enumerate(listed(source.config.get("scenarios"))):
-        place = f"scenarios[{at}]"
+    given = source.config.get("scenarios")
+    for at, one in enumerate(listed(given)):
+        place = f"scenarios[{at}]" if isinstance(given, list) else "scenarios"
         if not isinstance(one, dict):
             source.note(place, "a scenario from a file is left out")
             continue
-        configs = _test_list(source, one.get("config"), f"{place}.config")
-        tests = _test_list(source, one.get("tests"), f"{place}.tests") or [Test(place, {})]
-        found += [_joined_test(config, test) for config in configs for test in tests]
+        told = taken_of(source, place, one, "a scenario")
+        configs = _test_list(source, told.get("config"), f"{place}.config")
+        tests = _test_list(source, told.get("tests"), f"{place}.tests") or [Test(place, {})]
+        found += [_joined_test(config, test) for config in configs or [Test(place, {})] for test in tests]
     return found
 
 
 def _joined_test(one: Test, other: Test) -> Test:
-    variables = {**(one.content.get("vars") or {}), **(other.content.get("vars") or {})}
+    joined = {
+        key: {**one.content.get(key, {}), **other.content.get(key, {})} for key in ("vars", "options", "metadata")
+    }
     steps = [*listed(one.content.get("assert")), *listed(other.content.get("assert"))]
-    return Test(other.place, {**one.content, **other.content, "vars": variables, "assert": steps})
+    return Test(other.place, {**one.content, **other.content, **joined, "assert": steps})
 
 
 def _test_list(source: Source, given: Any, place: str) -> list[Test]:
@@ -12882,51 +13187,48 @@ def _test_list(source: Source, given: Any, place: str) -> list[Test]:
     for at, one in enumerate(listed(given)):
         here = f"{place}[{at}]" if isinstance(given, list) else place
         if isinstance(one, dict) and isinstance(one.get("path"), str):
-            one = one["path"]
+            one = taken_of(source, here, one, "tests from elsewhere")["path"]
         if isinstance(one, str):
             with noting(source, here, "the tests are left out"):
                 for path in files_of(source, one):
-                    found += _tests_in(path)
+                    found += _tests_in(source, path)
         elif isinstance(one, dict):
-            found.append(Test(here, resolved(source, one)))
+            found.append(_told_test(source, here, one))
         else:
             source.note(here, f"the test is left out: it is {brief(one)}")
     return found
 
 
-def _tests_in(path: Path) -> list[Test]:
+def _tests_in(source: Source, path: Path) -> list[Test]:
     """Return the tests of a file; raises WrongUse for one that is no data."""
     if path.suffix.lower() not in _TEST_FILES:
-        raise WrongUse(f"{path.name} is code or a table of another kind; {', '.join(_TEST_FILES)} are read")
+        raise WrongUse(f"{path.name} is a table of another kind; {', '.join(_TEST_FILES)} are read")
     if path.suffix.lower() == ".csv":
-        return [Test(f"{path.name} row {at}", _test_of_row(row)) for at, row in enumerate(load_items(path), 2)]
-    is_json = path.suffix.lower() in {".json", ".jsonl"}
-    items = load_items(path) if is_json else listed(read_foreign(path)[0])
+        rows = [(f"{path.name} row {number}", _test_of_row(row)) for number, row in load_rows(path)]
+        return [_told_test(source, place, one) for place, one in rows]
+    is_lines = path.suffix.lower() == ".jsonl"
+    items = _checked_json(path, load_items(path)) if is_lines else listed(read_foreign(path)[0])
     if not all(isinstance(one, dict) for one in items):
         raise WrongUse(f"{path.name} holds what is no test")
-    return [Test(f"{path.name}[{at}]", one) for at, one in enumerate(items)]
+    return [_told_test(source, f"{path.name}[{at}]", one) for at, one in enumerate(items)]
 
 
 def _test_of_row(row: dict[str, str]) -> dict[str, Any]:
     """Return a row of a CSV as a test: its columns are variables, but for those that begin with `__`."""
     test: dict[str, Any] = {"vars": {}, "assert": [], "options": {}}
-    limits = {
-        key.split(":")[1]: value for key, value in row.items() if re.fullmatch(r"__config:__expected\d*:threshold", key)
-    }
-    for key, value in row.items():
-        if not key.startswith("__"):
-            test["vars"][key] = value
-        elif re.fullmatch(r"__expected\d*", key) and value.strip():
-            test["assert"].append(_assertion_in(value.strip(), limits.get(key) or limits.get(f"{key}1")))
-        elif key in {"__prefix", "__suffix"} and value:
-            test["options"][key[2:]] = value
-        elif key == "__description":
-            test["description"] = value
-        elif key == "__threshold" and value:
-            test["threshold"] = value
-        elif not re.match(r"__(metadata:|config:|metric$|expected)", key) and value:
-            test[key] = value
-    return test
+    rest = {key: value for key, value in row.items() if key.startswith("__") and value.strip()}
+    test["vars"] = {key: value for key, value in row.items() if not key.startswith("__")}
+    for key in [key for key in rest if re.fullmatch(r"__expected\d*", key)]:
+        numbered = "__expected1" if key == "__expected" else key
+        limits = [rest.pop(f"__config:{name}:threshold", None) for name in dict.fromkeys((key, numbered))]
+        test["assert"].append(_assertion_in(rest.pop(key).strip(), next(filter(None, limits), None)))
+    test["options"] |= {key[2:]: rest.pop(key) for key in ("__prefix", "__suffix") if key in rest}
+    test |= {"description": rest.pop("__description")} if "__description" in rest else {}
+    for key in [key for key in rest if re.match("__metadata:.", key)]:
+        name, value = key.partition(":")[2], rest.pop(key)
+        parts = [part.strip() for part in value.split(",")] if name.endswith("[]") else value
+        test.setdefault("metadata", {})[name.removesuffix("[]")] = parts
+    return {**test, **rest}
 
 
 def _assertion_in(text: str, limit: str | None = None) -> dict[str, Any]:
@@ -12942,43 +13244,50 @@ def _assertion_in(text: str, limit: str | None = None) -> dict[str, Any]:
 # ======================================================================================
 # === PROMPTFOO: a configuration or table of tests of promptfoo as suites of ours, with a list of what could not be
 # ======================================================================================
-# Uses: ERRORS, ASSERTIONS, DOCUMENTS, EXCHANGES, TRANSLATIONS, FOREIGN.
+# Uses: ERRORS, WORDING, ASSERTIONS, SUITES, DOCUMENTS, EXCHANGES, STEPS, FILES, TRANSLATIONS, FOREIGN.
 # Public: nothing.
 
 
 class _Case(NamedTuple):
-    """A test with one value a variable: its variables, its steps, and where it stands."""
+    """A test with one value a variable: its variables, its steps, its tags, and where it stands."""
 
     place: str
     name: str
     variables: dict[str, str]
     steps: list[Any]
+    tags: list[str]
 
 
-_MOST_MADE = 10_000
-_MOST_SUITES = 100
+_NO_WEIGHT = "the weight is left out: here every assertion of a case has to hold"
+_MOST_MADE, _MOST_SUITES = 10_000, 100
+_MOST_SETS, _LONGEST_GROUP = 20, 200
 
 
 def import_promptfoo(file: Path, provider: str | None = None) -> dict[str, Any]:
     """Return promptfoo's configuration, or CSV of tests, as YAML suites; `provider` stands for those of the file.
 
-    Shape: suites, cases and assertions (how many), text (the YAML), notes [{place, reason}]. Errors: WrongUse for a
-    file that cannot be read, or of which nothing can be taken over.
+    Shape: suites, cases and assertions (how many), text (the YAML, which loads), notes [{place, places, reason}].
+    Errors: WrongUse for a file that cannot be read, or of which nothing can be taken over.
     """
     source = open_source(file)
-    for key in sorted(source.config.keys() - {*promptfoo_facts()["config_keys"]}):
-        source.note(key, f"{key} is left out: suites here have no such setting")
     prompts, providers = prompts_told(source), providers_told(source, provider)
     default, tests = default_test(source), tests_told(source)
     suites = _suites_of(source, prompts, providers, default, tests)
-    notes = [{"place": _shown_places(places), "reason": reason} for reason, places in source.notes.items()]
+    told = {reason: list(dict.fromkeys(places)) for reason, places in source.notes.items()}
+    notes = [{"place": _shown_places(places), "places": places, "reason": reason} for reason, places in told.items()]
     if not suites:
-        told = "".join(f"\n  {note['place']}: {note['reason']}" for note in notes)
-        raise WrongUse(f"Nothing of {file} could be taken over.{told}")
+        lines = "".join(f"\n  {note['place']}: {note['reason']}" for note in notes)
+        raise WrongUse(f"Nothing of {file} could be taken over.{lines}")
     cases = [one for suite in suites for one in suite["cases"]]
     steps = sum(len(one.get("assert", ())) for one in [*suites, *cases])
     counts = {"suites": len(suites), "cases": len(cases), "assertions": steps}
-    return {**counts, "text": _as_file(source, suites, notes), "notes": notes}
+    text = _as_file(source, suites, notes)
+    try:
+        check_suites(text)
+    except ConfigError as error:
+        hint = "Import it in parts, or with one provider: --provider."
+        raise WrongUse(f"What {file} becomes does not load: {error.message}", hint) from None
+    return {**counts, "text": text, "notes": notes}
 
 
 def _suites_of(
@@ -12987,19 +13296,19 @@ def _suites_of(
     """Return a suite for each prompt and provider; the cases that they share are one list, which is written once."""
     if not prompts and tests and "prompts" not in source.config:
         source.note("prompts", "there is no prompt to take over: the variables are sent as they are, put yours there")
-        names = dict.fromkeys(name for test in tests for name in test.content.get("vars") or {})
+        names = dict.fromkeys(name for test in tests for name in test.content.get("vars", {}))
         prompts = [("", "\n\n".join(f"${{{name}}}" for name in names))]
     if len(prompts) * len(providers) > _MOST_SUITES:
-        raise WrongUse(f"{len(prompts)} prompts and {len(providers)} providers make more than {_MOST_SUITES} suites.")
-    common, late = _default_steps(source, default)
-    cases = _cases_of(source, default, late, tests, bool(common))
+        made_of = f"{counted(len(prompts), 'prompt')} and {counted(len(providers), 'provider')}"
+        raise WrongUse(f"{made_of} make more than {_MOST_SUITES} suites.")
+    is_own = any(test.content.get("options", {}).get("disableDefaultAsserts") for test in tests)
+    common, late = _default_steps(source, default, is_own)
+    cases, ids = _named_cases(source, _cases_of(source, default, late, tests, bool(common)))
     if not cases:
         return []
-    given = source.config.get("evaluateOptions")
-    repeats = given.get("repeat") if isinstance(given, dict) else None
-    shared = {"repeats": repeats} if isinstance(repeats, int) and repeats > 1 else {}
+    shared = _run_settings(source)
     known = _fixed_variables(default)
-    written = [_written_case(case, id, known) for case, id in zip(cases, _ids_of(cases), strict=True)]
+    written = [_written_case(case, id, known) for case, id in zip(cases, ids, strict=True)]
     prompts = [(label, _with_ends(source, at, prompt, default, cases)) for at, (label, prompt) in enumerate(prompts)]
     suites = []
     for name, prompt, (_, provider, parameters) in _suite_names(source, prompts, providers):
@@ -13011,6 +13320,19 @@ def _suites_of(
     return suites
 
 
+def _run_settings(source: Source) -> dict[str, int]:
+    """Return what the options of a run say of its suites."""
+    given = taken_of(source, "evaluateOptions", source.config.get("evaluateOptions", {}), "the options of a run")
+    found = {}
+    for key, name in (("repeat", "repeats"), ("maxConcurrency", "concurrency")):
+        value = float(given.get(key, 0))
+        if value.is_integer() and 1 <= value <= MAX_CONCURRENCY:
+            found[name] = int(value)
+        elif key in given:
+            source.note(f"evaluateOptions.{key}", f"{key} is left out: {name} takes 1 to {MAX_CONCURRENCY}")
+    return found
+
+
 def _suite_names(
     source: Source, prompts: list[tuple[str, Any]], providers: list[ToldProvider]
 ) -> Iterator[tuple[str, Any, ToldProvider]]:
@@ -13020,7 +13342,7 @@ def _suite_names(
     seen: Counter[str] = Counter()
     for at, (label, prompt) in enumerate(prompts, 1):
         for provider in providers:
-            of_prompt = [_slug(label, f"prompt-{at}")] if len(prompts) > 1 else []
+            of_prompt = [_slug(label, f"prompt-{at}")] if label or len(prompts) > 1 else []
             of_provider = [provider[0].replace("/", "-")] if len(providers) > 1 else []
             name = "/".join([title, *of_prompt, *of_provider])
             yield _unique(name, seen), prompt, provider
@@ -13048,54 +13370,68 @@ def _empty_variables(texts: list[Any], cases: list[_Case]) -> dict[str, str]:
     return {name: "" for name in used if any(name not in case.variables for case in cases)}
 
 
-def _default_steps(source: Source, default: Test) -> tuple[list[Any], list[tuple[str, Any]]]:
-    """Return the steps of every test, and those of promptfoo's that are known only with the variables of each."""
+def _default_steps(source: Source, default: Test, is_own: bool) -> tuple[list[Any], list[tuple[str, Any]]]:
+    """Return the steps of every test, and promptfoo's assertions of which each test has its own.
+
+    They are those that are known only with its variables, and all of them where a test does without (`is_own`).
+    """
     common: list[Any] = []
     late: list[tuple[str, Any]] = []
     for place, given in _asserted(source, default):
-        if waits_for_variables(_asked_in(given, None)):
+        if is_own or waits_for_variables(_asked_in(given, None)):
             late.append((place, given))
         else:
             common += _steps_of(source, place, given, None)
     return common, late
 
 
-def _asserted(source: Source, test: Test) -> Iterator[tuple[str, dict[str, Any]]]:
+def _asserted(source: Source, test: Test, depth: int = 0) -> Iterator[tuple[str, dict[str, Any]]]:
     """Return the assertions of a test with their places, those of its sets among them."""
-    for at, given in enumerate(listed(test.content.get("assert"))):
+    for at, one in enumerate(listed(test.content.get("assert"))):
         place = f"{test.place}.assert[{at}]"
-        given = resolved(source, {"type": given} if isinstance(given, str) else given)
-        if not isinstance(given, dict) or not isinstance(given.get("type"), str):
-            source.note(place, f"the assertion is left out: it is {brief(given)}")
-        elif given["type"] != "assert-set":
-            yield place, given
-        elif given.get("threshold") is not None:
+        given = resolved(source, place, {"type": one} if isinstance(one, str) else one)
+        told = taken_of(source, place, given, "an assertion") if isinstance(given, dict) else {}
+        is_set = told.get("type") == "assert-set"
+        for key in ("value", "transform", "contextTransform") if is_set else ("assert",):
+            if told.pop(key, None) is not None:
+                source.note(f"{place}.{key}", f"{key} is left out: it is no key of {told.get('type')}")
+        if "type" not in told:
+            source.note(place, f"the assertion is left out: it is {brief(one)}")
+        elif not is_set:
+            yield place, told
+        elif told.get("threshold") is not None:
             source.note(place, "the set is left out: it holds if a share of it does, and here each assertion has to")
+        elif depth == _MOST_SETS:
+            source.note(place, f"the set is left out: it is one of {_MOST_SETS} within each other")
         else:
-            yield from _asserted(source, Test(place, given))
+            yield from _asserted(source, Test(place, told), depth + 1)
+        if is_set and "weight" in told:
+            source.note(f"{place}.weight", _NO_WEIGHT)
 
 
 def _steps_of(source: Source, place: str, given: dict[str, Any], variables: dict[str, Any] | None) -> list[Any]:
     """Return what an assertion is here, or nothing and a note."""
-    kind = given["type"]
+    kind, limit, weight = given["type"], given.get("threshold"), float(given.get("weight", 1))
     try:
-        if given.get("transform"):
-            raise WrongUse("its transform is code, which is not evaluated")
-        if given.get("weight") == 0:
+        for key in ("transform", "contextTransform"):
+            if given.get(key) is not None:
+                raise WrongUse(f"its {key} is code, which is not evaluated")
+        if weight == 0:
             raise WrongUse("its weight is 0: it is measured and never fails, and an assertion here does")
-        limit = given.get("threshold")
         value = given.get("value")
         if isinstance(value, str) and value.startswith("file://"):
             value = _value_in_file(source, value)
         asked = _asked_in({**given, "value": value}, variables)
-        steps = as_steps(asked._replace(threshold=None if limit in (None, "") else float(limit)))
-    except (WrongUse, ValueError) as error:
+        steps = as_steps(asked._replace(threshold=None if limit is None else float(limit)))
+    except (WrongUse, ValueError, OverflowError, RecursionError) as error:
         source.note(place, f"{kind} is left out: {error}")
         return []
     if kind in DIFFERENCES:
         source.note(place, DIFFERENCES[kind])
-    if given.get("provider") is not None:
-        source.note(place, "its own provider is left out: the judge or embedder of promptry.toml is asked")
+    if weight != 1:
+        source.note(f"{place}.weight", _NO_WEIGHT)
+    if limit is not None and kind not in promptfoo_facts()["limited"]:
+        source.note(f"{place}.threshold", f"the threshold is left out: {kind} has none here")
     return steps
 
 
@@ -13120,68 +13456,97 @@ def _cases_of(
     """Return a case for each test and combination of its variables' values; raises WrongUse for too many."""
     found: list[_Case] = []
     for test in tests:
-        options = {**(default.content.get("options") or {}), **(test.content.get("options") or {})}
+        options = {**default.content.get("options", {}), **test.content.get("options", {})}
         if any(options.get(key) for key in ("transform", "postprocess", "transformVars")):
             source.note(test.place, "the test is left out: its transform is code, which is not evaluated")
             continue
-        for key in sorted(test.content.keys() - {*promptfoo_facts()["test_keys"]}):
-            source.note(f"{test.place}.{key}", f"{key} of a test is left out: there is no such setting here")
-        for key in ("prompts", "providers"):
-            if test.content.get(key):
-                source.note(f"{test.place}.{key}", f"the choice of {key} is left out: the case runs with all")
-        if test.content.get("threshold") not in (None, ""):
-            source.note(
-                f"{test.place}.threshold", "the threshold is left out: here every assertion of a case has to hold"
-            )
-        asserted = [*late, *_asserted(source, test)]
+        tags = _tags_in(source, default, test)
+        asserted = [*([] if options.get("disableDefaultAsserts") else late), *_asserted(source, test)]
         for variables in _combinations(source, default, test, bool(options.get("disableVarExpansion"))):
             steps = [step for place, given in asserted for step in _steps_of(source, place, given, variables)]
             if not steps and not has_common:
                 source.note(test.place, "the test is left out: no assertion of it is left")
                 break
             ends = {f"prompt_{key}": as_text(options[key]) for key in ("prefix", "suffix") if options.get(key)}
-            found.append(_Case(test.place, str(test.content.get("description") or ""), {**variables, **ends}, steps))
+            ends = _filled_texts(source, f"{test.place}.options", ends, variables)
+            name = str(test.content.get("description") or "")
+            found.append(_Case(test.place, name, {**variables, **ends}, steps, tags))
             if len(found) > _MOST_MADE:
                 raise WrongUse(f"{source.name} makes more than {_MOST_MADE:,} cases.")
     return found
 
 
+def _tags_in(source: Source, default: Test, test: Test) -> list[str]:
+    """Return the metadata of a test as tags: what --filter-metadata key=value chose, --tag key=value does."""
+    found = []
+    for key, value in {**default.content.get("metadata", {}), **test.content.get("metadata", {})}.items():
+        one_by_one = listed(value)
+        if any(isinstance(one, (dict, list)) for one in one_by_one):
+            source.note(f"{test.place}.metadata.{key}", f"the metadata {key} is left out: a tag is no list, nor a map")
+        else:
+            found += [f"{key}={as_text(one)}" for one in one_by_one]
+    return found
+
+
 def _combinations(source: Source, default: Test, test: Test, as_one: bool) -> Iterator[dict[str, str]]:
     """Return the variables of each case that a test makes: a list of values makes one for each."""
-    given = dict(test.content.get("vars") or {})
-    given |= {name: value for name, value in (default.content.get("vars") or {}).items() if name not in given}
+    given = {**test.content.get("vars", {})}
+    given |= {name: value for name, value in default.content.get("vars", {}).items() if name not in given}
     several: list[list[Any]] = []
     for name, value in given.items():
-        values = [value]
-        if isinstance(value, str) and value.startswith("file://"):
-            with noting(source, f"{test.place}.vars.{name}", "the variable is left empty"):
-                values = [""]
-                values = [_value_in_file(source, f"file://{path.resolve()}") for path in files_of(source, value)]
-        elif isinstance(value, list) and not as_one:
-            values = value
-        several.append(values or [""])
+        values = value if isinstance(value, list) and not as_one else [value]
+        found: list[Any] = []
+        for one in values:
+            if isinstance(one, str) and one.startswith("file://"):
+                with noting(source, f"{test.place}.vars.{name}", "the variable is left empty"):
+                    found += [_value_in_file(source, f"file://{path.resolve()}") for path in files_of(source, one)]
+            else:
+                found.append(one)
+        several.append(found or [""])
     for chosen in itertools.product(*several):
         texts = dict(zip(given, map(as_text, chosen), strict=True))
-        for name, text in texts.items():
-            with noting(source, f"{test.place}.vars.{name}", "its template stays as it is"):
-                texts[name] = as_filled(text, {**texts, name: ""})
-        yield texts
+        yield _filled_texts(source, f"{test.place}.vars", texts, texts)
 
 
-def _ids_of(cases: list[_Case]) -> list[str]:
-    """Return an id for each case: its description, else its first text, made short and unique."""
-    seen: Counter[str] = Counter()
-    found = []
-    for at, case in enumerate(cases, 1):
+def _filled_texts(source: Source, place: str, texts: dict[str, str], variables: dict[str, str]) -> dict[str, str]:
+    """Return texts with the variables that they name filled in; a text that asks for more stays and is noted."""
+    filled = dict(texts)
+    for name, text in texts.items():
+        with noting(source, f"{place}.{name}", "its template stays as it is"):
+            filled[name] = as_filled(text, {**variables, **filled, name: ""})
+    return filled
+
+
+def _named_cases(source: Source, cases: list[_Case]) -> tuple[list[_Case], list[str]]:
+    """Return the cases that can be told apart, each with its id: its description, else its first text, made short.
+
+    A variable named id is the id of its case, one named group its group: so two of one id are one too many.
+    """
+    found: list[_Case] = []
+    own: set[str] = set()
+    for case in cases:
+        id = item_id(case.variables) if "id" in case.variables else ""
+        if id and id in own:
+            source.note(case.place, "the case is left out: its variable id is that of another, and tells them apart")
+            continue
+        if len(case.variables.get("group", "")) > _LONGEST_GROUP:
+            source.note(case.place, f"the case is left out: its variable group is longer than {_LONGEST_GROUP} signs")
+            continue
+        for name in [name for name in ("group", "tags") if name in case.variables]:
+            source.note(case.place, f"the variable {name} is the {name} of the case here, in place of any other")
+        own.add(id)
+        found.append(case)
+    seen, ids = Counter(own - {""}), []
+    for at, case in enumerate(found, 1):
         first = next(iter(case.variables.values()), "")
-        id = _slug(case.name, "") or _slug(first, "")[:40].strip("-") or f"case-{at}"
-        found.append(_unique(id, seen))
-    return found
+        ids.append(_unique(_slug(case.name, "") or _slug(first, "")[:40].strip("-") or f"case-{at}", seen))
+    return found, ids
 
 
 def _fixed_variables(default: Test) -> dict[str, str]:
     """Return the variables that all tests have in common, as texts."""
-    given = {name: value for name, value in (default.content.get("vars") or {}).items() if name != "id"}
+    own = {"id", "group", "tags"}
+    given = {name: value for name, value in default.content.get("vars", {}).items() if name not in own}
     texts = {name: as_text(value) for name, value in given.items() if not isinstance(value, list)}
     return {name: text for name, text in texts.items() if "{{" not in text and not text.startswith("file://")}
 
@@ -13191,6 +13556,7 @@ def _written_case(case: _Case, id: str, known: dict[str, str]) -> dict[str, Any]
     variables = {name: text for name, text in case.variables.items() if known.get(name) != text}
     own: dict[str, Any] = {} if "id" in case.variables else {"id": id}
     own |= {"variables": variables} if variables else {}
+    own |= {"tags": case.tags} if case.tags and "tags" not in case.variables else {}
     return {**own, "assert": case.steps} if case.steps else own
 
 
@@ -13206,15 +13572,14 @@ def _with_ends(source: Source, at: int, prompt: Any, default: Test, cases: list[
 
 
 def _shown_places(places: list[str]) -> str:
-    shown = list(dict.fromkeys(places))
-    return shown[0] if len(shown) == 1 else f"{shown[0]} and {len(shown) - 1} more"
+    return places[0] if len(places) == 1 else f"{places[0]} and {len(places) - 1} more"
 
 
-def _as_file(source: Source, suites: list[dict[str, Any]], notes: list[dict[str, str]]) -> str:
+def _as_file(source: Source, suites: list[dict[str, Any]], notes: list[dict[str, Any]]) -> str:
     """Return the suites as YAML, with what is not taken over in comments at its head."""
     told = [f"{note['place']}: {note['reason']}" for note in notes]
     head = [f"Suites made from {source.name}.", *(["Not taken over, or not quite:"] if told else []), *told]
-    lines = [" ".join(line.split()) for line in head]
+    lines = ["".join(sign if sign.isprintable() else " " for sign in " ".join(line.split())) for line in head]
     return "".join(f"# {line}\n" for line in lines) + "\n" + write_yaml({"suites": suites})
 
 
@@ -13400,13 +13765,18 @@ _MOST_CASES = 200
 
 
 def list_flakes(
-    run: int, cases: Iterable[str] | None = None, window: int = FLAKE_WINDOW, *, failed_too: bool = False
+    run: int,
+    cases: Iterable[str] | None = None,
+    window: int = FLAKE_WINDOW,
+    *,
+    failed_too: bool = False,
+    broken: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """List how steady cases (all of them without `cases`) were until a run, the least steady first.
 
     It looks at the last `window` complete runs of the suite on the run's prompt version and dataset. `failed_too` adds
     the cases that failed in one of these: no others can have changed. Shape: [{case, n (executions that passed or
-    failed), changes, rate (changes / (n - 1), None below two), flaky}].
+    failed), changes, rate (changes / (n - 1), None below two), flaky}]. The cases in `broken` are that, and not flaky.
     """
     names = None if cases is None else json.dumps(list(itertools.islice(dict.fromkeys(cases), _MOST_CASES)))
     if names == "[]" and not failed_too:
@@ -13415,6 +13785,7 @@ def list_flakes(
     for row in query("list_flakes", run=run, window=window, cases=names, failed_too=failed_too):
         found.setdefault(row["case"], []).append(bool(row["passed"]))
     rows = [flake_of(name, tries) for name, tries in found.items()]
+    rows = [{**row, "flaky": row["flaky"] and row["case"] not in broken} for row in rows]
     return sorted(rows, key=lambda row: (-(row["rate"] or 0.0), row["case"]))
 
 
@@ -13562,7 +13933,7 @@ def score_of(tally: Tally) -> float | None:
 # ======================================================================================
 # === RUNS: saved runs: counted, written in one transaction, read back
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, TABLES, STORE, ROWS, STATISTICS, CASES, SPOOLS, FLAKES, TALLIES.
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, TABLES, STORE, ROWS, STATISTICS, CASES, SPOOLS, FLAKES, TALLIES.
 #   Writes: eval_runs, eval_results.
 # Public: RunResult, list_runs, get_run.
 
@@ -13686,14 +14057,14 @@ def shortcomings(
     ran = counts["pass"] + counts["fail"]
     found = [] if manifest.get("complete", True) else [gate.get("stopped") or INTERRUPTED]
     if counts["error"]:
-        found.append(f"{counts['error']} of {ran + counts['error']} cases ended in an error")
+        found.append(f"{counts['error']} of {counted(ran + counts['error'], 'case')} ended in an error")
     if gate.get("min_pass_rate") is not None and ran and counts["pass"] / ran < gate["min_pass_rate"]:
         found.append(f"{counts['pass'] / ran:.1%} of the cases pass, {gate['min_pass_rate']:.1%} are asked for")
     if gate.get("min_score") is not None and score is not None and score < gate["min_score"]:
         found.append(f"the score is {score:.3f}, {gate['min_score']:g} is asked for")
     demanded = gate.get("min_pass_rate") is not None or gate.get("min_score") is not None
     if counts["fail"] and not demanded and not has_baseline:
-        found.append(f"{counts['fail']} of {ran} cases fail")
+        found.append(f"{counts['fail']} of {counted(ran, 'case')} failed")
     return found if ran or counts["error"] else [*found, "no case ran"]
 
 
@@ -13732,7 +14103,9 @@ def get_run(id: str) -> dict[str, Any]:
     """
     run = load_run(id)
     failing = (row["case"] for row in run["cases"] if row["state"] in {"fail", "error"})
-    return {**run, "flakes": list_flakes(int(run["id"]), failing)}
+    gate = run["manifest"].get("gate")
+    hard = gate.get("broken_hard") if isinstance(gate, dict) else None
+    return {**run, "flakes": list_flakes(int(run["id"]), failing, broken=hard if isinstance(hard, list) else ())}
 
 
 def load_run(id: str) -> dict[str, Any]:
@@ -13902,11 +14275,13 @@ def notes_of(manifest: dict[str, Any], cases: list[dict[str, Any]]) -> list[str]
     partial, flaky, notes = manifest_partial(manifest) or {}, known_flaky_of(manifest), []
     apart = [row for row in cases if row["case"] in flaky]
     if partial.get("selected") and not partial.get("rerun"):
-        notes.append(f"PARTIAL: {partial['ran']} of {partial['of']} cases were selected by {partial['selected']}.")
+        notes.append(f"PARTIAL: {partial['selected']} selected {partial['ran']} of {counted(partial['of'], 'case')}.")
     if partial.get("rerun"):
-        taken = f"{partial['taken']} are taken over from run {partial['run']}"
+        taken = f"{counted(partial['taken'], 'was', 'were')} taken over from run {partial['run']}"
         taken += f", selected by {partial['selected']}" if partial.get("selected") else ""
-        notes.append(f"RERUN ({partial['rerun']}): {partial['ran']} of {partial['of']} cases ran again, {taken}.")
+        notes.append(
+            f"RERUN ({partial['rerun']}): {partial['ran']} of {counted(partial['of'], 'case')} ran again, {taken}."
+        )
         notes += ["A case that passes only when tried again is flaky."] if partial["rerun"] == "failed" else []
     if partial:
         notes.append("Such a run is never a baseline and no part of a trend.")
@@ -13972,8 +14347,9 @@ def only_name(names: Iterable[str]) -> str | None:
 #
 # Sync functions run in threads of ours, async ones as tasks of one loop in a thread. What has ended one attempt takes
 # the next itself; the thread of the run only watches the time of all. A task is cancelled when its time is up. A thread
-# cannot be: it is left behind, nothing that it still does belongs to the run, and the process ends without waiting for
-# it. One sync call at a time without a limit runs where the run itself does: see RUNNER.
+# cannot be: it is left behind, nothing that it still does belongs to the run, the command that it waits for is ended,
+# and the process ends without waiting for it. One sync call at a time without a limit runs where the run itself does:
+# see RUNNER.
 
 _GRACE_S = 1.0
 _LOOK_EACH_S = 0.1
@@ -14206,6 +14582,8 @@ def _leave_behind(crew: Crew, attempt: Attempt) -> None:
     if crew.is_async:
         crew.workers = len(crew.going)  # what else waits to start in that loop may never do
         _here_loop.clear()
+    elif attempt.thread is not None:
+        end_commands(attempt.thread)
 
 
 def _place_in(thread: int | None) -> str:
@@ -14402,7 +14780,7 @@ def end_progress(progress: Progress) -> None:
 # ======================================================================================
 # === RERUNS: which cases of an earlier run are run again, what is taken over from it, and what a killed one left
 # ======================================================================================
-# Uses: ERRORS, CALLS, DATASETS, ASSERTIONS, CASES, SELECTION, SPOOLS, TALLIES, RUNS.
+# Uses: ERRORS, WORDING, CALLS, DATASETS, ASSERTIONS, CASES, SELECTION, SPOOLS, TALLIES, RUNS.
 # Public: nothing.
 #
 # A case that passes at the second try is flaky, not mended, and what is taken over was tested earlier: a run made of
@@ -14454,7 +14832,8 @@ def make_rerun(
         raise WrongUse(f"{what}: what is taken over would be of other items.", "Run the suite anew, without --rerun.")
     told = manifest.get("repeats") or 1
     if repeats not in {None, told}:
-        raise WrongUse(f"Run {run['id']} has {told} repeats, --repeats asks for {repeats}.", "Leave --repeats out.")
+        told_text = counted(told, "repeat")
+        raise WrongUse(f"Run {run['id']} has {told_text}, --repeats asks for {repeats}.", "Leave --repeats out.")
     units = [(unit, row) for row in run["cases"] if (unit := unit_of(row["case"], ids)) is not None]
     again = {unit for unit, row in units if row["state"] in _AGAIN[kind] or row["owed"]}
     known = {unit for unit, _ in units}
@@ -14966,7 +15345,7 @@ def _line_of_hang(trace: str, thread: int) -> str:
 # ======================================================================================
 # === RUNNER: run the cases of a suite, and gather all that explains the run
 # ======================================================================================
-# Uses: ERRORS, WORDING, CLOCK, SCOPE, CALLS, CASES, SUITES, SELECTION, SPOOLS, FLAKES, TALLIES, RUNS, WORKERS,
+# Uses: ERRORS, WORDING, CLOCK, SCOPE, CALLS, COSTS, CASES, SUITES, SELECTION, SPOOLS, FLAKES, TALLIES, RUNS, WORKERS,
 #   PROGRESS, RERUNS, JOBS, HANGS.
 # Public: nothing.
 #
@@ -15056,8 +15435,8 @@ def _warn_of_flaky(chosen: Suite, plan: Schedule, log_of: _Log, run: int) -> Non
 
 
 def _check_spend(job: Job, run_uid: str) -> None:
-    """End a run whose calls have cost what it may, as an interrupt would: what has run is saved."""
-    if job.max_usd is not None and run_cost(run_uid) >= job.max_usd:
+    """End a run whose calls cost what it may, or nobody knows what, as an interrupt would: what has run is saved."""
+    if job.max_usd is not None and (run_cost(run_uid) >= job.max_usd or find_unpriced(run_uid)):
         raise RunStopped
 
 
@@ -15278,7 +15657,8 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
     import platform
 
     facts, dataset, counts = call_facts(scope.uid), plan.dataset, counts_of(log_of.tally)
-    stopped = _stop_text(job, plan, facts, log_of)
+    unpriced = find_unpriced(scope.uid) if job.max_usd is not None else None
+    stopped = _stop_text(job, plan, {**facts, "unpriced": unpriced}, log_of)
     complete = log_of.tries is not None and stopped is None
     partial = _partial_of(plan, log_of, complete)
     commit, dirty = git_state()
@@ -15309,6 +15689,7 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
             "confirm": log_of.tries or {},
             "broken": [],
             "max_usd": job.max_usd,
+            "unpriced": unpriced,
             "stopped": stopped,
             "concurrency": plan.concurrency,
             "timeout_s": plan.limit_s or None,
@@ -15328,18 +15709,20 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
 def _stop_text(job: Job, plan: Schedule, facts: dict[str, Any], log_of: _Log) -> str | None:
     """Say why a run did not run all its cases: what it cost, an interrupt, or a case that hung before others.
 
-    None for a run that did, and for an interrupt that dropped nothing.
+    None for a run that did at a known cost, and for an interrupt that dropped nothing.
     """
+    waited = "; the cases that were going on have ended" if plan.concurrency > 1 else ""
+    if unpriced := facts.get("unpriced"):
+        who = f"a call of '{unpriced['model']}'" if unpriced["model"] else "a call"
+        known = f"so it may cost more than ${job.max_usd:g}, and ${facts['cost_usd'] or 0.0:.6g} are known to be spent"
+        return f"the run was stopped: {who} has no cost ({unpriced['reason']}), {known}{waited}"
     cut = [attempt.name for attempt in log_of.left if attempt.expired and attempt.orders]
     dropped = sum(not attempt.expired for attempt in log_of.left)
     if log_of.tries is not None:
         return f"'{cut[0]}' was left behind with the blocks after the one that took too long" if cut else None
     if job.max_usd is not None and (facts["cost_usd"] or 0.0) >= job.max_usd:
-        unpriced = f", and {facts['unpriced']} calls without a price" if facts["unpriced"] else ""
-        waited = "; the cases that were going on have ended" if plan.concurrency > 1 else ""
-        spent = f"${facts['cost_usd']:.6g} are spent{unpriced}, it may cost ${job.max_usd:g}"
-        return f"the run was stopped: {spent}{waited}"
-    return f"{INTERRUPTED}, and {dropped} cases that were going on were dropped" if dropped else None
+        return f"the run was stopped: ${facts['cost_usd']:.6g} are spent, it may cost ${job.max_usd:g}{waited}"
+    return f"{INTERRUPTED}, and {counted(dropped, 'case')} under way dropped" if dropped else None
 
 
 def _partial_of(plan: Schedule, log_of: _Log, complete: bool) -> dict[str, Any] | None:
@@ -16012,15 +16395,21 @@ def find_flips(
     old_cases: list[dict[str, Any]],
     new_cases: list[dict[str, Any]],
     tries: dict[str, list[str]],
+    hard: Iterable[str] = (),
 ) -> list[dict[str, Any]]:
-    """Return the checks behind each case that held and fails, or failed and holds, in the order of FLIP_STATES."""
-    worse = {name for name, state in now.items() if state in {"fail", "mixed"} and before.get(name) == "pass"}
+    """Return the checks behind each case that held and fails, or failed and holds, in the order of FLIP_STATES.
+
+    The cases in `hard` are broken, whatever else was seen of them: all their tries said so.
+    """
+    failing, hard = {name for name, state in now.items() if state in {"fail", "mixed"}}, set(hard)
+    worse = failing & (hard | {name for name, state in before.items() if state == "pass"})
     better = {name for name, state in now.items() if state == "pass" and before.get(name) in {"fail", "mixed"}}
     rows = []
     for key in _failing_checks(new_cases, worse):
         again = {now[key[0]], *tries.get(key[0], ())}
         shaken, ended = again & {"mixed", "pass"}, not tries.get(key[0]) or "fail" in tries[key[0]]
-        rows.append(_flip(key, "pass", "fail", "flaky" if shaken else "broken" if ended else "unconfirmed"))
+        state = "flaky" if shaken else "broken" if ended else "unconfirmed"
+        rows.append(_flip(key, before.get(key[0], "pass"), "fail", "broken" if key[0] in hard else state))
     rows += [_flip(key, "fail", "pass", "fixed") for key in _failing_checks(old_cases, better)]
     return sorted(rows, key=lambda flip: (FLIP_STATES.index(flip["state"]), flip["case"]))
 
@@ -16061,8 +16450,8 @@ def lone_checks(
 # ======================================================================================
 # === COMPARISON: what changed between two runs, and whether the judged one passes
 # ======================================================================================
-# Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, PROMPTS, CASES, SUITES, FILES, FLAKES, TALLIES, RUNS, JOBS, RUNNER, PAIRS,
-#   POWER, BREAKS, FLIPS.
+# Uses: ERRORS, WORDING, CLOCK, TABLES, STORE, ROWS, PROMPTS, CASES, SUITES, FILES, FLAKES, TALLIES, RUNS, JOBS, RUNNER,
+#   PAIRS, POWER, BREAKS, FLIPS.
 #   Writes: eval_runs.
 # Public: Comparison, compare_runs, run_suite.
 #
@@ -16139,10 +16528,12 @@ def compare_loaded(run: dict[str, Any], baseline: dict[str, Any]) -> Comparison:
     scored = [side["cases"] if len(embedders) < 2 else _without_vectors(side["cases"]) for side in (baseline, run)]
     paired = pair_runs(*scored)
     pairs, deltas, differences = paired.cases, paired_deltas(paired.kinds), paired.cases.differences
-    flips = find_flips(before, now, baseline["cases"], run["cases"], tries)
+    breaks = load_breaks(run, baseline)
+    hard = {row["case"] for row in breaks if row["hard"]}
+    flips = find_flips(before, now, baseline["cases"], run["cases"], tries, hard)
     worse = {flip["case"] for flip in flips if flip["state"] != "fixed"}
     failing = sorted(name for name in now if fails_alone(before.get(name), now[name], tries.get(name, ())))
-    breaks = [row for row in load_breaks(run, baseline) if row["hard"] or row["case"] in worse]
+    breaks = [row for row in breaks if row["hard"] or row["case"] in worse]
     verdict, reason = _verdict(paired, deltas, breaks, gate)
     is_whole = gate.get("mode") == "statistical"
     doubts = _doubts(flips, len(differences) if is_whole else None)
@@ -16160,7 +16551,7 @@ def compare_loaded(run: dict[str, Any], baseline: dict[str, Any]) -> Comparison:
         run=_run_facts(run, len(now)),
         baseline=_run_facts(baseline, len(before)),
         passed=verdict != "regressed" and not doubts and (is_whole or not (flips_in(flips, "broken") or failing)),
-        known=sorted(name for name in before.keys() & now.keys() if before[name] == now[name] == "fail"),
+        known=sorted(name for name in before.keys() & now.keys() - hard if before[name] == now[name] == "fail"),
         unpaired={
             "new": sorted(now.keys() - before.keys()),
             "missing": sorted(before.keys() - now.keys()),
@@ -16179,7 +16570,9 @@ def _doubts(flips: list[dict[str, Any]], pairs: int | None) -> list[str]:
     """Say why it cannot be decided whether a run passes; `pairs` is None where single cases decide."""
     found = flips_in(flips, "unconfirmed")
     doubts = (
-        [f"{len(found)} cases that held in the baseline fail, and each further try ended in an error"] if found else []
+        [f"{counted(len(found), 'case')} that held in the baseline failed, and each further try ended in an error"]
+        if found
+        else []
     )
     return doubts + (["nothing could be compared: the baseline scored none of these cases"] if pairs == 0 else [])
 
@@ -16218,9 +16611,10 @@ def _verdict(
     hard = [row for row in breaks if row["hard"]]
     if hard:
         return "regressed", _break_reason(hard)
-    what = "pairs" if pairs.groups is None else "groups of cases"
+    what = ("pair", "pairs") if pairs.groups is None else ("group of cases", "groups of cases")
     if pairs.units < MIN_PAIRS:
-        return "not enough data", f"{pairs.units} {what} are too few: the least is {MIN_PAIRS}"
+        verb = "is" if pairs.units == 1 else "are"
+        return "not enough data", f"{counted(pairs.units, *what)} {verb} too few: the least is {MIN_PAIRS}"
     tolerance, margin, kinds = gate.get("tolerance", 0.02), gate.get("margin", 0.10), power_kinds(paired)
     for verdict, sign, column in (("regressed", -1, "p"), ("improved", 1, "p_better")):
         found = [row for row in deltas if row[column] <= ALPHA and sign * row["delta"] > tolerance]
@@ -16234,7 +16628,7 @@ def _verdict(
             f"a drop of {margin:g} would have been seen in 80 of 100 runs{falls}, and none beyond {tolerance:g} was",
         )
     sees = "no drop" if least is None else f"a drop of {least:.3f}, not of {margin:g},"
-    return "not enough data", f"{pairs.units} {what} as unsteady as these show {sees} in 80 of 100 runs{falls}"
+    return "not enough data", f"{counted(pairs.units, *what)} as unsteady as these show {sees} in 80 of 100 runs{falls}"
 
 
 def _break_reason(hard: list[dict[str, Any]]) -> str:
@@ -16246,7 +16640,9 @@ def _break_reason(hard: list[dict[str, Any]]) -> str:
 
 def _delta_reason(row: dict[str, Any], column: str, sign: int) -> str:
     """Say which type changed; an interval that holds zero beside it is explained."""
-    units = f"{row['n']} pairs" if row["groups"] is None else f"{row['n']} cases in {row['groups']} groups"
+    units = counted(row["n"], "pair")
+    if row["groups"] is not None:
+        units = f"{counted(row['n'], 'case')} in {counted(row['groups'], 'group')}"
     text = f"{row['assertion_type']} changed by {row['delta']:+.3f} over {units} (p {row[column]:.2g} of {ALPHA:g})"
     bound = row["interval"] and row["interval"][0 if sign > 0 else 1] * sign
     one_sided = "; the test looks to one side at 4 %, the interval to both at 5 %, so it may hold zero"
@@ -16333,7 +16729,8 @@ def judge_run(run: int, compare: str | None) -> RunResult:
         return result._replace(notes=(f"NO BASELINE: {what}; this run stands on its own.", *result.notes))
     reasons = _reasons(comparison, result, read_object(EvalRun.get_by_id(run).metadata))
     broken = sorted(flips_in(comparison.flips, "broken"))
-    gate |= {"broken": [] if comparison.passed else broken, "comparison": _summary_of(comparison)}
+    gate |= {"broken": [] if comparison.passed else broken, "broken_hard": _broken_hard(comparison)}
+    gate |= {"comparison": _summary_of(comparison)}
     facts = {"verdict": comparison.verdict, "baseline_id": int(comparison.baseline["id"])}
     _write_verdict(run, not reasons, facts, gate)
     return result._replace(
@@ -16360,9 +16757,13 @@ def _with_history(result: RunResult, comparison: Comparison | None) -> tuple[Run
     """Return a result with how steady its failing and flipped cases were, and the names of all cases that are flaky."""
     told = {flip["case"] for flip in comparison.flips} if comparison is not None else set()
     told |= {row["case"] for row in result.failing_cases()}
-    history = list_flakes(int(result.run_id), sorted(told), failed_too=True)
+    history = list_flakes(int(result.run_id), sorted(told), failed_too=True, broken=_broken_hard(comparison))
     flaky = [row["case"] for row in history if row["flaky"]]
     return result._replace(flakes=tuple(row for row in history if row["case"] in told)), flaky[:_MOST_FLAKY]
+
+
+def _broken_hard(comparison: Comparison | None) -> list[str]:
+    return sorted(row["case"] for row in comparison.breaks if row["hard"]) if comparison is not None else []
 
 
 def _summary_of(found: Comparison) -> dict[str, Any]:
@@ -16385,6 +16786,9 @@ def comparison_told(manifest: dict[str, Any]) -> dict[str, Any] | None:
     return {**{key: told.get(key) for key in _SUMMARY}, "baseline": {**run, "age_s": age_s(str(run["date"]))}}
 
 
+_HELD_TEXT = "case that held in the baseline is", "cases that held in the baseline are"
+
+
 def _reasons(comparison: Comparison, result: RunResult, manifest: dict[str, Any]) -> list[str]:
     """Say what keeps a run from passing against its baseline; cases that fail in both are known, and not fatal."""
     own = shortcomings(result.counts, result.score, manifest, has_baseline=True)
@@ -16393,8 +16797,8 @@ def _reasons(comparison: Comparison, result: RunResult, manifest: dict[str, Any]
     if comparison.passed or (manifest.get("gate") or {}).get("mode") == "statistical":
         return [*comparison.doubts, *own]
     broken, failing = flips_in(comparison.flips, "broken"), comparison.unpaired["failing"]
-    found = [f"{len(broken)} cases that held in the baseline are broken"] if broken else []
-    found += [f"{len(failing)} cases fail that the baseline cannot judge"] if failing else []
+    found = [f"{counted(len(broken), *_HELD_TEXT)} broken"] if broken else []
+    found += [f"{counted(len(failing), 'case fails', 'cases fail')} that the baseline cannot judge"] if failing else []
     return [*found, *comparison.doubts, *own]
 
 
@@ -16448,9 +16852,9 @@ def run_suite(
 ) -> RunResult:
     """Run a registered suite in this process, judge it, and return the result.
 
-    `module` is loaded first if it is given. A run that has cost `max_usd` is ended and kept, incomplete. `select` and
-    `tags` are -k and --tag; `rerun` (failed, errors, all) runs cases of the run `of`, or the newest, again. Errors:
-    NotFound, WrongUse, ConfigError, StoreError. Writes: eval_runs, eval_results.
+    `module` is loaded first if it is given. A run that has cost `max_usd`, or nobody knows what, is ended and kept,
+    incomplete. `select` and `tags` are -k and --tag; `rerun` (failed, errors, all) runs cases of the run `of`, or the
+    newest, again. Errors: NotFound, WrongUse, ConfigError, StoreError. Writes: eval_runs, eval_results.
     """
     if module is not None:
         load_any(module)
@@ -16690,14 +17094,16 @@ def _most(rows: list[dict[str, Any]], key: str) -> Any:
 # Uses: ERRORS, ROWS, SERIES, COMPARISON, TRENDS.
 # Public: DriftReport, check_drift.
 #
-# One rule: a series drifts if its worst change, a line or a step (to the newest alone too), would come of its values in
-# random order at most once in twenty times. Scores and ratings get worse by falling, cost and latency by rising; length
-# both ways, each with half the alpha. What gets better does not drift.
+# One rule: a series drifts if its worst change, a line or a step, would come of its values in random order at most once
+# in twenty times, or the newest lies so far beyond all others that thrice its p is no more. Scores and ratings get
+# worse by falling, cost and latency by rising; length both ways, each with half the alpha. No other change is drift.
+# Weekends have a level of their own: a Sunday is held against Saturdays and Sundays.
 
 DRIFT_ALPHA = 0.05
 MIN_RUNS = 6
 NO_DATA = "not enough data"
 MEASURES = ("score", *TREND_UNITS)
+_SATURDAY, _WEEKEND_DAYS, _OTHER_DAYS = 5, 4, 10
 _WORSE = {"score": (-1,), "rating": (-1,), "cost": (1,), "latency": (1,), "length": (-1, 1)}
 
 
@@ -16770,8 +17176,7 @@ def _calls_report(prompt: str, of: str, rows: list[dict[str, Any]]) -> DriftRepo
     if len(days) < MIN_RUNS:
         return report
     means = [row["total"] / row["known"] for row in days]
-    even = even_means(*([row[key] for row in days] for key in ("known", "total", "squares")))
-    report, place = _tested(report, means, even)
+    report, place = _tested(report, means, even_days(days))
     if place is None:
         return report
     changed = served_between(prompt, days[max(0, place - 2)]["day"], days[place]["day"])
@@ -16779,10 +17184,29 @@ def _calls_report(prompt: str, of: str, rows: list[dict[str, Any]]) -> DriftRepo
     return report._replace(change_point=point)
 
 
+def even_days(days: list[dict[str, Any]]) -> list[float]:
+    """Return how far the mean of each day lies from that of its kind, as even_means does: weekends or other days.
+
+    With less than two whole weeks (4 days at weekends, 10 others), or a kind that sums to nothing, all are one kind.
+    """
+    from datetime import date
+
+    free = [date.fromisoformat(row["day"]).weekday() >= _SATURDAY for row in days]
+    counts, sums = {True: 0, False: 0}, {True: 0.0, False: 0.0}
+    for kind, row in zip(free, days, strict=True):
+        counts[kind] += row["known"]
+        sums[kind] += row["total"]
+    told = free.count(True) >= _WEEKEND_DAYS and free.count(False) >= _OTHER_DAYS and min(sums.values()) > 0
+    levels = [sums[kind] / counts[kind] if told else 1.0 for kind in free]
+    totals = [row["total"] / level for row, level in zip(days, levels, strict=True)]
+    squares = [row["squares"] / level**2 for row, level in zip(days, levels, strict=True)]
+    return even_means([row["known"] for row in days], totals, squares)
+
+
 def _tested(report: DriftReport, values: list[float], tested: list[float]) -> tuple[DriftReport, int | None]:
     """Return a report with its numbers, of the values, and its verdict, of those tested; and where they change."""
     sides = _WORSE[report.of]
-    falls = {side: fall_of([-side * value for value in tested]) for side in sides}
+    falls = {side: fall_of([-side * value for value in tested], shares=report.of != "score") for side in sides}
     side = min(sides, key=lambda side: falls[side].p)
     p = min(1.0, len(sides) * falls[side].p)
     half = len(values) - len(values) // 2
@@ -17129,8 +17553,9 @@ def _record_here(
         keys.append(key)
         tell(key)
         if job.max_usd is not None:
-            spent = float(fetch(_COST_OF_RUN, (key,))[0]["usd"])
-            job = job._replace(max_usd=job.max_usd - spent)
+            (spent,) = fetch(_COST_OF_RUN, (key,))
+            job = job._replace(max_usd=job.max_usd - float(spent["usd"]))
+            complete = complete and spent["unpriced"] is None
         if not complete or (job.max_usd is not None and job.max_usd <= 0):
             break
     if empty is not None and not keys:
@@ -17146,7 +17571,8 @@ def _warn_of_unknown_suites(registered: dict[str, Suite]) -> None:
             say(f"promptry.toml: [run] flaky names '{name}', which is of no suite here. {hint}")
 
 
-_COST_OF_RUN = """SELECT coalesce(json_extract(metadata, '$.cost_usd'), 0.0) AS usd FROM eval_runs WHERE id = ?"""
+_COST_OF_RUN = """SELECT coalesce(json_extract(metadata, '$.cost_usd'), 0.0) AS usd,
+    json_extract(metadata, '$.gate.unpriced') AS unpriced FROM eval_runs WHERE id = ?"""
 
 
 def _choose_python(module: str | None, asked: str | None) -> str | None:
@@ -17387,7 +17813,7 @@ def work_for_parent() -> None:
 # ======================================================================================
 # === FIGURES: numbers as people read them; what is unknown is a dash
 # ======================================================================================
-# Uses: nothing.
+# Uses: WORDING.
 # Public: nothing.
 
 
@@ -17412,13 +17838,19 @@ def p_text(p: float | None) -> str:
 
 
 def age_text(age: float | None) -> str:
-    """Return an age in seconds as words."""
+    """Return an age in seconds as words; one below zero is of a time that has not come yet: a clock has moved."""
     if age is None:
-        return "unknown age,"
+        return "of unknown age"
+    if age <= -1:
+        return f"dated {_span_text(-age)} in the future: a clock was moved"
+    return f"{_span_text(max(age, 0.0))} old"
+
+
+def _span_text(seconds_passed: float) -> str:
     for unit, seconds in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if age >= 2 * seconds:
-            return f"{age / seconds:.0f} {unit}"
-    return f"{age:.0f} seconds"
+        if seconds_passed >= 2 * seconds:
+            return f"{seconds_passed / seconds:.0f} {unit}"
+    return counted(round(seconds_passed), "second")
 
 
 # ======================================================================================
@@ -17562,7 +17994,7 @@ def shortened_line(text: Any) -> str | None:
 # ======================================================================================
 # === RECORDS: what the ledgers hold, as text for people
 # ======================================================================================
-# Uses: PRINTING.
+# Uses: WORDING, PRINTING.
 # Public: nothing.
 #
 # Everything here takes what a read returned and gives text back, as in REPORTS.
@@ -17637,7 +18069,7 @@ def render_trace(found: dict[str, Any]) -> str:
     ]
     columns = {"name": "span or call", "call_id": "call", "model": "model", "status": "status"}
     columns |= {"start_ms": "start ms", "duration_ms": "ms", "tokens_in": "in", "tokens_out": "out", "cost_usd": "usd"}
-    head = f"{found['trace_id']} of {found['started_at']}: {found['calls']} calls, {_usd(found)}"
+    head = f"{found['trace_id']} of {found['started_at']}: {counted(found['calls'], 'call')}, {_usd(found)}"
     return f"{head}\n\n{render_table(columns, rows)}"
 
 
@@ -17653,14 +18085,15 @@ def render_costs(found: dict[str, Any]) -> str:
     rows = [{**row, "cached_share": _share(row["cached_share"])} for row in found["items"]]
     table = render_rows({**found, "items": rows}, columns, "No call in these days: track_invocation() records one.")
     apart = ", ".join(f"{row['origin']} {_usd(row)}" for row in found["origins"])
-    head = f"{found['origin']}, the last {found['days']} days: {found['sum']['calls']:,} calls, {_usd(found['sum'])}"
+    days, calls = counted(found["days"], "day"), counted(found["sum"]["calls"], "call")
+    head = f"{found['origin']}, the last {days}: {calls}, {_usd(found['sum'])}"
     return f"{head}\n\n{table}" + (f"\n\nby origin: {apart}" if apart else "")
 
 
 def _usd(sums: dict[str, Any]) -> str:
     """Return a sum of dollars with the number of calls that it does not hold."""
     text = "no known cost" if sums["cost_usd"] is None else f"${sums['cost_usd']:,.6f}".rstrip("0").rstrip(".")
-    return f"{text} and {sums['unpriced']:,} unpriced calls" if sums["unpriced"] else text
+    return f"{text} and {counted(sums['unpriced'], 'unpriced call')}" if sums["unpriced"] else text
 
 
 def _share(value: float | None) -> str | None:
@@ -17691,8 +18124,11 @@ def render_repriced(found: dict[str, Any]) -> str:
     columns |= {"after_usd": "usd after", "unpriced_before": "unpriced before", "unpriced_after": "after"}
     columns |= {"kept": "kept, no rate now"} if found["kept"] else {}
     end = "written." if found["applied"] else "nothing is written yet: --apply writes it."
-    calls = "1 call changes" if found["changed"] == 1 else f"{found['changed']:,} calls change"
-    changed = f"{calls}; {end}" if found["changed"] else "No call changes."
+    changed = (
+        f"{counted(found['changed'], 'call changes', 'calls change')}; {end}"
+        if found["changed"]
+        else "No call changes."
+    )
     return "\n\n".join([render_table(columns, found["items"]), changed] if found["items"] else [changed])
 
 
@@ -17726,7 +18162,7 @@ def render_votes(found: dict[str, Any]) -> str:
 def render_vote_analysis(found: dict[str, Any]) -> str:
     """Lay out the votes on a prompt by version, and what the down votes have in common."""
     if not found["versions"]:
-        return f"No vote on {found['name']} in the last {found['days']} days."
+        return f"No vote on {found['name']} in the last {counted(found['days'], 'day')}."
     columns = {"version": "version", "votes": "n", "up": "up", "down": "down", "down_share": "down share"}
     rows = [{**row, "down_share": _share(row["down_share"])} for row in found["versions"]]
     lines = [render_table({**columns, "last_at": "last"}, rows)]
@@ -17756,7 +18192,7 @@ def render_dataset(found: dict[str, Any]) -> str:
 # ======================================================================================
 # === REPORTS: what runs and comparisons say, as text for people
 # ======================================================================================
-# Uses: RUNS, FLIPS, FIGURES, PRINTING.
+# Uses: WORDING, RUNS, FLIPS, FIGURES, PRINTING.
 # Public: nothing.
 
 MAX_LISTED = 20
@@ -17836,7 +18272,7 @@ def flake_text(row: dict[str, Any]) -> str:
 def counts_text(counts: dict[str, int]) -> str:
     """Say how many cases there were and how they ended."""
     states = ", ".join(f"{counts[state]} {state}" for state in ("pass", "fail", "error", "skipped") if counts[state])
-    return f"{counts['cases']} case{'' if counts['cases'] == 1 else 's'}: {states or 'none ran'}"
+    return f"{counted(counts['cases'], 'case')}: {states or 'none ran'}"
 
 
 def render_result(result: RunResult) -> str:
@@ -17865,11 +18301,11 @@ def version_text(prompt: str | None, version: int | None) -> str:
 def render_comparison(found: dict[str, Any], flakes: Iterable[dict[str, Any]] = ()) -> str:
     """Lay out a comparison: verdict, flips, the tests by assertion type, and the probable cause."""
     run, baseline = found["run"], found["baseline"]
-    against = f"run {baseline['id']} of {baseline['date'][:16]} ({age_text(baseline['age_s'])} old)"
+    against = f"run {baseline['id']} of {baseline['date'][:16]} ({age_text(baseline['age_s'])})"
     interval = f"95 % interval {interval_text(found['interval'])}"
     lines = [
         f"{coloured(found['verdict'])}: run {run['id']} against {against}",
-        f"  change {signed(found['delta'])}, {interval}, p {p_text(found['p'])}, {units_text(found, 'pairs')}",
+        f"  change {signed(found['delta'])}, {interval}, p {p_text(found['p'])}, {units_text(found, 'pair')}",
         f"  {found['reason']}",
     ]
     lines += [
@@ -17884,8 +18320,10 @@ def render_comparison(found: dict[str, Any], flakes: Iterable[dict[str, Any]] = 
         names = found["unpaired"][name]
         rest = f" and {len(names) - 5} more" if len(names) > 5 else ""
         lines += [f"{words} {len(names)}: {', '.join(names[:5])}{rest}"] if names else []
-    text = "{assertion_type}: {new} new checks and {missing} missing ones are not compared"
-    lines += [text.format(**row) for row in found["unpaired"]["checks"]]
+    for row in found["unpaired"]["checks"]:
+        lines += [
+            f"{row['assertion_type']}, not compared: {counted(row['new'], 'new check')}, {row['missing']} missing"
+        ]
     return "\n".join([*lines, "", *cause_lines(found["cause"])])
 
 
@@ -17899,13 +18337,14 @@ DELTA_COLUMNS |= {"interval": "95 % interval", "p": "p", "test": "by"}
 def delta_row(row: dict[str, Any]) -> dict[str, Any]:
     """Return the test of one assertion type as texts under the keys of DELTA_COLUMNS."""
     texts = {"delta": signed(row["delta"]), "interval": interval_text(row["interval"]), "p": p_text(row["p"])}
-    texts |= {"n": units_text(row, "cases")} if row["groups"] is not None else {}
+    texts |= {"n": units_text(row, "case")} if row["groups"] is not None else {}
     return {**row, **texts, "baseline": f"{row['baseline']:.3f}", "current": f"{row['current']:.3f}"}
 
 
 def units_text(row: dict[str, Any], what: str) -> str:
     """Say how many cases were compared, and in how many groups where cases name some."""
-    return f"{row['n']} {what}" if row["groups"] is None else f"{row['n']} {what} in {row['groups']} groups"
+    text = counted(row["n"], what)
+    return text if row["groups"] is None else f"{text} in {counted(row['groups'], 'group')}"
 
 
 def break_lines(breaks: list[dict[str, Any]]) -> list[str]:
@@ -17913,14 +18352,18 @@ def break_lines(breaks: list[dict[str, Any]]) -> list[str]:
     alike: dict[str, list[str]] = {}
     for row in breaks:
         counts = ", ".join(f"{row[side]['passed']} of {row[side]['tries']} {side}" for side in ("before", "now"))
-        needed = "no number of tries" if row["decides"] is None else f"{row['decides']:,} failing tries each"
+        needed = (
+            "no number of tries"
+            if row["decides"] is None
+            else counted(row["decides"], "failing try", "failing tries") + " each"
+        )
         told = f"broken hard, p {p_text(row['p'])}" if row["hard"] else f"{needed} would decide"
         alike.setdefault(f"passed {counts}; {told}", []).append(row["case"])
     lines = [
         f"{', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}: {text}"
         for text, names in alike.items()
     ]
-    return lines[:10] + ([f"and {len(lines) - 10} lines more: --json has all"] if len(lines) > 10 else [])
+    return lines[:10] + ([f"and {counted(len(lines) - 10, 'more line')}: --json has all"] if len(lines) > 10 else [])
 
 
 def _flip_lines(found: dict[str, Any]) -> list[str]:
@@ -17952,7 +18395,7 @@ def cause_lines(cause: dict[str, Any] | None) -> list[str]:
 # ======================================================================================
 # === FINDINGS: what the history of a suite says, as sentences
 # ======================================================================================
-# Uses: TRENDS, FIGURES, PRINTING, REPORTS.
+# Uses: WORDING, TRENDS, FIGURES, PRINTING, REPORTS.
 # Public: nothing.
 
 
@@ -17962,7 +18405,7 @@ def render_plan(plan: dict[str, Any]) -> str:
     if len(runs) < 2 or not n:
         told = {0: "no run tells", 1: "one complete run does not tell"}.get(len(runs), "the runs share no case to tell")
         return f"{name}: {told} how unsteady it is; run it twice on one version."
-    cases = units_text(plan, "case" if n == 1 else "cases")
+    cases = units_text(plan, "case")
     sees = f"a drop of {plan['smallest_drop']:.3f}" if plan["smallest_drop"] is not None else "no drop"
     first = f"{name}: its {cases} can see {sees} or more, in 80 of 100 runs."
     told = "of one version" if plan["steady"] else "of different versions or models, which overstates its noise"
@@ -17977,7 +18420,7 @@ def _needs_text(plan: dict[str, Any]) -> str:
     if needed <= plan["n"]:
         return f"{drop} takes {needed}."
     usd = "" if plan["needed_usd"] is None else f": ${plan['needed_usd']:.4g} a run, now ${plan['run_usd']:.4g}"
-    return f"{drop} takes {needed:,} cases, or {plan['repeats_needed']:,} repeats{usd}."
+    return f"{drop} takes {counted(needed, 'case')}, or {counted(plan['repeats_needed'], 'repeat')}{usd}."
 
 
 def render_models(found: dict[str, Any]) -> str:
@@ -18019,13 +18462,14 @@ def render_overview(found: dict[str, Any]) -> str:
     forecast = "" if spend["forecast_usd"] is None else f", {_dollars(spend['forecast_usd'])} by its end at this pace"
     lines += ["", f"This month: {_dollars(spend['spent_usd'])}, today {_dollars(spend['today_usd'])}{forecast}."]
     if spend["unpriced"]:
-        lines.append(f"{spend['unpriced']:,} of its calls have no cost: promptry prices check says why.")
+        calls = counted(spend["unpriced"], "of its calls has", "of its calls have")
+        lines.append(f"{calls} no cost: promptry prices check says why.")
     for row in found["budgets"]:
         if row["breached"] or (row["forecast_usd"] or 0) > row["limit_usd"]:
             lines.append(_budget_text(row))
     if found["fallbacks"]:
         times, names = sum(row["times"] for row in found["fallbacks"]), found["fallbacks"][:5]
-        served = f"{times:,} time{'' if times == 1 else 's'} the text in the code was served because the store failed"
+        served = f"{counted(times, 'time')} the text in the code was served because the store failed"
         lines.append(f"{served}: {', '.join(row['name'] for row in names)}.")
     return "\n".join(lines)
 
@@ -18112,7 +18556,7 @@ def _left_out_lines(row: dict[str, Any]) -> list[str]:
         return []
     if row["of"] == "score":
         return [f"  {count} of the last runs left out: scored with another embedder than {row['embedder'] or 'none'}"]
-    return [f"  {count:,} of {row['calls']:,} calls have no {row['of']}"]
+    return [f"  {count:,} of {counted(row['calls'], 'call')} without {row['of']}"]
 
 
 def render_bisection(found: dict[str, Any]) -> str:
@@ -18186,7 +18630,7 @@ def change_text(report: Report) -> str:
         return counts_text(report.result.counts)
     flips = {state: len(names) for state, names in _flipped(report).items() if names}
     said = ", ".join(f"{count} {state}" for state, count in flips.items())
-    return f"{said or 'no case changed sides'} of {found['n']} paired cases"
+    return f"{said or 'no case changed sides'} of {counted(found['n'], 'paired case')}"
 
 
 def _flipped(report: Report) -> dict[str, list[str]]:
@@ -18210,9 +18654,9 @@ def numbers_of(report: Report) -> dict[str, str]:
     result, found = report.result, report.result.comparison or {}
     against = "none"
     if report.baseline is not None:
-        age = age_text(found["baseline"]["age_s"]).rstrip(",")
+        age = age_text(found["baseline"]["age_s"])
         version = version_text(report.baseline["prompt_name"], report.baseline["prompt_version"])
-        against = f"run {report.baseline['id']} of {report.baseline['date'][:16]}, {age} old, {version}".rstrip(", ")
+        against = f"run {report.baseline['id']} of {report.baseline['date'][:16]}, {age}, {version}".rstrip(", ")
     interval = f" ({interval_text(found['interval'])})" if found.get("interval") else ""
     return {
         "score": "-" if result.score is None else f"{result.score:.3f}",
@@ -18220,7 +18664,7 @@ def numbers_of(report: Report) -> dict[str, str]:
         "change (95 % interval)": f"{signed(found.get('delta'))}{interval}",
         "p": p_text(found.get("p")),
         "n": f"{result.counts['cases']}",
-        "pairs": units_text(found, "").replace("  ", " ").strip() if found else "-",
+        "pairs": re.sub(" pairs?", "", units_text(found, "pair")) if found else "-",
         "cost": "unknown" if result.cost_usd is None else f"${result.cost_usd:.4f}",
         "baseline": against,
     }
@@ -18245,7 +18689,8 @@ def groups_of(report: Report) -> dict[str, list[str]]:
     flaky = {f"{row['case']}: {row['state']}": None for row in report.result.known_flaky}
     spoken_of |= {row["case"] for row in report.result.known_flaky}
     others, errors = ([name for name in named[state] if name not in spoken_of] for state in ("fail", "error"))
-    groups = {"broken hard": _hard_breaks(report), "broken": flipped["broken"]}
+    hard = _hard_breaks(report)
+    groups = {"broken hard": hard, "broken": [name for name in flipped["broken"] if name not in hard]}
     groups |= {"not confirmed": flipped["unconfirmed"], "flaky": flipped["flaky"]}
     groups |= {"failing": others, "in error": errors, "fixed": flipped["fixed"], "known failures": known}
     groups |= {"known flaky, they decide nothing": list(flaky)}
@@ -18277,7 +18722,7 @@ def overall_finding(reports: list[Report]) -> tuple[str, str]:
     """Return the finding over several suites, and what it rests on."""
     codes = [report.code for report in reports]
     word = "Failed" if 1 in codes else "Not decided" if any(codes) or not codes else "Passed"
-    return word, f"{codes.count(0)} of {len(codes)} suites pass"
+    return word, f"{codes.count(0)} of {counted(len(codes), 'suite')} passed"
 
 
 # --- JUnit
@@ -18525,10 +18970,11 @@ def _plain_line(value: Any) -> str:
 # else, so that a text that should get through as markup could still load and run nothing. The numbers of a chart are
 # pixels in height and percent in width: its text never scales. No colour stands without a word or a shape.
 
-_SHOWN_CASES, _SHOWN_SIGNS = 1000, 300
+_SHOWN_CASES, _OPEN_CASES, _SHOWN_SIGNS = 1000, 20, 300
 _MINUS = "\N{MINUS SIGN}"
 # What is said of a case, the mark beside it and its colour, by the group that it is in.
 _ENDINGS = {
+    "broken hard": ("broken hard", "down", "bad"),
     "broken": ("broken", "down", "bad"),
     "not confirmed": ("not confirmed", "alert", "bad"),
     "flaky": ("flaky", "half", "warn"),
@@ -18541,6 +18987,7 @@ _ENDINGS = {
     "without a baseline": ("new", "ring", ""),
     "that pass": ("pass", "tick", "good"),
 }
+_FAILING = {group for group, (_, _, kind) in _ENDINGS.items() if kind == "bad"}
 
 
 def render_html(reports: list[Report]) -> str:
@@ -18566,7 +19013,7 @@ def _html_link(report: Report) -> str:
 
 
 def _html_report(report: Report, level: int) -> str:
-    """Return a report as a section: verdict, numbers, tests beside the cause, history, cases."""
+    """Return a report: the verdict, what fails now, then numbers, tests beside the cause, history, all other cases."""
     numbers = {title: text for title, text in numbers_of(report).items() if text != "-"}
     said = "".join(make_element("p", {"class": "why"}, escaped(text)) for text in evidence_of(report))
     whole = "" if report.result.comparison is None else make_element("section", {}, _html_deltas(report, level))
@@ -18577,11 +19024,12 @@ def _html_report(report: Report, level: int) -> str:
         f"<h{level}>{_coloured_html(finding_of(report))} {change_text(report)}.</h{level}>",
         said,
         *(make_element("p", {"class": "note"}, escaped(note)) for note in report.result.notes),
+        _html_cases(report, level, failing=True),
+        _html_breaks(report, level),
         f'<dl class="stats">{"".join(_figure(title, text) for title, text in numbers.items())}</dl>',
         sides,
-        _html_breaks(report, level),
         _html_chart(report, level),
-        _html_cases(report, level),
+        _html_cases(report, level, failing=False),
     ]
     return make_element("article", {"id": f"run-{report.result.run_id}"}, *parts)
 
@@ -18678,7 +19126,7 @@ def _delta_line(row: dict[str, Any], low: float, high: float) -> str:
     )
     texts = ["" if row[key] is None else f"{row[key]:.3f}" for key in ("baseline", "current")]
     change = make_element("b", {"class": kind}, _minus(signed(row["delta"])))
-    cells = [str(row["n"]) if row["groups"] is None else units_text(row, "cases"), *texts, change]
+    cells = [str(row["n"]) if row["groups"] is None else units_text(row, "case"), *texts, change]
     name = f"<b>{row['assertion_type']}</b>" if is_whole else escaped(row["assertion_type"])
     plot = f'<td class="plot">{_interval_mark(row, kind, low, high)}</td>'
     rest = "".join(
@@ -18813,33 +19261,52 @@ def _point(report: Report, x: float, y: float, run: dict[str, Any]) -> str:
     return f'{dot}<circle class="ring old" {place} r="6"/>' if is_base else dot
 
 
-def _html_cases(report: Report, level: int) -> str:
-    """Return the cases to be opened, group by group; those that simply pass stand behind one line, the last."""
-    groups = _grouped_cases(report)
-    before = _checks_before(report)
-    links: list[str] = []
+def _html_cases(report: Report, level: int, failing: bool) -> str:
+    """Return the cases that fail now, or all others below links to every group, to be opened, group by group.
+
+    Those that simply pass stand behind one line, the last.
+    """
+    groups, before = _grouped_cases(report), _checks_before(report)
+    is_first = failing or not _FAILING & groups.keys()
     parts: list[str] = []
-    left = _SHOWN_CASES
+    left = _SHOWN_CASES - (0 if failing else sum(len(names) for group, names in groups.items() if group in _FAILING))
     for group, names in groups.items():
-        mark = f"{group.replace(' ', '-')}-{report.result.run_id}"
+        if (group in _FAILING) is not failing:
+            continue
         shown = dict(itertools.islice(names.items(), max(0, left)))
         left -= len(shown)
         rest = len(names) - len(shown)
         rows = [
-            _html_case(group, name, runs, before, not parts and not place)
+            _html_case(group, name, runs, before, is_first and not parts and not place)
             for place, (name, runs) in enumerate(shown.items())
         ]
         rows += [f"<p>and {rest:,} more: promptry runs {report.result.run_id} --json has all.</p>"] if rest else []
-        links.append(f'<a href="#{mark}">{_pill(group, f"{len(names):,} {group}")}</a>')
-        if group == "that pass":
-            inner = f"<summary>{_pill(group, f'{len(names):,} that pass')}</summary>{''.join(rows)}"
-            parts.append(f'<details class="held" id="{mark}">{inner}</details>')
-        else:
-            title = f'<h{level + 2} id="{mark}">{group.capitalize()} <small>{len(names):,}</small></h{level + 2}>'
-            parts.append(f'{title}<div class="cases">{"".join(rows)}</div>')
+        parts.append(_html_group(group, _group_mark(report, group), len(names), rows, level))
+    if failing:
+        return make_element("section", {}, _html_heading(level, "What fails now"), *parts) if parts else ""
+    links = [
+        f'<a href="#{_group_mark(report, group)}">{_pill(group, f"{len(names):,} {group}")}</a>'
+        for group, names in groups.items()
+    ]
     nav = f'<nav class="groups" aria-label="Cases by how they ended">{"".join(links)}</nav>' if len(links) > 1 else ""
-    head = _html_heading(level, "Cases", counts_text(report.result.counts))
-    return make_element("section", {}, head, nav, *parts)
+    return make_element("section", {}, _html_heading(level, "Cases", counts_text(report.result.counts)), nav, *parts)
+
+
+def _group_mark(report: Report, group: str) -> str:
+    return f"{group.replace(' ', '-')}-{report.result.run_id}"
+
+
+def _html_group(group: str, mark: str, count: int, rows: list[str], level: int) -> str:
+    """Return the cases of a group below its name; many that fail are folded up, so that the numbers are near."""
+    if group == "that pass":
+        inner = f"<summary>{_pill(group, f'{count:,} that pass')}</summary>{''.join(rows)}"
+        return f'<details class="held" id="{mark}">{inner}</details>'
+    shown, rest = rows, rows[_OPEN_CASES:]
+    if group in _FAILING and len(rest) > 1:
+        inner = f"<summary>{_pill(group, f'{count - _OPEN_CASES:,} more')}</summary>{''.join(rest)}"
+        shown = [*rows[:_OPEN_CASES], f'<details class="held">{inner}</details>']
+    title = f'<h{level + 2} id="{mark}">{group.capitalize()} <small>{count:,}</small></h{level + 2}>'
+    return f'{title}<div class="cases">{"".join(shown)}</div>'
 
 
 def _grouped_cases(report: Report) -> dict[str, dict[str, list[dict[str, Any]]]]:
@@ -19655,7 +20122,8 @@ def cli_drift(names: tuple[str, ...], of: str, window: int, as_json: bool) -> No
 # ======================================================================================
 # === EDITS: the commands that write: prompts, datasets, prices, votes and ratings, care of the file
 # ======================================================================================
-# Uses: ERRORS, PROMPTS, TEMPLATES, PRICES, BUDGETS, FEEDBACK, DATASETS, COSTS, CARE, PROMPTFOO, PRINTING, RECORDS, CLI.
+# Uses: ERRORS, WORDING, PROMPTS, TEMPLATES, PRICES, BUDGETS, FEEDBACK, DATASETS, COSTS, CARE, PROMPTFOO, PRINTING,
+#   RECORDS, CLI.
 # Public: nothing.
 
 
@@ -19761,7 +20229,7 @@ def cli_lint(
 def cli_save_dataset(file: str, name: str | None) -> None:
     """Save the items of a .json, .jsonl or .csv file; the same items keep their version."""
     items, name = load_items(Path(file)), Path(file).stem if name is None else name
-    print_text(f"{name}@{save_dataset(name, items)} has {len(items)} items.")
+    print_text(f"{name}@{save_dataset(name, items)} has {counted(len(items), 'item')}.")
 
 
 @cli_command("dataset add")
@@ -19798,15 +20266,11 @@ def cli_import_prices(file: str) -> None:
     One import replaces the one before, with all its models: put what you need into one file.
     """
     found = import_prices(Path(file))
-    old = found["replaced"]
+    old, models = found["replaced"], counted(found["models"], "model")
     print_text(
-        f"The prices of {_models_text(found)} from {found['source']} go before those that promptry carries."
-        + (f" They replace {_models_text(old)} of {old['source']}." if old else "")
+        f"The prices of {models} from {found['source']} go before those that promptry carries."
+        + (f" They replace {counted(old['models'], 'model')} of {old['source']}." if old else "")
     )
-
-
-def _models_text(found: dict[str, Any]) -> str:
-    return "1 model" if found["models"] == 1 else f"{found['models']:,} models"
 
 
 @cli_command("prices reprice")
@@ -19938,7 +20402,7 @@ def cli_import_promptfoo(file: str, output: str | None, provider: str | None, as
         return
     if output is None:
         print_data(found["text"])
-    told = ", ".join(f"{found[what]:,} {what}" for what in ("suites", "cases", "assertions"))
+    told = ", ".join(counted(found[f"{what}s"], what) for what in ("suite", "case", "assertion"))
     print_text(f"{told}; not taken over, or not quite: {len(found['notes'])}.", err=True)
     for note in found["notes"]:
         print_text(f"  {note['place']}: {note['reason']}", err=True)
@@ -19949,7 +20413,7 @@ def cli_import_promptfoo(file: str, output: str | None, provider: str | None, as
 # ======================================================================================
 # === WATCH: suites run again whenever a file or a prompt is saved
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, PROMPTS, RUNS, JOBS, INTERPRETERS, PRINTING, REPORTS, CLI.
+# Uses: ERRORS, WORDING, SETTINGS, PROMPTS, RUNS, JOBS, INTERPRETERS, PRINTING, REPORTS, CLI.
 # Public: nothing.
 #
 # Files are looked at, not subscribed to: that works on every disk, also one that is shared, and a save by renaming, a
@@ -19986,7 +20450,7 @@ def cli_watch(suites: tuple[str, ...], module: str | None, compare: str | None, 
             edited, streaks = _edits(_differences(before, seen), streaks)
             if not edited:
                 full = " at most" if len(seen) > _MOST_FILES else ""
-                print_text(f"Watching {len(seen) - 1:,} files{full} and the prompts; Ctrl-C ends.", err=True)
+                print_text(f"Watching {counted(len(seen) - 1, 'file')}{full} and the prompts; Ctrl-C ends.", err=True)
                 edited = _wait_for_change(seen)
             print_text(f"\n{_names_text(edited)}:", err=True)
 
@@ -20060,10 +20524,82 @@ def _names_text(names: list[str]) -> str:
 
 
 # ======================================================================================
+# === OUTCOMES: what pytest is told of a case: how it ended, its checks, and what the user's function raised
+# ======================================================================================
+# Uses: WORDING, ASSERTIONS, CASES.
+# Public: nothing.
+
+
+def outcome_of_setup(case_id: str, trouble: BaseException) -> CaseOutcome:
+    """Return the outcome of a case whose fixtures raised something: it was skipped, or is an error."""
+    found = judge_case(case_id, 0, [], trouble)
+    if found.state != "fail":
+        return found
+    return found._replace(state="error", score=None, checks=[Check("error", None, None, found.checks[-1].details)])
+
+
+def keeping_troubles(function: Callable[..., Any], troubles: list[BaseException]) -> Callable[..., Any]:
+    """Return a function that keeps what the given one raises, for pytest to show where it did."""
+
+    @contextlib.contextmanager
+    def note() -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            troubles.append(error)
+            raise
+
+    async def wait(answer: Any) -> None:
+        with note():
+            await answer
+
+    def call(*arguments: Any) -> Any:
+        with note():
+            answer = function(*arguments)
+        return wait(answer) if hasattr(answer, "__await__") else answer
+
+    return call
+
+
+def outside_of_us(found: Any) -> Any:
+    """Return a traceback without the frames of this module, or all of it where no other is left."""
+    from types import TracebackType
+
+    frames = []
+    while found is not None:
+        frames.append(found)
+        found = found.tb_next
+    kept = None
+    for frame in reversed(frames):
+        if frame.tb_frame.f_code.co_filename != __file__ and frame.tb_frame.f_globals.get("__name__") != "contextlib":
+            kept = TracebackType(kept, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+    return kept or (frames[0] if frames else None)
+
+
+def why_of(outcome: CaseOutcome) -> str:
+    """Return why a case did not pass: the reason of its first check that did not, else its state."""
+    bad = next((check for check in outcome.checks if not check.passed), None)
+    return str(bad.details.get("reason") or bad.assertion_type) if bad is not None else outcome.state
+
+
+def checks_text(outcomes: list[CaseOutcome]) -> str:
+    """Return the checks of an item as lines: the state, the case, the assertion, and why where it did not hold."""
+    lines = []
+    for outcome in outcomes:
+        for check in outcome.checks:
+            state = check.assertion_type if check.passed is None else "pass" if check.passed else "fail"
+            score = "" if check.score is None else f" {check.score:.3f}"
+            lines.append(f"{state:<5} {legible(outcome.case)}: {check.assertion_type}{score}")
+            shown = {} if check.passed else check.details
+            lines += [f"      {key}: {legible(shown[key])}" for key in ("reason", "expected", "actual") if key in shown]
+    return "\n".join(lines)
+
+
+# ======================================================================================
 # === PYTEST: suites as tests of pytest: collected as items, stored as runs, judged in the summary
 # ======================================================================================
 # Uses: ERRORS, WORDING, CLOCK, ROWS, SCOPE, PROMPTS, DATASETS, ASSERTIONS, CASES, SUITES, SPOOLS, TALLIES, JOBS,
-#   RUNNER, COMPARISON, PRINTING, REPORTS, CLI.
+#   RUNNER, COMPARISON, PRINTING, REPORTS, CLI, OUTCOMES.
 # Public: nothing.
 #
 # The module itself is the plugin (pytest11, or -p promptry), so nothing of pytest is imported before pytest calls.
@@ -20085,6 +20621,9 @@ def pytest_addoption(parser: PytestHook) -> None:
 def pytest_configure(config: PytestHook) -> None:
     """Register the marker, and what collects and reports the suites of this session."""
     config.addinivalue_line("markers", "promptry: a case of a promptry suite; `-m 'not promptry'` leaves them out")
+    import pytest
+
+    pytest.hookimpl(hookwrapper=True)(_PytestSession.pytest_make_collect_report)
     config.pluginmanager.register(_PytestSession(config), "promptry-session")
 
 
@@ -20131,7 +20670,20 @@ class _PytestSession:
         self.parts: dict[str, _Part] = {}
         self.recordings: dict[str, _Recording] = {}
         self.told: list[str] = []
-        self.fails = False
+        self.fails = self.is_misused = False
+
+    def pytest_make_collect_report(self) -> PytestHook:
+        """Say of a module that uses promptry wrongly only that, without a traceback."""
+        with refusing_doubles(afresh=True):
+            report = (yield).get_result()
+        call = getattr(report, "call", None)
+        trouble = call.excinfo.value if call is not None and call.excinfo is not None else None
+        if isinstance(trouble, (WrongUse, ConfigError)):
+            report.longrepr, report.promptry_misuse = str(trouble), True
+
+    def pytest_collectreport(self, report: PytestHook) -> None:
+        """Note that a module uses promptry wrongly: the session ends with pytest's exit code for that."""
+        self.is_misused = self.is_misused or hasattr(report, "promptry_misuse")
 
     def pytest_collect_file(self, file_path: PytestHook, parent: PytestHook) -> PytestHook:
         """Collect a file that [pytest] promptry_files names and pytest itself would pass over."""
@@ -20153,7 +20705,7 @@ class _PytestSession:
         known = self.parts.get(chosen.name)
         if known is not None and known.chosen.function is not obj:
             other = known.chosen.function.__module__
-            raise collector.CollectError(f"Two suites have the name '{chosen.name}', the other is in {other}.")
+            raise WrongUse(f"Two suites have the name '{chosen.name}', the other is in {other}.")
         part = self.parts[chosen.name] = _Part(chosen, hash_text(f"{self.uid} {chosen.name}")[:24])
         pairs = _collect_pairs(part)
         part.total = 1 if pairs is None else len(pairs)
@@ -20169,7 +20721,7 @@ class _PytestSession:
 
         trouble = call.excinfo.value if call.excinfo is not None else None
         if call.when == "setup" and trouble is not None and not item.promptry_outcomes and is_trouble(trouble):
-            item.promptry_outcomes = [_outcome_of_setup(item.promptry_case, trouble)]
+            item.promptry_outcomes = [outcome_of_setup(item.promptry_case, trouble)]
         is_last = call.when == "call" or (call.when == "setup" and trouble is not None)
         known = item.promptry_outcomes if is_last else []
         scores = [outcome.score for outcome in known if outcome.score is not None]
@@ -20178,7 +20730,7 @@ class _PytestSession:
         report = pytest.TestReport.from_item_and_call(item, call)
         if known:
             report.promptry_part = _told_part(item)  # type: ignore[attr-defined]
-            report.sections.append(("promptry", _checks_text(known)))
+            report.sections.append(("promptry", checks_text(known)))
         return report
 
     def pytest_runtest_logreport(self, report: PytestHook) -> None:
@@ -20219,15 +20771,19 @@ class _PytestSession:
             except PromptryError as error:
                 self.fails = True
                 self.told.append(str(error))
-        if self.fails and not int(session.exitstatus):
-            import pytest
+        import pytest
 
+        if self.is_misused:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        elif self.fails and not int(session.exitstatus):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _save(self, recording: _Recording) -> str:
         """Save a run, judge it if it is complete, and return what to say of it."""
         ran, name = len(recording.items), recording.chosen.name
-        stopped = recording.stopped if ran == recording.total else f"only {ran} of its {recording.total} items ran"
+        stopped = (
+            recording.stopped if ran == recording.total else f"only {ran} of its {counted(recording.total, 'item')} ran"
+        )
         plan, tally, tries = recording.plan, recording.tally, recording.tries
         is_saved = False
         try:
@@ -20251,14 +20807,6 @@ class _PytestSession:
             terminalreporter.write_line(terminal_text(text) if terminalreporter.hasmarkup else plain_text(text))
 
 
-def _outcome_of_setup(case_id: str, trouble: BaseException) -> CaseOutcome:
-    """Return the outcome of a case whose fixtures raised something: it was skipped, or is an error."""
-    found = judge_case(case_id, 0, [], trouble)
-    if found.state != "fail":
-        return found
-    return found._replace(state="error", score=None, checks=[Check("error", None, None, found.checks[-1].details)])
-
-
 def _fits_one(path: PytestHook, patterns: Iterable[str]) -> bool:
     """Tell whether a file fits one of some patterns, read as pytest reads python_files."""
     from fnmatch import fnmatch
@@ -20274,6 +20822,11 @@ def _collect_pairs(part: _Part) -> Sequence[tuple[str, Any]] | None:
             pairs, part.dataset = suite_cases(part.chosen)
     except PromptryError as error:
         part.trouble = error
+        return None
+    if pairs is not None and not len(pairs):
+        part.trouble = WrongUse(
+            f"Suite '{part.chosen.name}': its dataset has no item, so no case runs.", "Give it one."
+        )
         return None
     return pairs
 
@@ -20340,7 +20893,7 @@ def _run_item(item: PytestHook) -> None:
     """Run the case of an item, with its repeats and further tries, and keep what came of it on the item."""
     part, job = item.promptry_part, item.promptry_session.job
     _make_ready(part, job)
-    chosen = part.chosen._replace(function=_noting(part.chosen.function, item.promptry_troubles))
+    chosen = part.chosen._replace(function=keeping_troubles(part.chosen.function, item.promptry_troubles))
     plan = part.plan._replace(items=item.promptry_pair and [item.promptry_pair], concurrency=1)
     found = run_part(chosen, job, plan, item.promptry_scope, part.before)
     item.promptry_outcomes, item.promptry_tries, item.promptry_stopped = found
@@ -20360,29 +20913,6 @@ def _make_ready(part: _Part, job: Job) -> None:
         part.is_ready = True
     if part.trouble is not None:
         _fail_with(str(part.trouble))
-
-
-def _noting(function: Callable[..., Any], troubles: list[BaseException]) -> Callable[..., Any]:
-    """Return a function that keeps what the given one raises, for pytest to show where it did."""
-
-    @contextlib.contextmanager
-    def note() -> Iterator[None]:
-        try:
-            yield
-        except BaseException as error:
-            troubles.append(error)
-            raise
-
-    async def wait(answer: Any) -> None:
-        with note():
-            await answer
-
-    def call(*arguments: Any) -> Any:
-        with note():
-            answer = function(*arguments)
-        return wait(answer) if hasattr(answer, "__await__") else answer
-
-    return call
 
 
 def _excuses_of(item: PytestHook) -> dict[str, str]:
@@ -20434,7 +20964,7 @@ def _fail_with(text: str) -> None:
     """Fail with a text and no traceback; not hidden from pytest, which says so where all is hidden."""
     import pytest
 
-    pytest.fail(text, pytrace=False)
+    pytest.fail(legible(text), pytrace=False)
 
 
 def _raise_trouble(item: PytestHook, kinds: Any) -> None:
@@ -20442,48 +20972,15 @@ def _raise_trouble(item: PytestHook, kinds: Any) -> None:
     __tracebackhide__ = True
     trouble = item.promptry_troubles[0] if item.promptry_troubles else None
     if len(item.promptry_outcomes) == 1 and isinstance(trouble, kinds):
-        raise trouble.with_traceback(_outside_of_us(trouble.__traceback__))
-
-
-def _outside_of_us(found: Any) -> Any:
-    """Return a traceback without the frames of this module, or all of it where no other is left."""
-    from types import TracebackType
-
-    frames = []
-    while found is not None:
-        frames.append(found)
-        found = found.tb_next
-    kept = None
-    for frame in reversed(frames):
-        if frame.tb_frame.f_code.co_filename != __file__ and frame.tb_frame.f_globals.get("__name__") != "contextlib":
-            kept = TracebackType(kept, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
-    return kept or (frames[0] if frames else None)
+        raise trouble.with_traceback(outside_of_us(trouble.__traceback__))
 
 
 def _reasons_text(item: PytestHook, states: set[str]) -> str:
     """Return why the cases of an item ended in one of some states, a line each."""
     rows = [outcome for outcome in item.promptry_outcomes if outcome.state in states]
     if len(item.promptry_outcomes) == 1:
-        return _why_of(rows[0])
-    return "\n".join(dict.fromkeys(f"{row.case}: {_why_of(row)}" for row in rows))
-
-
-def _why_of(outcome: CaseOutcome) -> str:
-    bad = next((check for check in outcome.checks if not check.passed), None)
-    return str(bad.details.get("reason") or bad.assertion_type) if bad is not None else outcome.state
-
-
-def _checks_text(outcomes: list[CaseOutcome]) -> str:
-    """Return the checks of an item as lines: the state, the case, the assertion, and why where it did not hold."""
-    lines = []
-    for outcome in outcomes:
-        for check in outcome.checks:
-            state = check.assertion_type if check.passed is None else "pass" if check.passed else "fail"
-            score = "" if check.score is None else f" {check.score:.3f}"
-            lines.append(f"{state:<5} {legible(outcome.case)}: {check.assertion_type}{score}")
-            shown = {} if check.passed else check.details
-            lines += [f"      {key}: {legible(shown[key])}" for key in ("reason", "expected", "actual") if key in shown]
-    return "\n".join(lines)
+        return why_of(rows[0])
+    return "\n".join(dict.fromkeys(f"{row.case}: {why_of(row)}" for row in rows))
 
 
 def _told_part(item: PytestHook) -> str:

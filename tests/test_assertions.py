@@ -29,6 +29,17 @@ from promptry import (
 
 HUGE = "x" * 2_000_000
 
+
+class Array:
+    """What compares as numpy's arrays do."""
+
+    def __eq__(self, other: object) -> Any:
+        return self
+
+    def __bool__(self) -> bool:
+        raise ValueError("the truth of an array is ambiguous")
+
+
 # assertion, arguments, keyword arguments, score, passed
 TABLE: list[tuple[Callable[..., float], tuple[Any, ...], dict[str, Any], float, bool]] = [
     (assert_exact, ("", ""), {}, 1.0, True),
@@ -118,6 +129,9 @@ def test_each_assertion_scores_records_and_raises(row: tuple[Any, ...]) -> None:
         (lambda: assert_matches("a", 3), "int"),  # type: ignore[arg-type]
         (lambda: assert_matches("a", "("), "no regular expression"),
         (lambda: assert_matches("a", ""), r"pattern is empty. Write a regular expression; \^\$ is"),
+        (lambda: assert_matches("a", "a" * 20_001), "pattern has 20,001 characters; it takes 20,000 at most"),
+        (lambda: assert_matches("a", "(" * 5_000), r"The pattern '\(+\.\.\. is no regular expression"),
+        (lambda: assert_exact(Array(), 1), "cannot be compared: the truth of an array is ambiguous"),
         (lambda: assert_contains("abc", ""), r"keywords are \[''\]; an empty one is in every text"),
         (lambda: assert_contains("abc", ["a", ""]), "an empty one is in every text"),
         (lambda: assert_contains("abc", []), "There are no keywords. Name one or more"),

@@ -6,6 +6,7 @@ import doctest
 import itertools
 import math
 import random
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -289,12 +290,17 @@ def test_a_case_that_is_broken_hard_but_passes_once_is_no_flake_in_junit(world: 
     world["c0"] = ["pass", "fail"]
     result = run_suite("quiz", compare="prod", repeats=8)
     found = result.comparison
-    assert found is not None and found["breaks"][0]["hard"] and found["flips"][0]["state"] == "flaky"
+    assert found is not None and found["breaks"][0]["hard"] and found["flips"][0]["state"] == "broken"
+    assert promptry.compare_runs(result.run_id).flips == found["flips"]
     report = promptry.load_report(result, 1)
     junit = promptry.render_junit([report])
     assert 'failures="7"' in junit and "flaky, it also passes" not in junit and 'name="hard_breaks" value="1"' in junit
-    for text in (promptry.render_markdown([report]), promptry.render_html([report])):
-        assert "roken hard" in text and "30 of 30 before" in text
+    pages = [promptry.render_markdown([report]), re.sub("<style.*?</style>", "", promptry.render_html([report]))]
+    for text in (promptry.render_result(result), *pages):
+        assert "roken hard" in text and "30 of 30 before" in text and "laky" not in text
+    assert not any(row["flaky"] for row in result.flakes)
+    assert not any(row["flaky"] for row in promptry.get_run(result.run_id)["flakes"])
+    assert promptry.get_overview()["suites"][0]["flaky"] == {"known": [], "measured": []}
 
 
 # --- false alarms of this rule alone; those of all rules together are in test_comparison

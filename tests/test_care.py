@@ -26,7 +26,7 @@ def test_a_sound_store_has_no_fault_and_says_what_it_holds(store: Path) -> None:
     promptry.track("A", "p")
     promptry.track_invocation("p", {"cost_usd": 0.1})
     assert set(states().values()) == {"ok"}
-    assert str(store) in detail("store") and detail("rows") == "1 prompt versions, 1 calls, 0 runs"
+    assert str(store) in detail("store") and detail("rows") == "1 prompt version, 1 call, 0 runs"
     assert sqlite3.sqlite_version in detail("integrity")
     assert promptry.run_command(["doctor"]) == 0
 

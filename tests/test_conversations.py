@@ -219,11 +219,11 @@ def test_only_false_and_a_failed_assertion_are_a_no(answer: Any, holds: bool) ->
 
 
 def test_a_failure_says_in_which_turn_and_why() -> None:
-    with pytest.raises(AssertionError, match=r"fails in 1 turns.*turn 2 of 3: missing \['hello'\]"):
+    with pytest.raises(AssertionError, match=r"fails in 1 turn.*turn 2 of 3: missing \['hello'\]"):
         assert_all_assistant_turns(talk("hello", "bye", "hello"), says_hello)
     with pytest.raises(AssertionError, match="has no turn of the assistant"):
         assert_all_assistant_turns(Conversation(), says_hello)
-    with pytest.raises(AssertionError, match="holds in none of 1 turns"):
+    with pytest.raises(AssertionError, match="holds in none of 1 turn"):
         assert_any_assistant_turn(talk("bye"), says_hello)
 
 

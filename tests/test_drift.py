@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 import random
@@ -163,6 +164,77 @@ def test_a_last_run_at_zero_is_found_in_every_window(n: int) -> None:
     assert promptry.fall_of([*[1.0] * (n - 1), 0.0]).p <= 0.05
 
 
+# --- several suites at once: what one of them must show is found, what none of them shows is not
+
+SUITES = (1, 2, 10, 50)
+
+
+def perfect(draw: random.Random, n: int) -> list[float]:
+    return [1.0] * n
+
+
+def nearly_always(draw: random.Random, n: int) -> list[float]:
+    return tied(draw, n, 0.995)
+
+
+def often_zero(draw: random.Random, n: int) -> list[float]:
+    """Scores of one pass/fail case that fails one time in four, and at least once: another failure is no news."""
+    return [0.0, *tied(draw, n - 2), 0.0] if draw.random() < 0.5 else [float(draw.random() < 0.75) for _ in range(n)]
+
+
+def found_among(values: list[float], suites: int) -> bool:
+    """Return whether a suite drifts when so many are asked, of which the others are steady."""
+    return promptry.benjamini_hochberg([promptry.fall_of(values).p, *[0.5] * (suites - 1)])[0] <= promptry.DRIFT_ALPHA
+
+
+@pytest.mark.parametrize("n", [6, 7, 10, 20, 21, 22, 30, 60, 200])
+@pytest.mark.parametrize("series", [perfect, nearly_always, normal], ids=name_of)
+def test_a_last_run_at_zero_is_found_among_many_suites_in_every_window(series: Series, n: int) -> None:
+    draw = random.Random(n)
+    for _ in range(3):
+        values = [*series(draw, n - 1), 0.0]
+        assert all(found_among(values, suites) for suites in SUITES), values
+
+
+def test_a_last_run_at_zero_is_no_less_sure_with_one_run_more() -> None:
+    p_values = [promptry.fall_of([*[0.9, 0.92, 0.95] * 3, *[0.9] * (n - 10), 0.0]).p for n in range(15, 40)]
+    assert all(after <= before * 1.05 for before, after in zip(p_values, p_values[1:], strict=False))
+
+
+def test_another_zero_of_a_suite_that_often_has_one_is_not_found() -> None:
+    for n in (6, 12, 21, 30, 60):
+        for zeros in (1 + n // 15, n // 4):
+            places = {number * n // (zeros + 1) for number in range(1, zeros + 1)}
+            values = [0.0 if place in places else 0.9 + place % 3 / 50 for place in range(n - 1)]
+            assert promptry.newest_p([*values, 0.0]) == 1.0
+            assert promptry.fall_of([*values, 0.0]).p > promptry.DRIFT_ALPHA, (n, zeros)
+
+
+@pytest.mark.simulation
+@pytest.mark.parametrize("n", [6, 10, 20, 21, 30, 60])
+@pytest.mark.parametrize("series", [perfect, nearly_always, normal, tied], ids=name_of)
+def test_a_last_run_at_zero_is_found_among_any_number_of_suites(series: Series, n: int) -> None:
+    draw, rounds = random.Random(21), 300
+    p_values = [promptry.fall_of([*series(draw, n - 1), 0.0]).p for _ in range(rounds)]
+    for suites in SUITES:
+        found = sum(p * suites <= promptry.DRIFT_ALPHA for p in p_values) / rounds
+        print(f"\n{series.__name__}, {n} runs, {suites} suites: {found:.4f} of {rounds} found")
+        assert found >= (0.97 if series is tied and suites == 50 else 1.0)
+
+
+@pytest.mark.simulation
+@pytest.mark.parametrize("n", [6, 12, 21, 30, 60])
+@pytest.mark.parametrize("series", [normal, tied, nearly_perfect, skewed, perfect, often_zero], ids=name_of)
+def test_of_suites_that_do_not_fall_seldom_any_is_found(series: Series, n: int) -> None:
+    draw = random.Random(22)
+    p_values = [promptry.fall_of(series(draw, n)).p for _ in range(3000)]
+    for suites in SUITES:
+        families = [p_values[place : place + suites] for place in range(0, 3000, suites)]
+        found = sum(min(promptry.benjamini_hochberg(own)) <= promptry.DRIFT_ALPHA for own in families) / len(families)
+        print(f"\n{series.__name__}, {n} runs, {suites} suites: in {found:.4f} of {len(families)} any found")
+        assert found <= 0.05 + 2 * standard_error(0.05, len(families))
+
+
 @pytest.mark.simulation
 def test_the_correlation_is_that_of_the_noise_and_not_of_the_fall() -> None:
     draw = random.Random(7)
@@ -224,12 +296,14 @@ def thin_newest_day(draw: random.Random, n: int) -> Any:
 def weekly(
     draw: random.Random, n: int, level: float, last: int | None = None, spread: float = 1.0, calls: int = 30
 ) -> Any:
-    """Weekends have a third of the calls, each so much dearer; last: the weekday of the newest day, 6 a Sunday."""
+    """Weekends have a third of the calls, each so much dearer; last: the weekday of the newest day, 6 a Sunday.
+
+    What comes back ends with that weekday.
+    """
     last = draw.randrange(7) if last is None else last
     free = [(last - (n - 1 - place)) % 7 >= 5 for place in range(n)]
-    return days_of(
-        draw, [calls // 3 if off else calls for off in free], [level if off else 1.0 for off in free], spread
-    )
+    sizes, levels = [calls // 3 if off else calls for off in free], [level if off else 1.0 for off in free]
+    return *days_of(draw, sizes, levels, spread), last
 
 
 def slow_weekends(draw: random.Random, n: int) -> Any:
@@ -249,6 +323,14 @@ def seen_on_sunday(draw: random.Random, n: int) -> Any:
     return weekly(draw, n, 1.5, last=6, calls=150)
 
 
+def steep_on_sunday(draw: random.Random, n: int) -> Any:
+    return weekly(draw, n, 3.0, last=6, spread=0.3)
+
+
+def cheap_until_monday(draw: random.Random, n: int) -> Any:
+    return weekly(draw, n, 0.5, last=0, spread=0.3)
+
+
 def ratings(draw: random.Random, n: int) -> Any:
     days = [[draw.choice((0.0, 0.5, 1.0, 1.0)) for _ in range(draw.choice((1, 2, 4)))] for _ in range(n)]
     return list(map(len, days)), list(map(sum, days)), [sum(value * value for value in day) for day in days]
@@ -264,30 +346,44 @@ def dearer(draw: random.Random, n: int) -> Any:
 
 
 def dearer_with_weekends(draw: random.Random, n: int) -> Any:
-    counts, sums, squares = weekly(draw, n, 1.1, spread=0.3)
+    return risen_by_a_third(weekly(draw, n, 1.1, spread=0.3), n)
+
+
+def dearer_with_dear_weekends(draw: random.Random, n: int) -> Any:
+    return risen_by_a_third(weekly(draw, n, 1.5, calls=200), n)
+
+
+def risen_by_a_third(week: Any, n: int) -> Any:
+    counts, sums, squares, last = week
     levels = [1.0 if place < 2 * n // 3 else 1.3 for place in range(n)]
     return (
         counts,
         [total * level for total, level in zip(sums, levels, strict=True)],
         [square * level**2 for square, level in zip(squares, levels, strict=True)],
+        last,
     )
 
 
 def calls_alarm_rate(days: Days, of: str, rounds: int, seed: int, n: int = 30) -> float:
     """Return how often such days are said to drift, by the rule as check_drift applies it."""
     draw, found = random.Random(seed), 0
-    for _ in range(rounds):
-        counts, sums, squares = days(draw, n)
-        rows = [
-            {"calls": count, "known": count, "total": total, "squares": square, "day": ""}
-            for count, total, square in zip(counts, sums, squares, strict=True)
-        ]
+    for number in range(rounds):
+        counts, sums, squares, *last = days(draw, n)
+        rows = rows_of(counts, sums, squares, last[0] if last else number % 7)
         means = [row["total"] / row["known"] for row in rows]
-        report, _ = promptry._tested(
-            DriftReport(None, n, False, "", of=of), means, promptry.even_means(counts, sums, squares)
-        )
+        report, _ = promptry._tested(DriftReport(None, n, False, "", of=of), means, promptry.even_days(rows))
         found += report.drifting
     return found / rounds
+
+
+def rows_of(counts: list[int], sums: list[float], squares: list[float], last: int) -> list[dict[str, Any]]:
+    """Return the rows of days of which the newest is such a weekday, 0 a Monday."""
+    newest = datetime.date(2024, 3, 4) + datetime.timedelta(days=last)
+    days = [str(newest - datetime.timedelta(days=ago)) for ago in range(len(counts) - 1, -1, -1)]
+    return [
+        {"calls": count, "known": count, "total": total, "squares": square, "day": day}
+        for count, total, square, day in zip(counts, sums, squares, days, strict=True)
+    ]
 
 
 SOUND_DAYS = [
@@ -295,10 +391,12 @@ SOUND_DAYS = [
     *[(days, "cost", 0.05) for days in (growing_traffic, shrinking_traffic, days_that_differ, thin_newest_day)],
     *[(growing_traffic, "length", 0.05), (ratings, "rating", 0.05), (cheaper, "cost", 0.02)],
     *[(slow_weekends, "latency", 0.05), (slow_weekends, "length", 0.05)],
-    *[(dear_weekends, "cost", 0.05), (cheap_weekends, "cost", 0.05), (seen_on_sunday, "cost", 0.10)],
+    *[(dear_weekends, "cost", 0.05), (cheap_weekends, "cost", 0.05), (seen_on_sunday, "cost", 0.05)],
+    *[(steep_on_sunday, of, 0.05) for of in ("cost", "length")],
+    (cheap_until_monday, "latency", 0.05),
 ]
 WORSE_DAYS = [(dearer, "cost", 0.95), (dearer, "length", 0.90), (cheaper, "length", 0.80)]
-WORSE_DAYS += [(dearer_with_weekends, "cost", 0.95)]
+WORSE_DAYS += [(dearer_with_weekends, "cost", 0.95), (dearer_with_dear_weekends, "cost", 0.95)]
 
 
 @pytest.mark.parametrize(("days", "of", "most"), SOUND_DAYS, ids=name_of)
@@ -306,6 +404,27 @@ def test_days_that_get_no_worse_are_seldom_found(days: Days, of: str, most: floa
     rounds = 25
     found = calls_alarm_rate(days, of, rounds, seed=11)
     assert found <= most + 3 * standard_error(most, rounds)
+
+
+def test_weekends_are_held_against_weekends_where_two_whole_weeks_are_there() -> None:
+    for last in range(7):
+        for n in range(6, 31):
+            rows = rows_of([4] * n, [4.0] * n, [4.0] * n, last)
+            free = [datetime.date.fromisoformat(row["day"]).weekday() >= 5 for row in rows]
+            for off, row in zip(free, rows, strict=True):
+                row.update({"total": 12.0, "squares": 36.0} if off else {})
+            enough = sum(free) >= 4 and n - sum(free) >= 10
+            even = promptry.even_days(rows)
+            assert (max(map(abs, even)) < 1e-12) == (enough or not any(free) or all(free)), (last, n)
+
+
+def test_days_of_no_cost_at_weekends_are_one_kind() -> None:
+    rows = rows_of([4] * 28, [4.0] * 28, [4.0] * 28, 6)
+    for row in rows:
+        if datetime.date.fromisoformat(row["day"]).weekday() >= 5:
+            row.update(total=0.0, squares=0.0)
+    keys = ("known", "total", "squares")
+    assert promptry.even_days(rows) == promptry.even_means(*([row[key] for row in rows] for key in keys))
 
 
 @pytest.mark.parametrize(("days", "of", "least"), WORSE_DAYS, ids=name_of)
@@ -431,7 +550,7 @@ def test_a_window_that_is_no_number_of_runs_is_refused(window: object, raw: sqli
 
 
 def test_of_many_suites_one_that_chance_explains_does_not_drift(raw: sqlite3.Connection) -> None:
-    single = [0.9, 0.92] * 14 + [0.0]
+    single = [0.9, 0.92] * 14 + [0.8]
     add_runs(raw, single, "chance")  # type: ignore[arg-type]
     add_runs(raw, [0.9, 0.92] * 10 + [0.5, 0.52] * 5, "down")
     assert check_drift("chance").drifting
@@ -442,6 +561,9 @@ def test_of_many_suites_one_that_chance_explains_does_not_drift(raw: sqlite3.Con
     assert len(found) == 23 and found["down"].drifting
     assert not found["chance"].drifting and "among 22 suites" in found["chance"].reason
     assert found["few"].reason == "not enough data"
+    add_runs(raw, [0.9, 0.92] * 14 + [0.0], "broke")
+    found = {report.suite: report for report in promptry.check_drifts()}
+    assert found["broke"].drifting and found["broke"].reason == "the newest run lies far below the others"
     assert [report.suite for report in promptry.check_drifts(["down", "few", "down"])] == ["down", "few"]
 
 
@@ -624,7 +746,7 @@ def test_the_command_says_how_calls_got_worse(raw: sqlite3.Connection, capsys: p
     )
     assert promptry.run_command(["drift", "--of", "cost"]) == 1
     text = capsys.readouterr().out
-    assert "cost of fresh: not enough data, 0 of at least 6 days.\n  1 of 1 calls have no cost\n" in text
+    assert "cost of fresh: not enough data, 0 of at least 6 days.\n  1 of 1 call without cost\n" in text
     assert promptry.run_command(["drift", "answer", "--of", "latency"]) == 0
     assert promptry.run_command(["drift", "answr", "--of", "cost"]) == 2
     assert "answer" in capsys.readouterr().err

@@ -107,7 +107,11 @@ FILES: list[tuple[str, str, Any]] = [
 def test_a_file_becomes_a_dataset(say: Say, tmp_path: Path, name: str, content: str, items: Any) -> None:
     path = tmp_path / name
     path.write_text(content, encoding="utf-8")
-    assert say("dataset", "save", path, "--name", "qa") == (0, f"qa@1 has {len(items)} items.\n", "")
+    assert say("dataset", "save", path, "--name", "qa") == (
+        0,
+        f"qa@1 has {promptry.counted(len(items), 'item')}.\n",
+        "",
+    )
     assert say("dataset", "save", path, "--name", "qa")[1].startswith("qa@1")
     assert promptry.load_dataset("qa") == items
     assert say("dataset", "save", path)[1].startswith(f"{path.stem}@1")

@@ -232,7 +232,7 @@ FAULTS: list[tuple[Any, str]] = [
     (lambda texts: None, "answered None; it takes a list with a vector for each text"),
     (lambda texts: "abc", "answered 'abc'"),
     (lambda texts: {"a": 1}, "answered {'a': 1}"),
-    (lambda texts: [[1.0]], "answered 1 vectors for 2 texts"),
+    (lambda texts: [[1.0]], "answered 1 vector for 2 texts"),
     (lambda texts: [[1.0]] * 3, "answered 3 vectors for 2 texts"),
     (lambda texts: [[1.0], [1.0, 2.0]], "gave vectors of 1 numbers and of 2"),
     (lambda texts: [[1.0], []], "vector 1 is empty"),
@@ -416,7 +416,7 @@ def test_a_busy_endpoint_is_asked_again(fake: FakeServer, store: Path) -> None:
 @pytest.mark.parametrize(
     ("mood", "said"),
     [
-        ("few", "answered 1 vectors for 2 texts"),
+        ("few", "answered 1 vector for 2 texts"),
         ("uneven", "gave vectors of 3 numbers and of 8"),
         ("words", "vector 0 is \\['a', 'b'\\]; it takes numbers"),
         ("twice", "numbered its 2 vectors \\[1, 1\\]"),

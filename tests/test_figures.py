@@ -25,10 +25,13 @@ ROWS = [
     (promptry.p_text, None, "-"),
     (promptry.p_text, 0.0, "< 0.001"),
     (promptry.p_text, 0.04, "0.040"),
-    (promptry.age_text, None, "unknown age,"),
-    (promptry.age_text, 5.0, "5 seconds"),
-    (promptry.age_text, 600.0, "10 minutes"),
-    (promptry.age_text, 86_400.0 * 3, "3 days"),
+    (promptry.age_text, None, "of unknown age"),
+    (promptry.age_text, -0.01, "0 seconds old"),
+    (promptry.age_text, 1.0, "1 second old"),
+    (promptry.age_text, -7_200.0, "dated 2 hours in the future: a clock was moved"),
+    (promptry.age_text, 5.0, "5 seconds old"),
+    (promptry.age_text, 600.0, "10 minutes old"),
+    (promptry.age_text, 86_400.0 * 3, "3 days old"),
 ]
 
 

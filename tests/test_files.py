@@ -97,6 +97,7 @@ FAULTS = [
     ("prompt: {text: a, file: b.txt}\nassert: [json_valid]", "4:29: The prompt has text and file. Give one of them."),
     ("prompt: {file: b.txt}\nassert: [json_valid]", "4:20: "),
     ("prompt: [{role: user}]\nassert: [json_valid]", "4:14: A message has role: and content:, each with a value."),
+    ("prompt: [{role: user, contnt: a}]\nassert: [json_valid]", "4:27: 'contnt' is no key of a message. Did you mean"),
     ("prompt: a\ncases: 5\nassert: [json_valid]", "5:12: cases takes a list of cases."),
     ("prompt: a\ncases:\n  - {inptu: x}\nassert: [json_valid]", "6:10: 'inptu' is no key of a case. Did you"),
     ("prompt: a\ncases:\n  - {id: a}\n  - {id: a}\nassert: [json_valid]", "7:9: The case 'a' stands here twice;"),

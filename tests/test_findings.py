@@ -59,7 +59,7 @@ def test_calls_that_get_worse_are_told_with_their_unit_and_those_that_do_not_tel
         " lag-1 correlation +0.100\n"
         "  0.001234 -> 0.0021 USD from 2026-03-04\n"
         "probable cause:\n  prompt: answer@3 -> answer@4\n"
-        "  45 of 12,345 calls have no cost"
+        "  45 of 12,345 calls without cost"
     )
 
 

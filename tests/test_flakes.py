@@ -153,7 +153,7 @@ def test_a_known_flaky_case_decides_nothing_and_stands_apart(
 def test_other_cases_still_decide(history: dict[str, Any], tmp_path: Path) -> None:
     name_flaky(tmp_path, "s/wavers")
     result = play(history, [0], [0])
-    assert result.reasons == ("1 of 2 cases fail",) and result.score == 0.5
+    assert result.reasons == ("1 of 2 cases failed",) and result.score == 0.5
 
 
 def test_a_run_of_known_flaky_cases_alone_decides_nothing(history: dict[str, Any], tmp_path: Path) -> None:

@@ -37,6 +37,19 @@ def test_a_case_that_held_is_what_its_further_tries_make_of_it(now: str, tries: 
     assert flip == told
 
 
+def test_a_case_that_broke_hard_is_broken_whatever_else_was_seen_of_it() -> None:
+    failing = rows_of({name: [("exact", False)] for name in "abcd"})
+    before, now = {"a": "pass", "b": "pass", "c": "mixed"}, {"a": "mixed", "b": "fail", "c": "fail", "d": "fail"}
+    flips = promptry.find_flips(before, now, failing, failing, {"b": ["error", "pass"]}, "abcd")
+    assert [(flip["case"], flip["before"], flip["state"]) for flip in flips] == [
+        ("a", "pass", "broken"),
+        ("b", "pass", "broken"),
+        ("c", "mixed", "broken"),
+        ("d", "pass", "broken"),
+    ]
+    assert promptry.find_flips({"a": "pass"}, {"a": "pass"}, failing, failing, {}, "a") == []
+
+
 def test_what_broke_stands_first_and_what_failed_before_is_no_flip() -> None:
     failing = {name: [("exact", False)] for name in "abcd"}
     before = {"a": "fail", "b": "pass", "c": "pass", "d": "fail"}

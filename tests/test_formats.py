@@ -441,8 +441,8 @@ def test_several_suites_are_sections_below_one_verdict(world: World) -> None:
     do(world, c00="fail")
     quiz(world, n=3, name="other")
     text = markdown(good, report(run_suite("other")))
-    assert text.startswith("**Failed.** 1 of 2 suites pass.") and "### `quiz`" in text and "### `other`" in text
-    assert markdown().startswith("**Not decided.** 0 of 0 suites pass.")
+    assert text.startswith("**Failed.** 1 of 2 suites passed.") and "### `quiz`" in text and "### `other`" in text
+    assert markdown().startswith("**Not decided.** 0 of 0 suites passed.")
 
 
 def test_a_comparison_of_two_runs_is_a_report_that_it_alone_judges(world: World) -> None:

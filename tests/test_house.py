@@ -66,7 +66,7 @@ BROAD_EXCEPTS = {
     "_work": "what a case could not keep is raised where the run goes on",
     "_start_task": "what a case could not keep is raised where the run goes on",
     "run_command": "the faces' one translator",
-    "_safe_repr": "repr() of a caller's value is not our code",
+    "safe_repr": "repr() of a caller's value is not our code",
     "_quietly": "never breaks the caller: his call of a provider goes on unrecorded",
     "_Watch": "whatever ends a stream is recorded, and raised again",
     "_note_chunk": "never breaks the caller: his stream goes on unrecorded",

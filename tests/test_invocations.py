@@ -366,7 +366,7 @@ def test_a_kept_row_that_the_store_refuses_does_not_hold_up_the_others(store: Pa
         promptry._kept[1] = (row[0], row[1], "no JSON", *row[3:])
     assert promptry.track_invocation("answer", {"n": 3}) is not None
     assert promptry.list_calls()["total"] == 3
-    assert finding("rows")["state"] == "fault" and "1 calls were lost" in finding("rows")["detail"]
+    assert finding("rows")["state"] == "fault" and "1 call was lost" in finding("rows")["detail"]
 
 
 # --- kept in memory, bounded, and counted as lost
@@ -394,7 +394,7 @@ def test_a_row_greater_than_all_that_is_kept_is_counted_as_lost(
         assert promptry.track_invocation("answer", {"big": "x" * 20_000}) is None
         assert promptry._kept_bytes <= 10_000
     assert promptry.track_invocation("answer") is not None
-    assert finding("rows")["state"] == "fault" and "1 calls were lost" in finding("rows")["detail"]
+    assert finding("rows")["state"] == "fault" and "1 call was lost" in finding("rows")["detail"]
 
 
 def test_the_bytes_kept_are_bounded_and_come_back_to_nothing(
@@ -416,13 +416,13 @@ def test_doctor_says_what_was_lost_also_before_the_next_call(
     with locked():
         for _ in range(3):
             promptry.track_invocation("answer")
-    assert finding("rows")["state"] == "fault" and "1 calls were lost" in finding("rows")["detail"]
+    assert finding("rows")["state"] == "fault" and "1 call was lost" in finding("rows")["detail"]
 
 
 def test_doctor_says_how_many_calls_wait_in_memory(store: Path, locked: Any) -> None:
     with locked():
         promptry.track_invocation("answer")
-        assert "1 wait in memory" in finding("rows")["detail"]
+        assert "waiting in memory: 1" in finding("rows")["detail"]
 
 
 def test_real_bounds_are_those_that_were_promised() -> None:

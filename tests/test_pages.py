@@ -66,8 +66,9 @@ def test_the_page_starts_with_the_verdict_and_holds_numbers_tests_cause_chart_an
     head = re.search("<h1>(.*?)</h1>", text)
     assert head and said(head[1]) == "Failed: regressed. 8 broken, 1 flaky, 1 fixed of 20 paired cases."
     body = text.partition("<main>")[2]
-    parts = ["<b>quiz</b> / run 2", "<h1>", "because the verdict is regressed", "<dl", "Change by check", "all cases"]
-    parts += ["Probable cause", "The last runs", ">Cases", ">Broken <", ">Flaky <", ">Known failures <", ">Fixed <"]
+    parts = ["<b>quiz</b> / run 2", "<h1>", "because the verdict is regressed", ">What fails now", ">Broken <", ">c01<"]
+    parts += [">Tries of what fails now", "<dl", "Change by check", "<table", "all cases", "Probable cause"]
+    parts += ["The last runs", ">Cases", ">Flaky <", ">Known failures <", ">Fixed <"]
     places = [body.index(part) for part in [*parts, "9 that pass</span></summary>"]]
     assert places == sorted(places)
     assert "<b>p@1</b> to <b>p@2</b>" in text
@@ -183,11 +184,21 @@ def test_cases_that_did_not_pass_come_first_and_the_first_is_open(world: World) 
     quiz(world, n=3)
     do(world, c02="fail")
     text, found = page(report(run_suite("quiz")))
-    cases = text.partition(">Cases")[2]
-    assert cases.index("c02") < cases.index("2 that pass</span></summary>") < cases.index("c00")
+    cases = text.partition(">What fails now")[2]
+    assert cases.index("c02") < cases.index("<dl") < cases.index("2 that pass</span></summary>") < cases.index("c00")
     assert "<figcaption>expected</figcaption><pre>pass</pre>" in cases
     assert "<figcaption>actual</figcaption><pre>fail</pre>" in cases
     assert text.count("<details open>") == 1
+
+
+def test_many_that_fail_are_folded_up_and_nothing_is_headed_where_none_does(world: World) -> None:  # noqa: F811
+    quiz(world, n=30)
+    assert "What fails now" not in page(report(run_suite("quiz")))[0]
+    do(world, **{f"c{number:02}": "fail" for number in range(28)})
+    text, _ = page(report(run_suite("quiz")))
+    failing = text.partition(">What fails now")[2].partition("<dl")[0]
+    assert failing.count('<span class="case">') == 28 and "8 more</span></summary>" in failing
+    assert failing.index("c19") < failing.index("8 more</span>") < failing.index("c20")
 
 
 def test_repeats_are_told_apart_within_their_case(world: World) -> None:  # noqa: F811
@@ -213,7 +224,7 @@ def test_several_suites_are_one_page_with_links(world: World) -> None:  # noqa: 
     quiz(world, n=2, name="other")
     text, found = page(report(run_suite("quiz")), report(run_suite("other")))
     links = [attributes["href"] for tag, attributes in found.tags if tag == "a"]
-    assert links == ["#run-1", "#run-2"] and said(text.partition("<h1>")[2]).startswith("Passed. 2 of 2 suites pass.")
+    assert links == ["#run-1", "#run-2"] and said(text.partition("<h1>")[2]).startswith("Passed. 2 of 2 suites passed.")
     page()
 
 

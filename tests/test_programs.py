@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import time
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,6 +35,27 @@ class Asked:
 
     def answer(self, prompt: str) -> str:
         return prompt
+
+
+def wait_for_text(path: Path) -> str:
+    until = time.monotonic() + 20
+    while not (path.exists() and path.read_text().strip()):
+        assert time.monotonic() < until, f"{path} was never written"
+        time.sleep(0.01)
+    return path.read_text()
+
+
+def has_ended(mark: Path) -> bool:
+    """Tell whether the process whose id stands in a file ends within two seconds."""
+    status = Path(f"/proc/{int(wait_for_text(mark))}/stat")
+    for _ in range(200):
+        try:
+            if status.read_text().split()[2] == "Z":
+                return True
+        except OSError:
+            return True
+        time.sleep(0.01)
+    return False
 
 
 @pytest.mark.parametrize(
@@ -232,6 +254,8 @@ WRONG = [
     ({"text": "a", "finish_reason": 5}, "it answered the finish_reason 5; it takes text"),
     ({"text": "a", "cost": -1}, "it answered the cost -1; it takes dollars"),
     ({"text": "a", "cost_usd": float("nan")}, "it answered the cost nan; it takes dollars"),
+    ({"text": "a", "cost_usd": float("inf")}, "it answered the cost inf; it takes dollars"),
+    ({"text": "a", "cost_usd": Decimal("NaN")}, r"it answered the cost Decimal\('NaN'\); it takes dollars"),
     ({"text": "a", "cost_usd": "0.1"}, "it answered the cost '0.1'; it takes dollars"),
     ({"text": "a", "tool_calls": "f"}, "it answered the tool_calls 'f'; it takes a list"),
     ({"text": "a", "tool_calls": [5]}, "it answered the tool call 5; it takes {name, arguments}"),
@@ -337,13 +361,42 @@ def test_a_command_that_is_late_is_ended_with_all_that_it_started(tmp_path: Path
     command = f"sleep 60 & echo $! > '{mark}'; wait"
     with pytest.raises(promptry.ProviderError, match="it did not answer within 0.3 s"):
         promptry.ask_command(command, "", "it", 0.3)
-    pid = int(mark.read_text())
-    for _ in range(200):
-        status = Path(f"/proc/{pid}/stat")
-        if not status.exists() or status.read_text().split()[2] == "Z":
-            return
-        time.sleep(0.01)
-    pytest.fail("what the command started still runs")
+    assert has_ended(mark), "what the command started still runs"
+
+
+@posix
+@pytest.mark.parametrize("pipe", ["1", "2"])
+def test_a_command_that_says_too_much_is_an_error_and_ended(
+    pipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(promptry, "MAX_COMMAND_BYTES", 200_000)
+    mark = tmp_path / "pid"
+    with pytest.raises(promptry.ProviderError, match="it said more than 200,000 bytes, and was ended"):
+        promptry.ask_command(f"echo $$ > '{mark}'; yes >&{pipe}", "", "it", 30.0)
+    assert has_ended(mark)
+    assert len(promptry.ask_command("head -c 200000 /dev/zero | tr '\\0' a", "", "it", 30.0)) == 200_000
+
+
+@posix
+def test_a_command_for_which_nobody_waits_any_more_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
+    told: dict[str, BaseException] = {}
+
+    def ask(name: str) -> None:
+        try:
+            promptry.ask_command(f"sleep 60 & echo $! > '{tmp_path / name}'; wait", "", name, 50.0)
+        except promptry.ProviderError as error:
+            told[name] = error
+
+    threads = {name: threading.Thread(target=ask, args=(name,), daemon=True) for name in ("left", "other")}
+    for name, thread in threads.items():
+        thread.start()
+        wait_for_text(tmp_path / name)
+    promptry.end_commands(threads["left"].ident)
+    threads["left"].join(10)
+    assert "left ended with -9" in str(told["left"]) and has_ended(tmp_path / "left") and "other" not in told
+    promptry.end_commands()
+    threads["other"].join(10)
+    assert "other ended with -9" in str(told["other"]) and has_ended(tmp_path / "other") and not promptry._commands
 
 
 def test_an_async_function_that_ends_the_program_does_not_end_the_loop_of_the_others() -> None:

@@ -64,6 +64,7 @@ class Session:
         self.world = pytester.path / "world.json"
         monkeypatch.setenv("WORLD", str(self.world))
         monkeypatch.setenv("PROMPTRY_DB", str(store))
+        monkeypatch.setenv("PYTHONPATH", str(Path(promptry.__file__).parent))
         promptry.use_store(None)
         save_prompt("p", "Answer in one word.", tag="prod")
 
@@ -183,8 +184,47 @@ def test_two_suites_of_one_name_are_refused_with_both_places(session: Session) -
     session.write(ANSWER, name="test_a.py")
     session.write(ANSWER, name="test_b.py")
     result = session.run()
-    assert ended(result) == {"errors": 1}
+    assert ended(result) == {"errors": 1} and result.ret == pytest.ExitCode.USAGE_ERROR
     result.stdout.fnmatch_lines(["*Two suites have the name 'answer', the other is in test_a.*"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        ([], "@suite('x', dataset=3)\ndef x(item): pass\n", "Suite 'x': the dataset is 3. It takes a list of items*"),
+        ([], "@suite('x')\ndef x(): pass\n@suite('x')\ndef y(): pass\n", "Two suites of * have the name 'x'. *"),
+        (["-n2"], "@suite('x', gate='no')\ndef x(): pass\n", "Suite 'x': gate is 'no'; *"),
+    ],
+)
+def test_a_module_of_wrong_use_is_one_sentence_and_the_exit_code_for_it(
+    session: Session, words: list[str], code: str, sentence: str
+) -> None:
+    session.write(ANSWER, name="test_good.py")
+    session.write(code, name="test_wrong.py")
+    result = session.run(*words, subprocess=bool(words))
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines(["*ERROR collecting test_wrong.py*", sentence])
+    result.stdout.no_fnmatch_line("*Traceback*")
+    result.stdout.no_fnmatch_line("*promptry.py:*")
+
+
+@pytest.mark.slow
+def test_a_suite_without_a_case_is_an_error_and_not_nothing(session: Session) -> None:
+    session.write(ANSWER, "\n@suite('bare', dataset=[])\ndef bare(item): pass\n")
+    result = session.run()
+    assert ended(result) == {"passed": 6, "errors": 1} and result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["Suite 'bare': its dataset has no item, so no case runs. Give it one."])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [["-n2"], ["-k", "answer"]], ids=" ".join)
+def test_each_suite_is_told_once_and_stored_once(session: Session, words: list[str]) -> None:
+    session.write(ANSWER, BLOCKS)
+    result = session.run(*words, subprocess="-n2" in words)
+    names = {"answer"} if "-k" in words else {"answer", "blocks"}
+    told = [line.split()[1] for line in result.stdout.lines if line.startswith("PASS  ")]
+    assert sorted(told) == sorted(names) == sorted(run["suite"] for run in session.runs())
 
 
 # --- how each case ends
@@ -348,14 +388,14 @@ def test_what_the_gate_forgives_is_expected_to_fail_and_what_broke_fails(session
             "XFAIL *answer[[]c2] - flaky, it also passes: expected 'pass', got 'fail'",
             "XFAIL *answer[[]c4] - known failure, it fails in the baseline too: *",
             "FAIL  answer  run 2, *",
-            "*because 1 cases fail that the baseline cannot judge*",
+            "*because 1 case fails that the baseline cannot judge*",
         ]
     )
     assert session.runs()[1]["verdict"] == "not enough data" and not session.runs()[1]["passed"]
     session.run("--promptry-compare", "prod", c2=["fail", "pass"], c4="fail")
     result = session.run("--promptry-compare", "prod", c0="fail", c4="fail")
     assert ended(result) == {"passed": 4, "failed": 1, "xfailed": 1} and result.ret == 1
-    result.stdout.fnmatch_lines(["*because 1 cases that held in the baseline are broken*"])
+    result.stdout.fnmatch_lines(["*because 1 case that held in the baseline is broken*"])
 
 
 @pytest.mark.slow
@@ -435,7 +475,6 @@ def test_under_xdist_one_run_is_stored_whose_cases_ran_in_several_workers(
 def test_a_worker_that_crashes_leaves_an_incomplete_run_of_what_arrived(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(promptry.__file__).parent))
     session.write(ANSWER)
     result = session.run("-n", "1", subprocess=True, c3="die")
     assert ended(result) == {"passed": 5, "failed": 1}

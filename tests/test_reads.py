@@ -403,12 +403,12 @@ def test_the_printed_sql_gives_the_days_that_a_drift_of_calls_rests_on(
     found = promptry.check_drift("told", window, of)
     assert rows == say_to_sqlite3(store, sql, {**given, "suite_name": "told"}) and len(rows) == found.n == days
     means = [row["total"] / row["known"] for row in rows]
-    even = promptry.even_means(*([row[key] for row in rows] for key in ("known", "total", "squares")))
+    even = promptry.even_days(rows)
     slope, interval = promptry.slope_of(means)
     assert found.slope == nearly(slope) and found.slope_interval == (nearly(interval[0]), nearly(interval[1]))
     assert found.z == nearly(promptry.newest_z(means))
     sides = {"rating": [1], "length": [1, -1]}.get(of, [-1])
-    lowest = min(promptry.fall_of([side * value for value in even]).p for side in sides)
+    lowest = min(promptry.fall_of([side * value for value in even], shares=True).p for side in sides)
     assert found.p == nearly(min(1.0, len(sides) * lowest))
     assert promptry.check_drift("mute", window, of).left_out == days
 

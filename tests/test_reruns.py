@@ -68,7 +68,7 @@ def test_only_what_is_asked_for_runs_again_and_the_rest_is_taken_over(
         "taken": 3,
         "of": 4,
     }
-    assert f"RERUN ({kind}): 1 of 4 cases ran again, 3 are taken over from run 1." in promptry.render_result(result)
+    assert f"RERUN ({kind}): 1 of 4 cases ran again, 3 were taken over from run 1." in promptry.render_result(result)
     assert promptry.find_baseline("s", "prod", "p") == 1
     assert promptry.check_drift("s").n == 1
 

@@ -766,15 +766,67 @@ def test_the_tries_that_confirm_a_break_cost_too(store: Path) -> None:
     assert (result.cost_usd, result.complete) == (1.5, True)
 
 
-def test_calls_without_a_price_are_told_where_a_run_is_stopped(store: Path) -> None:
-    @suite("s", dataset=[1, 2, 3])
+USED = {"prompt_tokens": 1, "completion_tokens": 1}
+
+
+@pytest.mark.parametrize(
+    ("count", "facts", "why"),
+    [
+        (3, {"model": "never-heard", "usage": USED}, """'never-heard' has no cost (no rate: say provider= with the"""),
+        (3, {"model": "gpt-4.1"}, "'gpt-4.1' has no cost (the calls say no tokens"),
+        (3, {"usage": USED}, "a call has no cost (the calls name no model"),
+        (1, {"model": "never-heard", "usage": USED}, "'never-heard' has no cost"),
+    ],
+    ids=["no rate", "no tokens", "no model", "the last case"],
+)
+def test_a_call_of_unknown_cost_stops_a_run_that_has_a_limit(
+    store: Path, count: int, facts: dict[str, Any], why: str
+) -> None:
+    @suite("s", dataset=[{"id": f"c{number}"} for number in range(count)])
     def check(item: Any) -> None:
-        promptry.track_invocation("p", {"cost_usd": 1})
-        promptry.track_invocation("p", model="never-heard", usage={"prompt_tokens": 1, "completion_tokens": 1})
+        promptry.track_invocation("p", {"cost_usd": 0.25})
+        promptry.track_invocation("p", **facts)
         assert_exact(1, 1)
 
-    result = promptry.run_suite("s", max_usd=1.5)
-    assert result.reasons == ("the run was stopped: $2 are spent, and 2 calls without a price, it may cost $1.5",)
+    result = promptry.run_suite("s", max_usd=9)
+    assert (result.counts["cases"], result.complete, promptry.exit_code_of(result)) == (1, False, 3)
+    (reason,) = result.reasons
+    assert reason.startswith("the run was stopped: a call") and why in reason
+    assert reason.endswith("so it may cost more than $9, and $0.25 are known to be spent")
+    unpriced = promptry.get_run(result.run_id)["manifest"]["gate"]["unpriced"]
+    assert unpriced["model"] == facts.get("model") and unpriced["reason"] in reason
+    whole = promptry.run_suite("s")
+    assert whole.complete and promptry.get_run(whole.run_id)["manifest"]["gate"]["unpriced"] is None
+
+
+def test_a_rate_of_0_is_a_known_cost_also_where_nobody_says_tokens(store: Path, tmp_path: Path) -> None:
+    rates = "".join(f'[pricing."{model}"]\ninput = 0\noutput = 0\n' for model in ("llama", "cat"))
+    (tmp_path / "promptry.toml").write_text(rates)
+    promptry.forget_settings()
+
+    @suite("s", dataset=[{"id": "a"}, {"id": "b"}])
+    def check(item: Any) -> None:
+        promptry.track_invocation("p", model="llama", usage=USED)
+        promptry.track_invocation("p", {"status": "error", "error": "busy"}, model="gpt-4.1")
+        assert promptry.ask_provider("exec: cat", "hi", name="p").cost_usd == 0.0
+        assert_exact(1, 1)
+
+    result = promptry.run_suite("s", max_usd=0.01)
+    assert (result.counts["pass"], result.complete, result.cost_usd) == (2, True, 0.0), result.reasons
+
+
+def test_after_a_call_of_unknown_cost_no_other_suite_begins(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    sys.modules.pop("evals", None)
+    suites = "".join(
+        f"@suite('{name}')\ndef {name}():\n    track_invocation('p', model='never')\n    assert_exact(1, 1)\n"
+        for name in "ab"
+    )
+    (tmp_path / "evals.py").write_text(f"from promptry import assert_exact, suite, track_invocation\n{suites}")
+    assert promptry.run_command(["run", "--max-usd", "5", "--format", "json"]) == 3
+    assert [row["suite"] for row in json.loads(capsys.readouterr().out)["items"]] == ["a"]
 
 
 @pytest.mark.parametrize("usd", [0, -1, float("nan"), float("inf")])

@@ -17,7 +17,7 @@ COUNTS = {"cases": 10, "pass": 10, "fail": 0, "error": 0, "skipped": 0, "checks"
     ("counts", "score", "gate", "has_baseline", "said"),
     [
         ({}, 1.0, {}, False, []),
-        ({"pass": 9, "fail": 1}, 0.9, {}, False, ["1 of 10 cases fail"]),
+        ({"pass": 9, "fail": 1}, 0.9, {}, False, ["1 of 10 cases failed"]),
         ({"pass": 9, "fail": 1}, 0.9, {}, True, []),
         ({"pass": 9, "error": 1}, 1.0, {}, True, ["1 of 10 cases ended in an error"]),
         ({"pass": 9, "fail": 1}, 0.9, {"min_pass_rate": 0.9}, False, []),

@@ -151,7 +151,7 @@ def test_only_what_is_selected_runs(select: str | None, tags: tuple[str, ...], r
     if is_partial:
         assert result.partial is not None
         assert (result.partial["ran"], result.partial["of"]) == (len(ran), 4)
-        assert f"PARTIAL: {len(ran)} of 4 cases were selected by" in result.notes[0]
+        assert f"selected {len(ran)} of 4 cases." in result.notes[0]
         assert "PARTIAL" in promptry.render_result(result)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import math
+import random
 
 import pytest
 
@@ -16,6 +17,7 @@ def test_the_examples_in_the_docstrings_are_true() -> None:
     for function in (
         promptry.slope_of,
         promptry.newest_z,
+        promptry.newest_p,
         promptry.mann_whitney_p,
         promptry.benjamini_hochberg,
         promptry.change_of,
@@ -99,6 +101,39 @@ def test_benjamini_and_hochbergs_adjustment_equals_scipys(p_values: list[float])
     stats = pytest.importorskip("scipy.stats")
     adjusted = list(stats.false_discovery_control(p_values))
     assert promptry.benjamini_hochberg(p_values) == pytest.approx(adjusted, abs=1e-9)
+
+
+def test_the_p_of_the_newest_is_that_worked_out_by_hand() -> None:
+    # Below 1.0 lie 0, 0.1, 0.3 and 25 times 0.08, in all 2.4; the gap is 0.6, the exponent 2 + 25: 1.25 ** -27 / 4.
+    assert promptry.newest_p([0.9, 1.0, 0.7, 0.1]) == pytest.approx(0.8**27 / 4, rel=1e-12)
+    assert promptry.newest_p([0.9, 1.0, 0.7, 0.1], 0.3) == pytest.approx((7.9 / 8.5) ** 27 / 4, rel=1e-12)
+    for newest in (0.7, 0.8, 1.0):
+        assert promptry.newest_p([0.9, 1.0, 0.7, newest]) == 1.0, "another was as low"
+
+
+@pytest.mark.parametrize(
+    "values", [[*values, min(values) - fall] for values in VECTORS for fall in (0.05, 0.4)], ids=len
+)
+def test_the_p_of_the_newest_is_scipys_lomax_tail_once_in_n_and_f_without_what_is_usual(values: list[float]) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    *others, newest = values
+    below, gap, n = sum(max(others) - value for value in others), min(others) - newest, len(values)
+    expected = stats.lomax.sf(gap, c=n - 2 + 25, scale=below + 25 * 0.08) / n
+    assert promptry.newest_p(values) == pytest.approx(expected, rel=1e-9)
+    freedom = n - 2 + 25
+    assert promptry.newest_p(values, 1e-15) * n == pytest.approx(
+        stats.f.sf(gap / (below / freedom), 2, 2 * freedom), rel=1e-9
+    )
+
+
+@pytest.mark.parametrize("n", [6, 12, 21, 60])
+@pytest.mark.parametrize("suites", [1, 10, 50])
+def test_the_newest_of_a_few_or_many_independent_scores_is_seldom_found(n: int, suites: int) -> None:
+    draw, rounds, least = random.Random(n), 4000, 0.05 / suites
+    for tail in (0.05, 0.1):  # skewed: the others lie below 1 as the gap does, so that the p is that of an exponential
+        series = ([1 - min(1.0, draw.expovariate(1 / tail)) for _ in range(n)] for _ in range(rounds))
+        found = sum(3 * promptry.newest_p(values) <= least for values in series) / rounds
+        assert found <= least / 2 + 2 * math.sqrt(least / 2 / rounds), (tail, found)
 
 
 def test_means_of_groups_of_one_size_are_only_centred() -> None:

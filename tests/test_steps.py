@@ -38,3 +38,9 @@ def test_a_right_assertion_stays_beside_a_wrong_one(tmp_path: Path) -> None:
     steps, faults = steps_in(tmp_path, "- contains: a\n- nope: b\n- semantic: {expected: a, threshold: $least}\n")
     assert [step.assertion.name for step in steps] == ["contains", "semantic"] and len(faults) == 1
     assert steps[1].values["threshold"] == "$least"
+
+
+@pytest.mark.parametrize("name", ["contains-any", "not-icontains", "is-json", "rouge-n", "trajectory:tool-used"])
+def test_a_word_of_promptfoo_is_named_so_and_no_other_is_meant(tmp_path: Path, name: str) -> None:
+    _, faults = steps_in(tmp_path, f"- {name}: a\n")
+    assert faults == [f"'{name}' is no assertion. It is promptfoo's; promptry import promptfoo says what it is here."]

@@ -108,13 +108,19 @@ REFUSED = [
     ("javascript", "output.length > 3", "javascript is code, which is not evaluated"),
     ("python", "len(output) > 3", "python is code"),
     ("webhook", "https://x", "webhook is code"),
-    ("rouge-n", "a", "it counts words whatever their order"),
-    ("bleu", "a", "no such measure is here"),
-    ("latency", None, "no assertion looks at the time"),
-    ("not-is-json", None, "not-is-json has no equal here"),
-    ("not-similar", "a", "not-similar has no equal here"),
-    ("contians", "a", "contians has no equal here Did you mean 'contains'?"),
-    ("trace-span-count", {}, "no assertion looks at spans"),
+    ("rouge-n", "a", "promptfoo's rouge-n has no counterpart here, as it counts words whatever their order"),
+    ("bleu", "a", "promptfoo's bleu has no counterpart here, as no such measure is here"),
+    ("latency", None, "promptfoo's latency has no counterpart here, as no assertion looks at the time"),
+    ("not-is-json", None, "promptfoo's not-is-json has no counterpart here"),
+    ("not-similar", "a", "promptfoo's not-similar has no counterpart here"),
+    ("skill-used", "a", "promptfoo's skill-used has no counterpart here, as skills are not looked at"),
+    ("similar:dot", "a", "promptfoo's similar:dot has no counterpart here, as only the cosine"),
+    ("contians", "a", "promptfoo has no assertion contians. Did you mean 'contains'?"),
+    ("banana", "a", "promptfoo has no assertion banana."),
+    ("llm-rubric", {"a": 1}, "its value is {'a': 1}, no text"),
+    ("is-json", {"type": 5}, "schema: "),
+    ("word-count", {"min": 1e30}, "matches: "),
+    ("trace-span-count", {}, "promptfoo's trace-span-count has no counterpart here, as no assertion looks at spans"),
     ("equals", {"a": 1}, "its value is {'a': 1}, no text"),
     ("contains-any", {"a": 1}, "its value is {'a': 1}, no list of texts"),
     ("regex", "(?<!a+)(", "its pattern is another's"),
@@ -136,11 +142,15 @@ ALL_TYPES = """equals contains icontains contains-any contains-all icontains-any
     similar perplexity perplexity-score latency cost finish-reason word-count guardrails javascript python ruby webhook
     classifier llm-rubric g-eval factuality closedqa model-graded-closedqa answer-relevance context-recall
     context-relevance context-faithfulness select-best max-score pi trace-span-count trace-span-duration
-    trace-error-spans"""
+    trace-error-spans is-refusal search-rubric skill-used trajectory:tool-used trajectory:tool-args-match
+    trajectory:tool-sequence trajectory:step-count trajectory:goal-success similar:cosine similar:dot similar:euclidean
+    model-graded-factuality human"""
 
 
 def test_every_type_that_promptfoo_has_is_taken_over_or_refused_with_a_reason_of_its_own() -> None:
-    assert {*ALL_TYPES.split(), "moderation"} == promptry.assertion_types()
+    types = {*ALL_TYPES.split(), "moderation"}
+    assert types == promptry.assertion_types()
+    assert types | {"assert-set"} == {*promptry.promptfoo_facts()["types"]}
 
 
 def test_a_pattern_that_depends_on_variables_waits_for_them(store: Any) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+from pathlib import Path
 
 import pytest
 
@@ -30,3 +32,37 @@ def test_what_is_logged_and_said_from_below_steers_no_terminal(
     assert caplog.messages == [r"a name: \x1b[2J"]
     promptry.say("\x1b[2J")
     assert capsys.readouterr().err == "\\x1b[2J\n"
+
+
+@pytest.mark.parametrize(
+    ("told", "text"),
+    [
+        ((0, "case"), "0 cases"),
+        ((1, "case"), "1 case"),
+        ((1234, "case"), "1,234 cases"),
+        ((1, "try", "tries"), "1 try"),
+        ((2, "call was", "calls were"), "2 calls were"),
+    ],
+)
+def test_a_count_has_its_noun(told: tuple[int, str], text: str) -> None:
+    assert promptry.counted(*told) == text
+
+
+# Counts that are always many where they are said.
+ALWAYS_MANY = {
+    "arguments",
+    "kinds of",
+    "bytes",
+    "characters",
+    "signs",
+    "faults",
+    "runs until",
+    "prompts and",
+    "turns; at",
+}
+
+
+def test_no_sentence_counts_with_a_fixed_plural() -> None:
+    source = Path(promptry.__file__).read_text(encoding="utf-8")
+    found = re.findall(r"\{len\([^{}]*\} ([a-z]+s\b[^\s\"'}]*(?: [a-z]+)?)", source)
+    assert [words for words in found if not any(words.startswith(known) for known in ALWAYS_MANY)] == []

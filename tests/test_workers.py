@@ -614,6 +614,46 @@ async def tasks(item):
 """
 
 
+TWO_COMMANDS = """
+suites:
+  - name: s
+    provider: "exec: sleep 60 & echo $! > pid.$$; wait"
+    prompt: hi
+    cases: [a, b]
+    concurrency: 2
+    assert: [contains: a]
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the commands are those of a POSIX shell")
+@pytest.mark.parametrize("limit", [[], ["--timeout", "2"]], ids=["interrupted", "late"])
+def test_commands_of_cases_that_are_dropped_or_left_behind_are_ended(
+    limit: list[str], store: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "evals.yaml").write_text(TWO_COMMANDS)
+    words = [sys.executable, str(ROOT / "promptry.py"), "run", "s", "--db", str(store), *limit]
+    with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+        until = time.monotonic() + 30
+        while len(pids := [path.read_text() for path in tmp_path.glob("pid.*") if path.read_text().strip()]) < 2:
+            assert run.poll() is None and time.monotonic() < until, run.communicate()
+            time.sleep(0.02)
+        if not limit:
+            run.send_signal(signal.SIGINT)
+        out, _ = run.communicate(timeout=30)
+    assert run.returncode == 3 and "Traceback" not in out, out
+    until = time.monotonic() + 5
+    while any(_runs(int(pid)) for pid in pids):
+        assert time.monotonic() < until, "what a command started still runs"
+        time.sleep(0.02)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except OSError:
+        return False
+
+
 @pytest.mark.fault
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["threads", "tasks"])
@@ -641,7 +681,7 @@ def test_an_interrupt_keeps_what_has_run_and_drops_what_goes_on(
     assert run.returncode == 3 and "Traceback" not in err, err
     (result,) = json.loads(out)["items"]
     assert result["complete"] is False
-    assert result["reasons"] == ["the run was interrupted, and 3 cases that were going on were dropped"]
+    assert result["reasons"] == ["the run was interrupted, and 3 cases under way dropped"]
     assert [row["case"] for row in result["cases"]] == ["n0", "n1", "n2", "n3"]
 
 

@@ -15,6 +15,7 @@ CODES = [
     (promptry.PromptryError, "error", 3, 500, Exception),
     (promptry.WrongUse, "wrong_use", 2, 400, ValueError),
     (promptry.NotFound, "not_found", 2, 404, ValueError),
+    (promptry.NothingSelected, "not_found", 2, 404, promptry.NotFound),
     (promptry.ConfigError, "configuration", 2, 400, promptry.PromptryError),
     (promptry.StoreError, "store", 3, 503, promptry.PromptryError),
     (promptry.AssetMissing, "asset_missing", 3, 500, promptry.PromptryError),

@@ -27,7 +27,8 @@ pytestmark = [pytest.mark.bench, pytest.mark.timeout(1200)]  # minutes where oth
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CASES, ROUNDS = 10_000, 5
-MOST_WORK, MOST_TIME = 3.5, 5.0
+MOST_WORK = {1: 3.5, 4: 6.0}  # by cases at a time, of what keeping the rows takes: threads hand the interpreter over
+MOST_TIME = {1: 5.0, 4: 6.5}
 TABLE = "{:<34}{:>13}{:>13}{:>12}{:>13}{:>12}"
 WAYS: dict[str, dict[str, Any]] = {
     "one at a time": {},
@@ -98,9 +99,10 @@ def test_a_case_costs_little_beside_its_assertions(store: Path, tmp_path: Path) 
         each, above, work = (seconds / CASES * 1e6 for seconds in (passed, passed - bare, worked))
         texts = f"{each:.1f}", f"{above:.1f}", f"{ratios[name][0]:.2f}", f"{work:.1f}", f"{ratios[name][1]:.2f}"
         print(TABLE.format(name, *texts))
-    for name in WAYS:
-        assert ratios[name][1] <= MOST_WORK, f"{name}: the work of a case"
-        assert ratios[name][0] <= MOST_TIME, f"{name}: the time of a case"
+    for name, way in WAYS.items():
+        together = way.get("concurrency", 1)
+        assert ratios[name][1] <= MOST_WORK[together], f"{name}: the work of a case"
+        assert ratios[name][0] <= MOST_TIME[together], f"{name}: the time of a case"
 
 
 MEMORY = """

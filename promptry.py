@@ -13108,6 +13108,8 @@ def _our_provider(id: str, config: dict[str, Any]) -> Any:
         url, variable = promptfoo_facts()["compatible"][kind]
         key = config.get("apiKeyEnvar", variable)
         return {"provider": "openai", "model": model, "base_url": url, "api_key_env": key}
+    elif kind == "exec":
+        raise WrongUse(f"{id} gets the prompt as an argument, and commands here read it on stdin")
     else:
         raise WrongUse(f"{id} is no provider here")
     if "{{" in json.dumps([id, config.get("apiBaseUrl"), config.get("apiKeyEnvar")]):

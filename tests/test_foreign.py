@@ -108,6 +108,12 @@ def test_a_provider_that_has_no_equal_is_noted_and_echo_stands_in(tmp_path: Path
     assert promptry.providers_told(source, "openai:x") == [("", "openai:x", {})]
 
 
+def test_a_command_of_another_is_left_out_for_it_is_called_otherwise(tmp_path: Path) -> None:
+    source = source_of(tmp_path, {"providers": ["exec: ./a.sh"]})
+    promptry.providers_told(source, None)
+    assert any("gets the prompt as an argument, and commands here read it on stdin" in note for note in source.notes)
+
+
 def test_tests_come_from_files_of_every_kind(tmp_path: Path) -> None:
     files = {
         "a__yaml": "- vars: {q: one}\n- vars: {q: two}\n",

@@ -63,7 +63,7 @@ import threading
 import time
 import weakref
 from bisect import bisect_left, bisect_right
-from collections import Counter, deque, namedtuple
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import IO, TYPE_CHECKING, Any, TypeVar
@@ -227,8 +227,8 @@ if __name__ in {"__main__", "__mp_main__"}:
 
 log = logging.getLogger("promptry")
 
-# Two things of the standard library would be a fifth of the time of an import: NamedTuple compiles each annotation, and
-# namedtuple each class, and pathlib loads what paths need last of all.
+# Two things of the standard library would be a fifth of the time of an import: NamedTuple compiles each annotation and
+# each class, and pathlib loads what paths need last of all.
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import NamedTuple
@@ -242,7 +242,7 @@ else:
         return pathlib.Path(*parts)
 
     class _Record(tuple):
-        """What every named tuple can do, but for __new__: namedtuple compiles that, when the first one is made."""
+        """What every named tuple can do, but for __new__: that is compiled when the first one is made."""
 
         __slots__ = ()
         _fields: tuple[str, ...] = ()
@@ -275,8 +275,11 @@ else:
             defaults = [body.pop(field) for field in fields if field in body]
 
             def make_first(of: type, /, *values: Any, **named: Any) -> Any:
-                made.__new__ = namedtuple(name, fields, defaults=defaults).__new__
-                return made.__new__(of, *values, **named)
+                names = ", ".join(fields)
+                new = eval(f"lambda _cls, {names}: _make(_cls, ({names},))", {"_make": tuple.__new__})
+                new.__defaults__, new.__qualname__ = tuple(defaults), f"{name}.__new__"
+                made.__new__ = new
+                return new(of, *values, **named)
 
             known = {"_fields": fields, "__match_args__": fields, "__new__": make_first, "__slots__": ()}
             getters = {field: _tuplegetter(place, "") for place, field in enumerate(fields)}
@@ -401,20 +404,19 @@ def nearest(word: str, words: Iterable[str]) -> str:
 # A text of others may hold signs that steer a terminal, turn the direction of writing, or fit into no encoding. They
 # are spelled as Python would, where text is printed, logged, or written into a report.
 
-_ODD = re.compile(
-    r"[^\t\n\r\x20-\x7e\xa0-\u2029\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\ufdd0-\ufdef]"
-)
+# No import waits until it is compiled.
+_ODD = r"[^\t\n\r\x20-\x7e\xa0-\u2029\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\ufdd0-\ufdef]"
 
 
 def legible(value: Any) -> str:
     """Return a value as text that every format can hold: control signs and half characters are spelled out."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
-    return _ODD.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return re.sub(_ODD, lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def legible_json(text: str) -> str:
     """Return JSON text in which the same signs are written as JSON writes them, so that its value stays."""
-    return _ODD.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return re.sub(_ODD, lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
@@ -17866,7 +17868,7 @@ def _span_text(seconds_passed: float) -> str:
 # text does not go to a terminal.
 
 _INK = int.from_bytes(os.urandom(7))
-_OWN_COLOUR = re.compile(rf"\x1b\[([0-9;]+);{_INK}m")
+_OWN_COLOUR = rf"\x1b\[([0-9;]+);{_INK}m"
 _COLOURS = dict.fromkeys(("regressed", "fail", "error", "fault", "broken", "FAIL", "breached", "drifting"), "31;1")
 _COLOURS |= dict.fromkeys(("improved", "pass", "ok", "fixed", "PASS", "steady"), "32;1")
 _COLOURS |= {"not enough data": "33;1", "hint": "33;1", "flaky": "33;1", "tied": "36;1"}
@@ -17882,7 +17884,7 @@ def terminal_text(text: str) -> str:
 
     In a job of GitHub a line must not read as a command to the runner either.
     """
-    parts = _OWN_COLOUR.split(text)
+    parts = re.split(_OWN_COLOUR, text)
     return "".join(f"\x1b[{part}m" if place % 2 else _spelled(part) for place, part in enumerate(parts))
 
 

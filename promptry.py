@@ -10965,7 +10965,7 @@ def suite(
     check_name(name, "suite name")
     _check_gate(name, gate, min_pass_rate, repeats, confirm)
     check_pace(f"Suite '{name}': ", concurrency, timeout_s)
-    told = _checked_tags(name, tags)
+    told, kept = _checked_tags(name, tags), _checked_dataset(name, dataset)
     if not 0 <= tolerance < 1 or not 0 < margin <= 1:
         raise WrongUse(f"Suite '{name}': tolerance is {tolerance} and margin {margin}; they are shares of the score.")
 
@@ -10973,7 +10973,6 @@ def suite(
         text = description or (function.__doc__ or "").strip().split("\n")[0]
         _refuse_second(name, function)
         asked = gate, min_pass_rate, repeats, confirm, tolerance, margin, concurrency, timeout_s, told
-        kept = _ReadOnce(dataset) if isinstance(dataset, Iterator) else dataset
         _suites[name] = Suite(name, function, text, prompt, kept, *asked)
         if _loading:
             _fresh.add(name)
@@ -11118,6 +11117,15 @@ def _check_items(chosen: Suite, named: Items) -> None:
                 ) from None
 
 
+def _checked_dataset(name: str, dataset: Any) -> Any:
+    """Return a dataset that can be read more than once; raises WrongUse for what has no items."""
+    if dataset is not None and (not isinstance(dataset, Iterable) or isinstance(dataset, (bytes, dict))):
+        kind = type(dataset).__name__
+        hint = "It takes a list of items, or the name of a saved dataset."
+        raise WrongUse(f"Suite '{name}': its dataset is of type {kind}.", hint)
+    return _ReadOnce(dataset) if isinstance(dataset, Iterator) else dataset
+
+
 class _ReadOnce:
     """What an iterator gives, which it does only once: read at the first need and kept, its trouble too."""
 
@@ -11141,9 +11149,6 @@ class _ReadOnce:
 def _items_in_code(chosen: Suite) -> Sequence[Any]:
     """Return the items of a dataset that stands in the code, a list itself; raises WrongUse for what gives none."""
     what = f"Suite '{chosen.name}': its dataset"
-    if not isinstance(chosen.dataset, Iterable) or isinstance(chosen.dataset, (bytes, dict)):
-        kind = type(chosen.dataset).__name__
-        raise WrongUse(f"{what} is a {kind}; it takes a list of items, or the name of a saved dataset.")
     try:
         given: Any = chosen.dataset
         items: Sequence[Any] = given if type(given) in {list, tuple} else [*itertools.islice(given, MAX_ITEMS + 1)]

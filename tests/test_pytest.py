@@ -192,8 +192,12 @@ def test_two_suites_of_one_name_are_refused_with_both_places(session: Session) -
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
-        ([], "@suite('x', dataset=3)\ndef x(item): pass\n", "Suite 'x': the dataset is 3. It takes a list of items*"),
-        ([], "@suite('x')\ndef x(): pass\n@suite('x')\ndef y(): pass\n", "Two suites of * have the name 'x'. *"),
+        ([], "@suite('x', dataset=3)\ndef x(item): pass\n", "Suite 'x': its dataset is of type int. It takes a list*"),
+        (
+            [],
+            "@suite('x')\ndef x(): pass\n@suite('x')\ndef y(): pass\n",
+            "Two suites have the name 'x': test_wrong.py, line *",
+        ),
         (["-n2"], "@suite('x', gate='no')\ndef x(): pass\n", "Suite 'x': gate is 'no'; *"),
     ],
 )

@@ -95,10 +95,6 @@ RING["itself"] = RING
         ([{"id": "a", "x": float("nan")}], promptry.WrongUse, "cannot be written as JSON, number 1"),
         ([{("a", 1): 2}], promptry.WrongUse, "cannot be written as JSON, number 1"),
         ([RING], promptry.WrongUse, "number 1: Circular reference"),
-        (5, promptry.WrongUse, "its dataset is a int; it takes a list of items"),
-        (broken_items, promptry.WrongUse, "its dataset is a function"),
-        ({"a": 1}, promptry.WrongUse, "its dataset is a dict"),
-        (b"ab", promptry.WrongUse, "its dataset is a bytes"),
         (({"id": number} for number in itertools.count()), promptry.WrongUse, "more than 3 items"),
     ],
 )
@@ -116,6 +112,13 @@ def test_a_dataset_that_cannot_be_meant_is_refused_before_a_case_ran(
     with pytest.raises(error, match=words):
         run_suite("refused")
     assert ran == [] and promptry.list_runs()["total"] == 0
+
+
+@pytest.mark.parametrize("dataset", [5, broken_items, {"a": 1}, b"ab"])
+def test_what_has_no_items_is_refused_where_it_is_given(dataset: Any) -> None:
+    kind = type(dataset).__name__
+    with pytest.raises(promptry.WrongUse, match=f"Suite 'refused': its dataset is of type {kind}. It takes a list"):
+        suite("refused", dataset=dataset)
 
 
 def test_a_dataset_that_raises_while_it_is_read_is_refused_each_time() -> None:

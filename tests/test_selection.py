@@ -273,7 +273,7 @@ def b(item): assert_exact(1, 1)
 def test_suites_without_a_selected_case_are_left_out(store: Any, tmp_path: Any, run_cli: Any) -> None:
     (tmp_path / "evals.py").write_text(EVALS)
     done = run_cli("run", "-k", "x1", "--db", store)
-    assert done.returncode == 0 and "1 of 2 cases were selected" in done.stdout
+    assert done.returncode == 0 and "selected 1 of 2 cases" in done.stdout
     assert [row["suite"] for row in promptry.list_runs()["items"]] == ["a"]
     assert run_cli("run", "--tag", "smoke", "--db", store).returncode == 0
     rows = promptry.list_runs()["items"]

@@ -455,7 +455,7 @@ def test_what_a_worker_raises_ends_the_case_or_the_run_as_it_does_here(
     if isinstance(error, SystemExit):
         assert states_of(result)["c6"] == "error" and result.counts["cases"] == 12 and result.complete
     else:
-        assert not result.complete and 6 <= result.counts["pass"] < 12
+        assert not result.complete and 5 <= result.counts["pass"] < 12  # one other may be under way, and is dropped
 
 
 def test_a_spool_that_cannot_be_written_ends_the_run_with_its_reason(

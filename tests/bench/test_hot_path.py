@@ -154,7 +154,7 @@ def test_import_costs_at_most_a_third_more_than_peewee_and_click(tmp_path: Path)
         return cpu, wall
 
     spans("promptry"), spans("peewee, click")
-    pairs = [(spans("promptry"), spans("peewee, click")) for _ in range(21)]
+    pairs = [(spans("promptry"), spans("peewee, click")) for _ in range(41)]
     rows = []
     for which, name, goal in ((0, "import promptry (processor)", "1.3"), (1, "import promptry (wall)", "")):
         ours, floor = (statistics.median(pair[side][which] for pair in pairs) for side in (0, 1))

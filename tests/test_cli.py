@@ -400,6 +400,7 @@ def test_an_empty_place_has_the_usual_shape_in_json(say: Say) -> None:
     assert (found["applied"], found["bytes_before"], found["held"]) == (False, 0, False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [words for words, _ in LOOKS if words not in (["sql"], ["doctor"])], ids=" ".join)
 def test_a_store_that_is_named_and_not_there_is_not_found(words: list[str], tmp_path: Path, run_cli: Say) -> None:
     path = tmp_path / "deep" / "mistyped.db"

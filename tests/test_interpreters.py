@@ -20,7 +20,10 @@ from promptry import ConfigError, save_prompt
 
 ROOT = Path(promptry.__file__).resolve().parent
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="fakes an interpreter by a shell script")
+pytestmark = [
+    pytest.mark.slow,  # each starts an interpreter or two
+    pytest.mark.skipif(os.name != "posix", reason="fakes an interpreter by a shell script"),
+]
 
 
 @pytest.fixture(scope="session")

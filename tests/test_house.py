@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 MAX_FUNCTION_LINES = 60
 MAX_SECTION_LINES = 450
-MAX_FILE_LINES = 24_000
+MAX_FILE_LINES = 21_500
 
 PROMISED_MODULES = sys.stdlib_module_names | {"peewee", "click"}
 STAMPED_DATA = {"_EMBEDDED"}  # build.py writes it at the foot: the one name that may be used from above
@@ -620,7 +620,7 @@ def sections_are_short(house: House) -> Breaches:
 
 
 def the_file_is_bounded(house: House) -> Breaches:
-    """The file has at most 24,000 lines."""
+    """The file has at most 21,500 lines."""
     if len(house.lines) > MAX_FILE_LINES:
         yield 1, f"the file has {len(house.lines)} lines, {MAX_FILE_LINES} are allowed: move data to assets/."
 
@@ -822,9 +822,9 @@ def test_every_permission_to_catch_everything_has_a_reason() -> None:
     assert all(reason.strip() for reason in BROAD_EXCEPTS.values())
 
 
-def test_checking_the_whole_file_costs_no_more_than_compiling_it_thirty_times(source: str) -> None:
+def test_checking_the_whole_file_costs_no_more_than_compiling_it_twenty_times(source: str) -> None:
     floor = min(seconds_of(lambda: compile(source, "promptry.py", "exec")) for _ in range(3))
-    assert seconds_of(lambda: find_violations(source)) < 30 * floor
+    assert seconds_of(lambda: find_violations(source)) < 20 * floor
 
 
 def seconds_of(work: Callable[[], object]) -> float:
@@ -1086,7 +1086,7 @@ BROKEN = [
     ("function length", "61 lines", PACKED, PACKED + LONG_FUNCTION),
     ("function length", "61 lines with the function inside", PACKED, PACKED + NESTED_LONG_FUNCTION),
     ("section length", "451 lines", PACKED, PACKED + "# more\n" * 440),
-    ("file length", "24,001 lines", "import time\n", "import time\n" + "\n" * 24_000),
+    ("file length", "21,501 lines", "import time\n", "import time\n" + "\n" * 21_500),
     ("one meaning", "a function of the same name", IN_PROMPTS, IN_PROMPTS + "STATES = ()\n"),
     ("one meaning", "a name in another section", IN_CLI, "\nSTATES = ()\n" + IN_CLI),
     ("one meaning", "beside a word for the checker", IN_ERRORS, TOLD_TWICE + IN_ERRORS),

@@ -455,7 +455,11 @@ def test_what_a_worker_raises_ends_the_case_or_the_run_as_it_does_here(
     if isinstance(error, SystemExit):
         assert states_of(result)["c6"] == "error" and result.counts["cases"] == 12 and result.complete
     else:
-        assert not result.complete and 5 <= result.counts["pass"] < 12  # one other may be under way, and is dropped
+        passed = {row["case"] for row in result.cases if row["state"] == "pass"}
+        is_dropped = any("under way dropped" in reason for reason in result.reasons)
+        missing = {f"c{number}" for number in range(6)} - passed
+        assert not result.complete and len(passed) < 12
+        assert not missing or (len(missing) == 1 and is_dropped), "what goes on beside it ends, or is told as dropped"
 
 
 def test_a_spool_that_cannot_be_written_ends_the_run_with_its_reason(

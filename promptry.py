@@ -5,7 +5,7 @@ write the same store.db. No service to run, no account, nothing sent anywhere.
 
 Floors, from the ground up; each section uses only sections above it:
     GROUND   ERRORS · WORDING · CLOCK · SETTINGS · ASSETS · MASKING · ENDPOINTS
-    STORE    TABLES · MIGRATIONS · STORE · ROWS
+    STORE    TABLES · MIGRATIONS · STORE · ROWS · CHANGES
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
     EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · PROVIDERS · JUDGE · EMBEDDINGS ·
@@ -14,7 +14,7 @@ Floors, from the ground up; each section uses only sections above it:
              RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
              COMPARISON · MODELS · PLAN · TRENDS · DRIFT · BISECT · OVERVIEW · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS ·
-             WATCH · OUTCOMES · PYTEST · DEMO
+             WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · DASHBOARD
     ROOF     MAIN
     CELLAR   EMBEDDED
 Find your way:   grep -n '^# === ' promptry.py
@@ -32,11 +32,13 @@ For pytest, whose plugin this module is too: PYTEST_DONT_REWRITE.
 # /// script
 # requires-python = ">=3.11"
 # dependencies = [
+#     "bottle>=0.13,<0.14",
 #     "click>=8.1,<9",
 #     "jsonschema>=4.20,<5",
 #     "peewee>=4.5,<5",
 #     "pyyaml>=6,<7",
 #     "regex>=2024.4,<2027",
+#     "waitress>=3.0.2,<4",
 # ]
 # ///
 
@@ -588,6 +590,11 @@ _KEYS = {
         "max_chars": _Key("judge_max_chars", int, "a whole number of characters, 0 for no limit", (0, 10**9)),
         "timeout_s": _Key("judge_timeout_s", float, "seconds, 1 to 3600", (1, 3_600)),
     },
+    "dashboard": {
+        "host": _Key("dashboard_host", str, "an address or name of this machine, such as 127.0.0.1"),
+        "port": _Key("dashboard_port", int, "a port, 0 to 65535; 0 takes a free one", (0, 65_535)),
+        "hosts": _Key("dashboard_hosts", list, 'a list of names that a browser may ask for, such as "promptry.lan"'),
+    },
 }
 MAX_RATE_USD = 10**6
 _RATE = _Key("", float, "US dollars per million tokens (searches and requests: per thousand)", (0, MAX_RATE_USD))
@@ -629,6 +636,9 @@ class Settings(NamedTuple):
     judge_max_tokens: int | None = None
     judge_max_chars: int = 100_000
     judge_timeout_s: float = 120.0
+    dashboard_host: str = "127.0.0.1"
+    dashboard_port: int = 8420
+    dashboard_hosts: tuple[str, ...] = ()
     pricing: tuple[tuple[str, dict[str, float]], ...] = ()
 
 
@@ -1985,11 +1995,16 @@ def open_scratch(columns: str) -> sqlite3.Connection:
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """Give a connection of its own that only reads a store, whichever is chosen now; raises StoreError."""
-    with translated_faults():
-        reader = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=PATIENCE_S, uri=True)
-        with contextlib.closing(reader):
-            reader.text_factory = _decoded
-            yield reader
+    with translated_faults(), contextlib.closing(open_reader(path)) as reader:
+        yield reader
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """Open a connection that only reads a store, for any thread. Errors: sqlite3.Error."""
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    reader = sqlite3.connect(uri, timeout=PATIENCE_S, uri=True, check_same_thread=False)
+    reader.text_factory = _decoded
+    return reader
 
 
 @contextlib.contextmanager
@@ -2212,6 +2227,69 @@ def read_id(text: Any, what: str) -> int:
     if not re.fullmatch("[0-9]{1,18}", str(text)):
         raise WrongUse(f"The {what} id is {str(text)!r}; it takes a whole number.")
     return int(text)
+
+
+# ======================================================================================
+# === CHANGES: whether the store holds other rows than a moment ago
+# ======================================================================================
+# Uses: CLOCK, STORE.
+# Public: nothing.
+#
+# SQLite counts for each connection what others have committed, so a connection that never writes sees the commits of
+# all, those of this process too. To ask it costs microseconds, and nobody has to wait for a change.
+
+
+class Changes(NamedTuple):
+    """What tells that rows have changed: the store's path, a mark of this watch, a lock, and the connection that looks.
+
+    `seen` holds the file, its connection, and how many files there have been.
+    """
+
+    path: Path
+    mark: str
+    lock: threading.Lock
+    seen: dict[str, Any]
+
+
+def watch_changes(path: Path) -> Changes:
+    """Begin to watch a store, which need not be there yet."""
+    return Changes(path, make_uid(), threading.Lock(), {"file": None, "connection": None, "files": 0})
+
+
+def change_mark(changes: Changes) -> str:
+    """Return a text that is another one once any process has written to the store; raises StoreError."""
+    with changes.lock, translated_faults():
+        try:
+            found = os.stat(changes.path)
+            file = found.st_dev, found.st_ino
+        except FileNotFoundError:
+            file = None
+        if file != changes.seen["file"]:
+            _watch_file(changes, file)
+        version = 0
+        if file is not None:
+            try:
+                (version,) = changes.seen["connection"].execute("PRAGMA data_version").fetchone()
+            except sqlite3.Error:
+                _watch_file(changes, None)
+                raise
+        return f"{changes.mark}.{changes.seen['files']}.{version}"
+
+
+def _watch_file(changes: Changes, file: tuple[int, int] | None) -> None:
+    """Leave the file that was looked at, and open the one that is there now."""
+    if changes.seen["connection"] is not None:
+        changes.seen["connection"].close()
+    changes.seen.update(file=None, connection=None)
+    if file is not None:
+        changes.seen["connection"] = open_reader(changes.path)
+    changes.seen.update(file=file, files=changes.seen["files"] + 1)
+
+
+def end_watch(changes: Changes) -> None:
+    """Close what a watch has open."""
+    with changes.lock:
+        _watch_file(changes, None)
 
 
 # ======================================================================================
@@ -19420,7 +19498,8 @@ class Parameter(NamedTuple):
 class Read(NamedTuple):
     """One question: the command's words, the function that answers, its text for people, and what it is for.
 
-    `none_fits` is said of an empty list that was asked for with filters: there may be rows that do not fit.
+    `none_fits` is said of an empty list that was asked for with filters: there may be rows that do not fit. `route` is
+    the path below /api/ that answers the same.
     """
 
     command: str
@@ -19428,6 +19507,7 @@ class Read(NamedTuple):
     render: Callable[[Any], str]
     sentence: str
     none_fits: str = ""
+    route: str = ""
 
     @property
     def name(self) -> str:
@@ -19494,42 +19574,50 @@ READS = (
         get_overview,
         render_overview,
         "Show how the suites stand, what the month costs, and what was served from the code because the store failed.",
+        route="overview",
     ),
-    Read("prompt list", list_prompts, render_prompts, "List the prompts, the latest changed first."),
-    Read("prompt show", get_prompt, render_version, "Show a prompt: its versions, and the text of one."),
-    Read("prompt diff", diff_prompts, render_diff, "Show what changed between two versions of a prompt."),
-    Read("suites", list_suites, render_suites, "List the suites, with the newest run of each."),
+    Read("prompt list", list_prompts, render_prompts, "List the prompts, the latest changed first.", route="prompts"),
+    Read(
+        "prompt show", get_prompt, render_version, "Show a prompt: its versions, and the text of one.", route="prompt"
+    ),
+    Read("prompt diff", diff_prompts, render_diff, "Show what changed between two versions of a prompt.", route="diff"),
+    Read("suites", list_suites, render_suites, "List the suites, with the newest run of each.", route="suites"),
     Read(
         "runs",
         list_runs,
         render_runs,
         "List the runs, newest first; with an ID show one with all its cases.",
         "No run fits.",
+        route="runs",
     ),
-    Read("runs", get_run, render_run, "Show one run with its cases."),
+    Read("runs", get_run, render_run, "Show one run with its cases.", route="run/<id>"),
     Read(
         "compare",
         compare_runs,
         lambda found: render_comparison(found.to_dict()),
         "Compare a run with a baseline: a run, a tag, or what it was judged against. Exits 1 if it got worse.",
+        route="compare",
     ),
     Read(
         "compare --by model",
         compare_models,
         render_models,
         "Put the models that ran a suite side by side, each compared with the first or with --baseline MODEL.",
+        route="models",
     ),
     Read(
         "drift",
         check_drift,
         lambda found: render_drifts({"items": [found.to_dict()]}),
         "Tell whether the scores of suites fall, or a prompt's calls get worse day by day, and since when.",
+        route="drift",
     ),
     Read(
         "bisect",
         bisect_suite,
         lambda found: render_bisection(found.to_dict()),
         "Find the run that broke a suite or a case, and what changed with it. Exits 1 if there is one.",
+        route="bisect",
     ),
     Read(
         "calls",
@@ -19537,15 +19625,45 @@ READS = (
         render_calls,
         "List the recorded calls, newest first; with an ID show one.",
         "No call fits.",
+        route="calls",
     ),
-    Read("calls", get_call, render_call, "Show one call with its texts and all that was measured."),
-    Read("traces", list_traces, render_traces, "List the traces, newest first; with an ID show one as a tree."),
-    Read("traces", get_trace, render_trace, "Show the spans and calls of a trace as a tree."),
-    Read("cost", list_costs, render_costs, "Sum what was spent by module, prompt, version, model, day or origin."),
-    Read("prices check", list_unpriced, render_unpriced, "List models whose calls have no cost; exits 1 if any."),
-    Read("budget list", list_budgets, render_budgets, "List the budgets with what their periods have cost."),
+    Read("calls", get_call, render_call, "Show one call with its texts and all that was measured.", route="call/<id>"),
     Read(
-        "feedback", list_feedback, render_feedback, "List the ratings and comments, newest first.", "No feedback fits."
+        "traces",
+        list_traces,
+        render_traces,
+        "List the traces, newest first; with an ID show one as a tree.",
+        route="traces",
+    ),
+    Read("traces", get_trace, render_trace, "Show the spans and calls of a trace as a tree.", route="trace/<id>"),
+    Read(
+        "cost",
+        list_costs,
+        render_costs,
+        "Sum what was spent by module, prompt, version, model, day or origin.",
+        route="cost",
+    ),
+    Read(
+        "prices check",
+        list_unpriced,
+        render_unpriced,
+        "List models whose calls have no cost; exits 1 if any.",
+        route="coverage",
+    ),
+    Read(
+        "budget list",
+        list_budgets,
+        render_budgets,
+        "List the budgets with what their periods have cost.",
+        route="budgets",
+    ),
+    Read(
+        "feedback",
+        list_feedback,
+        render_feedback,
+        "List the ratings and comments, newest first.",
+        "No feedback fits.",
+        route="feedback",
     ),
     Read(
         "votes",
@@ -19553,10 +19671,19 @@ READS = (
         render_votes,
         "List the votes, newest first; with a NAME analyse its down votes.",
         "No vote fits.",
+        route="votes",
     ),
-    Read("votes", analyze_votes, render_vote_analysis, "Tell how a prompt's versions were voted on, and why."),
-    Read("dataset list", list_datasets, render_datasets, "List the datasets, the latest changed first."),
-    Read("dataset show", get_dataset, render_dataset, "Show one version of a dataset with its items."),
+    Read(
+        "votes",
+        analyze_votes,
+        render_vote_analysis,
+        "Tell how a prompt's versions were voted on, and why.",
+        route="votes/analysis",
+    ),
+    Read(
+        "dataset list", list_datasets, render_datasets, "List the datasets, the latest changed first.", route="datasets"
+    ),
+    Read("dataset show", get_dataset, render_dataset, "Show one version of a dataset with its items.", route="dataset"),
 )
 
 
@@ -19690,7 +19817,7 @@ def no_new_store(is_read: bool = True, must_be_there: bool = True) -> Iterator[N
     in the store alone.
     """
     path, chosen = store_path(), chosen_store()
-    if not is_read or not _is_missing(path):
+    if not is_read or not is_missing(path):
         yield
         return
     if must_be_there and (chosen or os.environ.get("PROMPTRY_DB")):
@@ -19707,7 +19834,7 @@ def no_new_store(is_read: bool = True, must_be_there: bool = True) -> Iterator[N
             use_store(chosen)
 
 
-def _is_missing(path: Path) -> bool:
+def is_missing(path: Path) -> bool:
     """Tell a path where nothing is from one that cannot be looked at, which opening it explains."""
     try:
         path.stat()
@@ -19762,7 +19889,7 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
             )
         check_output(output)
         with no_new_store(must_be_there="module" not in asked):
-            found = _suites_too(read, asked) if read.function is list_suites else read.function(**asked)
+            found = ask_read(read, asked, print_error)
         if isinstance(found, Comparison):
             told = found.to_dict()
             print_in_form(form, output, read.render(found), told, lambda: [report_of(found)])
@@ -19827,14 +19954,17 @@ def _print_export(form: str, asked: dict[str, Any]) -> None:
         line.truncate()
 
 
-def _suites_too(read: Read, asked: dict[str, Any]) -> Any:
-    """List the suites with those of the usual module, or without them if it is not asked for and does not load."""
-    if "module" in asked:
+def ask_read(read: Read, asked: dict[str, Any], complain: Callable[[str], None]) -> Any:
+    """Return what a read answers: the suites with those of the usual module, if that is there.
+
+    It is not said which module that is: one that does not load is complained of, and left out.
+    """
+    if read.function is not list_suites or "module" in asked:
         return read.function(**asked)
     try:
         return read.function(module=_default_module(), **asked)
     except ConfigError as error:
-        print_error(str(error))
+        complain(str(error))
         return read.function(**asked)
 
 
@@ -21134,6 +21264,843 @@ def _tell_next(folder: str) -> None:
     print_text("  edit prompt.txt, then:  promptry run --compare prod")
     print_text("  add a question to questions.json and a check to evals.py")
     print_text("  promptry init, in your own project: a suite to start from")
+
+
+# ======================================================================================
+# === ROUTES: what can be asked over HTTP: a path, what it takes, and the function that answers
+# ======================================================================================
+# Uses: ERRORS, WORDING, PRINTING, READS, CLI.
+# Public: nothing.
+#
+# What comes from outside is checked here and nowhere else: the words of an address and the fields of a body by one
+# table of parameters, with the sentences that the command line has. A route knows nothing of HTTP but its method.
+
+
+class Response(NamedTuple):
+    """What goes back: a status, the body whole or in bits, and its headers."""
+
+    status: int
+    body: bytes | Iterator[bytes]
+    headers: dict[str, str]
+
+
+class Route(NamedTuple):
+    """A path below /api/, the function that answers it, what it takes, and what it is for.
+
+    `<id>` in the path is a parameter too. `marked` tells that the answer rests on the store alone, and on the day;
+    `writes`, that the store is made where there is none.
+    """
+
+    path: str
+    answer: Callable[..., Any]
+    sentence: str
+    parameters: tuple[Parameter, ...] = ()
+    method: str = "GET"
+    marked: bool = False
+    writes: bool = False
+
+
+# Parameters that would load code of the client's choice: the module of suites is the one that promptry.toml names.
+_NOT_ASKED = {"module", "python"}
+_VALUE_WORDS: dict[type, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object",
+}
+
+
+def read_routes() -> list[Route]:
+    """Return the routes of all reads."""
+    return [_route_of(read) for read in READS if read.route]
+
+
+def _route_of(read: Read) -> Route:
+    asked = [parameter for parameter in read.parameters if parameter.name not in _NOT_ASKED]
+    parts = {name for name in re.findall("<([a-z_]+)>", read.route)}
+    parameters = tuple(
+        parameter._replace(required=parameter.required or parameter.name in parts) for parameter in asked
+    )
+    answer = functools.partial(_answer_read, read)
+    return Route(read.route, answer, read.sentence, parameters, marked=len(asked) == len(read.parameters))
+
+
+def _answer_read(read: Read, **asked: Any) -> Any:
+    found = ask_read(read, asked, _complain_once)
+    return found.to_dict() if hasattr(found, "to_dict") else found
+
+
+@functools.cache
+def _complain_once(message: str) -> None:
+    print_error(message)
+
+
+def short_name(parameter: Parameter) -> str:
+    """Return how a parameter is called in an address: run_id is `run`, as on the command line."""
+    return re.sub("_(id|name)$", "", parameter.name)
+
+
+def read_words(parameters: tuple[Parameter, ...], words: str) -> dict[str, Any]:
+    """Return what the query of an address asks for, each value of its parameter's type; raises WrongUse."""
+    from urllib.parse import parse_qsl
+
+    try:
+        pairs = parse_qsl(words, keep_blank_values=True, errors="strict", max_num_fields=100)
+    except UnicodeDecodeError:
+        raise WrongUse("The address is no UTF-8 text.", "Write other signs as %XX of their UTF-8 bytes.") from None
+    except ValueError:
+        raise WrongUse("The address asks for more than 100 things.", "Leave some out.") from None
+    known = {name: parameter for parameter in parameters for name in (short_name(parameter), parameter.name)}
+    asked: dict[str, Any] = {}
+    for name, text in pairs:
+        parameter = _known_parameter(name, known, parameters)
+        if parameter.name in asked:
+            raise WrongUse(f"The parameter {name} is given twice.", "Give it once.")
+        asked[parameter.name] = _value_of_word(name, parameter.kind, text)
+    return asked
+
+
+def read_fields(parameters: tuple[Parameter, ...], body: Any) -> dict[str, Any]:
+    """Return the fields of a JSON body, each of its parameter's type, null as if left out; raises WrongUse."""
+    if not isinstance(body, dict):
+        raise WrongUse("The body is no JSON object.", f"Send one, such as {_example(parameters)}.")
+    known = {parameter.name: parameter for parameter in parameters}
+    asked = {}
+    for name, value in body.items():
+        parameter = _known_parameter(name, known, parameters)
+        kinds = (int, float) if parameter.kind is float else parameter.kind
+        if value is None:
+            continue
+        if not isinstance(value, kinds) or isinstance(value, bool) != (parameter.kind is bool):
+            raise WrongUse(f"The field {name} is {_shown(value)}; it takes {_VALUE_WORDS[parameter.kind]}.")
+        asked[name] = value
+    return asked
+
+
+def require_all(parameters: tuple[Parameter, ...], asked: dict[str, Any]) -> None:
+    """Refuse a request that leaves out what its route cannot do without; raises WrongUse."""
+    for parameter in parameters:
+        if parameter.required and parameter.name not in asked:
+            raise WrongUse(f"{short_name(parameter)} is missing.", parameter.sentence)
+
+
+def _known_parameter(name: str, known: dict[str, Parameter], parameters: tuple[Parameter, ...]) -> Parameter:
+    if name not in known:
+        names = ", ".join(map(short_name, parameters))
+        takes = f"It takes {names}." if names else "It takes none."
+        raise WrongUse(f"There is no parameter {_shown(name)} here.", nearest(name, known) or takes)
+    return known[name]
+
+
+def _value_of_word(name: str, kind: type, text: str) -> Any:
+    """Return a word of an address as a value of a kind; raises WrongUse."""
+    if kind is str:
+        return text
+    if kind is bool and text.lower() in {"true", "1", "false", "0"}:
+        return text.lower() in {"true", "1"}
+    if kind is int and re.fullmatch("[+-]?[0-9]{1,18}", text, re.ASCII):
+        return int(text)
+    if kind is float and re.fullmatch(r"[+-]?([0-9]{1,18}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})?", text, re.ASCII):
+        return float(text)
+    raise WrongUse(f"The parameter {name} is {_shown(text)}; it takes {_VALUE_WORDS[kind]}.")
+
+
+def _shown(value: Any) -> str:
+    """Return a value as an error shows it: not longer than a line."""
+    text = legible(json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else repr(value))
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _example(parameters: tuple[Parameter, ...]) -> str:
+    samples: dict[type, Any] = {str: "...", int: 1, float: 0.5, bool: True, list: [], dict: {}}
+    return json.dumps({parameter.name: samples[parameter.kind] for parameter in parameters if parameter.required})
+
+
+def json_response(value: Any, status: int = 200, **headers: str) -> Response:
+    """Return a value as a reply in JSON."""
+    body = json_text(value, None).encode("utf-8", "replace")
+    return Response(status, body, {"Content-Type": "application/json; charset=utf-8", **headers})
+
+
+def error_response(status: int, code: str, message: str, hint: str = "", **headers: str) -> Response:
+    """Return an error in the one shape that errors have."""
+    return json_response({"error": {"code": code, "message": message, "hint": hint}}, status, **headers)
+
+
+# ======================================================================================
+# === GUARD: who may ask: the name that is asked for, where a request comes from, tokens and guesses
+# ======================================================================================
+# Uses: ERRORS, CLOCK.
+# Public: nothing.
+#
+# A page of another origin must neither read nor write here, also when a name of its own leads to this address: so the
+# host that a request names is checked always, and its origin where it could write. Who guesses tokens is known by the
+# address of the socket; what a header says about that is not believed.
+
+_GUESSES, _GUESS_WINDOW_S, _MOST_PEERS = 10, 60.0, 10_000
+_WITHOUT_TOKEN = {"/api/health", "/api/login", "/api/logout"}
+INGEST_PATHS = {"/api/feedback", "/api/votes", "/api/ingest"}
+_LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
+
+
+class Refusal(PromptryError):
+    """A request that is not answered, with the status of HTTP that says why."""
+
+    def __init__(self, status: int, code: str, message: str, hint: str = "", **headers: str) -> None:
+        super().__init__(message, hint)
+        self.http_status, self.code, self.headers = status, code, headers
+
+
+class Door(NamedTuple):
+    """What a server knows of who may come in: its names, its tokens, and who guessed wrong when.
+
+    `names` are those that a request may ask for, with a port or for any; `any_address` lets numbers pass too. `session`
+    is what `cookie` holds of a browser that has shown the token.
+    """
+
+    names: frozenset[str]
+    any_address: bool
+    token: str | None
+    ingest_token: str | None
+    session: str
+    cookie: str
+    guesses: dict[str, deque[float]]
+    lock: threading.Lock
+
+
+def require_token(host: str) -> None:
+    """Refuse to serve where other machines reach us and no token is set; raises WrongUse."""
+    if not is_loopback(host) and not os.environ.get("PROMPTRY_TOKEN"):
+        hint = "Set PROMPTRY_TOKEN to a long random text, or leave --host out."
+        raise WrongUse(f"{host} can be reached by other machines, and no token is set.", hint)
+
+
+def make_door(host: str, port: int, more: Iterable[str] = ()) -> Door:
+    """Make the guard of a server at a host and port, which answers to more names if told so."""
+    import socket
+
+    token, ingest_token = (os.environ.get(name) or None for name in ("PROMPTRY_TOKEN", "PROMPTRY_INGEST_TOKEN"))
+    is_any = host in {"", "0.0.0.0", "::"}
+    own = [*_LOCAL_NAMES, f"[{host}]" if ":" in host else host] + ([socket.gethostname()] if is_any else [])
+    names = {f"{name}:{port}".lower() for name in own} | ({name.lower() for name in own} if port == 80 else set())
+    names |= {name.lower() for name in more}
+    session = _digest(os.urandom(32), token or "")
+    lock = threading.Lock()
+    return Door(frozenset(names), is_any, token, ingest_token, session, f"promptry_{port}", {}, lock)
+
+
+def _digest(key: bytes, text: str) -> str:
+    import hmac
+
+    return hmac.new(key, text.encode("utf-8", "surrogateescape"), "sha256").hexdigest()
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches a host."""
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def check_host(door: Door, host: str | None) -> None:
+    """Refuse a request that asks for a name that is not ours; raises Refusal."""
+    name = (host or "").strip().lower()
+    bare = name.rpartition(":")[0] or name
+    if name in door.names or bare in door.names or (door.any_address and _is_address(bare)):
+        return
+    hint = "If that is this machine, name it in promptry.toml: [dashboard] hosts." if host else "Send a Host header."
+    raise Refusal(403, "host", f"Nothing is served for the host {(host or '')[:100]!r}.", hint)
+
+
+def _is_address(host: str) -> bool:
+    import ipaddress
+
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def check_origin(environ: dict[str, Any]) -> None:
+    """Refuse what a page of another site asks of the API; raises Refusal."""
+    site, origin = environ.get("HTTP_SEC_FETCH_SITE"), environ.get("HTTP_ORIGIN")
+    own = {f"{scheme}://{environ.get('HTTP_HOST', '').strip().lower()}" for scheme in ("http", "https")}
+    is_own = site in {None, "same-origin", "none"} and (origin is None or origin.lower() in own)
+    if not is_own:
+        told = origin if origin is not None else f"a {site} page"
+        raise Refusal(
+            403, "origin", f"A request from {told[:100]!r} is not answered.", "Only pages of this server are."
+        )
+
+
+def check_media(environ: dict[str, Any], most_bytes: int) -> None:
+    """Refuse a body that is no JSON or too large; raises Refusal."""
+    kind, _, more = environ.get("CONTENT_TYPE", "").partition(";")
+    charset = more.strip().lower().replace('"', "")
+    if kind.strip().lower() != "application/json" or charset not in {"", "charset=utf-8"}:
+        told = environ.get("CONTENT_TYPE", "")[:100]
+        raise Refusal(415, "media_type", f"The body is {told!r}.", "Send Content-Type: application/json.")
+    length = environ.get("CONTENT_LENGTH") or "0"
+    if not length.isascii() or not length.isdigit() or int(length[:18]) > most_bytes:
+        raise Refusal(413, "too_large", f"The body has {length[:18]} bytes; {most_bytes:,} are taken.", "Send less.")
+
+
+def check_token(door: Door, environ: dict[str, Any]) -> None:
+    """Refuse a request to the API that may not be made without the token, or with that for ingest; raises Refusal."""
+    path, given = environ.get("PATH_INFO", ""), _bearer(environ)
+    if door.token is None or (path in _WITHOUT_TOKEN and given is None):
+        return
+    if given is None:
+        if not _equal(_cookie(door, environ), door.session):
+            raise _asked_for_token("This needs the token that PROMPTRY_TOKEN holds.")
+        return
+    check_guesses(door, environ)
+    is_ingest = door.ingest_token is not None and _equal(given, door.ingest_token)
+    if _equal(given, door.token):
+        return
+    if not is_ingest:
+        note_guess(door, environ)
+        raise _asked_for_token("The token is wrong.")
+    if environ.get("REQUEST_METHOD") != "POST" or path not in INGEST_PATHS:
+        raise Refusal(403, "forbidden", "This token may only post feedback, votes and ingest.", "Use PROMPTRY_TOKEN.")
+
+
+def is_known(door: Door, environ: dict[str, Any]) -> bool:
+    """Tell whether a request may see what the token guards."""
+    given = _bearer(environ)
+    return door.token is None or _equal(_cookie(door, environ), door.session) or _equal(given or "", door.token)
+
+
+def _asked_for_token(message: str) -> Refusal:
+    hint = "Send Authorization: Bearer TOKEN, or log in on the page."
+    return Refusal(401, "unauthorized", message, hint, **{"WWW-Authenticate": 'Bearer realm="promptry"'})
+
+
+def log_in(door: Door, environ: dict[str, Any], token: str) -> dict[str, str]:
+    """Return the headers that let a browser in which has shown the token; raises Refusal."""
+    if door.token is None:
+        return {}
+    check_guesses(door, environ)
+    if not _equal(token, door.token):
+        note_guess(door, environ)
+        raise Refusal(401, "unauthorized", "The token is wrong.", "PROMPTRY_TOKEN of the server holds it.")
+    return {"Set-Cookie": f"{door.cookie}={door.session}; Path=/; HttpOnly; SameSite=Strict"}
+
+
+def log_out(door: Door) -> dict[str, str]:
+    """Return the headers that make a browser forget that it was let in."""
+    return {"Set-Cookie": f"{door.cookie}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"}
+
+
+def _equal(given: str, wanted: str) -> bool:
+    """Compare two secrets in a time that does not tell where they differ."""
+    import hmac
+
+    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), wanted.encode("utf-8", "surrogateescape"))
+
+
+def _bearer(environ: dict[str, Any]) -> str | None:
+    scheme, _, given = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    return given.strip() if scheme.lower() == "bearer" else None
+
+
+def _cookie(door: Door, environ: dict[str, Any]) -> str:
+    pairs = (part.strip().partition("=") for part in environ.get("HTTP_COOKIE", "").split(";"))
+    return next((value for name, _, value in pairs if name == door.cookie), "")
+
+
+def _peer(environ: dict[str, Any]) -> str:
+    """Return who asks: the address of the socket, of IPv6 the network that one customer has."""
+    address = str(environ.get("REMOTE_ADDR", ""))
+    return ":".join(address.split(":")[:4]) if address.count(":") > 1 else address
+
+
+def check_guesses(door: Door, environ: dict[str, Any]) -> None:
+    """Refuse who has guessed wrong too often, also if this guess is right; raises Refusal."""
+    with door.lock:
+        guesses = door.guesses.get(_peer(environ), deque())
+        left = guesses[0] + _GUESS_WINDOW_S - monotonic_s() if len(guesses) == _GUESSES else 0.0
+    if left > 0:
+        wait = str(math.ceil(left))
+        message = f"There were {_GUESSES} wrong tokens from your address."
+        raise Refusal(429, "throttled", message, f"Try again in {wait} seconds.", **{"Retry-After": wait})
+
+
+def note_guess(door: Door, environ: dict[str, Any]) -> None:
+    """Remember a wrong token; what is remembered is bounded."""
+    with door.lock:
+        while len(door.guesses) >= _MOST_PEERS:
+            door.guesses.pop(next(iter(door.guesses)))
+        door.guesses.setdefault(_peer(environ), deque(maxlen=_GUESSES)).append(monotonic_s())
+
+
+# ======================================================================================
+# === SITE: the files of the page, by their exact names
+# ======================================================================================
+# Uses: ASSETS, ROUTES.
+# Public: nothing.
+
+_KINDS_OF_FILES = {
+    "css": "text/css; charset=utf-8",
+    "html": "text/html; charset=utf-8",
+    "ico": "image/x-icon",
+    "js": "text/javascript; charset=utf-8",
+    "json": "application/json; charset=utf-8",
+    "map": "application/json; charset=utf-8",
+    "png": "image/png",
+    "svg": "image/svg+xml; charset=utf-8",
+    "txt": "text/plain; charset=utf-8",
+    "webmanifest": "application/manifest+json; charset=utf-8",
+    "woff2": "font/woff2",
+}
+_NONCE = b"__CSP_NONCE__"
+# What a browser may do with anything that comes from here; a style in the page itself needs the nonce of its reply.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'{nonce}; img-src 'self' data:; font-src 'self'; "
+    "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_SAFE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def safe_headers(headers: dict[str, str]) -> dict[str, str]:
+    """Return the headers of a reply with those that every reply has."""
+    return {
+        "Content-Security-Policy": _POLICY.format(nonce=""),
+        "Cache-Control": "no-store",
+        **_SAFE_HEADERS,
+        **headers,
+    }
+
+
+@functools.cache
+def site_files() -> dict[str, str]:
+    """Return the paths that are served, each with the asset that it is; none where this copy carries no page."""
+    names = asset_names("site")
+    files = {name.removeprefix("site"): name for name in names}
+    return {**files, "/": files["/index.html"]} if "/index.html" in files else {}
+
+
+def site_response(environ: dict[str, Any]) -> Response:
+    """Return a file of the page, or say that there is none of that name."""
+    path, files = environ.get("PATH_INFO", ""), site_files()
+    if path in {"/", "/index.html"} and not files:
+        text = (
+            "This copy of promptry carries no page: it is the bare source. Make it with python3 build.py web, or "
+            "take dist/promptry.py; the API answers at /api.\n"
+        )
+        return Response(404, text.encode(), {"Content-Type": "text/plain; charset=utf-8"})
+    if path not in files:
+        return Response(
+            404, b"There is nothing here; the page is at /.\n", {"Content-Type": "text/plain; charset=utf-8"}
+        )
+    headers = {"Content-Type": _KINDS_OF_FILES.get(path.rpartition(".")[2], "application/octet-stream")}
+    if path in {"/", "/index.html"}:
+        return _page_response(asset(files[path]))
+    mark = _mark_of(files[path])
+    is_named_by_content = path.startswith("/assets/")
+    headers |= {"Cache-Control": "public, max-age=31536000, immutable" if is_named_by_content else "no-cache"}
+    headers |= {"ETag": mark, "Vary": "Accept-Encoding"}
+    if is_unchanged(environ, mark):
+        return Response(304, b"", headers)
+    body, packed = asset(files[path]), _packed_file(files[path])
+    if packed is not None and "gzip" in environ.get("HTTP_ACCEPT_ENCODING", ""):
+        return Response(200, packed, {**headers, "Content-Encoding": "gzip"})
+    return Response(200, body, headers)
+
+
+def _page_response(page_bytes: bytes) -> Response:
+    """Return the page with a nonce of its own, where it asks for one."""
+    nonce = os.urandom(16).hex()
+    policy = _POLICY.format(nonce=f" 'nonce-{nonce}'" if _NONCE in page_bytes else "")
+    headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": policy}
+    return Response(200, page_bytes.replace(_NONCE, nonce.encode()), headers)
+
+
+@functools.cache
+def _mark_of(name: str) -> str:
+    return f'"{hashlib.sha256(asset(name)).hexdigest()[:24]}"'
+
+
+@functools.cache
+def _packed_file(name: str) -> bytes | None:
+    """Return a file as gzip, or None where that saves nothing."""
+    import gzip
+
+    packed = gzip.compress(asset(name), 9, mtime=0)
+    return packed if len(packed) < len(asset(name)) * 0.9 else None
+
+
+def is_unchanged(environ: dict[str, Any], mark: str) -> bool:
+    """Tell whether the client says that it has a reply of this mark already."""
+    told = environ.get("HTTP_IF_NONE_MATCH", "")
+    return mark.removeprefix("W/") in {part.strip().removeprefix("W/") for part in told.split(",")}
+
+
+# ======================================================================================
+# === DASHBOARD: the page and its API are served, until Ctrl-C
+# ======================================================================================
+# Uses: ERRORS, CLOCK, SETTINGS, STORE, CHANGES, PRINTING, READS, CLI, ROUTES, GUARD,
+#   SITE.
+# Public: nothing.
+
+MOST_BODY_BYTES = 8 * 1024 * 1024
+_WRITES = {"POST"}
+_SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+# waitress reads a request whole before it takes a thread, so that slow clients hold none.
+_SERVER: dict[str, Any] = {
+    "threads": 16,
+    "ident": None,
+    "max_request_body_size": MOST_BODY_BYTES,
+    "max_request_header_size": 64 * 1024,
+    "channel_timeout": 30,
+    "cleanup_interval": 10,
+    "connection_limit": 200,
+    "clear_untrusted_proxy_headers": True,
+}
+
+
+class Serving(NamedTuple):
+    """What a server is made of: its guard, the watch on its store, its routes, and when it began.
+
+    The lock is held by one request at a time as long as it does not stand that there is a store.
+    """
+
+    door: Door
+    changes: Changes
+    routes: tuple[Route, ...]
+    began_at: str
+    lock: threading.RLock
+    stands: dict[str, bool]
+
+
+def make_serving(door: Door, path: Path) -> Serving:
+    """Make what a server of a store needs."""
+    return Serving(door, watch_changes(path), tuple(read_routes()), now_text(), threading.RLock(), {"store": False})
+
+
+def make_app(serving: Serving) -> Callable[..., Any]:
+    """Make the WSGI application: the guard, then bottle's choice of a route, then the headers that every reply has."""
+    import bottle
+
+    app = bottle.Bottle()
+    app.config.update({"catchall": False, "json.enable": False})
+    for route in serving.routes:
+        app.route(f"/api/{route.path}", route.method, functools.partial(_respond, bottle, serving, route))
+    app.route("/api", "GET", lambda: _to_bottle(bottle, json_response(_list_routes(serving))))
+    app.route("/api/health", "GET", lambda: _to_bottle(bottle, _health(serving, bottle.request.environ)))
+    app.route("/api/changes", "GET", lambda: _to_bottle(bottle, _changes(serving, bottle.request.environ)))
+    app.route("/api/login", "POST", lambda: _to_bottle(bottle, _log_in(serving, bottle.request.environ)))
+    app.route(
+        "/api/logout", "POST", lambda: _to_bottle(bottle, json_response({"known": False}, 200, **log_out(serving.door)))
+    )
+    app.default_error_handler = functools.partial(_missed, bottle)
+
+    def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        def start(status: str, headers: list[tuple[str, str]], fault: Any = None) -> Any:
+            return start_response(status, list(safe_headers(dict(headers)).items()), fault)
+
+        reply = _admitted(serving, environ)
+        if reply is None:
+            return app(environ, start)
+        body = bytes(reply.body)  # type: ignore[arg-type]
+        found = bottle.HTTPResponse(body, reply.status, reply.headers)
+        length = [("Content-Length", str(len(body)))] if reply.status != 304 else []
+        start(found.status_line, [*found.headerlist, *length])
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    return serve
+
+
+def _admitted(serving: Serving, environ: dict[str, Any]) -> Response | None:
+    """Return the reply to a request that needs no route: it is refused, or asks for a file; None lets it through."""
+    path, method = environ.get("PATH_INFO", ""), environ["REQUEST_METHOD"]
+    try:
+        check_host(serving.door, environ.get("HTTP_HOST"))
+        if path == "/api" or path.startswith("/api/"):
+            check_origin(environ)
+            check_token(serving.door, environ)
+            if method in _WRITES:
+                check_media(environ, MOST_BODY_BYTES)
+            return None
+        if method not in {"GET", "HEAD"}:
+            raise Refusal(405, "method", f"{method[:20]} means nothing here.", "Use GET.", Allow="GET, HEAD")
+        return site_response(environ)
+    except Refusal as refusal:
+        return _refused(refusal)
+
+
+def _refused(error: PromptryError) -> Response:
+    headers = error.headers if isinstance(error, Refusal) else {}
+    return error_response(error.http_status, error.code, error.message, error.hint, **headers)
+
+
+def _to_bottle(bottle: Any, reply: Response) -> Any:
+    return bottle.HTTPResponse(reply.body, reply.status, reply.headers)
+
+
+def _missed(bottle: Any, error: Any) -> bytes:
+    """Say that there is no such route, or not with this method."""
+    environ = bottle.request.environ
+    path, method = environ.get("PATH_INFO", "")[:200], environ["REQUEST_METHOD"][:20]
+    bottle.response.content_type = "application/json; charset=utf-8"
+    if error.status_code == 405:
+        allowed = set(str(bottle.response.headers.get("Allow", "")).split(","))
+        told = ", ".join(sorted(allowed | ({"HEAD"} if "GET" in allowed else set())))
+        bottle.response.headers["Allow"] = told
+        reply = error_response(405, "method", f"{method} {path} means nothing.", f"It takes {told}.")
+    elif error.status_code == 404:
+        reply = error_response(404, "not_found", f"There is nothing at {path}.", "GET /api lists what there is.")
+    else:
+        reply = error_response(error.status_code, "wrong_use", "The request cannot be read.", "")
+    return bytes(reply.body)  # type: ignore[arg-type]
+
+
+def _respond(bottle: Any, serving: Serving, route: Route, **parts: str) -> Any:
+    """Answer a request by its route; every error ends here."""
+    environ = bottle.request.environ
+    try:
+        reply = _answer(serving, route, environ, parts)
+    except PromptryError as error:
+        reply = _refused(error)
+    except RecursionError:
+        reply = error_response(400, "wrong_use", "What is given is nested too deeply to be read.")
+    except Exception as error:
+        log.error("a fault in promptry itself, at %s %s", route.method, route.path, exc_info=True)
+        reply = error_response(500, "internal", f"A fault in promptry: {type(error).__name__}.", "Please report it.")
+    return _to_bottle(bottle, reply)
+
+
+def _answer(serving: Serving, route: Route, environ: dict[str, Any], parts: dict[str, str]) -> Response:
+    has_body = route.method in _WRITES
+    words = environ.get("QUERY_STRING", "")
+    asked = {**(_body_fields(route, environ) if has_body else read_words(route.parameters, words)), **parts}
+    require_all(route.parameters, asked)
+    mark = f'W/"{change_mark(serving.changes)}.{now_text()[:16]}"' if route.marked else None
+    if mark is not None and is_unchanged(environ, mark):
+        return Response(304, b"", {"ETag": mark})
+    found = _ask_store(serving, functools.partial(route.answer, **asked), route.writes)
+    reply = found if isinstance(found, Response) else json_response(found)
+    return reply if has_body or not isinstance(reply.body, bytes) else _with_mark(reply, mark, environ)
+
+
+def _ask_store(serving: Serving, work: Callable[[], Any], writes: bool) -> Any:
+    """Do what needs the store; a question never makes one, and where there is none yet an empty one answers.
+
+    Until the file is there, requests wait for each other: which store a process uses is one thing for all its threads.
+    """
+    path = serving.changes.path
+    if serving.stands["store"]:
+        if not writes and is_missing(path):
+            raise StoreError(f"{path} was taken away.", "Put it back, or start the dashboard anew.")
+        return work()
+    with serving.lock:
+        if writes or not is_missing(path):
+            try:
+                return work()
+            finally:
+                serving.stands["store"] = not is_missing(path)
+        with no_new_store(must_be_there=False):
+            return work()
+
+
+def _with_mark(reply: Response, mark: str | None, environ: dict[str, Any]) -> Response:
+    """Return a reply with its mark, by its content where no other is known, or the word that nothing has changed."""
+    own = mark or f'"{hashlib.sha256(bytes(reply.body)).hexdigest()[:24]}"'  # type: ignore[arg-type]
+    if is_unchanged(environ, own):
+        return Response(304, b"", {"ETag": own})
+    return reply._replace(headers={**reply.headers, "ETag": own})
+
+
+def _body_fields(route: Route, environ: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a request's body; raises WrongUse."""
+    raw = environ["wsgi.input"].read(MOST_BODY_BYTES + 1)
+    try:
+        body = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant) if raw.strip() else {}
+    except (ValueError, UnicodeDecodeError) as error:
+        raise WrongUse(f"The body is no JSON: {error}.") from None
+    return read_fields(route.parameters, body)
+
+
+def _refuse_constant(word: str) -> Any:
+    raise ValueError(f"{word} is no value of JSON")
+
+
+def _list_routes(serving: Serving) -> dict[str, Any]:
+    """Return what can be asked, as the list at /api."""
+    rows = [
+        {
+            "method": route.method,
+            "path": f"/api/{route.path}",
+            "sentence": route.sentence,
+            "parameters": [_told_parameter(parameter, route) for parameter in route.parameters],
+        }
+        for route in serving.routes
+    ]
+    return {"items": rows, "total": len(rows), "next": None}
+
+
+def _told_parameter(parameter: Parameter, route: Route) -> dict[str, Any]:
+    name = short_name(parameter) if route.method == "GET" else parameter.name
+    kind = parameter.kind.__name__
+    return {"name": name, "type": kind, "required": parameter.required, "sentence": parameter.sentence}
+
+
+def _health(serving: Serving, environ: dict[str, Any]) -> Response:
+    """Return that the server is up; who has no token learns no more."""
+    if not is_known(serving.door, environ):
+        return json_response({"status": "ok"})
+    there = not is_missing(serving.changes.path)
+    return json_response({"status": "ok", "version": __version__, "store": there, "since": serving.began_at})
+
+
+def _changes(serving: Serving, environ: dict[str, Any]) -> Response:
+    try:
+        counter = change_mark(serving.changes)
+    except PromptryError as error:
+        return _refused(error)
+    return _with_mark(json_response({"counter": counter}), f'"{counter}"', environ)
+
+
+def _log_in(serving: Serving, environ: dict[str, Any]) -> Response:
+    """Let a browser in that shows the token."""
+    taken = (Parameter("token", str, "What PROMPTRY_TOKEN of the server holds.", required=True),)
+    route = Route("login", log_in, "Let a browser in that shows the token.", taken, "POST")
+    try:
+        asked = _body_fields(route, environ)
+        require_all(taken, asked)
+        return json_response({"known": True}, 200, **log_in(serving.door, environ, asked["token"]))
+    except PromptryError as error:
+        return _refused(error)
+
+
+@cli_command("dashboard")
+@cli_option("--host", help="The address to serve at, 127.0.0.1 by default; another only with PROMPTRY_TOKEN set.")
+@cli_option("--port", type=click.IntRange(0, 65_535), help="The port, 8420 by default; 0 takes a free one.")
+@cli_option("--no-open", is_flag=True, help="Do not open the browser.")
+@cli_option("--check", is_flag=True, help="Serve at a free port, ask once whether it answers, and end.")
+@DB_OPTION
+def cli_dashboard(host: str | None, port: int | None, no_open: bool, check: bool) -> None:
+    """Serve the page and its API until Ctrl-C, and open the browser."""
+    chosen = settings()
+    if check:
+        answers: list[int] = []
+        serve_dashboard("127.0.0.1", 0, functools.partial(_ask_itself, answers))
+        if len(answers) < 2:
+            raise PromptryError("The dashboard does not answer.", "promptry doctor says more.")
+        return
+    host = host if host is not None else chosen.dashboard_host
+    serve_dashboard(host, chosen.dashboard_port if port is None else port, None if no_open else open_browser)
+
+
+def serve_dashboard(host: str, port: int, at_start: Callable[[str], None] | None) -> None:
+    """Serve the page and its API until this process is told to end; raises WrongUse for a port that is taken.
+
+    What is to be done at the start is told the address, and must not wait.
+    """
+    import signal
+
+    import waitress
+
+    logging.getLogger("waitress").setLevel(logging.ERROR)
+    require_token(host)
+    path, sock = store_path(), _listen(host, port)
+    address, port = sock.getsockname()[:2]
+    serving = make_serving(make_door(host, port, settings().dashboard_hosts), path)
+    server = waitress.create_server(make_app(serving), sockets=[sock], **_SERVER)
+    url = f"http://{f'[{address}]' if ':' in address else address}:{port}/"
+    before = signal.signal(signal.SIGTERM, _stop_serving)
+    try:
+        print_text(f"promptry is at {url} and reads {path}; Ctrl-C ends it.", err=True)
+        if is_missing(path):
+            print_text("There is no such file yet: the first track() or run makes it.", err=True)
+        if at_start is not None:
+            at_start(url)
+        server.run()
+    except (KeyboardInterrupt, SystemExit):
+        log.debug("told to end before the server ran")
+    finally:
+        server.close()
+        server.task_dispatcher.shutdown(timeout=5)
+        end_watch(serving.changes)
+        signal.signal(signal.SIGTERM, before)
+
+
+def _ask_itself(answers: list[int], url: str) -> None:
+    """Ask a server of this process whether it answers, say so, note the status of each answer, and end the server."""
+
+    def ask() -> None:
+        import _thread
+        import http.client
+        from urllib.parse import urlsplit
+
+        asked = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+        try:
+            for path, what in (("/api/health", "the API"), ("/", "the page")):
+                asked.request("GET", path)
+                reply = asked.getresponse()
+                print_text(f"{what}: {reply.status} {reply.reason}, {len(reply.read()):,} bytes")
+                answers.append(reply.status)
+        except OSError as error:
+            print_error(f"{url} does not answer: {error}.")
+        finally:
+            _thread.interrupt_main()
+
+    threading.Thread(target=ask, daemon=True).start()
+
+
+def _stop_serving(_number: int, _frame: Any) -> None:
+    raise SystemExit(0)
+
+
+def _listen(host: str, port: int) -> Any:
+    """Return a socket that listens at a host and port; raises WrongUse where that is taken, not ours, or unknown."""
+    import errno
+    import socket
+
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family, backlog=1024)
+    except socket.gaierror:
+        raise WrongUse(f"There is no host {host!r}.", "--host takes an address of this machine.") from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            hint = "Give another with --port, or end the program that uses it."
+            raise WrongUse(f"The port {port} of {host} is taken.", hint) from None
+        hint = "--host takes an address of this machine, --port a free port."
+        raise WrongUse(f"{host}:{port} cannot be served: {error.strerror}.", hint) from None
+
+
+def open_browser(url: str) -> None:
+    """Open a page in the browser, where there is a screen for one; what that program says or does holds nobody up."""
+    if os.name == "posix" and sys.platform != "darwin" and not any(map(os.environ.get, _SCREENS)):
+        return
+    threading.Thread(target=_show_page, args=(url,), daemon=True).start()
+
+
+def _show_page(url: str) -> None:
+    import subprocess
+    import webbrowser
+
+    opener = {"darwin": "open"}.get(sys.platform, "xdg-open")
+    try:
+        if getattr(sys, "frozen", False) and os.name == "posix" and not os.environ.get("BROWSER"):
+            subprocess.run([opener, url], env=outside_environment(), check=False, capture_output=True)
+        else:
+            webbrowser.open(url)
+    except (OSError, webbrowser.Error) as error:
+        log.debug("no browser could be opened: %s", error)
 
 
 # ======================================================================================

@@ -8,7 +8,7 @@ Floors, from the ground up; each section uses only sections above it:
     STORE    TABLES · MIGRATIONS · STORE · ROWS · CHANGES
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
-    EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · PROVIDERS · JUDGE · EMBEDDINGS ·
+    EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · APIS · PROVIDERS · JUDGE · EMBEDDINGS ·
              SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION ·
              DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · TALLIES ·
              RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
@@ -994,6 +994,60 @@ def post_json(
     raise WrongUse(f"tries is {tries!r}; it takes a whole number from 1.")
 
 
+def post_for_events(
+    url: str, body: Any, headers: dict[str, str] | None = None, *, timeout_s: float = ANSWER_TIMEOUT_S
+) -> Iterator[dict[str, Any]]:
+    """Post JSON and give the objects of the answer as they come: the events of a stream, JSON lines, or the one object.
+
+    One try, which may take `timeout_s` to the last byte. Errors: ProviderError, for an event that tells of an error
+    too, and WrongUse for the request itself.
+    """
+    host, data, headers = _check_url(url), _as_wire(body), _check_headers(headers or {})
+    headers["Accept"] = "text/event-stream, application/json"
+    try:
+        with _opened(url, host, data, headers, timeout_s) as response:
+            answer = _answer_in(response, host)
+            kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if not 200 <= answer.status < 300 or kind == "application/json" or "content-encoding" in answer.headers:
+                whole = answer._replace(body=_read_body(response, host))
+                yield _read_answer(host, whole._replace(body=_unpack(host, whole)), headers)
+                return
+            for text in _read_events(response, host, kind):
+                yield _event_in(text, host, answer.status, headers)
+    except ConnectionError as error:
+        raise ProviderError(f"{host} cannot be reached: {_reason_of(error)}.", _TRY_LATER) from None
+
+
+def _read_events(response: Any, host: str, kind: str) -> Iterator[bytes]:
+    """Give the data of each event of a stream, or each line of JSON lines; raises ProviderError for too much."""
+    length, event = 0, []
+    while line := response.readline(MAX_WIRE_BYTES):
+        length += len(line)
+        if length > MAX_WIRE_BYTES:
+            raise _too_long(host)
+        line = line.strip()
+        if kind != "text/event-stream":
+            yield from filter(None, [line])
+        elif line.startswith(b"data:"):
+            event.append(line[5:].lstrip())
+        elif not line and event:
+            yield b"\n".join(event)
+            event = []
+    if event:
+        yield b"\n".join(event)
+
+
+def _event_in(text: bytes, host: str, status: int, headers: dict[str, str]) -> dict[str, Any]:
+    """Return the JSON object of an event, {} for the mark of the end; raises ProviderError."""
+    if text == b"[DONE]":
+        return {}
+    found = _read_answer(host, _Answer(status, {}, text), headers)
+    if found.get("error"):
+        told = _words_of(_Answer(status, {}, text), headers)
+        raise ProviderError(f"{host} ended its answer with an error: {told}", status=status)
+    return found
+
+
 _TRY_LATER = "Look whether the address is right and its server runs."
 
 
@@ -1040,6 +1094,7 @@ def _retry_after_s(headers: dict[str, str]) -> float | None:
 def join_address(base: str, path: str) -> str:
     """Return the address of a path below a base, which may end in a slash, in the path itself, or in a query."""
     place, mark, query = base.strip().partition("?")
+    mark = "&" if mark and "?" in path else mark
     return f"{place.rstrip('/').removesuffix(path)}{path}{mark}{query}"
 
 
@@ -1091,14 +1146,25 @@ def _check_headers(headers: dict[str, str]) -> dict[str, str]:
 
 def _post(url: str, host: str, data: bytes, headers: dict[str, str], timeout_s: float) -> _Answer:
     """Send one request; raises ConnectionError for what may be tried again, ProviderError for what may not."""
+    with _opened(url, host, data, headers, timeout_s) as response:
+        answer = _answer_in(response, host, _read_body(response, host))
+    return answer._replace(body=_unpack(host, answer))
+
+
+def _answer_in(response: Any, host: str, body: bytes = b"") -> _Answer:
+    return _Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, body)
+
+
+@contextlib.contextmanager
+def _opened(url: str, host: str, data: bytes, headers: dict[str, str], timeout_s: float) -> Iterator[Any]:
+    """Send one request and give its response, to be read in the block; raises what _post raises."""
     import urllib.request
     from http.client import HTTPException
 
     request = urllib.request.Request(url, data, headers, method="POST")
     try:
         with _opener(url).open(request, timeout=timeout_s) as response:
-            found = {name.lower(): value for name, value in response.headers.items()}
-            answer = _Answer(response.status, found, _read_body(response, host))
+            yield response
     except TimeoutError:
         raise _late(host, timeout_s) from None
     except OSError as error:
@@ -1114,7 +1180,6 @@ def _post(url: str, host: str, data: bytes, headers: dict[str, str], timeout_s: 
         ) from None
     except HTTPException as error:
         raise ProviderError(f"{host} sent what is no whole answer ({type(error).__name__}).") from None
-    return answer._replace(body=_unpack(host, answer))
 
 
 def _late(host: str, timeout_s: float) -> ProviderError:
@@ -8121,10 +8186,195 @@ def _end_command(process: Any) -> None:
 
 
 # ======================================================================================
+# === APIS: what the APIs of models are asked, and where in their answers the message stands
+# ======================================================================================
+# Uses: ERRORS, ASSERTIONS.
+# Public: nothing.
+#
+# Messages and parameters are told as OpenAI names them; each API has them translated. A stream is asked for by its own
+# words too.
+
+Messages = list[dict[str, Any]]
+
+
+class Api(NamedTuple):
+    """An API: the provider whose prices hold, its address, variables and headers, and how it is spoken to.
+
+    `request` makes a path and a body of a model, messages and parameters; `stream` makes of these what asks for the
+    answer bit by bit.
+    """
+
+    maker: str
+    base_url: str
+    base_variable: str
+    key_variables: tuple[str, ...]
+    key_header: tuple[str, str]
+    notes: str
+    message: Callable[[dict[str, Any]], dict[str, Any]]
+    names: dict[str, str]
+    request: Callable[[str, list[dict[str, Any]], dict[str, Any]], tuple[str, dict[str, Any]]]
+    stream: Callable[[str, dict[str, Any]], tuple[str, dict[str, Any]]]
+
+
+_MAX_TOKENS = 4096  # Anthropic wants a limit in each request
+_GEMINI_TOP = {"tools", "toolConfig", "safetySettings", "cachedContent"}
+_OLLAMA_TOP = {"tools", "format", "think", "keep_alive", "logprobs", "top_logprobs"}
+
+
+def content_text(content: Any) -> str:
+    """Return the text of a message's content: a text, or the text of its parts; raises WrongUse."""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else [None]
+    texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
+    said = [text for text in texts if isinstance(text, str)]
+    if len(said) < len(texts):
+        raise WrongUse(f"The content of a message is {brief(content)}; this provider takes text.")
+    return "".join(said)
+
+
+def _apart(said: Messages) -> tuple[str, Messages]:
+    """Return the system's text and the other messages."""
+    system = [content_text(message.get("content")) for message in said if message["role"] in {"system", "developer"}]
+    return "\n\n".join(system), [message for message in said if message["role"] not in {"system", "developer"}]
+
+
+def _openai_request(model: str, said: Messages, wanted: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    return "/chat/completions", {"model": model, "messages": said, **wanted}
+
+
+def _anthropic_request(model: str, said: Messages, wanted: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    system, others = _apart(said)
+    if isinstance(wanted.get("stop_sequences"), str):
+        wanted = {**wanted, "stop_sequences": [wanted["stop_sequences"]]}
+    body = {"model": model, "max_tokens": _MAX_TOKENS, "messages": others, **wanted}
+    return "/v1/messages", {**body, "system": system} if system else body
+
+
+def _gemini_content(message: dict[str, Any]) -> dict[str, Any]:
+    role = "model" if message["role"] == "assistant" else message["role"]
+    return {"role": role, "parts": message.get("parts") or [{"text": content_text(message.get("content"))}]}
+
+
+def _gemini_request(model: str, said: Messages, wanted: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    from urllib.parse import quote
+
+    system, others = _apart(said)
+    if isinstance(wanted.get("stopSequences"), str):
+        wanted = {**wanted, "stopSequences": [wanted["stopSequences"]]}
+    body: dict[str, Any] = {"contents": [_gemini_content(message) for message in others]}
+    if system:
+        body["systemInstruction"] = {"parts": [{"text": system}]}
+    body.update({key: value for key, value in wanted.items() if key in _GEMINI_TOP})
+    if config := {key: value for key, value in wanted.items() if key not in _GEMINI_TOP}:
+        body["generationConfig"] = config
+    place = model if "/" in model else f"models/{model}"
+    return f"/{quote(place)}:generateContent", body
+
+
+def _ollama_request(model: str, said: Messages, wanted: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    messages = [{**message, "content": content_text(message.get("content") or "")} for message in said]
+    messages = [{**one, "role": "system"} if one["role"] == "developer" else one for one in messages]
+    body: dict[str, Any] = {"model": model, "messages": messages, "stream": False}
+    body.update({key: value for key, value in wanted.items() if key in _OLLAMA_TOP})
+    if options := {key: value for key, value in wanted.items() if key not in _OLLAMA_TOP}:
+        body["options"] = options
+    return "/api/chat", body
+
+
+def _plain_stream(path: str, body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    return path, {**body, "stream": True}
+
+
+def _openai_stream(path: str, body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    return path, {**body, "stream": True, "stream_options": {"include_usage": True}}
+
+
+def _gemini_stream(path: str, body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    return f"{path.removesuffix(':generateContent')}:streamGenerateContent?alt=sse", body
+
+
+def _with_content(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a message of OpenAI or Ollama; raises KeyError or TypeError for one without content."""
+    content = message.get("content") if message.keys() & {"tool_calls", "function_call"} else message["content"]
+    if not isinstance(content, str | None):
+        _dicts(content)
+    return message
+
+
+def _with_parts(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a content of Gemini, which has no parts where thinking took all that was allowed; raises TypeError."""
+    _dicts(message.get("parts") or [])
+    return message
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise TypeError
+    return value
+
+
+_OPENAI, _BEARER = "https://api.openai.com/v1", ("Authorization", "Bearer ")
+APIS = {
+    "openai": Api(
+        maker="openai",
+        base_url=_OPENAI,
+        base_variable="OPENAI_BASE_URL",
+        key_variables=("OPENAI_API_KEY",),
+        key_header=_BEARER,
+        notes="chat",
+        message=lambda found: _with_content(found["choices"][0]["message"]),
+        names={},
+        request=_openai_request,
+        stream=_openai_stream,
+    ),
+    "anthropic": Api(
+        maker="anthropic",
+        base_url="https://api.anthropic.com",
+        base_variable="ANTHROPIC_BASE_URL",
+        key_variables=("ANTHROPIC_API_KEY",),
+        key_header=("x-api-key", ""),
+        notes="messages",
+        message=lambda found: {"role": "assistant", "content": _dicts(found["content"])},
+        names={"stop": "stop_sequences", "max_completion_tokens": "max_tokens"},
+        request=_anthropic_request,
+        stream=_plain_stream,
+    ),
+    "gemini": Api(
+        maker="google",
+        base_url="https://generativelanguage.googleapis.com/v1beta",
+        base_variable="GOOGLE_GEMINI_BASE_URL",
+        key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        key_header=("x-goog-api-key", ""),
+        notes="generate",
+        message=lambda found: _with_parts(found["candidates"][0]["content"]),
+        names={
+            **dict.fromkeys(("max_tokens", "max_completion_tokens"), "maxOutputTokens"),
+            **{"top_p": "topP", "top_k": "topK", "stop": "stopSequences"},
+        },
+        request=_gemini_request,
+        stream=_gemini_stream,
+    ),
+    "ollama": Api(
+        maker="ollama",
+        base_url="http://127.0.0.1:11434",
+        base_variable="OLLAMA_HOST",
+        key_variables=(),
+        key_header=_BEARER,
+        notes="turn",
+        message=lambda found: _with_content(found["message"]),
+        names=dict.fromkeys(("max_tokens", "max_completion_tokens"), "num_predict"),
+        request=_ollama_request,
+        stream=_plain_stream,
+    ),
+}
+
+
+# ======================================================================================
 # === PROVIDERS: a model is asked: at an API, by a function, or by a command
 # ======================================================================================
 # Uses: ERRORS, CLOCK, SETTINGS, MASKING, ENDPOINTS, ROWS, SCOPE, PRICES, INVOCATIONS, BUDGETS, ANSWERS, ASSERTIONS,
-#   PROGRAMS.
+#   PROGRAMS, APIS.
 # Public: nothing.
 #
 # Every call stands in the ledger with what it used and cost, a failed one too. A key comes from the environment and
@@ -8145,7 +8395,8 @@ class Provider(NamedTuple):
 class Reply(NamedTuple):
     """What a model answered: its text, its message as the API has it, its tool calls [{name, arguments}], the rest.
 
-    None is what nobody said. Units: milliseconds of the try that was answered, US dollars.
+    None is what nobody said. Units: milliseconds of the try that was answered, US dollars. `call_id` is that of its row
+    in the ledger.
     """
 
     text: str
@@ -8156,28 +8407,11 @@ class Reply(NamedTuple):
     finish_reason: str | None
     latency_ms: float
     cost_usd: float | None
-
-
-class _Api(NamedTuple):
-    """An API: the provider whose prices hold, its address, variables and headers, and how it is spoken to."""
-
-    maker: str
-    base_url: str
-    base_variable: str
-    key_variables: tuple[str, ...]
-    key_header: tuple[str, str]
-    notes: str
-    message: Callable[[dict[str, Any]], dict[str, Any]]
-    names: dict[str, str]
-    request: Callable[[str, list[dict[str, Any]], dict[str, Any]], tuple[str, dict[str, Any]]]
+    call_id: int | None = None
 
 
 _Asked = TypeVar("_Asked")
-_Messages = list[dict[str, Any]]
 _TABLE_KEYS = ("provider", "model", "base_url", "api_key_env", "timeout_s", "parameters")
-_MAX_TOKENS = 4096  # Anthropic wants a limit in each request
-_GEMINI_TOP = {"tools", "toolConfig", "safetySettings", "cachedContent"}
-_OLLAMA_TOP = {"tools", "format", "think", "keep_alive", "logprobs", "top_logprobs"}
 
 
 def make_provider(given: Any) -> Provider:
@@ -8201,7 +8435,7 @@ def make_provider(given: Any) -> Provider:
         raise WrongUse(f"The timeout_s of a provider is {brief(timeout_s)}; it takes seconds, 3600 at most.")
     if not isinstance(parameters, dict):
         raise WrongUse(f"The parameters of a provider are {brief(parameters)}; they take a table.")
-    if kind not in _APIS_ASKED and table.keys() & {"base_url", "api_key_env"}:
+    if kind not in APIS and table.keys() & {"base_url", "api_key_env"}:
         raise WrongUse(f"A provider of kind {kind} is asked at no address, and takes no base_url and no api_key_env.")
     return Provider(kind, model, table.get("base_url"), table.get("api_key_env"), float(timeout_s), parameters)
 
@@ -8209,7 +8443,7 @@ def make_provider(given: Any) -> Provider:
 def _kind_and_model(provider: str, model: str | None) -> tuple[str, str]:
     """Return the kind and the model; raises WrongUse for an unknown kind, or without a model."""
     kind, _, rest = (provider, "", model) if provider and model else (provider or model or "").partition(":")
-    kind, rest, known = kind.strip().lower(), rest.strip(), (*_APIS_ASKED, "python", "exec")
+    kind, rest, known = kind.strip().lower(), rest.strip(), (*APIS, "python", "exec")
     if kind not in known:
         raise WrongUse(
             f"'{brief(provider or model)[1:-1]}' names no provider; there are {', '.join(known)}.",
@@ -8228,14 +8462,19 @@ def provider_name(provider: Provider) -> str:
 
 def ask_provider(
     provider: Any,
-    messages: str | _Messages,
+    messages: str | Messages,
     parameters: dict[str, Any] | None = None,
     *,
     name: str,
     origin: str = "eval",
     prompt_version: int | None = None,
+    capture: bool = False,
+    hear: Callable[[str], None] | None = None,
 ) -> Reply:
     """Ask a model, record the call under the name of a prompt, and return the reply.
+
+    `hear` is given the text bit by bit as it comes; what it raises ends the call. `capture` keeps the texts, whatever
+    promptry.toml says.
 
     Messages are a text, or [{role, content}] with system messages among them. `parameters` are told as OpenAI names
     them (temperature, max_tokens, top_p, stop, seed) and translated; others go as they are. Errors: WrongUse,
@@ -8245,14 +8484,16 @@ def ask_provider(
     chosen, said = make_provider(provider), _check_messages(messages)
     wanted = {**chosen.parameters, **(parameters or {})}
     check_name(name)
-    facts, ask = _make_call(chosen, said, wanted)
+    facts, ask = _make_call(chosen, said, wanted, hear)
     answer = Answer(_notes_of(chosen), True)
+    stored: list[int | None] = []
 
     def record(told: dict[str, Any], reservation: Reservation | None) -> None:
         if chosen.kind == "python" and calls:  # the function has recorded what it asked
             return give_back(reservation) if reservation is not None else None
-        texts = (request_text({"messages": said}), answer_text(answer)) if _wants_texts() else (None, None)
-        record_call(name, told, texts, version=prompt_version, settles=reservation)
+        wants_texts = capture or _wants_texts()
+        texts = (request_text({"messages": said}), answer_text(answer)) if wants_texts else (None, None)
+        stored.append(record_call(name, told, texts, version=prompt_version, settles=reservation))
 
     with calls_for(origin) as calls:
         message, latency_ms = ask_and_record(name, facts, answer, ask, record, said=said, limits=wanted)
@@ -8266,6 +8507,7 @@ def ask_provider(
         finish_reason=finish_reason,
         latency_ms=round(latency_ms, 3),
         cost_usd=sums_of_calls(calls)[2],
+        call_id=next(iter(stored), None),
     )
 
 
@@ -8330,7 +8572,7 @@ def _sum_of(calls: list[dict[str, Any]], key: str, add: Callable[[list[Any]], An
     return add(values) if values and None not in values else None
 
 
-def _check_messages(messages: Any) -> _Messages:
+def _check_messages(messages: Any) -> Messages:
     """Return messages as a list; raises WrongUse for what is none."""
     if isinstance(messages, str):
         return [{"role": "user", "content": messages}]
@@ -8341,17 +8583,19 @@ def _check_messages(messages: Any) -> _Messages:
 
 
 def _notes_of(provider: Provider) -> str:
-    return _APIS_ASKED[provider.kind].notes if provider.kind in _APIS_ASKED else "chat"
+    return APIS[provider.kind].notes if provider.kind in APIS else "chat"
 
 
 _Ask = Callable[[Answer], tuple[dict[str, Any], float]]
 
 
-def _make_call(provider: Provider, said: _Messages, wanted: dict[str, Any]) -> tuple[dict[str, Any], _Ask]:
+def _make_call(
+    provider: Provider, said: Messages, wanted: dict[str, Any], hear: Callable[[str], None] | None
+) -> tuple[dict[str, Any], _Ask]:
     """Return the facts of a call to come and the function that makes it; what is wrong before it is raised here."""
     known = request_facts({**wanted, "model": mask_secrets(provider.model)})
-    if provider.kind in _APIS_ASKED:
-        return _make_api_call(provider, _APIS_ASKED[provider.kind], said, wanted, known)
+    if provider.kind in APIS:
+        return _make_api_call(provider, APIS[provider.kind], said, wanted, known, hear)
     prompt, who = _as_prompt(said), provider_name(provider)
     function = find_function(provider.model) if provider.kind == "python" else None
 
@@ -8364,21 +8608,31 @@ def _make_call(provider: Provider, said: _Messages, wanted: dict[str, Any]) -> t
         latency_ms = (monotonic_s() - began) * 1000
         note_told(answer, told, who)
         message = {"role": "assistant", "content": said_first(answer)[0]}
+        if hear is not None:
+            hear(message["content"])
         return {**message, "tool_calls": [*answer.tools.values()]} if answer.tools else message, latency_ms
 
     return {**known, "provider": provider.kind}, ask
 
 
 def _make_api_call(
-    provider: Provider, api: _Api, said: _Messages, wanted: dict[str, Any], known: dict[str, Any]
+    provider: Provider,
+    api: Api,
+    said: Messages,
+    wanted: dict[str, Any],
+    known: dict[str, Any],
+    hear: Callable[[str], None] | None = None,
 ) -> tuple[dict[str, Any], _Ask]:
     base = _base_url(provider, api)
     headers = _headers(provider, api, base)
-    names = {"max_tokens": "max_completion_tokens"} if base == _OPENAI else api.names
+    names = {"max_tokens": "max_completion_tokens"} if base == APIS["openai"].base_url else api.names
     path, body = api.request(provider.model, said, {names.get(key, key): value for key, value in wanted.items()})
     maker = find_provider_by_url(base) or api.maker
 
     def ask(answer: Answer) -> tuple[dict[str, Any], float]:
+        if hear is not None:
+            with _hinting_key(headers, api.key_header[0], "api_key_env"):
+                return _ask_stream(provider, api, base, (path, body), headers, answer, hear)
         url, key_header = join_address(base, path), api.key_header[0]
         found, latency_ms = post_with_key(url, body, headers, key_header, "api_key_env", provider.timeout_s)
         note_whole(answer, api.notes, found, provider_name(provider))
@@ -8387,19 +8641,66 @@ def _make_api_call(
     return {**known, "provider": maker}, ask
 
 
+def _ask_stream(
+    provider: Provider,
+    api: Api,
+    base: str,
+    request: tuple[str, dict[str, Any]],
+    headers: dict[str, str],
+    answer: Answer,
+    hear: Callable[[str], None],
+) -> tuple[dict[str, Any], float]:
+    """Ask for an answer bit by bit; raises ProviderError for one that ends before the model was done."""
+    path, body = api.stream(*request)
+    began, heard = monotonic_s(), 0
+    for event in _stream_events(join_address(base, path), body, headers, provider.timeout_s):
+        note_event(answer, event)
+        pieces = answer.said.get(0, [])
+        if any(pieces[heard:]):
+            answer.facts.setdefault("ttft_ms", round((monotonic_s() - began) * 1000, 3))
+            hear("".join(pieces[heard:]))
+        heard = len(pieces)
+    text, reason = said_first(answer)
+    if answer.fault or reason is None:
+        why = answer.fault or "it ended before the model was done"
+        raise ProviderError(f"{provider_name(provider)} gave no whole answer: {mask_secrets(why)}.")
+    message: dict[str, Any] = {"role": "assistant", "content": text}
+    message |= {"tool_calls": [*answer.tools.values()]} if answer.tools else {}
+    return message, (monotonic_s() - began) * 1000
+
+
 def post_with_key(
     url: str, body: Any, headers: dict[str, str], key_header: str, setting: str, timeout_s: float = ANSWER_TIMEOUT_S
 ) -> tuple[dict[str, Any], float]:
     """Return the same as post_json; an API that wants a key where none was sent is told with the setting for it."""
-    try:
+    with _hinting_key(headers, key_header, setting):
         return post_json(url, body, headers, timeout_s=timeout_s)
+
+
+@contextlib.contextmanager
+def _hinting_key(headers: dict[str, str], key_header: str, setting: str) -> Iterator[None]:
+    try:
+        yield
     except ProviderError as error:
         if error.status in {401, 403} and key_header not in headers:
             error.hint = f"No key was sent: name the variable that holds it as {setting}."
         raise
 
 
-def _message_of_api(provider: Provider, api: _Api, answer: Answer, found: dict[str, Any]) -> dict[str, Any]:
+def _stream_events(
+    url: str, body: dict[str, Any], headers: dict[str, str], timeout_s: float
+) -> Iterator[dict[str, Any]]:
+    """Give the events of a stream; a server that does not know stream_options is asked again without."""
+    try:
+        yield from post_for_events(url, body, headers, timeout_s=timeout_s)
+    except ProviderError as error:
+        if error.status != 400 or "stream_options" not in str(error) or "stream_options" not in body:
+            raise
+        plain = {key: value for key, value in body.items() if key != "stream_options"}
+        yield from post_for_events(url, plain, headers, timeout_s=timeout_s)
+
+
+def _message_of_api(provider: Provider, api: Api, answer: Answer, found: dict[str, Any]) -> dict[str, Any]:
     """Return the message of an answer; raises ProviderError for an answer without one."""
     with contextlib.suppress(AttributeError, IndexError, KeyError, TypeError):
         return api.message(found)
@@ -8408,7 +8709,7 @@ def _message_of_api(provider: Provider, api: _Api, answer: Answer, found: dict[s
     raise ProviderError(f"{provider_name(provider)} answered without a message: {mask_secrets(told)}.")
 
 
-def _base_url(provider: Provider, api: _Api) -> str:
+def _base_url(provider: Provider, api: Api) -> str:
     """Return the address of an API: of the table, else of the environment, else its own."""
     base = (provider.base_url or os.environ.get(api.base_variable) or api.base_url).strip().rstrip("/")
     if provider.kind == "ollama" and "://" not in base:  # OLLAMA_HOST is what its server listens on
@@ -8417,7 +8718,7 @@ def _base_url(provider: Provider, api: _Api) -> str:
     return base.removesuffix("/v1") if provider.kind == "anthropic" else base
 
 
-def _headers(provider: Provider, api: _Api, base: str) -> dict[str, str]:
+def _headers(provider: Provider, api: Api, base: str) -> dict[str, str]:
     """Return the headers with the key; raises ConfigError where the variable that holds it is not set."""
     names = api.key_variables if base == api.base_url or provider.base_url is None else ()
     names = (provider.api_key_env,) if provider.api_key_env else names
@@ -8429,144 +8730,11 @@ def _headers(provider: Provider, api: _Api, base: str) -> dict[str, str]:
     return {**headers, header: lead + key} if key else headers
 
 
-def _content_text(content: Any) -> str:
-    """Return the text of a message's content: a text, or the text of its parts; raises WrongUse."""
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else [None]
-    texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
-    said = [text for text in texts if isinstance(text, str)]
-    if len(said) < len(texts):
-        raise WrongUse(f"The content of a message is {brief(content)}; this provider takes text.")
-    return "".join(said)
-
-
-def _apart(said: _Messages) -> tuple[str, _Messages]:
-    """Return the system's text and the other messages."""
-    system = [_content_text(message.get("content")) for message in said if message["role"] in {"system", "developer"}]
-    return "\n\n".join(system), [message for message in said if message["role"] not in {"system", "developer"}]
-
-
-def _openai_request(model: str, said: _Messages, wanted: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    return "/chat/completions", {"model": model, "messages": said, **wanted}
-
-
-def _anthropic_request(model: str, said: _Messages, wanted: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    system, others = _apart(said)
-    if isinstance(wanted.get("stop_sequences"), str):
-        wanted = {**wanted, "stop_sequences": [wanted["stop_sequences"]]}
-    body = {"model": model, "max_tokens": _MAX_TOKENS, "messages": others, **wanted}
-    return "/v1/messages", {**body, "system": system} if system else body
-
-
-def _gemini_content(message: dict[str, Any]) -> dict[str, Any]:
-    role = "model" if message["role"] == "assistant" else message["role"]
-    return {"role": role, "parts": message.get("parts") or [{"text": _content_text(message.get("content"))}]}
-
-
-def _gemini_request(model: str, said: _Messages, wanted: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    from urllib.parse import quote
-
-    system, others = _apart(said)
-    if isinstance(wanted.get("stopSequences"), str):
-        wanted = {**wanted, "stopSequences": [wanted["stopSequences"]]}
-    body: dict[str, Any] = {"contents": [_gemini_content(message) for message in others]}
-    if system:
-        body["systemInstruction"] = {"parts": [{"text": system}]}
-    body.update({key: value for key, value in wanted.items() if key in _GEMINI_TOP})
-    if config := {key: value for key, value in wanted.items() if key not in _GEMINI_TOP}:
-        body["generationConfig"] = config
-    place = model if "/" in model else f"models/{model}"
-    return f"/{quote(place)}:generateContent", body
-
-
-def _ollama_request(model: str, said: _Messages, wanted: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    messages = [{**message, "content": _content_text(message.get("content") or "")} for message in said]
-    messages = [{**one, "role": "system"} if one["role"] == "developer" else one for one in messages]
-    body: dict[str, Any] = {"model": model, "messages": messages, "stream": False}
-    body.update({key: value for key, value in wanted.items() if key in _OLLAMA_TOP})
-    if options := {key: value for key, value in wanted.items() if key not in _OLLAMA_TOP}:
-        body["options"] = options
-    return "/api/chat", body
-
-
-def _with_content(message: dict[str, Any]) -> dict[str, Any]:
-    """Return a message of OpenAI or Ollama; raises KeyError or TypeError for one without content."""
-    content = message.get("content") if message.keys() & {"tool_calls", "function_call"} else message["content"]
-    if not isinstance(content, str | None):
-        _dicts(content)
-    return message
-
-
-def _with_parts(message: dict[str, Any]) -> dict[str, Any]:
-    """Return a content of Gemini, which has no parts where thinking took all that was allowed; raises TypeError."""
-    _dicts(message.get("parts") or [])
-    return message
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-        raise TypeError
-    return value
-
-
-_OPENAI, _BEARER = "https://api.openai.com/v1", ("Authorization", "Bearer ")
-_APIS_ASKED = {
-    "openai": _Api(
-        maker="openai",
-        base_url=_OPENAI,
-        base_variable="OPENAI_BASE_URL",
-        key_variables=("OPENAI_API_KEY",),
-        key_header=_BEARER,
-        notes="chat",
-        message=lambda found: _with_content(found["choices"][0]["message"]),
-        names={},
-        request=_openai_request,
-    ),
-    "anthropic": _Api(
-        maker="anthropic",
-        base_url="https://api.anthropic.com",
-        base_variable="ANTHROPIC_BASE_URL",
-        key_variables=("ANTHROPIC_API_KEY",),
-        key_header=("x-api-key", ""),
-        notes="messages",
-        message=lambda found: {"role": "assistant", "content": _dicts(found["content"])},
-        names={"stop": "stop_sequences", "max_completion_tokens": "max_tokens"},
-        request=_anthropic_request,
-    ),
-    "gemini": _Api(
-        maker="google",
-        base_url="https://generativelanguage.googleapis.com/v1beta",
-        base_variable="GOOGLE_GEMINI_BASE_URL",
-        key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
-        key_header=("x-goog-api-key", ""),
-        notes="generate",
-        message=lambda found: _with_parts(found["candidates"][0]["content"]),
-        names={
-            **dict.fromkeys(("max_tokens", "max_completion_tokens"), "maxOutputTokens"),
-            **{"top_p": "topP", "top_k": "topK", "stop": "stopSequences"},
-        },
-        request=_gemini_request,
-    ),
-    "ollama": _Api(
-        maker="ollama",
-        base_url="http://127.0.0.1:11434",
-        base_variable="OLLAMA_HOST",
-        key_variables=(),
-        key_header=_BEARER,
-        notes="turn",
-        message=lambda found: _with_content(found["message"]),
-        names=dict.fromkeys(("max_tokens", "max_completion_tokens"), "num_predict"),
-        request=_ollama_request,
-    ),
-}
-
-
-def _as_prompt(said: _Messages) -> str:
+def _as_prompt(said: Messages) -> str:
     """Return messages as one text for what takes a text: as they stand, or as JSON where a model spoke before."""
     if any(message["role"] not in {"system", "developer", "user"} for message in said):
         return write_json(said)
-    return "\n\n".join(_content_text(message.get("content")) for message in said)
+    return "\n\n".join(content_text(message.get("content")) for message in said)
 
 
 # ======================================================================================

@@ -12,7 +12,7 @@ Floors, from the ground up; each section uses only sections above it:
              SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION ·
              DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · TALLIES ·
              RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
-             COMPARISON · MODELS · PLAN · TRENDS · DRIFT · BISECT · OVERVIEW · INTERPRETERS
+             COMPARISON · MODELS · PLAN · TRENDS · DRIFT · BISECT · HISTORY · OVERVIEW · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS ·
              WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · DASHBOARD
     ROOF     MAIN
@@ -212,6 +212,8 @@ __all__ = [
     # BISECT
     "Bisection",
     "bisect_suite",
+    # HISTORY
+    "get_suite",
     # OVERVIEW
     "get_overview",
     # INTERPRETERS
@@ -2183,6 +2185,12 @@ def read_own(text: Any) -> dict[str, Any]:
     """Return what stands under our key in a metadata column, or an empty dict where others wrote something else."""
     own = read_object(text).get("promptry")
     return own if isinstance(own, dict) else {}
+
+
+def object_in(values: dict[str, Any], key: str) -> dict[str, Any]:
+    """Return the object under a key, or an empty dict where others wrote something else."""
+    value = values.get(key)
+    return value if isinstance(value, dict) else {}
 
 
 def write_json(value: Any) -> str:
@@ -11140,10 +11148,11 @@ def states_of(cases: Iterable[dict[str, Any]]) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for row in cases:
         found.setdefault(row["case"], []).append(row["state"])
-    return {name: _state_of_all(states) for name, states in found.items()}
+    return {name: state_of_tries(states) for name, states in found.items()}
 
 
-def _state_of_all(states: list[str]) -> str:
+def state_of_tries(states: list[str]) -> str:
+    """Return the one state of a case from those of its tries: see states_of."""
     ran = [state for state in states if state in {"pass", "fail"}]
     if not ran:
         return states[0]
@@ -17609,6 +17618,261 @@ def _run_of(row: dict[str, Any]) -> dict[str, Any]:
 
 
 # ======================================================================================
+# === HISTORY: how one suite went, run by run and case by case
+# ======================================================================================
+# Uses: ROWS, CASES, SUITES, FLAKES, TALLIES, RUNS, PAIRS, DRIFT.
+# Public: get_suite.
+#
+# What a case does now is told by the newest whole run, and held against the run which that was judged against; where
+# that says nothing of it, against what the case did before. Whether it is flaky is asked on the newest run's prompt
+# version and data alone, as in FLAKES: elsewhere it had a reason to change.
+
+CASE_STATES = ("broke", "error", "fixed", "flaky", "known", "steady", "gone")
+_MOST_RESULTS = 60_000  # beyond, the map of cases and runs begins with a later run
+
+_Tried = dict[int, dict[str, list[str]]]  # how the tries of each case ended, by run
+
+
+def get_suite(name: str, window: int = 30, limit: int = 50) -> dict[str, Any]:
+    """Tell how a suite went over its last runs; one that never ran has none.
+
+    Shape: {suite, description (if it is loaded), window, runs [{id, date, score, pass_rate, interval, n, cases_passed,
+    passed, verdict, complete, partial, scored, prompt_name, prompt_version, model, dataset, dataset_hash, commit,
+    commit_dirty, cost_usd, counts, coverage}], the oldest first, baseline {id, date, pass_rate, tag} or None: what the
+    newest run was judged against, drift (see check_drift), metrics [{assertion_type, scores}], cases [{case, state,
+    since, cells}], cases_total, cases_since}. pass_rate is the mean over the n cases that ended of the share of their
+    tries that passed, interval its 95 %, None below six. scores and cells have one entry a run, None where there is
+    none; a cell is pass, fail, mixed (some repeats), error or skipped. state: broke, error, fixed, flaky, known (fails
+    as in the baseline), steady, gone; since: the run in which that began; at most `limit` cases. cases_since: the first
+    run whose cases were read. Errors: WrongUse.
+    """
+    drift, count = check_drift(name, window), read_limit(limit)
+    runs = [_with_manifest(row) for row in query("get_suite", name=name, window=window)[::-1]]
+    base = _base_of(name, runs)
+    read = _read_runs(runs, base)
+    tried, groups = _tries_in(read)
+    cases = _case_rows(runs, tried, base)
+    registered = known_suites().get(name)
+    return {
+        "suite": name,
+        "description": registered.description or None if registered else None,
+        "window": window,
+        "runs": [_run_row(run, tried.get(run["id"]), groups) for run in runs],
+        "baseline": _base_row(base, runs, tried, groups) if base else None,
+        "drift": drift.to_dict(),
+        "metrics": _metrics_of(runs, read),
+        "cases": cases[:count],
+        "cases_total": len(cases),
+        "cases_since": next((str(run["id"]) for run in runs if run["id"] in read), None),
+    }
+
+
+def _with_manifest(row: dict[str, Any]) -> dict[str, Any]:
+    manifest = read_object(row.pop("metadata"))
+    return {**row, "manifest": manifest, "flaky": known_flaky_of(manifest), "gate": object_in(manifest, "gate")}
+
+
+def _base_of(name: str, runs: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the run that the newest one was judged against, or None."""
+    told = str(runs[-1]["manifest"].get("baseline_id")) if runs else ""
+    if not re.fullmatch("[0-9]{1,18}", told):
+        return None
+    near = next((run for run in runs if run["id"] == int(told)), None)
+    rows = query("get_suite", 4, baseline=int(told), name=name) if near is None else []
+    return near or (_with_manifest(rows[0]) if rows else None)
+
+
+def _read_runs(runs: list[dict[str, Any]], base: dict[str, Any] | None) -> list[int]:
+    """Return the ids of the runs whose results are read: the newest ones, and the baseline in any case."""
+    ids = {run["id"] for run in [*runs, *filter(None, [base])]}
+    sizes = {row["run"]: row["results"] for row in query("get_suite", 1, runs=json.dumps([*ids]))}
+    left, chosen = _MOST_RESULTS, {base["id"]} if base else set[int]()
+    for run in reversed(runs):
+        left -= sizes.get(run["id"], 0)
+        if left < 0 and run is not runs[-1]:
+            break
+        chosen.add(run["id"])
+    return sorted(chosen)
+
+
+def _tries_in(read: list[int]) -> tuple[_Tried, dict[str, str]]:
+    """Return how the tries of each case ended in some runs, in their order, and the groups that cases name."""
+    tried: _Tried = {run: {} for run in read}
+    groups: dict[str, str] = {}
+    for row in query("get_suite", 2, runs=json.dumps(read)):
+        tried[row["run"]].setdefault(row["case"], []).append(row["state"])
+        if row["group"] is not None:
+            groups[row["case"]] = row["group"]
+    return tried, groups
+
+
+def _run_row(run: dict[str, Any], cases: dict[str, list[str]] | None, groups: dict[str, str]) -> dict[str, Any]:
+    manifest = run["manifest"]
+    counts, told = _counts_in(manifest), _rate_of(run, cases, groups)
+    dirty, cost = manifest.get("git_dirty"), manifest.get("cost_usd")
+    return {
+        "id": str(run["id"]),
+        "date": run["date"],
+        "score": run["score"],
+        **told,
+        "passed": bool(run["passed"]),
+        "verdict": _told_text(manifest, "verdict"),
+        "complete": bool(manifest.get("complete", True)),
+        "partial": manifest_partial(manifest) is not None,
+        "scored": told["pass_rate"] is not None,
+        "prompt_name": run["prompt_name"],
+        "prompt_version": run["prompt_version"],
+        "model": run["model"],
+        "dataset": _told_text(manifest, "dataset"),
+        "dataset_hash": _told_text(manifest, "dataset_hash"),
+        "commit": _told_text(manifest, "git_commit"),
+        "commit_dirty": dirty if isinstance(dirty, bool) else None,
+        "cost_usd": cost if isinstance(cost, (int, float)) and not isinstance(cost, bool) else None,
+        "counts": counts,
+        "coverage": coverage_of(counts),
+    }
+
+
+def _told_text(manifest: dict[str, Any], key: str) -> str | None:
+    value = manifest.get(key)
+    return value if isinstance(value, str) else None
+
+
+def _counts_in(manifest: dict[str, Any]) -> dict[str, int]:
+    return {key: value for key, value in object_in(manifest, "counts").items() if type(value) is int}
+
+
+def _rate_of(run: dict[str, Any], cases: dict[str, list[str]] | None, groups: dict[str, str]) -> dict[str, Any]:
+    """Return the share of cases that passed, known flaky ones aside: from results, else from what was counted."""
+    if cases is None:
+        return _counted_rate(run["manifest"])
+    shares = {name: _share_of(states) for name, states in cases.items() if name not in run["flaky"]}
+    ended = {name: share for name, share in shares.items() if share is not None}
+    labels = [f"group {groups[name]}" if name in groups else f"case {name}" for name in ended]
+    return _rate_row([*ended.values()], labels if groups.keys() & ended.keys() else None)
+
+
+def _share_of(states: list[str]) -> float | None:
+    ended = [state for state in states if state in {"pass", "fail"}]
+    return ended.count("pass") / len(ended) if ended else None
+
+
+def _rate_row(shares: list[float], labels: list[str] | None = None) -> dict[str, Any]:
+    interval = mean_interval(shares, labels)
+    return {
+        "pass_rate": math.fsum(shares) / len(shares) if shares else None,
+        "interval": None if interval is None else list(interval),
+        "n": len(shares),
+        "cases_passed": shares.count(1.0),
+    }
+
+
+def _counted_rate(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return the same of a run whose results were not read; of repeats nobody counted which cases they were of."""
+    counts = _counts_in(manifest)
+    if not counts.keys() >= {*STATES}:
+        return _rate_row([])
+    ended = decided_counts(counts)
+    if manifest.get("repeats") in {None, 1}:
+        return _rate_row([1.0] * ended["pass"] + [0.0] * ended["fail"])
+    total = ended["pass"] + ended["fail"]
+    return {**_rate_row([]), "pass_rate": ended["pass"] / total if total else None}
+
+
+def _base_row(
+    base: dict[str, Any], runs: list[dict[str, Any]], tried: _Tried, groups: dict[str, str]
+) -> dict[str, Any]:
+    rate = _rate_of(base, tried[base["id"]], groups)["pass_rate"]
+    return {
+        "id": str(base["id"]),
+        "date": base["date"],
+        "pass_rate": rate,
+        "tag": _told_text(runs[-1]["gate"], "compare"),
+    }
+
+
+def _metrics_of(runs: list[dict[str, Any]], read: list[int]) -> list[dict[str, Any]]:
+    kinds: dict[str, dict[int, float]] = {}
+    for row in query("get_suite", 3, runs=json.dumps(read)):
+        kinds.setdefault(row["assertion_type"], {})[row["run"]] = row["score"]
+    shown = {run["id"] for run in runs}
+    return [
+        {"assertion_type": kind, "scores": [scores.get(run["id"]) for run in runs]}
+        for kind, scores in kinds.items()
+        if scores.keys() & shown
+    ]
+
+
+def _case_rows(runs: list[dict[str, Any]], tried: _Tried, base: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Return what each case did in each run and what that makes it, the newest break first."""
+    cells = {id: {name: state_of_tries(states) for name, states in own.items()} for id, own in tried.items()}
+    read = [run for run in runs if run["id"] in tried]
+    whole = [run for run in read if _is_whole(run)] or read
+    places = {run["id"]: place for place, run in enumerate(runs)}
+    before = _held_before(base, cells[base["id"]]) if base else {}
+    rows = []
+    for name in dict.fromkeys(name for run in reversed(read) for name in tried[run["id"]]):
+        seen = [(run["id"], cells[run["id"]][name]) for run in whole if name in cells[run["id"]]]
+        state, since = _case_state(name, seen, whole, tried, before)
+        row = {"case": name, "state": state, "since": None if since is None else str(since)}
+        own = [cells.get(run["id"], {}).get(name) for run in runs]
+        rows.append((CASE_STATES.index(state), -places.get(since or 0, -1), name, {**row, "cells": own}))
+    return [row[-1] for row in sorted(rows, key=lambda row: row[:3])]
+
+
+def _is_whole(run: dict[str, Any]) -> bool:
+    return bool(run["manifest"].get("complete", True)) and manifest_partial(run["manifest"]) is None
+
+
+def _held_before(base: dict[str, Any], cells: dict[str, str]) -> dict[str, str]:
+    """Return the states of a baseline's cases; one that failed there, and passed when it was tried again, held."""
+    return {
+        name: "pass" if state == "fail" and "pass" in _tries_of(base, name) else state for name, state in cells.items()
+    }
+
+
+def _tries_of(run: dict[str, Any], name: str) -> list[Any]:
+    tries = object_in(run["gate"], "confirm").get(name)
+    return tries if isinstance(tries, list) else []
+
+
+def _case_state(
+    name: str, seen: list[tuple[int, str]], whole: list[dict[str, Any]], tried: _Tried, before: dict[str, str]
+) -> tuple[str, int | None]:
+    """Return what a case is, and the run in which what it does now began."""
+    told, newest = [(run, cell) for run, cell in seen if cell != "skipped"], whole[-1]
+    if not seen or seen[-1][0] != newest["id"]:
+        return "gone", None
+    if not told:
+        return "steady", None
+    now = told[-1][1]
+    streak = [*itertools.takewhile(lambda pair: pair[1] == now, reversed(told))]
+    since, earlier = streak[-1][0], told[: len(told) - len(streak)]
+    hard = newest["gate"].get("broken_hard")
+    if now == "error" or (isinstance(hard, list) and name in hard):
+        return "error" if now == "error" else "broke", since
+    if now == "mixed" or name in newest["flaky"] or "pass" in _tries_of(newest, name) or _is_flaky(name, whole, tried):
+        return "flaky", None
+    held = before.get(name) if before.get(name) in {"pass", "fail", "mixed"} else None
+    if now == "fail":
+        is_new = held == "pass" or (held is None and any(cell == "pass" for _, cell in earlier))
+        return "broke" if is_new else "known", since
+    last = earlier[-1][1] if earlier and held is None else held
+    return ("fixed", since) if last in {"fail", "mixed"} else ("steady", None)
+
+
+def _is_flaky(name: str, whole: list[dict[str, Any]], tried: _Tried) -> bool:
+    """Tell whether a case changed its mind on the prompt version and data of the newest whole run."""
+    same = [run for run in whole if _what_was_tested(run) == _what_was_tested(whole[-1])]
+    states = (state for run in same for state in tried[run["id"]].get(name, ()))
+    return bool(flake_of(name, [state == "pass" for state in states if state in {"pass", "fail"}])["flaky"])
+
+
+def _what_was_tested(run: dict[str, Any]) -> tuple[Any, ...]:
+    return run["prompt_name"], run["prompt_version"], _told_text(run["manifest"], "dataset_hash")
+
+
+# ======================================================================================
 # === OVERVIEW: how everything stands, in one answer
 # ======================================================================================
 # Uses: ROWS, BUDGETS, TALLIES, RUNS, COMPARISON, DRIFT.
@@ -17636,7 +17900,7 @@ def get_overview() -> dict[str, Any]:
 def _standing(row: dict[str, Any], drift: DriftReport) -> dict[str, Any]:
     """Return how a suite stands by its newest run and by its runs together."""
     manifest = read_object(row.pop("metadata"))
-    gate, counts = (_object_in(manifest, key) for key in ("gate", "counts"))
+    gate, counts = (object_in(manifest, key) for key in ("gate", "counts"))
     passed = None if row["passed"] is None else bool(row["passed"])
     measured = gate.get("flakes") if isinstance(gate.get("flakes"), list) else None
     return {
@@ -17653,11 +17917,6 @@ def _standing(row: dict[str, Any], drift: DriftReport) -> dict[str, Any]:
         "drifting": drift.drifting,
         "drift": drift.reason,
     }
-
-
-def _object_in(manifest: dict[str, Any], key: str) -> dict[str, Any]:
-    value = manifest.get(key)
-    return value if isinstance(value, dict) else {}
 
 
 # ======================================================================================
@@ -18120,7 +18379,9 @@ def _span_text(seconds_passed: float) -> str:
 
 _INK = int.from_bytes(os.urandom(7))
 _OWN_COLOUR = rf"\x1b\[([0-9;]+);{_INK}m"
-_COLOURS = dict.fromkeys(("regressed", "fail", "error", "fault", "broken", "FAIL", "breached", "drifting"), "31;1")
+_COLOURS = dict.fromkeys(
+    ("regressed", "fail", "error", "fault", "broken", "broke", "FAIL", "breached", "drifting"), "31;1"
+)
 _COLOURS |= dict.fromkeys(("improved", "pass", "ok", "fixed", "PASS", "steady"), "32;1")
 _COLOURS |= {"not enough data": "33;1", "hint": "33;1", "flaky": "33;1", "tied": "36;1"}
 
@@ -18676,6 +18937,41 @@ def _needs_text(plan: dict[str, Any]) -> str:
         return f"{drop} takes {needed}."
     usd = "" if plan["needed_usd"] is None else f": ${plan['needed_usd']:.4g} a run, now ${plan['run_usd']:.4g}"
     return f"{drop} takes {counted(needed, 'case')}, or {counted(plan['repeats_needed'], 'repeat')}{usd}."
+
+
+def render_suite(found: dict[str, Any]) -> str:
+    """Lay out how a suite went: a line a run, the cases that are not steady, and whether it drifts."""
+    if not found["runs"]:
+        return f"Suite {found['suite']} has not run yet."
+    rows = [
+        {
+            **row,
+            "date": row["date"][:16],
+            "pass_rate": share_text(row["pass_rate"]),
+            "interval": None if row["interval"] is None else " to ".join(f"{end:.1%}" for end in row["interval"]),
+            "prompt": version_text(row["prompt_name"], row["prompt_version"]) or None,
+            "commit": row["commit"] and row["commit"][:8],
+            "verdict": row["verdict"] or ("partial" if row["partial"] else None if row["complete"] else "interrupted"),
+        }
+        for row in found["runs"]
+    ]
+    columns = {"id": "run", "date": "date", "pass_rate": "passed", "interval": "95 % interval", "n": "n"}
+    columns |= {"verdict": "verdict", "prompt": "prompt", "model": "model", "dataset": "dataset", "commit": "commit"}
+    lines = [render_table(columns, rows)]
+    if found["baseline"]:
+        base = found["baseline"]
+        rate = share_text(base["pass_rate"]) or "no case ended"
+        lines += ["", f"baseline: run {base['id']} of {base['date'][:16]}, {rate} passed"]
+    cases = [{**row, "cells": "".join(map(_cell_sign, row["cells"]))} for row in found["cases"]]
+    shown = [row for row in cases if row["state"] != "steady"]
+    if shown:
+        table = render_table({"case": "case", "state": "state", "since": "since run", "cells": "runs"}, shown)
+        lines += ["", table, "x failed, ~ some repeats, ! error, s skipped, . passed"]
+    return "\n".join([*lines, "", _drift_text(found["drift"])])
+
+
+def _cell_sign(cell: str | None) -> str:
+    return {"pass": ".", "fail": "x", "mixed": "~", "error": "!", "skipped": "s"}.get(str(cell), " ")
 
 
 def render_models(found: dict[str, Any]) -> str:
@@ -19645,8 +19941,8 @@ FORMS = {"junit": render_junit, "markdown": render_markdown, "html": render_html
 # ======================================================================================
 # === READS: every question that can be asked, once, for every face
 # ======================================================================================
-# Uses: PROMPTS, TRACES, BUDGETS, CALLS, FEEDBACK, DATASETS, COSTS, RUNS, COMPARISON, MODELS, DRIFT, BISECT, OVERVIEW,
-#   INTERPRETERS, RECORDS, REPORTS, FINDINGS.
+# Uses: PROMPTS, TRACES, BUDGETS, CALLS, FEEDBACK, DATASETS, COSTS, RUNS, COMPARISON, MODELS, DRIFT, BISECT, HISTORY,
+#   OVERVIEW, INTERPRETERS, RECORDS, REPORTS, FINDINGS.
 # Public: nothing.
 #
 # The command with --json answers what its function returns. A command in two rows lists without an id and shows one
@@ -19693,6 +19989,8 @@ _POSITIONAL = {"id", "baseline_id"}
 # What each parameter means, once for all reads that take it, but for a read in which it takes more.
 _ASKED = {
     "name": "The name of the prompt or dataset.",
+    "get_suite.name": "The suite to show.",
+    "get_suite.window": "How many of its last runs to show, 30 by default.",
     "version": "The version to show.",
     "tag": "Show the version with this tag.",
     "old": "A version.",
@@ -19749,7 +20047,14 @@ READS = (
         "prompt show", get_prompt, render_version, "Show a prompt: its versions, and the text of one.", route="prompt"
     ),
     Read("prompt diff", diff_prompts, render_diff, "Show what changed between two versions of a prompt.", route="diff"),
-    Read("suites", list_suites, render_suites, "List the suites, with the newest run of each.", route="suites"),
+    Read(
+        "suites",
+        list_suites,
+        render_suites,
+        "List the suites, with the newest run of each; with a NAME show how one went, run by run.",
+        route="suites",
+    ),
+    Read("suites", get_suite, render_suite, "Show how one suite went, run by run and case by case.", route="suite"),
     Read(
         "runs",
         list_runs,

@@ -92,6 +92,10 @@ ASKED: list[tuple[str, list[str], dict[str, Any]]] = [
     ("diff_prompts", ["support/answer", "1", "2"], {"name": "support/answer", "old": 1, "new": 2}),
     ("diff_prompts", ["support/answer", "2", "2"], {"name": "support/answer", "old": 2, "new": 2}),
     ("list_suites", [], {}),
+    ("get_suite", ["quiz"], {"name": "quiz"}),
+    ("get_suite", ["quiz", "--window", "2", "--limit", "1"], {"name": "quiz", "window": 2, "limit": 1}),
+    ("get_suite", ["many"], {"name": "many"}),
+    ("get_suite", ["never ran"], {"name": "never ran"}),
     ("list_runs", [], {}),
     ("list_runs", ["--suite", "quiz", "--limit", "2"], {"suite": "quiz", "limit": 2}),
     ("list_runs", ["--suite", "never ran"], {"suite": "never ran"}),
@@ -316,6 +320,7 @@ def test_the_sql_that_is_printed_gives_the_same_rows_in_the_sqlite3_program(
 NAMED: dict[str, dict[str, Any]] = {
     "get_prompt": {"name": "support/answer"},
     "diff_prompts": {"name": "support/answer", "old": 1, "new": 2},
+    "get_suite": {"name": "quiz"},
     "get_run": {"id": "1"},
     "compare_runs": {"run_id": "2"},
     "compare_models": {"suite_name": "other"},
@@ -440,6 +445,20 @@ def check_run(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) 
     assert len(answers[1]) == sum(len(row["checks"]) for row in found["cases"])
 
 
+def check_suite(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:
+    told = [(str(row["id"]), row["score"], row["model"]) for row in answers[0]][::-1]
+    assert told == [(run["id"], run["score"], run["model"]) for run in found["runs"]]
+    for run in found["runs"]:
+        own = [row["state"] for row in answers[2] if str(row["run"]) == run["id"]]
+        assert run["n"] == own.count("pass") + own.count("fail") and run["cases_passed"] == own.count("pass")
+        assert sum(row["results"] for row in answers[1] if str(row["run"]) == run["id"]) >= run["n"]
+    scores = {(row["assertion_type"], str(row["run"])): row["score"] for row in answers[3]}
+    for metric in found["metrics"]:
+        for run, score in zip(found["runs"], metric["scores"], strict=True):
+            assert score == scores.get((metric["assertion_type"], run["id"]))
+    assert len(answers[3]) == sum(score is not None for metric in found["metrics"] for score in metric["scores"])
+
+
 def check_prompt(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:
     assert (answers[0][0]["version"], answers[0][0]["content"]) == (found["version"], found["content"])
     assert [row["version"] for row in answers[1]] == [row["version"] for row in found["versions"]]
@@ -518,6 +537,7 @@ def check_dataset(answers: list[Any], found: dict[str, Any], asked: dict[str, An
 CHECKS: dict[str, Any] = {
     "get_overview": check_overview,
     "list_costs": check_costs,
+    "get_suite": check_suite,
     "get_run": check_run,
     "get_prompt": check_prompt,
     "compare_runs": check_comparison,

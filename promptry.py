@@ -8,8 +8,8 @@ Floors, from the ground up; each section uses only sections above it:
     STORE    TABLES · MIGRATIONS · STORE · ROWS · CHANGES
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
-    EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · APIS · PROVIDERS · JUDGE · EMBEDDINGS ·
-             SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION ·
+    EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · APIS · PROVIDERS · TRIALS · JUDGE ·
+             EMBEDDINGS · SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION ·
              DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · TALLIES ·
              RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
              COMPARISON · MODELS · PLAN · TRENDS · DRIFT · BISECT · HISTORY · OVERVIEW · INTERPRETERS
@@ -2405,7 +2405,7 @@ def is_fixed(scope: RunScope, name: str) -> bool:
 _scope: contextvars.ContextVar[RunScope | None] = contextvars.ContextVar("promptry_run", default=None)
 _active: RunScope | None = None
 _served: dict[str, int] = {}
-_served_here: contextvars.ContextVar[dict[str, int]] = contextvars.ContextVar("promptry_served")
+_served_here: contextvars.ContextVar[dict[str, int | None]] = contextvars.ContextVar("promptry_served")
 _Purpose = tuple[str, list[dict[str, Any]]]
 _purpose: contextvars.ContextVar[_Purpose | None] = contextvars.ContextVar("promptry_purpose", default=None)
 
@@ -2507,6 +2507,16 @@ def served_version(name: str) -> int | None:
     if scope is not None and name in scope.served:
         return next(reversed(scope.served[name]))
     return _served.get(name)
+
+
+@contextlib.contextmanager
+def serving_draft(name: str) -> Iterator[None]:
+    """Have the calls of a block count as of no version of a prompt: what it is asked is none yet."""
+    token = _served_here.set({**_served_here.get({}), name: None})
+    try:
+        yield
+    finally:
+        _served_here.reset(token)
 
 
 def _forget_served() -> None:
@@ -8743,6 +8753,132 @@ def _as_prompt(said: Messages) -> str:
     if any(message["role"] not in {"system", "developer", "user"} for message in said):
         return write_json(said)
     return "\n\n".join(content_text(message.get("content")) for message in said)
+
+
+# ======================================================================================
+# === TRIALS: a version, or a draft of one, is filled in and tried on models
+# ======================================================================================
+# Uses: ERRORS, ENDPOINTS, ROWS, SCOPE, PROMPTS, PRICES, CALLS, APIS, PROVIDERS.
+# Public: nothing.
+#
+# What is tried stands in the ledger under the prompt's name, with its texts, as of origin playground. A draft that is
+# no version yet has none in its row.
+
+_LATELY = """SELECT model, json_extract(metadata, '$.provider') AS provider,
+    count(*) AS calls, max(created_at) AS last_at
+    FROM (SELECT model, metadata, created_at FROM invocations ORDER BY id DESC LIMIT 1000)
+    WHERE model IS NOT NULL AND json_valid(metadata) GROUP BY 1, 2"""
+
+
+def render_draft(
+    name: str | None = None,
+    version: int | None = None,
+    content: str | None = None,
+    variables: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Fill variables into a version of a prompt (the latest by default), or into a text given as `content`.
+
+    Shape: {name, version, text, placeholders, missing}; version is that whose text this is, None for a draft; missing
+    are the placeholders without a value, which stay as they are. Errors: WrongUse, NotFound.
+    """
+    if content is not None and version is not None:
+        raise WrongUse("A version and a text both say what to fill in.", "Give one of them.")
+    if content is None:
+        if name is None:
+            raise WrongUse("There is nothing to fill in.", "Give the name of a prompt, or a text as content.")
+        found: PromptVersion | None = require_prompt(name, version)
+    else:
+        found = find_prompt(check_name(name), content=content) if name is not None else None
+    text = content if content is not None or found is None else found.content
+    names, values = placeholders(text or ""), variables or {}
+    return {
+        "name": name,
+        "version": found.version if found else None,
+        "text": fill_placeholders(text or "", values),
+        "placeholders": names,
+        "missing": [one for one in names if one not in values],
+    }
+
+
+def try_prompt(
+    model: str,
+    hear: Callable[[str], None],
+    *,
+    name: str | None = None,
+    version: int | None = None,
+    content: str | None = None,
+    variables: dict[str, Any] | None = None,
+    system: str | None = None,
+    parameters: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Fill in a version or a draft, ask a model such as openai:gpt-4.1-mini, and return the call with its texts.
+
+    `hear` is given the answer bit by bit; what it raises ends the call. Shape: {text, finish_reason, call (see
+    get_call; None where it could not be stored)}. Errors: WrongUse, NotFound, ConfigError without a key, ProviderError,
+    BudgetExceeded. Writes: invocations.
+    """
+    draft = render_draft(name, version, content, variables)
+    if not draft["text"].strip():
+        raise WrongUse("The text is empty.", "A model that is asked nothing answers nothing.")
+    provider = make_provider(model)
+    if provider.kind not in APIS:
+        raise WrongUse(f"{model!r} is no model of an API.", f"There are {', '.join(APIS)}.")
+    said: Messages = [{"role": "system", "content": system}] if system else []
+    with serving_draft(name or "playground"):
+        reply = ask_provider(
+            provider,
+            [*said, {"role": "user", "content": draft["text"]}],
+            parameters,
+            name=name or "playground",
+            origin="playground",
+            prompt_version=draft["version"],
+            capture=True,
+            hear=hear,
+        )
+    call = None if reply.call_id is None else get_call(str(reply.call_id))
+    return {"text": reply.text, "finish_reason": reply.finish_reason, "call": call}
+
+
+def list_models() -> dict[str, Any]:
+    """List the models that can be tried here: those of the newest calls first, then those that have a rate.
+
+    Shape: items [{model (as try_prompt takes it), provider, ready (False where the key is not set, None where only
+    asking tells), needs (the variables that may hold the key), calls (of the newest 1,000), last_at, input, output (USD
+    per million tokens, or None)}], total, next.
+    """
+    lately = {(row["provider"], row["model"]): row for row in fetch(_LATELY)}
+    rows = []
+    for kind, api in APIS.items():
+        ready = None if not api.key_variables else find_key(api.key_variables) is not None
+        rates = {row["model"]: row["rates"] for row in _rates_of(api.maker) if "output" in row["rates"]}
+        called = [model for provider, model in lately if provider in {api.maker, kind}]
+        for model in dict.fromkeys([*called, *rates]):
+            seen = lately.get((api.maker, model)) or lately.get((kind, model)) or {"calls": 0, "last_at": None}
+            rows.append(
+                {
+                    "model": f"{kind}:{model}",
+                    "provider": api.maker,
+                    "ready": ready,
+                    "needs": list(api.key_variables),
+                    "calls": seen["calls"],
+                    "last_at": seen["last_at"],
+                    "input": rates.get(model, {}).get("input"),
+                    "output": rates.get(model, {}).get("output"),
+                }
+            )
+    rows.sort(key=lambda row: row["last_at"] or "", reverse=True)
+    return {"items": rows, "total": len(rows), "next": None}
+
+
+def _rates_of(maker: str) -> Iterator[dict[str, Any]]:
+    """Give the rates of a provider's models page by page."""
+    before: str | None = None
+    while True:
+        found = list_prices(provider=maker, limit=1000, before=before)
+        yield from found["items"]
+        before = found["next"]
+        if before is None:
+            return
 
 
 # ======================================================================================

@@ -14,7 +14,7 @@ Floors, from the ground up; each section uses only sections above it:
              RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
              COMPARISON · MODELS · PLAN · TRENDS · DRIFT · BISECT · HISTORY · OVERVIEW · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS ·
-             WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · DASHBOARD
+             WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · PLAYGROUND · DASHBOARD
     ROOF     MAIN
     CELLAR   EMBEDDED
 Find your way:   grep -n '^# === ' promptry.py
@@ -22358,10 +22358,96 @@ def is_unchanged(environ: dict[str, Any], mark: str) -> bool:
 
 
 # ======================================================================================
+# === PLAYGROUND: what models answer, streamed to the page while they speak
+# ======================================================================================
+# Uses: ERRORS, TRIALS, PRINTING, READS, ROUTES, GUARD.
+# Public: nothing.
+#
+# A stream holds a thread of the server, so there are never so many that other requests find none. The model is asked
+# in a thread of its own: who closes the page ends the call, which is recorded all the same.
+
+_MOST_STREAMS = 8
+_streams = threading.BoundedSemaphore(_MOST_STREAMS)
+_DRAFT = (
+    Parameter("name", str, "The name of a prompt."),
+    Parameter("version", int, "The version to fill in, the latest by default."),
+    Parameter("content", str, "A text to fill in that is no version yet."),
+    Parameter("variables", dict, "The values of the placeholders."),
+)
+_TRIAL = (
+    Parameter("model", str, "What to ask, such as openai:gpt-4.1-mini.", required=True),
+    *_DRAFT,
+    Parameter("system", str, "What the model is told before."),
+    Parameter("parameters", dict, "What else the model is told, as OpenAI names it: temperature, max_tokens ..."),
+)
+
+
+def playground_routes() -> list[Route]:
+    """Return the routes of the playground."""
+    told = "Ask a model: lines of JSON, {text} while it speaks, then {reply {text, finish_reason, call}} or {error}."
+    return [
+        Route("models", list_models, "List the models that can be tried here, and which lack a key."),
+        Route("render", render_draft, "Fill variables into a version or a draft.", _DRAFT, "POST"),
+        Route("playground", _stream_trial, told, _TRIAL, "POST", writes=True),
+    ]
+
+
+def _stream_trial(model: str, **asked: Any) -> Response:
+    """Begin a trial; what is wrong before the model speaks is raised here, as of any other route."""
+    import queue
+
+    if not _streams.acquire(blocking=False):
+        hint = "Wait until one of them has ended."
+        raise Refusal(503, "busy", f"{_MOST_STREAMS} models are being asked already.", hint, **{"Retry-After": "5"})
+    events: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    gone = threading.Event()
+    threading.Thread(target=_run_trial, args=(model, asked, events.put, gone), daemon=True).start()
+    first = events.get()
+    if isinstance(first, PromptryError):
+        raise first
+    bits = _told_bits(first, events.get, gone)
+    next(bits)  # so that closing it ends the call, even if nobody asks for the first line
+    return Response(200, bits, {"Content-Type": "application/x-ndjson; charset=utf-8"})
+
+
+def _run_trial(model: str, asked: dict[str, Any], tell: Callable[[Any], None], gone: threading.Event) -> None:
+    """Ask a model, telling its text bit by bit and then the reply or the error."""
+
+    def hear(text: str) -> None:
+        if gone.is_set():
+            raise ConnectionAbortedError("nobody listens any more")
+        tell({"text": text})
+
+    try:
+        tell({"reply": try_prompt(model, hear, **asked)})
+    except PromptryError as error:
+        tell(error)
+    except Exception as error:
+        log.debug("a trial of %s ended", model, exc_info=True)
+        tell(PromptryError(f"The trial ended: {type(error).__name__}: {error}."))
+    finally:
+        _streams.release()
+
+
+def _told_bits(first: Any, next_event: Callable[[], Any], gone: threading.Event) -> Iterator[bytes]:
+    """Give events as lines of JSON, to the reply or the error."""
+    event = first
+    try:
+        yield b""
+        while isinstance(event, dict) and "text" in event:
+            yield f"{json_text(event, None)}\n".encode()
+            event = next_event()
+        if isinstance(event, PromptryError):
+            event = {"error": {"code": event.code, "message": event.message, "hint": event.hint}}
+        yield f"{json_text(event, None)}\n".encode()
+    finally:
+        gone.set()
+
+
+# ======================================================================================
 # === DASHBOARD: the page and its API are served, until Ctrl-C
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, STORE, CHANGES, PRINTING, READS, CLI, ROUTES, GUARD,
-#   SITE.
+# Uses: ERRORS, CLOCK, SETTINGS, STORE, CHANGES, PRINTING, READS, CLI, ROUTES, GUARD, SITE, PLAYGROUND.
 # Public: nothing.
 
 MOST_BODY_BYTES = 8 * 1024 * 1024
@@ -22396,7 +22482,14 @@ class Serving(NamedTuple):
 
 def make_serving(door: Door, path: Path) -> Serving:
     """Make what a server of a store needs."""
-    return Serving(door, watch_changes(path), tuple(read_routes()), now_text(), threading.RLock(), {"store": False})
+    return Serving(
+        door,
+        watch_changes(path),
+        (*read_routes(), *playground_routes()),
+        now_text(),
+        threading.RLock(),
+        {"store": False},
+    )
 
 
 def make_app(serving: Serving) -> Callable[..., Any]:

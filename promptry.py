@@ -12,7 +12,7 @@ Floors, from the ground up; each section uses only sections above it:
              EMBEDDINGS · SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION ·
              DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · TALLIES ·
              RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
-             COMPARISON · MODELS · PLAN · TRENDS · DRIFT · BISECT · HISTORY · OVERVIEW · INTERPRETERS
+             COMPARISON · MODELS · PLAN · TRENDS · DRIFT · BISECT · HISTORY · CHANGES · OVERVIEW · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS ·
              WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · PLAYGROUND · DASHBOARD
     ROOF     MAIN
@@ -1652,6 +1652,8 @@ _FIRST_SCHEMA = (
         request_id TEXT,
         created_at TEXT NOT NULL DEFAULT {_NOW},
         day TEXT GENERATED ALWAYS AS (substr(created_at, 1, 10)) VIRTUAL,
+        minute INTEGER GENERATED ALWAYS AS
+            (60 * CAST(substr(created_at, 12, 2) AS INTEGER) + CAST(substr(created_at, 15, 2) AS INTEGER)) VIRTUAL,
         {_text_column("model")},
         {_text_column("origin", "'app'")},
         {_text_column("status", "'ok'")},
@@ -1665,7 +1667,7 @@ _FIRST_SCHEMA = (
         {_number_column("latency_ms", "REAL")})""",
     """CREATE INDEX calls_by_day ON invocations
         (day, prompt_name, prompt_version, model, origin, status, cost_usd, tokens_in, tokens_out, cached_tokens,
-        cache_saved_usd, latency_ms)""",
+        cache_saved_usd, latency_ms, minute)""",
     "CREATE INDEX calls_by_prompt ON invocations (prompt_name, id)",
     "CREATE INDEX calls_by_request ON invocations (request_id)",
     "CREATE INDEX calls_by_trace ON invocations (trace_id) WHERE trace_id IS NOT NULL",
@@ -3191,14 +3193,29 @@ def tell_fallbacks() -> None:
     try:
         with transact(settings_or_default().wait_ms / 1000) as connection:
             counts = write_json(Counter(stored_fallbacks()) + Counter(told))
+            day, before = now_text()[:10], fallbacks_of_day(now_text()[:10])
+            own = {} if before is None else {"promptry": {"day": day, "times": before + sum(told.values())}}
             connection.execute("DELETE FROM datasets WHERE name = ?", (_TOLD,))
-            connection.execute("INSERT INTO datasets (name, version, items) VALUES (?, 1, ?)", (_TOLD, counts))
+            connection.execute(_TELL, (_TOLD, counts, write_json(own)))
     except StoreError as error:
         log.debug("prompts that were served from the code are not counted yet: %s", error)
     else:
         left = Counter(_untold) - Counter(told)
         _untold.clear()
         _untold.update(left)
+
+
+_TELL = "INSERT INTO datasets (name, version, items, metadata) VALUES (?, 1, ?, ?)"
+
+
+def fallbacks_of_day(day: str) -> int | None:
+    """Return how often the store was told on a UTC day that the text in the code was served; None if it is unknown."""
+    for row in fetch("SELECT metadata, created_at FROM datasets WHERE name = ?", (_TOLD,)):
+        own = read_own(row["metadata"])
+        if own.get("day") == day and type(own.get("times")) is int:
+            return int(own["times"])
+        return None if str(row["created_at"]) >= day and own.get("day") is None else 0
+    return 0
 
 
 def stored_fallbacks() -> dict[str, int]:
@@ -16864,6 +16881,7 @@ def lone_checks(
 ALPHA = 0.04
 MIN_PAIRS = 6
 _SUMMARY = ("verdict", "delta", "interval", "p", "n", "groups", "reason")
+_COUNTED_FLIPS = {"broke": "broken", "fixed": "fixed"}
 _MOST_FLAKY = 200
 
 
@@ -17169,6 +17187,7 @@ def _broken_hard(comparison: Comparison | None) -> list[str]:
 def _summary_of(found: Comparison) -> dict[str, Any]:
     """Return what the manifest of a judged run keeps of its comparison, so that lists of runs need no other."""
     told = {key: value for key, value in found.to_dict().items() if key in _SUMMARY}
+    told |= {key: len(flips_in(found.flips, state)) for key, state in _COUNTED_FLIPS.items()}
     return {**told, "baseline": {key: found.baseline[key] for key in ("id", "date", "n")}}
 
 
@@ -17184,6 +17203,12 @@ def comparison_told(manifest: dict[str, Any]) -> dict[str, Any] | None:
         return None
     run = {key: baseline.get(key) for key in ("id", "date", "n")}
     return {**{key: told.get(key) for key in _SUMMARY}, "baseline": {**run, "age_s": age_s(str(run["date"]))}}
+
+
+def flips_told(manifest: dict[str, Any]) -> dict[str, int | None]:
+    """Return how many cases broke and were fixed against a run's baseline when it was judged: {broke, fixed}."""
+    told = object_in(object_in(manifest, "gate"), "comparison")
+    return {key: told[key] if type(told.get(key)) is int else None for key in _COUNTED_FLIPS}
 
 
 _HELD_TEXT = "case that held in the baseline is", "cases that held in the baseline are"
@@ -18009,10 +18034,102 @@ def _what_was_tested(run: dict[str, Any]) -> tuple[Any, ...]:
 
 
 # ======================================================================================
+# === CHANGES: what happened in the last day: verdicts, prompts, tags, budgets, the models that answer
+# ======================================================================================
+# Uses: CLOCK, ROWS, BUDGETS.
+# Public: nothing.
+#
+# Each question looks at the newest rows alone, so that a large store answers as a small one. A budget that is spent, or
+# will not last, holds now: nobody noted when that began.
+
+_DAY_S, _MOST_CHANGES = 86_400, 20
+
+
+def list_changes(now: str, budgets: Sequence[BudgetStatus]) -> list[dict[str, Any]]:
+    """List what changed in the day before a UTC time, the newest first, at most twenty.
+
+    Shape: [{at (None: it holds now), kind (run, prompt, promotion, budget, model), state, name, text, detail,
+    link_id}]; the name and the text make a sentence.
+    """
+    asked = {"now": now, "since": text_of((seconds_of(now) or 0.0) - _DAY_S)}
+    rows = [
+        *map(_run_change, query("get_overview", 8, **asked)),
+        *map(_prompt_change, query("get_overview", 9, **asked)),
+        *map(_promotion_change, query("get_overview", 10, **asked)),
+        *map(_budget_change, query("get_overview", 11, **asked)),
+        *_model_changes(query("get_overview", 12, **asked)),
+    ]
+    stands = [row for status in budgets for row in _budget_stands(status)]
+    return [*stands, *sorted(rows, key=lambda row: row["at"], reverse=True)][:_MOST_CHANGES]
+
+
+def _change_row(at: str | None, kind: str, state: str, name: str, text: str, detail: str, id: Any) -> dict[str, Any]:
+    told = {"at": at, "kind": kind, "state": state, "name": name, "text": text, "detail": detail or None}
+    return {**told, "link_id": None if id is None else str(id)}
+
+
+def _run_change(row: dict[str, Any]) -> dict[str, Any]:
+    counts = [f"{row[key]} {key}" for key in ("broke", "fixed") if type(row[key]) is int and row[key]]
+    state = row["verdict"] if row["verdict"] in {"regressed", "improved"} else "failed"
+    return _change_row(
+        row["at"], "run", state, row["suite"], f"{state} in run {row['id']}", ", ".join(counts), row["id"]
+    )
+
+
+def _prompt_change(row: dict[str, Any]) -> dict[str, Any]:
+    new, old = (Counter(str(row[key]).splitlines()) for key in ("content", "before"))
+    detail = "" if row["before"] is None else f"+{(new - old).total()} \u2212{(old - new).total()} lines"
+    which = f"version {row['version']}" if row["saved"] == 1 else f"versions {row['first']} to {row['version']}"
+    return _change_row(row["at"], "prompt", "saved", row["name"], f"{which} saved", detail, row["version"])
+
+
+def _promotion_change(row: dict[str, Any]) -> dict[str, Any]:
+    detail = f"was {row['before']}" if type(row["before"]) is int else ""
+    text = f"version {row['version']} promoted to {row['tag']}"
+    return _change_row(row["at"], "promotion", "promoted", row["name"], text, detail, row["version"])
+
+
+def _budget_change(row: dict[str, Any]) -> dict[str, Any]:
+    name = row["target"] or "all calls"
+    return _change_row(
+        row["at"], "budget", "set", name, f"has a {row['period']} budget", f"${row['limit_usd']:g}", row["id"]
+    )
+
+
+def _budget_stands(status: BudgetStatus) -> Iterator[dict[str, Any]]:
+    """Give what is to be said of a budget that is spent, or will be before its period ends at this pace."""
+    name, what = status.target or "all calls", f"the {status.period} budget"
+    if status.breached:
+        detail = f"${status.spent_usd:,.2f} of ${status.limit_usd:,.2f}"
+        yield _change_row(None, "budget", "breached", name, f"passed {what}", detail, status.id)
+    elif status.forecast_usd is not None and status.forecast_usd > status.limit_usd:
+        start, end = (seconds_of(day) or 0.0 for day in (status.since, status.until))
+        at = text_of(start + (end - start) * status.limit_usd / status.forecast_usd)
+        about = at[:10] if status.period == "monthly" else f"{at[11:16]} UTC"
+        yield _change_row(None, "budget", "forecast", name, f"will pass {what}", f"about {about}", status.id)
+
+
+def _model_changes(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Give the models that began to be served by another one: rows are of each model and hour, the oldest first.
+
+    Where several take turns nothing changed.
+    """
+    for model, own in itertools.groupby(rows, key=lambda row: row["model"]):
+        told = [row for row in own if row["served"] is not None]
+        turns = [(old, new) for old, new in itertools.pairwise(told) if old["served"] != new["served"]]
+        if len(turns) == 1:
+            ((old, new),) = turns
+            detail = f"{old['served']} to {new['served']}"
+            yield _change_row(new["at"], "model", "changed", model, "is served by another model", detail, new["id"])
+
+
+# ======================================================================================
 # === OVERVIEW: how everything stands, in one answer
 # ======================================================================================
-# Uses: ROWS, BUDGETS, TALLIES, RUNS, COMPARISON, DRIFT.
+# Uses: CLOCK, ROWS, TEMPLATES, BUDGETS, TALLIES, RUNS, COMPARISON, DRIFT, CHANGES.
 # Public: get_overview.
+
+LATENCIES_READ = 20_000
 
 
 def get_overview() -> dict[str, Any]:
@@ -18020,25 +18137,52 @@ def get_overview() -> dict[str, Any]:
 
     Shape: suites [{suite, run, at, prompt_name, prompt_version, model, passed, score, coverage, verdict, complete,
     partial, counts, flaky {known (by promptry.toml), measured (None if it was not)}, comparison (see comparison_told),
-    drifting, drift}], spend {since, spent_usd, today_usd, forecast_usd, unpriced}, budgets [BudgetStatus], fallbacks
-    [{name, times, last_at}].
+    changed (since its baseline: see changes_of), broke, fixed (cases against it), drifting, drift, history (the scores
+    of the last 30 runs, the oldest first, None for one without or of a part)}], spend {since, spent_usd, today_usd,
+    forecast_usd, unpriced}, budgets [BudgetStatus], fallbacks [{name, times, last_at}], today (production calls of the
+    UTC day: {calls, errors, unpriced, cost_usd, p95_ms, latency_of, rated {up, down}, renders_fallback}), modules (of
+    the month, all origins: [{module, calls, unpriced, cost_usd, per_thousand_usd}], the dearest 50), changes (see
+    list_changes). A request is rated up from 0.5 on; latency_of: how many calls p95_ms is of.
     """
-    rows = query("get_overview")
+    now, rows = now_text(), query("get_overview")
     drifts = {report.suite: report for report in check_drifts([row["suite"] for row in rows])}
+    manifests = [read_object(row.pop("metadata")) for row in rows]
+    told = [comparison_told(manifest) for manifest in manifests]
+    bases = _bases_of([found["baseline"]["id"] for found in told if found])
+    budgets = budget_status()
     return {
-        "suites": [_standing(row, drifts[row["suite"]]) for row in rows],
+        "suites": [
+            _standing(row, manifest, found, bases, drifts[row["suite"]])
+            for row, manifest, found in zip(rows, manifests, told, strict=True)
+        ],
         "spend": month_so_far(),
-        "budgets": [status.to_dict() for status in budget_status()],
+        "budgets": [status.to_dict() for status in budgets],
         "fallbacks": query("get_overview", 2),
+        "today": _today(now),
+        "modules": [_with_unit_price(row) for row in query("get_overview", 7, now=now)],
+        "changes": list_changes(now, budgets),
     }
 
 
-def _standing(row: dict[str, Any], drift: DriftReport) -> dict[str, Any]:
+def _bases_of(ids: Iterable[Any]) -> dict[str, dict[str, Any]]:
+    """Return the runs of some ids as changes_of takes them, by id."""
+    known = [id for id in ids if re.fullmatch("[0-9]{1,18}", str(id))]
+    rows = query("get_overview", 3, runs=json.dumps([int(id) for id in known])) if known else []
+    return {str(row["run"]): {**row, "manifest": read_object(row["metadata"])} for row in rows}
+
+
+def _standing(
+    row: dict[str, Any],
+    manifest: dict[str, Any],
+    told: dict[str, Any] | None,
+    bases: dict[str, dict[str, Any]],
+    drift: DriftReport,
+) -> dict[str, Any]:
     """Return how a suite stands by its newest run and by its runs together."""
-    manifest = read_object(row.pop("metadata"))
     gate, counts = (object_in(manifest, key) for key in ("gate", "counts"))
     passed = None if row["passed"] is None else bool(row["passed"])
     measured = gate.get("flakes") if isinstance(gate.get("flakes"), list) else None
+    base = bases.get(str(told["baseline"]["id"])) if told else None
     return {
         **row,
         "run": str(row["run"]),
@@ -18049,10 +18193,27 @@ def _standing(row: dict[str, Any], drift: DriftReport) -> dict[str, Any]:
         "counts": counts or None,
         "coverage": coverage_of(counts),
         "flaky": {"known": sorted(known_flaky_of(manifest)), "measured": measured},
-        "comparison": comparison_told(manifest),
+        "comparison": told,
+        "changed": changes_of({**row, "manifest": manifest}, base) if base else None,
+        **flips_told(manifest),
         "drifting": drift.drifting,
         "drift": drift.reason,
+        "history": read_list(row["history"])[::-1],
     }
+
+
+def _today(now: str) -> dict[str, Any]:
+    """Return what production did on the day of a UTC time."""
+    (counts,), (rated,) = (query("get_overview", part, now=now) for part in (4, 6))
+    step = -(-counts["calls"] // LATENCIES_READ) or 1
+    (latency,) = query("get_overview", 5, now=now, step=step)
+    return {**counts, **latency, "rated": rated, "renders_fallback": fallbacks_of_day(now[:10])}
+
+
+def _with_unit_price(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a module with what a thousand of its calls cost, of those that have a cost."""
+    priced = row.pop("priced")
+    return {**row, "per_thousand_usd": 1000 * row["cost_usd"] / priced if priced else None}
 
 
 # ======================================================================================
@@ -19158,7 +19319,28 @@ def render_overview(found: dict[str, Any]) -> str:
         times, names = sum(row["times"] for row in found["fallbacks"]), found["fallbacks"][:5]
         served = f"{counted(times, 'time')} the text in the code was served because the store failed"
         lines.append(f"{served}: {', '.join(row['name'] for row in names)}.")
-    return "\n".join(lines)
+    lines += [_today_text(found["today"])] if found["today"]["calls"] else []
+    return "\n".join([*lines, *_change_lines(found["changes"])])
+
+
+def _today_text(today: dict[str, Any]) -> str:
+    """Say what production did today: calls, failures, latency, ratings."""
+    facts = [counted(today["calls"], "production call"), f"{today['errors'] / today['calls']:.1%} failed"]
+    facts += [f"95 of 100 within {today['p95_ms']:,.0f} ms"] if today["p95_ms"] is not None else []
+    facts += [f"{today['unpriced']:,} without a cost"] if today["unpriced"] else []
+    rated = today["rated"]["up"] + today["rated"]["down"]
+    facts += [f"{today['rated']['up']:,} of {counted(rated, 'rating')} up"] if rated else []
+    return f"Today: {', '.join(facts)}."
+
+
+def _change_lines(changes: list[dict[str, Any]]) -> list[str]:
+    """Return what changed in the last day, a line each, the newest ten."""
+    lines = [
+        f"  {row['at'][11:16] if row['at'] else 'now  '}  {row['name']} {row['text']}"
+        + (f" ({row['detail']})" if row["detail"] else "")
+        for row in changes[:10]
+    ]
+    return ["", "Changed in the last day, UTC:", *lines] if lines else []
 
 
 def _standing_text(row: dict[str, Any]) -> str:

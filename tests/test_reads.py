@@ -504,6 +504,20 @@ def check_overview(answers: list[Any], found: dict[str, Any], asked: dict[str, A
     }
     assert found["spend"]["spent_usd"] > 0 and found["spend"]["unpriced"] > 0
     assert answers[2] == found["fallbacks"]
+    assert [json.loads(row["history"])[::-1] for row in answers[0]] == [row["history"] for row in found["suites"]]
+    today = {**answers[4][0], **answers[5][0], "rated": answers[6][0]}
+    assert {**found["today"], "renders_fallback": 0} == {**today, "renders_fallback": 0} and today["calls"] > 0
+    for row, module in zip(answers[7], found["modules"], strict=True):
+        assert module["per_thousand_usd"] == (nearly(1000 * row["cost_usd"] / row["priced"]) if row["priced"] else None)
+        assert {key: row[key] for key in module.keys() & row.keys()} == {
+            key: nearly(module[key]) for key in module.keys() & row.keys()
+        }
+    told = {(row["kind"], row["link_id"]) for row in found["changes"]}
+    for part, kind, key in ((8, "run", "id"), (9, "prompt", "version"), (10, "promotion", "version")):
+        assert {str(row[key]) for row in answers[part]} >= {
+            link for of, link in told if of == kind
+        } > set() or part == 8
+    assert {str(row["id"]) for row in answers[11]} >= {link for of, link in told if of == "budget"} and not answers[3]
 
 
 def check_diff(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:

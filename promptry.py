@@ -12,7 +12,7 @@ Floors, from the ground up; each section uses only sections above it:
              EMBEDDINGS · SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION ·
              DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · TALLIES ·
              RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
-             COMPARISON · MODELS · PLAN · TRENDS · DRIFT · BISECT · HISTORY · CHANGES · OVERVIEW · INTERPRETERS
+             COMPARISON · MODELS · PLAN · TRENDS · DRIFT · BISECT · HISTORY · NEWS · OVERVIEW · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS ·
              WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · PLAYGROUND · DASHBOARD
     ROOF     MAIN
@@ -18034,7 +18034,7 @@ def _what_was_tested(run: dict[str, Any]) -> tuple[Any, ...]:
 
 
 # ======================================================================================
-# === CHANGES: what happened in the last day: verdicts, prompts, tags, budgets, the models that answer
+# === NEWS: what happened in the last day: verdicts, prompts, tags, budgets, the models that answer
 # ======================================================================================
 # Uses: CLOCK, ROWS, BUDGETS.
 # Public: nothing.
@@ -18126,7 +18126,7 @@ def _model_changes(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 # ======================================================================================
 # === OVERVIEW: how everything stands, in one answer
 # ======================================================================================
-# Uses: CLOCK, ROWS, TEMPLATES, BUDGETS, TALLIES, RUNS, COMPARISON, DRIFT, CHANGES.
+# Uses: CLOCK, ROWS, TEMPLATES, BUDGETS, TALLIES, RUNS, COMPARISON, DRIFT, NEWS.
 # Public: get_overview.
 
 LATENCIES_READ = 20_000

@@ -1,4 +1,4 @@
-"""CHANGES: what happened in the last day."""
+"""NEWS: what happened in the last day."""
 
 from __future__ import annotations
 

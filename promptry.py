@@ -5,7 +5,7 @@ write the same store.db. No service to run, no account, nothing sent anywhere.
 
 Floors, from the ground up; each section uses only sections above it:
     GROUND   ERRORS · WORDING · CLOCK · SETTINGS · ASSETS · MASKING · ENDPOINTS
-    STORE    TABLES · MIGRATIONS · STORE · ROWS · CHANGES
+    STORE    TABLES · MIGRATIONS · STORE · ROWS · CHANGES · SCRIPTS · QUERIES
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
     EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · APIS · PROVIDERS · TRIALS · JUDGE ·
@@ -14,7 +14,7 @@ Floors, from the ground up; each section uses only sections above it:
              RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
              COMPARISON · MODELS · PLAN · TRENDS · DRIFT · BISECT · HISTORY · NEWS · OVERVIEW · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS ·
-             WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · PLAYGROUND · DASHBOARD
+             WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · PLAYGROUND · POSTS · TASKS · OPENAPI · DASHBOARD
     ROOF     MAIN
     CELLAR   EMBEDDED
 Find your way:   grep -n '^# === ' promptry.py
@@ -25,7 +25,7 @@ Words: a *prompt* is text with a name; a *version* one distinct content of it; a
 Units: money is US dollars, tokens are counts, durations are milliseconds, times are UTC ISO-8601 text.
 State that outlives a call: the settings, the open store, what was tracked and served, the rows kept in memory, the
     open calls, the suites, the active run, the judge, the link to a parent, the notes for it on what may hang, the
-    embedder and the vectors it made. No other.
+    embedder and the vectors it made, the process that answers queries. No other.
 For pytest, whose plugin this module is too: PYTEST_DONT_REWRITE.
 """
 
@@ -2146,9 +2146,35 @@ def statements(name: str) -> list[str]:
 
 def query(name: str, part: int = 0, /, **parameters: Any) -> list[dict[str, Any]]:
     """Return the rows of one statement of assets/sql/NAME.sql as dicts; raises StoreError."""
+    return fetch(*note_query(name, part, **parameters))
+
+
+_Noted = tuple[str, dict[str, Any]]  # a statement and what its parameters were
+_notes: contextvars.ContextVar[list[_Noted] | None] = contextvars.ContextVar("promptry_notes", default=None)
+
+
+def note_query(name: str, part: int = 0, /, **parameters: Any) -> _Noted:
+    """Return one statement of assets/sql/NAME.sql with its parameters, having noted it where somebody takes notes.
+
+    A function that gets its rows in a quicker way notes the statement that gives the same.
+    """
     sql = statements(name)[part]
-    names = set(re.findall(r":([a-z_]+)", sql))
-    return fetch(sql, {key: parameters.get(key) for key in names})
+    noted = sql, {key: parameters.get(key) for key in dict.fromkeys(re.findall(r":([a-z_]+)", sql))}
+    notes = _notes.get()
+    if notes is not None:
+        notes.append(noted)
+    return noted
+
+
+@contextlib.contextmanager
+def noted_queries() -> Iterator[list[_Noted]]:
+    """Take notes of the statements that are made within a block."""
+    notes: list[_Noted] = []
+    token = _notes.set(notes)
+    try:
+        yield notes
+    finally:
+        _notes.reset(token)
 
 
 def fetch(sql: str, parameters: Any = (), wait_s: float = PATIENCE_S) -> list[dict[str, Any]]:
@@ -2365,6 +2391,215 @@ def end_watch(changes: Changes) -> None:
     """Close what a watch has open."""
     with changes.lock:
         _watch_file(changes, None)
+
+
+# ======================================================================================
+# === SCRIPTS: the SQL that a read rests on, as somebody pastes it into sqlite3
+# ======================================================================================
+# Uses: ROWS.
+# Public: nothing.
+
+_MOST_SCRIPTS = 50
+_SHELL_PLAIN = r"[\w ./:@+-]*"  # what a line of sqlite3's own commands may hold between quotes
+
+
+def scripts_of(read: Callable[[], Any]) -> tuple[Any, list[dict[str, Any]]]:
+    """Do a read, and return its answer and the statements that it rests on: [{sql, parameters, script}], each once.
+
+    A read that goes on in steps, as a search does, is told by its first fifty.
+    """
+    with noted_queries() as notes:
+        found = read()
+    told: dict[str, dict[str, Any]] = {}
+    for sql, parameters in notes:
+        given = {key: value for key, value in parameters.items() if value is not None}
+        script = script_of(sql, given)
+        told.setdefault(script, {"sql": f"{sql};", "parameters": given, "script": script})
+    return found, list(told.values())[:_MOST_SCRIPTS]
+
+
+def script_of(sql: str, parameters: dict[str, Any]) -> str:
+    """Return a statement as a script for the sqlite3 program: what is not set there is NULL."""
+    lines = [f".parameter set :{key} {_shell_word(value)}" for key, value in parameters.items()]
+    return "\n".join([".parameter clear", *lines, f"{sql};"]) + "\n"
+
+
+def _shell_word(value: Any) -> str:
+    """Return a value as one word of a command of sqlite3, which reads it as an expression."""
+    if isinstance(value, (int, float)):
+        return repr(float(value) if isinstance(value, float) else int(value))
+    text = str(value)
+    if re.fullmatch(_SHELL_PLAIN, text, re.ASCII):
+        return f"\"'{text}'\""
+    return f"\"CAST(X'{text.encode('utf-8', 'replace').hex()}' AS TEXT)\""
+
+
+# ======================================================================================
+# === QUERIES: SQL of somebody's own is answered: read only, one statement, bounded in time, rows, bytes and memory
+# ======================================================================================
+# Uses: ERRORS, CLOCK, STORE.
+# Public: nothing.
+#
+# A function of SQLite that works through two long texts cannot be interrupted, so a process of its own answers, and is
+# ended when it is late. It opens the file read-only, and is allowed to select, read and call functions.
+
+QUERY_S = 5.0
+MOST_QUERY_ROWS = 10_000
+_MOST_QUERY_BYTES = 8_000_000
+_MOST_QUERY_SIGNS = 100_000
+_MOST_MEMORY = 2**30
+_WAIT_FOR_OTHERS_S = 2.0
+_query_lock = threading.Lock()
+_answerer: dict[str, Any] = {}
+
+
+def ask_sql(sql: str, limit: int = 1000) -> dict[str, Any]:
+    """Return what a SELECT of somebody's own answers: {columns, rows, truncated, elapsed_ms}.
+
+    Errors: WrongUse for what is no single SELECT, fails, or takes longer than 5 seconds; StoreError while another is
+    answered.
+    """
+    if not 1 <= limit <= MOST_QUERY_ROWS:
+        raise WrongUse(f"The limit is {limit!r}; it takes 1 to {MOST_QUERY_ROWS}.")
+    if len(sql) > _MOST_QUERY_SIGNS:
+        raise WrongUse(f"The SQL has {len(sql):,} signs; {_MOST_QUERY_SIGNS:,} are taken.")
+    with translated_faults():
+        connect()  # so that the views are there
+    if not _query_lock.acquire(timeout=_WAIT_FOR_OTHERS_S):
+        raise StoreError("Another query is being answered.", "Try again when it has ended.")
+    try:
+        answer = _ask_answerer((str(store_path()), sql, limit))
+    finally:
+        _query_lock.release()
+    if "refused" in answer:
+        raise WrongUse(answer["refused"], answer["hint"])
+    return answer
+
+
+def _ask_answerer(question: tuple[str, str, int]) -> dict[str, Any]:
+    """Have the process that answers do so, started where there is none and ended where it is late."""
+    late = {"refused": f"The query took longer than {QUERY_S:g} seconds.", "hint": "Narrow it with WHERE or LIMIT."}
+    try:
+        pipe = _start_answerer()
+        pipe.send(question)
+        if pipe.poll(QUERY_S + 1.0):
+            found: dict[str, Any] = pipe.recv()
+            return found
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        late = {"refused": "The query needed more memory than it may have.", "hint": "Narrow it with WHERE or LIMIT."}
+    _stop_answerer()
+    return late
+
+
+def _start_answerer() -> Any:
+    """Return the pipe to the process that answers."""
+    import multiprocessing
+
+    if not _answerer or not _answerer["process"].is_alive():
+        _stop_answerer()
+        context = multiprocessing.get_context("spawn")
+        pipe, its_end = context.Pipe()
+        process = context.Process(target=answer_queries, args=(its_end,), daemon=True, name="promptry queries")
+        process.start()
+        its_end.close()
+        _answerer.update(process=process, pipe=pipe)
+    return _answerer["pipe"]
+
+
+def _stop_answerer() -> None:
+    if _answerer:
+        _answerer["process"].kill()
+        _answerer["process"].join()
+        _answerer["pipe"].close()
+        _answerer.clear()
+
+
+def end_queries() -> None:
+    """End the process that answers, if there is one."""
+    with _query_lock:
+        _stop_answerer()
+
+
+def answer_queries(pipe: Any) -> None:
+    """Answer what comes through a pipe until its other end is closed: the work of a process of its own."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
+    while True:
+        try:
+            path, sql, limit = pipe.recv()
+        except (EOFError, OSError):
+            return
+        pipe.send(run_sql(Path(path), sql, limit))
+
+
+def run_sql(path: Path, sql: str, limit: int) -> dict[str, Any]:
+    """Run one SELECT in this process: what ask_sql returns, or {refused, hint}."""
+    began = monotonic_s()
+    try:
+        with contextlib.closing(open_reader(path)) as reader:
+            _tie_hands(reader, began + QUERY_S)
+            cursor = reader.execute(sql)
+            if cursor.description is None:
+                return {"refused": "There is no SELECT in this.", "hint": "Ask such as: SELECT * FROM v_calls LIMIT 10"}
+            columns = [column[0] for column in cursor.description]
+            rows, is_cut = _rows_within(cursor, limit)
+    except (sqlite3.Error, sqlite3.Warning, OverflowError, MemoryError, ValueError) as error:
+        return _refusal_of(error, monotonic_s() - began)
+    return {"columns": columns, "rows": rows, "truncated": is_cut, "elapsed_ms": (monotonic_s() - began) * 1000}
+
+
+def _tie_hands(reader: sqlite3.Connection, until: float) -> None:
+    """Leave a connection nothing but to read, and no longer than until a time of the monotonic clock."""
+    allowed = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
+    no_functions = {"load_extension", "fts3_tokenizer", "readfile", "writefile", "edit"}
+
+    def judge(action: int, first: str | None, second: str | None, *_: Any) -> int:
+        is_fine = action in allowed and not (action == sqlite3.SQLITE_FUNCTION and second in no_functions)
+        return sqlite3.SQLITE_OK if is_fine else sqlite3.SQLITE_DENY
+
+    reader.execute("PRAGMA query_only = ON")
+    for name, most in (("LENGTH", 64_000_000), ("ATTACHED", 0), ("LIKE_PATTERN_LENGTH", 1000)):
+        reader.setlimit(getattr(sqlite3, f"SQLITE_LIMIT_{name}"), most)
+    reader.set_authorizer(judge)
+    reader.set_progress_handler(lambda: monotonic_s() > until, 10_000)
+
+
+def _rows_within(cursor: sqlite3.Cursor, limit: int) -> tuple[list[list[Any]], bool]:
+    """Return rows of a cursor up to a count and a size, as JSON can hold them, and whether there are more."""
+    rows: list[list[Any]] = []
+    size = 0
+    for row in cursor:
+        if len(rows) == limit:
+            return rows, True
+        shown = [f"x'{value.hex()}'" if isinstance(value, bytes) else value for value in row]
+        size += sum(len(value) if isinstance(value, str) else 8 for value in shown)
+        if size > _MOST_QUERY_BYTES:
+            return rows, True
+        rows.append(shown)
+    return rows, False
+
+
+def _refusal_of(error: BaseException, elapsed_s: float) -> dict[str, Any]:
+    """Say why a query is not answered."""
+    text = str(error)
+    if "interrupted" in text and elapsed_s >= QUERY_S:
+        return {
+            "refused": f"The query took longer than {QUERY_S:g} seconds.",
+            "hint": "Narrow it with WHERE or LIMIT.",
+        }
+    if "not authorized" in text or "prohibited" in text:
+        return {"refused": f"Only SELECT is answered here: {text}.", "hint": "What writes has its own commands."}
+    if isinstance(error, MemoryError):
+        return {"refused": "The query needed more memory than it may have.", "hint": "Narrow it with WHERE or LIMIT."}
+    return {
+        "refused": f"SQLite cannot answer: {text.rstrip('.')}.",
+        "hint": "promptry sql lists statements to begin from.",
+    }
 
 
 # ======================================================================================
@@ -2870,6 +3105,7 @@ def diff_prompts(name: str, old: int, new: int) -> dict[str, Any]:
     NotFound.
     """
     before, after = require_prompt(name, old), require_prompt(name, new)
+    note_query("diff_prompts", name=name, old=old, new=new)
     return {"name": name, "old": old, "new": new, **diff_texts(before, after)}
 
 
@@ -4775,6 +5011,8 @@ def list_budgets(limit: int = 50, before: str | None = None) -> dict[str, Any]:
     """List the budgets, the newest first, each with its present period: {items [BudgetStatus], total, next}."""
     rows = [status.to_dict() for status in budget_status()]
     start = read_offset(before)
+    note_query("list_budgets", limit=read_limit(limit), offset=start)
+    note_query("list_budgets", 1)
     return page(rows[start : start + read_limit(limit)], len(rows), limit, before)
 
 
@@ -15119,12 +15357,18 @@ def end_process(code: int) -> None:
 # ======================================================================================
 # Uses: WORDING, CLOCK.
 # Public: nothing.
+#
+# A program that started the run (PROMPTRY_PROGRESS=json) is told by lines of JSON on stderr, from the first case on.
 
 _FIRST_AFTER_S, _EACH_S, _BAR = 1.0, 0.1, 24
+_TOLD_EACH_S = 0.25
 
 
 class Progress(NamedTuple):
-    """How far a run is: its total of executions (0 where it is not known), what it counts, and when it drew last."""
+    """How far a run is: its total of executions (0 where it is not known), what it counts, and when it drew last.
+
+    `is_told`: a program reads along, not a person.
+    """
 
     name: str
     total: int
@@ -15132,13 +15376,18 @@ class Progress(NamedTuple):
     states: Counter[str]
     cost: Callable[[], float] | None
     drawn: dict[str, float]
+    is_told: bool = False
 
 
 def make_progress(name: str, total: int, shown: bool, cost: Callable[[], float] | None = None) -> Progress:
     """Make the progress of a run; it is drawn only if it is to be shown and stderr is a terminal."""
     terminal = shown and hasattr(sys.stderr, "isatty") and sys.stderr.isatty()
-    next_s = monotonic_s() + _FIRST_AFTER_S if terminal else math.inf
-    return Progress(name, total, monotonic_s(), Counter(), cost, {"next_s": next_s, "usd": 0.0, "usd_at_s": 0.0})
+    is_told = os.environ.get("PROMPTRY_PROGRESS") == "json"
+    next_s = 0.0 if is_told else monotonic_s() + _FIRST_AFTER_S if terminal else math.inf
+    drawn = {"next_s": next_s, "usd": 0.0, "usd_at_s": 0.0}
+    progress = Progress(name, total, monotonic_s(), Counter(), cost, drawn, is_told)
+    draw_progress(progress)
+    return progress
 
 
 def note_progress(progress: Progress, state: str) -> None:
@@ -15151,6 +15400,9 @@ def draw_progress(progress: Progress) -> None:
     now = monotonic_s()
     if now < progress.drawn["next_s"]:
         return
+    if progress.is_told:
+        _tell_progress(progress, now)
+        return
     progress.drawn["next_s"] = now + _EACH_S
     if progress.cost is not None and now >= progress.drawn["usd_at_s"]:
         progress.drawn["usd"] = progress.cost()
@@ -15158,6 +15410,14 @@ def draw_progress(progress: Progress) -> None:
     line = progress_line(progress, now - progress.began_s, progress.drawn["usd"])
     columns = os.get_terminal_size(sys.stderr.fileno()).columns if _has_size() else 80
     sys.stderr.write(f"\r{line[: max(20, columns - 1)]}\x1b[K")
+    sys.stderr.flush()
+
+
+def _tell_progress(progress: Progress, now: float) -> None:
+    progress.drawn["next_s"] = now + _TOLD_EACH_S
+    done = sum(progress.states.values())
+    told = {"suite": progress.name, "done": done, "total": progress.total or None, "states": dict(progress.states)}
+    sys.stderr.write(f"{json.dumps({'progress': told})}\n")
     sys.stderr.flush()
 
 
@@ -15188,7 +15448,10 @@ def _clock_text(seconds: float) -> str:
 
 
 def end_progress(progress: Progress) -> None:
-    """Take the line of a run away, if it was drawn."""
+    """Take the line of a run away, if it was drawn; who reads along is told the end."""
+    if progress.is_told:
+        _tell_progress(progress, monotonic_s())
+        return
     if progress.drawn["next_s"] < math.inf and monotonic_s() - progress.began_s >= _FIRST_AFTER_S:
         sys.stderr.write("\r\x1b[K")
         sys.stderr.flush()
@@ -18150,6 +18413,8 @@ def get_overview() -> dict[str, Any]:
     told = [comparison_told(manifest) for manifest in manifests]
     bases = _bases_of([found["baseline"]["id"] for found in told if found])
     budgets = budget_status()
+    note_query("get_overview", 1)
+    note_query("list_budgets", limit=1000)
     return {
         "suites": [
             _standing(row, manifest, found, bases, drifts[row["suite"]])
@@ -20726,13 +20991,22 @@ def _print_export(form: str, asked: dict[str, Any]) -> None:
     """Print all calls that were asked for, a line each."""
     if "id" in asked:
         raise WrongUse("--format says nothing about one call.", "Leave it or the ID out; --json prints one call.")
+    if form == "csv":
+        for text in export_lines("csv", asked):
+            print_data(text)
+        return
+    for row in export_calls(**asked):
+        print_json({**row, "metadata": read_json(row["metadata"])}, indent=None)
+
+
+def export_lines(form: str, asked: dict[str, Any]) -> Iterator[str]:
+    """Give all calls that were asked for as csv or jsonl, a line at a time with its end."""
     rows = export_calls(**asked)
     if form == "jsonl":
         for row in rows:
-            print_json({**row, "metadata": read_json(row["metadata"])}, indent=None)
+            yield json_text({**row, "metadata": read_json(row["metadata"])}, None) + "\n"
         return
     import csv
-    import io
 
     first, line = next(rows, None), io.StringIO()
     writer = csv.DictWriter(line, list(first or ()), lineterminator="\n")
@@ -20740,7 +21014,7 @@ def _print_export(form: str, asked: dict[str, Any]) -> None:
         writer.writeheader()
     for row in itertools.chain(filter(None, [first]), rows):
         writer.writerow(row)
-        print_data(line.getvalue())
+        yield line.getvalue()
         line.seek(0)
         line.truncate()
 
@@ -22060,7 +22334,7 @@ def _tell_next(folder: str) -> None:
 # ======================================================================================
 # === ROUTES: what can be asked over HTTP: a path, what it takes, and the function that answers
 # ======================================================================================
-# Uses: ERRORS, WORDING, PRINTING, READS, CLI.
+# Uses: ERRORS, WORDING, SCRIPTS, PRINTING, READS, CLI.
 # Public: nothing.
 #
 # What comes from outside is checked here and nowhere else: the words of an address and the fields of a body by one
@@ -22078,8 +22352,9 @@ class Response(NamedTuple):
 class Route(NamedTuple):
     """A path below /api/, the function that answers it, what it takes, and what it is for.
 
-    `<id>` in the path is a parameter too. `marked` tells that the answer rests on the store alone, and on the day;
-    `writes`, that the store is made where there is none.
+    `<id>` in the path is a parameter too. `store` is what is done with that: read, write (which makes it where there is
+    none), or nothing. `marked` tells that the answer rests on the store alone, and on the time to the minute; `is_list`
+    that it is a list; `of_request` that the function takes the request too.
     """
 
     path: str
@@ -22087,10 +22362,44 @@ class Route(NamedTuple):
     sentence: str
     parameters: tuple[Parameter, ...] = ()
     method: str = "GET"
+    store: str = "read"
     marked: bool = False
-    writes: bool = False
+    is_list: bool = False
+    of_request: bool = False
 
 
+# What an answer holds that is no column or sum of its rows: where it stands, the function that computes it, from what.
+COMPUTED: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "get_overview": (
+        ("spend.forecast_usd", "month_so_far", "spent_usd over the share of the month that has passed"),
+        ("suites.drifting", "check_drifts", "the scores of the last 30 runs of each suite"),
+        ("budgets.forecast_usd", "budget_status", "spent_usd over the share of the period that has passed"),
+    ),
+    "get_suite": (
+        ("runs.interval", "mean_interval", "for each case of a run, the share of its tries that passed"),
+        ("drift", "check_drift", "the scores of the last complete runs"),
+    ),
+    "compare_runs": (
+        ("interval", "paired_interval", "for each case of both runs, its mean now less its mean in the baseline"),
+        ("p", "paired_deltas", "the same differences, by assertion type"),
+        ("deltas.interval", "paired_deltas", "the same differences, by assertion type"),
+        ("breaks.p", "find_breaks", "how many tries of each case passed before, and how many now"),
+        ("verdict", "compare_loaded", "all of these and the gate of the run's manifest"),
+    ),
+    "compare_models": (("items.comparison", "compare_loaded", "the checks of the two runs"),),
+    "check_drift": (
+        ("slope", "slope_of", "the scores, or the days' means, the oldest first"),
+        ("slope_interval", "slope_of", "the same values"),
+        ("z", "newest_z", "the same values"),
+        ("p", "fall_of", "the same values, days of calls evened by even_days"),
+        ("shift_p", "mann_whitney_p", "the recent half of the values against the older one"),
+        ("change_point", "change_of", "the same values"),
+    ),
+    "bisect_suite": (("changed", "changes_of", "the manifests of the two runs"),),
+    "list_budgets": (
+        ("items.forecast_usd", "budget_status", "spent_usd over the share of the period that has passed"),
+    ),
+}
 # Parameters that would load code of the client's choice: the module of suites is the one that promptry.toml names.
 _NOT_ASKED = {"module", "python"}
 _VALUE_WORDS: dict[type, str] = {
@@ -22104,23 +22413,42 @@ _VALUE_WORDS: dict[type, str] = {
 
 
 def read_routes() -> list[Route]:
-    """Return the routes of all reads."""
-    return [_route_of(read) for read in READS if read.route]
+    """Return the routes of all reads, and those that show the SQL of each."""
+    reads = [read for read in READS if read.route]
+    return [route for read in reads for route in (_route_of(read), _sql_route_of(read))]
 
 
 def _route_of(read: Read) -> Route:
+    parts = set(re.findall("<([a-z_]+)>", read.route))
     asked = [parameter for parameter in read.parameters if parameter.name not in _NOT_ASKED]
-    parts = {name for name in re.findall("<([a-z_]+)>", read.route)}
-    parameters = tuple(
-        parameter._replace(required=parameter.required or parameter.name in parts) for parameter in asked
+    taken = tuple(parameter._replace(required=parameter.required or parameter.name in parts) for parameter in asked)
+    marked, is_list = len(asked) == len(read.parameters), read.name.startswith("list_")
+    return Route(
+        read.route, functools.partial(_answer_read, read), read.sentence, taken, marked=marked, is_list=is_list
     )
-    answer = functools.partial(_answer_read, read)
-    return Route(read.route, answer, read.sentence, parameters, marked=len(asked) == len(read.parameters))
+
+
+def _sql_route_of(read: Read) -> Route:
+    route, sentence = _route_of(read), f"Show the SQL that {read.name} rests on, and what is computed from its rows."
+    return Route(
+        f"sql/{read.name}", functools.partial(_answer_sql, read), sentence, route.parameters, marked=route.marked
+    )
 
 
 def _answer_read(read: Read, **asked: Any) -> Any:
     found = ask_read(read, asked, _complain_once)
     return found.to_dict() if hasattr(found, "to_dict") else found
+
+
+def _answer_sql(read: Read, **asked: Any) -> dict[str, Any]:
+    _, scripts = scripts_of(lambda: ask_read(read, asked, _complain_once))
+    told = [dict(zip(("key", "function", "inputs"), row, strict=True)) for row in COMPUTED.get(read.name, ())]
+    return {"read": read.name, "statements": scripts, "computed": told}
+
+
+def sentence_of(function: Callable[..., Any]) -> str:
+    """Return the first line of a function's docstring."""
+    return (function.__doc__ or "").partition("\n")[0]
 
 
 @functools.cache
@@ -22146,7 +22474,7 @@ def read_words(parameters: tuple[Parameter, ...], words: str) -> dict[str, Any]:
     known = {name: parameter for parameter in parameters for name in (short_name(parameter), parameter.name)}
     asked: dict[str, Any] = {}
     for name, text in pairs:
-        parameter = _known_parameter(name, known, parameters)
+        parameter = _known_parameter("parameter", name, known, parameters)
         if parameter.name in asked:
             raise WrongUse(f"The parameter {name} is given twice.", "Give it once.")
         asked[parameter.name] = _value_of_word(name, parameter.kind, text)
@@ -22160,7 +22488,7 @@ def read_fields(parameters: tuple[Parameter, ...], body: Any) -> dict[str, Any]:
     known = {parameter.name: parameter for parameter in parameters}
     asked = {}
     for name, value in body.items():
-        parameter = _known_parameter(name, known, parameters)
+        parameter = _known_parameter("field", name, known, parameters)
         kinds = (int, float) if parameter.kind is float else parameter.kind
         if value is None:
             continue
@@ -22177,11 +22505,11 @@ def require_all(parameters: tuple[Parameter, ...], asked: dict[str, Any]) -> Non
             raise WrongUse(f"{short_name(parameter)} is missing.", parameter.sentence)
 
 
-def _known_parameter(name: str, known: dict[str, Parameter], parameters: tuple[Parameter, ...]) -> Parameter:
+def _known_parameter(what: str, name: str, known: dict[str, Parameter], parameters: tuple[Parameter, ...]) -> Parameter:
     if name not in known:
-        names = ", ".join(map(short_name, parameters))
+        names = ", ".join(parameter.name if what == "field" else short_name(parameter) for parameter in parameters)
         takes = f"It takes {names}." if names else "It takes none."
-        raise WrongUse(f"There is no parameter {_shown(name)} here.", nearest(name, known) or takes)
+        raise WrongUse(f"There is no {what} {_shown(name)} here.", nearest(name, known) or takes)
     return known[name]
 
 
@@ -22550,15 +22878,12 @@ def is_unchanged(environ: dict[str, Any], mark: str) -> bool:
 
 _MOST_STREAMS = 8
 _streams = threading.BoundedSemaphore(_MOST_STREAMS)
-_DRAFT = (
+_TRIAL = (
+    Parameter("model", str, "What to ask, such as openai:gpt-4.1-mini.", required=True),
     Parameter("name", str, "The name of a prompt."),
     Parameter("version", int, "The version to fill in, the latest by default."),
     Parameter("content", str, "A text to fill in that is no version yet."),
     Parameter("variables", dict, "The values of the placeholders."),
-)
-_TRIAL = (
-    Parameter("model", str, "What to ask, such as openai:gpt-4.1-mini.", required=True),
-    *_DRAFT,
     Parameter("system", str, "What the model is told before."),
     Parameter("parameters", dict, "What else the model is told, as OpenAI names it: temperature, max_tokens ..."),
 )
@@ -22569,8 +22894,7 @@ def playground_routes() -> list[Route]:
     told = "Ask a model: lines of JSON, {text} while it speaks, then {reply {text, finish_reason, call}} or {error}."
     return [
         Route("models", list_models, "List the models that can be tried here, and which lack a key."),
-        Route("render", render_draft, "Fill variables into a version or a draft.", _DRAFT, "POST"),
-        Route("playground", _stream_trial, told, _TRIAL, "POST", writes=True),
+        Route("playground", _stream_trial, told, _TRIAL, "POST", "write"),
     ]
 
 
@@ -22627,9 +22951,576 @@ def _told_bits(first: Any, next_event: Callable[[], Any], gone: threading.Event)
 
 
 # ======================================================================================
+# === POSTS: what can be written over HTTP, each by the function that its command calls
+# ======================================================================================
+# Uses: ERRORS, ROWS, QUERIES, PROMPTS, TEMPLATES, BUDGETS, CALLS, FEEDBACK, DATASETS, TRIALS, READS, CLI, ROUTES.
+# Public: nothing.
+
+
+def api_save_prompt(
+    name: str, content: str, tag: str | None = None, metadata: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Save a text as the latest version of a prompt: {name, version, is_new, lint}."""
+    known, production = find_prompt(name, content=content), find_prompt(name, tag="prod")
+    version = save_prompt(name, content, tag, metadata)
+    return {"name": name, "version": version, "is_new": known is None, "lint": lint_prompt(content, None, production)}
+
+
+def api_lint(name: str, content: str, variables: list[Any] | None = None) -> dict[str, Any]:
+    """Look a text over against what is in production: the list of what there is to say, and its placeholders."""
+    rows = lint_prompt(content, _as_texts("variables", variables), find_prompt(name, tag="prod"))
+    return {"items": rows, "total": len(rows), "next": None, "placeholders": placeholders(content)}
+
+
+def _as_texts(field: str, values: list[Any] | None) -> list[str] | None:
+    if values is not None and not all(isinstance(value, str) for value in values):
+        raise WrongUse(f"The field {field} holds what is no text.", "It takes a list of texts.")
+    return values
+
+
+def api_promote(name: str, version: int, tag: str) -> dict[str, Any]:
+    """Move a tag to a version of a prompt: {name, version, tag, before: the version that had it}."""
+    before = find_prompt(name, tag=tag)
+    promote(name, version, tag)
+    return {"name": name, "version": version, "tag": tag, "before": None if before is None else before.version}
+
+
+def api_untag(name: str, tag: str) -> dict[str, Any]:
+    """Take a tag off the version that has it: {name, version, tag}."""
+    return {"name": name, "version": remove_tag(name, tag), "tag": tag}
+
+
+def api_set_budget(scope: str, limit_usd: float, target: str | None = None, period: str = "monthly") -> dict[str, Any]:
+    """Set what a period may cost, or change the limit: the budget as the list of budgets tells it."""
+    id = str(set_budget(scope, target, period, limit_usd))
+    return next(status.to_dict() for status in budget_status() if status.id == id)
+
+
+def api_remove_budget(scope: str, target: str | None = None, period: str = "monthly") -> dict[str, Any]:
+    """Take a budget away: {scope, target, period}."""
+    remove_budget(scope, target, period)
+    return {"scope": scope, "target": target, "period": period}
+
+
+def api_add_feedback(
+    request_id: str, rating: float | None = None, comment: str | None = None, source: str | None = None
+) -> dict[str, Any]:
+    """Rate the answer to a request, also before its call is recorded: {id, request_id}."""
+    return {"id": str(record_feedback(request_id, rating, comment, source)), "request_id": request_id}
+
+
+def api_vote(
+    name: str, response: str, score: int, message: str | None = None, metadata: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Record a thumb up (1) or down (-1) on a response: {id, name}."""
+    return {"id": str(vote(name, response, score, message, metadata)), "name": name}
+
+
+def api_save_dataset(name: str, items: list[Any], metadata: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Save the items of a dataset; the same items keep their version: {name, version, items: how many}."""
+    return {"name": name, "version": save_dataset(name, items, metadata), "items": len(items)}
+
+
+def api_add_item(name: str, call: str | None = None, vote: str | None = None) -> dict[str, Any]:
+    """Make a recorded call or a vote an item of a dataset: {name, version, added, item}."""
+    if (call is None) == (vote is None):
+        raise WrongUse("A call or a vote becomes an item.", "Give one of call and vote.")
+    return {"name": name, **add_to_dataset(name, call, vote)}
+
+
+def api_query(sql: str, limit: int = 1000) -> dict[str, Any]:
+    """Answer a SELECT of your own: {columns, rows, truncated, elapsed_ms}."""
+    return ask_sql(sql, limit)
+
+
+def api_export_calls(format: str, **filters: Any) -> Response:
+    """Give every call that fits, a line each, with its texts."""
+    check_choice(format, ("csv", "jsonl"), "format")
+    lines = export_lines(format, filters)
+    first = next(lines, "")  # what cannot be answered is said before anything is sent
+    kind = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson; charset=utf-8"}[format]
+    headers = {"Content-Type": kind, "Content-Disposition": f'attachment; filename="calls.{format}"'}
+    return Response(200, (line.encode("utf-8", "replace") for line in itertools.chain([first], lines)), headers)
+
+
+# What each field means, once for all that take it, but for one in which it takes more.
+_FIELDS = {
+    "call": "The id of a recorded call.",
+    "comment": "What was said.",
+    "content": "The text.",
+    "items": "The items; each may have an id.",
+    "limit": "How many rows to answer at most, 1,000 by default.",
+    "limit_usd": "What the period may cost, in USD.",
+    "message": "Why.",
+    "metadata": "Facts to keep with it.",
+    "name": "The name of the prompt or dataset.",
+    "period": "daily or monthly, in UTC; monthly without it.",
+    "rating": "From 0 (bad) to 1 (good).",
+    "request_id": "The id of the request whose answer is rated.",
+    "response": "The response that is voted on.",
+    "scope": "global, module or prompt.",
+    "score": "1 for up, -1 for down.",
+    "source": "Who said it; the same source replaces what it said before.",
+    "sql": "One SELECT.",
+    "tag": "The tag.",
+    "target": "The module or prompt; none for global.",
+    "variables": "The values of the placeholders, by name.",
+    "api_lint.variables": "The names that the code passes.",
+    "version": "The version.",
+    "vote": "The id of a vote.",
+}
+_FIELD_KINDS = {"str": str, "int": int, "float": float, "list[Any]": list, "dict[str, Any]": dict}
+
+
+def fields_of(function: Callable[..., Any], sentences: dict[str, str]) -> tuple[Parameter, ...]:
+    """Return the fields that the function of a route takes, with the sentence that is told of each."""
+    fields = []
+    for name, taken in inspect.signature(function).parameters.items():
+        kind = _FIELD_KINDS[str(taken.annotation).removesuffix(" | None")]
+        sentence = sentences.get(f"{function.__name__}.{name}") or sentences[name]
+        fields.append(Parameter(name, kind, sentence, taken.default is taken.empty))
+    return tuple(fields)
+
+
+_POSTS: dict[str, Callable[..., Any]] = {
+    "prompts": api_save_prompt,
+    "promote": api_promote,
+    "untag": api_untag,
+    "budgets": api_set_budget,
+    "budgets/remove": api_remove_budget,
+    "feedback": api_add_feedback,
+    "votes": api_vote,
+    "datasets": api_save_dataset,
+    "datasets/add": api_add_item,
+    "lint": api_lint,
+    "render": render_draft,
+    "query": api_query,
+}
+_ASK_ONLY = {"lint", "render", "query"}
+
+
+def post_routes() -> list[Route]:
+    """Return the routes that write, those that answer what fits into no address, and the export of calls."""
+    routes = [
+        Route(
+            path,
+            answer,
+            sentence_of(answer),
+            fields_of(answer, _FIELDS),
+            "POST",
+            "read" if path in _ASK_ONLY else "write",
+        )
+        for path, answer in _POSTS.items()
+    ]
+    calls = next(read for read in READS if read.function is list_calls)
+    form = Parameter("format", str, "csv or jsonl.", required=True)
+    export = Route("export/calls", api_export_calls, sentence_of(api_export_calls), (form, *calls.parameters))
+    return [*routes, export]
+
+
+# ======================================================================================
+# === TASKS: runs that are started from the page: each a process of its own, watched until it ends
+# ======================================================================================
+# Uses: ERRORS, WORDING, CLOCK, READS, ROUTES, GUARD, POSTS.
+# Public: nothing.
+#
+# A run may take hours and any memory, so it goes on in a process of its own, by the command that a person would give.
+# What that says to a program on stderr is its progress; the same words in a terminal do the same.
+
+_MOST_RUNNING, _MOST_KEPT = 4, 50
+_PATIENCE_AT_END_S = 10.0
+_TASK_FIELDS = {
+    "suite": "The suite to run, of the configured module.",
+    "compare": "Judge against the newest good run on the version with this tag.",
+    "prompt_version": "Serve this version of the prompt.",
+    "env": "Serve the version with this tag.",
+    "model_version": "Name the model under test in the run.",
+    "repeats": "Run every case so often.",
+    "min_score": "Pass if the score is at least this.",
+    "max_usd": "End the run once its calls have cost this.",
+    "rerun": "Run these cases of the newest run again: failed, errors or all.",
+}
+
+
+class Task(NamedTuple):
+    """A run that was started: its id, suite, process, what is known of it, and the last lines that it said."""
+
+    id: str
+    suite: str
+    process: Any
+    output: IO[bytes]
+    known: dict[str, Any]
+    said: deque[str]
+
+
+class Tasks(NamedTuple):
+    """The runs that a server has started, the oldest first, and the lock that they are looked at under."""
+
+    path: Path
+    lock: threading.Lock
+    rows: dict[str, Task]
+
+
+def make_tasks(path: Path) -> Tasks:
+    """Make the place of the runs that a server starts on a store."""
+    return Tasks(path, threading.Lock(), {})
+
+
+def own_command() -> list[str]:
+    """Return the words that start this promptry again, whichever of its forms it is."""
+    if getattr(sys, "frozen", False):
+        return [sys.executable]
+    source = Path(__file__).resolve()
+    return [sys.executable, str(source if source.is_file() else source.parent)]
+
+
+def start_task(tasks: Tasks, suite: str, **options: Any) -> dict[str, Any]:
+    """Start a run of a suite of the configured module, and return {job}.
+
+    Errors: Refusal where the suite is running already, or too much is.
+    """
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    with tasks.lock:
+        running = [task for task in tasks.rows.values() if task.known["state"] == "running"]
+        if any(task.suite == suite for task in running):
+            raise Refusal(409, "conflict", f"The suite {suite!r} is running already.", "Wait for it, or cancel it.")
+        if len(running) >= _MOST_RUNNING:
+            raise Refusal(409, "conflict", f"{_MOST_RUNNING} suites are running already.", "Wait for one to end.")
+        task = _start_run(tasks.path, suite, [*own_command(), "run", "--json", *words, "--", suite])
+        tasks.rows[task.id] = task
+        ended = [key for key, row in tasks.rows.items() if row.known["state"] != "running"]
+        for key in ended[: max(0, len(tasks.rows) - _MOST_KEPT)]:
+            del tasks.rows[key]
+    threading.Thread(target=_watch_task, args=(tasks, task), daemon=True).start()
+    return {"job": task.id}
+
+
+def _start_run(path: Path, suite: str, words: list[str]) -> Task:
+    import subprocess
+    import tempfile
+
+    output = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed when the run has ended
+    environment = {**os.environ, "PROMPTRY_DB": str(path), "PROMPTRY_PROGRESS": "json"}
+    try:
+        process = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            env=environment,
+            process_group=0 if os.name == "posix" else None,
+        )
+    except OSError as error:
+        output.close()
+        raise PromptryError(f"The run cannot be started: {error.strerror}.", f"Try promptry run {suite}.") from None
+    known = {"state": "running", "done": 0, "total": None, "states": {}, "began_at": now_text(), "ended_at": None}
+    known |= {"run_id": None, "verdict": None, "passed": None, "exit_code": None, "error": None}
+    return Task(make_uid(), suite, process, output, known, deque(maxlen=20))
+
+
+def _watch_task(tasks: Tasks, task: Task) -> None:
+    """Read along while a run goes, and note how it ended."""
+    for line in task.process.stderr:
+        text = line.decode("utf-8", "replace").rstrip()
+        told = _progress_in(text)
+        with tasks.lock:
+            if told is None:
+                task.said.append(legible(text)[:500])
+            else:
+                task.known.update({key: told.get(key) for key in ("done", "total", "states")})
+    code = task.process.wait()
+    task.output.seek(0)
+    answer = _json_in(task.output.read())
+    task.output.close()
+    task.process.stderr.close()
+    with tasks.lock:
+        task.known.update(_ending_of(task, code, answer), exit_code=code, ended_at=now_text())
+
+
+def _progress_in(text: str) -> dict[str, Any] | None:
+    found = _json_in(text.encode()) if text.startswith('{"progress":') else {}
+    told = found.get("progress")
+    return told if isinstance(told, dict) else None
+
+
+def _json_in(data: bytes) -> dict[str, Any]:
+    """Return the JSON object that a program printed, or an empty one where it printed none."""
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _ending_of(task: Task, code: int, answer: dict[str, Any]) -> dict[str, Any]:
+    """Return what is known of a run that has ended: its state, its id, or why there is none."""
+    items = answer.get("items") or []
+    row = items[0] if isinstance(items, list) and items and isinstance(items[0], dict) else {}
+    found = {"run_id": row.get("run_id"), "passed": row.get("passed"), "verdict": row.get("verdict")}
+    if task.known["state"] == "cancelling":
+        return {**found, "state": "cancelled"}
+    if row:
+        return {**found, "state": "done"}
+    fault = answer.get("error")
+    if not isinstance(fault, dict):
+        last = task.said[-1] if task.said else ""
+        fault = {"code": "error", "message": f"The run ended with code {code} and saved nothing.", "hint": last}
+    return {**found, "state": "failed", "error": fault}
+
+
+def _told_task(task: Task) -> dict[str, Any]:
+    """Return a run as the API tells it."""
+    state = "running" if task.known["state"] == "cancelling" else task.known["state"]
+    message = task.said[-1] if task.said else ""
+    return {"id": task.id, "kind": "run", "suite": task.suite, **task.known, "state": state, "message": message}
+
+
+def list_tasks(tasks: Tasks) -> dict[str, Any]:
+    """List the runs that were started here, the newest first."""
+    with tasks.lock:
+        rows = [_told_task(task) for task in reversed(tasks.rows.values())]
+    return {"items": rows, "total": len(rows), "next": None}
+
+
+def get_task(tasks: Tasks, id: str) -> dict[str, Any]:
+    """Return how a run that was started here goes; raises NotFound."""
+    with tasks.lock:
+        return _told_task(_require_task(tasks, id))
+
+
+def _require_task(tasks: Tasks, id: str) -> Task:
+    if id not in tasks.rows:
+        raise NotFound(f"There is no job {id[:50]!r}.", "GET /api/jobs lists those that this server has started.")
+    return tasks.rows[id]
+
+
+def cancel_task(tasks: Tasks, id: str) -> dict[str, Any]:
+    """End a run; what it has done so far is saved as an incomplete run.
+
+    One that does not end in ten seconds is killed. Errors: NotFound.
+    """
+    with tasks.lock:
+        task = _require_task(tasks, id)
+        is_running = task.known["state"] == "running"
+        if is_running:
+            task.known["state"] = "cancelling"
+    if is_running:
+        _interrupt_task(task)
+        timer = threading.Timer(_PATIENCE_AT_END_S, _kill_task, (task,))
+        timer.daemon = True
+        timer.start()
+    return get_task(tasks, id)
+
+
+def _interrupt_task(task: Task) -> None:
+    import signal
+
+    with contextlib.suppress(ProcessLookupError, OSError):
+        if os.name == "posix":
+            os.killpg(task.process.pid, signal.SIGINT)
+        else:
+            task.process.terminate()
+
+
+def _kill_task(task: Task) -> None:
+    import signal
+
+    if task.process.poll() is None:
+        with contextlib.suppress(ProcessLookupError, OSError):
+            if os.name == "posix":
+                os.killpg(task.process.pid, signal.SIGKILL)
+            else:
+                task.process.kill()
+
+
+def end_tasks(tasks: Tasks) -> None:
+    """End all runs that were started here, as the server ends."""
+    with tasks.lock:
+        running = [task for task in tasks.rows.values() if task.process.poll() is None]
+    for task in running:
+        _interrupt_task(task)
+    until = monotonic_s() + _PATIENCE_AT_END_S
+    for task in running:
+        with contextlib.suppress(OSError, ValueError):
+            _await_end(task.process, until - monotonic_s())
+        _kill_task(task)
+
+
+def _await_end(process: Any, seconds: float) -> None:
+    import subprocess
+
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(max(0.0, seconds))
+
+
+def task_routes(tasks: Tasks) -> list[Route]:
+    """Return the routes by which runs are started, seen and cancelled."""
+
+    def api_start_run(
+        suite: str,
+        compare: str | None = None,
+        prompt_version: int | None = None,
+        env: str | None = None,
+        model_version: str | None = None,
+        repeats: int | None = None,
+        min_score: float | None = None,
+        max_usd: float | None = None,
+        rerun: str | None = None,
+    ) -> Response:
+        """Start a run of a suite of the configured module: {job}, whose progress /api/job/<id> tells."""
+        given: dict[str, Any] = {
+            "compare": compare,
+            "prompt_version": prompt_version,
+            "env": env,
+            "model_version": model_version,
+        }
+        given |= {"repeats": repeats, "min_score": min_score, "max_usd": max_usd, "rerun": rerun}
+        asked = {key: value for key, value in given.items() if value is not None}
+        return json_response(start_task(tasks, suite, **asked), 202)
+
+    one = (Parameter("id", str, "The job.", required=True),)
+    return [
+        Route("runs", api_start_run, sentence_of(api_start_run), fields_of(api_start_run, _TASK_FIELDS), "POST", ""),
+        Route("jobs", functools.partial(list_tasks, tasks), sentence_of(list_tasks), store="", is_list=True),
+        Route("job/<id>", functools.partial(get_task, tasks), sentence_of(get_task), one, store=""),
+        Route("job/<id>/cancel", functools.partial(cancel_task, tasks), sentence_of(cancel_task), one, "POST", ""),
+    ]
+
+
+# ======================================================================================
+# === OPENAPI: the routes as an OpenAPI document, and as a list
+# ======================================================================================
+# Uses: READS, ROUTES.
+# Public: nothing.
+
+_SCHEMA_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", list: "array", dict: "object"}
+_LIST_SCHEMA = {
+    "type": "object",
+    "required": ["items", "total", "next"],
+    "properties": {
+        "items": {"type": "array", "items": {}},
+        "total": {"type": ["integer", "null"], "description": "How many there are; null where nobody has counted."},
+        "next": {"type": ["string", "null"], "description": "What to give as `before` for the next page."},
+    },
+}
+_ERROR_SCHEMA = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "message", "hint"],
+            "properties": {name: {"type": "string"} for name in ("code", "message", "hint")},
+        }
+    },
+}
+
+
+def list_routes(routes: Iterable[Route]) -> dict[str, Any]:
+    """Return what can be asked, as a list."""
+    rows = [
+        {
+            "method": route.method,
+            "path": f"/api/{route.path}".rstrip("/"),
+            "sentence": route.sentence,
+            "parameters": [
+                {
+                    "name": told_name(parameter, route),
+                    "type": _SCHEMA_TYPES[parameter.kind],
+                    "required": parameter.required,
+                    "sentence": parameter.sentence,
+                }
+                for parameter in route.parameters
+            ],
+        }
+        for route in routes
+    ]
+    return {"items": rows, "total": len(rows), "next": None}
+
+
+def told_name(parameter: Parameter, route: Route) -> str:
+    """Return how a route calls a parameter: short in an address, whole in a body."""
+    is_part = f"<{parameter.name}>" in route.path
+    return parameter.name if is_part or route.method != "GET" else short_name(parameter)
+
+
+def openapi_of(routes: Iterable[Route], has_token: bool) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document of routes."""
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        path = "/api/" + re.sub("<([a-z_]+)>", r"{\1}", route.path)
+        paths.setdefault(path.rstrip("/"), {})[route.method.lower()] = _operation_of(route)
+    schemes = {"token": {"type": "http", "scheme": "bearer", "description": "What PROMPTRY_TOKEN of the server holds."}}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "promptry",
+            "version": __version__,
+            "description": "What promptry knows, as JSON. Lists have one shape and errors have one.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {"schemas": {"List": _LIST_SCHEMA, "Error": _ERROR_SCHEMA}, "securitySchemes": schemes},
+        "security": [{"token": []}] if has_token else [],
+    }
+
+
+def _operation_of(route: Route) -> dict[str, Any]:
+    """Return what OpenAPI says of one route."""
+    named = {parameter.name for parameter in route.parameters if f"<{parameter.name}>" in route.path}
+    in_address = [parameter for parameter in route.parameters if parameter.name in named or route.method == "GET"]
+    in_body = [parameter for parameter in route.parameters if parameter not in in_address]
+    words = re.sub("[^a-z]+", "_", route.path.replace("<", "by_")).strip("_")
+    operation: dict[str, Any] = {
+        "operationId": f"{route.method.lower()}_{words or 'index'}",
+        "summary": route.sentence,
+        "parameters": [
+            {
+                "name": told_name(parameter, route),
+                "in": "path" if parameter.name in named else "query",
+                "required": parameter.required,
+                "description": parameter.sentence,
+                "schema": {"type": _SCHEMA_TYPES[parameter.kind]},
+            }
+            for parameter in in_address
+        ],
+        "responses": {
+            "200": {"description": "The answer.", "content": {"application/json": {"schema": _answer_schema(route)}}},
+            "default": {
+                "description": "Why there is no answer.",
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+            },
+        },
+    }
+    if route.method == "POST":
+        body = {"application/json": {"schema": _body_schema(in_body)}}
+        operation["requestBody"] = {"required": True, "content": body}
+    return operation
+
+
+def _answer_schema(route: Route) -> dict[str, Any]:
+    return {"$ref": "#/components/schemas/List"} if route.is_list else {"type": "object"}
+
+
+def _body_schema(fields: list[Parameter]) -> dict[str, Any]:
+    properties = {
+        field.name: {
+            "type": [_SCHEMA_TYPES[field.kind], *([] if field.required else ["null"])],
+            "description": field.sentence,
+        }
+        for field in fields
+    }
+    schema = {"type": "object", "additionalProperties": False, "properties": properties}
+    required = [field.name for field in fields if field.required]
+    return {**schema, "required": required} if required else schema
+
+
+# ======================================================================================
 # === DASHBOARD: the page and its API are served, until Ctrl-C
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, STORE, CHANGES, PRINTING, READS, CLI, ROUTES, GUARD, SITE, PLAYGROUND.
+# Uses: ERRORS, CLOCK, SETTINGS, STORE, CHANGES, QUERIES, PRINTING, READS, CLI, ROUTES, GUARD, SITE, PLAYGROUND, POSTS,
+#   TASKS, OPENAPI.
 # Public: nothing.
 
 MOST_BODY_BYTES = 8 * 1024 * 1024
@@ -22649,14 +23540,15 @@ _SERVER: dict[str, Any] = {
 
 
 class Serving(NamedTuple):
-    """What a server is made of: its guard, the watch on its store, its routes, and when it began.
+    """What a server is made of: its guard, the watch on its store, the runs it started, its routes, when it began.
 
     The lock is held by one request at a time as long as it does not stand that there is a store.
     """
 
     door: Door
     changes: Changes
-    routes: tuple[Route, ...]
+    tasks: Tasks
+    routes: list[Route]
     began_at: str
     lock: threading.RLock
     stands: dict[str, bool]
@@ -22664,14 +23556,36 @@ class Serving(NamedTuple):
 
 def make_serving(door: Door, path: Path) -> Serving:
     """Make what a server of a store needs."""
-    return Serving(
-        door,
-        watch_changes(path),
-        (*read_routes(), *playground_routes()),
-        now_text(),
-        threading.RLock(),
-        {"store": False},
+    serving = Serving(door, watch_changes(path), make_tasks(path), [], now_text(), threading.RLock(), {"store": False})
+    serving.routes.extend(
+        [*_own_routes(serving), *read_routes(), *playground_routes(), *post_routes(), *task_routes(serving.tasks)]
     )
+    return serving
+
+
+def end_serving(serving: Serving) -> None:
+    """End what a server has started and close what it has open."""
+    end_tasks(serving.tasks)
+    end_queries()
+    end_watch(serving.changes)
+
+
+def _own_routes(serving: Serving) -> list[Route]:
+    """Return the routes of the server itself."""
+    token = Parameter("token", str, "What PROMPTRY_TOKEN of the server holds.", required=True)
+    log_in_here = functools.partial(_log_in, serving.door)
+    return [
+        Route("", lambda: list_routes(serving.routes), "List what can be asked.", store="", is_list=True),
+        Route("openapi.json", lambda: _document(serving), "Describe what can be asked as OpenAPI 3.1.", store=""),
+        Route("health", functools.partial(_health, serving), "Tell that the server is up.", store="", of_request=True),
+        Route("changes", lambda: {"counter": change_mark(serving.changes)}, "Tell whether rows changed.", store=""),
+        Route("login", log_in_here, "Let a browser in that shows the token.", (token,), "POST", "", of_request=True),
+        Route("logout", lambda: _log_out(serving.door), "Make a browser forget that it was let in.", (), "POST", ""),
+    ]
+
+
+def _document(serving: Serving) -> dict[str, Any]:
+    return openapi_of(serving.routes, serving.door.token is not None)
 
 
 def make_app(serving: Serving) -> Callable[..., Any]:
@@ -22681,14 +23595,8 @@ def make_app(serving: Serving) -> Callable[..., Any]:
     app = bottle.Bottle()
     app.config.update({"catchall": False, "json.enable": False})
     for route in serving.routes:
-        app.route(f"/api/{route.path}", route.method, functools.partial(_respond, bottle, serving, route))
-    app.route("/api", "GET", lambda: _to_bottle(bottle, json_response(_list_routes(serving))))
-    app.route("/api/health", "GET", lambda: _to_bottle(bottle, _health(serving, bottle.request.environ)))
-    app.route("/api/changes", "GET", lambda: _to_bottle(bottle, _changes(serving, bottle.request.environ)))
-    app.route("/api/login", "POST", lambda: _to_bottle(bottle, _log_in(serving, bottle.request.environ)))
-    app.route(
-        "/api/logout", "POST", lambda: _to_bottle(bottle, json_response({"known": False}, 200, **log_out(serving.door)))
-    )
+        respond = functools.partial(_respond, bottle, serving, route)
+        app.route(f"/api/{route.path}".rstrip("/"), route.method, respond)
     app.default_error_handler = functools.partial(_missed, bottle)
 
     def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
@@ -22705,6 +23613,38 @@ def make_app(serving: Serving) -> Callable[..., Any]:
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     return serve
+
+
+def make_server(serving: Serving, sock: Any) -> Any:
+    """Make the server of an application at a socket; what waitress refuses itself has the shape of all errors."""
+    import waitress
+    from waitress.channel import HTTPChannel
+    from waitress.task import ErrorTask
+
+    class Refused(ErrorTask):  # type: ignore[misc]
+        """Answers a request that is none, or is too large."""
+
+        def execute(self) -> None:
+            """Write the reply."""
+            fault = self.request.error
+            message = f"{str(fault.reason).capitalize()}: {fault.body}".rstrip(": .")
+            reply = error_response(fault.code, "wrong_use", f"{message}.")
+            body = bytes(reply.body)  # type: ignore[arg-type]
+            self.status = f"{fault.code} {fault.reason}"
+            self.response_headers.extend(safe_headers(reply.headers).items())
+            self.set_close_on_finish()
+            self.content_length = len(body)
+            self.write(body)
+
+    class Channel(HTTPChannel):  # type: ignore[misc]
+        """A connection."""
+
+        error_task_class = Refused
+
+    logging.getLogger("waitress").setLevel(logging.ERROR)
+    server = waitress.create_server(make_app(serving), sockets=[sock], **_SERVER)
+    server.channel_class = Channel
+    return server
 
 
 def _admitted(serving: Serving, environ: dict[str, Any]) -> Response | None:
@@ -22774,7 +23714,8 @@ def _answer(serving: Serving, route: Route, environ: dict[str, Any], parts: dict
     mark = f'W/"{change_mark(serving.changes)}.{now_text()[:16]}"' if route.marked else None
     if mark is not None and is_unchanged(environ, mark):
         return Response(304, b"", {"ETag": mark})
-    found = _ask_store(serving, functools.partial(route.answer, **asked), route.writes)
+    work = functools.partial(route.answer, *([environ] if route.of_request else []), **asked)
+    found = _ask_store(serving, work, route.store == "write") if route.store else work()
     reply = found if isinstance(found, Response) else json_response(found)
     return reply if has_body or not isinstance(reply.body, bytes) else _with_mark(reply, mark, environ)
 
@@ -22821,52 +23762,20 @@ def _refuse_constant(word: str) -> Any:
     raise ValueError(f"{word} is no value of JSON")
 
 
-def _list_routes(serving: Serving) -> dict[str, Any]:
-    """Return what can be asked, as the list at /api."""
-    rows = [
-        {
-            "method": route.method,
-            "path": f"/api/{route.path}",
-            "sentence": route.sentence,
-            "parameters": [_told_parameter(parameter, route) for parameter in route.parameters],
-        }
-        for route in serving.routes
-    ]
-    return {"items": rows, "total": len(rows), "next": None}
-
-
-def _told_parameter(parameter: Parameter, route: Route) -> dict[str, Any]:
-    name = short_name(parameter) if route.method == "GET" else parameter.name
-    kind = parameter.kind.__name__
-    return {"name": name, "type": kind, "required": parameter.required, "sentence": parameter.sentence}
-
-
-def _health(serving: Serving, environ: dict[str, Any]) -> Response:
+def _health(serving: Serving, environ: dict[str, Any]) -> dict[str, Any]:
     """Return that the server is up; who has no token learns no more."""
     if not is_known(serving.door, environ):
-        return json_response({"status": "ok"})
+        return {"status": "ok"}
     there = not is_missing(serving.changes.path)
-    return json_response({"status": "ok", "version": __version__, "store": there, "since": serving.began_at})
+    return {"status": "ok", "version": __version__, "store": there, "since": serving.began_at}
 
 
-def _changes(serving: Serving, environ: dict[str, Any]) -> Response:
-    try:
-        counter = change_mark(serving.changes)
-    except PromptryError as error:
-        return _refused(error)
-    return _with_mark(json_response({"counter": counter}), f'"{counter}"', environ)
+def _log_in(door: Door, environ: dict[str, Any], token: str) -> Response:
+    return json_response({"known": True}, 200, **log_in(door, environ, token))
 
 
-def _log_in(serving: Serving, environ: dict[str, Any]) -> Response:
-    """Let a browser in that shows the token."""
-    taken = (Parameter("token", str, "What PROMPTRY_TOKEN of the server holds.", required=True),)
-    route = Route("login", log_in, "Let a browser in that shows the token.", taken, "POST")
-    try:
-        asked = _body_fields(route, environ)
-        require_all(taken, asked)
-        return json_response({"known": True}, 200, **log_in(serving.door, environ, asked["token"]))
-    except PromptryError as error:
-        return _refused(error)
+def _log_out(door: Door) -> Response:
+    return json_response({"known": False}, 200, **log_out(door))
 
 
 @cli_command("dashboard")
@@ -22895,14 +23804,11 @@ def serve_dashboard(host: str, port: int, at_start: Callable[[str], None] | None
     """
     import signal
 
-    import waitress
-
-    logging.getLogger("waitress").setLevel(logging.ERROR)
     require_token(host)
     path, sock = store_path(), _listen(host, port)
     address, port = sock.getsockname()[:2]
     serving = make_serving(make_door(host, port, settings().dashboard_hosts), path)
-    server = waitress.create_server(make_app(serving), sockets=[sock], **_SERVER)
+    server = make_server(serving, sock)
     url = f"http://{f'[{address}]' if ':' in address else address}:{port}/"
     before = signal.signal(signal.SIGTERM, _stop_serving)
     try:
@@ -22917,7 +23823,7 @@ def serve_dashboard(host: str, port: int, at_start: Callable[[str], None] | None
     finally:
         server.close()
         server.task_dispatcher.shutdown(timeout=5)
-        end_watch(serving.changes)
+        end_serving(serving)
         signal.signal(signal.SIGTERM, before)
 
 

@@ -12,7 +12,8 @@ Floors, from the ground up; each section uses only sections above it:
              EMBEDDINGS · SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION ·
              DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · TALLIES ·
              RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
-             COMPARISON · MODELS · PLAN · TRENDS · DRIFT · BISECT · HISTORY · NEWS · OVERVIEW · INTERPRETERS
+             COMPARISON · MODELS · PLAN · TRENDS · DRIFT · BISECT · HISTORY · VERSIONS · NEWS · OVERVIEW ·
+             INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS ·
              WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · PLAYGROUND · POSTS · TASKS · OPENAPI · DASHBOARD
     ROOF     MAIN
@@ -87,7 +88,6 @@ __all__ = [
     "WrongUse",
     # PROMPTS
     "diff_prompts",
-    "get_prompt",
     "list_prompts",
     "promote",
     "remove_tag",
@@ -214,6 +214,8 @@ __all__ = [
     "bisect_suite",
     # HISTORY
     "get_suite",
+    # VERSIONS
+    "get_prompt",
     # OVERVIEW
     "get_overview",
     # INTERPRETERS
@@ -2786,7 +2788,7 @@ at_store_change(_forget_served)
 # === PROMPTS: one row per distinct content; tags stand on one version
 # ======================================================================================
 # Uses: ERRORS, CLOCK, SETTINGS, TABLES, STORE, ROWS, SCOPE.   Writes: prompts, prompt_tags.
-# Public: track, track_context, save_prompt, promote, remove_tag, list_prompts, get_prompt, diff_prompts.
+# Public: track, track_context, save_prompt, promote, remove_tag, list_prompts, diff_prompts.
 #
 # The latest version is the one with the greatest `current_at`, not the greatest number: code that goes back to an
 # earlier text is back at the earlier version. `tracked_at` is set by code only, so an edit made elsewhere survives a
@@ -3039,11 +3041,11 @@ def remove_tag(name: str, tag: str) -> int:
 def list_prompts(limit: int = 50, before: str | None = None) -> dict[str, Any]:
     """List the prompts, the latest changed first.
 
-    Shape: items [{name, latest, versions, tags {tag: version}, current_at, runs, calls}], total, next.
+    Shape: items [{name, module, latest, versions, tags {tag: version}, current_at, runs, calls}], total, next.
     """
     rows = query("list_prompts", limit=read_limit(limit), offset=read_offset(before))
     for row in rows:
-        row["tags"] = read_json(row["tags"])
+        row.update(tags=read_json(row["tags"]), module=module_of(row["name"]))
     return page(rows, query("list_prompts", 1)[0]["total"], limit, before)
 
 
@@ -3054,12 +3056,8 @@ def prompt_state() -> dict[str, Any] | None:
     return None
 
 
-def get_prompt(name: str, version: int | None = None, tag: str | None = None) -> dict[str, Any]:
-    """Return one version of a prompt (the latest by default) and the list of all.
-
-    Shape: {name, version, content, hash, created_at, metadata, tags, placeholders, versions [{version, hash,
-    created_at, tags, promotions [{tag, at, from}]}]}. Errors: NotFound, WrongUse.
-    """
+def load_prompt(name: str, version: int | None = None, tag: str | None = None) -> dict[str, Any]:
+    """Load what get_prompt returns, but for what its versions did. Errors: NotFound, WrongUse."""
     if version is not None and tag is not None:
         raise WrongUse("A version and a tag both say what to show.", "Give one of them.")
     found = require_prompt(name, version, tag)
@@ -18108,15 +18106,19 @@ def _base_of(name: str, runs: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 def _read_runs(runs: list[dict[str, Any]], base: dict[str, Any] | None) -> list[int]:
     """Return the ids of the runs whose results are read: the newest ones, and the baseline in any case."""
-    ids = {run["id"] for run in [*runs, *filter(None, [base])]}
-    sizes = {row["run"]: row["results"] for row in query("get_suite", 1, runs=json.dumps([*ids]))}
-    left, chosen = _MOST_RESULTS, {base["id"]} if base else set[int]()
-    for run in reversed(runs):
-        left -= sizes.get(run["id"], 0)
-        if left < 0 and run is not runs[-1]:
-            break
-        chosen.add(run["id"])
-    return sorted(chosen)
+    known = [base["id"]] if base else []
+    return sorted({*newest_readable([run["id"] for run in reversed(runs)], known), *known})
+
+
+def newest_readable(runs: Sequence[int], others: Sequence[int] = ()) -> list[int]:
+    """Return the first of some runs, one at least, which together with others have no more results than are read."""
+    rows = query("get_suite", 1, runs=json.dumps([*dict.fromkeys([*runs, *others])]))
+    sizes, left = {row["run"]: row["results"] for row in rows}, _MOST_RESULTS
+    for place, run in enumerate(runs):
+        left -= sizes.get(run, 0)
+        if left < 0 and place:
+            return [*runs[:place]]
+    return [*runs]
 
 
 def _tries_in(read: list[int]) -> tuple[_Tried, dict[str, str]]:
@@ -18294,6 +18296,111 @@ def _is_flaky(name: str, whole: list[dict[str, Any]], tried: _Tried) -> bool:
 
 def _what_was_tested(run: dict[str, Any]) -> tuple[Any, ...]:
     return run["prompt_name"], run["prompt_version"], _told_text(run["manifest"], "dataset_hash")
+
+
+# ======================================================================================
+# === VERSIONS: how each version of a prompt did: in tests, in production, in the eyes of its users
+# ======================================================================================
+# Uses: CLOCK, ROWS, PROMPTS, RUNS, PAIRS, HISTORY.
+# Public: get_prompt.
+#
+# Of tests the newest whole run of a version counts, of production and ratings the last 30 days.
+
+_DAYS_OF_CALLS, _MOST_SCORED = 30, 20
+_FEW_CALLS = 20_000  # of a version with more only some tell its latency
+
+
+def get_prompt(name: str, version: int | None = None, tag: str | None = None) -> dict[str, Any]:
+    """Return one version of a prompt (the latest by default), the list of all, how each did, and which tag serves it.
+
+    Shape: {name, version, content, hash, created_at, metadata, tags, placeholders, versions [{version, hash,
+    created_at, tags, promotions [{tag, at, from}]}], metrics [{version, runs, run, score, interval, n, calls,
+    cost_per_call_usd, p50_ms, latency_of, rating, ratings}], serves [{tag, version, since, was}]}. score is of the
+    newest whole run, with the 95 % interval of its n cases (of the newest 20 versions that have one); calls, their cost
+    (of those that have one) and latency (of `latency_of` of them) are production's in the last 30 days, as is rating,
+    the mean of so many rated requests. Errors: NotFound, WrongUse.
+    """
+    found = load_prompt(name, version, tag)
+    asked = {"name": name, "since": first_day(_DAYS_OF_CALLS)}
+    tested = {row["version"]: row for row in query("get_prompt", 2, **asked)}
+    scores = _scores_of([row["run"] for row in tested.values() if row["run"] is not None][:_MOST_SCORED])
+    called = {row["version"]: row for row in query("get_prompt", 5, **asked)}
+    latencies = _latencies_of(called, asked)
+    rated = {row["version"]: row for row in query("get_prompt", 7, **asked)}
+    metrics = [
+        {
+            "version": number,
+            **_tested_row(tested.get(number), scores),
+            **_called_row(called.get(number), latencies.get(number)),
+            "rating": rated[number]["rating"] if number in rated else None,
+            "ratings": rated[number]["ratings"] if number in rated else 0,
+        }
+        for number in (row["version"] for row in found["versions"])
+    ]
+    return {**found, "metrics": metrics, "serves": _serves(found["versions"])}
+
+
+def _scores_of(runs: list[int]) -> dict[int, dict[str, Any]]:
+    """Return the scores of runs by id; of very many results only those of the first runs have an interval."""
+    if not runs:
+        return {}
+    facts = {row["run"]: row for row in query("get_prompt", 3, runs=json.dumps(runs))}
+    read = newest_readable(runs)
+    cases: dict[int, list[dict[str, Any]]] = {run: [] for run in read}
+    for row in query("get_prompt", 4, runs=json.dumps(read)):
+        cases[row["run"]].append(row)
+    return {run: _score_row(fact, cases.get(run)) for run, fact in facts.items()}
+
+
+def _score_row(fact: dict[str, Any], cases: list[dict[str, Any]] | None) -> dict[str, Any]:
+    if cases is None:
+        return {"score": fact["score"], "interval": None, "n": None}
+    flaky = known_flaky_of(read_object(fact["metadata"]))
+    own = [row for row in cases if row["case"] not in flaky]
+    labels = [f"case {row['case']}" if row["group"] is None else f"group {row['group']}" for row in own]
+    is_grouped = any(row["group"] is not None for row in own)
+    interval = mean_interval([row["score"] for row in own], labels if is_grouped else None)
+    return {"score": fact["score"], "interval": None if interval is None else list(interval), "n": len(own)}
+
+
+def _tested_row(row: dict[str, Any] | None, scores: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    run = row["run"] if row else None
+    told = scores.get(run) if run is not None else None
+    empty = {"score": row["score"] if row and run is not None else None, "interval": None, "n": None}
+    return {"runs": row["runs"] if row else 0, "run": None if run is None else str(run), **(told or empty)}
+
+
+def _called_row(row: dict[str, Any] | None, latency: dict[str, Any] | None) -> dict[str, Any]:
+    return {
+        "calls": row["calls"] if row else 0,
+        "cost_per_call_usd": row["cost_usd"] / row["priced"] if row and row["priced"] else None,
+        "p50_ms": latency["p50_ms"] if latency else None,
+        "latency_of": latency["latency_of"] if latency else 0,
+    }
+
+
+def _latencies_of(called: dict[Any, dict[str, Any]], asked: dict[str, Any]) -> dict[Any, dict[str, Any]]:
+    """Return the median latency of the calls of each version: of all, or of each so many where there are very many."""
+    few = [version for version, row in called.items() if row["calls"] <= _FEW_CALLS]
+    many = [version for version, row in called.items() if row["calls"] > _FEW_CALLS]
+    rows = query("get_prompt", 6, **asked, versions=json.dumps(few)) if few else []
+    if many:
+        step = -(-max(called[version]["calls"] for version in many) // _FEW_CALLS)
+        rows += query("get_prompt", 6, **asked, versions=json.dumps(many), step=step)
+    return {row["version"]: row for row in rows}
+
+
+def _serves(versions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return which version each tag stands on, since when, and on which it stood before, as far as that was noted."""
+    rows = []
+    for row in versions:
+        for tag in row["tags"]:
+            moves = [move for move in row["promotions"] if isinstance(move, dict) and move.get("tag") == tag]
+            last = moves[-1] if moves and not moves[-1].get("removed") else {}
+            since, was = last.get("at"), last.get("from")
+            told = {"since": since if isinstance(since, str) else None, "was": was if type(was) is int else None}
+            rows.append({"tag": tag, "version": row["version"], **told})
+    return sorted(rows, key=lambda row: str(row["tag"]))
 
 
 # ======================================================================================
@@ -19100,7 +19207,15 @@ def render_version(found: dict[str, Any]) -> str:
         ]
         row["promotions"] = ", ".join(moves[-3:]) or None
     columns = {"version": "version", "tags": "tags", "created_at": "created", "hash": "hash", "promotions": "tagged"}
-    return f"{render_table(columns, rows)}\n\n{found['name']}@{found['version']}:\n{found['content']}"
+    tables = [render_table(columns, rows)]
+    told = [row for row in found["metrics"] if row["runs"] or row["calls"] or row["ratings"]]
+    if told:
+        columns = {"version": "version", "runs": "runs", "score": "score", "interval": "95 % interval", "n": "cases"}
+        columns |= {"calls": "calls, 30 days", "cost_per_call_usd": "usd a call", "p50_ms": "p50 ms"}
+        ends = [None if row["interval"] is None else "{:.3f} to {:.3f}".format(*row["interval"]) for row in told]
+        did = [{**row, "interval": end} for row, end in zip(told, ends, strict=True)]
+        tables.append(render_table({**columns, "rating": "rating", "ratings": "ratings"}, did))
+    return "\n\n".join([*tables, f"{found['name']}@{found['version']}:\n{found['content']}"])
 
 
 def render_diff(found: dict[str, Any]) -> str:
@@ -20525,7 +20640,7 @@ FORMS = {"junit": render_junit, "markdown": render_markdown, "html": render_html
 # === READS: every question that can be asked, once, for every face
 # ======================================================================================
 # Uses: PROMPTS, TRACES, BUDGETS, CALLS, FEEDBACK, DATASETS, COSTS, RUNS, COMPARISON, MODELS, DRIFT, BISECT, HISTORY,
-#   OVERVIEW, INTERPRETERS, RECORDS, REPORTS, FINDINGS.
+#   VERSIONS, OVERVIEW, INTERPRETERS, RECORDS, REPORTS, FINDINGS.
 # Public: nothing.
 #
 # The command with --json answers what its function returns. A command in two rows lists without an id and shows one

@@ -462,6 +462,14 @@ def check_suite(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]
 def check_prompt(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:
     assert (answers[0][0]["version"], answers[0][0]["content"]) == (found["version"], found["content"])
     assert [row["version"] for row in answers[1]] == [row["version"] for row in found["versions"]]
+    tested, called, latencies, rated = ({row["version"]: row for row in answers[part]} for part in (2, 5, 6, 7))
+    for row in found["metrics"]:
+        own = row["version"]
+        assert row["runs"] == (tested[own]["runs"] if own in tested else 0)
+        assert row["run"] == (str(tested[own]["run"]) if own in tested and tested[own]["run"] else None)
+        assert row["calls"] == (called[own]["calls"] if own in called else 0)
+        assert row["p50_ms"] == (latencies[own]["p50_ms"] if own in latencies else None)
+        assert row["rating"] == (nearly(rated[own]["rating"]) if own in rated else None)
 
 
 def check_comparison(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:

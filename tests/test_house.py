@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 MAX_FUNCTION_LINES = 60
 MAX_SECTION_LINES = 450
-MAX_FILE_LINES = 24_000
+MAX_FILE_LINES = 26_000
 
 PROMISED_MODULES = sys.stdlib_module_names | {"peewee", "click"}
 STAMPED_DATA = {"_EMBEDDED"}  # build.py writes it at the foot: the one name that may be used from above
@@ -622,7 +622,7 @@ def sections_are_short(house: House) -> Breaches:
 
 
 def the_file_is_bounded(house: House) -> Breaches:
-    """The file has at most 24,000 lines."""
+    """The file has at most 26,000 lines."""
     if len(house.lines) > MAX_FILE_LINES:
         yield 1, f"the file has {len(house.lines)} lines, {MAX_FILE_LINES} are allowed: move data to assets/."
 

@@ -6,4 +6,5 @@ type Page = LazyExoticComponent<ComponentType>;
 
 export const PAGES: Record<string, Page> = {
   "/": lazy(() => import("./Home")),
+  "/calls": lazy(() => import("./calls")),
 };

@@ -7,4 +7,6 @@ type Page = LazyExoticComponent<ComponentType>;
 export const PAGES: Record<string, Page> = {
   "/": lazy(() => import("./Home")),
   "/calls": lazy(() => import("./calls")),
+  "/traces": lazy(() => import("./Traces")),
+  "/trace/:id": lazy(() => import("./trace")),
 };

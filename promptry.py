@@ -18591,8 +18591,8 @@ def _with_unit_price(row: dict[str, Any]) -> dict[str, Any]:
 # ======================================================================================
 # === INTERPRETERS: whose Python runs a suite: this one, or the team's in a child process
 # ======================================================================================
-# Uses: ERRORS, WORDING, SETTINGS, STORE, ROWS, HELPERS, SUITES, FILES, TALLIES, RUNS, WORKERS, JOBS, HANGS, RUNNER,
-#   COMPARISON.
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, STORE, ROWS, HELPERS, SUITES, FILES, TALLIES, RUNS, WORKERS, JOBS, HANGS,
+#   RUNNER, COMPARISON.
 # Public: list_suites.
 #
 # A suite imports its team's packages, which an executable does not carry. The child runs and records; this process
@@ -18694,10 +18694,31 @@ def _registered_suites(module: str | None, python: str | None) -> dict[str, dict
     if module is None:
         return _described(known_suites())
     interpreter = _choose_python(module, python)
-    if interpreter is None:
-        return _described(load_any(module))
-    found: dict[str, dict[str, Any]] = _ask_child(interpreter, {"list": module})["suites"]
-    return found
+    return _described(load_any(module)) if interpreter is None else _suites_of_child(interpreter, module)
+
+
+_LISTED_S = 60.0
+_listed: dict[tuple[Any, ...], tuple[float, Any]] = {}
+
+
+def _suites_of_child(interpreter: str, module: str) -> dict[str, dict[str, Any]]:
+    """Return the suites that a module registers in another Python, asked once a minute while its file stays the same.
+
+    Raises ConfigError, also again where that was the answer.
+    """
+    file = find_suite_file(module) or Path(module if module.endswith(".py") else f"{module.replace('.', '/')}.py")
+    key = (interpreter, os.getcwd(), module, file.stat().st_mtime_ns if file.is_file() else None)
+    if key not in _listed or monotonic_s() - _listed[key][0] > _LISTED_S:
+        try:
+            found: Any = _ask_child(interpreter, {"list": module})["suites"]
+        except ConfigError as error:
+            found = error
+        _listed.clear()
+        _listed[key] = monotonic_s(), found
+    found = _listed[key][1]
+    if isinstance(found, ConfigError):
+        raise ConfigError(found.message, found.hint)
+    return dict(found)
 
 
 def _described(suites: dict[str, Suite]) -> dict[str, dict[str, Any]]:
@@ -18877,7 +18898,9 @@ def _ask_child(interpreter: str, order: dict[str, Any]) -> dict[str, Any]:
             raise ConfigError(
                 f"{interpreter} cannot be started: {error.strerror}.", "--python names another."
             ) from None
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        is_main = threading.current_thread() is threading.main_thread()  # no other may say what a signal does
+        handled = (signal.SIGINT, signal.SIGTERM) if is_main else ()
+        before = {number: signal.getsignal(number) for number in handled}
         try:
             for number in before:
                 signal.signal(number, lambda got, _frame: child.send_signal(got))
@@ -21060,7 +21083,7 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
             )
         check_output(output)
         with no_new_store(must_be_there="module" not in asked):
-            found = ask_read(read, asked, print_error)
+            found = ask_read(read, asked)
         if isinstance(found, Comparison):
             told = found.to_dict()
             print_in_form(form, output, read.render(found), told, lambda: [report_of(found)])
@@ -21134,15 +21157,18 @@ def export_lines(form: str, asked: dict[str, Any]) -> Iterator[str]:
         line.truncate()
 
 
-def ask_read(read: Read, asked: dict[str, Any], complain: Callable[[str], None]) -> Any:
-    """Return what a read answers: the suites with those of the usual module, if that is there.
+def ask_read(
+    read: Read, asked: dict[str, Any], complain: Callable[[str], None] = print_error, python: str | None = None
+) -> Any:
+    """Return what a read answers: the suites with those of the usual module, if that is there, as `python` loads it.
 
-    It is not said which module that is: one that does not load is complained of, and left out.
+    Nobody has named that module: one that does not load is complained of, and left out.
     """
     if read.function is not list_suites or "module" in asked:
         return read.function(**asked)
+    chosen = {"python": python} if python is not None else {}
     try:
-        return read.function(module=_default_module(), **asked)
+        return read.function(**{"module": _default_module(), **chosen, **asked})
     except ConfigError as error:
         complain(str(error))
         return read.function(**asked)
@@ -22449,7 +22475,7 @@ def _tell_next(folder: str) -> None:
 # ======================================================================================
 # === ROUTES: what can be asked over HTTP: a path, what it takes, and the function that answers
 # ======================================================================================
-# Uses: ERRORS, WORDING, SCRIPTS, PRINTING, READS, CLI.
+# Uses: ERRORS, WORDING, SETTINGS, SCRIPTS, PRINTING, READS, CLI.
 # Public: nothing.
 #
 # What comes from outside is checked here and nowhere else: the words of an address and the fields of a body by one
@@ -22550,13 +22576,19 @@ def _sql_route_of(read: Read) -> Route:
     )
 
 
+def _ask(read: Read, asked: dict[str, Any]) -> Any:
+    """Return what a read answers; no code of a user's is loaded in this process, which lives on while that changes."""
+    is_chosen = getattr(sys, "frozen", False) or os.environ.get("PROMPTRY_PYTHON") or settings().python
+    return ask_read(read, asked, _complain_once, None if is_chosen else sys.executable or None)
+
+
 def _answer_read(read: Read, **asked: Any) -> Any:
-    found = ask_read(read, asked, _complain_once)
+    found = _ask(read, asked)
     return found.to_dict() if hasattr(found, "to_dict") else found
 
 
 def _answer_sql(read: Read, **asked: Any) -> dict[str, Any]:
-    _, scripts = scripts_of(lambda: ask_read(read, asked, _complain_once))
+    _, scripts = scripts_of(lambda: _ask(read, asked))
     told = [dict(zip(("key", "function", "inputs"), row, strict=True)) for row in COMPUTED.get(read.name, ())]
     return {"read": read.name, "statements": scripts, "computed": told}
 

@@ -1,4 +1,4 @@
-"""A month of a small product, lived through promptry: prompts edited and promoted, suites run and judged, calls recorded.
+"""A month of a small product, lived through promptry: prompts promoted, suites run and judged, calls recorded.
 
 `python tests/e2e/world.py FOLDER` fills FOLDER/.promptry/store.db by real runs and real calls, under a clock that is
 moved; only the model is a fake. The same seed gives the same month, which ends at the present.
@@ -23,7 +23,7 @@ import promptry
 DAY_S = 86_400.0
 DAYS = 30
 
-SUITES = '''"""The suites of a shop's assistant. The model is a fake: how well it does follows from the prompt it is given."""
+SUITES = '''"""The suites of a shop's assistant. The model is a fake: how well it does follows from its prompt."""
 
 import random
 import zlib
@@ -32,15 +32,17 @@ from promptry import assert_contains, assert_json_valid, assert_not_contains, re
 
 DAY = [0]
 MODEL = ["gpt-4.1-mini"]
-RATES = {"support-answers": 0.95, "triage-labels": 0.97, "refund-policy": 0.84, "sql-writer": 0.99, "summary-tone": 0.85}
+RATES = {"support-answers": 0.95, "triage-labels": 0.97, "refund-policy": 0.84, "sql-writer": 0.99}
+RATES["summary-tone"] = 0.85
+WORDS = ["refund", "parcel", "invoice", "warranty", "address", "voucher", "order", "size", "battery", "account"]
+FATES = ["late", "lost", "twice", "abroad", "opened", "gift", "broken", "unpaid", "cancelled", "changed", "old", "new"]
+POLITE = {"prompt": "support/refund", "gate": "statistical"}
 
 
 def items(name, count):
-    words = ["refund", "parcel", "invoice", "warranty", "address", "voucher", "order", "size", "battery", "account"]
-    fates = ["late", "lost", "twice", "abroad", "opened", "gift", "broken", "unpaid", "cancelled", "changed", "old", "new"]
     return [
-        {"id": f"{words[n % 10]}-{fates[n // 10]}",
-         "question": f"What happens with a {words[n % 10]} like number {n}?", "reference": f"{n * 3 + 5} days"}
+        {"id": f"{WORDS[n % 10]}-{FATES[n // 10]}", "reference": f"{n * 3 + 5} days",
+         "question": f"What happens with a {WORDS[n % 10]} like number {n}?"}
         for n in range(count)
     ]
 
@@ -52,7 +54,8 @@ def ask(suite_name, prompt, item, hold):
     noise = random.Random(f"{suite_name} {item['id']} {DAY[0]}").random()
     hold += 0.16 if "Name the day" in text else 0.0
     good = hard < hold and noise > 0.004
-    answer = f"You get it within {item['reference']} of the delivery." if good else "It should usually be fine, quite soon."
+    answer = f"You get it within {item['reference']} of the delivery."
+    answer = answer if good else "It should usually be fine, quite soon."
     if "warm and helpful" in text and zlib.crc32(item["id"].encode()) % 10 == 1:
         answer = "You can usually send it back within a few weeks, so you should be fine."
     size = len(text) // 4
@@ -72,12 +75,12 @@ def support(item):
     assert_not_contains(answer, "as an AI")
 
 
-@suite("triage-labels", "The right desk for each message.", prompt="triage/label", dataset=items("t", 120), gate="statistical")
+@suite("triage-labels", "The right desk.", prompt="triage/label", dataset=items("t", 120), gate="statistical")
 def triage(item):
     assert_contains(ask("triage-labels", "triage/label", item, RATES["triage-labels"]), item["reference"])
 
 
-@suite("refund-policy", "Refunds as the policy has them.", prompt="support/refund", dataset=items("r", 64), gate="statistical")
+@suite("refund-policy", "Refunds as the policy has them.", dataset=items("r", 64), **POLITE)
 def refund(item):
     answer = ask("refund-policy", "support/refund", item, RATES["refund-policy"])
     assert_contains(answer, item["reference"])
@@ -127,13 +130,17 @@ EDITED = (
 )  # fmt: skip
 
 TEXTS = {
-    "support/answer": [POLICY.replace("at most $max_sentences", "few"), POLICY.replace("\nNever", "\nStay calm.\nNever"), POLICY],
-    "support/refund": ["Decide on a refund for $question.\n", "Decide on a refund for $question. Name the rule that you follow.\n"],
+    "support/answer": [
+        POLICY.replace("at most $max_sentences", "few"),
+        POLICY.replace("\nNever", "\nStay calm.\nNever"),
+        POLICY,
+    ],
+    "support/refund": ["Decide on a refund for $question.\n", "Decide on a refund for $question. Name your rule.\n"],
     "triage/label": ['Label this message: $question\nAnswer {"desk": ...}.\n'],
     "tools/sql": ["Write SQL for: $question\n", "Write one SQLite SELECT for: $question\n"],
     "docs/summary": ["Summarise in three sentences: $question\n"],
     "docs/invoice": ["Give the fields of this invoice as JSON: $question\n"],
-}  # fmt: skip
+}
 
 MODELS = {
     "support/answer": ("claude-sonnet-4-5", "anthropic"),
@@ -143,7 +150,10 @@ MODELS = {
     "docs/summary": ("gemini-2.5-flash", "google"),
     "docs/invoice": ("ft:gpt-4.1-mini:acme:triage", "openai"),
 }
-SHARES = [("triage/label", 46), ("support/answer", 30), ("docs/summary", 9), ("tools/sql", 8), ("support/refund", 5), ("docs/invoice", 2)]  # fmt: skip
+SHARES = {"triage/label": 46, "support/answer": 30, "docs/summary": 9, "tools/sql": 8, "support/refund": 5}
+SHARES["docs/invoice"] = 2
+ASKED = "My headphones from order 4417 don't fit. Can I still send them back? Mail me at ada@example.com."
+ANSWERED = "You can return the headphones within 30 days of delivery. Order 4417 arrived 41 days ago."
 COMMENTS = ["Did not offer any other way out.", "That is not our policy.", "Too long.", "Wrong order."]
 
 
@@ -248,7 +258,7 @@ def _serve(at: list[float], chance: random.Random, start: float, count: int, len
     moments = sorted(start + chance.random() * length_s for _ in range(count))
     for moment in moments:
         at[0] = moment
-        (name,) = chance.choices([name for name, _ in SHARES], [share for _, share in SHARES])
+        (name,) = chance.choices(list(SHARES), list(SHARES.values()))
         if chance.random() < 0.06:
             with promptry.trace("answer a ticket"):
                 _call("triage/label", chance)
@@ -278,11 +288,17 @@ def _call(name: str, chance: random.Random) -> None:
     request = f"req_{chance.getrandbits(48):012x}"
     tagged = promptry.find_prompt(name, tag="prod")
     promptry.track_invocation(
-        name, facts, prompt_version=tagged.version if tagged else None, model=model, provider=provider,
-        usage=None if fails else usage, request_id=request, capture=True,
-        input_text="My headphones from order 4417 don't fit well. Can I still send them back? Mail me at ada@example.com.",
-        output_text=None if fails else "You can return the headphones within 30 days of delivery. Order 4417 arrived 41 days ago.",
-    )  # fmt: skip
+        name,
+        facts,
+        prompt_version=tagged.version if tagged else None,
+        model=model,
+        provider=provider,
+        usage=None if fails else usage,
+        request_id=request,
+        capture=True,
+        input_text=ASKED,
+        output_text=None if fails else ANSWERED,
+    )
     if chance.random() < 0.09:
         bad = chance.random() < 0.2
         comment = chance.choice(COMMENTS) if bad else None

@@ -17149,8 +17149,9 @@ _MOST_FLAKY = 200
 class Comparison(NamedTuple):
     """What a run is against a baseline; delta, interval and deltas are current minus baseline.
 
-    flips: [{case, assertion_type, ordinal, before, now, state (broken, unconfirmed, flaky, fixed)}], unconfirmed where
-    each further try ended in an error; deltas: [{assertion_type, n, groups, baseline, current, delta, interval, p,
+    p is one-sided: that it got worse, and that it got better where the verdict is improved; deltas have both. flips:
+    [{case, assertion_type, ordinal, before, now, state (broken, unconfirmed, flaky, fixed)}], unconfirmed where each
+    further try ended in an error; deltas: [{assertion_type, n, groups, baseline, current, delta, interval, p, p_better,
     test}], cause: {prompt, model, dataset, commit, embedder, prompt_diff} or None, run and baseline: {id, date, n,
     age_s}; known: cases that fail in both, unpaired: {new, missing, errors, failing: those that fail and have no state
     in the baseline, checks: [{assertion_type, new, missing}] of those that only one run has}; groups: how many
@@ -17222,10 +17223,10 @@ def compare_loaded(run: dict[str, Any], baseline: dict[str, Any]) -> Comparison:
         verdict=verdict,
         delta=math.fsum(differences) / len(differences) if differences else None,
         interval=paired_interval(differences, pairs.binary, pairs.groups),
-        p=min((row["p"] for row in deltas), default=None),
+        p=min((row["p_better" if verdict == "improved" else "p"] for row in deltas), default=None),
         n=len(differences),
         flips=flips,
-        deltas=[{key: value for key, value in row.items() if key != "p_better"} for row in deltas],
+        deltas=deltas,
         cause=_cause(run, baseline),
         run=_run_facts(run, len(now)),
         baseline=_run_facts(baseline, len(before)),

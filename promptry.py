@@ -22094,7 +22094,16 @@ COMPUTED: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("breaks.p", "find_breaks", "how many tries of each case passed before, and how many now"),
         ("verdict", "compare_loaded", "all of these and the gate of the run's manifest"),
     ),
-    "compare_models": (("items.comparison", "compare_loaded", "the checks of the two runs"),),
+    "compare_models": (
+        ("items.interval", "mean_interval", "the mean of each case of a run"),
+        (
+            "items.delta_interval",
+            "paired_interval",
+            "for each case of both runs, its mean less its mean in the baseline",
+        ),
+        ("items.p", "paired_deltas", "the same differences, by assertion type"),
+        ("items.verdict", "compare_loaded", "all of these and the gate of the run's manifest"),
+    ),
     "check_drift": (
         ("slope", "slope_of", "the scores, or the days' means, the oldest first"),
         ("slope_interval", "slope_of", "the same values"),

@@ -332,6 +332,19 @@ def make_prices() -> None:
     print(f"made {target.relative_to(ROOT)}, {target.stat().st_size / 1e6:.1f} MB", file=sys.stderr)
 
 
+# --- the page -----------------------------------------------------------------------------------
+
+
+def make_site(target: Path) -> None:
+    """Build the page into a folder, in place of what is there; the same sources give the same bytes."""
+    web, npm = ASSETS / "web", shutil.which("npm")
+    if npm is None:
+        fail("the page is built by Node 20.19 or newer with npm, which is not here; install it from https://nodejs.org.")
+    must_run(npm, "ci", "--no-audit", "--no-fund", cwd=web)
+    must_run(npm, "test", cwd=web)
+    must_run(npm, "run", "build", cwd=web, env={**os.environ, "PROMPTRY_SITE": str(target)})
+
+
 # --- what is shipped ----------------------------------------------------------------------------
 
 
@@ -525,8 +538,8 @@ def make_all() -> None:
 
 
 def build_web() -> None:
-    """Say that the page has no source here."""
-    fail("there is no page to build: assets/web is not part of this version.")
+    """Make assets/site, the page that is stamped in, from assets/web; commit it with the sources that it is made of."""
+    make_site(ASSETS / "site")
 
 
 MAKES: dict[str, Callable[[], object]] = {

@@ -8,13 +8,14 @@ Floors, from the ground up; each section uses only sections above it:
     STORE    TABLES · MIGRATIONS · STORE · ROWS · CHANGES · SCRIPTS · QUERIES
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
-    EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · APIS · PROVIDERS · JUDGE · EMBEDDINGS ·
-             SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION ·
+    EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · APIS · PROVIDERS · TRIALS · JUDGE ·
+             EMBEDDINGS · SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION ·
              DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · TALLIES ·
              RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
-             COMPARISON · MODELS · PLAN · TRENDS · DRIFT · BISECT · HISTORY · OVERVIEW · INTERPRETERS
+             COMPARISON · MODELS · PLAN · TRENDS · DRIFT · BISECT · HISTORY · VERSIONS · NEWS · OVERVIEW ·
+             INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS ·
-             WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · POSTS · TASKS · OPENAPI · DASHBOARD
+             WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · PLAYGROUND · POSTS · TASKS · OPENAPI · DASHBOARD
     ROOF     MAIN
     CELLAR   EMBEDDED
 Find your way:   grep -n '^# === ' promptry.py
@@ -87,7 +88,6 @@ __all__ = [
     "WrongUse",
     # PROMPTS
     "diff_prompts",
-    "get_prompt",
     "list_prompts",
     "promote",
     "remove_tag",
@@ -214,6 +214,8 @@ __all__ = [
     "bisect_suite",
     # HISTORY
     "get_suite",
+    # VERSIONS
+    "get_prompt",
     # OVERVIEW
     "get_overview",
     # INTERPRETERS
@@ -1652,6 +1654,8 @@ _FIRST_SCHEMA = (
         request_id TEXT,
         created_at TEXT NOT NULL DEFAULT {_NOW},
         day TEXT GENERATED ALWAYS AS (substr(created_at, 1, 10)) VIRTUAL,
+        minute INTEGER GENERATED ALWAYS AS
+            (60 * CAST(substr(created_at, 12, 2) AS INTEGER) + CAST(substr(created_at, 15, 2) AS INTEGER)) VIRTUAL,
         {_text_column("model")},
         {_text_column("origin", "'app'")},
         {_text_column("status", "'ok'")},
@@ -1665,7 +1669,7 @@ _FIRST_SCHEMA = (
         {_number_column("latency_ms", "REAL")})""",
     """CREATE INDEX calls_by_day ON invocations
         (day, prompt_name, prompt_version, model, origin, status, cost_usd, tokens_in, tokens_out, cached_tokens,
-        cache_saved_usd, latency_ms)""",
+        cache_saved_usd, latency_ms, minute)""",
     "CREATE INDEX calls_by_prompt ON invocations (prompt_name, id)",
     "CREATE INDEX calls_by_request ON invocations (request_id)",
     "CREATE INDEX calls_by_trace ON invocations (trace_id) WHERE trace_id IS NOT NULL",
@@ -2641,7 +2645,7 @@ def is_fixed(scope: RunScope, name: str) -> bool:
 _scope: contextvars.ContextVar[RunScope | None] = contextvars.ContextVar("promptry_run", default=None)
 _active: RunScope | None = None
 _served: dict[str, int] = {}
-_served_here: contextvars.ContextVar[dict[str, int]] = contextvars.ContextVar("promptry_served")
+_served_here: contextvars.ContextVar[dict[str, int | None]] = contextvars.ContextVar("promptry_served")
 _Purpose = tuple[str, list[dict[str, Any]]]
 _purpose: contextvars.ContextVar[_Purpose | None] = contextvars.ContextVar("promptry_purpose", default=None)
 
@@ -2745,6 +2749,16 @@ def served_version(name: str) -> int | None:
     return _served.get(name)
 
 
+@contextlib.contextmanager
+def serving_draft(name: str) -> Iterator[None]:
+    """Have the calls of a block count as of no version of a prompt: what it is asked is none yet."""
+    token = _served_here.set({**_served_here.get({}), name: None})
+    try:
+        yield
+    finally:
+        _served_here.reset(token)
+
+
 def _forget_served() -> None:
     _served.clear()
     _served_here.set({})
@@ -2775,7 +2789,7 @@ at_store_change(_forget_served)
 # === PROMPTS: one row per distinct content; tags stand on one version
 # ======================================================================================
 # Uses: ERRORS, CLOCK, SETTINGS, TABLES, STORE, ROWS, SCOPE.   Writes: prompts, prompt_tags.
-# Public: track, track_context, save_prompt, promote, remove_tag, list_prompts, get_prompt, diff_prompts.
+# Public: track, track_context, save_prompt, promote, remove_tag, list_prompts, diff_prompts.
 #
 # The latest version is the one with the greatest `current_at`, not the greatest number: code that goes back to an
 # earlier text is back at the earlier version. `tracked_at` is set by code only, so an edit made elsewhere survives a
@@ -3028,11 +3042,11 @@ def remove_tag(name: str, tag: str) -> int:
 def list_prompts(limit: int = 50, before: str | None = None) -> dict[str, Any]:
     """List the prompts, the latest changed first.
 
-    Shape: items [{name, latest, versions, tags {tag: version}, current_at, runs, calls}], total, next.
+    Shape: items [{name, module, latest, versions, tags {tag: version}, current_at, runs, calls}], total, next.
     """
     rows = query("list_prompts", limit=read_limit(limit), offset=read_offset(before))
     for row in rows:
-        row["tags"] = read_json(row["tags"])
+        row.update(tags=read_json(row["tags"]), module=module_of(row["name"]))
     return page(rows, query("list_prompts", 1)[0]["total"], limit, before)
 
 
@@ -3043,12 +3057,8 @@ def prompt_state() -> dict[str, Any] | None:
     return None
 
 
-def get_prompt(name: str, version: int | None = None, tag: str | None = None) -> dict[str, Any]:
-    """Return one version of a prompt (the latest by default) and the list of all.
-
-    Shape: {name, version, content, hash, created_at, metadata, tags, placeholders, versions [{version, hash,
-    created_at, tags, promotions [{tag, at, from}]}]}. Errors: NotFound, WrongUse.
-    """
+def load_prompt(name: str, version: int | None = None, tag: str | None = None) -> dict[str, Any]:
+    """Load what get_prompt returns, but for what its versions did. Errors: NotFound, WrongUse."""
     if version is not None and tag is not None:
         raise WrongUse("A version and a tag both say what to show.", "Give one of them.")
     found = require_prompt(name, version, tag)
@@ -3418,14 +3428,29 @@ def tell_fallbacks() -> None:
     try:
         with transact(settings_or_default().wait_ms / 1000) as connection:
             counts = write_json(Counter(stored_fallbacks()) + Counter(told))
+            day, before = now_text()[:10], fallbacks_of_day(now_text()[:10])
+            own = {} if before is None else {"promptry": {"day": day, "times": before + sum(told.values())}}
             connection.execute("DELETE FROM datasets WHERE name = ?", (_TOLD,))
-            connection.execute("INSERT INTO datasets (name, version, items) VALUES (?, 1, ?)", (_TOLD, counts))
+            connection.execute(_TELL, (_TOLD, counts, write_json(own)))
     except StoreError as error:
         log.debug("prompts that were served from the code are not counted yet: %s", error)
     else:
         left = Counter(_untold) - Counter(told)
         _untold.clear()
         _untold.update(left)
+
+
+_TELL = "INSERT INTO datasets (name, version, items, metadata) VALUES (?, 1, ?, ?)"
+
+
+def fallbacks_of_day(day: str) -> int | None:
+    """Return how often the store was told on a UTC day that the text in the code was served; None if it is unknown."""
+    for row in fetch("SELECT metadata, created_at FROM datasets WHERE name = ?", (_TOLD,)):
+        own = read_own(row["metadata"])
+        if own.get("day") == day and type(own.get("times")) is int:
+            return int(own["times"])
+        return None if str(row["created_at"]) >= day and own.get("day") is None else 0
+    return 0
 
 
 def stored_fallbacks() -> dict[str, int]:
@@ -8982,6 +9007,132 @@ def _as_prompt(said: Messages) -> str:
     if any(message["role"] not in {"system", "developer", "user"} for message in said):
         return write_json(said)
     return "\n\n".join(content_text(message.get("content")) for message in said)
+
+
+# ======================================================================================
+# === TRIALS: a version, or a draft of one, is filled in and tried on models
+# ======================================================================================
+# Uses: ERRORS, ENDPOINTS, ROWS, SCOPE, PROMPTS, PRICES, CALLS, APIS, PROVIDERS.
+# Public: nothing.
+#
+# What is tried stands in the ledger under the prompt's name, with its texts, as of origin playground. A draft that is
+# no version yet has none in its row.
+
+_LATELY = """SELECT model, json_extract(metadata, '$.provider') AS provider,
+    count(*) AS calls, max(created_at) AS last_at
+    FROM (SELECT model, metadata, created_at FROM invocations ORDER BY id DESC LIMIT 1000)
+    WHERE model IS NOT NULL AND json_valid(metadata) GROUP BY 1, 2"""
+
+
+def render_draft(
+    name: str | None = None,
+    version: int | None = None,
+    content: str | None = None,
+    variables: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Fill variables into a version of a prompt (the latest by default), or into a text given as `content`.
+
+    Shape: {name, version, text, placeholders, missing}; version is that whose text this is, None for a draft; missing
+    are the placeholders without a value, which stay as they are. Errors: WrongUse, NotFound.
+    """
+    if content is not None and version is not None:
+        raise WrongUse("A version and a text both say what to fill in.", "Give one of them.")
+    if content is None:
+        if name is None:
+            raise WrongUse("There is nothing to fill in.", "Give the name of a prompt, or a text as content.")
+        found: PromptVersion | None = require_prompt(name, version)
+    else:
+        found = find_prompt(check_name(name), content=content) if name is not None else None
+    text = content if content is not None or found is None else found.content
+    names, values = placeholders(text or ""), variables or {}
+    return {
+        "name": name,
+        "version": found.version if found else None,
+        "text": fill_placeholders(text or "", values),
+        "placeholders": names,
+        "missing": [one for one in names if one not in values],
+    }
+
+
+def try_prompt(
+    model: str,
+    hear: Callable[[str], None],
+    *,
+    name: str | None = None,
+    version: int | None = None,
+    content: str | None = None,
+    variables: dict[str, Any] | None = None,
+    system: str | None = None,
+    parameters: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Fill in a version or a draft, ask a model such as openai:gpt-4.1-mini, and return the call with its texts.
+
+    `hear` is given the answer bit by bit; what it raises ends the call. Shape: {text, finish_reason, call (see
+    get_call; None where it could not be stored)}. Errors: WrongUse, NotFound, ConfigError without a key, ProviderError,
+    BudgetExceeded. Writes: invocations.
+    """
+    draft = render_draft(name, version, content, variables)
+    if not draft["text"].strip():
+        raise WrongUse("The text is empty.", "A model that is asked nothing answers nothing.")
+    provider = make_provider(model)
+    if provider.kind not in APIS:
+        raise WrongUse(f"{model!r} is no model of an API.", f"There are {', '.join(APIS)}.")
+    said: Messages = [{"role": "system", "content": system}] if system else []
+    with serving_draft(name or "playground"):
+        reply = ask_provider(
+            provider,
+            [*said, {"role": "user", "content": draft["text"]}],
+            parameters,
+            name=name or "playground",
+            origin="playground",
+            prompt_version=draft["version"],
+            capture=True,
+            hear=hear,
+        )
+    call = None if reply.call_id is None else get_call(str(reply.call_id))
+    return {"text": reply.text, "finish_reason": reply.finish_reason, "call": call}
+
+
+def list_models() -> dict[str, Any]:
+    """List the models that can be tried here: those of the newest calls first, then those that have a rate.
+
+    Shape: items [{model (as try_prompt takes it), provider, ready (False where the key is not set, None where only
+    asking tells), needs (the variables that may hold the key), calls (of the newest 1,000), last_at, input, output (USD
+    per million tokens, or None)}], total, next.
+    """
+    lately = {(row["provider"], row["model"]): row for row in fetch(_LATELY)}
+    rows = []
+    for kind, api in APIS.items():
+        ready = None if not api.key_variables else find_key(api.key_variables) is not None
+        rates = {row["model"]: row["rates"] for row in _rates_of(api.maker) if "output" in row["rates"]}
+        called = [model for provider, model in lately if provider in {api.maker, kind}]
+        for model in dict.fromkeys([*called, *rates]):
+            seen = lately.get((api.maker, model)) or lately.get((kind, model)) or {"calls": 0, "last_at": None}
+            rows.append(
+                {
+                    "model": f"{kind}:{model}",
+                    "provider": api.maker,
+                    "ready": ready,
+                    "needs": list(api.key_variables),
+                    "calls": seen["calls"],
+                    "last_at": seen["last_at"],
+                    "input": rates.get(model, {}).get("input"),
+                    "output": rates.get(model, {}).get("output"),
+                }
+            )
+    rows.sort(key=lambda row: row["last_at"] or "", reverse=True)
+    return {"items": rows, "total": len(rows), "next": None}
+
+
+def _rates_of(maker: str) -> Iterator[dict[str, Any]]:
+    """Give the rates of a provider's models page by page."""
+    before: str | None = None
+    while True:
+        found = list_prices(provider=maker, limit=1000, before=before)
+        yield from found["items"]
+        before = found["next"]
+        if before is None:
+            return
 
 
 # ======================================================================================
@@ -16992,6 +17143,7 @@ def lone_checks(
 ALPHA = 0.04
 MIN_PAIRS = 6
 _SUMMARY = ("verdict", "delta", "interval", "p", "n", "groups", "reason")
+_COUNTED_FLIPS = {"broke": "broken", "fixed": "fixed"}
 _MOST_FLAKY = 200
 
 
@@ -17297,6 +17449,7 @@ def _broken_hard(comparison: Comparison | None) -> list[str]:
 def _summary_of(found: Comparison) -> dict[str, Any]:
     """Return what the manifest of a judged run keeps of its comparison, so that lists of runs need no other."""
     told = {key: value for key, value in found.to_dict().items() if key in _SUMMARY}
+    told |= {key: len(flips_in(found.flips, state)) for key, state in _COUNTED_FLIPS.items()}
     return {**told, "baseline": {key: found.baseline[key] for key in ("id", "date", "n")}}
 
 
@@ -17312,6 +17465,12 @@ def comparison_told(manifest: dict[str, Any]) -> dict[str, Any] | None:
         return None
     run = {key: baseline.get(key) for key in ("id", "date", "n")}
     return {**{key: told.get(key) for key in _SUMMARY}, "baseline": {**run, "age_s": age_s(str(run["date"]))}}
+
+
+def flips_told(manifest: dict[str, Any]) -> dict[str, int | None]:
+    """Return how many cases broke and were fixed against a run's baseline when it was judged: {broke, fixed}."""
+    told = object_in(object_in(manifest, "gate"), "comparison")
+    return {key: told[key] if type(told.get(key)) is int else None for key in _COUNTED_FLIPS}
 
 
 _HELD_TEXT = "case that held in the baseline is", "cases that held in the baseline are"
@@ -17948,15 +18107,19 @@ def _base_of(name: str, runs: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 def _read_runs(runs: list[dict[str, Any]], base: dict[str, Any] | None) -> list[int]:
     """Return the ids of the runs whose results are read: the newest ones, and the baseline in any case."""
-    ids = {run["id"] for run in [*runs, *filter(None, [base])]}
-    sizes = {row["run"]: row["results"] for row in query("get_suite", 1, runs=json.dumps([*ids]))}
-    left, chosen = _MOST_RESULTS, {base["id"]} if base else set[int]()
-    for run in reversed(runs):
-        left -= sizes.get(run["id"], 0)
-        if left < 0 and run is not runs[-1]:
-            break
-        chosen.add(run["id"])
-    return sorted(chosen)
+    known = [base["id"]] if base else []
+    return sorted({*newest_readable([run["id"] for run in reversed(runs)], known), *known})
+
+
+def newest_readable(runs: Sequence[int], others: Sequence[int] = ()) -> list[int]:
+    """Return the first of some runs, one at least, which together with others have no more results than are read."""
+    rows = query("get_suite", 1, runs=json.dumps([*dict.fromkeys([*runs, *others])]))
+    sizes, left = {row["run"]: row["results"] for row in rows}, _MOST_RESULTS
+    for place, run in enumerate(runs):
+        left -= sizes.get(run, 0)
+        if left < 0 and place:
+            return [*runs[:place]]
+    return [*runs]
 
 
 def _tries_in(read: list[int]) -> tuple[_Tried, dict[str, str]]:
@@ -18137,10 +18300,207 @@ def _what_was_tested(run: dict[str, Any]) -> tuple[Any, ...]:
 
 
 # ======================================================================================
+# === VERSIONS: how each version of a prompt did: in tests, in production, in the eyes of its users
+# ======================================================================================
+# Uses: CLOCK, ROWS, PROMPTS, RUNS, PAIRS, HISTORY.
+# Public: get_prompt.
+#
+# Of tests the newest whole run of a version counts, of production and ratings the last 30 days.
+
+_DAYS_OF_CALLS, _MOST_SCORED = 30, 20
+_FEW_CALLS = 20_000  # of a version with more only some tell its latency
+
+
+def get_prompt(name: str, version: int | None = None, tag: str | None = None) -> dict[str, Any]:
+    """Return one version of a prompt (the latest by default), the list of all, how each did, and which tag serves it.
+
+    Shape: {name, version, content, hash, created_at, metadata, tags, placeholders, versions [{version, hash,
+    created_at, tags, promotions [{tag, at, from}]}], metrics [{version, runs, run, score, interval, n, calls,
+    cost_per_call_usd, p50_ms, latency_of, rating, ratings}], serves [{tag, version, since, was}]}. score is of the
+    newest whole run, with the 95 % interval of its n cases (of the newest 20 versions that have one); calls, their cost
+    (of those that have one) and latency (of `latency_of` of them) are production's in the last 30 days, as is rating,
+    the mean of so many rated requests. Errors: NotFound, WrongUse.
+    """
+    found = load_prompt(name, version, tag)
+    asked = {"name": name, "since": first_day(_DAYS_OF_CALLS)}
+    tested = {row["version"]: row for row in query("get_prompt", 2, **asked)}
+    scores = _scores_of([row["run"] for row in tested.values() if row["run"] is not None][:_MOST_SCORED])
+    called = {row["version"]: row for row in query("get_prompt", 5, **asked)}
+    latencies = _latencies_of(called, asked)
+    rated = {row["version"]: row for row in query("get_prompt", 7, **asked)}
+    metrics = [
+        {
+            "version": number,
+            **_tested_row(tested.get(number), scores),
+            **_called_row(called.get(number), latencies.get(number)),
+            "rating": rated[number]["rating"] if number in rated else None,
+            "ratings": rated[number]["ratings"] if number in rated else 0,
+        }
+        for number in (row["version"] for row in found["versions"])
+    ]
+    return {**found, "metrics": metrics, "serves": _serves(found["versions"])}
+
+
+def _scores_of(runs: list[int]) -> dict[int, dict[str, Any]]:
+    """Return the scores of runs by id; of very many results only those of the first runs have an interval."""
+    if not runs:
+        return {}
+    facts = {row["run"]: row for row in query("get_prompt", 3, runs=json.dumps(runs))}
+    read = newest_readable(runs)
+    cases: dict[int, list[dict[str, Any]]] = {run: [] for run in read}
+    for row in query("get_prompt", 4, runs=json.dumps(read)):
+        cases[row["run"]].append(row)
+    return {run: _score_row(fact, cases.get(run)) for run, fact in facts.items()}
+
+
+def _score_row(fact: dict[str, Any], cases: list[dict[str, Any]] | None) -> dict[str, Any]:
+    if cases is None:
+        return {"score": fact["score"], "interval": None, "n": None}
+    flaky = known_flaky_of(read_object(fact["metadata"]))
+    own = [row for row in cases if row["case"] not in flaky]
+    labels = [f"case {row['case']}" if row["group"] is None else f"group {row['group']}" for row in own]
+    is_grouped = any(row["group"] is not None for row in own)
+    interval = mean_interval([row["score"] for row in own], labels if is_grouped else None)
+    return {"score": fact["score"], "interval": None if interval is None else list(interval), "n": len(own)}
+
+
+def _tested_row(row: dict[str, Any] | None, scores: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    run = row["run"] if row else None
+    told = scores.get(run) if run is not None else None
+    empty = {"score": row["score"] if row and run is not None else None, "interval": None, "n": None}
+    return {"runs": row["runs"] if row else 0, "run": None if run is None else str(run), **(told or empty)}
+
+
+def _called_row(row: dict[str, Any] | None, latency: dict[str, Any] | None) -> dict[str, Any]:
+    return {
+        "calls": row["calls"] if row else 0,
+        "cost_per_call_usd": row["cost_usd"] / row["priced"] if row and row["priced"] else None,
+        "p50_ms": latency["p50_ms"] if latency else None,
+        "latency_of": latency["latency_of"] if latency else 0,
+    }
+
+
+def _latencies_of(called: dict[Any, dict[str, Any]], asked: dict[str, Any]) -> dict[Any, dict[str, Any]]:
+    """Return the median latency of the calls of each version: of all, or of each so many where there are very many."""
+    few = [version for version, row in called.items() if row["calls"] <= _FEW_CALLS]
+    many = [version for version, row in called.items() if row["calls"] > _FEW_CALLS]
+    rows = query("get_prompt", 6, **asked, versions=json.dumps(few)) if few else []
+    if many:
+        step = -(-max(called[version]["calls"] for version in many) // _FEW_CALLS)
+        rows += query("get_prompt", 6, **asked, versions=json.dumps(many), step=step)
+    return {row["version"]: row for row in rows}
+
+
+def _serves(versions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return which version each tag stands on, since when, and on which it stood before, as far as that was noted."""
+    rows = []
+    for row in versions:
+        for tag in row["tags"]:
+            moves = [move for move in row["promotions"] if isinstance(move, dict) and move.get("tag") == tag]
+            last = moves[-1] if moves and not moves[-1].get("removed") else {}
+            since, was = last.get("at"), last.get("from")
+            told = {"since": since if isinstance(since, str) else None, "was": was if type(was) is int else None}
+            rows.append({"tag": tag, "version": row["version"], **told})
+    return sorted(rows, key=lambda row: str(row["tag"]))
+
+
+# ======================================================================================
+# === NEWS: what happened in the last day: verdicts, prompts, tags, budgets, the models that answer
+# ======================================================================================
+# Uses: CLOCK, ROWS, BUDGETS.
+# Public: nothing.
+#
+# Each question looks at the newest rows alone, so that a large store answers as a small one. A budget that is spent, or
+# will not last, holds now: nobody noted when that began.
+
+_DAY_S, _MOST_CHANGES = 86_400, 20
+
+
+def list_changes(now: str, budgets: Sequence[BudgetStatus]) -> list[dict[str, Any]]:
+    """List what changed in the day before a UTC time, the newest first, at most twenty.
+
+    Shape: [{at (None: it holds now), kind (run, prompt, promotion, budget, model), state, name, text, detail,
+    link_id}]; the name and the text make a sentence.
+    """
+    asked = {"now": now, "since": text_of((seconds_of(now) or 0.0) - _DAY_S)}
+    rows = [
+        *map(_run_change, query("get_overview", 8, **asked)),
+        *map(_prompt_change, query("get_overview", 9, **asked)),
+        *map(_promotion_change, query("get_overview", 10, **asked)),
+        *map(_budget_change, query("get_overview", 11, **asked)),
+        *_model_changes(query("get_overview", 12, **asked)),
+    ]
+    stands = [row for status in budgets for row in _budget_stands(status)]
+    return [*stands, *sorted(rows, key=lambda row: row["at"], reverse=True)][:_MOST_CHANGES]
+
+
+def _change_row(at: str | None, kind: str, state: str, name: str, text: str, detail: str, id: Any) -> dict[str, Any]:
+    told = {"at": at, "kind": kind, "state": state, "name": name, "text": text, "detail": detail or None}
+    return {**told, "link_id": None if id is None else str(id)}
+
+
+def _run_change(row: dict[str, Any]) -> dict[str, Any]:
+    counts = [f"{row[key]} {key}" for key in ("broke", "fixed") if type(row[key]) is int and row[key]]
+    state = row["verdict"] if row["verdict"] in {"regressed", "improved"} else "failed"
+    return _change_row(
+        row["at"], "run", state, row["suite"], f"{state} in run {row['id']}", ", ".join(counts), row["id"]
+    )
+
+
+def _prompt_change(row: dict[str, Any]) -> dict[str, Any]:
+    new, old = (Counter(str(row[key]).splitlines()) for key in ("content", "before"))
+    detail = "" if row["before"] is None else f"+{(new - old).total()} \u2212{(old - new).total()} lines"
+    which = f"version {row['version']}" if row["saved"] == 1 else f"versions {row['first']} to {row['version']}"
+    return _change_row(row["at"], "prompt", "saved", row["name"], f"{which} saved", detail, row["version"])
+
+
+def _promotion_change(row: dict[str, Any]) -> dict[str, Any]:
+    detail = f"was {row['before']}" if type(row["before"]) is int else ""
+    text = f"version {row['version']} promoted to {row['tag']}"
+    return _change_row(row["at"], "promotion", "promoted", row["name"], text, detail, row["version"])
+
+
+def _budget_change(row: dict[str, Any]) -> dict[str, Any]:
+    name = row["target"] or "all calls"
+    return _change_row(
+        row["at"], "budget", "set", name, f"has a {row['period']} budget", f"${row['limit_usd']:g}", row["id"]
+    )
+
+
+def _budget_stands(status: BudgetStatus) -> Iterator[dict[str, Any]]:
+    """Give what is to be said of a budget that is spent, or will be before its period ends at this pace."""
+    name, what = status.target or "all calls", f"the {status.period} budget"
+    if status.breached:
+        detail = f"${status.spent_usd:,.2f} of ${status.limit_usd:,.2f}"
+        yield _change_row(None, "budget", "breached", name, f"passed {what}", detail, status.id)
+    elif status.forecast_usd is not None and status.forecast_usd > status.limit_usd:
+        start, end = (seconds_of(day) or 0.0 for day in (status.since, status.until))
+        at = text_of(start + (end - start) * status.limit_usd / status.forecast_usd)
+        about = at[:10] if status.period == "monthly" else f"{at[11:16]} UTC"
+        yield _change_row(None, "budget", "forecast", name, f"will pass {what}", f"about {about}", status.id)
+
+
+def _model_changes(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Give the models that began to be served by another one: rows are of each model and hour, the oldest first.
+
+    Where several take turns nothing changed.
+    """
+    for model, own in itertools.groupby(rows, key=lambda row: row["model"]):
+        told = [row for row in own if row["served"] is not None]
+        turns = [(old, new) for old, new in itertools.pairwise(told) if old["served"] != new["served"]]
+        if len(turns) == 1:
+            ((old, new),) = turns
+            detail = f"{old['served']} to {new['served']}"
+            yield _change_row(new["at"], "model", "changed", model, "is served by another model", detail, new["id"])
+
+
+# ======================================================================================
 # === OVERVIEW: how everything stands, in one answer
 # ======================================================================================
-# Uses: ROWS, BUDGETS, TALLIES, RUNS, COMPARISON, DRIFT.
+# Uses: CLOCK, ROWS, TEMPLATES, BUDGETS, TALLIES, RUNS, COMPARISON, DRIFT, NEWS.
 # Public: get_overview.
+
+LATENCIES_READ = 20_000
 
 
 def get_overview() -> dict[str, Any]:
@@ -18148,27 +18508,54 @@ def get_overview() -> dict[str, Any]:
 
     Shape: suites [{suite, run, at, prompt_name, prompt_version, model, passed, score, coverage, verdict, complete,
     partial, counts, flaky {known (by promptry.toml), measured (None if it was not)}, comparison (see comparison_told),
-    drifting, drift}], spend {since, spent_usd, today_usd, forecast_usd, unpriced}, budgets [BudgetStatus], fallbacks
-    [{name, times, last_at}].
+    changed (since its baseline: see changes_of), broke, fixed (cases against it), drifting, drift, history (the scores
+    of the last 30 runs, the oldest first, None for one without or of a part)}], spend {since, spent_usd, today_usd,
+    forecast_usd, unpriced}, budgets [BudgetStatus], fallbacks [{name, times, last_at}], today (production calls of the
+    UTC day: {calls, errors, unpriced, cost_usd, p95_ms, latency_of, rated {up, down}, renders_fallback}), modules (of
+    the month, all origins: [{module, calls, unpriced, cost_usd, per_thousand_usd}], the dearest 50), changes (see
+    list_changes). A request is rated up from 0.5 on; latency_of: how many calls p95_ms is of.
     """
-    rows = query("get_overview")
+    now, rows = now_text(), query("get_overview")
     drifts = {report.suite: report for report in check_drifts([row["suite"] for row in rows])}
+    manifests = [read_object(row.pop("metadata")) for row in rows]
+    told = [comparison_told(manifest) for manifest in manifests]
+    bases = _bases_of([found["baseline"]["id"] for found in told if found])
+    budgets = budget_status()
     note_query("get_overview", 1)
     note_query("list_budgets", limit=1000)
     return {
-        "suites": [_standing(row, drifts[row["suite"]]) for row in rows],
+        "suites": [
+            _standing(row, manifest, found, bases, drifts[row["suite"]])
+            for row, manifest, found in zip(rows, manifests, told, strict=True)
+        ],
         "spend": month_so_far(),
-        "budgets": [status.to_dict() for status in budget_status()],
+        "budgets": [status.to_dict() for status in budgets],
         "fallbacks": query("get_overview", 2),
+        "today": _today(now),
+        "modules": [_with_unit_price(row) for row in query("get_overview", 7, now=now)],
+        "changes": list_changes(now, budgets),
     }
 
 
-def _standing(row: dict[str, Any], drift: DriftReport) -> dict[str, Any]:
+def _bases_of(ids: Iterable[Any]) -> dict[str, dict[str, Any]]:
+    """Return the runs of some ids as changes_of takes them, by id."""
+    known = [id for id in ids if re.fullmatch("[0-9]{1,18}", str(id))]
+    rows = query("get_overview", 3, runs=json.dumps([int(id) for id in known])) if known else []
+    return {str(row["run"]): {**row, "manifest": read_object(row["metadata"])} for row in rows}
+
+
+def _standing(
+    row: dict[str, Any],
+    manifest: dict[str, Any],
+    told: dict[str, Any] | None,
+    bases: dict[str, dict[str, Any]],
+    drift: DriftReport,
+) -> dict[str, Any]:
     """Return how a suite stands by its newest run and by its runs together."""
-    manifest = read_object(row.pop("metadata"))
     gate, counts = (object_in(manifest, key) for key in ("gate", "counts"))
     passed = None if row["passed"] is None else bool(row["passed"])
     measured = gate.get("flakes") if isinstance(gate.get("flakes"), list) else None
+    base = bases.get(str(told["baseline"]["id"])) if told else None
     return {
         **row,
         "run": str(row["run"]),
@@ -18179,10 +18566,27 @@ def _standing(row: dict[str, Any], drift: DriftReport) -> dict[str, Any]:
         "counts": counts or None,
         "coverage": coverage_of(counts),
         "flaky": {"known": sorted(known_flaky_of(manifest)), "measured": measured},
-        "comparison": comparison_told(manifest),
+        "comparison": told,
+        "changed": changes_of({**row, "manifest": manifest}, base) if base else None,
+        **flips_told(manifest),
         "drifting": drift.drifting,
         "drift": drift.reason,
+        "history": read_list(row["history"])[::-1],
     }
+
+
+def _today(now: str) -> dict[str, Any]:
+    """Return what production did on the day of a UTC time."""
+    (counts,), (rated,) = (query("get_overview", part, now=now) for part in (4, 6))
+    step = -(-counts["calls"] // LATENCIES_READ) or 1
+    (latency,) = query("get_overview", 5, now=now, step=step)
+    return {**counts, **latency, "rated": rated, "renders_fallback": fallbacks_of_day(now[:10])}
+
+
+def _with_unit_price(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a module with what a thousand of its calls cost, of those that have a cost."""
+    priced = row.pop("priced")
+    return {**row, "per_thousand_usd": 1000 * row["cost_usd"] / priced if priced else None}
 
 
 # ======================================================================================
@@ -18827,7 +19231,15 @@ def render_version(found: dict[str, Any]) -> str:
         ]
         row["promotions"] = ", ".join(moves[-3:]) or None
     columns = {"version": "version", "tags": "tags", "created_at": "created", "hash": "hash", "promotions": "tagged"}
-    return f"{render_table(columns, rows)}\n\n{found['name']}@{found['version']}:\n{found['content']}"
+    tables = [render_table(columns, rows)]
+    told = [row for row in found["metrics"] if row["runs"] or row["calls"] or row["ratings"]]
+    if told:
+        columns = {"version": "version", "runs": "runs", "score": "score", "interval": "95 % interval", "n": "cases"}
+        columns |= {"calls": "calls, 30 days", "cost_per_call_usd": "usd a call", "p50_ms": "p50 ms"}
+        ends = [None if row["interval"] is None else "{:.3f} to {:.3f}".format(*row["interval"]) for row in told]
+        did = [{**row, "interval": end} for row, end in zip(told, ends, strict=True)]
+        tables.append(render_table({**columns, "rating": "rating", "ratings": "ratings"}, did))
+    return "\n\n".join([*tables, f"{found['name']}@{found['version']}:\n{found['content']}"])
 
 
 def render_diff(found: dict[str, Any]) -> str:
@@ -19311,7 +19723,28 @@ def render_overview(found: dict[str, Any]) -> str:
         times, names = sum(row["times"] for row in found["fallbacks"]), found["fallbacks"][:5]
         served = f"{counted(times, 'time')} the text in the code was served because the store failed"
         lines.append(f"{served}: {', '.join(row['name'] for row in names)}.")
-    return "\n".join(lines)
+    lines += [_today_text(found["today"])] if found["today"]["calls"] else []
+    return "\n".join([*lines, *_change_lines(found["changes"])])
+
+
+def _today_text(today: dict[str, Any]) -> str:
+    """Say what production did today: calls, failures, latency, ratings."""
+    facts = [counted(today["calls"], "production call"), f"{today['errors'] / today['calls']:.1%} failed"]
+    facts += [f"95 of 100 within {today['p95_ms']:,.0f} ms"] if today["p95_ms"] is not None else []
+    facts += [f"{today['unpriced']:,} without a cost"] if today["unpriced"] else []
+    rated = today["rated"]["up"] + today["rated"]["down"]
+    facts += [f"{today['rated']['up']:,} of {counted(rated, 'rating')} up"] if rated else []
+    return f"Today: {', '.join(facts)}."
+
+
+def _change_lines(changes: list[dict[str, Any]]) -> list[str]:
+    """Return what changed in the last day, a line each, the newest ten."""
+    lines = [
+        f"  {row['at'][11:16] if row['at'] else 'now  '}  {row['name']} {row['text']}"
+        + (f" ({row['detail']})" if row["detail"] else "")
+        for row in changes[:10]
+    ]
+    return ["", "Changed in the last day, UTC:", *lines] if lines else []
 
 
 def _standing_text(row: dict[str, Any]) -> str:
@@ -20231,7 +20664,7 @@ FORMS = {"junit": render_junit, "markdown": render_markdown, "html": render_html
 # === READS: every question that can be asked, once, for every face
 # ======================================================================================
 # Uses: PROMPTS, TRACES, BUDGETS, CALLS, FEEDBACK, DATASETS, COSTS, RUNS, COMPARISON, MODELS, DRIFT, BISECT, HISTORY,
-#   OVERVIEW, INTERPRETERS, RECORDS, REPORTS, FINDINGS.
+#   VERSIONS, OVERVIEW, INTERPRETERS, RECORDS, REPORTS, FINDINGS.
 # Public: nothing.
 #
 # The command with --json answers what its function returns. A command in two rows lists without an id and shows one
@@ -22592,9 +23025,92 @@ def is_unchanged(environ: dict[str, Any], mark: str) -> bool:
 
 
 # ======================================================================================
+# === PLAYGROUND: what models answer, streamed to the page while they speak
+# ======================================================================================
+# Uses: ERRORS, TRIALS, PRINTING, READS, ROUTES, GUARD.
+# Public: nothing.
+#
+# A stream holds a thread of the server, so there are never so many that other requests find none. The model is asked
+# in a thread of its own: who closes the page ends the call, which is recorded all the same.
+
+_MOST_STREAMS = 8
+_streams = threading.BoundedSemaphore(_MOST_STREAMS)
+_TRIAL = (
+    Parameter("model", str, "What to ask, such as openai:gpt-4.1-mini.", required=True),
+    Parameter("name", str, "The name of a prompt."),
+    Parameter("version", int, "The version to fill in, the latest by default."),
+    Parameter("content", str, "A text to fill in that is no version yet."),
+    Parameter("variables", dict, "The values of the placeholders."),
+    Parameter("system", str, "What the model is told before."),
+    Parameter("parameters", dict, "What else the model is told, as OpenAI names it: temperature, max_tokens ..."),
+)
+
+
+def playground_routes() -> list[Route]:
+    """Return the routes of the playground."""
+    told = "Ask a model: lines of JSON, {text} while it speaks, then {reply {text, finish_reason, call}} or {error}."
+    return [
+        Route("models", list_models, "List the models that can be tried here, and which lack a key."),
+        Route("playground", _stream_trial, told, _TRIAL, "POST", "write"),
+    ]
+
+
+def _stream_trial(model: str, **asked: Any) -> Response:
+    """Begin a trial; what is wrong before the model speaks is raised here, as of any other route."""
+    import queue
+
+    if not _streams.acquire(blocking=False):
+        hint = "Wait until one of them has ended."
+        raise Refusal(503, "busy", f"{_MOST_STREAMS} models are being asked already.", hint, **{"Retry-After": "5"})
+    events: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    gone = threading.Event()
+    threading.Thread(target=_run_trial, args=(model, asked, events.put, gone), daemon=True).start()
+    first = events.get()
+    if isinstance(first, PromptryError):
+        raise first
+    bits = _told_bits(first, events.get, gone)
+    next(bits)  # so that closing it ends the call, even if nobody asks for the first line
+    return Response(200, bits, {"Content-Type": "application/x-ndjson; charset=utf-8"})
+
+
+def _run_trial(model: str, asked: dict[str, Any], tell: Callable[[Any], None], gone: threading.Event) -> None:
+    """Ask a model, telling its text bit by bit and then the reply or the error."""
+
+    def hear(text: str) -> None:
+        if gone.is_set():
+            raise ConnectionAbortedError("nobody listens any more")
+        tell({"text": text})
+
+    try:
+        tell({"reply": try_prompt(model, hear, **asked)})
+    except PromptryError as error:
+        tell(error)
+    except Exception as error:
+        log.debug("a trial of %s ended", model, exc_info=True)
+        tell(PromptryError(f"The trial ended: {type(error).__name__}: {error}."))
+    finally:
+        _streams.release()
+
+
+def _told_bits(first: Any, next_event: Callable[[], Any], gone: threading.Event) -> Iterator[bytes]:
+    """Give events as lines of JSON, to the reply or the error."""
+    event = first
+    try:
+        yield b""
+        while isinstance(event, dict) and "text" in event:
+            yield f"{json_text(event, None)}\n".encode()
+            event = next_event()
+        if isinstance(event, PromptryError):
+            event = {"error": {"code": event.code, "message": event.message, "hint": event.hint}}
+        yield f"{json_text(event, None)}\n".encode()
+    finally:
+        gone.set()
+
+
+# ======================================================================================
 # === POSTS: what can be written over HTTP, each by the function that its command calls
 # ======================================================================================
-# Uses: ERRORS, ROWS, QUERIES, PROMPTS, TEMPLATES, BUDGETS, CALLS, FEEDBACK, DATASETS, READS, CLI, ROUTES.
+# Uses: ERRORS, ROWS, QUERIES, PROMPTS, TEMPLATES, BUDGETS, CALLS, FEEDBACK, DATASETS, TRIALS, READS, CLI, ROUTES.
 # Public: nothing.
 
 
@@ -22629,21 +23145,6 @@ def api_promote(name: str, version: int, tag: str) -> dict[str, Any]:
 def api_untag(name: str, tag: str) -> dict[str, Any]:
     """Take a tag off the version that has it: {name, version, tag}."""
     return {"name": name, "version": remove_tag(name, tag), "tag": tag}
-
-
-def api_render(
-    variables: dict[str, Any] | None = None,
-    name: str | None = None,
-    version: int | None = None,
-    content: str | None = None,
-) -> dict[str, Any]:
-    """Fill the placeholders of a text, or of a version of a prompt: {text, placeholders, missing}."""
-    if (content is None) == (name is None):
-        raise WrongUse("A text or a prompt is rendered.", "Give one of content and name.")
-    text = content if content is not None else require_prompt(str(name), version).content
-    asked, values = placeholders(text), variables or {}
-    missing = [word for word in asked if word not in values]
-    return {"text": fill_placeholders(text, values), "placeholders": asked, "missing": missing}
 
 
 def api_set_budget(scope: str, limit_usd: float, target: str | None = None, period: str = "monthly") -> dict[str, Any]:
@@ -22749,7 +23250,7 @@ _POSTS: dict[str, Callable[..., Any]] = {
     "datasets": api_save_dataset,
     "datasets/add": api_add_item,
     "lint": api_lint,
-    "render": api_render,
+    "render": render_draft,
     "query": api_query,
 }
 _ASK_ONLY = {"lint", "render", "query"}
@@ -23175,8 +23676,8 @@ def _body_schema(fields: list[Parameter]) -> dict[str, Any]:
 # ======================================================================================
 # === DASHBOARD: the page and its API are served, until Ctrl-C
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, STORE, CHANGES, QUERIES, PRINTING, READS, CLI, ROUTES, GUARD, SITE, POSTS, TASKS,
-#   OPENAPI.
+# Uses: ERRORS, CLOCK, SETTINGS, STORE, CHANGES, QUERIES, PRINTING, READS, CLI, ROUTES, GUARD, SITE, PLAYGROUND, POSTS,
+#   TASKS, OPENAPI.
 # Public: nothing.
 
 MOST_BODY_BYTES = 8 * 1024 * 1024
@@ -23213,7 +23714,9 @@ class Serving(NamedTuple):
 def make_serving(door: Door, path: Path) -> Serving:
     """Make what a server of a store needs."""
     serving = Serving(door, watch_changes(path), make_tasks(path), [], now_text(), threading.RLock(), {"store": False})
-    serving.routes.extend([*_own_routes(serving), *read_routes(), *post_routes(), *task_routes(serving.tasks)])
+    serving.routes.extend(
+        [*_own_routes(serving), *read_routes(), *playground_routes(), *post_routes(), *task_routes(serving.tasks)]
+    )
     return serving
 
 

@@ -172,6 +172,8 @@ def _ollama_turn(model: str, body: dict[str, Any], mood: str) -> dict[str, Any]:
 
 
 def _text(body: dict[str, Any], mood: str) -> str:
+    if mood.startswith("drip-many"):
+        return "Many words " * 20
     if mood.startswith("say:"):
         found = re.search("<<<([0-9a-f]{16}) ", json.dumps(body))
         return mood[4:].replace("NONCE", found[1] if found else "NONCE")
@@ -223,14 +225,16 @@ def _with_usage(chunks: list[dict[str, Any]], whole: dict[str, Any], body: dict[
     return [*((None, chunk) for chunk in chunks), (None, "[DONE]")]
 
 
+def _words_of(text: str) -> list[str]:
+    return WORDS if text == "".join(WORDS) else re.findall(r"\S+ ", text) if text.startswith("Many ") else [text]
+
+
 def _chat_events(whole: dict[str, Any], body: dict[str, Any]) -> list[tuple[None, Any]]:
     head = {**whole, "object": "chat.completion.chunk"}
     message = whole["choices"][0]["message"]
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": "" if message["content"] else None}]
     if message["content"]:
-        deltas += [
-            {"content": word} for word in (WORDS if message["content"] == "".join(WORDS) else [message["content"]])
-        ]
+        deltas += [{"content": word} for word in _words_of(message["content"])]
     for place, piece in enumerate(ARGUMENTS if message.get("tool_calls") else ()):
         first = {"id": "call_1", "type": "function"} if place == 0 else {}
         function = {"name": "weather", "arguments": piece} if place == 0 else {"arguments": piece}
@@ -376,8 +380,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             if mood == "broken" and place == 3:
                 name, data = "error", {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
-            if mood == "drip":
-                time.sleep(0.05)
+            if mood.startswith("drip"):
+                time.sleep(float(mood.removeprefix("drip").removeprefix("-many") or 0.05))
             text = data if isinstance(data, str) else json.dumps(data)
             self.write(f"{text}\n" if has_lines else (f"event: {name}\n" if name else "") + f"data: {text}\n\n")
         self.wfile.write(b"0\r\n\r\n")

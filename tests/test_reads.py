@@ -462,6 +462,14 @@ def check_suite(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]
 def check_prompt(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:
     assert (answers[0][0]["version"], answers[0][0]["content"]) == (found["version"], found["content"])
     assert [row["version"] for row in answers[1]] == [row["version"] for row in found["versions"]]
+    tested, called, latencies, rated = ({row["version"]: row for row in answers[part]} for part in (2, 5, 6, 7))
+    for row in found["metrics"]:
+        own = row["version"]
+        assert row["runs"] == (tested[own]["runs"] if own in tested else 0)
+        assert row["run"] == (str(tested[own]["run"]) if own in tested and tested[own]["run"] else None)
+        assert row["calls"] == (called[own]["calls"] if own in called else 0)
+        assert row["p50_ms"] == (latencies[own]["p50_ms"] if own in latencies else None)
+        assert row["rating"] == (nearly(rated[own]["rating"]) if own in rated else None)
 
 
 def check_comparison(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:
@@ -504,6 +512,20 @@ def check_overview(answers: list[Any], found: dict[str, Any], asked: dict[str, A
     }
     assert found["spend"]["spent_usd"] > 0 and found["spend"]["unpriced"] > 0
     assert answers[2] == found["fallbacks"]
+    assert [json.loads(row["history"])[::-1] for row in answers[0]] == [row["history"] for row in found["suites"]]
+    today = {**answers[4][0], **answers[5][0], "rated": answers[6][0]}
+    assert {**found["today"], "renders_fallback": 0} == {**today, "renders_fallback": 0} and today["calls"] > 0
+    for row, module in zip(answers[7], found["modules"], strict=True):
+        assert module["per_thousand_usd"] == (nearly(1000 * row["cost_usd"] / row["priced"]) if row["priced"] else None)
+        assert {key: row[key] for key in module.keys() & row.keys()} == {
+            key: nearly(module[key]) for key in module.keys() & row.keys()
+        }
+    told = {(row["kind"], row["link_id"]) for row in found["changes"]}
+    for part, kind, key in ((8, "run", "id"), (9, "prompt", "version"), (10, "promotion", "version")):
+        assert {str(row[key]) for row in answers[part]} >= {
+            link for of, link in told if of == kind
+        } > set() or part == 8
+    assert {str(row["id"]) for row in answers[11]} >= {link for of, link in told if of == "budget"} and not answers[3]
 
 
 def check_diff(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:

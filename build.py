@@ -68,6 +68,7 @@ NOT_HELPERS = (
     "numpy.f2py",
     "pydantic",
     "pytest",
+    "rfc3339_validator",
     "scipy",
     "setuptools",
 )  # of a suite's own Python, or unused

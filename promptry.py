@@ -2565,6 +2565,7 @@ def _tie_hands(reader: sqlite3.Connection, until: float) -> None:
         return sqlite3.SQLITE_OK if is_fine else sqlite3.SQLITE_DENY
 
     reader.execute("PRAGMA query_only = ON")
+    reader.execute("SELECT 1 FROM json_each('[]'), json_tree('[]')")  # made now: to make one is no reading
     for name, most in (("LENGTH", 64_000_000), ("ATTACHED", 0), ("LIKE_PATTERN_LENGTH", 1000)):
         reader.setlimit(getattr(sqlite3, f"SQLITE_LIMIT_{name}"), most)
     reader.set_authorizer(judge)
@@ -22528,7 +22529,16 @@ COMPUTED: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("breaks.p", "find_breaks", "how many tries of each case passed before, and how many now"),
         ("verdict", "compare_loaded", "all of these and the gate of the run's manifest"),
     ),
-    "compare_models": (("items.comparison", "compare_loaded", "the checks of the two runs"),),
+    "compare_models": (
+        ("items.interval", "mean_interval", "the mean of each case of a run"),
+        (
+            "items.delta_interval",
+            "paired_interval",
+            "for each case of both runs, its mean less its mean in the baseline",
+        ),
+        ("items.p", "paired_deltas", "the same differences, by assertion type"),
+        ("items.verdict", "compare_loaded", "all of these and the gate of the run's manifest"),
+    ),
     "check_drift": (
         ("slope", "slope_of", "the scores, or the days' means, the oldest first"),
         ("slope_interval", "slope_of", "the same values"),
@@ -23874,18 +23884,19 @@ def _ask_store(serving: Serving, work: Callable[[], Any], writes: bool) -> Any:
     Until the file is there, requests wait for each other: which store a process uses is one thing for all its threads.
     """
     path = serving.changes.path
-    if serving.stands["store"]:
-        if not writes and is_missing(path):
-            raise StoreError(f"{path} was taken away.", "Put it back, or start the dashboard anew.")
-        return work()
-    with serving.lock:
-        if writes or not is_missing(path):
-            try:
+    with contextlib.nullcontext() if serving.stands["store"] else serving.lock:
+        if serving.stands["store"] or not is_missing(path):
+            serving.stands["store"] = True
+        elif writes:
+            found = work()
+            serving.stands["store"] = not is_missing(path)
+            return found
+        else:
+            with no_new_store(must_be_there=False):
                 return work()
-            finally:
-                serving.stands["store"] = not is_missing(path)
-        with no_new_store(must_be_there=False):
-            return work()
+    if not writes and is_missing(path):
+        raise StoreError(f"{path} was taken away.", "Put it back, or start the dashboard anew.")
+    return work()
 
 
 def _with_mark(reply: Response, mark: str | None, environ: dict[str, Any]) -> Response:

@@ -5,7 +5,7 @@ import { href } from "../app/address";
 import { Bar, Stats } from "../parts/Bars";
 import type { StatProps } from "../parts/Bars";
 import { Differs, passRate, saidComparison, saidCounts, toneOf } from "../parts/findings";
-import { capital, clock, counted, dayAndClock, duration, listed, money, monthName, number, percent, points, pointsInterval, pvalue, utc } from "../parts/format";
+import { clock, counted, dayAndClock, duration, listed, money, monthName, number, percent, points, pointsInterval, pvalue, utc } from "../parts/format";
 import { Finding, Head, HeadWaiting } from "../parts/Head";
 import { Interval, IntervalAxis, scaleOf } from "../parts/Interval";
 import { Mark, State, Verdict } from "../parts/Mark";
@@ -68,7 +68,7 @@ function Filled({ data }: { data: Overview }) {
           </>
         }
         sentence={<Answer suites={worst} data={data} />}
-        why={<Why suite={broken ?? worst[0]} data={data} broken={broken !== undefined} />}
+        why={<Why suite={broken} data={data} />}
       />
       <Stats items={figuresOf(data)} />
       <SuitesTable suites={worst} />
@@ -130,18 +130,25 @@ function quietAnswer(suites: OverviewSuite[]): string {
   return `Nothing broke. Of ${counted(suites.length, "suite")} ${listed(kinds)}.`;
 }
 
-function Why({ suite, data, broken }: { suite: OverviewSuite | undefined; data: Overview; broken: boolean }) {
-  const spent = (
+/** What is behind the finding; without one, what the month costs. */
+function Why({ suite, data }: { suite: OverviewSuite | undefined; data: Overview }) {
+  const { spend, suites } = data;
+  if (suite?.comparison) {
+    const others = suites.filter((one) => one.passed === false && one.verdict !== "regressed").length;
+    return (
+      <>
+        {saidComparison(suite.comparison)} {suite.changed !== undefined && <Differs changed={suite.changed} />}
+        {others > 0 && ` ${counted(others, "more suite", "more suites")} did not pass.`}
+      </>
+    );
+  }
+  return (
     <>
-      {capital(monthName(data.spend.since))} has cost {money(data.spend.spent_usd)} so far
-      {data.spend.forecast_usd !== null && <> and is heading for {money(data.spend.forecast_usd)}</>}
-      {data.spend.unpriced > 0 && <>; {counted(data.spend.unpriced, "call")} without a price</>}.
+      {monthName(spend.since)} has cost {money(spend.spent_usd)} so far
+      {spend.forecast_usd !== null && <> and is heading for {money(spend.forecast_usd)}</>}
+      {spend.unpriced > 0 && <>; {counted(spend.unpriced, "call")} without a price</>}.
     </>
   );
-  if (suite?.comparison && broken) {
-    return <>{saidComparison(suite.comparison)} {suite.changed !== undefined && <Differs changed={suite.changed} />}</>;
-  }
-  return spent;
 }
 
 // --- the figures of the day: each leads to its rows ---
@@ -312,7 +319,7 @@ function Modules({ modules, since }: { modules: ModuleSpend[]; since: string }) 
   const columns: Column<ModuleSpend>[] = [
     { key: "module", head: "Module", sort: (row) => row.module, cell: (row) => (row.module ? <a href={href("/cost", { module: row.module })}>{row.module}</a> : <span className="dim">none</span>) },
     { key: "cost_usd", head: "$", num: true, sort: (row) => row.cost_usd, cell: (row) => money(row.cost_usd, { unit: false }) },
-    { key: "bar", head: "", className: "w99", csv: false, cell: (row) => most > 0 && row.cost_usd != null && <Bar share={row.cost_usd / most} label={money(row.cost_usd)} /> },
+    { key: "bar", head: <span className="vh">Beside the most</span>, className: "w99", csv: false, cell: (row) => most > 0 && row.cost_usd != null && <Bar share={row.cost_usd / most} label={money(row.cost_usd)} /> },
     { key: "calls", head: "Calls", num: true, className: "dim", sort: (row) => row.calls, cell: (row) => number(row.calls) },
     { key: "per_thousand_usd", head: "$ per 1,000", num: true, className: "mid", sort: (row) => row.per_thousand_usd, cell: (row) => money(row.per_thousand_usd, { unit: false }) },
   ];

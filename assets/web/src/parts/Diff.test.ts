@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { changedLines, diffOf, hunksOf } from "./Diff";
+import { changedLines, diffOf, hunksOf, piecesOf } from "./Diff";
 
 test("lines that replace each other keep their numbers", () => {
   const lines = diffOf("a\nb\nc\n", "a\nB\nc\nd\n");
@@ -21,4 +21,11 @@ test("what changed is counted", () => expect(changedLines("a\nb\nc", "a\nx\ny"))
 test("the hunks of a unified diff give back both texts", () => {
   const patch = "--- p v2\n+++ p v3\n@@ -4,3 +4,2 @@\n same\n-old one\n-old two\n+new";
   expect(hunksOf(patch)).toEqual([{ old: 4, fresh: 4, before: "same\nold one\nold two", now: "same\nnew" }]);
+});
+
+test("words that changed side by side are one mark", () => {
+  const [before, now] = ["within 30 days of it", "within a few weeks of it"];
+  expect(piecesOf(before, now, "del").filter((piece) => piece.marked)).toEqual([{ text: "30 days", marked: true }]);
+  expect(piecesOf(before, now, "add").filter((piece) => piece.marked)).toEqual([{ text: "a few weeks", marked: true }]);
+  expect(piecesOf(before, now, "add").map((piece) => piece.text).join("")).toBe(now);
 });

@@ -14,12 +14,38 @@ interface Line {
 
 const MAX_WORDS = 20_000; // characters of a pair of lines up to which words are compared
 
+interface Piece {
+  text: string;
+  marked: boolean;
+}
+
+/** One side of a word diff: what the other has not is marked, and blanks between two marks are marked with them. */
+export function piecesOf(before: string, now: string, side: "del" | "add"): Piece[] {
+  const own = diffWordsWithSpace(before, now).filter((part) => !(side === "del" ? part.added : part.removed));
+  const pieces: Piece[] = [];
+  own.forEach((part, at) => {
+    const isMarked = (one: typeof part | undefined) => Boolean(one && (one.added || one.removed));
+    const between = /^\s+$/.test(part.value) && isMarked(own[at - 1]) && isMarked(own[at + 1]);
+    const marked = isMarked(part) || between;
+    const last = pieces[pieces.length - 1];
+    if (last?.marked === marked) last.text += part.value;
+    else pieces.push({ text: part.value, marked });
+  });
+  return pieces.flatMap(bare);
+}
+
+/** A mark without the blanks at its ends. */
+function bare(piece: Piece): Piece[] {
+  const [, head = "", text = "", tail = ""] = /^(\s*)([^]*?)(\s*)$/.exec(piece.text) ?? [];
+  if (!piece.marked || !text) return [piece];
+  return [{ text: head, marked: false }, { text, marked: true }, { text: tail, marked: false }].filter((one) => one.text);
+}
+
 const marked = (before: string, now: string, side: "del" | "add"): ReactNode => {
   if (before.length + now.length > MAX_WORDS) return side === "del" ? before : now;
-  return diffWordsWithSpace(before, now).flatMap((part, at): ReactNode[] => {
-    if (part.added) return side === "add" ? [<ins key={at}>{part.value}</ins>] : [];
-    if (part.removed) return side === "del" ? [<del key={at}>{part.value}</del>] : [];
-    return [part.value];
+  return piecesOf(before, now, side).map(({ text, marked: isMarked }, at) => {
+    if (!isMarked) return text;
+    return side === "add" ? <ins key={at}>{text}</ins> : <del key={at}>{text}</del>;
   });
 };
 

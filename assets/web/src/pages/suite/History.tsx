@@ -74,7 +74,7 @@ function Scores({ suite, change, under, onUnder }: { suite: Suite; change: numbe
   const step = suite.drift?.change_point;
   return (
     <div className="plotbox">
-      <svg width="100%" height={HEIGHT} className="over" role="img" aria-label={`Share of cases passed in ${count} runs, ${percent(runs[newest]?.pass_rate)} in the newest`}>
+      <svg width="100%" height={HEIGHT} className="over" role="group" aria-label={`Share of cases passed in ${count} runs, ${percent(runs[newest]?.pass_rate)} in the newest`}>
         {axisTicks(foot).map((tick) => (
           <g key={tick}>
             <line x1="0" x2="100%" y1={y(tick)} y2={y(tick)} className="s-grid" />
@@ -273,7 +273,7 @@ function Cells({ found, runs }: { found: SuiteCase; runs: SuiteRun[] }) {
   const drawn = count > MANY ? stretches(looks) : looks.map((value, from) => ({ value, from, to: from + 1 }));
   const failed = looks.filter((look) => look === "new" || look === "known").length;
   return (
-    <svg width="100%" height="16" role="img" aria-label={`${found.case}: failed in ${failed} of ${count} runs, ${found.state}`}>
+    <svg width="100%" height="16" role="group" aria-label={`${found.case}: failed in ${failed} of ${count} runs, ${found.state}`}>
       {drawn.map(({ value, from, to }) => {
         if (value === "none") return null;
         const run = runs[from];

@@ -254,7 +254,7 @@ function SuitesTable({ suites }: { suites: OverviewSuite[] }) {
   const tags = new Set(suites.map((suite) => suite.comparison?.baseline?.tag).filter(Boolean));
   const against = tags.size === 1 ? [...tags][0] : "their baselines";
   return (
-    <Section title={`Suites against ${against}`} note="change in the share of cases passed, percentage points, 95% interval" sql={{ read: "overview" }} csv={() => saveCsv("suites", columns, suites)}>
+    <Section title={`Suites against ${against}`} note="change in the mean score of the same cases, percentage points, 95% interval" sql={{ read: "overview" }} csv={() => saveCsv("suites", columns, suites)}>
       <Table label="Suites" rows={suites} columns={columns} rowKey={(row) => row.suite} empty={<Empty code="promptry run">No suite has run yet. A suite is a function with assertions; the second run is compared with the first.</Empty>} />
     </Section>
   );

@@ -248,7 +248,7 @@ function Cases({ pairs, run, baseline, params, tag, comparison }: { pairs: PairR
       csv={() => saveCsv(`compare-${run.id}-${baseline.id}-cases`, columns, rows)}
     >
       <div className="cols c-flip">
-        <Table label="Cases" dense rows={rows} columns={columns} rowKey={(one) => one.case} selected={row?.case ?? null} onOpen={(one) => setParams({ case: one.case })} empty={<Empty>{show === "flips" ? "No case changed sides." : show === "failures" ? "No case fails now." : "The two runs answered alike."}</Empty>} />
+        <Table label="Cases" dense rows={rows} columns={columns} rowKey={(one) => one.case} selected={row?.case ?? null} follow onOpen={(one) => setParams({ case: one.case })} empty={<Empty>{show === "flips" ? "No case changed sides." : show === "failures" ? "No case fails now." : "The two runs answered alike."}</Empty>} />
         {row && <Case row={row} run={run} baseline={baseline} />}
       </div>
     </Section>

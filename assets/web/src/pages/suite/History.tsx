@@ -238,8 +238,8 @@ function Lane({ values, hot }: { values: (string | null)[]; hot: number | null }
 
 const CLASS: Record<Exclude<Look, "none">, string> = { pass: "f-hp", new: "f-bad", known: "f-old", mixed: "f-warn", error: "f-line" };
 
-export function Heat({ suite, change }: { suite: Suite; change: number | null }) {
-  const { runs, cases } = suite;
+export function Heat({ suite, cases, change }: { suite: Suite; cases: SuiteCase[]; change: number | null }) {
+  const { runs } = suite;
   const newest = runs[runs.length - 1];
   return (
     <Newest>

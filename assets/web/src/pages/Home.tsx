@@ -1,7 +1,7 @@
 import { useMemo } from "react";
 import type { Budget, ModuleSpend, NoticedChange, Overview, OverviewSuite } from "../api/types";
 import { useRead } from "../api/useRead";
-import { href } from "../app/address";
+import { href, useParam } from "../app/address";
 import { Bar, Stats } from "../parts/Bars";
 import type { StatProps } from "../parts/Bars";
 import { Differs, passRate, saidComparison, saidCounts, toneOf } from "../parts/findings";
@@ -158,6 +158,7 @@ const isDay = (budget: Budget) => ["day", "daily"].includes(budget.period) && bu
 function figuresOf(data: Overview): StatProps[] {
   const { today, spend, suites, budgets } = data;
   const budget = budgets.find(isDay);
+  const stray = budgets.find((one) => one.breached && one !== budget);
   const flaky = suites.flatMap((suite) => suite.flaky?.known ?? []).length;
   const flakiest = [...suites].sort((a, b) => (b.flaky?.known.length ?? 0) - (a.flaky?.known.length ?? 0))[0];
   const cases = suites.reduce((sum, suite) => sum + (suite.counts?.cases ?? 0), 0);
@@ -170,8 +171,8 @@ function figuresOf(data: Overview): StatProps[] {
       label: "Spend today",
       value: money(spend.today_usd),
       unit: budget && `of ${money(budget.limit_usd)}`,
-      more: budget?.forecast_usd != null ? `near ${money(budget.forecast_usd)} at midnight` : `month ${money(spend.spent_usd)}`,
-      tone: budget?.breached ? "bad" : undefined,
+      more: stray ? `${stray.target ?? "all calls"} is over its budget` : budget?.forecast_usd != null ? `near ${money(budget.forecast_usd)} at midnight` : `month ${money(spend.spent_usd)}`,
+      tone: budget?.breached || stray ? "warn" : undefined,
       href: href("/cost", { days: 1 }),
       children: share !== null && <Bar share={share} mark={budget?.forecast_usd != null ? budget.forecast_usd / budget.limit_usd : null} height={4} tone={budget?.breached ? "f-bad" : "f-acc"} />,
     },
@@ -264,16 +265,25 @@ const toneClass = (suite: OverviewSuite): string | undefined => ({ good: "good",
 
 // --- what changed, and what it costs ---
 
+const FEW = 8; // changes that are shown at once
+
 function Feed({ changes }: { changes: NoticedChange[] }) {
+  const [all, setAll] = useParam("changes");
+  const shown = all ? changes : changes.slice(0, FEW);
   return (
-    <Section title="What changed today" note="prompts, models, budgets, verdicts; the last 24 hours" sql={{ read: "overview" }}>
+    <Section
+      title="What changed today"
+      note="prompts, models, budgets, verdicts; the last 24 hours"
+      tools={changes.length > FEW && <button type="button" className="link" aria-expanded={all === "all"} onClick={() => setAll(all ? null : "all")}>{all ? "Fewer" : `All ${changes.length} changes`}</button>}
+      sql={{ read: "overview" }}
+    >
       {changes.length ? (
         <ul className="feed">
-          {changes.map((change, at) => {
+          {shown.map((change, at) => {
             const [shape, tone] = markOf(change);
             return (
               <li key={`${change.at} ${at}`}>
-                <time dateTime={change.at} title={utc(change.at)}>{clock(change.at)}</time>
+                {change.at ? <time dateTime={change.at} title={utc(change.at)}>{clock(change.at)}</time> : <span className="dim now">now</span>}
                 <span className={{ good: "good", bad: "bad", warn: "warn" }[tone as string] ?? "mid"}><Mark shape={shape} /></span>
                 <span><Linked change={change} /></span>
                 <span className="dim nowrap">{change.detail}</span>
@@ -288,11 +298,12 @@ function Feed({ changes }: { changes: NoticedChange[] }) {
   );
 }
 
-function markOf({ kind, text }: NoticedChange): [Shape, Tone] {
-  if (kind === "budget") return ["triangle", "warn"];
+function markOf({ kind, text, state }: NoticedChange): [Shape, Tone] {
+  const word = `${state ?? ""} ${text}`;
+  if (kind === "budget") return /breach|pass|exceed/.test(word) ? ["triangle", "warn"] : ["diamond", "plain"];
   if (kind !== "run") return ["diamond", "plain"];
-  if (/regressed|did not pass|failed/.test(text)) return ["down", "bad"];
-  if (/improved/.test(text)) return ["up", "good"];
+  if (/regressed|not pass|failed/.test(word)) return ["down", "bad"];
+  if (/improved/.test(word)) return ["up", "good"];
   return ["tied", "plain"];
 }
 

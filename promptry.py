@@ -12,7 +12,7 @@ Floors, from the ground up; each section uses only sections above it:
              EMBEDDINGS · SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION ·
              DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · TALLIES ·
              RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
-             COMPARISON · MODELS · PLAN · TRENDS · DRIFT · BISECT · HISTORY · VERSIONS · NEWS · OVERVIEW ·
+             COMPARISON · MODELS · PLAN · TRENDS · TRAFFIC · DRIFT · BISECT · HISTORY · VERSIONS · NEWS · OVERVIEW ·
              INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS ·
              WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · PLAYGROUND · POSTS · TASKS · OPENAPI · DASHBOARD
@@ -206,6 +206,8 @@ __all__ = [
     # PLAN
     "Plan",
     "plan_suite",
+    # TRAFFIC
+    "count_calls",
     # DRIFT
     "DriftReport",
     "check_drift",
@@ -5956,6 +5958,8 @@ SEARCH_S = 0.25
 SEARCHED_AT_ONCE = 2_000
 CALL_STATES = ("ok", "error")
 ORIGINS = ("app", "eval", "judge", "playground")
+RATINGS = ("up", "down")
+LATENCIES_READ = 20_000
 _IS_NAMED = """SELECT EXISTS (SELECT 1 FROM prompts WHERE name = :name)
     OR EXISTS (SELECT 1 FROM invocations INDEXED BY calls_by_prompt WHERE prompt_name = :name)
     OR EXISTS (SELECT 1 FROM votes WHERE prompt_name = :name)
@@ -5979,20 +5983,26 @@ def list_calls(
     search: str | None = None,
     limit: int = 50,
     before: str | None = None,
+    module: str | None = None,
+    hours: int | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    unpriced: bool = False,
+    rating: str | None = None,
+    min_cost_usd: float | None = None,
 ) -> dict[str, Any]:
     """List the recorded calls, newest first.
 
     `search` finds a text in what was captured, the name and the facts; it looks back from the newest call for a quarter
     of a second or a full page, `next` says where it stopped, and its total is None. `request` stands for itself.
-    Shape: items [{id, created_at, prompt_name, prompt_version, model, status, origin, tokens_in, tokens_out, cost_usd,
-    latency_ms, request_id}], total, next. Units: USD, milliseconds. Errors: WrongUse; NotFound for a prompt that
-    nothing names.
+    `since` and `until` are UTC times, to the minute; `rating` keeps the calls of requests rated up (0.5 or more in the
+    mean) or down. Shape: items [{id, created_at, prompt_name, prompt_version, model, status, origin, tokens_in,
+    tokens_out, cost_usd, latency_ms, request_id}], total, next. Units: USD, milliseconds. Errors: WrongUse; NotFound
+    for a prompt that nothing names.
     """
-    check_choice(status, CALL_STATES, "status")
-    check_choice(origin, ORIGINS, "origin")
-    filters = {"prompt": prompt, "version": version, "model": model, "status": status, "origin": origin}
-    asked = {**filters, "since": None if days is None else read_days(days)}
-    asked = {key: value for key, value in asked.items() if value is not None}
+    filters: dict[str, Any] = {"prompt": prompt, "version": version, "model": model, "status": status, "origin": origin}
+    filters |= {"module": module, "days": days, "hours": hours, "since": since, "until": until, "unpriced": unpriced}
+    asked = call_filters(**filters, rating=rating, min_cost_usd=min_cost_usd)
     if sum((bool(asked), request is not None, search is not None)) > 1:
         raise WrongUse("A search, a request and other filters do not go together.", "Give one of the three.")
     key, count = read_offset(before) if before is not None else None, read_limit(limit)
@@ -6004,6 +6014,62 @@ def list_calls(
     if not total:
         require_named(prompt)
     return page_by_id([{**row, "id": str(row["id"])} for row in rows], total, count)
+
+
+def call_filters(
+    *,
+    days: int | None = None,
+    hours: int | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    unpriced: bool = False,
+    min_cost_usd: float | None = None,
+    **named: Any,
+) -> dict[str, Any]:
+    """Return what was asked of calls as the parameters of SQL, without those that were not given; raises WrongUse."""
+    check_choice(named.get("status"), CALL_STATES, "status")
+    check_choice(named.get("origin"), ORIGINS, "origin")
+    check_choice(named.get("rating"), RATINGS, "rating")
+    if sum(value is not None for value in (days, hours, since)) > 1:
+        raise WrongUse("Days, hours and a time each say since when.", "Give one of them.")
+    if min_cost_usd is not None and (type(min_cost_usd) not in {int, float} or not 0 <= min_cost_usd < math.inf):
+        raise WrongUse(f"The least cost is {min_cost_usd!r}; it takes US dollars, 0 or more.")
+    first: tuple[str | None, int | None] = (None if days is None else read_days(days), None)
+    if hours is not None or since is not None:
+        first = _read_minute(since, "since") if hours is None else _hours_ago(hours)
+    last = (None, None) if until is None else _read_minute(until, "until")
+    asked = {**named, "since": first[0], "since_minute": first[1], "until": last[0], "until_minute": last[1]}
+    asked |= {"unpriced": 1 if unpriced else None, "min_cost": min_cost_usd}
+    return {key: value for key, value in asked.items() if value is not None}
+
+
+def _hours_ago(hours: Any) -> tuple[str, int]:
+    if type(hours) is not int or not 1 <= hours <= 876_000:
+        raise WrongUse(f"The hours are {hours!r}; they take 1 to 876000.")
+    return _read_minute(text_of((seconds_of(now_text()) or 0.0) - 3600 * hours), "since")
+
+
+def _read_minute(text: Any, what: str) -> tuple[str, int]:
+    """Return the UTC day and the minute of the day of a time; raises WrongUse."""
+    seconds = seconds_of(text) if isinstance(text, str) else None
+    if seconds is None:
+        raise WrongUse(f"The {what} is {text!r}; it takes a UTC time such as 2026-11-30T13:32.")
+    told = text_of(seconds)
+    return told[:10], 60 * int(told[11:13]) + int(told[14:16])
+
+
+def step_of(calls: int) -> int:
+    """Return the so manieth of very many calls that are looked at one by one, 1 for all of them.
+
+    It is a prime: no rhythm in which an application makes its calls falls in with it.
+
+    >>> step_of(20_000), step_of(1_000_000)
+    (1, 53)
+    """
+    step = -(-calls // LATENCIES_READ)
+    while step > 1 and any(step % number == 0 for number in range(2, math.isqrt(step) + 1)):
+        step += 1
+    return max(1, step)
 
 
 def require_named(prompt: str | None) -> None:
@@ -7190,6 +7256,15 @@ def pass_any(passed: int, tries: int, k: int) -> float:
     0.6666666666666666
     """
     return 1.0 - math.comb(tries - passed, k) / math.comb(tries, k)
+
+
+def percentile_of(values: Sequence[float], share: float) -> float | None:
+    """Return the least value that at least a share of sorted values does not exceed, None of none (nearest rank).
+
+    >>> percentile_of([1.0, 2.0, 3.0, 4.0], 0.5), percentile_of([1.0, 2.0, 3.0, 4.0], 0.95)
+    (2.0, 4.0)
+    """
+    return values[max(0, math.ceil(share * len(values) - 1e-9) - 1)] if values else None
 
 
 def spread(values: list[float]) -> float:
@@ -17150,8 +17225,9 @@ _MOST_FLAKY = 200
 class Comparison(NamedTuple):
     """What a run is against a baseline; delta, interval and deltas are current minus baseline.
 
-    flips: [{case, assertion_type, ordinal, before, now, state (broken, unconfirmed, flaky, fixed)}], unconfirmed where
-    each further try ended in an error; deltas: [{assertion_type, n, groups, baseline, current, delta, interval, p,
+    p is one-sided: that it got worse, and that it got better where the verdict is improved; deltas have both. flips:
+    [{case, assertion_type, ordinal, before, now, state (broken, unconfirmed, flaky, fixed)}], unconfirmed where each
+    further try ended in an error; deltas: [{assertion_type, n, groups, baseline, current, delta, interval, p, p_better,
     test}], cause: {prompt, model, dataset, commit, embedder, prompt_diff} or None, run and baseline: {id, date, n,
     age_s}; known: cases that fail in both, unpaired: {new, missing, errors, failing: those that fail and have no state
     in the baseline, checks: [{assertion_type, new, missing}] of those that only one run has}; groups: how many
@@ -17223,10 +17299,10 @@ def compare_loaded(run: dict[str, Any], baseline: dict[str, Any]) -> Comparison:
         verdict=verdict,
         delta=math.fsum(differences) / len(differences) if differences else None,
         interval=paired_interval(differences, pairs.binary, pairs.groups),
-        p=min((row["p"] for row in deltas), default=None),
+        p=min((row["p_better" if verdict == "improved" else "p"] for row in deltas), default=None),
         n=len(differences),
         flips=flips,
-        deltas=[{key: value for key, value in row.items() if key != "p_better"} for row in deltas],
+        deltas=deltas,
         cause=_cause(run, baseline),
         run=_run_facts(run, len(now)),
         baseline=_run_facts(baseline, len(before)),
@@ -17776,6 +17852,147 @@ def _most(rows: list[dict[str, Any]], key: str) -> Any:
 
 
 # ======================================================================================
+# === TRAFFIC: how many calls there were, minute by minute or day by day, and of what
+# ======================================================================================
+# Uses: CLOCK, ROWS, SCOPE, CALLS, STATISTICS.
+# Public: count_calls.
+#
+# One pass at the finest grain, folded in memory, so that each facet counts what its other values would give. Of very
+# many calls the latency is of every so manieth.
+
+FACETS = ("module", "prompt", "model", "status", "origin", "priced")
+_SHOWN_VALUES, _ENOUGH, _MOST_BARS, _DAY_MINUTES = 20, 1_000, 400, 1_440
+_SPANS = ((2, 1), (6, 5), (50, 30))  # up to so many hours, bars of so many minutes; beyond, of days
+
+_Groups = list[dict[str, Any]]
+
+
+def count_calls(
+    prompt: str | None = None,
+    version: int | None = None,
+    model: str | None = None,
+    status: str | None = None,
+    origin: str | None = None,
+    days: int | None = None,
+    module: str | None = None,
+    hours: int | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    unpriced: bool = False,
+    rating: str | None = None,
+    min_cost_usd: float | None = None,
+) -> dict[str, Any]:
+    """Count the calls that list_calls would list, over time and by what they are of.
+
+    Shape: {since, until, bucket_s, sum {calls, errors, unpriced, cost_usd, tokens_in, tokens_out, p50_ms, p95_ms,
+    latency_of}, series [{at, calls, errors, cost_usd}], the oldest first, one a bucket also where there was none,
+    facets {module, prompt, model, status, origin, priced: [{value, calls}]}, the twenty most, rated {up, down}}. A
+    facet counts what fits all other filters. p50_ms and p95_ms are of latency_of calls. rated counts requests, of the
+    5,000 rated last. A call dated outside of the series is in the sum alone. Errors: WrongUse.
+    """
+    own: dict[str, Any] = {"prompt": prompt, "version": version, "model": model, "status": status, "origin": origin}
+    own["module"] = module
+    when: dict[str, Any] = {"days": days, "hours": hours, "since": since, "until": until}
+    asked = call_filters(**own, **when, unpriced=unpriced, rating=rating, min_cost_usd=min_cost_usd)
+    (edge,) = query("count_calls", 2, **asked)
+    start, end = _ends_of(asked, edge["day"])
+    span = _span_of(end - start)
+    step = step_of(edge["most"] or 0)
+    part = 0 if span >= _DAY_MINUTES else 1
+    rows = query("count_calls", part, **asked, span=span, step=step)
+    rows = [{**row, "module": module_of(row["prompt_name"]), "prompt": row["prompt_name"]} for row in rows]
+    wanted = {key: value for key, value in own.items() if value is not None}
+    fitting = [row for row in rows if _is_wanted(row, wanted)]
+    total = _traffic_sums(fitting)
+    return {
+        "since": text_of(60 * start),
+        "until": text_of(60 * end),
+        "bucket_s": 60 * span,
+        "sum": {**total, **_latencies_among(fitting, total["calls"], step, asked)},
+        "series": _series_of(fitting, start, end, span),
+        "facets": {facet: _facet_of(rows, facet, wanted) for facet in FACETS},
+        "rated": query("count_calls", 4, **asked)[0],
+    }
+
+
+def _ends_of(asked: dict[str, Any], first: str | None) -> tuple[int, int]:
+    """Return the first minute of the stretch and the one after its last, since 1970; it begins with its first call."""
+    end = int((seconds_of(now_text()) or 0.0) // 60) + 1
+    if "until" in asked:
+        end = _minute_of(asked["until"], asked.get("until_minute", 0)) or 0
+    start = _minute_of(asked.get("since") or first, asked.get("since_minute", 0))
+    return end if start is None else min(start, end), end
+
+
+def _minute_of(day: str | None, minute: int) -> int | None:
+    seconds = seconds_of(day or "")
+    return None if seconds is None else int(seconds // 60) + minute
+
+
+def _span_of(minutes: int) -> int:
+    """Return of how many minutes a bar of the series is: of whole days where there are many hours."""
+    near = next((span for hours, span in _SPANS if minutes <= 60 * hours + 1), None)  # the last one goes on
+    return near or _DAY_MINUTES * max(1, math.ceil(minutes / _DAY_MINUTES / _MOST_BARS))
+
+
+def _is_wanted(row: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    found = {**row, "version": row["prompt_version"]}
+    return all(found[key] == value for key, value in wanted.items())
+
+
+def _traffic_sums(rows: _Groups) -> dict[str, Any]:
+    """Return the sums of groups of calls; a sum of which no part is known is None."""
+    known = {key: [row[key] for row in rows if row[key] is not None] for key in ("cost_usd", "tokens_in", "tokens_out")}
+    return {
+        "calls": sum(row["calls"] for row in rows),
+        "errors": sum(row["calls"] for row in rows if row["status"] == "error"),
+        "unpriced": sum(row["unpriced"] for row in rows),
+        "cost_usd": math.fsum(known["cost_usd"]) if known["cost_usd"] else None,
+        "tokens_in": sum(known["tokens_in"]) if known["tokens_in"] else None,
+        "tokens_out": sum(known["tokens_out"]) if known["tokens_out"] else None,
+    }
+
+
+def _latencies_among(rows: _Groups, calls: int, step: int, asked: dict[str, Any]) -> dict[str, Any]:
+    """Return the latencies that half and 95 of 100 calls keep, and of how many calls that is told."""
+    values = sorted(float(text) for row in rows if row["latencies"] for text in row["latencies"].split())
+    if step > 1 and len(values) < _ENOUGH:  # few calls of many
+        values = sorted(row["latency_ms"] for row in query("count_calls", 3, **asked, step=step_of(calls)))
+    p50, p95 = (percentile_of(values, share) for share in (0.5, 0.95))
+    return {"p50_ms": p50, "p95_ms": p95, "latency_of": len(values)}
+
+
+def _series_of(rows: _Groups, start: int, end: int, span: int) -> list[dict[str, Any]]:
+    """Return a bar for each stretch of `span` minutes, those without a call too."""
+    first = start - start % min(span, _DAY_MINUTES)
+    bars: list[_Groups] = [[] for _ in range(-(-(end - first) // span))]
+    for row in rows:
+        minute = _minute_of(row["day"], row["slot"] * span)
+        if minute is not None and 0 <= minute - first < len(bars) * span:
+            bars[(minute - first) // span].append(row)
+    found = []
+    for place, own in enumerate(bars):
+        sums = _traffic_sums(own)
+        told = {"calls": sums["calls"], "errors": sums["errors"], "cost_usd": sums["cost_usd"] if own else 0.0}
+        found.append({"at": text_of(60 * (first + place * span)), **told})
+    return found
+
+
+def _facet_of(rows: _Groups, facet: str, wanted: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the values of a facet among the calls that fit all other filters, the most frequent first."""
+    others = {key: value for key, value in wanted.items() if key != facet}
+    counts: Counter[Any] = Counter()
+    for row in rows:
+        if _is_wanted(row, others):
+            if facet == "priced":
+                counts.update(priced=row["calls"] - row["unpriced"], unpriced=row["unpriced"])
+            else:
+                counts[row[facet]] += row["calls"]
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))
+    return [{"value": value, "calls": calls} for value, calls in ranked[:_SHOWN_VALUES] if calls]
+
+
+# ======================================================================================
 # === DRIFT: whether scores fall, or production calls get worse, and where they broke
 # ======================================================================================
 # Uses: ERRORS, ROWS, SERIES, COMPARISON, TRENDS.
@@ -18302,13 +18519,12 @@ def _what_was_tested(run: dict[str, Any]) -> tuple[Any, ...]:
 # ======================================================================================
 # === VERSIONS: how each version of a prompt did: in tests, in production, in the eyes of its users
 # ======================================================================================
-# Uses: CLOCK, ROWS, PROMPTS, RUNS, PAIRS, HISTORY.
+# Uses: CLOCK, ROWS, PROMPTS, CALLS, RUNS, PAIRS, HISTORY.
 # Public: get_prompt.
 #
 # Of tests the newest whole run of a version counts, of production and ratings the last 30 days.
 
 _DAYS_OF_CALLS, _MOST_SCORED = 30, 20
-_FEW_CALLS = 20_000  # of a version with more only some tell its latency
 
 
 def get_prompt(name: str, version: int | None = None, tag: str | None = None) -> dict[str, Any]:
@@ -18382,11 +18598,11 @@ def _called_row(row: dict[str, Any] | None, latency: dict[str, Any] | None) -> d
 
 def _latencies_of(called: dict[Any, dict[str, Any]], asked: dict[str, Any]) -> dict[Any, dict[str, Any]]:
     """Return the median latency of the calls of each version: of all, or of each so many where there are very many."""
-    few = [version for version, row in called.items() if row["calls"] <= _FEW_CALLS]
-    many = [version for version, row in called.items() if row["calls"] > _FEW_CALLS]
+    few = [version for version, row in called.items() if step_of(row["calls"]) == 1]
+    many = [version for version in called if version not in few]
     rows = query("get_prompt", 6, **asked, versions=json.dumps(few)) if few else []
     if many:
-        step = -(-max(called[version]["calls"] for version in many) // _FEW_CALLS)
+        step = step_of(max(called[version]["calls"] for version in many))
         rows += query("get_prompt", 6, **asked, versions=json.dumps(many), step=step)
     return {row["version"]: row for row in rows}
 
@@ -18497,10 +18713,8 @@ def _model_changes(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 # ======================================================================================
 # === OVERVIEW: how everything stands, in one answer
 # ======================================================================================
-# Uses: CLOCK, ROWS, TEMPLATES, BUDGETS, TALLIES, RUNS, COMPARISON, DRIFT, NEWS.
+# Uses: CLOCK, ROWS, TEMPLATES, BUDGETS, CALLS, TALLIES, RUNS, COMPARISON, DRIFT, NEWS.
 # Public: get_overview.
-
-LATENCIES_READ = 20_000
 
 
 def get_overview() -> dict[str, Any]:
@@ -18578,8 +18792,7 @@ def _standing(
 def _today(now: str) -> dict[str, Any]:
     """Return what production did on the day of a UTC time."""
     (counts,), (rated,) = (query("get_overview", part, now=now) for part in (4, 6))
-    step = -(-counts["calls"] // LATENCIES_READ) or 1
-    (latency,) = query("get_overview", 5, now=now, step=step)
+    (latency,) = query("get_overview", 5, now=now, step=step_of(counts["calls"]))
     return {**counts, **latency, "rated": rated, "renders_fallback": fallbacks_of_day(now[:10])}
 
 
@@ -19250,6 +19463,9 @@ def render_diff(found: dict[str, Any]) -> str:
     )
 
 
+_MOST_BARS_SHOWN = 60
+
+
 def render_calls(found: dict[str, Any]) -> str:
     """Lay out the list of calls."""
     columns = {"id": "call", "created_at": "at", "prompt_name": "prompt", "prompt_version": "version", "model": "model"}
@@ -19258,6 +19474,24 @@ def render_calls(found: dict[str, Any]) -> str:
     if not found["items"] and found["next"]:
         return f"Nothing so far; the search goes on with --before {found['next']}"
     return render_rows(found, columns, "No call yet: track_invocation(name, ...) in your code records one.")
+
+
+def render_call_counts(found: dict[str, Any]) -> str:
+    """Lay out how many calls there were: the sums, the busy stretches of time, and what the calls were of."""
+    sums, rated = found["sum"], found["rated"]
+    head = f"{counted(sums['calls'], 'call')} from {found['since'][:16]} to {found['until'][:16]} UTC: {_usd(sums)}"
+    lines = [f"{head}, {counted(sums['errors'], 'error')}"]
+    if sums["latency_of"]:
+        of = f"of {counted(sums['latency_of'], 'call')} that told it"
+        lines.append(f"latency: half within {sums['p50_ms']:,.0f} ms, 95 of 100 within {sums['p95_ms']:,.0f} ms, {of}")
+    lines += [f"rated: {rated['up']:,} up, {rated['down']:,} down"] if rated["up"] or rated["down"] else []
+    for facet, values in found["facets"].items():
+        told = ", ".join(f"{cell_text(row['value'])} {row['calls']:,}" for row in values)
+        lines += [f"{facet + ':':<8} {told}"] if told else []
+    rows = [{**row, "at": row["at"][:16]} for row in found["series"] if row["calls"]]
+    shown = rows[-_MOST_BARS_SHOWN:]
+    columns = {"at": "from, UTC", "calls": "calls", "errors": "errors", "cost_usd": "usd"}
+    return "\n".join([*lines, "", render_table(columns, shown)] if shown else lines)
 
 
 def render_call(found: dict[str, Any]) -> str:
@@ -20663,8 +20897,8 @@ FORMS = {"junit": render_junit, "markdown": render_markdown, "html": render_html
 # ======================================================================================
 # === READS: every question that can be asked, once, for every face
 # ======================================================================================
-# Uses: PROMPTS, TRACES, BUDGETS, CALLS, FEEDBACK, DATASETS, COSTS, RUNS, COMPARISON, MODELS, DRIFT, BISECT, HISTORY,
-#   VERSIONS, OVERVIEW, INTERPRETERS, RECORDS, REPORTS, FINDINGS.
+# Uses: PROMPTS, TRACES, BUDGETS, CALLS, FEEDBACK, DATASETS, COSTS, RUNS, COMPARISON, MODELS, TRAFFIC, DRIFT, BISECT,
+#   HISTORY, VERSIONS, OVERVIEW, INTERPRETERS, RECORDS, REPORTS, FINDINGS.
 # Public: nothing.
 #
 # The command with --json answers what its function returns. A command in two rows lists without an id and shows one
@@ -20717,7 +20951,7 @@ _ASKED = {
     "tag": "Show the version with this tag.",
     "old": "A version.",
     "new": "The version to compare it with.",
-    "module": "Name the module of suites to list too.",
+    "list_suites.module": "Name the module of suites to list too.",
     "python": "The Python that loads it.",
     "suite": "Only the runs of this suite.",
     "id": "Which one to show.",
@@ -20733,6 +20967,13 @@ _ASKED = {
     "model": "Only calls of this model.",
     "status": "Only calls that ended so: ok or error.",
     "origin": "Only calls of this origin: app, eval, judge, playground.",
+    "module": "Only calls of this module.",
+    "hours": "Only calls of the last so many hours.",
+    "since": "Only calls since this UTC time, to the minute.",
+    "until": "Only calls before this UTC time, to the minute.",
+    "unpriced": "Only calls that have no cost and need one.",
+    "rating": "Only calls of requests rated up (0.5 or more in the mean) or down.",
+    "min_cost_usd": "Only calls that cost at least so many dollars.",
     "list_costs.origin": "Only calls of this origin: app (without it), eval, judge, playground, or all.",
     "days": "How many days to look back.",
     "request": "The calls of this request id.",
@@ -20822,6 +21063,13 @@ READS = (
         "No call fits.",
         route="calls",
     ),
+    Read(
+        "calls --count",
+        count_calls,
+        render_call_counts,
+        "Count the calls that fit, over time and by module, prompt, model, status, origin and price.",
+        route="calls/count",
+    ),
     Read("calls", get_call, render_call, "Show one call with its texts and all that was measured.", route="call/<id>"),
     Read(
         "traces",
@@ -20890,8 +21138,8 @@ def read_names() -> list[str]:
 # ======================================================================================
 # === CLI: the command line: parse, one call, print
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, ASSETS, STORE, ROWS, CALLS, COSTS, CARE, FILES, COMPARISON, MODELS, BISECT, INTERPRETERS,
-#   PRINTING, FINDINGS, FORMATS, PAGES, READS.
+# Uses: ERRORS, SETTINGS, ASSETS, STORE, ROWS, CALLS, COSTS, CARE, FILES, COMPARISON, MODELS, TRAFFIC, BISECT,
+#   INTERPRETERS, PRINTING, RECORDS, FINDINGS, FORMATS, PAGES, READS.
 # Public: nothing.
 #
 # Results go to stdout, talk to stderr. Every error becomes one sentence and its exit code in run_command, nowhere else.
@@ -20991,6 +21239,9 @@ def _make_read_command(words: str) -> click.Command:
     if list_calls in {read.function for read in reads}:
         forms = click.Choice(["csv", "jsonl"])
         click.option("--format", "form", type=forms, help="Print every call that fits, with its texts.")(command)
+        click.option("--count", is_flag=True, help="Count the calls that fit, over time and by what they are of.")(
+            command
+        )
     if compare_runs in {read.function for read in reads}:
         click.option("--format", "form", type=click.Choice(REPORT_FORMS), help="The report's form.")(command)
         click.option("--output", metavar="FILE", help="Write the report to a file; the table goes to the screen.")(
@@ -21068,9 +21319,12 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
         if click.get_current_context().invoked_subcommand is not None:
             return
         form, output = form_of(given.pop("form", None), as_json), given.pop("output", None)
-        asked = {key: value for key, value in given.items() if value is not None}
+        asked = {key: value for key, value in given.items() if value is not None and value is not False}
         if reads[0].function is compare_runs and asked.keys() & {"by", "model"}:
             _print_models(form, output, **asked)
+            return
+        if asked.pop("count", False):
+            _print_counts(form, as_json, asked)
             return
         if form in {"csv", "jsonl"}:
             with no_new_store():
@@ -21111,6 +21365,16 @@ def _print_models(
     with no_new_store():
         found = compare_models(run_id, model or baseline_id)
     print_in_form(form, output, render_models(found), found, list)
+
+
+def _print_counts(form: str, as_json: bool, asked: dict[str, Any]) -> None:
+    """Print how many calls fit; raises WrongUse for what says nothing of a count."""
+    known = {parameter.name for read in READS if read.function is count_calls for parameter in read.parameters}
+    if form in {"csv", "jsonl"} or (foreign := [key for key in asked if key not in known]):
+        what = f"--format {form}" if form in {"csv", "jsonl"} else f"--{foreign[0]}" if foreign[0] != "id" else "An ID"
+        raise WrongUse(f"{what} says nothing about a count of calls.", "Leave it or --count out.")
+    with no_new_store():
+        print_answer(count_calls(**asked), render_call_counts, as_json)
 
 
 def _is_bad(read: Read, found: Any) -> bool:
@@ -21241,32 +21505,6 @@ def cli_doctor(as_json: bool) -> None:
     print_answer(found, lambda answer: render_table(columns, answer["items"]), as_json)
     if any(row["state"] == "fault" for row in rows):
         click.get_current_context().exit(1)
-
-
-@cli_command("init")
-@cli_argument("folder", default=".")
-@cli_option("--yaml", "in_yaml", is_flag=True, help="Write the suite as evals.yaml, which needs no Python.")
-def cli_init(folder: str, in_yaml: bool) -> None:
-    """Write promptry.toml and a first suite into a folder; files that are there stay as they are."""
-    for path, written in write_starters("yaml" if in_yaml else "init", Path(folder)):
-        print_text(f"{'wrote' if written else 'kept '}  {path}")
-    print_text(f"Next: {'' if folder == '.' else f'cd {folder}, then '}promptry run, then promptry runs")
-
-
-def write_starters(name: str, folder: Path) -> list[tuple[Path, bool]]:
-    """Write the files of assets/starters/NAME into a folder: [(path, False where a file was there already)]."""
-    done = []
-    for packed in asset_names(f"starters/{name}"):
-        path = folder / packed.removeprefix(f"starters/{name}/")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            new = not path.exists()
-            if new:
-                path.write_bytes(asset(packed))
-        except OSError as error:
-            raise WrongUse(f"{path} cannot be written: {error.strerror}.", "Name another folder.") from None
-        done.append((path, new))
-    return done
 
 
 def run_command(arguments: list[str]) -> int:
@@ -22351,7 +22589,7 @@ def _told_part(item: PytestHook) -> str:
 
 
 # ======================================================================================
-# === DEMO: the main job on real input, run before the reader's eyes
+# === DEMO: the files of a first suite, and the main job on real input, run before the reader's eyes
 # ======================================================================================
 # Uses: ERRORS, SETTINGS, ASSETS, STORE, PROMPTS, TEMPLATES, COMPARISON, PRINTING, CLI.
 # Public: nothing.
@@ -22361,6 +22599,32 @@ def _told_part(item: PytestHook) -> str:
 
 _DEMO_RUNS = 12
 _LIVE_RUNS = 1
+
+
+@cli_command("init")
+@cli_argument("folder", default=".")
+@cli_option("--yaml", "in_yaml", is_flag=True, help="Write the suite as evals.yaml, which needs no Python.")
+def cli_init(folder: str, in_yaml: bool) -> None:
+    """Write promptry.toml and a first suite into a folder; files that are there stay as they are."""
+    for path, written in write_starters("yaml" if in_yaml else "init", Path(folder)):
+        print_text(f"{'wrote' if written else 'kept '}  {path}")
+    print_text(f"Next: {'' if folder == '.' else f'cd {folder}, then '}promptry run, then promptry runs")
+
+
+def write_starters(name: str, folder: Path) -> list[tuple[Path, bool]]:
+    """Write the files of assets/starters/NAME into a folder: [(path, False where a file was there already)]."""
+    done = []
+    for packed in asset_names(f"starters/{name}"):
+        path = folder / packed.removeprefix(f"starters/{name}/")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            new = not path.exists()
+            if new:
+                path.write_bytes(asset(packed))
+        except OSError as error:
+            raise WrongUse(f"{path} cannot be written: {error.strerror}.", "Name another folder.") from None
+        done.append((path, new))
+    return done
 
 
 @cli_command("demo")

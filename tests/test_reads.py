@@ -126,6 +126,21 @@ ASKED: list[tuple[str, list[str], dict[str, Any]]] = [
     ),
     ("list_calls", ["--version", "1", "--origin", "app"], {"version": 1, "origin": "app"}),
     ("list_calls", ["--request", "r2"], {"request": "r2"}),
+    ("list_calls", ["--hours", "2", "--module", "support"], {"hours": 2, "module": "support"}),
+    ("list_calls", ["--unpriced", "--rating", "down"], {"unpriced": True, "rating": "down"}),
+    ("list_calls", ["--rating", "down", "--min-cost-usd", "0.05"], {"rating": "down", "min_cost_usd": 0.05}),
+    (
+        "list_calls",
+        ["--since", "2026-01-01", "--until", "2099-01-01T10:30"],
+        {"since": "2026-01-01", "until": "2099-01-01T10:30"},
+    ),
+    ("count_calls", [], {}),
+    ("count_calls", ["--hours", "1", "--module", "support"], {"hours": 1, "module": "support"}),
+    (
+        "count_calls",
+        ["--days", "30", "--rating", "down", "--status", "ok"],
+        {"days": 30, "rating": "down", "status": "ok"},
+    ),
     ("get_call", ["1"], {"id": "1"}),
     ("get_call", ["6"], {"id": "6"}),
     ("list_traces", [], {}),
@@ -260,6 +275,10 @@ def bind(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     }
     if "before" in arguments:
         more["offset"] = int(arguments["before"])
+    if name in {"list_calls", "count_calls"}:
+        others = ("request", "search", "limit", "before")
+        more |= {"since": None, "until": None, "unpriced": None}
+        more |= promptry.call_filters(**{key: value for key, value in arguments.items() if key not in others})
     return more
 
 
@@ -528,6 +547,21 @@ def check_overview(answers: list[Any], found: dict[str, Any], asked: dict[str, A
     assert {str(row["id"]) for row in answers[11]} >= {link for of, link in told if of == "budget"} and not answers[3]
 
 
+def check_counts(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:
+    keys = {"prompt": "prompt_name", "version": "prompt_version", "status": "status"}
+    wanted = {column: asked[key] for key, column in keys.items() if key in asked}
+    for rows in answers[:2]:
+        own = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+        own = [row for row in own if "module" not in asked or promptry.module_of(row["prompt_name"]) == asked["module"]]
+        assert sum(row["calls"] for row in own) == found["sum"]["calls"] > 0
+        assert math.fsum(row["cost_usd"] or 0 for row in own) == nearly(found["sum"]["cost_usd"] or 0.0)
+        assert sum(row["unpriced"] for row in own) == found["sum"]["unpriced"]
+    values = sorted(row["latency_ms"] for row in answers[3])
+    assert found["sum"]["latency_of"] == len(values)
+    assert found["sum"]["p95_ms"] == promptry.percentile_of(values, 0.95)
+    assert answers[4] == [found["rated"]]
+
+
 def check_diff(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:
     assert {row["version"] for row in answers[0]} == {found["old"], found["new"]}
 
@@ -557,6 +591,7 @@ def check_dataset(answers: list[Any], found: dict[str, Any], asked: dict[str, An
 
 
 CHECKS: dict[str, Any] = {
+    "count_calls": check_counts,
     "get_overview": check_overview,
     "list_costs": check_costs,
     "get_suite": check_suite,

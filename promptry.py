@@ -21039,7 +21039,7 @@ READS = (
         compare_models,
         render_models,
         "Put the models that ran a suite side by side, each compared with the first or with --baseline MODEL.",
-        route="models",
+        route="compare/models",
     ),
     Read(
         "drift",
@@ -24243,8 +24243,8 @@ def serve_dashboard(host: str, port: int, at_start: Callable[[str], None] | None
     except (KeyboardInterrupt, SystemExit):
         log.debug("told to end before the server ran")
     finally:
-        server.close()
         server.task_dispatcher.shutdown(timeout=5)
+        server.close()
         end_serving(serving)
         signal.signal(signal.SIGTERM, before)
 

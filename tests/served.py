@@ -85,7 +85,8 @@ def serve(path: Path, host: str = "127.0.0.1", more: tuple[str, ...] = ()) -> It
         yield Served(serving, port)
     finally:
         server.task_dispatcher.shutdown(timeout=5)
-        server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map, ignore_all=True))
+        with contextlib.suppress(OSError):  # the loop may have closed it before this is told
+            server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map, ignore_all=True))
         thread.join(10)
         assert not thread.is_alive()
         promptry.end_serving(serving)

@@ -4159,6 +4159,7 @@ class Span(NamedTuple):
 
 
 _span: contextvars.ContextVar[Span | None] = contextvars.ContextVar("promptry_span", default=None)
+_OF_CALL = ("prompt_version", "model", "status", "error", "tokens_in", "tokens_out", "ttft_ms", "request_id")
 
 
 @contextlib.contextmanager
@@ -4205,8 +4206,9 @@ def get_trace(id: str) -> dict[str, Any]:
     """Return the spans and calls of a trace as a tree laid flat, parents before their children.
 
     Shape: {trace_id, name, started_at, duration_ms, calls, unpriced, cost_usd, spans [{id, parent_id, depth, kind (span
-    or call), name, start_ms (after the start of the trace), duration_ms, cost_usd; of a call also call_id, model,
-    status, tokens_in, tokens_out}]}. A span lasts from its first call to its last. Errors: NotFound.
+    or call), name, start_ms (after the start of the trace), duration_ms, cost_usd; of a call also call_id,
+    prompt_version, model, status, error, tokens_in, tokens_out, ttft_ms, request_id}]}. A span lasts from its first
+    call to its last. Errors: NotFound.
     """
     rows = query("get_trace", id=id)
     if not rows:
@@ -4245,7 +4247,7 @@ def _add_to_tree(nodes: dict[str, dict[str, Any]], row: dict[str, Any], start_ms
         known = nodes[span["id"]]
         known.update(start_ms=min(known["start_ms"], start_ms), end_ms=max(known["end_ms"], end_ms))
         known["cost_usd"] = _added(known["cost_usd"], row["cost_usd"])
-    own = {key: row[key] for key in ("model", "status", "tokens_in", "tokens_out")}
+    own = {key: row[key] for key in _OF_CALL}
     call = {"parent_id": parents[-1], "kind": "call", "name": row["prompt_name"], "call_id": str(row["id"]), **own}
     nodes[f"call-{row['id']}"] = {**call, **facts}
 

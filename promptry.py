@@ -6206,7 +6206,7 @@ _ROUNDING = 1e-10  # what a sum of a million costs may lie off by
 
 
 def list_buckets(
-    since: str, prompt: str | None = None, model: str | None = None, origin: str | None = None
+    since: str, prompt: str | None = None, model: str | None = None, origin: str = "app"
 ) -> list[dict[str, Any]]:
     """List what was used and paid since a UTC day by bucket, the dearest first.
 
@@ -6328,7 +6328,7 @@ def list_costs(
     rows = [row for row in every if prompt in {None, row["prompt"]} and model in {None, row["model"]}]
     chosen = [row for row in rows if origin in {"all", row["origin"]}]
     if by == "bucket":
-        folded = list_buckets(since, prompt, model, None if origin == "all" else origin)
+        folded = list_buckets(since, prompt, model, origin)
     else:
         folded = _folded_costs(chosen, by)
     start = read_offset(before)

@@ -28,7 +28,7 @@ SELECT CASE WHEN json_extract(metadata, '$.cost_source') = 'computed' AND json_t
        sum(CASE WHEN bucket.type IN ('integer', 'real') THEN bucket.value END) AS amount
 FROM (SELECT id, cost_usd FROM invocations INDEXED BY calls_by_day
       WHERE day >= coalesce(:since, date('now', '-29 days')) AND (:prompt IS NULL OR prompt_name = :prompt)
-        AND (:model IS NULL OR model = :model) AND (:origin IS NULL OR origin = :origin) AND status <> 'reserved') AS own
+        AND (:model IS NULL OR model = :model) AND coalesce(:origin, 'app') IN ('all', origin) AND status <> 'reserved') AS own
 CROSS JOIN invocations AS calls ON calls.id = own.id
 CROSS JOIN json_each(json_insert(CASE json_type(metadata, '$.buckets') WHEN 'object' THEN json_extract(metadata, '$.buckets')
                                  ELSE '{}' END, '$." "', 1)) AS bucket

@@ -1,144 +1,140 @@
-"""CHANGES: what happened in the last day."""
+"""CHANGES: the mark moves with every commit of any process, and with nothing else."""
 
 from __future__ import annotations
 
 import sqlite3
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import promptry
+from promptry import change_mark, end_watch, save_prompt, watch_changes
 
 
-def changes(kind: str | None = None) -> list[dict[str, Any]]:
-    found = promptry.get_overview()["changes"]
-    return [row for row in found if kind in {None, row["kind"]}]
-
-
-def said(rows: list[dict[str, Any]]) -> list[tuple[str, str, str | None]]:
-    return [(row["state"], f"{row['name']} {row['text']}", row["detail"]) for row in rows]
-
-
-def ago(hours: float) -> str:
-    return promptry.text_of((promptry.seconds_of(promptry.now_text()) or 0) - hours * 3600)
-
-
-def test_an_empty_store_changed_in_nothing(store: Path) -> None:
+@pytest.fixture
+def changes(store: Path) -> Iterator[promptry.Changes]:
     promptry.connect()
-    assert changes() == []
+    watched = watch_changes(store)
+    yield watched
+    end_watch(watched)
 
 
-def test_runs_that_got_worse_or_better_or_failed_are_told_with_their_flips(raw: sqlite3.Connection) -> None:
-    rows = [
-        ("old", 0, 30, '{"verdict": "regressed"}'),
-        ("worse", 0, 5, '{"verdict": "regressed", "gate": {"comparison": {"broke": 9, "fixed": 1}}}'),
-        ("better", 1, 4, '{"verdict": "improved", "gate": {"comparison": {"broke": 0, "fixed": 6}}}'),
-        ("tied", 1, 3, '{"verdict": "tied"}'),
-        ("failed", 0, 2, None),
-        ("fine", 1, 1, None),
-        ("odd", 0, 0.5, '{"verdict": 7, "gate": {"comparison": {"broke": "many"}}}'),
+def test_the_mark_stays_while_nothing_is_written(changes: promptry.Changes) -> None:
+    for _ in range(3):
+        promptry.get_overview()  # it keeps sums for the next time, once
+    first = change_mark(changes)
+    promptry.list_prompts()
+    promptry.get_overview()
+    assert change_mark(changes) == change_mark(changes) == first
+
+
+def test_every_kind_of_write_moves_it(changes: promptry.Changes) -> None:
+    writes = [
+        lambda: save_prompt("p", "Text."),
+        lambda: promptry.promote("p", 1, "prod"),
+        lambda: promptry.remove_tag("p", "prod"),
+        lambda: promptry.track_invocation("p"),
+        lambda: promptry.record_feedback("r", 1.0),
+        lambda: promptry.vote("p", "r", 1),
+        lambda: promptry.set_budget("global", None, "daily", 1),
+        lambda: promptry.remove_budget("global", None, "daily"),
+        lambda: promptry.save_dataset("d", [1]),
     ]
-    raw.executemany(
-        "INSERT INTO eval_runs (suite_name, overall_pass, timestamp, metadata) VALUES (?, ?, ?, ?)",
-        [(name, passed, ago(hours), manifest) for name, passed, hours, manifest in rows],
-    )
-    assert said(changes()) == [
-        ("failed", "odd failed in run 7", None),
-        ("failed", "failed failed in run 5", None),
-        ("improved", "better improved in run 3", "6 fixed"),
-        ("regressed", "worse regressed in run 2", "9 broke, 1 fixed"),
-    ]
-    assert [row["link_id"] for row in changes()] == ["7", "5", "3", "2"]
+    seen = [change_mark(changes)]
+    for write in writes:
+        write()
+        seen.append(change_mark(changes))
+    assert len(set(seen)) == len(writes) + 1
 
 
-def test_a_prompt_is_told_once_however_many_versions_were_saved(store: Path) -> None:
-    promptry.save_prompt("p", "a\nb\nc")
-    promptry.connect().execute("DROP TRIGGER prompts_keep_their_text")
-    promptry.connect().execute("UPDATE prompts SET created_at = ?", (ago(48),))
-    assert changes() == []
-    promptry.save_prompt("p", "a\nx\ny\nc")
-    assert said(changes()) == [("saved", "p version 2 saved", "+2 \u22121 lines")]
-    promptry.save_prompt("p", "a")
-    promptry.save_prompt("q", "new")
-    promptry.track_context(["chunk"], "p")
-    (q, p) = changes("prompt")
-    assert said([p]) == [("saved", "p versions 2 to 3 saved", "+0 \u22122 lines")] and p["link_id"] == "3"
-    assert said([q]) == [("saved", "q version 1 saved", None)]
+def test_writes_of_other_threads_processes_and_programs_move_it(
+    changes: promptry.Changes, store: Path, run_python: Any
+) -> None:
+    seen = [change_mark(changes)]
+    thread = threading.Thread(target=lambda: save_prompt("p", "From a thread."))
+    thread.start()
+    thread.join()
+    seen.append(change_mark(changes))
+    run_python("import promptry; promptry.save_prompt('p', 'From a process.')", PROMPTRY_DB=str(store))
+    seen.append(change_mark(changes))
+    with sqlite3.connect(store) as other:
+        other.execute("UPDATE prompts SET metadata = '{}'")
+    other.close()
+    seen.append(change_mark(changes))
+    assert len(set(seen)) == 4
 
 
-def test_tags_that_were_put_are_told_with_where_they_stood(store: Path, raw: sqlite3.Connection) -> None:
-    for text in ("one", "two"):
-        promptry.save_prompt("p", text)
-    promptry.promote("p", 1, "prod")
-    promptry.promote("p", 2, "prod")
-    promptry.promote("p", 1, "dev")
-    assert sorted(said(changes("promotion"))) == [
-        ("promoted", "p version 1 promoted to dev", None),
-        ("promoted", "p version 2 promoted to prod", "was 1"),
-    ]
-    for told in ('{"promptry": {"promotions": ["x", 3, {"tag": "prod", "at": 5}]}}', "[1]", '{"promptry": 3}', None):
-        raw.execute("UPDATE prompts SET metadata = ?", (told,))
-        assert changes("promotion") == []
+def test_a_write_that_is_taken_back_does_not_move_it(changes: promptry.Changes) -> None:
+    first = change_mark(changes)
+    with pytest.raises(ZeroDivisionError), promptry.transact() as connection:
+        connection.execute("INSERT INTO votes (prompt_name, response, score) VALUES ('p', 'r', 1)")
+        raise ZeroDivisionError
+    assert change_mark(changes) == first
 
 
-def test_budgets_that_were_set_are_spent_or_will_not_last_are_told(store: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(promptry, "now_text", lambda: "2026-11-21T00:00:00.000Z")
-    promptry.set_budget("global", None, "monthly", 100)
-    promptry.set_budget("module", "app", "monthly", 2)
-    promptry.set_budget("prompt", "app/a", "daily", 1)
-    promptry.track_invocation("app/a", {"cost_usd": 1.5})
-    found = changes("budget")
-    assert said(found[:2]) == [
-        ("breached", "app/a passed the daily budget", "$1.50 of $1.00"),
-        ("forecast", "app will pass the monthly budget", "about 2026-11-27"),
-    ], "1.5 USD in 20 days of 30 are 2 USD on the 27th"
-    assert [row["at"] for row in found[:2]] == [None, None]
-    assert said(found[2:]) == [
-        ("set", "app/a has a daily budget", "$1"),
-        ("set", "app has a monthly budget", "$2"),
-        ("set", "all calls has a monthly budget", "$100"),
-    ]
+def test_a_file_that_comes_goes_and_is_replaced_moves_it(tmp_path: Path, store: Path) -> None:
+    watched = watch_changes(store)
+    seen = [change_mark(watched)]
+    assert change_mark(watched) == seen[0] and not store.exists()
+    save_prompt("p", "Text.")
+    seen.append(change_mark(watched))
+    promptry.close_store()
+    other = tmp_path / "other.db"
+    store.rename(other)
+    seen.append(change_mark(watched))
+    other.rename(store)
+    seen.append(change_mark(watched))
+    assert len(set(seen)) == 4
+    end_watch(watched)
 
 
-def add_call(raw: sqlite3.Connection, hours: float, served: Any, model: str = "m", **facts: Any) -> None:
-    metadata = promptry.write_json({"model": model, "served_model": served, **facts})
-    raw.execute(
-        "INSERT INTO invocations (prompt_name, metadata, created_at) VALUES ('p', ?, ?)", (metadata, ago(hours))
-    )
+def test_marks_of_two_servers_are_never_the_same(changes: promptry.Changes, store: Path) -> None:
+    other = watch_changes(store)
+    assert change_mark(changes) != change_mark(other)
+    end_watch(other)
 
 
-def test_a_model_that_another_one_serves_now_is_told_once(raw: sqlite3.Connection) -> None:
-    for hours in (10, 8, 6):
-        add_call(raw, hours, "m-001")
-    add_call(raw, 5, None)
-    add_call(raw, 4.5, 3)
-    for hours in (3, 1):
-        add_call(raw, hours, "m-002")
-    (row,) = changes("model")
-    assert said([row]) == [("changed", "m is served by another model", "m-001 to m-002")]
-    assert row["link_id"] == "6" and row["at"][:13] == ago(3)[:13]
+def test_a_damaged_file_is_said_and_looked_at_again(store: Path) -> None:
+    watched = watch_changes(store)
+    store.write_bytes(b"no database " * 500)
+    for _ in range(2):
+        with pytest.raises(promptry.StoreError, match="is no SQLite file"):
+            change_mark(watched)
+    store.unlink()
+    save_prompt("p", "Text.")
+    assert change_mark(watched)
+    end_watch(watched)
 
 
-def test_models_that_take_turns_or_answer_tests_changed_in_nothing(raw: sqlite3.Connection) -> None:
-    for hours, served in ((9, "a"), (7, "b"), (5, "a"), (3, "b")):
-        add_call(raw, hours, served)
-    for hours, served in ((9, "a"), (7, "b")):
-        add_call(raw, hours, served, model="of tests", origin="eval")
-        add_call(raw, hours, served, model="failing", status="error")
-        add_call(raw, hours + 30, served, model="old")
-    assert changes("model") == []
+def test_asking_is_cheap_and_holds_nobody_up(changes: promptry.Changes) -> None:
+    """Against the cheapest read of the same file, in the same minute; a writer goes on meanwhile."""
+    save_prompt("p", "Text.")
+    change_mark(changes)
+
+    def seconds(work: Any) -> float:
+        start = time.perf_counter()
+        for _ in range(300):
+            work()
+        return time.perf_counter() - start
+
+    reader = promptry.connect()
+    floor = min(seconds(lambda: reader.execute("SELECT 1 FROM prompts").fetchone()) for _ in range(5))
+    assert min(seconds(lambda: change_mark(changes)) for _ in range(5)) < 10 * floor
+    with promptry.transact() as connection:
+        connection.execute("INSERT INTO votes (prompt_name, response, score) VALUES ('p', 'r', 1)")
+        before = change_mark(changes)
+    assert change_mark(changes) != before
 
 
-def test_at_most_twenty_changes_are_told_the_newest_first(raw: sqlite3.Connection) -> None:
-    raw.executemany(
-        "INSERT INTO eval_runs (suite_name, overall_pass, timestamp) VALUES (?, 0, ?)",
-        [(f"s{number}", ago(23 - number / 10)) for number in range(30)],
-    )
-    assert [row["name"] for row in changes()] == [f"s{number}" for number in range(29, 9, -1)]
-
-
-def test_the_changes_stand_in_the_status(raw: sqlite3.Connection, capsys: pytest.CaptureFixture[str]) -> None:
-    raw.execute("INSERT INTO eval_runs (suite_name, overall_pass, timestamp) VALUES ('s', 0, ?)", (ago(1),))
-    assert promptry.run_command(["status"]) == 0
-    assert f"Changed in the last day, UTC:\n  {ago(1)[11:16]}  s failed in run 1\n" in capsys.readouterr().out
+def test_many_threads_may_ask_at_once(changes: promptry.Changes) -> None:
+    found: list[str] = []
+    threads = [threading.Thread(target=lambda: found.append(change_mark(changes))) for _ in range(30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 30 and len(set(found)) == 1

@@ -1,0 +1,419 @@
+// One type for each read of /api; the keys are those of `promptry ... --json`.
+
+export type Interval = [number, number];
+export type Verdict = "regressed" | "improved" | "tied" | "not enough data" | "no baseline" | (string & {});
+export type CaseState = "pass" | "fail" | "error" | "skipped" | (string & {});
+
+export interface List<T> {
+  items: T[];
+  total: number;
+  next: string | null;
+}
+
+export interface Counts {
+  cases: number;
+  pass: number;
+  fail: number;
+  error: number;
+  skipped: number;
+  checks: number;
+  scored: number;
+}
+
+export interface Change {
+  before: string | null;
+  now: string | null;
+}
+
+export interface Changed {
+  prompt?: Change | null;
+  model?: Change | null;
+  dataset?: Change | null;
+  commit?: Change | null;
+  embedder?: Change | null;
+}
+
+// --- the overview ---
+
+export interface JudgedRun {
+  verdict: Verdict | null;
+  delta: number | null;
+  interval: Interval | null;
+  p: number | null;
+  n: number | null;
+  groups: number | null;
+  reason: string | null;
+  baseline: { id: string; date: string; n: number | null; age_s?: number | null; tag?: string | null } | null;
+}
+
+export interface OverviewSuite {
+  suite: string;
+  run: string;
+  at: string;
+  prompt_name: string | null;
+  prompt_version: number | null;
+  model: string | null;
+  passed: boolean | null;
+  score: number | null;
+  verdict: Verdict | null;
+  complete: boolean;
+  partial: boolean | string | null;
+  counts: Counts;
+  coverage: number | null;
+  flaky: { known: string[]; measured: string[] } | null;
+  comparison: JudgedRun | null;
+  drifting: boolean | null;
+  drift: string | null;
+  history?: (number | null)[];
+  changed?: Changed | null;
+  broke?: number | null;
+  fixed?: number | null;
+}
+
+export interface Today {
+  calls: number;
+  errors: number;
+  p95_ms: number | null;
+  cost_usd: number | null;
+  unpriced: number;
+  rated: { up: number; down: number };
+  renders_fallback: number;
+}
+
+export interface ModuleSpend {
+  module: string | null;
+  unpriced?: number;
+  cost_usd: number | null;
+  calls: number;
+  per_thousand_usd: number | null;
+}
+
+export interface NoticedChange {
+  /** Null: it holds now, and since when is not recorded. */
+  at: string | null;
+  state?: string | null;
+  kind: "run" | "prompt" | "promotion" | "budget" | "model" | (string & {});
+  text: string;
+  name: string | null;
+  detail: string | null;
+  link_id: string | null;
+}
+
+export interface Budget {
+  id: string;
+  since: string;
+  until: string;
+  unpriced: number;
+  scope: string;
+  target: string | null;
+  period: string;
+  limit_usd: number;
+  spent_usd: number | null;
+  reserved_usd: number | null;
+  share: number | null;
+  breached: boolean;
+  forecast_usd: number | null;
+}
+
+export interface Overview {
+  suites: OverviewSuite[];
+  spend: { since: string; spent_usd: number; forecast_usd: number | null; unpriced: number; today_usd: number };
+  budgets: Budget[];
+  fallbacks: { name: string; count?: number; at?: string; reason?: string }[];
+  today?: Today;
+  modules?: ModuleSpend[];
+  changes?: NoticedChange[];
+}
+
+// --- suites and runs ---
+
+export interface SuiteItem {
+  suite: string;
+  runs: number;
+  last_run: string | null;
+  last_at: string | null;
+  prompt_name: string | null;
+  prompt_version: number | null;
+  passed: boolean | null;
+  score: number | null;
+  verdict: Verdict | null;
+  counts: Counts | null;
+  coverage: number | null;
+  description: string | null;
+  registered: boolean;
+}
+
+export interface RunItem {
+  id: string;
+  suite: string;
+  date: string;
+  prompt_name: string | null;
+  prompt_version: number | null;
+  model: string | null;
+  passed: boolean | null;
+  score: number | null;
+  complete: boolean;
+  partial: boolean | string | null;
+  verdict: Verdict | null;
+  baseline_id: string | null;
+  counts: Counts;
+  cost_usd: number | null;
+  coverage: number | null;
+}
+
+export interface CheckDetails {
+  expected?: unknown;
+  actual?: unknown;
+  reason?: string | null;
+  repeat?: number;
+  [key: string]: unknown;
+}
+
+export interface RunCheck {
+  assertion_type: string;
+  passed: boolean | null;
+  score: number | null;
+  details: CheckDetails | null;
+  latency_ms: number | null;
+  cost_usd?: number | null;
+}
+
+export interface RunCase {
+  case: string;
+  repeat: number;
+  state: CaseState;
+  score: number | null;
+  reason: string | null;
+  group: string | null;
+  checks: RunCheck[];
+}
+
+export interface Gate {
+  mode: string;
+  compare: string | null;
+  tolerance?: number;
+  margin?: number;
+  broken?: string[];
+  comparison?: JudgedRun | null;
+  [key: string]: unknown;
+}
+
+export interface Manifest {
+  uid?: string;
+  dataset?: string | null;
+  git_commit?: string | null;
+  git_dirty?: boolean | null;
+  prompts?: Record<string, { version: number; hash: string }> | null;
+  model?: string | null;
+  parameters?: Record<string, unknown> | null;
+  judge?: unknown;
+  embedder?: unknown;
+  repeats?: number;
+  gate?: Gate | null;
+  versions?: Record<string, string>;
+  source?: { file: string; line: number } | null;
+  [key: string]: unknown;
+}
+
+export interface Run extends RunItem {
+  manifest: Manifest;
+  cases: RunCase[];
+  flakes: unknown;
+}
+
+export interface SuiteRun {
+  id: string;
+  date: string;
+  score: number | null;
+  pass_rate: number | null;
+  interval: Interval | null;
+  n: number | null;
+  cases_passed: number | null;
+  passed: boolean | null;
+  verdict: Verdict | null;
+  complete: boolean;
+  partial: boolean | string | null;
+  scored: boolean;
+  prompt_name: string | null;
+  prompt_version: number | null;
+  model: string | null;
+  dataset: string | null;
+  dataset_hash: string | null;
+  commit: string | null;
+  commit_dirty: boolean | null;
+  cost_usd: number | null;
+  counts: Counts | null;
+  coverage: number | null;
+}
+
+export type Cell = "pass" | "fail" | "error" | "skipped" | "mixed" | null;
+
+export interface SuiteCase {
+  case: string;
+  state: "broke" | "known" | "fixed" | "flaky" | "error" | "steady" | "gone" | (string & {});
+  since: string | null;
+  cells: Cell[];
+}
+
+export interface Drift {
+  suite: string | null;
+  n: number;
+  drifting: boolean;
+  reason: string;
+  slope: number | null;
+  slope_interval: Interval | null;
+  z: number | null;
+  p: number | null;
+  change_point: { run: string; date: string; before: number; after: number; changed: Changed | null } | null;
+  [key: string]: unknown;
+}
+
+export interface Suite {
+  suite: string;
+  description: string | null;
+  window: number;
+  runs: SuiteRun[];
+  baseline: { id: string; date: string; pass_rate: number | null; tag: string | null } | null;
+  drift: Drift | null;
+  metrics: { assertion_type: string; scores: (number | null)[] }[];
+  cases: SuiteCase[];
+  cases_total: number;
+  /** The first run whose cases were read; cells before it are null. */
+  cases_since: string | null;
+}
+
+export interface Bisection {
+  found: boolean;
+  first_bad: { id?: string; date?: string; [key: string]: unknown } | string | null;
+  last_good: { id?: string; date?: string; [key: string]: unknown } | string | null;
+  changed: Changed | null;
+  prompt_diff: string | null;
+  suite: string;
+  case: string | null;
+  n: number;
+  reason: string;
+}
+
+export interface Flip {
+  case: string;
+  assertion_type: string;
+  ordinal: number;
+  before: CaseState;
+  now: CaseState;
+  state: "broken" | "unconfirmed" | "flaky" | "fixed" | (string & {});
+}
+
+export interface Delta {
+  assertion_type: string;
+  n: number;
+  groups: number | null;
+  baseline: number | null;
+  current: number | null;
+  delta: number | null;
+  interval: Interval | null;
+  p: number | null;
+  test: string;
+}
+
+export interface ComparedRun {
+  id: string;
+  date: string;
+  n: number | null;
+  age_s: number | null;
+}
+
+export interface Comparison {
+  verdict: Verdict;
+  delta: number | null;
+  interval: Interval | null;
+  p: number | null;
+  n: number;
+  flips: Flip[];
+  deltas: Delta[];
+  cause: (Changed & { prompt_diff: string | null }) | null;
+  run: ComparedRun;
+  baseline: ComparedRun | null;
+  passed: boolean | null;
+  known: string[];
+  unpaired: { new: string[]; missing: string[]; errors: string[]; failing: string[]; checks: unknown[] };
+  groups: number | null;
+  breaks: {
+    case: string;
+    before: { passed: number; tries: number };
+    now: { passed: number; tries: number };
+    p: number;
+    hard: boolean;
+    decides: number;
+  }[];
+  reason: string;
+  doubts: string[];
+}
+
+// --- prompts, datasets: what the jump box and the shell need; their pages add more ---
+
+export interface PromptItem {
+  name: string;
+  latest: number;
+  versions: number;
+  tags: Record<string, number>;
+  current_at: string;
+  runs: number;
+  calls: number;
+  module?: string | null;
+}
+
+export interface DatasetItem {
+  name: string;
+  [key: string]: unknown;
+}
+
+// --- the server itself ---
+
+export interface Settings {
+  items: { key: string; value: unknown; source: string }[];
+  store: { path: string; bytes: number | null; mode: string };
+  version: string;
+  read_only: boolean;
+  [key: string]: unknown;
+}
+
+export interface Health {
+  status: string;
+  version: string;
+}
+
+export interface Job {
+  id: string;
+  kind: string;
+  state: "running" | "done" | "failed" | "cancelled";
+  done: number;
+  total: number | null;
+  message: string | null;
+  run_id: string | null;
+  error: string | null;
+}
+
+export interface ShownSql {
+  read: string;
+  statements: { sql: string; parameters: Record<string, unknown>; script: string }[];
+  computed: { key: string; function: string; inputs: unknown }[];
+}
+
+/** Which type each read answers with; a page that adds a read adds its line here and in READS of client.ts. */
+export interface Answers {
+  overview: Overview;
+  suites: List<SuiteItem>;
+  suite: Suite;
+  runs: List<RunItem>;
+  run: Run;
+  compare: Comparison;
+  drift: Drift;
+  bisect: Bisection;
+  prompts: List<PromptItem>;
+  datasets: List<DatasetItem>;
+  budgets: List<Budget>;
+  settings: Settings;
+  health: Health;
+  jobs: List<Job>;
+  job: Job;
+}

@@ -1,0 +1,13 @@
+// Every page: its path and its module, which is fetched when it is first opened. A page adds its line here.
+import type { ComponentType, LazyExoticComponent } from "react";
+import { lazy } from "react";
+
+type Page = LazyExoticComponent<ComponentType>;
+
+export const PAGES: Record<string, Page> = {
+  "/": lazy(() => import("./Home")),
+  "/suites": lazy(() => import("./Suites")),
+  "/suite": lazy(() => import("./suite/Suite")),
+  "/run/:id": lazy(() => import("./run/Run")),
+  "/compare": lazy(() => import("./compare/Compare")),
+};

@@ -7,7 +7,7 @@ Floors, from the ground up; each section uses only sections above it:
     GROUND   ERRORS · WORDING · CLOCK · SETTINGS · ASSETS · MASKING · ENDPOINTS
     STORE    TABLES · MIGRATIONS · STORE · ROWS · CHANGES · SCRIPTS · QUERIES
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
-             CALLS · FEEDBACK · DATASETS · COSTS · CARE
+             CALLS · FEEDBACK · DATASETS · BUCKETS · COSTS · CARE
     EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · APIS · PROVIDERS · TRIALS · JUDGE ·
              EMBEDDINGS · SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION ·
              DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · TALLIES ·
@@ -5041,20 +5041,29 @@ def budget_status() -> list[BudgetStatus]:
     return [_status_of(cap, now, *_money_of(cap, now, spend.sums, held)) for cap in caps]
 
 
-def month_so_far() -> dict[str, Any]:
-    """Return what the month and the day have cost: {since, spent_usd, today_usd, forecast_usd, unpriced}, in USD.
+def month_so_far(spent: float, today: float, unpriced: int, now: str) -> dict[str, Any]:
+    """Return {since, spent_usd, today_usd, forecast_usd, unpriced} of the month of a UTC time, from its sums."""
+    since, until = period_of("monthly", now)
+    money = {"spent_usd": spent, "today_usd": today, "forecast_usd": forecast_of(spent, since, until, now)}
+    return {"since": since, **money, "unpriced": unpriced}
 
-    The forecast is a monthly budget's; unpriced counts the month's calls that have no cost.
+
+def month_forecast(spent: float, now: str) -> dict[str, Any]:
+    """Return what the month of a UTC time will cost at its pace so far, and how that is worked out."""
+    since, until = period_of("monthly", now)
+    told = {"spent_usd": spent, "forecast_usd": forecast_of(spent, since, until, now), "since": since, "until": until}
+    return {**told, "function": "forecast_of", "inputs": {"spent": spent, "since": since, "until": until, "now": now}}
+
+
+def forecast_of(spent: float, since: str, until: str, now: str) -> float | None:
+    """Return what a period costs in the end at its pace so far, None in its first hundredth.
+
+    >>> forecast_of(10.0, "2026-11-01", "2026-12-01", "2026-11-16T00:00:00.000Z")
+    20.0
     """
-    now = now_text()
-    with translated_faults():
-        with one_state(connect()) as connection:
-            spend = read_spend(connection, now, {("global", None)})
-        offer_spend(spend)
-    (spent, unpriced), (today, _) = (spend.sums.get((of, "global", None), (0.0, 0)) for of in (now[:7], now[:10]))
-    month = _status_of((0, "global", None, "monthly", math.inf), now, spent, 0.0, unpriced)
-    known = {key: getattr(month, key) for key in ("since", "spent_usd", "forecast_usd", "unpriced")}
-    return {**known, "today_usd": today}
+    start, end, moment = (seconds_of(text) or 0.0 for text in (since, until, now))
+    elapsed = (moment - start) / (end - start)
+    return spent / elapsed if elapsed >= 0.01 else None
 
 
 def _scopes(caps: list[_Cap]) -> set[Scope]:
@@ -5073,9 +5082,7 @@ def _money_of(
 def _status_of(cap: _Cap, now: str, spent: float, reserved: float, unpriced: int) -> BudgetStatus:
     id, scope, target, period, limit = cap
     since, until = period_of(period, now)
-    start, end, moment = (seconds_of(text) or 0.0 for text in (since, until, now))
-    elapsed = (moment - start) / (end - start)
-    forecast, money = spent / elapsed if elapsed >= 0.01 else None, (limit, since, until, spent, reserved)
+    forecast, money = forecast_of(spent, since, until, now), (limit, since, until, spent, reserved)
     return BudgetStatus(str(id), scope, target, period, *money, spent / limit, spent >= limit, forecast, unpriced)
 
 
@@ -6579,16 +6586,78 @@ def _dataset_hash(items: str, metadata: str | None) -> str:
 
 
 # ======================================================================================
+# === BUCKETS: what each kind of token cost, from what each call used and its own rates
+# ======================================================================================
+# Uses: ROWS, PRICES.
+# Public: nothing.
+#
+# A computed cost is the sum of its buckets at its rates, so nothing is estimated here. What a caller gave, or others
+# wrote without rates, is told apart: nobody knows which tokens it is of.
+
+UNEXPLAINED = "unexplained"
+_EACH_CALL = " "  # stands for the call itself among its buckets
+_ROUNDING = 1e-10  # what a sum of a million costs may lie off by
+
+
+def list_buckets(
+    since: str, prompt: str | None = None, model: str | None = None, origin: str = "app"
+) -> list[dict[str, Any]]:
+    """List what was used and paid since a UTC day by bucket, the dearest first.
+
+    Shape: [{bucket, calls, tokens, units, cost_usd}]; what is charged by another unit than tokens, such as searches,
+    has `units` and no tokens. The last, bucket "unexplained", holds the costs that no rates explain, if there are any.
+    """
+    found: dict[str, list[tuple[int, float, Decimal | None]]] = {}
+    computed, given, others, explained = [0.0], [0.0], 0, Decimal(0)
+    for row in query("list_costs", 3, since=since, prompt=prompt, model=model, origin=origin):
+        rates, has_rates = read_object(row["rates"]), row["rates"] is not None
+        part = (row["bucket"], row["calls"], row["amount"] or 0)
+        if row["bucket"] == _EACH_CALL:
+            (computed if has_rates else given).append(row["cost_usd"] or 0.0)
+            others += 0 if has_rates else row["priced"]
+            part = ("requests", row["calls"], row["calls"])
+        if row["bucket"] != _EACH_CALL or "requests" in rates:
+            usd = _cost_of_bucket(part[0], part[2], rates) if has_rates else None
+            explained += usd or 0
+            found.setdefault(part[0], []).append((part[1], part[2], usd))
+    items = [_bucket_row(bucket, parts) for bucket, parts in found.items()]
+    items.sort(key=lambda row: (row["cost_usd"] or 0.0, row["calls"]), reverse=True)
+    gap = math.fsum(computed) - float(explained)
+    gap = gap if abs(gap) > max(1e-9, _ROUNDING * math.fsum(computed)) else 0.0
+    if others or gap:
+        rest = {"tokens": None, "units": None, "cost_usd": math.fsum([*given, gap])}
+        items.append({"bucket": UNEXPLAINED, "calls": others, **rest})
+    return items
+
+
+def _cost_of_bucket(bucket: str, amount: float, rates: dict[str, Any]) -> Decimal:
+    """Return what so much of a bucket costs at the rates of its calls; a unit without one costs nothing."""
+    rate = rates.get(bucket)
+    known = Decimal(str(rate)) if isinstance(rate, (int, float)) and not isinstance(rate, bool) else Decimal(0)
+    return Decimal(str(amount)) * known / unit_sizes().get(bucket, 1_000_000)
+
+
+def _bucket_row(bucket: str, parts: list[tuple[int, float, Decimal | None]]) -> dict[str, Any]:
+    amount, known = sum(part[1] for part in parts), [part[2] for part in parts if part[2] is not None]
+    is_unit = bucket in unit_sizes()
+    told = {"tokens": None if is_unit else amount, "units": amount if is_unit else None}
+    usd = float(sum(known, Decimal(0))) if known else None
+    return {"bucket": bucket, "calls": sum(part[0] for part in parts), **told, "cost_usd": usd}
+
+
+# ======================================================================================
 # === COSTS: what was spent and on what, which models have no rate, history at today's rates, price tables read in
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, STORE, ROWS, SCOPE, PRICES, INVOCATIONS, CALLS, DATASETS.   Writes: invocations.
+# Uses: ERRORS, CLOCK, SETTINGS, STORE, ROWS, SCOPE, PRICES, INVOCATIONS, SPEND, BUDGETS, CALLS, DATASETS, BUCKETS.
+#   Writes: invocations.
 # Public: list_costs, list_unpriced, reprice, import_prices.
 #
 # One pass over the ledger's index at the finest grain, folded in memory by what is asked for. A total never hides the
 # calls without a cost: their number stands beside it, and a sum of none is unknown, not zero. A price table is read
 # whole or not at all: one rate that cannot be meant would make money of nothing.
 
-COST_GROUPS = ("module", "prompt", "version", "model", "day", "origin")
+COST_GROUPS = ("module", "prompt", "version", "model", "day", "origin", "bucket")
+_MOST_DAYS = 400
 _COUNTS = ("calls", "errors", "unpriced")
 _SUMS = ("cost_usd", "cache_saved_usd", "tokens_in", "tokens_out", "cached_tokens", "template_tokens", "payload_tokens")
 _RATE_NAMES = {
@@ -6629,31 +6698,76 @@ def list_costs(
     origin: str = "app",
     limit: int = 50,
     before: str | None = None,
+    daily: bool = False,
 ) -> dict[str, Any]:
-    """Sum what was spent in the last days by module, prompt, version, model, day or origin, the dearest first.
+    """Sum what was spent in the last days by module, prompt, version, model, day, origin or bucket, the dearest first.
 
     Shape: items [{keys of `by`, calls, errors, unpriced, cost_usd, cache_saved_usd, tokens_in, tokens_out,
     cached_tokens, cached_share, template_tokens, payload_tokens}], total, next; sum and origins [{origin}] have the
-    same keys. `origin` is app, eval, judge, playground or all; origins always tells each apart. Units: USD, tokens;
-    cached_share is of the input of the calls that say how much was cached, None where none does; template_tokens are
-    estimated as characters / 4 of the version's text. Errors: WrongUse.
+    same keys, forecast: see month_forecast, of all calls. `daily` adds the answer's `dates`, and to each item `days`:
+    what it cost on each, None where no call has a cost. By bucket the items are those of list_buckets, from each call's
+    own facts, which takes longer. `origin` is app, eval, judge, playground or all; origins always tells each apart.
+    Units: USD, tokens; cached_share is of the input of the calls that say how much was cached, None where none does;
+    template_tokens are estimated as characters / 4 of the version's text. Errors: WrongUse.
     """
     if by not in COST_GROUPS:
         raise WrongUse(f"Costs are not told by {by!r}.", nearest(by, COST_GROUPS) or ", ".join(COST_GROUPS))
     check_choice(origin, (*ORIGINS, "all"), "origin")
+    since, now = read_days(days), now_text()
+    if daily and (days > _MOST_DAYS or by == "bucket"):
+        what = "by bucket" if by == "bucket" else f"of {days} days"
+        raise WrongUse(f"Costs {what} are not told day by day.", f"Ask for {_MOST_DAYS} days at most, by another word.")
     sizes = {(row["prompt_name"], row["prompt_version"]): row["characters"] for row in query("list_costs", 1)}
-    rows = [_with_keys(row, sizes) for row in query("list_costs", since=read_days(days))]
-    rows = [row for row in rows if prompt in {None, row["prompt"]} and model in {None, row["model"]}]
+    every = [_with_keys(row, sizes) for row in query("list_costs", since=since)]
+    rows = [row for row in every if prompt in {None, row["prompt"]} and model in {None, row["model"]}]
     chosen = [row for row in rows if origin in {"all", row["origin"]}]
-    keys = ("prompt", "version") if by == "version" else (by,)
-    folded = _folded(chosen, keys)
-    order = (lambda row: row["day"]) if by == "day" else (lambda row: (row["cost_usd"] or 0.0, row["calls"]))
-    folded.sort(key=order, reverse=True)
+    folded = list_buckets(since, prompt, model, origin) if by == "bucket" else _folded_costs(chosen, by)
     start = read_offset(before)
     found = page(folded[start : start + read_limit(limit)], len(folded), limit, before)
+    dates = _dates_of(since, now[:10]) if daily else []
+    if daily:
+        found["items"] = [{**row, "days": _by_date(chosen, by, row, dates)} for row in found["items"]]
     empty = {**dict.fromkeys(_COUNTS, 0), **dict.fromkeys(_SUMS), "cached_share": None}
     whole = (_folded(chosen, ()) or [empty])[0]
-    return {**found, "days": days, "by": by, "origin": origin, "sum": whole, "origins": _folded(rows, ("origin",))}
+    told = {"days": days, "by": by, "origin": origin, "sum": whole, "origins": _folded(rows, ("origin",))}
+    forecast = month_forecast(_spent_this_month(every, since, now), now)
+    return {**found, **told, "forecast": forecast, **({"dates": dates} if daily else {})}
+
+
+def _folded_costs(rows: list[dict[str, Any]], by: str) -> list[dict[str, Any]]:
+    """Return the sums of what is asked for, the dearest first, days from the newest."""
+    folded = _folded(rows, _cost_keys(by))
+    order = (lambda row: row["day"]) if by == "day" else (lambda row: (row["cost_usd"] or 0.0, row["calls"]))
+    return sorted(folded, key=order, reverse=True)
+
+
+def _cost_keys(by: str) -> tuple[str, ...]:
+    return ("prompt", "version") if by == "version" else (by,)
+
+
+def _dates_of(since: str, today: str) -> list[str]:
+    dates = [since]
+    while dates[-1] < today:
+        dates.append(later_day(dates[-1]))
+    return dates
+
+
+def _by_date(rows: list[dict[str, Any]], by: str, item: dict[str, Any], dates: list[str]) -> list[float | None]:
+    """Return what the calls of an item cost on each day: 0 where there were none, None where none has a cost."""
+    own: dict[str, list[float | None]] = {}
+    for row in rows:
+        if all(row[key] == item[key] for key in _cost_keys(by)):
+            own.setdefault(row["day"], []).append(row["cost_usd"])
+    known = {day: [usd for usd in costs if usd is not None] for day, costs in own.items()}
+    return [math.fsum(known.get(day, ())) if known.get(day) or day not in known else None for day in dates]
+
+
+def _spent_this_month(rows: list[dict[str, Any]], since: str, now: str) -> float:
+    """Return what the month has cost so far: from rows since a day, if they hold all of it."""
+    first, end = period_of("monthly", now)
+    if since > first:
+        return float(query("list_costs", 2, month=first, month_end=end)[0]["cost_usd"])
+    return math.fsum(row["cost_usd"] for row in rows if first <= row["day"] < end and row["cost_usd"] is not None)
 
 
 def _with_keys(row: dict[str, Any], sizes: dict[tuple[Any, Any], int]) -> dict[str, Any]:
@@ -18715,8 +18829,10 @@ def _model_changes(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 # ======================================================================================
 # === OVERVIEW: how everything stands, in one answer
 # ======================================================================================
-# Uses: CLOCK, ROWS, TEMPLATES, BUDGETS, CALLS, TALLIES, RUNS, COMPARISON, DRIFT, NEWS.
+# Uses: CLOCK, ROWS, SCOPE, TEMPLATES, BUDGETS, CALLS, TALLIES, RUNS, COMPARISON, DRIFT, NEWS.
 # Public: get_overview.
+
+_MOST_MODULES = 50
 
 
 def get_overview() -> dict[str, Any]:
@@ -18736,19 +18852,19 @@ def get_overview() -> dict[str, Any]:
     manifests = [read_object(row.pop("metadata")) for row in rows]
     told = [comparison_told(manifest) for manifest in manifests]
     bases = _bases_of([found["baseline"]["id"] for found in told if found])
-    budgets = budget_status()
-    note_query("get_overview", 1)
+    budgets, spent = budget_status(), query("get_overview", 7, now=now)
+    note_query("get_overview", 1, now=now)
     note_query("list_budgets", limit=1000)
     return {
         "suites": [
             _standing(row, manifest, found, bases, drifts[row["suite"]])
             for row, manifest, found in zip(rows, manifests, told, strict=True)
         ],
-        "spend": month_so_far(),
+        "spend": _month(spent, now),
         "budgets": [status.to_dict() for status in budgets],
         "fallbacks": query("get_overview", 2),
         "today": _today(now),
-        "modules": [_with_unit_price(row) for row in query("get_overview", 7, now=now)],
+        "modules": _modules(spent),
         "changes": list_changes(now, budgets),
     }
 
@@ -18798,10 +18914,27 @@ def _today(now: str) -> dict[str, Any]:
     return {**counts, **latency, "rated": rated, "renders_fallback": fallbacks_of_day(now[:10])}
 
 
-def _with_unit_price(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a module with what a thousand of its calls cost, of those that have a cost."""
-    priced = row.pop("priced")
-    return {**row, "per_thousand_usd": 1000 * row["cost_usd"] / priced if priced else None}
+def _month(rows: list[dict[str, Any]], now: str) -> dict[str, Any]:
+    """Return what the month has cost from the sums of each day and prompt."""
+    known = [(row["day"], row["cost_usd"]) for row in rows if row["cost_usd"] is not None]
+    today = math.fsum(usd for day, usd in known if day == now[:10])
+    return month_so_far(math.fsum(usd for _, usd in known), today, sum(row["unpriced"] for row in rows), now)
+
+
+def _modules(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the dearest modules; what a thousand calls cost is of those that have a cost."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(module_of(row["prompt_name"]), []).append(row)
+    found = []
+    for module, own in groups.items():
+        calls, priced, unpriced = (sum(row[key] for row in own) for key in ("calls", "priced", "unpriced"))
+        usd = math.fsum(row["cost_usd"] for row in own if row["cost_usd"] is not None) if priced else None
+        unit = None if usd is None else 1000 * usd / priced
+        told = {"module": module, "calls": calls, "unpriced": unpriced, "cost_usd": usd, "per_thousand_usd": unit}
+        found.append(told)
+    found.sort(key=lambda row: (row["cost_usd"] or 0.0, row["calls"]), reverse=True)
+    return found[:_MOST_MODULES]
 
 
 # ======================================================================================
@@ -19531,16 +19664,26 @@ _COST_COLUMNS |= {"tokens_out": "out", "cached_share": "cached", "cache_saved_us
 _COST_COLUMNS |= {"template_tokens": "template", "payload_tokens": "payload"}
 
 
+_BUCKET_COLUMNS = {"calls": "calls", "tokens": "tokens", "units": "units", "cost_usd": "usd"}
+
+
 def render_costs(found: dict[str, Any]) -> str:
     """Lay out costs: the sum, what it is made of, and the other origins."""
     keys = ("prompt", "version") if found["by"] == "version" else (found["by"],)
-    columns = {**dict(zip(keys, keys, strict=True)), **_COST_COLUMNS}
-    rows = [{**row, "cached_share": _share(row["cached_share"])} for row in found["items"]]
+    columns = {**dict(zip(keys, keys, strict=True)), **(_COST_COLUMNS if found["by"] != "bucket" else _BUCKET_COLUMNS)}
+    rows = [{**row, "cached_share": _share(row.get("cached_share"))} for row in found["items"]]
+    if "dates" in found:
+        columns = {**dict(zip(keys, keys, strict=True)), "calls": "calls", "cost_usd": "usd"}
+        columns |= {date: date[5:] for date in found["dates"][-7:]}
+        rows = [{**row, **dict(zip(found["dates"], row["days"], strict=True))} for row in rows]
     table = render_rows({**found, "items": rows}, columns, "No call in these days: track_invocation() records one.")
     apart = ", ".join(f"{row['origin']} {_usd(row)}" for row in found["origins"])
     days, calls = counted(found["days"], "day"), counted(found["sum"]["calls"], "call")
     head = f"{found['origin']}, the last {days}: {calls}, {_usd(found['sum'])}"
-    return f"{head}\n\n{table}" + (f"\n\nby origin: {apart}" if apart else "")
+    month = found["forecast"]
+    ahead = "" if month["forecast_usd"] is None else f", ${month['forecast_usd']:,.2f} by its end at this pace"
+    foot = [f"by origin: {apart}"] * bool(apart) + [f"all calls this month: ${month['spent_usd']:,.2f}{ahead}"]
+    return "\n".join([head, "", table, "", *foot])
 
 
 def _usd(sums: dict[str, Any]) -> str:
@@ -20980,7 +21123,8 @@ _ASKED = {
     "days": "How many days to look back.",
     "request": "The calls of this request id.",
     "search": "Calls that hold this text.",
-    "by": "What to sum by: module, prompt, version, model, day or origin.",
+    "by": "What to sum by: module, prompt, version, model, day, origin or bucket.",
+    "daily": "Add what each cost on each day.",
     "score": "Only votes up (1) or down (-1).",
     "max_rating": "Only ratings that are at most so good.",
     "limit": "How many to show, 50 by default.",
@@ -21085,7 +21229,7 @@ READS = (
         "cost",
         list_costs,
         render_costs,
-        "Sum what was spent by module, prompt, version, model, day or origin.",
+        "Sum what was spent by module, prompt, version, model, day, origin or bucket.",
         route="cost",
     ),
     Read(

@@ -82,13 +82,16 @@ export interface Today {
 
 export interface ModuleSpend {
   module: string | null;
+  unpriced?: number;
   cost_usd: number | null;
   calls: number;
   per_thousand_usd: number | null;
 }
 
 export interface NoticedChange {
-  at: string;
+  /** Null: it holds now, and since when is not recorded. */
+  at: string | null;
+  state?: string | null;
   kind: "run" | "prompt" | "promotion" | "budget" | "model" | (string & {});
   text: string;
   name: string | null;
@@ -97,6 +100,10 @@ export interface NoticedChange {
 }
 
 export interface Budget {
+  id: string;
+  since: string;
+  until: string;
+  unpriced: number;
   scope: string;
   target: string | null;
   period: string;
@@ -106,9 +113,6 @@ export interface Budget {
   share: number | null;
   breached: boolean;
   forecast_usd: number | null;
-  since?: string;
-  until?: string;
-  unpriced?: number;
 }
 
 export interface Overview {
@@ -296,7 +300,7 @@ export interface Flip {
   ordinal: number;
   before: CaseState;
   now: CaseState;
-  state: "broken" | "flaky" | "fixed" | (string & {});
+  state: "broken" | "unconfirmed" | "flaky" | "fixed" | (string & {});
 }
 
 export interface Delta {

@@ -6,6 +6,10 @@ type Page = LazyExoticComponent<ComponentType>;
 
 export const PAGES: Record<string, Page> = {
   "/": lazy(() => import("./Home")),
+  "/suites": lazy(() => import("./Suites")),
+  "/suite": lazy(() => import("./suite/Suite")),
+  "/run/:id": lazy(() => import("./run/Run")),
+  "/compare": lazy(() => import("./compare/Compare")),
   "/calls": lazy(() => import("./calls")),
   "/traces": lazy(() => import("./Traces")),
   "/trace/:id": lazy(() => import("./trace")),

@@ -14,12 +14,38 @@ interface Line {
 
 const MAX_WORDS = 20_000; // characters of a pair of lines up to which words are compared
 
+interface Piece {
+  text: string;
+  marked: boolean;
+}
+
+/** One side of a word diff: what the other has not is marked, and blanks between two marks are marked with them. */
+export function piecesOf(before: string, now: string, side: "del" | "add"): Piece[] {
+  const own = diffWordsWithSpace(before, now).filter((part) => !(side === "del" ? part.added : part.removed));
+  const pieces: Piece[] = [];
+  own.forEach((part, at) => {
+    const isMarked = (one: typeof part | undefined) => Boolean(one && (one.added || one.removed));
+    const between = /^\s+$/.test(part.value) && isMarked(own[at - 1]) && isMarked(own[at + 1]);
+    const marked = isMarked(part) || between;
+    const last = pieces[pieces.length - 1];
+    if (last?.marked === marked) last.text += part.value;
+    else pieces.push({ text: part.value, marked });
+  });
+  return pieces.flatMap(bare);
+}
+
+/** A mark without the blanks at its ends. */
+function bare(piece: Piece): Piece[] {
+  const [, head = "", text = "", tail = ""] = /^(\s*)([^]*?)(\s*)$/.exec(piece.text) ?? [];
+  if (!piece.marked || !text) return [piece];
+  return [{ text: head, marked: false }, { text, marked: true }, { text: tail, marked: false }].filter((one) => one.text);
+}
+
 const marked = (before: string, now: string, side: "del" | "add"): ReactNode => {
   if (before.length + now.length > MAX_WORDS) return side === "del" ? before : now;
-  return diffWordsWithSpace(before, now).flatMap((part, at): ReactNode[] => {
-    if (part.added) return side === "add" ? [<ins key={at}>{part.value}</ins>] : [];
-    if (part.removed) return side === "del" ? [<del key={at}>{part.value}</del>] : [];
-    return [part.value];
+  return piecesOf(before, now, side).map(({ text, marked: isMarked }, at) => {
+    if (!isMarked) return text;
+    return side === "add" ? <ins key={at}>{text}</ins> : <del key={at}>{text}</del>;
   });
 };
 
@@ -148,4 +174,48 @@ function Half({ line, side }: { line: Line | null; side: "old" | "now" }) {
 /** One of two outputs with the words marked that the other has not. */
 export function Words({ before, now, side }: { before: string; now: string; side: "before" | "now" }) {
   return <>{marked(before, now, side === "before" ? "del" : "add")}</>;
+}
+
+const HUNK = /^@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@/;
+
+/** The hunks of a unified diff, each as the two texts that it was made of and their first lines. */
+export function hunksOf(patch: string): { before: string; now: string; old: number; fresh: number }[] {
+  const hunks: { before: string[]; now: string[]; old: number; fresh: number }[] = [];
+  for (const line of patch.split("\n")) {
+    const head = HUNK.exec(line);
+    if (head) hunks.push({ before: [], now: [], old: Number(head[1]), fresh: Number(head[2]) });
+    const hunk = hunks[hunks.length - 1];
+    if (head || !hunk || line.startsWith("\\")) continue;
+    if (line.startsWith("-")) hunk.before.push(line.slice(1));
+    else if (line.startsWith("+")) hunk.now.push(line.slice(1));
+    else {
+      hunk.before.push(line.slice(1));
+      hunk.now.push(line.slice(1));
+    }
+  }
+  return hunks.map((hunk) => ({ ...hunk, before: hunk.before.join("\n"), now: hunk.now.join("\n") }));
+}
+
+/** A unified diff as the server makes it, with the changed words marked. */
+export function Patch({ patch, label = "What changed in the text", tight = true }: { patch: string; label?: string; tight?: boolean }) {
+  const lines = useMemo(
+    () =>
+      hunksOf(patch).map((hunk) =>
+        diffOf(hunk.before, hunk.now).map((line) => ({
+          ...line,
+          old: line.old === undefined ? undefined : line.old + hunk.old - 1,
+          now: line.now === undefined ? undefined : line.now + hunk.fresh - 1,
+        })),
+      ),
+    [patch],
+  );
+  return (
+    <div className={tight ? "diff tight" : "diff"} role="figure" tabIndex={0} aria-label={label}>
+      {lines.flat().map((line, at) => (
+        <div key={at} className={line.kind === "same" ? undefined : line.kind}>
+          <span>{line.old}</span><span>{line.now}</span><span>{SIGN[line.kind]}</span><span>{line.words ?? line.text}</span>
+        </div>
+      ))}
+    </div>
+  );
 }

@@ -32,6 +32,8 @@ export interface TableProps<R> {
   /** Open a row: Enter, or a click that hits no link. */
   onOpen?: (row: R) => void;
   selected?: string | null;
+  /** Open a row as soon as j, k or Tab reach it: for a list beside what it opens. */
+  follow?: boolean;
   dense?: boolean;
   empty?: ReactNode;
   /** The address's parameter that holds the sorting; two tables of a page need two. */
@@ -121,7 +123,7 @@ function Head<R>({ column, order, onPress }: { column: Column<R>; order: string;
   );
 }
 
-export function Row<R>({ row, at, columns, rowKey, onOpen, selected }: TableProps<R> & { row: R; at: number }) {
+export function Row<R>({ row, at, columns, rowKey, onOpen, selected, follow }: TableProps<R> & { row: R; at: number }) {
   const key = rowKey(row, at);
   const open = (event: MouseEvent | KeyboardEvent) => {
     if (event.target instanceof Element && event.target.closest("a, button, input, label")) return;
@@ -134,6 +136,7 @@ export function Row<R>({ row, at, columns, rowKey, onOpen, selected }: TableProp
       aria-selected={selected === undefined ? undefined : selected === key}
       aria-rowindex={at + 2}
       onClick={onOpen && open}
+      onFocus={follow && onOpen ? (event) => event.target === event.currentTarget && selected !== key && onOpen(row) : undefined}
       onKeyDown={(event) => {
         if (event.key !== "Enter" || event.target !== event.currentTarget) return;
         if (onOpen) open(event);

@@ -15,4 +15,5 @@ export const PAGES: Record<string, Page> = {
   "/trace/:id": lazy(() => import("./trace")),
   "/cost": lazy(() => import("./cost")),
   "/budgets": lazy(() => import("./budgets")),
+  "/feedback": lazy(() => import("./feedback")),
 };

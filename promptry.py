@@ -23314,7 +23314,7 @@ def playground_routes() -> list[Route]:
     """Return the routes of the playground."""
     told = "Ask a model: lines of JSON, {text} while it speaks, then {reply {text, finish_reason, call}} or {error}."
     return [
-        Route("models", list_models, "List the models that can be tried here, and which lack a key."),
+        Route("models", list_models, "List the models that can be tried here, and which lack a key.", is_list=True),
         Route("playground", _stream_trial, told, _TRIAL, "POST", "write"),
     ]
 
@@ -23374,7 +23374,8 @@ def _told_bits(first: Any, next_event: Callable[[], Any], gone: threading.Event)
 # ======================================================================================
 # === POSTS: what can be written over HTTP, each by the function that its command calls
 # ======================================================================================
-# Uses: ERRORS, ROWS, QUERIES, PROMPTS, TEMPLATES, BUDGETS, CALLS, FEEDBACK, DATASETS, TRIALS, READS, CLI, ROUTES.
+# Uses: ERRORS, ROWS, QUERIES, PROMPTS, TEMPLATES, BUDGETS, CALLS, FEEDBACK, DATASETS, TRIALS, READS, CLI, ROUTES,
+#   GUARD.
 # Public: nothing.
 
 
@@ -23457,13 +23458,29 @@ def api_query(sql: str, limit: int = 1000) -> dict[str, Any]:
 def api_export_calls(format: str, **filters: Any) -> Response:
     """Give every call that fits, a line each, with its texts."""
     check_choice(format, ("csv", "jsonl"), "format")
-    lines = export_lines(format, filters)
-    first = next(lines, "")  # what cannot be answered is said before anything is sent
+    if not _exports.acquire(blocking=False):
+        message = f"{_MOST_EXPORTS} exports are being read already."
+        raise Refusal(503, "busy", message, "Wait until one of them has ended.", **{"Retry-After": "5"})
+    bits = _exported(export_lines(format, filters))
+    next(bits)  # what cannot be answered is said before anything is sent
     kind = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson; charset=utf-8"}[format]
     headers = {"Content-Type": kind, "Content-Disposition": f'attachment; filename="calls.{format}"'}
-    return Response(200, (line.encode("utf-8", "replace") for line in itertools.chain([first], lines)), headers)
+    return Response(200, bits, headers)
 
 
+def _exported(lines: Iterator[str]) -> Iterator[bytes]:
+    """Give lines as bytes, after a first bit that is empty; a client that reads slowly holds a thread meanwhile."""
+    try:
+        first = next(lines, "")
+        yield b""
+        for line in itertools.chain([first], lines):
+            yield line.encode("utf-8", "replace")
+    finally:
+        _exports.release()
+
+
+_MOST_EXPORTS = 4
+_exports = threading.BoundedSemaphore(_MOST_EXPORTS)
 # What each field means, once for all that take it, but for one in which it takes more.
 _FIELDS = {
     "call": "The id of a recorded call.",
@@ -24227,6 +24244,7 @@ def serve_dashboard(host: str, port: int, at_start: Callable[[str], None] | None
     import signal
 
     require_token(host)
+    _require_packages()
     path, sock = store_path(), _listen(host, port)
     address, port = sock.getsockname()[:2]
     serving = make_serving(make_door(host, port, settings().dashboard_hosts), path)
@@ -24247,6 +24265,16 @@ def serve_dashboard(host: str, port: int, at_start: Callable[[str], None] | None
         server.close()
         end_serving(serving)
         signal.signal(signal.SIGTERM, before)
+
+
+def _require_packages() -> None:
+    """Refuse to serve where a package is missing, as beside a copied file; raises HelperMissing."""
+    import importlib.util
+
+    missing = [name for name in ("bottle", "waitress") if importlib.util.find_spec(name) is None]
+    if missing:
+        hint = f"{sys.executable} -m pip install {' '.join(missing)}, or take promptry.pyz, which has them."
+        raise HelperMissing(f"The dashboard needs {' and '.join(missing)}, and this Python has none.", hint)
 
 
 def _ask_itself(answers: list[int], url: str) -> None:

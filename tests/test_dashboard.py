@@ -189,6 +189,17 @@ def test_a_check_asks_once_and_ends(run_cli: Any) -> None:
     assert done.returncode == 0 and done.stdout.startswith("the API: 200 OK, ") and "the page: " in done.stdout
 
 
+def test_a_package_that_is_missing_is_named(run_python: Any) -> None:
+    code = """
+    import importlib.util, sys, promptry
+    find = importlib.util.find_spec
+    importlib.util.find_spec = lambda name, *more: None if name == "waitress" else find(name, *more)
+    sys.exit(promptry.run_command(["dashboard", "--no-open", "--port", "0"]))
+    """
+    done = run_python(code, check=False)
+    assert done.returncode == 3 and "The dashboard needs waitress, and this Python has none." in done.stderr
+
+
 def test_starting_loads_no_more_than_it_needs(run_python: Any) -> None:
     code = "import promptry, sys; print([name for name in ('bottle', 'waitress', 'webbrowser') if name in sys.modules])"
     assert run_python(code).stdout == "[]\n"

@@ -15491,8 +15491,9 @@ def _tell_progress(progress: Progress, now: float) -> None:
     progress.drawn["next_s"] = now + _TOLD_EACH_S
     done = sum(progress.states.values())
     told = {"suite": progress.name, "done": done, "total": progress.total or None, "states": dict(progress.states)}
-    sys.stderr.write(f"{json.dumps({'progress': told})}\n")
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # nobody reads along any more; the run goes on
+        sys.stderr.write(f"{json.dumps({'progress': told})}\n")
+        sys.stderr.flush()
 
 
 def _has_size() -> bool:
@@ -22785,6 +22786,7 @@ COMPUTED: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("runs.interval", "mean_interval", "for each case of a run, the share of its tries that passed"),
         ("drift", "check_drift", "the scores of the last complete runs"),
     ),
+    "get_prompt": (("metrics.interval", "mean_interval", "the mean of each case of a version's newest whole run"),),
     "compare_runs": (
         ("interval", "paired_interval", "for each case of both runs, its mean now less its mean in the baseline"),
         ("p", "paired_deltas", "the same differences, by assertion type"),
@@ -23566,7 +23568,7 @@ def post_routes() -> list[Route]:
 # What that says to a program on stderr is its progress; the same words in a terminal do the same.
 
 _MOST_RUNNING, _MOST_KEPT = 4, 50
-_PATIENCE_AT_END_S = 10.0
+_PATIENCE_AT_END_S, _LAST_WORDS_S = 10.0, 2.0
 _TASK_FIELDS = {
     "suite": "The suite to run, of the configured module.",
     "compare": "Judge against the newest good run on the version with this tag.",
@@ -23657,22 +23659,28 @@ def _start_run(path: Path, suite: str, words: list[str]) -> Task:
 
 
 def _watch_task(tasks: Tasks, task: Task) -> None:
-    """Read along while a run goes, and note how it ended."""
-    for line in task.process.stderr:
-        text = line.decode("utf-8", "replace").rstrip()
-        told = _progress_in(text)
-        with tasks.lock:
-            if told is None:
-                task.said.append(legible(text)[:500])
-            else:
-                task.known.update({key: told.get(key) for key in ("done", "total", "states")})
+    """Read along while a run goes, and note how it ended; what it has left running may hold its streams for ever."""
+    reader = threading.Thread(target=_read_along, args=(tasks, task), daemon=True)
+    reader.start()
     code = task.process.wait()
+    reader.join(_LAST_WORDS_S)
     task.output.seek(0)
     answer = _json_in(task.output.read())
     task.output.close()
-    task.process.stderr.close()
     with tasks.lock:
         task.known.update(_ending_of(task, code, answer), exit_code=code, ended_at=now_text())
+
+
+def _read_along(tasks: Tasks, task: Task) -> None:
+    with task.process.stderr as lines:
+        for line in lines:
+            text = line.decode("utf-8", "replace").rstrip()
+            told = _progress_in(text)
+            with tasks.lock:
+                if told is None:
+                    task.said.append(legible(text)[:500])
+                else:
+                    task.known.update({key: told.get(key) for key in ("done", "total", "states")})
 
 
 def _progress_in(text: str) -> dict[str, Any] | None:
@@ -24250,8 +24258,11 @@ def serve_dashboard(host: str, port: int, at_start: Callable[[str], None] | None
     serving = make_serving(make_door(host, port, settings().dashboard_hosts), path)
     server = make_server(serving, sock)
     url = f"http://{f'[{address}]' if ':' in address else address}:{port}/"
-    before = signal.signal(signal.SIGTERM, _stop_serving)
+    ends = {getattr(signal, name, signal.SIGTERM) for name in ("SIGTERM", "SIGHUP")}
+    before = {number: signal.getsignal(number) for number in ends}
     try:
+        for number in (number for number in ends if before[number] is not signal.SIG_IGN):  # that is nohup
+            signal.signal(number, _stop_serving)
         print_text(f"promptry is at {url} and reads {path}; Ctrl-C ends it.", err=True)
         if is_missing(path):
             print_text("There is no such file yet: the first track() or run makes it.", err=True)
@@ -24264,7 +24275,8 @@ def serve_dashboard(host: str, port: int, at_start: Callable[[str], None] | None
         server.task_dispatcher.shutdown(timeout=5)
         server.close()
         end_serving(serving)
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _require_packages() -> None:

@@ -67,7 +67,7 @@ def ask(port: int, path: str, **headers: str) -> tuple[int, bytes]:
 # --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_it_says_where_it_is_answers_and_stops_with_exit_code_0(
     number: signal.Signals, start_dashboard: Start, tmp_path: Path
 ) -> None:

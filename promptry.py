@@ -15607,8 +15607,9 @@ def _tell_progress(progress: Progress, now: float) -> None:
     progress.drawn["next_s"] = now + _TOLD_EACH_S
     done = sum(progress.states.values())
     told = {"suite": progress.name, "done": done, "total": progress.total or None, "states": dict(progress.states)}
-    sys.stderr.write(f"{json.dumps({'progress': told})}\n")
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # nobody reads along any more; the run goes on
+        sys.stderr.write(f"{json.dumps({'progress': told})}\n")
+        sys.stderr.flush()
 
 
 def _has_size() -> bool:
@@ -22931,6 +22932,7 @@ COMPUTED: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("runs.interval", "mean_interval", "for each case of a run, the share of its tries that passed"),
         ("drift", "check_drift", "the scores of the last complete runs"),
     ),
+    "get_prompt": (("metrics.interval", "mean_interval", "the mean of each case of a version's newest whole run"),),
     "compare_runs": (
         ("interval", "paired_interval", "for each case of both runs, its mean now less its mean in the baseline"),
         ("p", "paired_deltas", "the same differences, by assertion type"),
@@ -23460,7 +23462,7 @@ def playground_routes() -> list[Route]:
     """Return the routes of the playground."""
     told = "Ask a model: lines of JSON, {text} while it speaks, then {reply {text, finish_reason, call}} or {error}."
     return [
-        Route("models", list_models, "List the models that can be tried here, and which lack a key."),
+        Route("models", list_models, "List the models that can be tried here, and which lack a key.", is_list=True),
         Route("playground", _stream_trial, told, _TRIAL, "POST", "write"),
     ]
 
@@ -23520,7 +23522,8 @@ def _told_bits(first: Any, next_event: Callable[[], Any], gone: threading.Event)
 # ======================================================================================
 # === POSTS: what can be written over HTTP, each by the function that its command calls
 # ======================================================================================
-# Uses: ERRORS, ROWS, QUERIES, PROMPTS, TEMPLATES, BUDGETS, CALLS, FEEDBACK, DATASETS, TRIALS, READS, CLI, ROUTES.
+# Uses: ERRORS, ROWS, QUERIES, PROMPTS, TEMPLATES, BUDGETS, CALLS, FEEDBACK, DATASETS, TRIALS, READS, CLI, ROUTES,
+#   GUARD.
 # Public: nothing.
 
 
@@ -23603,13 +23606,29 @@ def api_query(sql: str, limit: int = 1000) -> dict[str, Any]:
 def api_export_calls(format: str, **filters: Any) -> Response:
     """Give every call that fits, a line each, with its texts."""
     check_choice(format, ("csv", "jsonl"), "format")
-    lines = export_lines(format, filters)
-    first = next(lines, "")  # what cannot be answered is said before anything is sent
+    if not _exports.acquire(blocking=False):
+        message = f"{_MOST_EXPORTS} exports are being read already."
+        raise Refusal(503, "busy", message, "Wait until one of them has ended.", **{"Retry-After": "5"})
+    bits = _exported(export_lines(format, filters))
+    next(bits)  # what cannot be answered is said before anything is sent
     kind = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson; charset=utf-8"}[format]
     headers = {"Content-Type": kind, "Content-Disposition": f'attachment; filename="calls.{format}"'}
-    return Response(200, (line.encode("utf-8", "replace") for line in itertools.chain([first], lines)), headers)
+    return Response(200, bits, headers)
 
 
+def _exported(lines: Iterator[str]) -> Iterator[bytes]:
+    """Give lines as bytes, after a first bit that is empty; a client that reads slowly holds a thread meanwhile."""
+    try:
+        first = next(lines, "")
+        yield b""
+        for line in itertools.chain([first], lines):
+            yield line.encode("utf-8", "replace")
+    finally:
+        _exports.release()
+
+
+_MOST_EXPORTS = 4
+_exports = threading.BoundedSemaphore(_MOST_EXPORTS)
 # What each field means, once for all that take it, but for one in which it takes more.
 _FIELDS = {
     "call": "The id of a recorded call.",
@@ -23695,7 +23714,7 @@ def post_routes() -> list[Route]:
 # What that says to a program on stderr is its progress; the same words in a terminal do the same.
 
 _MOST_RUNNING, _MOST_KEPT = 4, 50
-_PATIENCE_AT_END_S = 10.0
+_PATIENCE_AT_END_S, _LAST_WORDS_S = 10.0, 2.0
 _TASK_FIELDS = {
     "suite": "The suite to run, of the configured module.",
     "compare": "Judge against the newest good run on the version with this tag.",
@@ -23786,22 +23805,28 @@ def _start_run(path: Path, suite: str, words: list[str]) -> Task:
 
 
 def _watch_task(tasks: Tasks, task: Task) -> None:
-    """Read along while a run goes, and note how it ended."""
-    for line in task.process.stderr:
-        text = line.decode("utf-8", "replace").rstrip()
-        told = _progress_in(text)
-        with tasks.lock:
-            if told is None:
-                task.said.append(legible(text)[:500])
-            else:
-                task.known.update({key: told.get(key) for key in ("done", "total", "states")})
+    """Read along while a run goes, and note how it ended; what it has left running may hold its streams for ever."""
+    reader = threading.Thread(target=_read_along, args=(tasks, task), daemon=True)
+    reader.start()
     code = task.process.wait()
+    reader.join(_LAST_WORDS_S)
     task.output.seek(0)
     answer = _json_in(task.output.read())
     task.output.close()
-    task.process.stderr.close()
     with tasks.lock:
         task.known.update(_ending_of(task, code, answer), exit_code=code, ended_at=now_text())
+
+
+def _read_along(tasks: Tasks, task: Task) -> None:
+    with task.process.stderr as lines:
+        for line in lines:
+            text = line.decode("utf-8", "replace").rstrip()
+            told = _progress_in(text)
+            with tasks.lock:
+                if told is None:
+                    task.said.append(legible(text)[:500])
+                else:
+                    task.known.update({key: told.get(key) for key in ("done", "total", "states")})
 
 
 def _progress_in(text: str) -> dict[str, Any] | None:
@@ -24373,13 +24398,17 @@ def serve_dashboard(host: str, port: int, at_start: Callable[[str], None] | None
     import signal
 
     require_token(host)
+    _require_packages()
     path, sock = store_path(), _listen(host, port)
     address, port = sock.getsockname()[:2]
     serving = make_serving(make_door(host, port, settings().dashboard_hosts), path)
     server = make_server(serving, sock)
     url = f"http://{f'[{address}]' if ':' in address else address}:{port}/"
-    before = signal.signal(signal.SIGTERM, _stop_serving)
+    ends = {getattr(signal, name, signal.SIGTERM) for name in ("SIGTERM", "SIGHUP")}
+    before = {number: signal.getsignal(number) for number in ends}
     try:
+        for number in (number for number in ends if before[number] is not signal.SIG_IGN):  # that is nohup
+            signal.signal(number, _stop_serving)
         print_text(f"promptry is at {url} and reads {path}; Ctrl-C ends it.", err=True)
         if is_missing(path):
             print_text("There is no such file yet: the first track() or run makes it.", err=True)
@@ -24392,7 +24421,18 @@ def serve_dashboard(host: str, port: int, at_start: Callable[[str], None] | None
         server.task_dispatcher.shutdown(timeout=5)
         server.close()
         end_serving(serving)
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _require_packages() -> None:
+    """Refuse to serve where a package is missing, as beside a copied file; raises HelperMissing."""
+    import importlib.util
+
+    missing = [name for name in ("bottle", "waitress") if importlib.util.find_spec(name) is None]
+    if missing:
+        hint = f"{sys.executable} -m pip install {' '.join(missing)}, or take promptry.pyz, which has them."
+        raise HelperMissing(f"The dashboard needs {' and '.join(missing)}, and this Python has none.", hint)
 
 
 def _ask_itself(answers: list[int], url: str) -> None:

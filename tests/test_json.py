@@ -55,6 +55,7 @@ BEST = {
     "bisect_suite": {"suite_name": "quiz", "first": True},
     "get_call": {"id": "6"},
     "get_run": {"id": "2"},
+    "get_suite": {"name": "quiz"},
 }
 
 

@@ -206,3 +206,120 @@ def test_what_others_wrote_in_the_place_of_fallbacks_is_passed_over(store: Path,
         "INSERT INTO datasets (name, version, items) VALUES ('promptry/fallbacks', 1, ?)", (items,)
     )
     assert promptry.get_overview()["fallbacks"] == []
+
+
+def test_the_scores_of_the_last_thirty_runs_stand_there_with_their_gaps(store: Path, raw: sqlite3.Connection) -> None:
+    rows = [(number / 100, None) for number in range(31)] + [(None, None), (0.5, '{"complete": false}'), (0.6, None)]
+    rows += [(0.7, '{"partial": {"ran": 1}}'), (0.9, '{"complete": true, "partial": null}')]
+    raw.executemany("INSERT INTO eval_runs (suite_name, overall_score, metadata) VALUES ('s', ?, ?)", rows)
+    history = standing("s")["history"]
+    assert history == [number / 100 for number in range(6, 31)] + [None, None, 0.6, None, 0.9] and len(history) == 30
+
+
+def test_what_changed_since_the_baseline_and_how_many_cases_flipped_is_told(quiz: dict[str, int]) -> None:
+    assert (standing()["changed"], standing()["broke"], standing()["fixed"]) == (None, None, None)
+    quiz.update(c1=0, c2=0)
+    promptry.save_prompt("p", "another text")
+    promptry.run_suite("quiz", compare="prod", model_version="m2")
+    found = standing()
+    assert (found["broke"], found["fixed"]) == (2, 0)
+    assert found["changed"]["prompt"] == {"before": "p@1", "now": "p@2"}
+    assert found["changed"]["model"] == {"before": None, "now": "m2"}
+    assert found["changed"]["dataset"] is found["changed"]["commit"] is None
+
+
+def add_call(raw: sqlite3.Connection, at: str, name: str = "app/a", **facts: Any) -> None:
+    raw.execute(
+        "INSERT INTO invocations (prompt_name, metadata, created_at) VALUES (?, ?, ?)",
+        (name, promptry.write_json(facts) if facts else None, at),
+    )
+
+
+def test_today_is_of_production_calls_of_the_utc_day(
+    store: Path, raw: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(promptry, "now_text", lambda: "2026-12-01T00:30:00.000Z")
+    for number in range(1, 41):
+        add_call(raw, "2026-12-01T00:10:00.000Z", cost_usd=0.25, latency_ms=number)
+    add_call(raw, "2026-12-01T00:00:00.000Z")
+    add_call(raw, "2026-12-01T00:20:00.000Z", status="error", error="time out")
+    add_call(raw, "2026-12-01T00:20:00.000Z", status="reserved", cost_usd=9)
+    add_call(raw, "2026-12-01T00:20:00.000Z", origin="eval", cost_usd=1, latency_ms=9000)
+    add_call(raw, "2026-11-30T23:59:59.999Z", cost_usd=9, latency_ms=9000)
+    add_call(raw, "2026-12-02T00:00:00.000Z", cost_usd=9)
+    for request, rating, at in (
+        ("r1", 1, "2026-12-01T00:00:00.000Z"),
+        ("r2", 0.5, "2026-12-01T00:05:00.000Z"),
+        ("r3", 0.4, "2026-12-01T00:05:00.000Z"),
+        ("r4", None, "2026-12-01T00:05:00.000Z"),
+        ("r5", 1, "2026-11-30T23:00:00.000Z"),
+    ):
+        raw.execute("INSERT INTO feedback (request_id, rating, created_at) VALUES (?, ?, ?)", (request, rating, at))
+    raw.execute(
+        "INSERT INTO feedback (request_id, rating, source, created_at)"
+        " VALUES ('r1', 0.2, 'x', '2026-12-01T00:06:00.000Z')"
+    )
+    found = promptry.get_overview()
+    assert found["today"] == {
+        "calls": 42,
+        "errors": 1,
+        "unpriced": 1,
+        "cost_usd": 10.0,
+        "p95_ms": 38.0,
+        "latency_of": 40,
+        "rated": {"up": 2, "down": 1},
+        "renders_fallback": 0,
+    }
+    assert found["modules"] == [
+        {"module": "app", "calls": 44, "unpriced": 1, "cost_usd": 20.0, "per_thousand_usd": pytest.approx(20000 / 42)}
+    ], "December alone, of every origin"
+    assert promptry.run_command(["status"]) == 0
+    said = "Today: 42 production calls, 2.4% failed, 95 of 100 within 38 ms, 1 without a cost, 2 of 3 ratings up."
+    assert said in capsys.readouterr().out
+
+
+def test_a_day_without_calls_has_no_latency_and_no_cost(store: Path, raw: sqlite3.Connection) -> None:
+    today = promptry.get_overview()["today"]
+    assert (today["calls"], today["p95_ms"], today["latency_of"], today["cost_usd"]) == (0, None, 0, None)
+    add_call(raw, promptry.now_text(), "lone", cost_usd="dear", latency_ms="slow")
+    found = promptry.get_overview()
+    assert (found["today"]["cost_usd"], found["today"]["p95_ms"], found["today"]["unpriced"]) == (None, None, 1)
+    (module,) = found["modules"]
+    assert (module["module"], module["cost_usd"], module["per_thousand_usd"]) == ("lone", None, None)
+
+
+def test_of_very_many_calls_the_latency_is_of_each_so_many(
+    store: Path, raw: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(promptry, "LATENCIES_READ", 10)
+    for number in range(1, 101):
+        add_call(raw, promptry.now_text(), latency_ms=number)
+    today = promptry.get_overview()["today"]
+    assert (today["calls"], today["latency_of"], today["p95_ms"]) == (100, 9, 99.0), "of 11, 22 ... 99"
+
+
+def test_modules_end_at_a_slash_or_dot_and_the_dearest_stands_first(store: Path, raw: sqlite3.Connection) -> None:
+    for name, cost in (("a/x", 1), ("a.y", 2), ("b", 4), ("b/c.d", 0.5), ("free", None)):
+        add_call(raw, promptry.now_text(), name, cost_usd=cost)
+    modules = [(row["module"], row["calls"], row["cost_usd"]) for row in promptry.get_overview()["modules"]]
+    assert modules == [("b", 2, 4.5), ("a", 2, 3.0), ("free", 1, None)]
+
+
+def test_what_was_served_from_the_code_today_is_counted_by_the_day(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fall(day: str) -> int | None:
+        monkeypatch.setattr(promptry, "now_text", lambda: f"{day}T12:00:00.000Z")
+        promptry._fall_back("p", ValueError("no"))
+        promptry.tell_fallbacks()
+        return promptry.get_overview()["today"]["renders_fallback"]
+
+    promptry.connect()
+    assert [fall("2030-01-01"), fall("2030-01-01"), fall("2030-01-02")] == [1, 2, 1]
+    assert promptry.get_overview()["fallbacks"][0]["times"] == 3
+    promptry.connect().execute(
+        "UPDATE datasets SET metadata = '[1]', created_at = '2030-01-02' WHERE name LIKE 'promptry/f%'"
+    )
+    assert promptry.get_overview()["today"]["renders_fallback"] is None, "the day is not told"
+    promptry.connect().execute("UPDATE datasets SET created_at = '2030-01-01' WHERE name LIKE 'promptry/f%'")
+    assert promptry.get_overview()["today"]["renders_fallback"] == 0

@@ -416,7 +416,7 @@ def test_prompts_are_listed_the_latest_changed_first(store: Any) -> None:
     listed = promptry.list_prompts()
     assert [row["name"] for row in listed["items"]] == ["a", "c", "b"]
     first = listed["items"][0]
-    assert set(first) == {"name", "latest", "versions", "tags", "current_at", "runs", "calls"}
+    assert set(first) == {"name", "module", "latest", "versions", "tags", "current_at", "runs", "calls"}
     assert (first["latest"], first["versions"], first["tags"]) == (2, 2, {"prod": 2})
 
 

@@ -141,9 +141,9 @@ def test_an_address_may_end_in_its_path_or_in_a_query(server: FakeServer, store:
 
 
 def test_openai_itself_is_told_the_limit_under_its_new_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert promptry._APIS_ASKED["openai"].base_url == promptry._OPENAI
+    assert promptry.APIS["openai"].base_url == "https://api.openai.com/v1"
     seen: list[Any] = []
-    api = promptry._APIS_ASKED["openai"]._replace(request=lambda *given: (seen.append(given), ("/x", {}))[1])
+    api = promptry.APIS["openai"]._replace(request=lambda *given: (seen.append(given), ("/x", {}))[1])
     provider = promptry.make_provider({"provider": "openai:gpt-5", "api_key_env": "PATH"})
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     promptry._make_api_call(provider, api, [], {"max_tokens": 5}, {})
@@ -345,7 +345,7 @@ def test_the_host_of_ollama_may_be_what_its_server_listens_on(
 ) -> None:
     monkeypatch.setenv("OLLAMA_HOST", host)
     provider = promptry.make_provider("ollama:llama3:8b")
-    assert promptry._base_url(provider, promptry._APIS_ASKED["ollama"]) == base and provider.model == "llama3:8b"
+    assert promptry._base_url(provider, promptry.APIS["ollama"]) == base and provider.model == "llama3:8b"
 
 
 def test_the_address_of_anthropic_may_end_in_its_version(server: FakeServer, store: Any) -> None:
@@ -544,3 +544,74 @@ def test_answers_of_parts_are_summed_only_where_all_are_known() -> None:
     assert promptry.sums_of_calls([known, known]) == (2, 4, 0.2)
     assert promptry.sums_of_calls([known, unknown]) == (2, None, None)
     assert promptry.sums_of_calls([]) == (None, None, None)
+
+
+def ask_in_bits(provider: str, **more: Any) -> tuple[promptry.Reply, list[str]]:
+    heard: list[str] = []
+    return promptry.ask_provider(provider, "Say hello.", name="greeting", hear=heard.append, **more), heard
+
+
+@pytest.mark.parametrize(("provider", "path", "header", "usage", "usd"), APIS)
+def test_a_stream_gives_its_text_in_bits_and_costs_what_the_whole_does(
+    provider: str, path: str, header: tuple[str, str | None], usage: dict[str, Any], usd: float | None,
+    server: FakeServer, raw: Any,
+) -> None:  # fmt: skip
+    reply, heard = ask_in_bits(provider, origin="playground", capture=True)
+    assert heard == ["Hello", ", ", "world", "!"] and reply.text == "Hello, world!"
+    assert server.requests[0][0].partition(":stream")[0] == path.partition(":gen")[0]
+    assert server.headers[0].get(header[0]) == header[1]
+    (row,) = rows(raw)
+    assert row.get("cost_usd") == reply.cost_usd == (None if usd is None else pytest.approx(usd, abs=1e-15))
+    assert (row["origin"], row["input"], row["output"]) == (
+        "playground",
+        '[{"role": "user", "content": "Say hello."}]',
+        reply.text,
+    )
+    assert 0 < row["ttft_ms"] <= row["latency_ms"] and row["tokens_out"] == 300
+    assert raw.execute("SELECT id FROM invocations").fetchall() == [(reply.call_id,)]
+
+
+def test_a_server_that_knows_no_streams_is_heard_at_once(server: FakeServer, store: Any) -> None:
+    reply, heard = ask_in_bits("openai:gpt-4.1-mini!no-stream")
+    assert heard == ["Hello, world!"] == [reply.text]
+
+
+def test_a_server_that_knows_no_stream_options_is_asked_again_without(server: FakeServer, raw: Any) -> None:
+    _, heard = ask_in_bits("openai:gpt-4.1-mini!no-options")
+    assert heard and [("stream_options" in body) for _, body in server.requests] == [True, False]
+    assert rows(raw)[0]["cost_source"] == "unpriced"  # nobody told what was used
+
+
+@pytest.mark.parametrize(
+    ("mood", "words"),
+    [
+        ("cut", "it ended before the model was done"),
+        ("broken", "ended its answer with an error: Overloaded."),
+        ("empty", "it ended before the model was done"),
+        ("429", "answered 429: told to fail with 429, key [key removed]."),
+        ("wrong-json", "no JSON object"),
+        ("html", "no JSON object: <p>Out of order</p>"),
+    ],
+)
+def test_a_stream_that_fails_is_told_and_recorded_once(mood: str, words: str, server: FakeServer, raw: Any) -> None:
+    with pytest.raises(promptry.ProviderError) as caught:
+        ask_in_bits(f"openai:gpt-4.1-mini!{mood}")
+    assert words in str(caught.value)
+    (row,) = rows(raw)
+    assert row["status"] == "error" and "cost_usd" not in row
+
+
+def test_who_stops_listening_ends_the_call(server: FakeServer, raw: Any) -> None:
+    def hang_up(_: str) -> None:
+        raise BrokenPipeError("gone")
+
+    with pytest.raises(BrokenPipeError):
+        promptry.ask_provider("openai:gpt-4.1-mini!drip", "Hi", name="greeting", hear=hang_up)
+    assert rows(raw)[0]["status"] == "error"
+
+
+def test_a_function_is_heard_when_it_is_done(store: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "my_model.py").write_text("def answer(prompt): return 'I say ' + prompt")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    _, heard = ask_in_bits("python:my_model:answer")
+    assert heard == ["I say Say hello."]

@@ -92,6 +92,10 @@ ASKED: list[tuple[str, list[str], dict[str, Any]]] = [
     ("diff_prompts", ["support/answer", "1", "2"], {"name": "support/answer", "old": 1, "new": 2}),
     ("diff_prompts", ["support/answer", "2", "2"], {"name": "support/answer", "old": 2, "new": 2}),
     ("list_suites", [], {}),
+    ("get_suite", ["quiz"], {"name": "quiz"}),
+    ("get_suite", ["quiz", "--window", "2", "--limit", "1"], {"name": "quiz", "window": 2, "limit": 1}),
+    ("get_suite", ["many"], {"name": "many"}),
+    ("get_suite", ["never ran"], {"name": "never ran"}),
     ("list_runs", [], {}),
     ("list_runs", ["--suite", "quiz", "--limit", "2"], {"suite": "quiz", "limit": 2}),
     ("list_runs", ["--suite", "never ran"], {"suite": "never ran"}),
@@ -122,6 +126,21 @@ ASKED: list[tuple[str, list[str], dict[str, Any]]] = [
     ),
     ("list_calls", ["--version", "1", "--origin", "app"], {"version": 1, "origin": "app"}),
     ("list_calls", ["--request", "r2"], {"request": "r2"}),
+    ("list_calls", ["--hours", "2", "--module", "support"], {"hours": 2, "module": "support"}),
+    ("list_calls", ["--unpriced", "--rating", "down"], {"unpriced": True, "rating": "down"}),
+    ("list_calls", ["--rating", "down", "--min-cost-usd", "0.05"], {"rating": "down", "min_cost_usd": 0.05}),
+    (
+        "list_calls",
+        ["--since", "2026-01-01", "--until", "2099-01-01T10:30"],
+        {"since": "2026-01-01", "until": "2099-01-01T10:30"},
+    ),
+    ("count_calls", [], {}),
+    ("count_calls", ["--hours", "1", "--module", "support"], {"hours": 1, "module": "support"}),
+    (
+        "count_calls",
+        ["--days", "30", "--rating", "down", "--status", "ok"],
+        {"days": 30, "rating": "down", "status": "ok"},
+    ),
     ("get_call", ["1"], {"id": "1"}),
     ("get_call", ["6"], {"id": "6"}),
     ("list_traces", [], {}),
@@ -256,6 +275,10 @@ def bind(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     }
     if "before" in arguments:
         more["offset"] = int(arguments["before"])
+    if name in {"list_calls", "count_calls"}:
+        others = ("request", "search", "limit", "before")
+        more |= {"since": None, "until": None, "unpriced": None}
+        more |= promptry.call_filters(**{key: value for key, value in arguments.items() if key not in others})
     return more
 
 
@@ -316,6 +339,7 @@ def test_the_sql_that_is_printed_gives_the_same_rows_in_the_sqlite3_program(
 NAMED: dict[str, dict[str, Any]] = {
     "get_prompt": {"name": "support/answer"},
     "diff_prompts": {"name": "support/answer", "old": 1, "new": 2},
+    "get_suite": {"name": "quiz"},
     "get_run": {"id": "1"},
     "compare_runs": {"run_id": "2"},
     "compare_models": {"suite_name": "other"},
@@ -440,9 +464,31 @@ def check_run(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) 
     assert len(answers[1]) == sum(len(row["checks"]) for row in found["cases"])
 
 
+def check_suite(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:
+    told = [(str(row["id"]), row["score"], row["model"]) for row in answers[0]][::-1]
+    assert told == [(run["id"], run["score"], run["model"]) for run in found["runs"]]
+    for run in found["runs"]:
+        own = [row["state"] for row in answers[2] if str(row["run"]) == run["id"]]
+        assert run["n"] == own.count("pass") + own.count("fail") and run["cases_passed"] == own.count("pass")
+        assert sum(row["results"] for row in answers[1] if str(row["run"]) == run["id"]) >= run["n"]
+    scores = {(row["assertion_type"], str(row["run"])): row["score"] for row in answers[3]}
+    for metric in found["metrics"]:
+        for run, score in zip(found["runs"], metric["scores"], strict=True):
+            assert score == scores.get((metric["assertion_type"], run["id"]))
+    assert len(answers[3]) == sum(score is not None for metric in found["metrics"] for score in metric["scores"])
+
+
 def check_prompt(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:
     assert (answers[0][0]["version"], answers[0][0]["content"]) == (found["version"], found["content"])
     assert [row["version"] for row in answers[1]] == [row["version"] for row in found["versions"]]
+    tested, called, latencies, rated = ({row["version"]: row for row in answers[part]} for part in (2, 5, 6, 7))
+    for row in found["metrics"]:
+        own = row["version"]
+        assert row["runs"] == (tested[own]["runs"] if own in tested else 0)
+        assert row["run"] == (str(tested[own]["run"]) if own in tested and tested[own]["run"] else None)
+        assert row["calls"] == (called[own]["calls"] if own in called else 0)
+        assert row["p50_ms"] == (latencies[own]["p50_ms"] if own in latencies else None)
+        assert row["rating"] == (nearly(rated[own]["rating"]) if own in rated else None)
 
 
 def check_comparison(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:
@@ -485,6 +531,35 @@ def check_overview(answers: list[Any], found: dict[str, Any], asked: dict[str, A
     }
     assert found["spend"]["spent_usd"] > 0 and found["spend"]["unpriced"] > 0
     assert answers[2] == found["fallbacks"]
+    assert [json.loads(row["history"])[::-1] for row in answers[0]] == [row["history"] for row in found["suites"]]
+    today = {**answers[4][0], **answers[5][0], "rated": answers[6][0]}
+    assert {**found["today"], "renders_fallback": 0} == {**today, "renders_fallback": 0} and today["calls"] > 0
+    for row, module in zip(answers[7], found["modules"], strict=True):
+        assert module["per_thousand_usd"] == (nearly(1000 * row["cost_usd"] / row["priced"]) if row["priced"] else None)
+        assert {key: row[key] for key in module.keys() & row.keys()} == {
+            key: nearly(module[key]) for key in module.keys() & row.keys()
+        }
+    told = {(row["kind"], row["link_id"]) for row in found["changes"]}
+    for part, kind, key in ((8, "run", "id"), (9, "prompt", "version"), (10, "promotion", "version")):
+        assert {str(row[key]) for row in answers[part]} >= {
+            link for of, link in told if of == kind
+        } > set() or part == 8
+    assert {str(row["id"]) for row in answers[11]} >= {link for of, link in told if of == "budget"} and not answers[3]
+
+
+def check_counts(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:
+    keys = {"prompt": "prompt_name", "version": "prompt_version", "status": "status"}
+    wanted = {column: asked[key] for key, column in keys.items() if key in asked}
+    for rows in answers[:2]:
+        own = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+        own = [row for row in own if "module" not in asked or promptry.module_of(row["prompt_name"]) == asked["module"]]
+        assert sum(row["calls"] for row in own) == found["sum"]["calls"] > 0
+        assert math.fsum(row["cost_usd"] or 0 for row in own) == nearly(found["sum"]["cost_usd"] or 0.0)
+        assert sum(row["unpriced"] for row in own) == found["sum"]["unpriced"]
+    values = sorted(row["latency_ms"] for row in answers[3])
+    assert found["sum"]["latency_of"] == len(values)
+    assert found["sum"]["p95_ms"] == promptry.percentile_of(values, 0.95)
+    assert answers[4] == [found["rated"]]
 
 
 def check_diff(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:
@@ -516,8 +591,10 @@ def check_dataset(answers: list[Any], found: dict[str, Any], asked: dict[str, An
 
 
 CHECKS: dict[str, Any] = {
+    "count_calls": check_counts,
     "get_overview": check_overview,
     "list_costs": check_costs,
+    "get_suite": check_suite,
     "get_run": check_run,
     "get_prompt": check_prompt,
     "compare_runs": check_comparison,

@@ -98,6 +98,7 @@ COLUMNS: dict[str, dict[str, tuple[str, bool]]] = {
 }
 VIRTUAL = {
     "day": "TEXT",
+    "minute": "INTEGER",
     "model": "TEXT",
     "origin": "TEXT",
     "status": "TEXT",

@@ -1,4 +1,7 @@
 -- Every prompt, the latest changed first: its latest version, how many it has, and which version each tag stands on.
+WITH tested AS MATERIALIZED (
+    SELECT prompt_name, count(*) AS runs FROM eval_runs WHERE prompt_name IS NOT NULL GROUP BY prompt_name
+)
 SELECT name,
        (SELECT version FROM prompts AS other WHERE other.name = own.name
         ORDER BY CASE WHEN json_extract(metadata, '$.promptry.current_at') GLOB '[0-9][0-9][0-9][0-9]-*'
@@ -8,7 +11,7 @@ SELECT name,
         WHERE tagged.name = own.name) AS tags,
        max(CASE WHEN json_extract(metadata, '$.promptry.current_at') GLOB '[0-9][0-9][0-9][0-9]-*'
         THEN json_extract(metadata, '$.promptry.current_at') ELSE created_at END) AS current_at,
-       (SELECT count(*) FROM eval_runs WHERE prompt_name = own.name) AS runs,
+       coalesce((SELECT runs FROM tested WHERE prompt_name = own.name), 0) AS runs,
        (SELECT count(*) FROM invocations INDEXED BY calls_by_prompt WHERE prompt_name = own.name)
        - (SELECT count(*) FROM invocations INDEXED BY calls_reserved
           WHERE status = 'reserved' AND prompt_name = own.name) AS calls

@@ -279,7 +279,7 @@ function Cells({ found, runs }: { found: SuiteCase; runs: SuiteRun[] }) {
         const run = runs[from];
         const cell = (
           <svg key={from} x={share(from, count)} width={share(to - from, count)} height="16">
-            <rect x="1" y="1" width="100%" height="14" className={`${CLASS[value]} cell`}><title>{`${found.case}, run ${run?.id}: ${found.cells[from]}`}</title></rect>
+            <rect x={count <= MANY ? 1 : 0} y="1" width="100%" height="14" className={count > MANY && value === "known" ? "f-thin" : `${CLASS[value]} cell`}><title>{`${found.case}, run ${run?.id}: ${found.cells[from]}`}</title></rect>
             {count <= MANY && <rect x="100%" transform="translate(-1 0)" width="2" height="16" className="f-page" />}
             {count <= MANY && <Sign look={value} />}
           </svg>

@@ -4232,10 +4232,10 @@ def list_traces(limit: int = 50, before: str | None = None) -> dict[str, Any]:
 def get_trace(id: str) -> dict[str, Any]:
     """Return the spans and calls of a trace as a tree laid flat, parents before their children.
 
-    Shape: {trace_id, name, started_at, duration_ms, calls, unpriced, cost_usd, spans [{id, parent_id, depth, kind (span
-    or call), name, start_ms (after the start of the trace), duration_ms, cost_usd; of a call also call_id,
-    prompt_version, model, status, error, tokens_in, tokens_out, ttft_ms, request_id}]}. A span lasts from its first
-    call to its last. Errors: NotFound.
+    Shape: {trace_id, name, started_at, duration_ms, calls, unpriced, cost_usd, feedback (on its requests: [{request_id,
+    rating, comment, source, created_at}]), spans [{id, parent_id, depth, kind (span or call), name, start_ms (after the
+    start of the trace), duration_ms, cost_usd; of a call also call_id, prompt_version, model, status, error, tokens_in,
+    tokens_out, ttft_ms, request_id}]}. A span lasts from its first call to its last. Errors: NotFound.
     """
     rows = query("get_trace", id=id)
     if not rows:
@@ -4258,6 +4258,7 @@ def get_trace(id: str) -> dict[str, Any]:
             row["cost_usd"] is None and (row["status"] != "error" or bool(row["tokens_in"])) for row in rows
         ),
         "cost_usd": math.fsum(costs) if costs else None,
+        "feedback": query("get_trace", 1, id=id),
         "spans": spans,
     }
 

@@ -149,6 +149,17 @@ def test_a_call_in_a_trace_says_when_it_spoke_and_why_it_failed(store: Path) -> 
     assert [call["prompt_version"] for call in calls] == [3, None]
 
 
+def test_a_trace_tells_what_was_said_of_its_requests(store: Path) -> None:
+    with promptry.trace("agent") as id:
+        promptry.track_invocation("plan", request_id="r-1")
+        promptry.track_invocation("answer", request_id="r-1")
+    promptry.track_invocation("outside", request_id="r-2")
+    promptry.record_feedback("r-1", 0.25, "too late", "app")
+    promptry.record_feedback("r-2", 1)
+    (said,) = promptry.get_trace(id)["feedback"]
+    assert (said["request_id"], said["rating"], said["comment"], said["source"]) == ("r-1", 0.25, "too late", "app")
+
+
 def test_a_trace_of_others_without_our_spans_is_flat(store: Path) -> None:
     for spans in (None, 5, [1, {"id": 7}], [{"id": "s", "name": None}]):
         promptry.track_invocation("p", {"trace_id": "theirs", "spans": spans})

@@ -7,3 +7,9 @@ FROM invocations
 WHERE trace_id = :id AND status <> 'reserved'
 ORDER BY id
 LIMIT 5000;
+
+SELECT request_id, rating, comment, source, created_at
+FROM feedback
+WHERE request_id IN (SELECT request_id FROM invocations WHERE trace_id = :id AND status <> 'reserved')
+ORDER BY id
+LIMIT 100;

@@ -494,6 +494,7 @@ export interface Trace {
   calls: number;
   unpriced: number;
   cost_usd: number | null;
+  feedback?: { request_id: string; rating: number | null; comment: string | null; source: string | null; created_at: string }[];
   spans: Span[];
 }
 

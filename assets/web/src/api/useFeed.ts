@@ -6,8 +6,13 @@ import { getJson, routeOf } from "./client";
 import type { Answers, List } from "./types";
 import { useRead } from "./useRead";
 
-type ListRead = { [K in keyof Answers]: Answers[K] extends List<{ id: string }> ? K : never }[keyof Answers];
-type RowOf<K extends ListRead> = Answers[K] extends List<infer R> ? R & { id: string } : never;
+type ListRead = { [K in keyof Answers]: Answers[K] extends List<unknown> ? K : never }[keyof Answers];
+type RowOf<K extends ListRead> = Answers[K] extends List<infer R> ? R : never;
+
+const keyOf = (row: unknown): string => {
+  const { id, trace_id: trace } = row as { id?: string; trace_id?: string };
+  return String(id ?? trace);
+};
 
 export interface EndlessList<R> {
   rows: R[];
@@ -31,7 +36,7 @@ export function useFeed<K extends ListRead>(name: K, params: Params, size = 100)
   const [error, setError] = useState<ApiError | null>(null);
   const page = first.isPlaceholderData ? undefined : (first.data as List<R> | undefined);
   useEffect(() => {
-    if (page) setKnown((was) => ({ key, feed: withFirst(was?.key === key ? was.feed : null, page) }));
+    if (page) setKnown((was) => ({ key, feed: withFirst(was?.key === key ? was.feed : null, page, keyOf) }));
   }, [key, page]);
   const busy = useRef(false);
   const next = known?.key === key ? known.feed.next : null;
@@ -41,7 +46,7 @@ export function useFeed<K extends ListRead>(name: K, params: Params, size = 100)
     setLoading(true);
     try {
       const found = await getJson<List<R>>(routeOf(name, { ...params, limit: size, before: next }));
-      setKnown((was) => (was?.key === key ? { key, feed: withNext(was.feed, found) } : was));
+      setKnown((was) => (was?.key === key ? { key, feed: withNext(was.feed, found, keyOf) } : was));
       setError(null);
     } catch (fault) {
       setError(fault as ApiError);

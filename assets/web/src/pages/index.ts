@@ -11,4 +11,6 @@ export const PAGES: Record<string, Page> = {
   "/run/:id": lazy(() => import("./run/Run")),
   "/compare": lazy(() => import("./compare/Compare")),
   "/calls": lazy(() => import("./calls")),
+  "/traces": lazy(() => import("./Traces")),
+  "/trace/:id": lazy(() => import("./trace")),
 };

@@ -13,18 +13,18 @@ interface Page<R> {
  * Put a fresh first page on what is known already. Where the two meet nothing is lost and the deeper pages stay; where so
  * much has come between that they do not, only the fresh page is known.
  */
-export function withFirst<R extends { id: string }>(known: Feed<R> | null, first: Page<R>): Feed<R> {
+export function withFirst<R>(known: Feed<R> | null, first: Page<R>, keyOf: (row: R) => string): Feed<R> {
   const fresh = { rows: [...first.items], next: first.next };
   if (!known?.rows.length || first.next === null) return fresh;
-  const ids = new Set(first.items.map((row) => row.id));
+  const ids = new Set(first.items.map(keyOf));
   const last = first.items.at(-1);
-  const meets = last ? known.rows.findIndex((row) => row.id === last.id) : -1;
+  const meets = last ? known.rows.findIndex((row) => keyOf(row) === keyOf(last)) : -1;
   if (meets < 0) return fresh;
-  return { rows: [...first.items, ...known.rows.slice(meets + 1).filter((row) => !ids.has(row.id))], next: meets + 1 < known.rows.length ? known.next : first.next };
+  return { rows: [...first.items, ...known.rows.slice(meets + 1).filter((row) => !ids.has(keyOf(row)))], next: meets + 1 < known.rows.length ? known.next : first.next };
 }
 
 /** Put the page that follows behind what is known. */
-export function withNext<R extends { id: string }>(known: Feed<R>, page: Page<R>): Feed<R> {
-  const ids = new Set(known.rows.map((row) => row.id));
-  return { rows: [...known.rows, ...page.items.filter((row) => !ids.has(row.id))], next: page.next };
+export function withNext<R>(known: Feed<R>, page: Page<R>, keyOf: (row: R) => string): Feed<R> {
+  const ids = new Set(known.rows.map(keyOf));
+  return { rows: [...known.rows, ...page.items.filter((row) => !ids.has(keyOf(row)))], next: page.next };
 }

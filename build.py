@@ -338,7 +338,9 @@ def make_site(target: Path) -> None:
     """Build the page into a folder, in place of what is there; the same sources give the same bytes."""
     web, npm = ASSETS / "web", shutil.which("npm")
     if npm is None:
-        fail("the page is built by Node 20.19 or newer with npm, which is not here; install it from https://nodejs.org.")
+        fail(
+            "the page is built by Node 20.19 or newer with npm, which is not here; install it from https://nodejs.org."
+        )
     must_run(npm, "ci", "--no-audit", "--no-fund", cwd=web)
     must_run(npm, "test", cwd=web)
     must_run(npm, "run", "build", cwd=web, env={**os.environ, "PROMPTRY_SITE": str(target)})

@@ -22,7 +22,7 @@ export const READS: Record<ReadName, { path: string; sql: string | null; id?: st
   suites: { path: "/api/suites", sql: "list_suites" },
   suite: { path: "/api/suite", sql: "get_suite" },
   runs: { path: "/api/runs", sql: "list_runs" },
-  run: { path: "/api/run/", sql: "get_run", id: "run_id" },
+  run: { path: "/api/run/", sql: "get_run", id: "id" },
   compare: { path: "/api/compare", sql: "compare_runs" },
   drift: { path: "/api/drift", sql: "check_drift" },
   bisect: { path: "/api/bisect", sql: "bisect_suite" },

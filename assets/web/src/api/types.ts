@@ -293,7 +293,7 @@ export interface Flip {
   ordinal: number;
   before: CaseState;
   now: CaseState;
-  state: "broken" | "flaky" | "fixed" | (string & {});
+  state: "broken" | "unconfirmed" | "flaky" | "fixed" | (string & {});
 }
 
 export interface Delta {

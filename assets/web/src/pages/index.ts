@@ -6,4 +6,8 @@ type Page = LazyExoticComponent<ComponentType>;
 
 export const PAGES: Record<string, Page> = {
   "/": lazy(() => import("./Home")),
+  "/suites": lazy(() => import("./Suites")),
+  "/suite": lazy(() => import("./suite/Suite")),
+  "/run/:id": lazy(() => import("./run/Run")),
+  "/compare": lazy(() => import("./compare/Compare")),
 };

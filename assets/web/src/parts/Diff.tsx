@@ -149,3 +149,47 @@ function Half({ line, side }: { line: Line | null; side: "old" | "now" }) {
 export function Words({ before, now, side }: { before: string; now: string; side: "before" | "now" }) {
   return <>{marked(before, now, side === "before" ? "del" : "add")}</>;
 }
+
+const HUNK = /^@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@/;
+
+/** The hunks of a unified diff, each as the two texts that it was made of and their first lines. */
+export function hunksOf(patch: string): { before: string; now: string; old: number; fresh: number }[] {
+  const hunks: { before: string[]; now: string[]; old: number; fresh: number }[] = [];
+  for (const line of patch.split("\n")) {
+    const head = HUNK.exec(line);
+    if (head) hunks.push({ before: [], now: [], old: Number(head[1]), fresh: Number(head[2]) });
+    const hunk = hunks[hunks.length - 1];
+    if (head || !hunk || line.startsWith("\\")) continue;
+    if (line.startsWith("-")) hunk.before.push(line.slice(1));
+    else if (line.startsWith("+")) hunk.now.push(line.slice(1));
+    else {
+      hunk.before.push(line.slice(1));
+      hunk.now.push(line.slice(1));
+    }
+  }
+  return hunks.map((hunk) => ({ ...hunk, before: hunk.before.join("\n"), now: hunk.now.join("\n") }));
+}
+
+/** A unified diff as the server makes it, with the changed words marked. */
+export function Patch({ patch, label = "What changed in the text", tight = true }: { patch: string; label?: string; tight?: boolean }) {
+  const lines = useMemo(
+    () =>
+      hunksOf(patch).map((hunk) =>
+        diffOf(hunk.before, hunk.now).map((line) => ({
+          ...line,
+          old: line.old === undefined ? undefined : line.old + hunk.old - 1,
+          now: line.now === undefined ? undefined : line.now + hunk.fresh - 1,
+        })),
+      ),
+    [patch],
+  );
+  return (
+    <div className={tight ? "diff tight" : "diff"} role="figure" tabIndex={0} aria-label={label}>
+      {lines.flat().map((line, at) => (
+        <div key={at} className={line.kind === "same" ? undefined : line.kind}>
+          <span>{line.old}</span><span>{line.now}</span><span>{SIGN[line.kind]}</span><span>{line.words ?? line.text}</span>
+        </div>
+      ))}
+    </div>
+  );
+}

@@ -9,5 +9,6 @@ export const PAGES: Record<string, Page> = {
   "/suites": lazy(() => import("./Suites")),
   "/suite": lazy(() => import("./suite/Suite")),
   "/run/:id": lazy(() => import("./run/Run")),
+  "/prompts": lazy(() => import("./Prompts")),
   "/compare": lazy(() => import("./compare/Compare")),
 };

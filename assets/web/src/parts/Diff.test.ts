@@ -1,3 +1,5 @@
+import { createElement, Fragment } from "react";
+import { renderToStaticMarkup } from "react-dom/server";
 import { expect, test } from "vitest";
 import { changedLines, diffOf, hunksOf } from "./Diff";
 
@@ -21,4 +23,11 @@ test("what changed is counted", () => expect(changedLines("a\nb\nc", "a\nx\ny"))
 test("the hunks of a unified diff give back both texts", () => {
   const patch = "--- p v2\n+++ p v3\n@@ -4,3 +4,2 @@\n same\n-old one\n-old two\n+new";
   expect(hunksOf(patch)).toEqual([{ old: 4, fresh: 4, before: "same\nold one\nold two", now: "same\nnew" }]);
+});
+
+test("of a block that was reflowed only the words that differ are marked", () => {
+  const html = (text: string, now: string) => diffOf(text, now).map((line) => renderToStaticMarkup(createElement(Fragment, null, line.words)));
+  expect(html("use only the\npolicy below\n", "use the policy below\n")).toEqual([
+    "use <del>only </del>the", "policy below", "use the policy below",
+  ]);
 });

@@ -10,5 +10,6 @@ export const PAGES: Record<string, Page> = {
   "/suite": lazy(() => import("./suite/Suite")),
   "/run/:id": lazy(() => import("./run/Run")),
   "/prompts": lazy(() => import("./Prompts")),
+  "/prompt": lazy(() => import("./prompt/Prompt")),
   "/compare": lazy(() => import("./compare/Compare")),
 };

@@ -29,12 +29,26 @@ function wordsOf(before: string, now: string, side: "del" | "add"): Word[] {
   const own = side === "del" ? before : now;
   if (before.length + now.length > MAX_WORDS) return [{ text: own, changed: false }];
   let at = 0;
-  return diffWordsWithSpace(flat(before), flat(now)).flatMap((part) => {
+  const words = diffWordsWithSpace(flat(before), flat(now)).flatMap((part) => {
     if (side === "del" ? part.added : part.removed) return [];
     const text = own.slice(at, at + part.value.length);
     at += part.value.length;
     return [{ text, changed: part.added || part.removed }];
   });
+  return joined(words);
+}
+
+/** Changed words with only spaces or signs between them are one change. */
+function joined(words: Word[]): Word[] {
+  const result: Word[] = [];
+  words.forEach((word, at) => {
+    const between = !word.changed && /^[^\p{L}\p{N}]{1,3}$/u.test(word.text) && words[at - 1]?.changed && words[at + 1]?.changed;
+    const changed = word.changed || Boolean(between);
+    const last = result[result.length - 1];
+    if (last && last.changed === changed) last.text += word.text;
+    else result.push({ text: word.text, changed });
+  });
+  return result;
 }
 
 const drawn = (words: Word[], side: "del" | "add", dress: Dress): ReactNode =>

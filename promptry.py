@@ -23104,7 +23104,6 @@ COMPUTED: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("change_point", "change_of", "the same values"),
     ),
     "bisect_suite": (("changed", "changes_of", "the manifests of the two runs"),),
-    "get_prompt": (("metrics.interval", "mean_interval", "for each case of a version's run, its mean score"),),
     "count_calls": (
         ("sum.p50_ms", "percentile_of", "the latencies of the calls that were looked at, 0.5"),
         ("sum.p95_ms", "percentile_of", "the same latencies, 0.95"),
@@ -23121,7 +23120,7 @@ COMPUTED: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
 }
 # Parameters that would load code of the client's choice: the module of suites is the one that promptry.toml names.
-_NOT_ASKED = {"module", "python"}
+_NOT_ASKED = {"list_suites.module", "list_suites.python"}
 _VALUE_WORDS: dict[type, str] = {
     str: "text",
     int: "a whole number",
@@ -23140,7 +23139,7 @@ def read_routes() -> list[Route]:
 
 def _route_of(read: Read) -> Route:
     parts = set(re.findall("<([a-z_]+)>", read.route))
-    asked = [parameter for parameter in read.parameters if parameter.name not in _NOT_ASKED]
+    asked = [parameter for parameter in read.parameters if f"{read.name}.{parameter.name}" not in _NOT_ASKED]
     taken = tuple(parameter._replace(required=parameter.required or parameter.name in parts) for parameter in asked)
     marked, is_list = len(asked) == len(read.parameters), read.name.startswith("list_")
     return Route(

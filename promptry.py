@@ -23923,14 +23923,15 @@ def start_task(tasks: Tasks, suite: str, **options: Any) -> dict[str, Any]:
     """
     words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     with tasks.lock:
-        running = [task for task in tasks.rows.values() if task.known["state"] == "running"]
+        running = [task for task in tasks.rows.values() if task.known["ended_at"] is None]
         if any(task.suite == suite for task in running):
             raise Refusal(409, "conflict", f"The suite {suite!r} is running already.", "Wait for it, or cancel it.")
         if len(running) >= _MOST_RUNNING:
-            raise Refusal(409, "conflict", f"{_MOST_RUNNING} suites are running already.", "Wait for one to end.")
+            message = f"{counted(_MOST_RUNNING, 'suite is', 'suites are')} running already."
+            raise Refusal(409, "conflict", message, "Wait for one to end.")
         task = _start_run(tasks.path, suite, [*own_command(), "run", "--json", *words, "--", suite])
         tasks.rows[task.id] = task
-        ended = [key for key, row in tasks.rows.items() if row.known["state"] != "running"]
+        ended = [key for key, row in tasks.rows.items() if row.known["ended_at"] is not None]
         for key in ended[: max(0, len(tasks.rows) - _MOST_KEPT)]:
             del tasks.rows[key]
     threading.Thread(target=_watch_task, args=(tasks, task), daemon=True).start()

@@ -554,9 +554,8 @@ def check_overview(answers: list[Any], found: dict[str, Any], asked: dict[str, A
     assert sum(row["calls"] for row in answers[7]) == sum(module["calls"] for module in found["modules"])
     told = {(row["kind"], row["link_id"]) for row in found["changes"]}
     for part, kind, key in ((8, "run", "id"), (9, "prompt", "version"), (10, "promotion", "version")):
-        assert {str(row[key]) for row in answers[part]} >= {
-            link for of, link in told if of == kind
-        } > set() or part == 8
+        assert {str(row[key]) for row in answers[part]} >= {link for of, link in told if of == kind}
+    assert told
     assert {str(row["id"]) for row in answers[11]} >= {link for of, link in told if of == "budget"} and not answers[3]
 
 

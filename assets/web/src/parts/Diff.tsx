@@ -61,7 +61,7 @@ export function diffOf(before: string, now: string): Line[] {
     const twin = part.removed ? parts[at + 1] : parts[at - 1];
     const pairs = (part.removed && twin?.added) || (part.added && twin?.removed) ? linesOf(twin?.value ?? "") : [];
     texts.forEach((text, row) => {
-      const other = pairs[row];
+      const other = pairs[row] ?? (pairs.length ? "" : undefined); // beside a line that was replaced, a further one is new as a whole
       if (part.removed) lines.push({ kind: "del", text, old: old++, words: other === undefined ? text : marked(text, other, "del") });
       else if (part.added) lines.push({ kind: "add", text, now: fresh++, words: other === undefined ? text : marked(other, text, "add") });
       else lines.push({ kind: "same", text, old: old++, now: fresh++ });
@@ -196,11 +196,16 @@ export function hunksOf(patch: string): { before: string; now: string; old: numb
   return hunks.map((hunk) => ({ ...hunk, before: hunk.before.join("\n"), now: hunk.now.join("\n") }));
 }
 
-/** A unified diff as the server makes it, with the changed words marked. */
-export function Patch({ patch, label = "What changed in the text", tight = true }: { patch: string; label?: string; tight?: boolean }) {
+/** A unified diff as the server makes it, with the changed words marked; without its context by `bare`. */
+export function Patch({ patch, label = "What changed in the text", tight = true, bare: onlyChanges = false }: {
+  patch: string;
+  label?: string;
+  tight?: boolean;
+  bare?: boolean;
+}) {
   const lines = useMemo(
     () =>
-      hunksOf(patch).map((hunk) =>
+      hunksOf(patch).flatMap((hunk) =>
         diffOf(hunk.before, hunk.now).map((line) => ({
           ...line,
           old: line.old === undefined ? undefined : line.old + hunk.old - 1,
@@ -211,7 +216,7 @@ export function Patch({ patch, label = "What changed in the text", tight = true 
   );
   return (
     <div className={tight ? "diff tight" : "diff"} role="figure" tabIndex={0} aria-label={label}>
-      {lines.flat().map((line, at) => (
+      {lines.filter((line) => !onlyChanges || line.kind !== "same").map((line, at) => (
         <div key={at} className={line.kind === "same" ? undefined : line.kind}>
           <span>{line.old}</span><span>{line.now}</span><span>{SIGN[line.kind]}</span><span>{line.words ?? line.text}</span>
         </div>

@@ -35,6 +35,12 @@ def slow():
             time.sleep(0.1)
             assert_exact(1, 1)
 
+@suite("litter")
+def litter():
+    import subprocess
+    subprocess.Popen(["sleep", "30"])
+    assert_exact(1, 1)
+
 @suite("deaf")
 def deaf():
     import signal
@@ -133,6 +139,11 @@ def test_a_run_that_does_not_end_is_killed(suites: None, dashboard: Served, monk
     dashboard.post(f"/api/job/{job}/cancel", {})
     found = wait_for(dashboard, job, is_over)
     assert found["state"] == "cancelled" and found["exit_code"] == -9
+
+
+def test_a_run_that_leaves_something_running_is_over_when_it_is(suites: None, dashboard: Served) -> None:
+    found = wait_for(dashboard, start(dashboard, "litter"), is_over, seconds=15)
+    assert found["state"] == "done" and found["states"] == {"pass": 1}
 
 
 def test_runs_end_with_the_server(suites: None, store: Path) -> None:

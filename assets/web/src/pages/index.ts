@@ -10,4 +10,7 @@ export const PAGES: Record<string, Page> = {
   "/suite": lazy(() => import("./suite/Suite")),
   "/run/:id": lazy(() => import("./run/Run")),
   "/compare": lazy(() => import("./compare/Compare")),
+  "/calls": lazy(() => import("./calls")),
+  "/traces": lazy(() => import("./Traces")),
+  "/trace/:id": lazy(() => import("./trace")),
 };

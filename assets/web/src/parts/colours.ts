@@ -1,26 +1,38 @@
-// One model keeps one colour on every page, whatever else is shown beside it.
-const COLOURS = 5;
+// One model keeps one colour on every page: the next free one when it is first seen, kept in this browser.
+const KEY = "promptry.colours";
+const COLOURS = 5; // --c1 to --c5; beyond them the colours are shared
 
-/** Which of the colours of models a name has: the same for the same name, spread evenly over all names. */
-function placeOf(name: string): number {
-  let hash = 2166136261; // FNV-1a
-  for (let at = 0; at < name.length; at++) hash = Math.imul(hash ^ name.charCodeAt(at), 16777619);
-  return (hash >>> 0) % COLOURS;
+/** Add names to those that have a colour, each the next one in turn; those known keep theirs. */
+export function withColours(known: Readonly<Record<string, number>>, names: readonly string[]): Record<string, number> {
+  const next = { ...known };
+  let taken = Object.keys(next).length;
+  for (const name of names) if (!Object.hasOwn(next, name)) next[name] = (taken++ % COLOURS) + 1;
+  return next;
 }
 
-/** The number (1 to 5) of each model's colour: its own by its name, or the next that is free among those shown. */
-export function modelColours(names: readonly (string | null)[]): Map<string | null, number> {
-  const taken = new Set<number>();
-  const found = new Map<string | null, number>();
-  for (const name of [...new Set(names)].sort((a, b) => String(a).localeCompare(String(b)))) {
-    let place = placeOf(name ?? "");
-    if (taken.size < COLOURS) while (taken.has(place)) place = (place + 1) % COLOURS;
-    taken.add(place);
-    found.set(name, place + 1);
+let kept: Record<string, number> | null = null;
+
+function read(): Record<string, number> {
+  try {
+    const found: unknown = JSON.parse(localStorage.getItem(KEY) ?? "{}");
+    const pairs = Object.entries(found && typeof found === "object" ? found : {});
+    return Object.fromEntries(pairs.filter(([, at]) => Number.isInteger(at) && at >= 1 && at <= COLOURS));
+  } catch {
+    return {};
   }
-  return found;
 }
 
-/** The class that fills with the colour of a number, and the custom property that holds it. */
-export const fillOf = (colour: number): string => `f-c${colour}`;
-export const propertyOf = (colour: number): string => `--c${colour}`;
+/** The number of a model's colour: its class is f-cN, its custom property --cN. */
+export function colourOf(model: string | null | undefined): number {
+  if (!model) return COLOURS;
+  kept ??= read();
+  if (!Object.hasOwn(kept, model)) {
+    kept = withColours(kept, [model]);
+    try {
+      localStorage.setItem(KEY, JSON.stringify(kept));
+    } catch {
+      // a browser that keeps nothing gives the colours anew
+    }
+  }
+  return kept[model] ?? COLOURS;
+}

@@ -206,7 +206,7 @@ function WhatDiffers({ comparison, run }: { comparison: Comparison; run: Run }) 
           );
         })}
       </dl>
-      {cause?.prompt_diff ? <Patch patch={cause.prompt_diff} /> : !found.size && <p className="cap">Nothing we record changed between the two.</p>}
+      {cause?.prompt_diff ? <Patch patch={cause.prompt_diff} bare /> : !found.size && <p className="cap">Nothing we record changed between the two.</p>}
     </Section>
   );
 }

@@ -13,7 +13,7 @@ Floors, from the ground up; each section uses only sections above it:
              DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · TALLIES ·
              RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
              COMPARISON · MODELS · PLAN · TRENDS · TRAFFIC · DRIFT · BISECT · HISTORY · VERSIONS · NEWS · OVERVIEW ·
-             INTERPRETERS
+             CONFIGURATION · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS ·
              WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · PLAYGROUND · POSTS · TASKS · OPENAPI · DASHBOARD
     ROOF     MAIN
@@ -220,6 +220,8 @@ __all__ = [
     "get_prompt",
     # OVERVIEW
     "get_overview",
+    # CONFIGURATION
+    "list_settings",
     # INTERPRETERS
     "list_suites",
     # MAIN
@@ -746,6 +748,31 @@ def _chosen_prices(file: Path, pricing: Any) -> tuple[tuple[str, dict[str, float
                 raise ConfigError(f"{file}: [pricing.\"{model}\"] has no key '{key}'.", nearest(key, _PRICE_KEYS))
             _check_value(f'{file}: [pricing."{model}"] {key}', _RATE, rate)
     return tuple(pricing.items())
+
+
+def setting_rows() -> list[dict[str, Any]]:
+    """Return each key of promptry.toml with the value that holds: [{key, value, source}], source None for a default.
+
+    Errors: ConfigError for a file that cannot be used.
+    """
+    known, told = load_settings(), dict[str, Any]()
+    if known.file is not None:
+        import tomllib
+
+        told = tomllib.loads(known.file.read_text(encoding="utf-8-sig"))
+    rows = [
+        _setting_row(
+            f"{section}.{key}", getattr(known, found.setting), known.file if key in told.get(section, {}) else None
+        )
+        for section, keys in _KEYS.items()
+        for key, found in keys.items()
+    ]
+    return rows + [_setting_row(f"pricing.{model}", rates, known.file) for model, rates in known.pricing]
+
+
+def _setting_row(key: str, value: Any, file: Path | None) -> dict[str, Any]:
+    told = list(value) if isinstance(value, tuple) else value
+    return {"key": key, "value": told, "source": None if file is None else str(file)}
 
 
 def outside_environment() -> dict[str, str]:
@@ -15608,8 +15635,9 @@ def _tell_progress(progress: Progress, now: float) -> None:
     progress.drawn["next_s"] = now + _TOLD_EACH_S
     done = sum(progress.states.values())
     told = {"suite": progress.name, "done": done, "total": progress.total or None, "states": dict(progress.states)}
-    sys.stderr.write(f"{json.dumps({'progress': told})}\n")
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # nobody reads along any more; the run goes on
+        sys.stderr.write(f"{json.dumps({'progress': told})}\n")
+        sys.stderr.flush()
 
 
 def _has_size() -> bool:
@@ -18939,6 +18967,93 @@ def _modules(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 # ======================================================================================
+# === CONFIGURATION: what is set, where that is said, and which secrets are there
+# ======================================================================================
+# Uses: ERRORS, SETTINGS, MASKING, STORE, CARE, APIS.
+# Public: list_settings.
+#
+# No secret leaves: of a variable that holds one its name is told and whether it is set, of an address neither name and
+# password nor what stands behind its question mark.
+
+_OWN_VARIABLES = {
+    "PROMPTRY_DB": "the store",
+    "PROMPTRY_PYTHON": "whose Python runs suites",
+    "PROMPTRY_TOKEN": "the dashboard's token",
+    "PROMPTRY_INGEST_TOKEN": "the token of what may only post",
+}
+
+
+def list_settings() -> dict[str, Any]:
+    """List what is configured, and from where; no value of a secret is among it.
+
+    Shape: items [{key (section.key of promptry.toml), value, source (the file, None for a default)}], total, next
+    (always None), file, fault (why promptry.toml cannot be used, or None: then there are no items), store {path,
+    source, exists, bytes, mode, others}, read_only (whether this process may not write it), variables [{name, is_set,
+    what}], version, python, sqlite.
+    """
+    items, fault = list[dict[str, Any]](), None
+    try:
+        items = [{**row, "value": _without_secrets(row["value"])} for row in setting_rows()]
+    except ConfigError as error:
+        fault = str(error)
+    file = find_settings_file()
+    return {
+        "items": items,
+        "total": len(items),
+        "next": None,
+        "file": None if file is None else str(file),
+        "fault": fault,
+        "store": _store_facts(),
+        "read_only": store_path().exists() and not os.access(store_path(), os.W_OK),
+        "variables": _variables({row["key"]: row["value"] for row in items}),
+        "version": __version__,
+        "python": sys.version.split()[0],
+        "sqlite": sqlite3.sqlite_version,
+    }
+
+
+def _without_secrets(value: Any) -> Any:
+    """Return a value; of an address only where it leads, and a key in the place of its variable is taken out."""
+    if not isinstance(value, str):
+        return value
+    scheme, found, rest = value.partition("://")
+    place, slash, path = rest.partition("/")
+    address = f"{scheme}://{place.rpartition('@')[2]}{slash}{path}".partition("?")[0]
+    return mask_secrets(address if found else value)
+
+
+def _store_facts() -> dict[str, Any]:
+    path, known = store_path(), settings_or_default()
+    source = "default" if known.store_path is None else str(known.file)
+    source = "PROMPTRY_DB" if os.environ.get("PROMPTRY_DB") else source
+    found: dict[str, Any] = {"path": str(path), "source": "--db" if chosen_store() else source}
+    try:
+        facts = path.stat()
+    except OSError:
+        return {
+            **found,
+            "exists": False,
+            "bytes": None,
+            "mode": None,
+            "others": [str(other) for other in other_stores()],
+        }
+    told = {"exists": True, "bytes": facts.st_size, "mode": f"{facts.st_mode & 0o777:04o}"}
+    return {**found, **told, "others": [str(other) for other in other_stores()]}
+
+
+def _variables(values: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the variables of the environment that matter, those of the models' keys and addresses among them."""
+    what = dict(_OWN_VARIABLES)
+    for kind, api in APIS.items():
+        what |= dict.fromkeys(api.key_variables, f"the key of {kind}")
+        what[api.base_variable] = f"the address of {kind}"
+    for key, name in (("judge.api_key_env", "the judge"), ("run.embedder_key_env", "the embedder")):
+        if isinstance(values.get(key), str):
+            what.setdefault(values[key], f"the key of {name}")
+    return [{"name": name, "is_set": bool(os.environ.get(name)), "what": told} for name, told in what.items()]
+
+
+# ======================================================================================
 # === INTERPRETERS: whose Python runs a suite: this one, or the team's in a child process
 # ======================================================================================
 # Uses: ERRORS, WORDING, CLOCK, SETTINGS, STORE, ROWS, HELPERS, SUITES, FILES, TALLIES, RUNS, WORKERS, JOBS, HANGS,
@@ -19770,6 +19885,28 @@ def render_vote_analysis(found: dict[str, Any]) -> str:
             of = "without a version" if row["version"] is None else f"on version {row['version']}"
             lines += ["", f"down votes {of}: {words or 'no common words'}", *said]
     return "\n".join(lines)
+
+
+def render_settings(found: dict[str, Any]) -> str:
+    """Lay out what is configured: the store, each key with where it is said, and the variables."""
+    store = found["store"]
+    size = f"{store['bytes']:,} bytes, mode {store['mode']}" if store["exists"] else "not there yet"
+    lines = [f"promptry {found['version']}, Python {found['python']}, SQLite {found['sqlite']}"]
+    lines += [
+        f"store {store['path']} ({store['source']}), {size}",
+        *(f"  not read: {path}" for path in store["others"]),
+    ]
+    lines += [f"settings {found['file'] or 'none: the defaults hold'}", *([found["fault"]] if found["fault"] else [])]
+    rows = [
+        {**row, "value": _setting_text(row["value"]), "source": row["source"] or "default"} for row in found["items"]
+    ]
+    lines += ["", render_table({"key": "key", "value": "value", "source": "source"}, rows)] if rows else []
+    variables = [{**row, "is_set": "set" if row["is_set"] else "-"} for row in found["variables"]]
+    return "\n".join([*lines, "", render_table({"name": "variable", "is_set": "state", "what": "for"}, variables)])
+
+
+def _setting_text(value: Any) -> str:
+    return "-" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
 def render_datasets(found: dict[str, Any]) -> str:
@@ -21286,7 +21423,7 @@ def read_names() -> list[str]:
 # === CLI: the command line: parse, one call, print
 # ======================================================================================
 # Uses: ERRORS, SETTINGS, ASSETS, STORE, ROWS, CALLS, COSTS, CARE, FILES, COMPARISON, MODELS, TRAFFIC, BISECT,
-#   INTERPRETERS, PRINTING, RECORDS, FINDINGS, FORMATS, PAGES, READS.
+#   CONFIGURATION, INTERPRETERS, PRINTING, RECORDS, FINDINGS, FORMATS, PAGES, READS.
 # Public: nothing.
 #
 # Results go to stdout, talk to stderr. Every error becomes one sentence and its exit code in run_command, nowhere else.
@@ -21296,7 +21433,7 @@ def _choose_store(context: click.Context, _parameter: click.Parameter, path: str
     """Choose the store that --db names; a broken promptry.toml ends every command but the one that explains it."""
     if path is not None:
         use_store(path)
-    if context.parent is not None and context.info_name != "doctor":
+    if context.parent is not None and context.info_name not in {"doctor", "settings"}:
         settings()
 
 
@@ -21652,6 +21789,14 @@ def cli_doctor(as_json: bool) -> None:
     print_answer(found, lambda answer: render_table(columns, answer["items"]), as_json)
     if any(row["state"] == "fault" for row in rows):
         click.get_current_context().exit(1)
+
+
+@cli_command("settings")
+@JSON_OPTION
+@DB_OPTION
+def cli_settings(as_json: bool) -> None:
+    """Show what is configured and from where; of secrets only whether they are set."""
+    print_answer(list_settings(), render_settings, as_json)
 
 
 def run_command(arguments: list[str]) -> int:
@@ -22932,6 +23077,7 @@ COMPUTED: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("runs.interval", "mean_interval", "for each case of a run, the share of its tries that passed"),
         ("drift", "check_drift", "the scores of the last complete runs"),
     ),
+    "get_prompt": (("metrics.interval", "mean_interval", "the mean of each case of a version's newest whole run"),),
     "compare_runs": (
         ("interval", "paired_interval", "for each case of both runs, its mean now less its mean in the baseline"),
         ("p", "paired_deltas", "the same differences, by assertion type"),
@@ -22958,12 +23104,23 @@ COMPUTED: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("change_point", "change_of", "the same values"),
     ),
     "bisect_suite": (("changed", "changes_of", "the manifests of the two runs"),),
+    "count_calls": (
+        ("sum.p50_ms", "percentile_of", "the latencies of the calls that were looked at, 0.5"),
+        ("sum.p95_ms", "percentile_of", "the same latencies, 0.95"),
+    ),
+    "list_costs": (
+        (
+            "forecast.forecast_usd",
+            "forecast_of",
+            "what all calls of the month have cost, its first day, the first after it",
+        ),
+    ),
     "list_budgets": (
         ("items.forecast_usd", "budget_status", "spent_usd over the share of the period that has passed"),
     ),
 }
 # Parameters that would load code of the client's choice: the module of suites is the one that promptry.toml names.
-_NOT_ASKED = {"module", "python"}
+_NOT_ASKED = {"list_suites.module", "list_suites.python"}
 _VALUE_WORDS: dict[type, str] = {
     str: "text",
     int: "a whole number",
@@ -22982,7 +23139,7 @@ def read_routes() -> list[Route]:
 
 def _route_of(read: Read) -> Route:
     parts = set(re.findall("<([a-z_]+)>", read.route))
-    asked = [parameter for parameter in read.parameters if parameter.name not in _NOT_ASKED]
+    asked = [parameter for parameter in read.parameters if f"{read.name}.{parameter.name}" not in _NOT_ASKED]
     taken = tuple(parameter._replace(required=parameter.required or parameter.name in parts) for parameter in asked)
     marked, is_list = len(asked) == len(read.parameters), read.name.startswith("list_")
     return Route(
@@ -23461,7 +23618,7 @@ def playground_routes() -> list[Route]:
     """Return the routes of the playground."""
     told = "Ask a model: lines of JSON, {text} while it speaks, then {reply {text, finish_reason, call}} or {error}."
     return [
-        Route("models", list_models, "List the models that can be tried here, and which lack a key."),
+        Route("models", list_models, "List the models that can be tried here, and which lack a key.", is_list=True),
         Route("playground", _stream_trial, told, _TRIAL, "POST", "write"),
     ]
 
@@ -23521,7 +23678,8 @@ def _told_bits(first: Any, next_event: Callable[[], Any], gone: threading.Event)
 # ======================================================================================
 # === POSTS: what can be written over HTTP, each by the function that its command calls
 # ======================================================================================
-# Uses: ERRORS, ROWS, QUERIES, PROMPTS, TEMPLATES, BUDGETS, CALLS, FEEDBACK, DATASETS, TRIALS, READS, CLI, ROUTES.
+# Uses: ERRORS, ROWS, QUERIES, PROMPTS, TEMPLATES, BUDGETS, CALLS, FEEDBACK, DATASETS, TRIALS, READS, CLI, ROUTES,
+#   GUARD.
 # Public: nothing.
 
 
@@ -23604,13 +23762,29 @@ def api_query(sql: str, limit: int = 1000) -> dict[str, Any]:
 def api_export_calls(format: str, **filters: Any) -> Response:
     """Give every call that fits, a line each, with its texts."""
     check_choice(format, ("csv", "jsonl"), "format")
-    lines = export_lines(format, filters)
-    first = next(lines, "")  # what cannot be answered is said before anything is sent
+    if not _exports.acquire(blocking=False):
+        message = f"{_MOST_EXPORTS} exports are being read already."
+        raise Refusal(503, "busy", message, "Wait until one of them has ended.", **{"Retry-After": "5"})
+    bits = _exported(export_lines(format, filters))
+    next(bits)  # what cannot be answered is said before anything is sent
     kind = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson; charset=utf-8"}[format]
     headers = {"Content-Type": kind, "Content-Disposition": f'attachment; filename="calls.{format}"'}
-    return Response(200, (line.encode("utf-8", "replace") for line in itertools.chain([first], lines)), headers)
+    return Response(200, bits, headers)
 
 
+def _exported(lines: Iterator[str]) -> Iterator[bytes]:
+    """Give lines as bytes, after a first bit that is empty; a client that reads slowly holds a thread meanwhile."""
+    try:
+        first = next(lines, "")
+        yield b""
+        for line in itertools.chain([first], lines):
+            yield line.encode("utf-8", "replace")
+    finally:
+        _exports.release()
+
+
+_MOST_EXPORTS = 4
+_exports = threading.BoundedSemaphore(_MOST_EXPORTS)
 # What each field means, once for all that take it, but for one in which it takes more.
 _FIELDS = {
     "call": "The id of a recorded call.",
@@ -23696,7 +23870,7 @@ def post_routes() -> list[Route]:
 # What that says to a program on stderr is its progress; the same words in a terminal do the same.
 
 _MOST_RUNNING, _MOST_KEPT = 4, 50
-_PATIENCE_AT_END_S = 10.0
+_PATIENCE_AT_END_S, _LAST_WORDS_S = 10.0, 2.0
 _TASK_FIELDS = {
     "suite": "The suite to run, of the configured module.",
     "compare": "Judge against the newest good run on the version with this tag.",
@@ -23749,14 +23923,15 @@ def start_task(tasks: Tasks, suite: str, **options: Any) -> dict[str, Any]:
     """
     words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     with tasks.lock:
-        running = [task for task in tasks.rows.values() if task.known["state"] == "running"]
+        running = [task for task in tasks.rows.values() if task.known["ended_at"] is None]
         if any(task.suite == suite for task in running):
             raise Refusal(409, "conflict", f"The suite {suite!r} is running already.", "Wait for it, or cancel it.")
         if len(running) >= _MOST_RUNNING:
-            raise Refusal(409, "conflict", f"{_MOST_RUNNING} suites are running already.", "Wait for one to end.")
+            message = f"{counted(_MOST_RUNNING, 'suite is', 'suites are')} running already."
+            raise Refusal(409, "conflict", message, "Wait for one to end.")
         task = _start_run(tasks.path, suite, [*own_command(), "run", "--json", *words, "--", suite])
         tasks.rows[task.id] = task
-        ended = [key for key, row in tasks.rows.items() if row.known["state"] != "running"]
+        ended = [key for key, row in tasks.rows.items() if row.known["ended_at"] is not None]
         for key in ended[: max(0, len(tasks.rows) - _MOST_KEPT)]:
             del tasks.rows[key]
     threading.Thread(target=_watch_task, args=(tasks, task), daemon=True).start()
@@ -23787,22 +23962,28 @@ def _start_run(path: Path, suite: str, words: list[str]) -> Task:
 
 
 def _watch_task(tasks: Tasks, task: Task) -> None:
-    """Read along while a run goes, and note how it ended."""
-    for line in task.process.stderr:
-        text = line.decode("utf-8", "replace").rstrip()
-        told = _progress_in(text)
-        with tasks.lock:
-            if told is None:
-                task.said.append(legible(text)[:500])
-            else:
-                task.known.update({key: told.get(key) for key in ("done", "total", "states")})
+    """Read along while a run goes, and note how it ended; what it has left running may hold its streams for ever."""
+    reader = threading.Thread(target=_read_along, args=(tasks, task), daemon=True)
+    reader.start()
     code = task.process.wait()
+    reader.join(_LAST_WORDS_S)
     task.output.seek(0)
     answer = _json_in(task.output.read())
     task.output.close()
-    task.process.stderr.close()
     with tasks.lock:
         task.known.update(_ending_of(task, code, answer), exit_code=code, ended_at=now_text())
+
+
+def _read_along(tasks: Tasks, task: Task) -> None:
+    with task.process.stderr as lines:
+        for line in lines:
+            text = line.decode("utf-8", "replace").rstrip()
+            told = _progress_in(text)
+            with tasks.lock:
+                if told is None:
+                    task.said.append(legible(text)[:500])
+                else:
+                    task.known.update({key: told.get(key) for key in ("done", "total", "states")})
 
 
 def _progress_in(text: str) -> dict[str, Any] | None:
@@ -24087,8 +24268,8 @@ def _body_schema(fields: list[Parameter]) -> dict[str, Any]:
 # ======================================================================================
 # === DASHBOARD: the page and its API are served, until Ctrl-C
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, STORE, CHANGES, QUERIES, PRINTING, READS, CLI, ROUTES, GUARD, SITE, PLAYGROUND, POSTS,
-#   TASKS, OPENAPI.
+# Uses: ERRORS, CLOCK, SETTINGS, STORE, CHANGES, QUERIES, CONFIGURATION, PRINTING, READS, CLI, ROUTES, GUARD, SITE,
+#   PLAYGROUND, POSTS, TASKS, OPENAPI.
 # Public: nothing.
 
 MOST_BODY_BYTES = 8 * 1024 * 1024
@@ -24146,6 +24327,7 @@ def _own_routes(serving: Serving) -> list[Route]:
         Route("", lambda: list_routes(serving.routes), "List what can be asked.", store="", is_list=True),
         Route("openapi.json", lambda: _document(serving), "Describe what can be asked as OpenAPI 3.1.", store=""),
         Route("health", functools.partial(_health, serving), "Tell that the server is up.", store="", of_request=True),
+        Route("settings", list_settings, "List what is configured, and from where.", store="", is_list=True),
         Route("changes", lambda: {"counter": change_mark(serving.changes)}, "Tell whether rows changed.", store=""),
         Route("login", log_in_here, "Let a browser in that shows the token.", (token,), "POST", "", of_request=True),
         Route("logout", lambda: _log_out(serving.door), "Make a browser forget that it was let in.", (), "POST", ""),
@@ -24374,13 +24556,17 @@ def serve_dashboard(host: str, port: int, at_start: Callable[[str], None] | None
     import signal
 
     require_token(host)
+    _require_packages()
     path, sock = store_path(), _listen(host, port)
     address, port = sock.getsockname()[:2]
     serving = make_serving(make_door(host, port, settings().dashboard_hosts), path)
     server = make_server(serving, sock)
     url = f"http://{f'[{address}]' if ':' in address else address}:{port}/"
-    before = signal.signal(signal.SIGTERM, _stop_serving)
+    ends = {getattr(signal, name, signal.SIGTERM) for name in ("SIGTERM", "SIGHUP")}
+    before = {number: signal.getsignal(number) for number in ends}
     try:
+        for number in (number for number in ends if before[number] is not signal.SIG_IGN):  # that is nohup
+            signal.signal(number, _stop_serving)
         print_text(f"promptry is at {url} and reads {path}; Ctrl-C ends it.", err=True)
         if is_missing(path):
             print_text("There is no such file yet: the first track() or run makes it.", err=True)
@@ -24393,7 +24579,18 @@ def serve_dashboard(host: str, port: int, at_start: Callable[[str], None] | None
         server.task_dispatcher.shutdown(timeout=5)
         server.close()
         end_serving(serving)
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _require_packages() -> None:
+    """Refuse to serve where a package is missing, as beside a copied file; raises HelperMissing."""
+    import importlib.util
+
+    missing = [name for name in ("bottle", "waitress") if importlib.util.find_spec(name) is None]
+    if missing:
+        hint = f"{sys.executable} -m pip install {' '.join(missing)}, or take promptry.pyz, which has them."
+        raise HelperMissing(f"The dashboard needs {' and '.join(missing)}, and this Python has none.", hint)
 
 
 def _ask_itself(answers: list[int], url: str) -> None:

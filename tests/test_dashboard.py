@@ -67,7 +67,7 @@ def ask(port: int, path: str, **headers: str) -> tuple[int, bytes]:
 # --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_it_says_where_it_is_answers_and_stops_with_exit_code_0(
     number: signal.Signals, start_dashboard: Start, tmp_path: Path
 ) -> None:
@@ -187,6 +187,17 @@ def test_it_opens_the_browser_unless_told_not_to(start_dashboard: Start, tmp_pat
 def test_a_check_asks_once_and_ends(run_cli: Any) -> None:
     done = run_cli("dashboard", "--check")
     assert done.returncode == 0 and done.stdout.startswith("the API: 200 OK, ") and "the page: " in done.stdout
+
+
+def test_a_package_that_is_missing_is_named(run_python: Any) -> None:
+    code = """
+    import importlib.util, sys, promptry
+    find = importlib.util.find_spec
+    importlib.util.find_spec = lambda name, *more: None if name == "waitress" else find(name, *more)
+    sys.exit(promptry.run_command(["dashboard", "--no-open", "--port", "0"]))
+    """
+    done = run_python(code, check=False)
+    assert done.returncode == 3 and "The dashboard needs waitress, and this Python has none." in done.stderr
 
 
 def test_starting_loads_no_more_than_it_needs(run_python: Any) -> None:

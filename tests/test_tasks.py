@@ -35,6 +35,12 @@ def slow():
             time.sleep(0.1)
             assert_exact(1, 1)
 
+@suite("litter")
+def litter():
+    import subprocess
+    subprocess.Popen(["sleep", "30"])
+    assert_exact(1, 1)
+
 @suite("deaf")
 def deaf():
     import signal
@@ -135,6 +141,11 @@ def test_a_run_that_does_not_end_is_killed(suites: None, dashboard: Served, monk
     assert found["state"] == "cancelled" and found["exit_code"] == -9
 
 
+def test_a_run_that_leaves_something_running_is_over_when_it_is(suites: None, dashboard: Served) -> None:
+    found = wait_for(dashboard, start(dashboard, "litter"), is_over, seconds=15)
+    assert found["state"] == "done" and found["states"] == {"pass": 1}
+
+
 def test_runs_end_with_the_server(suites: None, store: Path) -> None:
     promptry.connect()
     with serve(store) as served:
@@ -151,7 +162,7 @@ def test_no_more_runs_than_four_go_at_a_time(suites: None, dashboard: Served, mo
     monkeypatch.setattr(promptry, "_MOST_RUNNING", 1)
     job = start(dashboard, "slow")
     refused = dashboard.post("/api/runs", {"suite": "quick"})
-    assert refused.status == 409 and refused.error["message"] == "1 suites are running already."
+    assert refused.status == 409 and refused.error["message"] == "1 suite is running already."
     dashboard.post(f"/api/job/{job}/cancel", {})
 
 

@@ -185,8 +185,15 @@ export function dayAndClock(at: Maybe<string>): string {
   return moment(at) ? `${day(at, { year: true })}, ${clock(at)}` : DASH;
 }
 
-/** In a list: the time of today, 14:31:52, the day before that, 19 Nov 14:31. */
+/** When something happened, short: 14:32 today; 18 Nov, 09:12. */
 export function when(at: Maybe<string>, now = new Date()): string {
+  const date = moment(at);
+  if (!date) return DASH;
+  return date.toDateString() === now.toDateString() ? `${clock(at)} today` : `${day(at, { now })}, ${clock(at)}`;
+}
+
+/** In a long list: the time of today, 14:31:52; before today the day too, 19 Nov 14:31. */
+export function stamp(at: Maybe<string>, now = new Date()): string {
   const date = moment(at);
   if (!date) return DASH;
   return date.toDateString() === now.toDateString() ? clock(at, { seconds: true }) : `${day(at, { now })} ${clock(at)}`;

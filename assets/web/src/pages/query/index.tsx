@@ -3,6 +3,7 @@ import { useEffect, useMemo, useRef, useState } from "react";
 import type { ApiError } from "../../api/client";
 import { postJson } from "../../api/client";
 import type { QueryAnswer } from "../../api/types";
+import { useRead } from "../../api/useRead";
 import { href, setParams, useParam } from "../../app/address";
 import { Copy } from "../../parts/Copy";
 import { csvText, saveFile } from "../../parts/csv";
@@ -98,6 +99,7 @@ function Editor({ text, onChange, onRun, running, error, asked, field }: {
   asked: string;
   field: React.RefObject<HTMLTextAreaElement | null>;
 }) {
+  const store = useRead("settings").data?.store.path;
   const fault = error ? faultAt(asked, error.message) : null;
   const lines = text.split("\n").length;
   const show = () => {
@@ -108,7 +110,7 @@ function Editor({ text, onChange, onRun, running, error, asked, field }: {
     <Section
       title="SQL"
       note={<>Ctrl + Enter runs it</>}
-      tools={<Copy text={`sqlite3 -readonly .promptry/store.db "${text.replaceAll('"', '\\"').replaceAll("$", "\\$")}"`} label="Copy for the shell" className="link" />}
+      tools={<Copy text={`sqlite3 -readonly '${(store ?? ".promptry/store.db").replaceAll("'", "'\\''")}' "${text.replaceAll('"', '\\"').replaceAll("$", "\\$")}"`} label="Copy for the shell" className="link" />}
     >
       <form className={error ? "sql-edit wrong" : "sql-edit"} onSubmit={(event) => {
         event.preventDefault();

@@ -22818,7 +22818,7 @@ COMPUTED: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
 }
 # Parameters that would load code of the client's choice: the module of suites is the one that promptry.toml names.
-_NOT_ASKED = {"module", "python"}
+_NOT_ASKED = {"list_suites.module", "list_suites.python"}
 _VALUE_WORDS: dict[type, str] = {
     str: "text",
     int: "a whole number",
@@ -22837,7 +22837,7 @@ def read_routes() -> list[Route]:
 
 def _route_of(read: Read) -> Route:
     parts = set(re.findall("<([a-z_]+)>", read.route))
-    asked = [parameter for parameter in read.parameters if parameter.name not in _NOT_ASKED]
+    asked = [parameter for parameter in read.parameters if f"{read.name}.{parameter.name}" not in _NOT_ASKED]
     taken = tuple(parameter._replace(required=parameter.required or parameter.name in parts) for parameter in asked)
     marked, is_list = len(asked) == len(read.parameters), read.name.startswith("list_")
     return Route(

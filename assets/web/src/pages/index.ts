@@ -11,6 +11,7 @@ export const PAGES: Record<string, Page> = {
   "/run/:id": lazy(() => import("./run/Run")),
   "/prompts": lazy(() => import("./Prompts")),
   "/prompt": lazy(() => import("./prompt/Prompt")),
+  "/playground": lazy(() => import("./playground/Playground")),
   "/compare": lazy(() => import("./compare/Compare")),
   "/calls": lazy(() => import("./calls")),
   "/traces": lazy(() => import("./Traces")),

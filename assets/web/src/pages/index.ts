@@ -16,4 +16,7 @@ export const PAGES: Record<string, Page> = {
   "/calls": lazy(() => import("./calls")),
   "/traces": lazy(() => import("./Traces")),
   "/trace/:id": lazy(() => import("./trace")),
+  "/cost": lazy(() => import("./cost")),
+  "/budgets": lazy(() => import("./budgets")),
+  "/feedback": lazy(() => import("./feedback")),
 };

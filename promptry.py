@@ -7,13 +7,13 @@ Floors, from the ground up; each section uses only sections above it:
     GROUND   ERRORS · WORDING · CLOCK · SETTINGS · ASSETS · MASKING · ENDPOINTS
     STORE    TABLES · MIGRATIONS · STORE · ROWS · CHANGES · SCRIPTS · QUERIES
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
-             CALLS · FEEDBACK · DATASETS · COSTS · CARE
+             CALLS · FEEDBACK · DATASETS · BUCKETS · COSTS · CARE
     EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · APIS · PROVIDERS · TRIALS · JUDGE ·
              EMBEDDINGS · SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION ·
              DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · TALLIES ·
              RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
              COMPARISON · MODELS · PLAN · TRENDS · TRAFFIC · DRIFT · BISECT · HISTORY · VERSIONS · NEWS · OVERVIEW ·
-             INTERPRETERS
+             CONFIGURATION · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS ·
              WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · PLAYGROUND · POSTS · TASKS · OPENAPI · DASHBOARD
     ROOF     MAIN
@@ -220,6 +220,8 @@ __all__ = [
     "get_prompt",
     # OVERVIEW
     "get_overview",
+    # CONFIGURATION
+    "list_settings",
     # INTERPRETERS
     "list_suites",
     # MAIN
@@ -746,6 +748,31 @@ def _chosen_prices(file: Path, pricing: Any) -> tuple[tuple[str, dict[str, float
                 raise ConfigError(f"{file}: [pricing.\"{model}\"] has no key '{key}'.", nearest(key, _PRICE_KEYS))
             _check_value(f'{file}: [pricing."{model}"] {key}', _RATE, rate)
     return tuple(pricing.items())
+
+
+def setting_rows() -> list[dict[str, Any]]:
+    """Return each key of promptry.toml with the value that holds: [{key, value, source}], source None for a default.
+
+    Errors: ConfigError for a file that cannot be used.
+    """
+    known, told = load_settings(), dict[str, Any]()
+    if known.file is not None:
+        import tomllib
+
+        told = tomllib.loads(known.file.read_text(encoding="utf-8-sig"))
+    rows = [
+        _setting_row(
+            f"{section}.{key}", getattr(known, found.setting), known.file if key in told.get(section, {}) else None
+        )
+        for section, keys in _KEYS.items()
+        for key, found in keys.items()
+    ]
+    return rows + [_setting_row(f"pricing.{model}", rates, known.file) for model, rates in known.pricing]
+
+
+def _setting_row(key: str, value: Any, file: Path | None) -> dict[str, Any]:
+    told = list(value) if isinstance(value, tuple) else value
+    return {"key": key, "value": told, "source": None if file is None else str(file)}
 
 
 def outside_environment() -> dict[str, str]:
@@ -4159,6 +4186,7 @@ class Span(NamedTuple):
 
 
 _span: contextvars.ContextVar[Span | None] = contextvars.ContextVar("promptry_span", default=None)
+_OF_CALL = ("prompt_version", "model", "status", "error", "tokens_in", "tokens_out", "ttft_ms", "request_id")
 
 
 @contextlib.contextmanager
@@ -4204,9 +4232,10 @@ def list_traces(limit: int = 50, before: str | None = None) -> dict[str, Any]:
 def get_trace(id: str) -> dict[str, Any]:
     """Return the spans and calls of a trace as a tree laid flat, parents before their children.
 
-    Shape: {trace_id, name, started_at, duration_ms, calls, unpriced, cost_usd, spans [{id, parent_id, depth, kind (span
-    or call), name, start_ms (after the start of the trace), duration_ms, cost_usd; of a call also call_id, model,
-    status, tokens_in, tokens_out}]}. A span lasts from its first call to its last. Errors: NotFound.
+    Shape: {trace_id, name, started_at, duration_ms, calls, unpriced, cost_usd, feedback (on its requests: [{request_id,
+    rating, comment, source, created_at}]), spans [{id, parent_id, depth, kind (span or call), name, start_ms (after the
+    start of the trace), duration_ms, cost_usd; of a call also call_id, prompt_version, model, status, error, tokens_in,
+    tokens_out, ttft_ms, request_id}]}. A span lasts from its first call to its last. Errors: NotFound.
     """
     rows = query("get_trace", id=id)
     if not rows:
@@ -4229,6 +4258,7 @@ def get_trace(id: str) -> dict[str, Any]:
             row["cost_usd"] is None and (row["status"] != "error" or bool(row["tokens_in"])) for row in rows
         ),
         "cost_usd": math.fsum(costs) if costs else None,
+        "feedback": query("get_trace", 1, id=id),
         "spans": spans,
     }
 
@@ -4245,7 +4275,7 @@ def _add_to_tree(nodes: dict[str, dict[str, Any]], row: dict[str, Any], start_ms
         known = nodes[span["id"]]
         known.update(start_ms=min(known["start_ms"], start_ms), end_ms=max(known["end_ms"], end_ms))
         known["cost_usd"] = _added(known["cost_usd"], row["cost_usd"])
-    own = {key: row[key] for key in ("model", "status", "tokens_in", "tokens_out")}
+    own = {key: row[key] for key in _OF_CALL}
     call = {"parent_id": parents[-1], "kind": "call", "name": row["prompt_name"], "call_id": str(row["id"]), **own}
     nodes[f"call-{row['id']}"] = {**call, **facts}
 
@@ -5039,20 +5069,29 @@ def budget_status() -> list[BudgetStatus]:
     return [_status_of(cap, now, *_money_of(cap, now, spend.sums, held)) for cap in caps]
 
 
-def month_so_far() -> dict[str, Any]:
-    """Return what the month and the day have cost: {since, spent_usd, today_usd, forecast_usd, unpriced}, in USD.
+def month_so_far(spent: float, today: float, unpriced: int, now: str) -> dict[str, Any]:
+    """Return {since, spent_usd, today_usd, forecast_usd, unpriced} of the month of a UTC time, from its sums."""
+    since, until = period_of("monthly", now)
+    money = {"spent_usd": spent, "today_usd": today, "forecast_usd": forecast_of(spent, since, until, now)}
+    return {"since": since, **money, "unpriced": unpriced}
 
-    The forecast is a monthly budget's; unpriced counts the month's calls that have no cost.
+
+def month_forecast(spent: float, now: str) -> dict[str, Any]:
+    """Return what the month of a UTC time will cost at its pace so far, and how that is worked out."""
+    since, until = period_of("monthly", now)
+    told = {"spent_usd": spent, "forecast_usd": forecast_of(spent, since, until, now), "since": since, "until": until}
+    return {**told, "function": "forecast_of", "inputs": {"spent": spent, "since": since, "until": until, "now": now}}
+
+
+def forecast_of(spent: float, since: str, until: str, now: str) -> float | None:
+    """Return what a period costs in the end at its pace so far, None in its first hundredth.
+
+    >>> forecast_of(10.0, "2026-11-01", "2026-12-01", "2026-11-16T00:00:00.000Z")
+    20.0
     """
-    now = now_text()
-    with translated_faults():
-        with one_state(connect()) as connection:
-            spend = read_spend(connection, now, {("global", None)})
-        offer_spend(spend)
-    (spent, unpriced), (today, _) = (spend.sums.get((of, "global", None), (0.0, 0)) for of in (now[:7], now[:10]))
-    month = _status_of((0, "global", None, "monthly", math.inf), now, spent, 0.0, unpriced)
-    known = {key: getattr(month, key) for key in ("since", "spent_usd", "forecast_usd", "unpriced")}
-    return {**known, "today_usd": today}
+    start, end, moment = (seconds_of(text) or 0.0 for text in (since, until, now))
+    elapsed = (moment - start) / (end - start)
+    return spent / elapsed if elapsed >= 0.01 else None
 
 
 def _scopes(caps: list[_Cap]) -> set[Scope]:
@@ -5071,9 +5110,7 @@ def _money_of(
 def _status_of(cap: _Cap, now: str, spent: float, reserved: float, unpriced: int) -> BudgetStatus:
     id, scope, target, period, limit = cap
     since, until = period_of(period, now)
-    start, end, moment = (seconds_of(text) or 0.0 for text in (since, until, now))
-    elapsed = (moment - start) / (end - start)
-    forecast, money = spent / elapsed if elapsed >= 0.01 else None, (limit, since, until, spent, reserved)
+    forecast, money = forecast_of(spent, since, until, now), (limit, since, until, spent, reserved)
     return BudgetStatus(str(id), scope, target, period, *money, spent / limit, spent >= limit, forecast, unpriced)
 
 
@@ -6577,16 +6614,78 @@ def _dataset_hash(items: str, metadata: str | None) -> str:
 
 
 # ======================================================================================
+# === BUCKETS: what each kind of token cost, from what each call used and its own rates
+# ======================================================================================
+# Uses: ROWS, PRICES.
+# Public: nothing.
+#
+# A computed cost is the sum of its buckets at its rates, so nothing is estimated here. What a caller gave, or others
+# wrote without rates, is told apart: nobody knows which tokens it is of.
+
+UNEXPLAINED = "unexplained"
+_EACH_CALL = " "  # stands for the call itself among its buckets
+_ROUNDING = 1e-10  # what a sum of a million costs may lie off by
+
+
+def list_buckets(
+    since: str, prompt: str | None = None, model: str | None = None, origin: str = "app"
+) -> list[dict[str, Any]]:
+    """List what was used and paid since a UTC day by bucket, the dearest first.
+
+    Shape: [{bucket, calls, tokens, units, cost_usd}]; what is charged by another unit than tokens, such as searches,
+    has `units` and no tokens. The last, bucket "unexplained", holds the costs that no rates explain, if there are any.
+    """
+    found: dict[str, list[tuple[int, float, Decimal | None]]] = {}
+    computed, given, others, explained = [0.0], [0.0], 0, Decimal(0)
+    for row in query("list_costs", 3, since=since, prompt=prompt, model=model, origin=origin):
+        rates, has_rates = read_object(row["rates"]), row["rates"] is not None
+        part = (row["bucket"], row["calls"], row["amount"] or 0)
+        if row["bucket"] == _EACH_CALL:
+            (computed if has_rates else given).append(row["cost_usd"] or 0.0)
+            others += 0 if has_rates else row["priced"]
+            part = ("requests", row["calls"], row["calls"])
+        if row["bucket"] != _EACH_CALL or "requests" in rates:
+            usd = _cost_of_bucket(part[0], part[2], rates) if has_rates else None
+            explained += usd or 0
+            found.setdefault(part[0], []).append((part[1], part[2], usd))
+    items = [_bucket_row(bucket, parts) for bucket, parts in found.items()]
+    items.sort(key=lambda row: (row["cost_usd"] or 0.0, row["calls"]), reverse=True)
+    gap = math.fsum(computed) - float(explained)
+    gap = gap if abs(gap) > max(1e-9, _ROUNDING * math.fsum(computed)) else 0.0
+    if others or gap:
+        rest = {"tokens": None, "units": None, "cost_usd": math.fsum([*given, gap])}
+        items.append({"bucket": UNEXPLAINED, "calls": others, **rest})
+    return items
+
+
+def _cost_of_bucket(bucket: str, amount: float, rates: dict[str, Any]) -> Decimal:
+    """Return what so much of a bucket costs at the rates of its calls; a unit without one costs nothing."""
+    rate = rates.get(bucket)
+    known = Decimal(str(rate)) if isinstance(rate, (int, float)) and not isinstance(rate, bool) else Decimal(0)
+    return Decimal(str(amount)) * known / unit_sizes().get(bucket, 1_000_000)
+
+
+def _bucket_row(bucket: str, parts: list[tuple[int, float, Decimal | None]]) -> dict[str, Any]:
+    amount, known = sum(part[1] for part in parts), [part[2] for part in parts if part[2] is not None]
+    is_unit = bucket in unit_sizes()
+    told = {"tokens": None if is_unit else amount, "units": amount if is_unit else None}
+    usd = float(sum(known, Decimal(0))) if known else None
+    return {"bucket": bucket, "calls": sum(part[0] for part in parts), **told, "cost_usd": usd}
+
+
+# ======================================================================================
 # === COSTS: what was spent and on what, which models have no rate, history at today's rates, price tables read in
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, STORE, ROWS, SCOPE, PRICES, INVOCATIONS, CALLS, DATASETS.   Writes: invocations.
+# Uses: ERRORS, CLOCK, SETTINGS, STORE, ROWS, SCOPE, PRICES, INVOCATIONS, SPEND, BUDGETS, CALLS, DATASETS, BUCKETS.
+#   Writes: invocations.
 # Public: list_costs, list_unpriced, reprice, import_prices.
 #
 # One pass over the ledger's index at the finest grain, folded in memory by what is asked for. A total never hides the
 # calls without a cost: their number stands beside it, and a sum of none is unknown, not zero. A price table is read
 # whole or not at all: one rate that cannot be meant would make money of nothing.
 
-COST_GROUPS = ("module", "prompt", "version", "model", "day", "origin")
+COST_GROUPS = ("module", "prompt", "version", "model", "day", "origin", "bucket")
+_MOST_DAYS = 400
 _COUNTS = ("calls", "errors", "unpriced")
 _SUMS = ("cost_usd", "cache_saved_usd", "tokens_in", "tokens_out", "cached_tokens", "template_tokens", "payload_tokens")
 _RATE_NAMES = {
@@ -6627,31 +6726,76 @@ def list_costs(
     origin: str = "app",
     limit: int = 50,
     before: str | None = None,
+    daily: bool = False,
 ) -> dict[str, Any]:
-    """Sum what was spent in the last days by module, prompt, version, model, day or origin, the dearest first.
+    """Sum what was spent in the last days by module, prompt, version, model, day, origin or bucket, the dearest first.
 
     Shape: items [{keys of `by`, calls, errors, unpriced, cost_usd, cache_saved_usd, tokens_in, tokens_out,
     cached_tokens, cached_share, template_tokens, payload_tokens}], total, next; sum and origins [{origin}] have the
-    same keys. `origin` is app, eval, judge, playground or all; origins always tells each apart. Units: USD, tokens;
-    cached_share is of the input of the calls that say how much was cached, None where none does; template_tokens are
-    estimated as characters / 4 of the version's text. Errors: WrongUse.
+    same keys, forecast: see month_forecast, of all calls. `daily` adds the answer's `dates`, and to each item `days`:
+    what it cost on each, None where no call has a cost. By bucket the items are those of list_buckets, from each call's
+    own facts, which takes longer. `origin` is app, eval, judge, playground or all; origins always tells each apart.
+    Units: USD, tokens; cached_share is of the input of the calls that say how much was cached, None where none does;
+    template_tokens are estimated as characters / 4 of the version's text. Errors: WrongUse.
     """
     if by not in COST_GROUPS:
         raise WrongUse(f"Costs are not told by {by!r}.", nearest(by, COST_GROUPS) or ", ".join(COST_GROUPS))
     check_choice(origin, (*ORIGINS, "all"), "origin")
+    since, now = read_days(days), now_text()
+    if daily and (days > _MOST_DAYS or by == "bucket"):
+        what = "by bucket" if by == "bucket" else f"of {days} days"
+        raise WrongUse(f"Costs {what} are not told day by day.", f"Ask for {_MOST_DAYS} days at most, by another word.")
     sizes = {(row["prompt_name"], row["prompt_version"]): row["characters"] for row in query("list_costs", 1)}
-    rows = [_with_keys(row, sizes) for row in query("list_costs", since=read_days(days))]
-    rows = [row for row in rows if prompt in {None, row["prompt"]} and model in {None, row["model"]}]
+    every = [_with_keys(row, sizes) for row in query("list_costs", since=since)]
+    rows = [row for row in every if prompt in {None, row["prompt"]} and model in {None, row["model"]}]
     chosen = [row for row in rows if origin in {"all", row["origin"]}]
-    keys = ("prompt", "version") if by == "version" else (by,)
-    folded = _folded(chosen, keys)
-    order = (lambda row: row["day"]) if by == "day" else (lambda row: (row["cost_usd"] or 0.0, row["calls"]))
-    folded.sort(key=order, reverse=True)
+    folded = list_buckets(since, prompt, model, origin) if by == "bucket" else _folded_costs(chosen, by)
     start = read_offset(before)
     found = page(folded[start : start + read_limit(limit)], len(folded), limit, before)
+    dates = _dates_of(since, now[:10]) if daily else []
+    if daily:
+        found["items"] = [{**row, "days": _by_date(chosen, by, row, dates)} for row in found["items"]]
     empty = {**dict.fromkeys(_COUNTS, 0), **dict.fromkeys(_SUMS), "cached_share": None}
     whole = (_folded(chosen, ()) or [empty])[0]
-    return {**found, "days": days, "by": by, "origin": origin, "sum": whole, "origins": _folded(rows, ("origin",))}
+    told = {"days": days, "by": by, "origin": origin, "sum": whole, "origins": _folded(rows, ("origin",))}
+    forecast = month_forecast(_spent_this_month(every, since, now), now)
+    return {**found, **told, "forecast": forecast, **({"dates": dates} if daily else {})}
+
+
+def _folded_costs(rows: list[dict[str, Any]], by: str) -> list[dict[str, Any]]:
+    """Return the sums of what is asked for, the dearest first, days from the newest."""
+    folded = _folded(rows, _cost_keys(by))
+    order = (lambda row: row["day"]) if by == "day" else (lambda row: (row["cost_usd"] or 0.0, row["calls"]))
+    return sorted(folded, key=order, reverse=True)
+
+
+def _cost_keys(by: str) -> tuple[str, ...]:
+    return ("prompt", "version") if by == "version" else (by,)
+
+
+def _dates_of(since: str, today: str) -> list[str]:
+    dates = [since]
+    while dates[-1] < today:
+        dates.append(later_day(dates[-1]))
+    return dates
+
+
+def _by_date(rows: list[dict[str, Any]], by: str, item: dict[str, Any], dates: list[str]) -> list[float | None]:
+    """Return what the calls of an item cost on each day: 0 where there were none, None where none has a cost."""
+    own: dict[str, list[float | None]] = {}
+    for row in rows:
+        if all(row[key] == item[key] for key in _cost_keys(by)):
+            own.setdefault(row["day"], []).append(row["cost_usd"])
+    known = {day: [usd for usd in costs if usd is not None] for day, costs in own.items()}
+    return [math.fsum(known.get(day, ())) if known.get(day) or day not in known else None for day in dates]
+
+
+def _spent_this_month(rows: list[dict[str, Any]], since: str, now: str) -> float:
+    """Return what the month has cost so far: from rows since a day, if they hold all of it."""
+    first, end = period_of("monthly", now)
+    if since > first:
+        return float(query("list_costs", 2, month=first, month_end=end)[0]["cost_usd"])
+    return math.fsum(row["cost_usd"] for row in rows if first <= row["day"] < end and row["cost_usd"] is not None)
 
 
 def _with_keys(row: dict[str, Any], sizes: dict[tuple[Any, Any], int]) -> dict[str, Any]:
@@ -18714,8 +18858,10 @@ def _model_changes(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 # ======================================================================================
 # === OVERVIEW: how everything stands, in one answer
 # ======================================================================================
-# Uses: CLOCK, ROWS, TEMPLATES, BUDGETS, CALLS, TALLIES, RUNS, COMPARISON, DRIFT, NEWS.
+# Uses: CLOCK, ROWS, SCOPE, TEMPLATES, BUDGETS, CALLS, TALLIES, RUNS, COMPARISON, DRIFT, NEWS.
 # Public: get_overview.
+
+_MOST_MODULES = 50
 
 
 def get_overview() -> dict[str, Any]:
@@ -18735,19 +18881,19 @@ def get_overview() -> dict[str, Any]:
     manifests = [read_object(row.pop("metadata")) for row in rows]
     told = [comparison_told(manifest) for manifest in manifests]
     bases = _bases_of([found["baseline"]["id"] for found in told if found])
-    budgets = budget_status()
-    note_query("get_overview", 1)
+    budgets, spent = budget_status(), query("get_overview", 7, now=now)
+    note_query("get_overview", 1, now=now)
     note_query("list_budgets", limit=1000)
     return {
         "suites": [
             _standing(row, manifest, found, bases, drifts[row["suite"]])
             for row, manifest, found in zip(rows, manifests, told, strict=True)
         ],
-        "spend": month_so_far(),
+        "spend": _month(spent, now),
         "budgets": [status.to_dict() for status in budgets],
         "fallbacks": query("get_overview", 2),
         "today": _today(now),
-        "modules": [_with_unit_price(row) for row in query("get_overview", 7, now=now)],
+        "modules": _modules(spent),
         "changes": list_changes(now, budgets),
     }
 
@@ -18797,10 +18943,114 @@ def _today(now: str) -> dict[str, Any]:
     return {**counts, **latency, "rated": rated, "renders_fallback": fallbacks_of_day(now[:10])}
 
 
-def _with_unit_price(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a module with what a thousand of its calls cost, of those that have a cost."""
-    priced = row.pop("priced")
-    return {**row, "per_thousand_usd": 1000 * row["cost_usd"] / priced if priced else None}
+def _month(rows: list[dict[str, Any]], now: str) -> dict[str, Any]:
+    """Return what the month has cost from the sums of each day and prompt."""
+    known = [(row["day"], row["cost_usd"]) for row in rows if row["cost_usd"] is not None]
+    today = math.fsum(usd for day, usd in known if day == now[:10])
+    return month_so_far(math.fsum(usd for _, usd in known), today, sum(row["unpriced"] for row in rows), now)
+
+
+def _modules(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the dearest modules; what a thousand calls cost is of those that have a cost."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(module_of(row["prompt_name"]), []).append(row)
+    found = []
+    for module, own in groups.items():
+        calls, priced, unpriced = (sum(row[key] for row in own) for key in ("calls", "priced", "unpriced"))
+        usd = math.fsum(row["cost_usd"] for row in own if row["cost_usd"] is not None) if priced else None
+        unit = None if usd is None else 1000 * usd / priced
+        told = {"module": module, "calls": calls, "unpriced": unpriced, "cost_usd": usd, "per_thousand_usd": unit}
+        found.append(told)
+    found.sort(key=lambda row: (row["cost_usd"] or 0.0, row["calls"]), reverse=True)
+    return found[:_MOST_MODULES]
+
+
+# ======================================================================================
+# === CONFIGURATION: what is set, where that is said, and which secrets are there
+# ======================================================================================
+# Uses: ERRORS, SETTINGS, MASKING, STORE, CARE, APIS.
+# Public: list_settings.
+#
+# No secret leaves: of a variable that holds one its name is told and whether it is set, of an address neither name and
+# password nor what stands behind its question mark.
+
+_OWN_VARIABLES = {
+    "PROMPTRY_DB": "the store",
+    "PROMPTRY_PYTHON": "whose Python runs suites",
+    "PROMPTRY_TOKEN": "the dashboard's token",
+    "PROMPTRY_INGEST_TOKEN": "the token of what may only post",
+}
+
+
+def list_settings() -> dict[str, Any]:
+    """List what is configured, and from where; no value of a secret is among it.
+
+    Shape: items [{key (section.key of promptry.toml), value, source (the file, None for a default)}], total, next
+    (always None), file, fault (why promptry.toml cannot be used, or None: then there are no items), store {path,
+    source, exists, bytes, mode, others}, read_only (whether this process may not write it), variables [{name, is_set,
+    what}], version, python, sqlite.
+    """
+    items, fault = list[dict[str, Any]](), None
+    try:
+        items = [{**row, "value": _without_secrets(row["value"])} for row in setting_rows()]
+    except ConfigError as error:
+        fault = str(error)
+    file = find_settings_file()
+    return {
+        "items": items,
+        "total": len(items),
+        "next": None,
+        "file": None if file is None else str(file),
+        "fault": fault,
+        "store": _store_facts(),
+        "read_only": store_path().exists() and not os.access(store_path(), os.W_OK),
+        "variables": _variables({row["key"]: row["value"] for row in items}),
+        "version": __version__,
+        "python": sys.version.split()[0],
+        "sqlite": sqlite3.sqlite_version,
+    }
+
+
+def _without_secrets(value: Any) -> Any:
+    """Return a value; of an address only where it leads, and a key in the place of its variable is taken out."""
+    if not isinstance(value, str):
+        return value
+    scheme, found, rest = value.partition("://")
+    place, slash, path = rest.partition("/")
+    address = f"{scheme}://{place.rpartition('@')[2]}{slash}{path}".partition("?")[0]
+    return mask_secrets(address if found else value)
+
+
+def _store_facts() -> dict[str, Any]:
+    path, known = store_path(), settings_or_default()
+    source = "default" if known.store_path is None else str(known.file)
+    source = "PROMPTRY_DB" if os.environ.get("PROMPTRY_DB") else source
+    found: dict[str, Any] = {"path": str(path), "source": "--db" if chosen_store() else source}
+    try:
+        facts = path.stat()
+    except OSError:
+        return {
+            **found,
+            "exists": False,
+            "bytes": None,
+            "mode": None,
+            "others": [str(other) for other in other_stores()],
+        }
+    told = {"exists": True, "bytes": facts.st_size, "mode": f"{facts.st_mode & 0o777:04o}"}
+    return {**found, **told, "others": [str(other) for other in other_stores()]}
+
+
+def _variables(values: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the variables of the environment that matter, those of the models' keys and addresses among them."""
+    what = dict(_OWN_VARIABLES)
+    for kind, api in APIS.items():
+        what |= dict.fromkeys(api.key_variables, f"the key of {kind}")
+        what[api.base_variable] = f"the address of {kind}"
+    for key, name in (("judge.api_key_env", "the judge"), ("run.embedder_key_env", "the embedder")):
+        if isinstance(values.get(key), str):
+            what.setdefault(values[key], f"the key of {name}")
+    return [{"name": name, "is_set": bool(os.environ.get(name)), "what": told} for name, told in what.items()]
 
 
 # ======================================================================================
@@ -19530,16 +19780,26 @@ _COST_COLUMNS |= {"tokens_out": "out", "cached_share": "cached", "cache_saved_us
 _COST_COLUMNS |= {"template_tokens": "template", "payload_tokens": "payload"}
 
 
+_BUCKET_COLUMNS = {"calls": "calls", "tokens": "tokens", "units": "units", "cost_usd": "usd"}
+
+
 def render_costs(found: dict[str, Any]) -> str:
     """Lay out costs: the sum, what it is made of, and the other origins."""
     keys = ("prompt", "version") if found["by"] == "version" else (found["by"],)
-    columns = {**dict(zip(keys, keys, strict=True)), **_COST_COLUMNS}
-    rows = [{**row, "cached_share": _share(row["cached_share"])} for row in found["items"]]
+    columns = {**dict(zip(keys, keys, strict=True)), **(_COST_COLUMNS if found["by"] != "bucket" else _BUCKET_COLUMNS)}
+    rows = [{**row, "cached_share": _share(row.get("cached_share"))} for row in found["items"]]
+    if "dates" in found:
+        columns = {**dict(zip(keys, keys, strict=True)), "calls": "calls", "cost_usd": "usd"}
+        columns |= {date: date[5:] for date in found["dates"][-7:]}
+        rows = [{**row, **dict(zip(found["dates"], row["days"], strict=True))} for row in rows]
     table = render_rows({**found, "items": rows}, columns, "No call in these days: track_invocation() records one.")
     apart = ", ".join(f"{row['origin']} {_usd(row)}" for row in found["origins"])
     days, calls = counted(found["days"], "day"), counted(found["sum"]["calls"], "call")
     head = f"{found['origin']}, the last {days}: {calls}, {_usd(found['sum'])}"
-    return f"{head}\n\n{table}" + (f"\n\nby origin: {apart}" if apart else "")
+    month = found["forecast"]
+    ahead = "" if month["forecast_usd"] is None else f", ${month['forecast_usd']:,.2f} by its end at this pace"
+    foot = [f"by origin: {apart}"] * bool(apart) + [f"all calls this month: ${month['spent_usd']:,.2f}{ahead}"]
+    return "\n".join([head, "", table, "", *foot])
 
 
 def _usd(sums: dict[str, Any]) -> str:
@@ -19625,6 +19885,28 @@ def render_vote_analysis(found: dict[str, Any]) -> str:
             of = "without a version" if row["version"] is None else f"on version {row['version']}"
             lines += ["", f"down votes {of}: {words or 'no common words'}", *said]
     return "\n".join(lines)
+
+
+def render_settings(found: dict[str, Any]) -> str:
+    """Lay out what is configured: the store, each key with where it is said, and the variables."""
+    store = found["store"]
+    size = f"{store['bytes']:,} bytes, mode {store['mode']}" if store["exists"] else "not there yet"
+    lines = [f"promptry {found['version']}, Python {found['python']}, SQLite {found['sqlite']}"]
+    lines += [
+        f"store {store['path']} ({store['source']}), {size}",
+        *(f"  not read: {path}" for path in store["others"]),
+    ]
+    lines += [f"settings {found['file'] or 'none: the defaults hold'}", *([found["fault"]] if found["fault"] else [])]
+    rows = [
+        {**row, "value": _setting_text(row["value"]), "source": row["source"] or "default"} for row in found["items"]
+    ]
+    lines += ["", render_table({"key": "key", "value": "value", "source": "source"}, rows)] if rows else []
+    variables = [{**row, "is_set": "set" if row["is_set"] else "-"} for row in found["variables"]]
+    return "\n".join([*lines, "", render_table({"name": "variable", "is_set": "state", "what": "for"}, variables)])
+
+
+def _setting_text(value: Any) -> str:
+    return "-" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
 def render_datasets(found: dict[str, Any]) -> str:
@@ -20979,7 +21261,8 @@ _ASKED = {
     "days": "How many days to look back.",
     "request": "The calls of this request id.",
     "search": "Calls that hold this text.",
-    "by": "What to sum by: module, prompt, version, model, day or origin.",
+    "by": "What to sum by: module, prompt, version, model, day, origin or bucket.",
+    "daily": "Add what each cost on each day.",
     "score": "Only votes up (1) or down (-1).",
     "max_rating": "Only ratings that are at most so good.",
     "limit": "How many to show, 50 by default.",
@@ -21084,7 +21367,7 @@ READS = (
         "cost",
         list_costs,
         render_costs,
-        "Sum what was spent by module, prompt, version, model, day or origin.",
+        "Sum what was spent by module, prompt, version, model, day, origin or bucket.",
         route="cost",
     ),
     Read(
@@ -21140,7 +21423,7 @@ def read_names() -> list[str]:
 # === CLI: the command line: parse, one call, print
 # ======================================================================================
 # Uses: ERRORS, SETTINGS, ASSETS, STORE, ROWS, CALLS, COSTS, CARE, FILES, COMPARISON, MODELS, TRAFFIC, BISECT,
-#   INTERPRETERS, PRINTING, RECORDS, FINDINGS, FORMATS, PAGES, READS.
+#   CONFIGURATION, INTERPRETERS, PRINTING, RECORDS, FINDINGS, FORMATS, PAGES, READS.
 # Public: nothing.
 #
 # Results go to stdout, talk to stderr. Every error becomes one sentence and its exit code in run_command, nowhere else.
@@ -21150,7 +21433,7 @@ def _choose_store(context: click.Context, _parameter: click.Parameter, path: str
     """Choose the store that --db names; a broken promptry.toml ends every command but the one that explains it."""
     if path is not None:
         use_store(path)
-    if context.parent is not None and context.info_name != "doctor":
+    if context.parent is not None and context.info_name not in {"doctor", "settings"}:
         settings()
 
 
@@ -21506,6 +21789,14 @@ def cli_doctor(as_json: bool) -> None:
     print_answer(found, lambda answer: render_table(columns, answer["items"]), as_json)
     if any(row["state"] == "fault" for row in rows):
         click.get_current_context().exit(1)
+
+
+@cli_command("settings")
+@JSON_OPTION
+@DB_OPTION
+def cli_settings(as_json: bool) -> None:
+    """Show what is configured and from where; of secrets only whether they are set."""
+    print_answer(list_settings(), render_settings, as_json)
 
 
 def run_command(arguments: list[str]) -> int:
@@ -22813,6 +23104,17 @@ COMPUTED: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("change_point", "change_of", "the same values"),
     ),
     "bisect_suite": (("changed", "changes_of", "the manifests of the two runs"),),
+    "count_calls": (
+        ("sum.p50_ms", "percentile_of", "the latencies of the calls that were looked at, 0.5"),
+        ("sum.p95_ms", "percentile_of", "the same latencies, 0.95"),
+    ),
+    "list_costs": (
+        (
+            "forecast.forecast_usd",
+            "forecast_of",
+            "what all calls of the month have cost, its first day, the first after it",
+        ),
+    ),
     "list_budgets": (
         ("items.forecast_usd", "budget_status", "spent_usd over the share of the period that has passed"),
     ),
@@ -23966,8 +24268,8 @@ def _body_schema(fields: list[Parameter]) -> dict[str, Any]:
 # ======================================================================================
 # === DASHBOARD: the page and its API are served, until Ctrl-C
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, STORE, CHANGES, QUERIES, PRINTING, READS, CLI, ROUTES, GUARD, SITE, PLAYGROUND, POSTS,
-#   TASKS, OPENAPI.
+# Uses: ERRORS, CLOCK, SETTINGS, STORE, CHANGES, QUERIES, CONFIGURATION, PRINTING, READS, CLI, ROUTES, GUARD, SITE,
+#   PLAYGROUND, POSTS, TASKS, OPENAPI.
 # Public: nothing.
 
 MOST_BODY_BYTES = 8 * 1024 * 1024
@@ -24025,6 +24327,7 @@ def _own_routes(serving: Serving) -> list[Route]:
         Route("", lambda: list_routes(serving.routes), "List what can be asked.", store="", is_list=True),
         Route("openapi.json", lambda: _document(serving), "Describe what can be asked as OpenAPI 3.1.", store=""),
         Route("health", functools.partial(_health, serving), "Tell that the server is up.", store="", of_request=True),
+        Route("settings", list_settings, "List what is configured, and from where.", store="", is_list=True),
         Route("changes", lambda: {"counter": change_mark(serving.changes)}, "Tell whether rows changed.", store=""),
         Route("login", log_in_here, "Let a browser in that shows the token.", (token,), "POST", "", of_request=True),
         Route("logout", lambda: _log_out(serving.door), "Make a browser forget that it was let in.", (), "POST", ""),

@@ -154,6 +154,8 @@ ASKED: list[tuple[str, list[str], dict[str, Any]]] = [
     ("list_costs", ["--by", "module", "--origin", "all"], {"by": "module", "origin": "all"}),
     ("list_costs", ["--by", "version", "--days", "1"], {"by": "version", "days": 1}),
     ("list_costs", ["--by", "day", "--model", "gpt-4o"], {"by": "day", "model": "gpt-4o"}),
+    ("list_costs", ["--by", "bucket", "--origin", "all"], {"by": "bucket", "origin": "all"}),
+    ("list_costs", ["--daily", "--days", "2"], {"daily": True, "days": 2}),
     ("list_unpriced", [], {}),
     ("list_feedback", [], {}),
     ("list_feedback", ["--prompt", "support/answer"], {"prompt": "support/answer"}),
@@ -172,7 +174,9 @@ ASKED: list[tuple[str, list[str], dict[str, Any]]] = [
 def without_age(found: Any) -> Any:
     """Take out the numbers that go on while the test runs."""
     if isinstance(found, dict):
-        return {key: without_age(value) for key, value in found.items() if key not in {"age_s", "forecast_usd"}}
+        return {
+            key: without_age(value) for key, value in found.items() if key not in {"age_s", "forecast_usd", "inputs"}
+        }
     return [without_age(value) for value in found] if isinstance(found, (list, tuple)) else found
 
 
@@ -208,7 +212,7 @@ def test_each_command_has_a_text_for_people(
 
 
 LISTS = sorted(name for name in BY_NAME if name.startswith("list_"))
-MORE = {"list_costs": {"days", "by", "origin", "sum", "origins"}}  # what a list says beside its rows
+MORE = {"list_costs": {"days", "by", "origin", "sum", "origins", "forecast"}}  # what a list says beside its rows
 
 
 @pytest.mark.parametrize("name", LISTS)
@@ -462,6 +466,13 @@ def check_costs(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]
             assert told[key] == (nearly(math.fsum(known)) if known else None)
     assert math.fsum(row["cost_usd"] or 0 for row in found["items"]) == nearly(found["sum"]["cost_usd"] or 0.0)
     assert {row["prompt_name"] for row in answers[1]} >= {"p1", "support/answer"}
+    assert found["forecast"]["spent_usd"] == nearly(answers[2][0]["cost_usd"]) and answers[2][0]["cost_usd"] > 0
+    if asked.get("by") == "bucket":
+        amounts: dict[str, float] = {}
+        for row in answers[3]:
+            amounts[row["bucket"]] = amounts.get(row["bucket"], 0) + (row["amount"] or 0)
+        for row in found["items"]:
+            assert row["tokens"] == amounts.get(row["bucket"]), "no bucket here has another unit"
 
 
 def check_run(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:
@@ -539,17 +550,18 @@ def check_overview(answers: list[Any], found: dict[str, Any], asked: dict[str, A
     assert [json.loads(row["history"])[::-1] for row in answers[0]] == [row["history"] for row in found["suites"]]
     today = {**answers[4][0], **answers[5][0], "rated": answers[6][0]}
     assert {**found["today"], "renders_fallback": 0} == {**today, "renders_fallback": 0} and today["calls"] > 0
-    for row, module in zip(answers[7], found["modules"], strict=True):
-        assert module["per_thousand_usd"] == (nearly(1000 * row["cost_usd"] / row["priced"]) if row["priced"] else None)
-        assert {key: row[key] for key in module.keys() & row.keys()} == {
-            key: nearly(module[key]) for key in module.keys() & row.keys()
-        }
-    told = {(row["kind"], row["link_id"]) for row in found["changes"]}
-    for part, kind, key in ((8, "run", "id"), (9, "prompt", "version"), (10, "promotion", "version")):
-        assert {str(row[key]) for row in answers[part]} >= {
-            link for of, link in told if of == kind
-        } > set() or part == 8
-    assert {str(row["id"]) for row in answers[11]} >= {link for of, link in told if of == "budget"} and not answers[3]
+    for module in found["modules"]:
+        own = [row for row in answers[7] if promptry.module_of(row["prompt_name"]) == module["module"]]
+        priced, known = sum(row["priced"] for row in own), [row["cost_usd"] for row in own if row["priced"]]
+        assert module["calls"] == sum(row["calls"] for row in own)
+        assert module["cost_usd"] == (nearly(math.fsum(known)) if priced else None)
+        assert module["per_thousand_usd"] == (nearly(1000 * math.fsum(known) / priced) if priced else None)
+    assert sum(row["calls"] for row in answers[7]) == sum(module["calls"] for module in found["modules"])
+    told = {(row["kind"], row["link_id"]) for row in found["changes"] if row["at"]}
+    parts = ((8, "run", "id"), (9, "prompt", "version"), (10, "promotion", "version"), (11, "budget", "id"))
+    for part, kind, key in parts:
+        assert {str(row[key]) for row in answers[part]} >= {link for of, link in told if of == kind}
+    assert told and not answers[3], "no run is named"
 
 
 def check_counts(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:

@@ -68,14 +68,14 @@ def ask(suite_name, prompt, item, hold):
     return answer
 
 
-@suite("support-answers", "What the policy says, and nothing else.", prompt="support/answer", dataset=items("s", 110))
+@suite("support-answers", "What the policy says, and nothing else.", prompt="support/answer", dataset="support-cases")
 def support(item):
     answer = ask("support-answers", "support/answer", item, RATES["support-answers"])
     assert_contains(answer, item["reference"])
     assert_not_contains(answer, "as an AI")
 
 
-@suite("triage-labels", "The right desk.", prompt="triage/label", dataset=items("t", 120), gate="statistical")
+@suite("triage-labels", "The right desk.", prompt="triage/label", dataset="triage-cases", gate="statistical")
 def triage(item):
     assert_contains(ask("triage-labels", "triage/label", item, RATES["triage-labels"]), item["reference"])
 
@@ -234,6 +234,10 @@ def _open_shop() -> None:
     promptry.set_budget("global", None, "monthly", 60.0)
     promptry.set_budget("module", "support", "daily", 1.0)
     promptry.set_budget("module", "triage", "monthly", 4.5)
+    import evals
+
+    promptry.save_dataset("support-cases", evals.items("s", 108))
+    promptry.save_dataset("triage-cases", evals.items("t", 120))
     promptry.save_dataset("greetings", [{"id": "hi", "input": "Hello", "expected": "Hello, how can I help?"}])
 
 
@@ -247,6 +251,10 @@ def _edit(day: int, days: int) -> None:
                 promptry.promote(name, number + 1, "prod")
     if day == 12:
         promptry.promote("support/answer", 2, "staging")
+    if day == 15:
+        import evals
+
+        promptry.save_dataset("support-cases", evals.items("s", 110))
     if day == days - 4:
         promptry.save_prompt("support/answer", EDITED)
     if day == days - 2:

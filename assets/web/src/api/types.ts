@@ -362,9 +362,133 @@ export interface PromptItem {
   module?: string | null;
 }
 
+export interface Promotion {
+  tag: string;
+  at: string;
+  from: number | null;
+  removed?: boolean;
+}
+
+export interface PromptVersion {
+  version: number;
+  hash: string;
+  created_at: string;
+  tags: string[];
+  promotions: Promotion[];
+}
+
+export interface VersionMetrics {
+  version: number;
+  runs: number;
+  /** Its newest whole scored run. */
+  run: string | null;
+  score: number | null;
+  interval: Interval | null;
+  n: number | null;
+  /** Production, the last 30 days, as is all that follows. */
+  calls: number;
+  cost_per_call_usd: number | null;
+  p50_ms: number | null;
+  latency_of: number;
+  rating: number | null;
+  ratings: number;
+}
+
+export interface Served {
+  tag: string;
+  version: number;
+  since: string | null;
+  was: number | null;
+}
+
+export interface Prompt {
+  name: string;
+  version: number;
+  content: string;
+  hash: string;
+  created_at: string;
+  metadata: Record<string, unknown> | null;
+  tags: string[];
+  placeholders: string[];
+  versions: PromptVersion[];
+  metrics: VersionMetrics[];
+  serves: Served[];
+}
+
+export interface PromptCost {
+  prompt: string | null;
+  calls: number;
+  errors: number;
+  unpriced: number;
+  cost_usd: number | null;
+}
+
+export interface LintRow {
+  level: "error" | "warning" | "hint" | (string & {});
+  line: number;
+  message: string;
+}
+
+export interface Rendered {
+  name: string | null;
+  version: number | null;
+  text: string;
+  placeholders: string[];
+  missing: string[];
+}
+
+/** A model that the playground can ask; `ready` is null where only asking tells. */
+export interface TryableModel {
+  model: string;
+  provider: string;
+  ready: boolean | null;
+  needs: string[];
+  calls: number;
+  last_at: string | null;
+  input: number | null;
+  output: number | null;
+}
+
+/** A call of the playground, in the list and whole. */
+export interface TrialItem {
+  id: string;
+  created_at: string;
+  prompt_name: string | null;
+  prompt_version: number | null;
+  model: string | null;
+  status: string | null;
+  tokens_in: number | null;
+  tokens_out: number | null;
+  cost_usd: number | null;
+  latency_ms: number | null;
+}
+
+export interface TrialCall {
+  id: string;
+  created_at: string;
+  prompt_name: string | null;
+  prompt_version: number | null;
+  input_text: string | null;
+  output_text: string | null;
+  metadata: Record<string, unknown> | null;
+}
+
 export interface DatasetItem {
   name: string;
-  [key: string]: unknown;
+  version: number;
+  versions: number;
+  items: number;
+  created_at: string;
+}
+
+export interface Dataset {
+  name: string;
+  version: number;
+  hash: string;
+  created_at: string;
+  metadata: Record<string, unknown> | null;
+  items: unknown[];
+  versions: { version: number; items: number; hash: string; created_at: string }[];
 }
 
 // --- the server itself ---
@@ -390,13 +514,206 @@ export interface Job {
   total: number | null;
   message: string | null;
   run_id: string | null;
-  error: string | null;
+  error: string | { code: string; message: string; hint: string | null } | null;
 }
 
 export interface ShownSql {
   read: string;
   statements: { sql: string; parameters: Record<string, unknown>; script: string }[];
   computed: { key: string; function: string; inputs: unknown }[];
+}
+
+// --- calls, traces, costs, feedback ---
+
+export interface CallItem {
+  id: string;
+  created_at: string;
+  prompt_name: string;
+  prompt_version: number | null;
+  model: string | null;
+  status: string;
+  origin: string;
+  tokens_in: number | null;
+  tokens_out: number | null;
+  cost_usd: number | null;
+  latency_ms: number | null;
+  request_id: string | null;
+  rating?: number | null;
+}
+
+export interface Call {
+  id: string;
+  created_at: string;
+  prompt_name: string;
+  prompt_version: number | null;
+  request_id: string | null;
+  input_text: string | null;
+  output_text: string | null;
+  metadata: Record<string, unknown> | null;
+  feedback: { rating: number | null; comment: string | null; source: string | null; created_at: string }[];
+}
+
+export interface Facet {
+  value: string | null;
+  calls: number;
+}
+
+export interface CallCount {
+  since: string;
+  until: string;
+  bucket_s: number;
+  sum: {
+    calls: number;
+    errors: number;
+    unpriced: number;
+    cost_usd: number | null;
+    tokens_in: number | null;
+    tokens_out: number | null;
+    p50_ms: number | null;
+    p95_ms: number | null;
+  };
+  series: { at: string; calls: number; errors: number; cost_usd: number | null }[];
+  facets: Partial<Record<string, Facet[]>>;
+  rated: { up: number; down: number };
+}
+
+export interface TraceItem {
+  trace_id: string;
+  name: string | null;
+  calls: number;
+  errors: number;
+  unpriced: number;
+  cost_usd: number | null;
+  tokens_in: number | null;
+  tokens_out: number | null;
+  first_at: string;
+  last_at: string;
+}
+
+export interface Span {
+  id: string;
+  parent_id: string | null;
+  depth: number;
+  kind: "span" | "call" | (string & {});
+  name: string | null;
+  start_ms: number;
+  duration_ms: number;
+  cost_usd: number | null;
+  call_id?: string;
+  prompt_version?: number | null;
+  model?: string | null;
+  status?: string;
+  tokens_in?: number | null;
+  tokens_out?: number | null;
+  ttft_ms?: number | null;
+  error?: string | null;
+  request_id?: string | null;
+}
+
+export interface Trace {
+  trace_id: string;
+  name: string | null;
+  started_at: string;
+  duration_ms: number;
+  calls: number;
+  unpriced: number;
+  cost_usd: number | null;
+  feedback?: { request_id: string; rating: number | null; comment: string | null; source: string | null; created_at: string }[];
+  spans: Span[];
+}
+
+export interface CostSum {
+  calls: number;
+  errors: number;
+  unpriced: number;
+  cost_usd: number | null;
+  cache_saved_usd: number | null;
+  tokens_in: number | null;
+  tokens_out: number | null;
+  cached_tokens: number | null;
+  cached_share: number | null;
+  template_tokens: number | null;
+  payload_tokens: number | null;
+}
+
+export interface CostItem extends CostSum {
+  module?: string;
+  prompt?: string;
+  version?: number | null;
+  model?: string | null;
+  day?: string;
+  origin?: string;
+  /** By bucket: the bucket's name and its tokens. */
+  bucket?: string;
+  tokens?: number | null;
+  days?: (number | null)[];
+}
+
+export interface Costs extends List<CostItem> {
+  days: number;
+  by: string;
+  origin: string;
+  sum: CostSum;
+  origins: (CostSum & { origin: string })[];
+  dates?: string[];
+  forecast?: { spent_usd: number | null; forecast_usd: number | null; since: string; until: string; function?: string; inputs?: unknown };
+}
+
+export interface Unpriced {
+  model: string | null;
+  provider: string | null;
+  calls: number;
+  first_day: string;
+  last_day: string;
+  tokens_in: number | null;
+  tokens_out: number | null;
+  last_call: string;
+  reason: string;
+}
+
+export interface FeedbackItem {
+  id: string;
+  created_at: string;
+  request_id: string;
+  prompt_name: string | null;
+  prompt_version: number | null;
+  model: string | null;
+  rating: number | null;
+  comment: string | null;
+  source: string | null;
+  call_id: string | null;
+}
+
+export interface VoteItem {
+  id: string;
+  created_at: string;
+  prompt_name: string;
+  prompt_version: number | null;
+  score: number;
+  message: string | null;
+  response: string;
+}
+
+export interface VoteAnalysis {
+  name: string;
+  days: number;
+  versions: {
+    version: number | null;
+    votes: number;
+    up: number;
+    down: number;
+    down_share: number | null;
+    last_at: string;
+    words: { word: string; down_votes: number }[];
+    messages: string[];
+  }[];
+}
+
+export interface QueryAnswer {
+  columns: string[];
+  rows: unknown[][];
+  truncated: boolean;
+  elapsed_ms: number;
 }
 
 /** Which type each read answers with; a page that adds a read adds its line here and in READS of client.ts. */
@@ -410,8 +727,23 @@ export interface Answers {
   drift: Drift;
   bisect: Bisection;
   prompts: List<PromptItem>;
+  prompt: Prompt;
+  promptCosts: List<PromptCost>;
+  trials: List<TrialItem>;
+  tryable: List<TryableModel>;
   datasets: List<DatasetItem>;
+  dataset: Dataset;
   budgets: List<Budget>;
+  calls: List<CallItem>;
+  countCalls: CallCount;
+  call: Call;
+  traces: List<TraceItem>;
+  trace: Trace;
+  cost: Costs;
+  coverage: List<Unpriced>;
+  feedback: List<FeedbackItem>;
+  votes: List<VoteItem>;
+  voteAnalysis: VoteAnalysis;
   settings: Settings;
   health: Health;
   jobs: List<Job>;

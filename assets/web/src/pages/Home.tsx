@@ -5,7 +5,7 @@ import { href, useParam } from "../app/address";
 import { Bar, Stats } from "../parts/Bars";
 import type { StatProps } from "../parts/Bars";
 import { Differs, passRate, saidComparison, saidCounts, toneOf } from "../parts/findings";
-import { clock, counted, dayAndClock, duration, listed, money, monthName, number, percent, points, pointsInterval, pvalue, utc } from "../parts/format";
+import { clock, counted, day, dayAndClock, duration, listed, money, monthName, number, percent, points, pointsInterval, pvalue, utc } from "../parts/format";
 import { Finding, Head, HeadWaiting } from "../parts/Head";
 import { Interval, IntervalAxis, scaleOf } from "../parts/Interval";
 import { Mark, State, Verdict } from "../parts/Mark";
@@ -283,7 +283,7 @@ function Feed({ changes }: { changes: NoticedChange[] }) {
             const [shape, tone] = markOf(change);
             return (
               <li key={`${change.at} ${at}`}>
-                {change.at ? <time dateTime={change.at} title={utc(change.at)}>{clock(change.at)}</time> : <span className="dim now">now</span>}
+                {change.at ? <time dateTime={change.at} title={utc(change.at)}>{isToday(change.at) ? clock(change.at) : day(change.at, { year: false })}</time> : <span className="dim now">now</span>}
                 <span className={{ good: "good", bad: "bad", warn: "warn" }[tone as string] ?? "mid"}><Mark shape={shape} /></span>
                 <span><Linked change={change} /></span>
                 <span className="dim nowrap">{change.detail}</span>
@@ -297,6 +297,8 @@ function Feed({ changes }: { changes: NoticedChange[] }) {
     </Section>
   );
 }
+
+const isToday = (at: string): boolean => day(at, { year: true }) === day(new Date().toISOString(), { year: true });
 
 function markOf({ kind, text, state }: NoticedChange): [Shape, Tone] {
   const word = `${state ?? ""} ${text}`;

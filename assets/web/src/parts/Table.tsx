@@ -4,6 +4,7 @@ import { lazy, Suspense, useMemo, useRef } from "react";
 import { useParam } from "../app/address";
 import { csvText, saveFile } from "./csv";
 import { Mark } from "./Mark";
+import { useReach } from "./reach";
 import { Skeleton } from "./States";
 
 const VirtualRows = lazy(() => import("./VirtualRows"));
@@ -73,6 +74,7 @@ export function Table<R>(props: TableProps<R>) {
   const [order, setOrder] = useParam(sortParam);
   const sorted = useMemo(() => sortRows(rows, columns, order), [rows, columns, order]);
   const box = useRef<HTMLDivElement>(null);
+  const reach = useReach(box, label);
   if (!rows.length && empty) return <>{empty}</>;
   const press = (column: Column<R>) => {
     const first = column.num ? `-${column.key}` : column.key;
@@ -81,8 +83,7 @@ export function Table<R>(props: TableProps<R>) {
   };
   const tall = rows.length > TALL;
   return (
-    // a region that scrolls must be reachable by keyboard
-    <div className={tall ? "scroll tall" : "scroll"} ref={box} tabIndex={tall ? 0 : undefined} role={tall ? "region" : undefined} aria-label={tall ? label : undefined}>
+    <div className={tall ? "scroll tall" : "scroll"} ref={box} {...reach}>
       <table className={`${dense ? "dense " : ""}${props.onOpen ? "in opens " : ""}${className}`} aria-label={label} aria-rowcount={rows.length > MANY ? rows.length + 1 : undefined}>
         <thead>
           <tr>

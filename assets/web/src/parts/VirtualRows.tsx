@@ -39,7 +39,7 @@ function useFrozenWidths(box: RefObject<HTMLDivElement>, columns: number, drawn:
     const table = box.current?.querySelector("table");
     if (!table || !drawn) return;
     const heads = [...table.querySelectorAll<HTMLElement>("thead th")];
-    const widths = heads.map((head) => head.offsetWidth);
+    const widths = heads.map((head) => (head.offsetParent ? head.getBoundingClientRect().width + 1 : 0)) // 1: what rounding takes;
     const all = widths.reduce((sum, width) => sum + width, 0);
     heads.forEach((head, at) => {
       head.style.width = `${((widths[at] ?? 0) / all) * 100}%`;

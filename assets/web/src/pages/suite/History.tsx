@@ -6,6 +6,7 @@ import { href } from "../../app/address";
 import { shortCommit } from "../../parts/findings";
 import { clock, day, money, percent, percentInterval, points, score } from "../../parts/format";
 import { stateOf } from "../../parts/Mark";
+import { useReach } from "../../parts/reach";
 import type { Look } from "./timeline";
 import { axisFoot, axisTicks, labelled, lookOf, stretches } from "./timeline";
 
@@ -17,12 +18,13 @@ const MANY = 120; // runs from which equal neighbours of a map are drawn as one
 const share = (value: number, of: number): string => `${((value / of) * 100).toFixed(3)}%`;
 
 /** What scrolls sideways on a narrow screen opens at its newest end. */
-function Newest({ children }: { children: ReactNode }) {
+function Newest({ label, children }: { label: string; children: ReactNode }) {
   const box = useRef<HTMLDivElement>(null);
+  const reach = useReach(box, label);
   useEffect(() => {
     if (box.current) box.current.scrollLeft = box.current.scrollWidth;
   }, []);
-  return <div className="scroll" ref={box}>{children}</div>;
+  return <div className="scroll" ref={box} {...reach}>{children}</div>;
 }
 
 export function History({ suite, change, metrics }: { suite: Suite; change: number | null; metrics: boolean }) {
@@ -31,7 +33,7 @@ export function History({ suite, change, metrics }: { suite: Suite; change: numb
   const run = under === null ? null : runs[under];
   return (
     <>
-      <Newest>
+      <Newest label="History by run">
         <div className="axis" onMouseLeave={() => setUnder(null)}>
           <div className="lab top">
             Cases passed
@@ -242,7 +244,7 @@ export function Heat({ suite, cases, change }: { suite: Suite; cases: SuiteCase[
   const { runs } = suite;
   const newest = runs[runs.length - 1];
   return (
-    <Newest>
+    <Newest label="Cases by run">
       <div className="axis heat">
         {cases.map((found) => (
           <Fragment key={found.case}>
@@ -279,7 +281,7 @@ function Cells({ found, runs }: { found: SuiteCase; runs: SuiteRun[] }) {
         const run = runs[from];
         const cell = (
           <svg key={from} x={share(from, count)} width={share(to - from, count)} height="16">
-            <rect x="1" y="1" width="100%" height="14" className={`${CLASS[value]} cell`}><title>{`${found.case}, run ${run?.id}: ${found.cells[from]}`}</title></rect>
+            <rect x={count <= MANY ? 1 : 0} y="1" width="100%" height="14" className={count > MANY && value === "known" ? "f-thin" : `${CLASS[value]} cell`}><title>{`${found.case}, run ${run?.id}: ${found.cells[from]}`}</title></rect>
             {count <= MANY && <rect x="100%" transform="translate(-1 0)" width="2" height="16" className="f-page" />}
             {count <= MANY && <Sign look={value} />}
           </svg>

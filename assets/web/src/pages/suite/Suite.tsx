@@ -129,7 +129,11 @@ function Answer({ suite, change, newest }: { suite: Suite; change: number | null
   const step = suite.drift?.change_point;
   if (change !== null && step) {
     const fell = step.after < step.before;
-    return <>{suite.suite} {fell ? "fell" : "rose"} at run {step.run}, when <Finding tone={fell ? "bad" : "good"}>{whatChanged(suite)}</Finding>.</>;
+    const tone = fell ? "bad" : "good";
+    if (!differencesOf(step.changed).length) {
+      return <>{suite.suite} <Finding tone={tone}>{fell ? "fell" : "rose"} at run {step.run}</Finding>; nothing we record changed there.</>;
+    }
+    return <>{suite.suite} {fell ? "fell" : "rose"} at run {step.run}, when <Finding tone={tone}>{whatChanged(suite)}</Finding>.</>;
   }
   const rate = `${percent(newest.pass_rate)} of ${counted(newest.n, "case")}`;
   if (!newest.scored) return <>{suite.suite} could not be scored in run {newest.id}: {counted(newest.counts?.error, "case")} ended in an error.</>;
@@ -141,7 +145,6 @@ function Answer({ suite, change, newest }: { suite: Suite; change: number | null
 
 function whatChanged(suite: Suite): string {
   const found = differencesOf(suite.drift?.change_point?.changed);
-  if (!found.length) return "nothing we record changed";
   return found.map(([kind, change]) => {
     const text = saidChange(change);
     const what = kind === "prompt" ? text.replace(/ (\S+) to /, " went from $1 to ") : `the ${kind} went from ${text}`;

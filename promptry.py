@@ -23104,7 +23104,6 @@ COMPUTED: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("change_point", "change_of", "the same values"),
     ),
     "bisect_suite": (("changed", "changes_of", "the manifests of the two runs"),),
-    "get_prompt": (("metrics.interval", "mean_interval", "for each case of a version's run, its mean score"),),
     "count_calls": (
         ("sum.p50_ms", "percentile_of", "the latencies of the calls that were looked at, 0.5"),
         ("sum.p95_ms", "percentile_of", "the same latencies, 0.95"),
@@ -23121,7 +23120,7 @@ COMPUTED: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
 }
 # Parameters that would load code of the client's choice: the module of suites is the one that promptry.toml names.
-_NOT_ASKED = {"module", "python"}
+_NOT_ASKED = {"list_suites.module", "list_suites.python"}
 _VALUE_WORDS: dict[type, str] = {
     str: "text",
     int: "a whole number",
@@ -23140,7 +23139,7 @@ def read_routes() -> list[Route]:
 
 def _route_of(read: Read) -> Route:
     parts = set(re.findall("<([a-z_]+)>", read.route))
-    asked = [parameter for parameter in read.parameters if parameter.name not in _NOT_ASKED]
+    asked = [parameter for parameter in read.parameters if f"{read.name}.{parameter.name}" not in _NOT_ASKED]
     taken = tuple(parameter._replace(required=parameter.required or parameter.name in parts) for parameter in asked)
     marked, is_list = len(asked) == len(read.parameters), read.name.startswith("list_")
     return Route(
@@ -23924,14 +23923,15 @@ def start_task(tasks: Tasks, suite: str, **options: Any) -> dict[str, Any]:
     """
     words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     with tasks.lock:
-        running = [task for task in tasks.rows.values() if task.known["state"] == "running"]
+        running = [task for task in tasks.rows.values() if task.known["ended_at"] is None]
         if any(task.suite == suite for task in running):
             raise Refusal(409, "conflict", f"The suite {suite!r} is running already.", "Wait for it, or cancel it.")
         if len(running) >= _MOST_RUNNING:
-            raise Refusal(409, "conflict", f"{_MOST_RUNNING} suites are running already.", "Wait for one to end.")
+            message = f"{counted(_MOST_RUNNING, 'suite is', 'suites are')} running already."
+            raise Refusal(409, "conflict", message, "Wait for one to end.")
         task = _start_run(tasks.path, suite, [*own_command(), "run", "--json", *words, "--", suite])
         tasks.rows[task.id] = task
-        ended = [key for key, row in tasks.rows.items() if row.known["state"] != "running"]
+        ended = [key for key, row in tasks.rows.items() if row.known["ended_at"] is not None]
         for key in ended[: max(0, len(tasks.rows) - _MOST_KEPT)]:
             del tasks.rows[key]
     threading.Thread(target=_watch_task, args=(tasks, task), daemon=True).start()

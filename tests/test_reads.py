@@ -552,12 +552,11 @@ def check_overview(answers: list[Any], found: dict[str, Any], asked: dict[str, A
         assert module["cost_usd"] == (nearly(math.fsum(known)) if priced else None)
         assert module["per_thousand_usd"] == (nearly(1000 * math.fsum(known) / priced) if priced else None)
     assert sum(row["calls"] for row in answers[7]) == sum(module["calls"] for module in found["modules"])
-    told = {(row["kind"], row["link_id"]) for row in found["changes"]}
-    for part, kind, key in ((8, "run", "id"), (9, "prompt", "version"), (10, "promotion", "version")):
-        assert {str(row[key]) for row in answers[part]} >= {
-            link for of, link in told if of == kind
-        } > set() or part == 8
-    assert {str(row["id"]) for row in answers[11]} >= {link for of, link in told if of == "budget"} and not answers[3]
+    told = {(row["kind"], row["link_id"]) for row in found["changes"] if row["at"]}
+    parts = ((8, "run", "id"), (9, "prompt", "version"), (10, "promotion", "version"), (11, "budget", "id"))
+    for part, kind, key in parts:
+        assert {str(row[key]) for row in answers[part]} >= {link for of, link in told if of == kind}
+    assert told and not answers[3], "no run is named"
 
 
 def check_counts(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:

@@ -162,7 +162,7 @@ def test_no_more_runs_than_four_go_at_a_time(suites: None, dashboard: Served, mo
     monkeypatch.setattr(promptry, "_MOST_RUNNING", 1)
     job = start(dashboard, "slow")
     refused = dashboard.post("/api/runs", {"suite": "quick"})
-    assert refused.status == 409 and refused.error["message"] == "1 suites are running already."
+    assert refused.status == 409 and refused.error["message"] == "1 suite is running already."
     dashboard.post(f"/api/job/{job}/cancel", {})
 
 

@@ -362,9 +362,133 @@ export interface PromptItem {
   module?: string | null;
 }
 
+export interface Promotion {
+  tag: string;
+  at: string;
+  from: number | null;
+  removed?: boolean;
+}
+
+export interface PromptVersion {
+  version: number;
+  hash: string;
+  created_at: string;
+  tags: string[];
+  promotions: Promotion[];
+}
+
+export interface VersionMetrics {
+  version: number;
+  runs: number;
+  /** Its newest whole scored run. */
+  run: string | null;
+  score: number | null;
+  interval: Interval | null;
+  n: number | null;
+  /** Production, the last 30 days, as is all that follows. */
+  calls: number;
+  cost_per_call_usd: number | null;
+  p50_ms: number | null;
+  latency_of: number;
+  rating: number | null;
+  ratings: number;
+}
+
+export interface Served {
+  tag: string;
+  version: number;
+  since: string | null;
+  was: number | null;
+}
+
+export interface Prompt {
+  name: string;
+  version: number;
+  content: string;
+  hash: string;
+  created_at: string;
+  metadata: Record<string, unknown> | null;
+  tags: string[];
+  placeholders: string[];
+  versions: PromptVersion[];
+  metrics: VersionMetrics[];
+  serves: Served[];
+}
+
+export interface PromptCost {
+  prompt: string | null;
+  calls: number;
+  errors: number;
+  unpriced: number;
+  cost_usd: number | null;
+}
+
+export interface LintRow {
+  level: "error" | "warning" | "hint" | (string & {});
+  line: number;
+  message: string;
+}
+
+export interface Rendered {
+  name: string | null;
+  version: number | null;
+  text: string;
+  placeholders: string[];
+  missing: string[];
+}
+
+/** A model that the playground can ask; `ready` is null where only asking tells. */
+export interface TryableModel {
+  model: string;
+  provider: string;
+  ready: boolean | null;
+  needs: string[];
+  calls: number;
+  last_at: string | null;
+  input: number | null;
+  output: number | null;
+}
+
+/** A call of the playground, in the list and whole. */
+export interface TrialItem {
+  id: string;
+  created_at: string;
+  prompt_name: string | null;
+  prompt_version: number | null;
+  model: string | null;
+  status: string | null;
+  tokens_in: number | null;
+  tokens_out: number | null;
+  cost_usd: number | null;
+  latency_ms: number | null;
+}
+
+export interface TrialCall {
+  id: string;
+  created_at: string;
+  prompt_name: string | null;
+  prompt_version: number | null;
+  input_text: string | null;
+  output_text: string | null;
+  metadata: Record<string, unknown> | null;
+}
+
 export interface DatasetItem {
   name: string;
-  [key: string]: unknown;
+  version: number;
+  versions: number;
+  items: number;
+  created_at: string;
+}
+
+export interface Dataset {
+  name: string;
+  version: number;
+  hash: string;
+  created_at: string;
+  metadata: Record<string, unknown> | null;
+  items: unknown[];
+  versions: { version: number; items: number; hash: string; created_at: string }[];
 }
 
 // --- the server itself ---
@@ -390,7 +514,7 @@ export interface Job {
   total: number | null;
   message: string | null;
   run_id: string | null;
-  error: string | null;
+  error: string | { code: string; message: string; hint: string | null } | null;
 }
 
 export interface ShownSql {
@@ -603,7 +727,12 @@ export interface Answers {
   drift: Drift;
   bisect: Bisection;
   prompts: List<PromptItem>;
+  prompt: Prompt;
+  promptCosts: List<PromptCost>;
+  trials: List<TrialItem>;
+  tryable: List<TryableModel>;
   datasets: List<DatasetItem>;
+  dataset: Dataset;
   budgets: List<Budget>;
   calls: List<CallItem>;
   countCalls: CallCount;

@@ -3,13 +3,15 @@ import type { ReactNode } from "react";
 import { useEffect, useId, useRef } from "react";
 
 /** A dialog in the browser's own: the focus stays in it, Escape closes it and the focus returns. */
-export function Dialog({ title, onClose, children, foot, bare = false }: {
+export function Dialog({ title, onClose, children, foot, bare = false, wide = false }: {
   title: string;
   onClose: () => void;
   children: ReactNode;
   foot?: ReactNode;
   /** Without the visible head: a search box says what it is. */
   bare?: boolean;
+  /** For what holds a diff or a text. */
+  wide?: boolean;
 }) {
   const box = useRef<HTMLDialogElement>(null);
   const id = useId();
@@ -21,7 +23,7 @@ export function Dialog({ title, onClose, children, foot, bare = false }: {
   return (
     <dialog
       ref={box}
-      className={bare ? "dialog bare" : "dialog"}
+      className={`dialog${bare ? " bare" : ""}${wide ? " wider" : ""}`}
       aria-labelledby={id}
       onCancel={(event) => {
         event.preventDefault();

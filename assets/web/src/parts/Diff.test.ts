@@ -1,5 +1,7 @@
+import { createElement, Fragment } from "react";
+import { renderToStaticMarkup } from "react-dom/server";
 import { expect, test } from "vitest";
-import { changedLines, diffOf, hunksOf, piecesOf } from "./Diff";
+import { changedLines, diffOf, hunksOf } from "./Diff";
 
 test("lines that replace each other keep their numbers", () => {
   const lines = diffOf("a\nb\nc\n", "a\nB\nc\nd\n");
@@ -23,9 +25,14 @@ test("the hunks of a unified diff give back both texts", () => {
   expect(hunksOf(patch)).toEqual([{ old: 4, fresh: 4, before: "same\nold one\nold two", now: "same\nnew" }]);
 });
 
+test("of a block that was reflowed only the words that differ are marked", () => {
+  const html = (text: string, now: string) => diffOf(text, now).map((line) => renderToStaticMarkup(createElement(Fragment, null, line.words)));
+  expect(html("use only the\npolicy below\n", "use the policy below\n")).toEqual([
+    "use <del>only</del> the", "policy below", "use the policy below",
+  ]);
+});
+
 test("words that changed side by side are one mark", () => {
-  const [before, now] = ["within 30 days of it", "within a few weeks of it"];
-  expect(piecesOf(before, now, "del").filter((piece) => piece.marked)).toEqual([{ text: "30 days", marked: true }]);
-  expect(piecesOf(before, now, "add").filter((piece) => piece.marked)).toEqual([{ text: "a few weeks", marked: true }]);
-  expect(piecesOf(before, now, "add").map((piece) => piece.text).join("")).toBe(now);
+  const html = diffOf("within 30 days of it", "within a few weeks of it").map((line) => renderToStaticMarkup(createElement(Fragment, null, line.words)));
+  expect(html).toEqual(["within <del>30 days</del> of it", "within <ins>a few weeks</ins> of it"]);
 });

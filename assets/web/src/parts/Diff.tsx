@@ -1,7 +1,7 @@
 // Differences of texts: lines with the changed words marked, or two outputs side by side. Text only, never markup.
 import { diffLines, diffWordsWithSpace } from "diff";
 import type { ReactNode } from "react";
-import { useMemo } from "react";
+import { Fragment, useMemo } from "react";
 import { counted } from "./format";
 
 interface Line {
@@ -14,57 +14,91 @@ interface Line {
 
 const MAX_WORDS = 20_000; // characters of a pair of lines up to which words are compared
 
-interface Piece {
+/** How plain text is drawn: as it is, or with something in it marked. */
+type Dress = (text: string) => ReactNode;
+
+interface Word {
   text: string;
-  marked: boolean;
+  changed: boolean;
 }
 
-/** One side of a word diff: what the other has not is marked, and blanks between two marks are marked with them. */
-export function piecesOf(before: string, now: string, side: "del" | "add"): Piece[] {
-  const own = diffWordsWithSpace(before, now).filter((part) => !(side === "del" ? part.added : part.removed));
-  const pieces: Piece[] = [];
-  own.forEach((part, at) => {
-    const isMarked = (one: typeof part | undefined) => Boolean(one && (one.added || one.removed));
-    const between = /^\s+$/.test(part.value) && isMarked(own[at - 1]) && isMarked(own[at + 1]);
-    const marked = isMarked(part) || between;
-    const last = pieces[pieces.length - 1];
-    if (last?.marked === marked) last.text += part.value;
-    else pieces.push({ text: part.value, marked });
+const flat = (text: string): string => text.replaceAll("\n", " "); // where a line ends is no difference of words
+
+/** The words of one side, with those that the other has not. */
+function wordsOf(before: string, now: string, side: "del" | "add"): Word[] {
+  const own = side === "del" ? before : now;
+  if (before.length + now.length > MAX_WORDS) return [{ text: own, changed: false }];
+  let at = 0;
+  const words = diffWordsWithSpace(flat(before), flat(now)).flatMap((part) => {
+    if (side === "del" ? part.added : part.removed) return [];
+    const text = own.slice(at, at + part.value.length);
+    at += part.value.length;
+    return [{ text, changed: part.added || part.removed }];
   });
-  return pieces.flatMap(bare);
+  return joined(words);
+}
+
+/** Changed words with only spaces or signs between them are one change. */
+function joined(words: Word[]): Word[] {
+  const result: Word[] = [];
+  words.forEach((word, at) => {
+    const between = !word.changed && /^[^\p{L}\p{N}]{1,3}$/u.test(word.text) && words[at - 1]?.changed && words[at + 1]?.changed;
+    const changed = word.changed || Boolean(between);
+    const last = result[result.length - 1];
+    if (last && last.changed === changed) last.text += word.text;
+    else result.push({ text: word.text, changed });
+  });
+  return result.flatMap(bare);
 }
 
 /** A mark without the blanks at its ends. */
-function bare(piece: Piece): Piece[] {
-  const [, head = "", text = "", tail = ""] = /^(\s*)([^]*?)(\s*)$/.exec(piece.text) ?? [];
-  if (!piece.marked || !text) return [piece];
-  return [{ text: head, marked: false }, { text, marked: true }, { text: tail, marked: false }].filter((one) => one.text);
+function bare(word: Word): Word[] {
+  const [, head = "", text = "", tail = ""] = /^(\s*)([^]*?)(\s*)$/.exec(word.text) ?? [];
+  if (!word.changed || !text) return [word];
+  return [{ text: head, changed: false }, { text, changed: true }, { text: tail, changed: false }].filter((one) => one.text);
 }
 
-const marked = (before: string, now: string, side: "del" | "add"): ReactNode => {
-  if (before.length + now.length > MAX_WORDS) return side === "del" ? before : now;
-  return piecesOf(before, now, side).map(({ text, marked: isMarked }, at) => {
-    if (!isMarked) return text;
-    return side === "add" ? <ins key={at}>{text}</ins> : <del key={at}>{text}</del>;
+const drawn = (words: Word[], side: "del" | "add", dress: Dress): ReactNode =>
+  words.map(({ text, changed }, at) => {
+    if (!changed) return <Fragment key={at}>{dress(text)}</Fragment>;
+    return side === "del" ? <del key={at}>{dress(text)}</del> : <ins key={at}>{dress(text)}</ins>;
   });
-};
+
+const marked = (before: string, now: string, side: "del" | "add"): ReactNode => drawn(wordsOf(before, now, side), side, plainly);
+const plainly: Dress = (text) => text;
+
+/** The same by lines: of a block that was reflowed only the words are marked that differ, not where its lines end. */
+function linesOfWords(words: Word[]): Word[][] {
+  const lines: Word[][] = [[]];
+  for (const { text, changed } of words) {
+    text.split("\n").forEach((piece, at) => {
+      if (at > 0) lines.push([]);
+      if (piece) lines[lines.length - 1]?.push({ text: piece, changed });
+    });
+  }
+  return lines;
+}
 
 const linesOf = (text: string): string[] => text.replace(/\n$/, "").split("\n");
 
 /** The lines of a diff; neighbours that replace each other have their words marked. */
-export function diffOf(before: string, now: string): Line[] {
+export function diffOf(before: string, now: string, dress: Dress = plainly): Line[] {
   const lines: Line[] = [];
   let [old, fresh] = [1, 1];
   const parts = diffLines(before.endsWith("\n") ? before : `${before}\n`, now.endsWith("\n") ? now : `${now}\n`);
   parts.forEach((part, at) => {
     const texts = linesOf(part.value);
     const twin = part.removed ? parts[at + 1] : parts[at - 1];
-    const pairs = (part.removed && twin?.added) || (part.added && twin?.removed) ? linesOf(twin?.value ?? "") : [];
+    const isPair = (part.removed && twin?.added) || (part.added && twin?.removed);
+    const side = part.removed ? "del" : "add";
+    const [was, is] = part.removed ? [part.value, twin?.value ?? ""] : [twin?.value ?? "", part.value];
+    const words = isPair ? linesOfWords(wordsOf(was, is, side)) : [];
     texts.forEach((text, row) => {
-      const other = pairs[row] ?? (pairs.length ? "" : undefined); // beside a line that was replaced, a further one is new as a whole
-      if (part.removed) lines.push({ kind: "del", text, old: old++, words: other === undefined ? text : marked(text, other, "del") });
-      else if (part.added) lines.push({ kind: "add", text, now: fresh++, words: other === undefined ? text : marked(other, text, "add") });
-      else lines.push({ kind: "same", text, old: old++, now: fresh++ });
+      const own = words[row];
+      const shown = own ? drawn(own, side, dress) : dress(text);
+      if (part.removed) lines.push({ kind: "del", text, old: old++, words: shown });
+      else if (part.added) lines.push({ kind: "add", text, now: fresh++, words: shown });
+      else lines.push({ kind: "same", text, old: old++, now: fresh++, words: shown });
     });
   });
   return lines;
@@ -98,15 +132,17 @@ function folded(lines: Line[], context: number): Shown[] {
 const SIGN = { same: "", del: "−", add: "+" };
 
 /** What changed between two texts, unified or split; `context` lines around each change, all with Infinity. */
-export function Diff({ before, now, view = "unified", context = 3, label = "What changed", tight = false }: {
+export function Diff({ before, now, view = "unified", context = 3, label = "What changed", tight = false, dress }: {
   before: string;
   now: string;
   view?: "unified" | "split";
   context?: number;
   label?: string;
   tight?: boolean;
+  /** Draws plain text: withPlaceholders marks those of a prompt. */
+  dress?: Dress;
 }) {
-  const lines = useMemo(() => diffOf(before, now), [before, now]);
+  const lines = useMemo(() => diffOf(before, now, dress), [before, now, dress]);
   if (lines.every((line) => line.kind === "same")) return <p className="cap">The two texts are the same.</p>;
   const shown = Number.isFinite(context) ? folded(lines, context) : lines;
   if (view === "split") return <Split shown={shown} label={label} />;
@@ -196,16 +232,11 @@ export function hunksOf(patch: string): { before: string; now: string; old: numb
   return hunks.map((hunk) => ({ ...hunk, before: hunk.before.join("\n"), now: hunk.now.join("\n") }));
 }
 
-/** A unified diff as the server makes it, with the changed words marked; without its context by `bare`. */
-export function Patch({ patch, label = "What changed in the text", tight = true, bare: onlyChanges = false }: {
-  patch: string;
-  label?: string;
-  tight?: boolean;
-  bare?: boolean;
-}) {
+/** A unified diff as the server makes it, with the changed words marked. */
+export function Patch({ patch, label = "What changed in the text", tight = true }: { patch: string; label?: string; tight?: boolean }) {
   const lines = useMemo(
     () =>
-      hunksOf(patch).flatMap((hunk) =>
+      hunksOf(patch).map((hunk) =>
         diffOf(hunk.before, hunk.now).map((line) => ({
           ...line,
           old: line.old === undefined ? undefined : line.old + hunk.old - 1,
@@ -216,7 +247,7 @@ export function Patch({ patch, label = "What changed in the text", tight = true,
   );
   return (
     <div className={tight ? "diff tight" : "diff"} role="figure" tabIndex={0} aria-label={label}>
-      {lines.filter((line) => !onlyChanges || line.kind !== "same").map((line, at) => (
+      {lines.flat().map((line, at) => (
         <div key={at} className={line.kind === "same" ? undefined : line.kind}>
           <span>{line.old}</span><span>{line.now}</span><span>{SIGN[line.kind]}</span><span>{line.words ?? line.text}</span>
         </div>

@@ -5,7 +5,14 @@ import { href } from "../app/address";
 import { number } from "./format";
 
 /** Start a run of suites, say how far it is, and lead to it when it is done. */
-export function RunButton({ suites, text, go = false, small = false }: { suites: string[]; text: string; go?: boolean; small?: boolean }) {
+export function RunButton({ suites, text, go = false, small = false, options }: {
+  suites: string[];
+  text: string;
+  go?: boolean;
+  small?: boolean;
+  /** How they run, as POST /api/runs names it: prompt_version, compare, repeats ... */
+  options?: Record<string, string | number>;
+}) {
   const [jobs, setJobs] = useState<string[]>([]);
   const [fault, setFault] = useState<string | null>(null);
   const [starting, setStarting] = useState(false);
@@ -15,7 +22,7 @@ export function RunButton({ suites, text, go = false, small = false }: { suites:
     setJobs([]);
     try {
       for (const suite of suites) {
-        const { job } = await postJson<{ job: string }>("/api/runs", { suite });
+        const { job } = await postJson<{ job: string }>("/api/runs", { suite, ...options });
         setJobs((was) => [...was, job]);
       }
     } catch (error) {
@@ -57,5 +64,5 @@ function JobState({ id }: { id: string }) {
     );
   }
   if (data.state === "done" && data.run_id) return <a href={href(`/run/${encodeURIComponent(data.run_id)}`)}>Run {data.run_id}</a>;
-  return <span className={data.state === "failed" ? "bad" : "dim"} role="status">{data.error ?? data.message ?? data.state}</span>;
+  return <span className={data.state === "failed" ? "bad" : "dim"} role="status">{(typeof data.error === "string" ? data.error : data.error?.message) || data.message || data.state}</span>;
 }

@@ -185,6 +185,13 @@ export function dayAndClock(at: Maybe<string>): string {
   return moment(at) ? `${day(at, { year: true })}, ${clock(at)}` : DASH;
 }
 
+/** When something happened, short: 14:32 today; 18 Nov, 09:12. */
+export function when(at: Maybe<string>, now = new Date()): string {
+  const date = moment(at);
+  if (!date) return DASH;
+  return date.toDateString() === now.toDateString() ? `${clock(at)} today` : `${day(at, { now })}, ${clock(at)}`;
+}
+
 /** The seconds since a time. */
 export function secondsSince(at: Maybe<string>, now = Date.now()): number | null {
   const date = moment(at);

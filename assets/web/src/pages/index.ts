@@ -12,5 +12,7 @@ export const PAGES: Record<string, Page> = {
   "/prompts": lazy(() => import("./Prompts")),
   "/prompt": lazy(() => import("./prompt/Prompt")),
   "/playground": lazy(() => import("./playground/Playground")),
+  "/datasets": lazy(() => import("./Datasets")),
+  "/dataset": lazy(() => import("./dataset/Dataset")),
   "/compare": lazy(() => import("./compare/Compare")),
 };

@@ -74,8 +74,8 @@ describe("times", () => {
   });
   test("in a list today has no day", () => {
     const now = new Date(2026, 10, 20, 15, 0);
-    expect(f.stamp(new Date(2026, 10, 20, 14, 31, 52).toISOString(), now)).toBe("14:31:52");
-    expect(f.stamp(new Date(2026, 10, 19, 14, 31, 52).toISOString(), now)).toBe("19 Nov 14:31");
+    expect(f.inList(new Date(2026, 10, 20, 14, 31, 52).toISOString(), now)).toBe("14:31:52");
+    expect(f.inList(new Date(2026, 10, 19, 14, 31, 52).toISOString(), now)).toBe("19 Nov 14:31");
   });
   test("since", () => expect(f.secondsSince("2026-11-20T14:00:00Z", Date.parse("2026-11-20T14:00:04Z"))).toBe(4));
   test("month", () => expect(f.monthName("2026-11-01")).toBe("November"));

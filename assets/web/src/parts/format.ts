@@ -192,8 +192,8 @@ export function when(at: Maybe<string>, now = new Date()): string {
   return date.toDateString() === now.toDateString() ? `${clock(at)} today` : `${day(at, { now })}, ${clock(at)}`;
 }
 
-/** In a long list: the time of today, 14:31:52; before today the day too, 19 Nov 14:31. */
-export function stamp(at: Maybe<string>, now = new Date()): string {
+/** In a list: the time of today, 14:31:52, the day before that, 19 Nov 14:31. */
+export function inList(at: Maybe<string>, now = new Date()): string {
   const date = moment(at);
   if (!date) return DASH;
   return date.toDateString() === now.toDateString() ? clock(at, { seconds: true }) : `${day(at, { now })} ${clock(at)}`;

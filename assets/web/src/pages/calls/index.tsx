@@ -108,7 +108,7 @@ function Why({ count, filter }: { count: CallCount; filter: Filter }) {
 }
 
 const COLUMNS: Column<CallItem>[] = [
-  { key: "time", head: "Time", className: "dim", cell: (row) => <Time at={row.created_at} show="stamp" /> },
+  { key: "time", head: "Time", className: "dim", cell: (row) => <Time at={row.created_at} show="list" /> },
   { key: "prompt", head: "Prompt", className: "prompt-cell", cell: (row) => <>{row.prompt_name} <span className="dim">{row.prompt_version}</span></> },
   { key: "model", head: "Model", cell: (row) => <Model model={row.model} /> },
   { key: "tokens_in", head: "Tokens in", num: true, cell: (row) => number(row.tokens_in) },

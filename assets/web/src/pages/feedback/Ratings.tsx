@@ -97,7 +97,7 @@ function Why({ items, prompt }: { items: readonly FeedbackItem[]; prompt: string
 }
 
 const COLUMNS: Column<FeedbackItem>[] = [
-  { key: "created_at", head: "Time", className: "dim", csv: (row) => row.created_at, cell: (row) => <Time at={row.created_at} show="stamp" /> },
+  { key: "created_at", head: "Time", className: "dim", csv: (row) => row.created_at, cell: (row) => <Time at={row.created_at} show="list" /> },
   { key: "rating", head: "Rating", csv: (row) => row.rating, cell: (row) => <Rated rating={row.rating} /> },
   { key: "comment", head: "Comment", className: "saying", csv: (row) => row.comment, cell: (row) => row.comment ? <span title={row.comment}>{row.comment}</span> : <span className="dim">–</span> },
   { key: "prompt", head: "Prompt", csv: (row) => row.prompt_name, cell: (row) => row.prompt_name ? <a href={href("/prompt", { name: row.prompt_name, version: row.prompt_version })}>{row.prompt_name} {row.prompt_version}</a> : <span className="dim">–</span> },

@@ -101,7 +101,7 @@ const VERSIONS: Column<Version>[] = [
 ];
 
 const COLUMNS: Column<VoteItem>[] = [
-  { key: "created_at", head: "Time", className: "dim", csv: (row) => row.created_at, cell: (row) => <Time at={row.created_at} show="stamp" /> },
+  { key: "created_at", head: "Time", className: "dim", csv: (row) => row.created_at, cell: (row) => <Time at={row.created_at} show="list" /> },
   { key: "score", head: "Vote", csv: (row) => row.score, cell: (row) => <Thumb score={row.score} /> },
   { key: "version", head: "Version", num: true, csv: (row) => row.prompt_version, cell: (row) => <a href={href("/prompt", { name: row.prompt_name, version: row.prompt_version })}>{row.prompt_version ?? "–"}</a> },
   { key: "message", head: "Reason", className: "reason", csv: (row) => row.message, cell: (row) => row.message ?? <span className="dim">–</span> },

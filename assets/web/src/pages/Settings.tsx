@@ -65,7 +65,7 @@ function Sentence({ found, set, wrong }: { found: Found; set: number; wrong: Fin
   const [first] = wrong;
   if (found.fault) return <><Finding tone="bad">promptry.toml has a fault</Finding>: {found.fault}</>;
   if (first) return <><Finding tone={first.tone === "bad" ? "bad" : "warn"}>{first.text}</Finding></>;
-  return <>{set ? `${counted(set, "setting")} of ${number(found.items.length)} ${set === 1 ? "is" : "are"} your own` : `All ${number(found.items.length)} settings have their defaults`}; the store is private to you.</>;
+  return <>{set ? `${counted(set, "setting")} of ${number(found.items.length)} ${set === 1 ? "is" : "are"} your own` : `All ${number(found.items.length)} settings have their defaults`}; {found.store.mode ? "the store is private to you" : "the store is made by the first thing that is recorded"}.</>;
 }
 
 interface Finding_ {
@@ -83,7 +83,7 @@ export function findingsOf(found: Found): Finding_[] {
   const keys = (found.variables ?? []).filter((one) => one.is_set && /_API_KEY$/.test(one.name));
   return [
     found.fault ? { tone: "bad", word: "fault", text: `promptry.toml is not read: ${found.fault}` } : { tone: "good", word: "ok", text: found.file ? "promptry.toml is read whole." : "No promptry.toml is needed, and none is there." },
-    open ? { tone: "bad", word: "fault", text: `Others can read the store: its mode is ${mode}; chmod 600 closes it.` } : { tone: "good", word: "ok", text: `Only you can read the store${mode ? ` (${mode})` : ""}.` },
+    !mode ? { tone: "plain", word: "note", text: "The store is not there yet: the first track() or run makes it." } : open ? { tone: "bad", word: "fault", text: `Others can read the store: its mode is ${mode}; chmod 600 closes it.` } : { tone: "good", word: "ok", text: `Only you can read the store (${mode}).` },
     is("PROMPTRY_TOKEN") ? { tone: "good", word: "ok", text: "This page asks for a token." } : { tone: "plain", word: "note", text: "This page asks for no token; it answers this machine alone." },
     value("capture.text") === true
       ? value("capture.mask") === false

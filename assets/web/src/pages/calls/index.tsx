@@ -85,12 +85,19 @@ function Answer({ filter, since, until, count, counts, calls }: {
             {sum.errors ? <Finding tone="bad">{sum.errors === sum.calls && sum.calls > 1 ? "all" : number(sum.errors)} failed.</Finding> : "none failed."}
           </>
         ) : (
-          <>No call {when} fits.</>
+          <NoneFits when={when} filter={filter} />
         )
       }
       why={sum.calls > 0 && <Why count={count} filter={filter} />}
     />
   );
+}
+
+function NoneFits({ when, filter }: { when: string; filter: Filter }) {
+  const all = useRead("calls", { limit: 1 });
+  if (all.data?.total === 0) return <>No call is recorded yet.</>;
+  const plain = Object.entries(filter).every(([key, value]) => key === "last" || (key === "origin" && value === "app"));
+  return plain ? <>No call of production {when === "in all" ? "is recorded" : when}.</> : <>No call {when === "in all" ? "" : when} fits.</>;
 }
 
 function Why({ count, filter }: { count: CallCount; filter: Filter }) {

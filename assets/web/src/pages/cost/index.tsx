@@ -71,7 +71,7 @@ export default function Cost() {
         </div>
         <div>
           <BudgetList budgets={budgets} />
-          <Coverage days={days} />
+          <Coverage days={days} calls={modules.data?.sum.calls ?? null} />
         </div>
       </div>
     </>
@@ -210,12 +210,12 @@ function BudgetList({ budgets }: { budgets: ReturnType<typeof useRead<"budgets">
   );
 }
 
-function Coverage({ days }: { days: number }) {
+function Coverage({ days, calls }: { days: number; calls: number | null }) {
   const read = useRead("coverage", { days, limit: 100 }, { keep: true });
   return (
     <Section title="Unpriced models" note={read.data && (read.data.total ? counted(read.data.items.reduce((sum, item) => sum + item.calls, 0), "call") : undefined)} sql={{ read: "coverage", params: { days } }} tools={<Copy text="promptry prices import prices.json" label="Copy the import" className="link" />}>
       <Loaded query={read} rows={2} height={36}>
-        {({ items }) => items.length ? <ul className="coverage">{items.map((item) => <Model key={`${item.model} ${item.provider}`} item={item} />)}</ul> : <p className="cap">Every call of these days has its price.</p>}
+        {({ items }) => items.length ? <ul className="coverage">{items.map((item) => <Model key={`${item.model} ${item.provider}`} item={item} />)}</ul> : <p className="cap">{calls === 0 ? "No call is recorded in these days." : "Every call of these days has its price."}</p>}
       </Loaded>
     </Section>
   );

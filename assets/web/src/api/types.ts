@@ -43,7 +43,7 @@ export interface JudgedRun {
   n: number | null;
   groups: number | null;
   reason: string | null;
-  baseline: { id: string; date: string; n: number | null; age_s?: number | null; tag?: string | null } | null;
+  baseline: { id: string; date: string; n: number | null; age_s?: number | null } | null;
 }
 
 export interface OverviewSuite {
@@ -62,6 +62,8 @@ export interface OverviewSuite {
   coverage: number | null;
   flaky: { known: string[]; measured: string[] } | null;
   comparison: JudgedRun | null;
+  /** The tag that the run was judged against. */
+  against?: string | null;
   drifting: boolean | null;
   drift: string | null;
   history?: (number | null)[];
@@ -119,7 +121,7 @@ export interface Overview {
   suites: OverviewSuite[];
   spend: { since: string; spent_usd: number; forecast_usd: number | null; unpriced: number; today_usd: number };
   budgets: Budget[];
-  fallbacks: { name: string; count?: number; at?: string; reason?: string }[];
+  fallbacks: { name: string; times: number; last_at: string | null }[];
   today?: Today;
   modules?: ModuleSpend[];
   changes?: NoticedChange[];

@@ -98,7 +98,7 @@ function Answer({ suites, data }: { suites: OverviewSuite[]; data: Overview }) {
   const of = `${regressed.length} of ${counted(suites.length, "suite")}`;
   const [first] = regressed;
   if (first && regressed.length === 1) {
-    const against = first.comparison?.baseline?.tag ?? (first.comparison?.baseline ? `run ${first.comparison.baseline.id}` : "its baseline");
+    const against = first.against ?? (first.comparison?.baseline ? `run ${first.comparison.baseline.id}` : "its baseline");
     const what = first.broke != null ? `${first.suite} broke ${first.broke} of ${counted(first.comparison?.n, "case")}` : `${first.suite} fell`;
     return <>{of} regressed: <Finding tone="bad">{what}</Finding> against {against}.</>;
   }
@@ -252,7 +252,7 @@ function SuitesTable({ suites }: { suites: OverviewSuite[] }) {
     },
     { key: "run", head: "Run", num: true, className: "dim", sort: (row) => row.at, cell: (row) => <a className="quiet" href={href(`/run/${row.run}`)}><Time at={row.at} /></a> },
   ];
-  const tags = new Set(suites.map((suite) => suite.comparison?.baseline?.tag).filter(Boolean));
+  const tags = new Set(suites.map((suite) => suite.against).filter(Boolean));
   const against = tags.size === 1 ? [...tags][0] : "their baselines";
   return (
     <Section title={`Suites against ${against}`} note="change in the mean score of the same cases, percentage points, 95% interval" sql={{ read: "overview" }} csv={() => saveCsv("suites", columns, suites)}>

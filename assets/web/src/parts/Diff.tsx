@@ -232,8 +232,8 @@ export function hunksOf(patch: string): { before: string; now: string; old: numb
   return hunks.map((hunk) => ({ ...hunk, before: hunk.before.join("\n"), now: hunk.now.join("\n") }));
 }
 
-/** A unified diff as the server makes it, with the changed words marked; without its context by `bare`. */
-export function Patch({ patch, label = "What changed in the text", tight = true, bare: onlyChanges = false }: {
+/** A unified diff as the server makes it, with the changed words marked; `bare` without the lines that are the same. */
+export function Patch({ patch, label = "What changed in the text", tight = true, bare: isBare = false }: {
   patch: string;
   label?: string;
   tight?: boolean;
@@ -252,7 +252,7 @@ export function Patch({ patch, label = "What changed in the text", tight = true,
   );
   return (
     <div className={tight ? "diff tight" : "diff"} role="figure" tabIndex={0} aria-label={label}>
-      {lines.flat().filter((line) => !onlyChanges || line.kind !== "same").map((line, at) => (
+      {lines.flat().filter((line) => !isBare || line.kind !== "same").map((line, at) => (
         <div key={at} className={line.kind === "same" ? undefined : line.kind}>
           <span>{line.old}</span><span>{line.now}</span><span>{SIGN[line.kind]}</span><span>{line.words ?? line.text}</span>
         </div>

@@ -4,7 +4,7 @@ import { Fragment, useEffect, useMemo, useRef, useState } from "react";
 import type { Suite, SuiteCase, SuiteRun } from "../../api/types";
 import { href } from "../../app/address";
 import { shortCommit } from "../../parts/findings";
-import { clock, day, money, percent, percentInterval, points, score } from "../../parts/format";
+import { clock, counted, day, money, percent, percentInterval, points, score } from "../../parts/format";
 import { stateOf } from "../../parts/Mark";
 import { useReach } from "../../parts/reach";
 import type { Look } from "./timeline";
@@ -98,9 +98,10 @@ function Scores({ suite, change, under, onUnder }: { suite: Suite; change: numbe
           run.scored ? (
             count <= MANY && <circle key={run.id} cx={middle(at)} cy={y(run.pass_rate ?? 0)} r={at === newest || run.id === baseline?.id ? 4.5 : 2.6} className={run.verdict === "regressed" ? "f-bad" : run.verdict === "improved" ? "f-good" : "f-acc"} />
           ) : (
-            <line key={run.id} x1={middle(at)} x2={middle(at)} y1={HEIGHT - BOTTOM - 24} y2={HEIGHT - BOTTOM} className="s-line" />
+            <line key={run.id} x1={middle(at)} x2={middle(at)} y1={HEIGHT - BOTTOM - 34} y2={HEIGHT - BOTTOM - 16} className="s-rule" />
           ),
         )}
+        <Gaps runs={runs} />
         {change !== null && step && (
           <g>
             <text x={share(change, count)} dx={late ? -8 : 8} y={HEIGHT - BOTTOM - 22} className={`${late ? "end " : ""}${step.after < step.before ? "t-bad" : "t-good"} b`}>Change at run {runs[change]?.id}</text>
@@ -115,6 +116,21 @@ function Scores({ suite, change, under, onUnder }: { suite: Suite; change: numbe
       </svg>
     </div>
   );
+}
+
+const FEW_GAPS = 3;
+
+/** Why there is no point: said below the gap, where there are few. */
+function Gaps({ runs }: { runs: readonly SuiteRun[] }) {
+  const gaps = stretches(runs.map((run) => run.scored)).filter((part) => !part.value);
+  if (gaps.length > FEW_GAPS) return null;
+  return gaps.map(({ from, to }) => {
+    const place = (from + to) / 2 / runs.length;
+    const errors = runs.slice(from, to).reduce((sum, run) => sum + (run.counts?.error ?? 0), 0);
+    const which = to - from === 1 ? runs[from]?.id : `${runs[from]?.id} to ${runs[to - 1]?.id}`;
+    const end = place < 0.12 ? undefined : place > 0.88 ? "end" : "mid";
+    return <text key={from} x={`${place * 100}%`} y={HEIGHT - BOTTOM - 2} className={end}>{which}: {errors ? `${counted(errors, "error")}, ` : ""}not scored</text>;
+  });
 }
 
 /** Runs that follow each other and were scored; between two such parts the line has a gap. */

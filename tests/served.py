@@ -62,8 +62,8 @@ class Served(NamedTuple):
         return self.ask("POST", path, json.dumps(body).encode(), {"Content-Type": "application/json", **told})
 
     def raw(self, data: bytes) -> bytes:
-        """Send bytes and return all that comes back until the server closes or is silent for 5 seconds."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+        """Send bytes and return all that comes back until the server closes or is silent for a second."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
             connection.sendall(data)
             found = b""
             with contextlib.suppress(TimeoutError):

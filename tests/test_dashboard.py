@@ -82,6 +82,7 @@ def test_it_says_where_it_is_answers_and_stops_with_exit_code_0(
     assert not (tmp_path / "home" / ".promptry").exists()
 
 
+@pytest.mark.slow
 def test_what_is_being_answered_is_answered_before_it_stops(start_dashboard: Start, tmp_path: Path) -> None:
     child, port, _ = start_dashboard("--no-open", "--db", str(tmp_path / "s.db"))
     promptry.use_store(tmp_path / "s.db")
@@ -288,6 +289,7 @@ def test_many_at_once_are_all_answered(dashboard: Served) -> None:
     assert dashboard.get("/api/votes").json["total"] == 60
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files in /proc")
 def test_neither_connections_nor_memory_grow_with_requests(dashboard: Served) -> None:
     def one_round() -> None:

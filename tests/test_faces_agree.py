@@ -6,17 +6,35 @@ import json
 import re
 import sqlite3
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from served import Served
-from test_reads import ASKED, BY_NAME, full, nearly, without_age
+from served import Served, serve
+from test_reads import ASKED, BY_NAME, fill_store, nearly, without_age
 
 import promptry
 
-__all__ = ["full"]
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The path of a store that was filled by runs and calls, once for all tests here: they only read."""
+    path = tmp_path_factory.mktemp("filled") / "store.db"
+    promptry.use_store(path)
+    fill_store()
+    promptry.use_store(None)
+    return path
+
+
+@pytest.fixture
+def full(filled: Path, clean_process: Path) -> Iterator[Served]:
+    """A dashboard of the filled store, which this process uses too."""
+    promptry.use_store(filled)
+    with serve(filled) as served:
+        yield served
+    promptry.use_store(None)
 
 
 def address_of(name: str, arguments: dict[str, Any], prefix: str = "") -> str:
@@ -33,14 +51,13 @@ def test_http_answers_what_the_command_prints_as_json(
     name: str,
     words: list[str],
     arguments: dict[str, Any],
-    full: None,
-    dashboard: Served,
+    full: Served,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     capsys.readouterr()
     assert promptry.run_command([*BY_NAME[name].command.split(), *words, "--json"]) in {0, 1}
     printed = json.loads(capsys.readouterr().out)
-    answer = dashboard.get(address_of(name, arguments))
+    answer = full.get(address_of(name, arguments))
     assert answer.status == 200
     assert without_age(answer.json) == without_age(printed)
 
@@ -64,13 +81,12 @@ def test_http_refuses_with_the_words_of_the_command(
     name: str,
     words: list[str],
     arguments: dict[str, Any],
-    full: None,
-    dashboard: Served,
+    full: Served,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     capsys.readouterr()
     assert promptry.run_command([*BY_NAME[name].command.split(), *words, "--json"]) == 2
-    answer = dashboard.get(address_of(name, arguments))
+    answer = full.get(address_of(name, arguments))
     assert answer.json == json.loads(capsys.readouterr().out)
     assert answer.status in {400, 404}
 
@@ -84,14 +100,14 @@ def paste(store: Path, script: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(("name", "words", "arguments"), ASKED, ids=lambda part: str(part)[:40])
 def test_each_script_that_is_shown_gives_the_rows_of_the_answer_in_the_sqlite3_program(
-    name: str, words: list[str], arguments: dict[str, Any], full: None, dashboard: Served, store: Path
+    name: str, words: list[str], arguments: dict[str, Any], full: Served, filled: Path
 ) -> None:
-    told = dashboard.get(address_of(name, arguments, f"sql/{name}"))
+    told = full.get(address_of(name, arguments, f"sql/{name}"))
     assert told.status == 200 and told.json["read"] == name
-    found = dashboard.get(address_of(name, arguments)).json
-    answers = [paste(store, statement["script"]) for statement in told.json["statements"]]
+    found = full.get(address_of(name, arguments)).json
+    answers = [paste(filled, statement["script"]) for statement in told.json["statements"]]
     assert answers
-    with sqlite3.connect(store) as reader:
+    with sqlite3.connect(filled) as reader:
         reader.row_factory = sqlite3.Row
         for statement, rows in zip(told.json["statements"], answers, strict=True):
             named = dict.fromkeys(re.findall(":([a-z_]+)", statement["sql"])) | statement["parameters"]
@@ -123,17 +139,17 @@ def check_items(answers: list[list[dict[str, Any]]], found: dict[str, Any]) -> N
     assert not totals or found["total"] == totals[-1]
 
 
-def test_a_search_shows_the_statements_of_its_first_steps(full: None, dashboard: Served, store: Path) -> None:
-    found = dashboard.get("/api/calls?search=%C3%9F%3F").json
-    statements = dashboard.get("/api/sql/list_calls?search=%C3%9F%3F").json["statements"]
-    rows = [row["id"] for statement in statements for row in paste(store, statement["script"])]
+def test_a_search_shows_the_statements_of_its_first_steps(full: Served, filled: Path) -> None:
+    found = full.get("/api/calls?search=%C3%9F%3F").json
+    statements = full.get("/api/sql/list_calls?search=%C3%9F%3F").json["statements"]
+    rows = [row["id"] for statement in statements for row in paste(filled, statement["script"])]
     assert rows and [str(key) for key in rows] == [row["id"] for row in found["items"]]
 
 
-def test_the_keys_that_are_computed_are_in_the_answers(full: None, dashboard: Served) -> None:
+def test_the_keys_that_are_computed_are_in_the_answers(full: Served) -> None:
     for name, _, arguments in ASKED:
-        answer = dashboard.get(address_of(name, arguments)).json
-        for row in dashboard.get(address_of(name, arguments, f"sql/{name}")).json["computed"]:
+        answer = full.get(address_of(name, arguments)).json
+        for row in full.get(address_of(name, arguments, f"sql/{name}")).json["computed"]:
             value = answer
             for key in row["key"].split("."):
                 value = value[0] if isinstance(value, list) and value else value

@@ -169,6 +169,7 @@ def test_calls_are_exported_with_their_filters(dashboard: Served) -> None:
     assert dashboard.get("/api/export/calls?format=csv&prompt=none").status == 404
 
 
+@pytest.mark.slow
 def test_few_exports_go_at_a_time_and_one_that_is_given_up_makes_room(dashboard: Served, raw: Any) -> None:
     raw.execute(
         """WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 3000)
@@ -224,6 +225,7 @@ def test_what_cannot_be_written_is_refused_with_the_sentence_of_the_function(
     assert answer.status == status and (message is None or answer.error["message"] == message)
 
 
+@pytest.mark.slow
 def test_a_locked_store_is_said_and_nothing_hangs(
     dashboard: Served, locked: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

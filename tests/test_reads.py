@@ -22,6 +22,11 @@ BY_NAME = {read.name: read for read in READS}
 @pytest.fixture
 def full(store: Path) -> None:
     """A store with seven prompts, seven runs of two suites and seven calls."""
+    fill_store()
+
+
+def fill_store() -> None:
+    """Fill the store that is chosen with seven prompts, seven runs of two suites and seven calls."""
     for number in range(6):
         save_prompt(f"p{number}", f"text {number}", tag="prod, old" if number == 1 else "prod")
     save_prompt("support/answer", "Answer.\nBriefly.", metadata={"by": "ä"})

@@ -23,7 +23,7 @@ const seconds = (row: TraceItem): number | null => {
 };
 
 const COLUMNS: Column<Row>[] = [
-  { key: "last_at", head: "Time", className: "dim", csv: (row) => row.last_at, cell: (row) => <Time at={row.last_at} show="full" /> },
+  { key: "last_at", head: "Time", className: "dim", csv: (row) => row.last_at, cell: (row) => <Time at={row.last_at} show="list" /> },
   { key: "name", head: "Name", csv: (row) => row.name, cell: (row) => <a href={href(`/trace/${encodeURIComponent(row.trace_id)}`)}><b>{row.name ?? "without a name"}</b></a> },
   { key: "trace_id", head: "Trace", className: "mono dim wide", csv: (row) => row.trace_id, cell: (row) => row.trace_id },
   { key: "calls", head: "Calls", num: true, csv: (row) => row.calls, cell: (row) => number(row.calls) },

@@ -33,7 +33,10 @@ function Gap({ height, columns }: { height: number; columns: number }) {
   return <tr aria-hidden="true" className="gap"><td colSpan={columns} style={{ height }} /></tr>;
 }
 
-/** Keep the columns as wide as the first rows made them, so that scrolling moves nothing sideways. */
+const SLACK = 12; // a later row may say a little more
+
+/** Keep the columns as wide as the first rows made them, so that scrolling moves nothing sideways; those that clip their
+ * text take what is left, also when a drawer opens beside the table. */
 function useFrozenWidths(box: RefObject<HTMLDivElement>, columns: number, drawn: boolean): void {
   useLayoutEffect(() => {
     const table = box.current?.querySelector("table");
@@ -41,8 +44,11 @@ function useFrozenWidths(box: RefObject<HTMLDivElement>, columns: number, drawn:
     const heads = [...table.querySelectorAll<HTMLElement>("thead th")];
     const widths = heads.map((head) => (head.offsetParent ? head.getBoundingClientRect().width + 1 : 0)) // 1: what rounding takes;
     const all = widths.reduce((sum, width) => sum + width, 0);
+    const cells = [...(table.querySelector("tbody tr[data-row]")?.children ?? [])];
+    const clips = heads.map((_, at) => Boolean(cells[at]?.matches(".clip, .w99")));
     heads.forEach((head, at) => {
-      head.style.width = `${((widths[at] ?? 0) / all) * 100}%`;
+      const width = widths[at] ?? 0;
+      head.style.width = !clips.includes(true) ? `${(width / all) * 100}%` : clips[at] ? "" : `${width + SLACK}px`;
     });
     table.classList.add("frozen");
     return () => {

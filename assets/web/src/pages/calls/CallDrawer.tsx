@@ -209,7 +209,7 @@ function Elsewhere({ call }: { call: Call }) {
   return (
     <>
       <h3>Make it a case</h3>
-      {captured && factOf(call.metadata, "status") !== "error" ? <CaseForm call={call} /> : <p className="cap">{captured ? "The call failed, so it has no answer to learn from." : "Its text was not captured, so it makes no case."}</p>}
+      {captured && factOf(call.metadata, "status") !== "error" ? <CaseForm of={{ call: call.id }} /> : <p className="cap">{captured ? "The call failed, so it has no answer to learn from." : "Its text was not captured, so it makes no case."}</p>}
       <h3>
         Copy as
         <span className="copies">

@@ -1,5 +1,4 @@
 import { useId, useState } from "react";
-import type { Call } from "../../api/types";
 import { useRead, useWrite } from "../../api/useRead";
 import { href } from "../../app/address";
 import { Mark } from "../../parts/Mark";
@@ -25,17 +24,17 @@ export function RateForm({ request }: { request: string }) {
   );
 }
 
-/** Put the call into a dataset, as a new version of it. */
-export function CaseForm({ call }: { call: Call }) {
+/** Put a call or a vote into a dataset, as a new version of it. */
+export function CaseForm({ of }: { of: { call: string } | { vote: string } }) {
   const datasets = useRead("datasets", { limit: 200 });
   const [name, setName] = useState("");
   const list = useId();
-  const write = useWrite<{ name: string; version: number; added: boolean; item: { id: string } }, { name: string; call: string }>("/api/datasets/add");
+  const write = useWrite<{ name: string; version: number; added: boolean; item: { id: string } }, { name: string; call?: string; vote?: string }>("/api/datasets/add");
   const names = datasets.data?.items.map((item) => item.name) ?? [];
   return (
     <form className="line" onSubmit={(event) => {
       event.preventDefault();
-      write.mutate({ name: name.trim(), call: call.id });
+      write.mutate({ name: name.trim(), ...of });
     }}>
       <input type="text" required aria-label="Dataset" list={list} placeholder={names[0] ? `dataset, such as ${names[0]}` : "name of a new dataset"} value={name} onChange={(event) => setName(event.target.value)} />
       <datalist id={list}>{names.map((one) => <option key={one} value={one} />)}</datalist>

@@ -4,7 +4,7 @@ import { useFeed } from "../../api/useFeed";
 import { useRead } from "../../api/useRead";
 import { href, setParams, useParam, useParams } from "../../app/address";
 import { EndMark } from "../../parts/EndMark";
-import { clock, counted, day, dayAndClock, duration, money, number, utc } from "../../parts/format";
+import { clock, counted, day, dayAndClock, duration, money, number } from "../../parts/format";
 import { Finding, Head, HeadWaiting } from "../../parts/Head";
 import { Pill } from "../../parts/Mark";
 import { Model } from "../../parts/Model";
@@ -14,6 +14,7 @@ import { Section } from "../../parts/Section";
 import { Empty, ErrorBox, Skeleton } from "../../parts/States";
 import type { Column } from "../../parts/Table";
 import { Table } from "../../parts/Table";
+import { Time } from "../../parts/Time";
 import { CallDrawer, cents } from "./CallDrawer";
 import "./calls.css";
 import type { Filter } from "./filter";
@@ -106,7 +107,7 @@ function Why({ count, filter }: { count: CallCount; filter: Filter }) {
 }
 
 const COLUMNS: Column<CallItem>[] = [
-  { key: "time", head: "Time", className: "dim", cell: (row) => <time dateTime={row.created_at} title={utc(row.created_at)}>{saidTime(row.created_at)}</time> },
+  { key: "time", head: "Time", className: "dim", cell: (row) => <Time at={row.created_at} show="list" /> },
   { key: "prompt", head: "Prompt", className: "prompt-cell", cell: (row) => <>{row.prompt_name} <span className="dim">{row.prompt_version}</span></> },
   { key: "model", head: "Model", cell: (row) => <Model model={row.model} /> },
   { key: "tokens_in", head: "Tokens in", num: true, cell: (row) => number(row.tokens_in) },
@@ -115,11 +116,6 @@ const COLUMNS: Column<CallItem>[] = [
   { key: "seconds", head: "Seconds", num: true, cell: (row) => <span className={row.status === "error" ? "bad" : undefined}>{number(row.latency_ms === null ? null : row.latency_ms / 1000, 2)}</span> },
   { key: "mark", head: <span className="vh">Outcome and rating</span>, className: "mark-cell", cell: (row) => (row.status === "error" ? <Pill shape="cross" tone="bad">error</Pill> : <Rated rating={row.rating} bare />) },
 ];
-
-/** 14:31:52 today, 19 Nov 14:31 before. */
-function saidTime(at: string): string {
-  return day(at) === day(new Date().toISOString()) ? clock(at, { seconds: true }) : `${day(at)} ${clock(at)}`;
-}
 
 function Ledger({ calls, asked, filter, open, onOpen, change }: {
   calls: CallFeed;
@@ -145,6 +141,7 @@ function Ledger({ calls, asked, filter, open, onOpen, change }: {
         rowKey={(row) => row.id}
         selected={open}
         onOpen={(row) => onOpen(row.id)}
+        follow={open !== ""}
         empty={<NoCalls filter={filter} change={change} />}
         foot={<tr><td colSpan={columns.length}><EndMark onSeen={calls.older}>{calls.loading ? "Reading more." : left}</EndMark></td></tr>}
       />

@@ -120,7 +120,7 @@ function Editor({ name, base, content, next, prompt, always }: Props & { content
 }
 
 const tryHref = (name: string, text: string, vars: string | null): string =>
-  `#/playground?${new URLSearchParams({ name, text, ...(vars ? { vars } : {}) }).toString()}`;
+  `#/playground?${new URLSearchParams({ name, text, draft: "1", ...(vars ? { vars } : {}) }).toString()}`;
 
 function TagField({ value, onChange, tags }: { value: string; onChange: (tag: string) => void; tags: string[] }) {
   const all = [...new Set([...tags, "dev", "staging", "prod"])].sort();

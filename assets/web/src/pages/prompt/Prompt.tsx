@@ -17,6 +17,7 @@ import { MoveDialog } from "./MoveDialog";
 import { Rail } from "./Rail";
 import { Serves, Variables } from "./Serves";
 import { Texts } from "./Texts";
+import "../../parts/rail.css";
 import "./prompt.css";
 
 export const crumbsOf = (name: string) => {

@@ -6030,21 +6030,22 @@ def list_calls(
 ) -> dict[str, Any]:
     """List the recorded calls, newest first.
 
-    `search` finds a text in what was captured, the name and the facts; it looks back from the newest call for a quarter
-    of a second or a full page, `next` says where it stopped, and its total is None. `request` stands for itself.
+    `search` finds a text in what was captured, the name and the facts of those that fit; it looks back from the newest
+    call for a quarter of a second or a full page, `next` says where it stopped, and its total is None. `request` stands
+    for itself; rating is the mean of what was said of the call's request.
     `since` and `until` are UTC times, to the minute; `rating` keeps the calls of requests rated up (0.5 or more in the
     mean) or down. Shape: items [{id, created_at, prompt_name, prompt_version, model, status, origin, tokens_in,
-    tokens_out, cost_usd, latency_ms, request_id}], total, next. Units: USD, milliseconds. Errors: WrongUse; NotFound
-    for a prompt that nothing names.
+    tokens_out, cost_usd, latency_ms, request_id, rating}], total, next. Units: USD, milliseconds. Errors: WrongUse;
+    NotFound for a prompt that nothing names.
     """
     filters: dict[str, Any] = {"prompt": prompt, "version": version, "model": model, "status": status, "origin": origin}
     filters |= {"module": module, "days": days, "hours": hours, "since": since, "until": until, "unpriced": unpriced}
     asked = call_filters(**filters, rating=rating, min_cost_usd=min_cost_usd)
-    if sum((bool(asked), request is not None, search is not None)) > 1:
-        raise WrongUse("A search, a request and other filters do not go together.", "Give one of the three.")
+    if request is not None and (asked or search is not None):
+        raise WrongUse("A request does not go together with other filters.", "Give either.")
     key, count = read_offset(before) if before is not None else None, read_limit(limit)
     if search is not None:
-        return _search_calls(search, count, key)
+        return _search_calls(search, count, key, asked)
     part = 3 if request is not None else 2 if asked else 0
     rows = query("list_calls", part, **asked, request=request, limit=count + 1, before=key)
     total = query("list_calls", 1 if request is None else 5, **asked, request=request)[0]["total"]
@@ -6117,8 +6118,8 @@ def require_named(prompt: str | None) -> None:
     raise NotFound(f"There is no prompt '{prompt}'.", hint or "No version, call, vote or rating has that name.")
 
 
-def _search_calls(text: str, limit: int, before: int | None) -> dict[str, Any]:
-    """Look for a text stretch by stretch, the newest first, until the page is full or the time is over."""
+def _search_calls(text: str, limit: int, before: int | None, asked: dict[str, Any]) -> dict[str, Any]:
+    """Look for a text in what fits, stretch by stretch, the newest first, until the page or the time is full."""
     if not text:
         raise WrongUse("The search is an empty text.", "Give some letters to look for.")
     newest = fetch("SELECT coalesce(max(id), 0) AS id FROM invocations")[0]["id"]
@@ -6126,7 +6127,7 @@ def _search_calls(text: str, limit: int, before: int | None) -> dict[str, Any]:
     items: list[dict[str, Any]] = []
     while end > 1 and len(items) < limit and monotonic_s() < until:
         start = max(1, end - SEARCHED_AT_ONCE)
-        rows = query("list_calls", 4, search=text, before=end, after=start, limit=limit - len(items))
+        rows = query("list_calls", 4, **asked, search=text, before=end, after=start, limit=limit - len(items))
         items += [{**row, "id": str(row["id"])} for row in rows]
         end = int(items[-1]["id"]) if len(items) == limit else start
     return {"items": items, "total": None, "next": str(end) if end > 1 else None}

@@ -43,7 +43,7 @@ export default function Traces() {
       <Head title="Traces" crumbs={CRUMBS} sentence={<Sentence rows={rows} total={total ?? 0} />} why={<Why rows={rows} />} />
       <Section title="Traces" note="the newest first" sql={{ read: "traces", params: { limit: 100 } }} csv={() => saveCsv("traces", COLUMNS, rows)}>
         <Table
-          label="Traces"
+          label="All traces"
           rows={rows}
           columns={COLUMNS}
           rowKey={(row) => row.trace_id}

@@ -201,7 +201,7 @@ function List({ rows, total }: { rows: Row[]; total: number }) {
       csv={() => saveCsv("prompts", columns, sortRows(shown, columns, order))}
     >
       <div className="facets line">
-        <input type="search" data-filter aria-label="Filter by name" placeholder="Filter by name" aria-keyshortcuts="f" value={typed} onChange={(event) => setTyped(event.target.value)} />
+        <input type="text" role="searchbox" data-filter aria-label="Filter by name" placeholder="Filter by name" aria-keyshortcuts="f" value={typed} onChange={(event) => setTyped(event.target.value)} />
         <Facet label="module" items={modules.map(([name, count]) => [name, name || "none", count])} value={module} onChange={setModule} />
         <Facet label="state" items={states.filter(([, , count]) => count > 0)} value={state} onChange={setState} />
       </div>

@@ -62,7 +62,7 @@ export function Items({ name, rows }: { name: string; rows: ItemRow[] }) {
   return (
     <>
       <div className="facets line">
-        <input type="search" data-filter aria-label="Find in the items" aria-keyshortcuts="f" placeholder="Find in the items" value={typed} onChange={(event) => setTyped(event.target.value)} />
+        <input type="text" role="searchbox" data-filter aria-label="Find in the items" aria-keyshortcuts="f" placeholder="Find in the items" value={typed} onChange={(event) => setTyped(event.target.value)} />
         {typed && <span aria-live="polite">{number(shown.length)} of {number(rows.length)}</span>}
       </div>
       <Table label={`Items of ${name}`} rows={shown} columns={columns} rowKey={(row) => row.key} selected={chosen || null} onOpen={(row) => setParams({ item: row.key === chosen ? null : row.key })} empty={<p className="nothing">{typed ? "No item says that." : "This version has no item."}</p>} />

@@ -121,7 +121,7 @@ function Known({ latest }: { latest: PromptFacts }) {
         <Rail prompt={latest} version={version} base={base} tag={tag} />
         <div className="middle">
           <Texts name={name} own={own} before={before} version={version} base={base} error={shown.error ?? other.error} versions={latest.versions.map((row) => row.version)} />
-          <Draft key={version} name={name} base={version} content={own?.content ?? null} next={last + 1} prompt={latest} />
+          <Draft key={version} name={name} base={version} content={own?.content ?? null} next={last + 1} prompt={latest} settings={settingsOf(own)} />
         </div>
         <div>
           <Metrics prompt={latest} version={version} tag={tag} />

@@ -150,7 +150,7 @@ function columnsOf(first: ReadonlySet<string> | null): Column<Row>[] {
       num: true,
       title: `Of the last ${DAYS} days, every origin`,
       sort: (row) => row.cost,
-      cell: (row) => (row.unpriced ? <span className="warn" title={`${counted(row.unpriced, "call")} without a price`}>{money(row.cost, { unit: false })}+</span> : money(row.cost, { unit: false })),
+      cell: (row) => (row.unpriced ? <span className="warn" title={`${counted(row.unpriced, "call")} without a price`}>{row.cost === null ? "unpriced" : `${money(row.cost, { unit: false })}+`}</span> : money(row.cost, { unit: false })),
     },
     { key: "current_at", head: "Last change", num: true, className: "mid", sort: (row) => row.current_at, cell: (row) => <Time at={row.current_at} /> },
   ];

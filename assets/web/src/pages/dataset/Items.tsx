@@ -28,7 +28,7 @@ function columnsOf(rows: readonly ItemRow[]): Column<ItemRow>[] {
   if (plain) columns.push({ key: "item", head: "Item", className: "clip", sort: (row) => (typeof row.item === "object" ? null : inLine(row.item)), cell: (row) => (typeof row.item === "object" ? "" : inLine(row.item)) });
   for (const field of fields.slice(0, MOST_FIELDS)) {
     const longest = rows.slice(0, 200).reduce((most, row) => Math.max(most, inLine(valueOf(row, field)).length), 0);
-    columns.push({ key: field, head: field, className: longest > 28 ? "clip" : undefined, sort: (row) => inLine(valueOf(row, field)) || null, cell: (row) => inLine(valueOf(row, field)) || <span className="dim">–</span> });
+    columns.push({ key: field, head: field, className: longest > 28 ? "clip share" : undefined, sort: (row) => inLine(valueOf(row, field)) || null, cell: (row) => inLine(valueOf(row, field)) || <span className="dim">–</span> });
   }
   if (rows.some((row) => row.origin)) columns.push({ key: "from", head: "From", sort: (row) => (row.origin ? (row.origin.call ?? row.origin.vote) : null), cell: (row) => <From origin={row.origin} /> });
   return columns;

@@ -68,6 +68,7 @@ NOT_HELPERS = (
     "numpy.f2py",
     "pydantic",
     "pytest",
+    "rfc3339_validator",
     "scipy",
     "setuptools",
 )  # of a suite's own Python, or unused
@@ -118,6 +119,7 @@ SMOKE = {
     "retention": ["retention", "--calls-days", "1", "--apply"],
     "sql": ["sql", "list_runs"],
     "doctor": ["doctor", "--json"],
+    "settings": ["settings", "--json"],
     "init": ["init", "--yaml", "fresh"],
     "import promptfoo": ["import", "promptfoo", "promptfooconfig.yaml", "--output", "evals.yaml"],
     "watch": ["watch", "--help"],  # it ends with Ctrl-C only

@@ -7,13 +7,13 @@ Floors, from the ground up; each section uses only sections above it:
     GROUND   ERRORS · WORDING · CLOCK · SETTINGS · ASSETS · MASKING · ENDPOINTS
     STORE    TABLES · MIGRATIONS · STORE · ROWS · CHANGES · SCRIPTS · QUERIES
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
-             CALLS · FEEDBACK · DATASETS · COSTS · CARE
+             CALLS · FEEDBACK · DATASETS · BUCKETS · COSTS · CARE
     EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · APIS · PROVIDERS · TRIALS · JUDGE ·
              EMBEDDINGS · SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION ·
              DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · TALLIES ·
              RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
-             COMPARISON · MODELS · PLAN · TRENDS · DRIFT · BISECT · HISTORY · VERSIONS · NEWS · OVERVIEW ·
-             INTERPRETERS
+             COMPARISON · MODELS · PLAN · TRENDS · TRAFFIC · DRIFT · BISECT · HISTORY · VERSIONS · NEWS · OVERVIEW ·
+             CONFIGURATION · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS ·
              WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · PLAYGROUND · POSTS · TASKS · OPENAPI · DASHBOARD
     ROOF     MAIN
@@ -206,6 +206,8 @@ __all__ = [
     # PLAN
     "Plan",
     "plan_suite",
+    # TRAFFIC
+    "count_calls",
     # DRIFT
     "DriftReport",
     "check_drift",
@@ -218,6 +220,8 @@ __all__ = [
     "get_prompt",
     # OVERVIEW
     "get_overview",
+    # CONFIGURATION
+    "list_settings",
     # INTERPRETERS
     "list_suites",
     # MAIN
@@ -744,6 +748,31 @@ def _chosen_prices(file: Path, pricing: Any) -> tuple[tuple[str, dict[str, float
                 raise ConfigError(f"{file}: [pricing.\"{model}\"] has no key '{key}'.", nearest(key, _PRICE_KEYS))
             _check_value(f'{file}: [pricing."{model}"] {key}', _RATE, rate)
     return tuple(pricing.items())
+
+
+def setting_rows() -> list[dict[str, Any]]:
+    """Return each key of promptry.toml with the value that holds: [{key, value, source}], source None for a default.
+
+    Errors: ConfigError for a file that cannot be used.
+    """
+    known, told = load_settings(), dict[str, Any]()
+    if known.file is not None:
+        import tomllib
+
+        told = tomllib.loads(known.file.read_text(encoding="utf-8-sig"))
+    rows = [
+        _setting_row(
+            f"{section}.{key}", getattr(known, found.setting), known.file if key in told.get(section, {}) else None
+        )
+        for section, keys in _KEYS.items()
+        for key, found in keys.items()
+    ]
+    return rows + [_setting_row(f"pricing.{model}", rates, known.file) for model, rates in known.pricing]
+
+
+def _setting_row(key: str, value: Any, file: Path | None) -> dict[str, Any]:
+    told = list(value) if isinstance(value, tuple) else value
+    return {"key": key, "value": told, "source": None if file is None else str(file)}
 
 
 def outside_environment() -> dict[str, str]:
@@ -2565,6 +2594,7 @@ def _tie_hands(reader: sqlite3.Connection, until: float) -> None:
         return sqlite3.SQLITE_OK if is_fine else sqlite3.SQLITE_DENY
 
     reader.execute("PRAGMA query_only = ON")
+    reader.execute("SELECT 1 FROM json_each('[]'), json_tree('[]')")  # made now: to make one is no reading
     for name, most in (("LENGTH", 64_000_000), ("ATTACHED", 0), ("LIKE_PATTERN_LENGTH", 1000)):
         reader.setlimit(getattr(sqlite3, f"SQLITE_LIMIT_{name}"), most)
     reader.set_authorizer(judge)
@@ -4156,6 +4186,7 @@ class Span(NamedTuple):
 
 
 _span: contextvars.ContextVar[Span | None] = contextvars.ContextVar("promptry_span", default=None)
+_OF_CALL = ("prompt_version", "model", "status", "error", "tokens_in", "tokens_out", "ttft_ms", "request_id")
 
 
 @contextlib.contextmanager
@@ -4201,9 +4232,10 @@ def list_traces(limit: int = 50, before: str | None = None) -> dict[str, Any]:
 def get_trace(id: str) -> dict[str, Any]:
     """Return the spans and calls of a trace as a tree laid flat, parents before their children.
 
-    Shape: {trace_id, name, started_at, duration_ms, calls, unpriced, cost_usd, spans [{id, parent_id, depth, kind (span
-    or call), name, start_ms (after the start of the trace), duration_ms, cost_usd; of a call also call_id, model,
-    status, tokens_in, tokens_out}]}. A span lasts from its first call to its last. Errors: NotFound.
+    Shape: {trace_id, name, started_at, duration_ms, calls, unpriced, cost_usd, feedback (on its requests: [{request_id,
+    rating, comment, source, created_at}]), spans [{id, parent_id, depth, kind (span or call), name, start_ms (after the
+    start of the trace), duration_ms, cost_usd; of a call also call_id, prompt_version, model, status, error, tokens_in,
+    tokens_out, ttft_ms, request_id}]}. A span lasts from its first call to its last. Errors: NotFound.
     """
     rows = query("get_trace", id=id)
     if not rows:
@@ -4226,6 +4258,7 @@ def get_trace(id: str) -> dict[str, Any]:
             row["cost_usd"] is None and (row["status"] != "error" or bool(row["tokens_in"])) for row in rows
         ),
         "cost_usd": math.fsum(costs) if costs else None,
+        "feedback": query("get_trace", 1, id=id),
         "spans": spans,
     }
 
@@ -4242,7 +4275,7 @@ def _add_to_tree(nodes: dict[str, dict[str, Any]], row: dict[str, Any], start_ms
         known = nodes[span["id"]]
         known.update(start_ms=min(known["start_ms"], start_ms), end_ms=max(known["end_ms"], end_ms))
         known["cost_usd"] = _added(known["cost_usd"], row["cost_usd"])
-    own = {key: row[key] for key in ("model", "status", "tokens_in", "tokens_out")}
+    own = {key: row[key] for key in _OF_CALL}
     call = {"parent_id": parents[-1], "kind": "call", "name": row["prompt_name"], "call_id": str(row["id"]), **own}
     nodes[f"call-{row['id']}"] = {**call, **facts}
 
@@ -5036,20 +5069,29 @@ def budget_status() -> list[BudgetStatus]:
     return [_status_of(cap, now, *_money_of(cap, now, spend.sums, held)) for cap in caps]
 
 
-def month_so_far() -> dict[str, Any]:
-    """Return what the month and the day have cost: {since, spent_usd, today_usd, forecast_usd, unpriced}, in USD.
+def month_so_far(spent: float, today: float, unpriced: int, now: str) -> dict[str, Any]:
+    """Return {since, spent_usd, today_usd, forecast_usd, unpriced} of the month of a UTC time, from its sums."""
+    since, until = period_of("monthly", now)
+    money = {"spent_usd": spent, "today_usd": today, "forecast_usd": forecast_of(spent, since, until, now)}
+    return {"since": since, **money, "unpriced": unpriced}
 
-    The forecast is a monthly budget's; unpriced counts the month's calls that have no cost.
+
+def month_forecast(spent: float, now: str) -> dict[str, Any]:
+    """Return what the month of a UTC time will cost at its pace so far, and how that is worked out."""
+    since, until = period_of("monthly", now)
+    told = {"spent_usd": spent, "forecast_usd": forecast_of(spent, since, until, now), "since": since, "until": until}
+    return {**told, "function": "forecast_of", "inputs": {"spent": spent, "since": since, "until": until, "now": now}}
+
+
+def forecast_of(spent: float, since: str, until: str, now: str) -> float | None:
+    """Return what a period costs in the end at its pace so far, None in its first hundredth.
+
+    >>> forecast_of(10.0, "2026-11-01", "2026-12-01", "2026-11-16T00:00:00.000Z")
+    20.0
     """
-    now = now_text()
-    with translated_faults():
-        with one_state(connect()) as connection:
-            spend = read_spend(connection, now, {("global", None)})
-        offer_spend(spend)
-    (spent, unpriced), (today, _) = (spend.sums.get((of, "global", None), (0.0, 0)) for of in (now[:7], now[:10]))
-    month = _status_of((0, "global", None, "monthly", math.inf), now, spent, 0.0, unpriced)
-    known = {key: getattr(month, key) for key in ("since", "spent_usd", "forecast_usd", "unpriced")}
-    return {**known, "today_usd": today}
+    start, end, moment = (seconds_of(text) or 0.0 for text in (since, until, now))
+    elapsed = (moment - start) / (end - start)
+    return spent / elapsed if elapsed >= 0.01 else None
 
 
 def _scopes(caps: list[_Cap]) -> set[Scope]:
@@ -5068,9 +5110,7 @@ def _money_of(
 def _status_of(cap: _Cap, now: str, spent: float, reserved: float, unpriced: int) -> BudgetStatus:
     id, scope, target, period, limit = cap
     since, until = period_of(period, now)
-    start, end, moment = (seconds_of(text) or 0.0 for text in (since, until, now))
-    elapsed = (moment - start) / (end - start)
-    forecast, money = spent / elapsed if elapsed >= 0.01 else None, (limit, since, until, spent, reserved)
+    forecast, money = forecast_of(spent, since, until, now), (limit, since, until, spent, reserved)
     return BudgetStatus(str(id), scope, target, period, *money, spent / limit, spent >= limit, forecast, unpriced)
 
 
@@ -5955,6 +5995,8 @@ SEARCH_S = 0.25
 SEARCHED_AT_ONCE = 2_000
 CALL_STATES = ("ok", "error")
 ORIGINS = ("app", "eval", "judge", "playground")
+RATINGS = ("up", "down")
+LATENCIES_READ = 20_000
 _IS_NAMED = """SELECT EXISTS (SELECT 1 FROM prompts WHERE name = :name)
     OR EXISTS (SELECT 1 FROM invocations INDEXED BY calls_by_prompt WHERE prompt_name = :name)
     OR EXISTS (SELECT 1 FROM votes WHERE prompt_name = :name)
@@ -5978,20 +6020,26 @@ def list_calls(
     search: str | None = None,
     limit: int = 50,
     before: str | None = None,
+    module: str | None = None,
+    hours: int | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    unpriced: bool = False,
+    rating: str | None = None,
+    min_cost_usd: float | None = None,
 ) -> dict[str, Any]:
     """List the recorded calls, newest first.
 
     `search` finds a text in what was captured, the name and the facts; it looks back from the newest call for a quarter
     of a second or a full page, `next` says where it stopped, and its total is None. `request` stands for itself.
-    Shape: items [{id, created_at, prompt_name, prompt_version, model, status, origin, tokens_in, tokens_out, cost_usd,
-    latency_ms, request_id}], total, next. Units: USD, milliseconds. Errors: WrongUse; NotFound for a prompt that
-    nothing names.
+    `since` and `until` are UTC times, to the minute; `rating` keeps the calls of requests rated up (0.5 or more in the
+    mean) or down. Shape: items [{id, created_at, prompt_name, prompt_version, model, status, origin, tokens_in,
+    tokens_out, cost_usd, latency_ms, request_id}], total, next. Units: USD, milliseconds. Errors: WrongUse; NotFound
+    for a prompt that nothing names.
     """
-    check_choice(status, CALL_STATES, "status")
-    check_choice(origin, ORIGINS, "origin")
-    filters = {"prompt": prompt, "version": version, "model": model, "status": status, "origin": origin}
-    asked = {**filters, "since": None if days is None else read_days(days)}
-    asked = {key: value for key, value in asked.items() if value is not None}
+    filters: dict[str, Any] = {"prompt": prompt, "version": version, "model": model, "status": status, "origin": origin}
+    filters |= {"module": module, "days": days, "hours": hours, "since": since, "until": until, "unpriced": unpriced}
+    asked = call_filters(**filters, rating=rating, min_cost_usd=min_cost_usd)
     if sum((bool(asked), request is not None, search is not None)) > 1:
         raise WrongUse("A search, a request and other filters do not go together.", "Give one of the three.")
     key, count = read_offset(before) if before is not None else None, read_limit(limit)
@@ -6003,6 +6051,62 @@ def list_calls(
     if not total:
         require_named(prompt)
     return page_by_id([{**row, "id": str(row["id"])} for row in rows], total, count)
+
+
+def call_filters(
+    *,
+    days: int | None = None,
+    hours: int | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    unpriced: bool = False,
+    min_cost_usd: float | None = None,
+    **named: Any,
+) -> dict[str, Any]:
+    """Return what was asked of calls as the parameters of SQL, without those that were not given; raises WrongUse."""
+    check_choice(named.get("status"), CALL_STATES, "status")
+    check_choice(named.get("origin"), ORIGINS, "origin")
+    check_choice(named.get("rating"), RATINGS, "rating")
+    if sum(value is not None for value in (days, hours, since)) > 1:
+        raise WrongUse("Days, hours and a time each say since when.", "Give one of them.")
+    if min_cost_usd is not None and (type(min_cost_usd) not in {int, float} or not 0 <= min_cost_usd < math.inf):
+        raise WrongUse(f"The least cost is {min_cost_usd!r}; it takes US dollars, 0 or more.")
+    first: tuple[str | None, int | None] = (None if days is None else read_days(days), None)
+    if hours is not None or since is not None:
+        first = _read_minute(since, "since") if hours is None else _hours_ago(hours)
+    last = (None, None) if until is None else _read_minute(until, "until")
+    asked = {**named, "since": first[0], "since_minute": first[1], "until": last[0], "until_minute": last[1]}
+    asked |= {"unpriced": 1 if unpriced else None, "min_cost": min_cost_usd}
+    return {key: value for key, value in asked.items() if value is not None}
+
+
+def _hours_ago(hours: Any) -> tuple[str, int]:
+    if type(hours) is not int or not 1 <= hours <= 876_000:
+        raise WrongUse(f"The hours are {hours!r}; they take 1 to 876000.")
+    return _read_minute(text_of((seconds_of(now_text()) or 0.0) - 3600 * hours), "since")
+
+
+def _read_minute(text: Any, what: str) -> tuple[str, int]:
+    """Return the UTC day and the minute of the day of a time; raises WrongUse."""
+    seconds = seconds_of(text) if isinstance(text, str) else None
+    if seconds is None:
+        raise WrongUse(f"The {what} is {text!r}; it takes a UTC time such as 2026-11-30T13:32.")
+    told = text_of(seconds)
+    return told[:10], 60 * int(told[11:13]) + int(told[14:16])
+
+
+def step_of(calls: int) -> int:
+    """Return the so manieth of very many calls that are looked at one by one, 1 for all of them.
+
+    It is a prime: no rhythm in which an application makes its calls falls in with it.
+
+    >>> step_of(20_000), step_of(1_000_000)
+    (1, 53)
+    """
+    step = -(-calls // LATENCIES_READ)
+    while step > 1 and any(step % number == 0 for number in range(2, math.isqrt(step) + 1)):
+        step += 1
+    return max(1, step)
 
 
 def require_named(prompt: str | None) -> None:
@@ -6510,16 +6614,78 @@ def _dataset_hash(items: str, metadata: str | None) -> str:
 
 
 # ======================================================================================
+# === BUCKETS: what each kind of token cost, from what each call used and its own rates
+# ======================================================================================
+# Uses: ROWS, PRICES.
+# Public: nothing.
+#
+# A computed cost is the sum of its buckets at its rates, so nothing is estimated here. What a caller gave, or others
+# wrote without rates, is told apart: nobody knows which tokens it is of.
+
+UNEXPLAINED = "unexplained"
+_EACH_CALL = " "  # stands for the call itself among its buckets
+_ROUNDING = 1e-10  # what a sum of a million costs may lie off by
+
+
+def list_buckets(
+    since: str, prompt: str | None = None, model: str | None = None, origin: str = "app"
+) -> list[dict[str, Any]]:
+    """List what was used and paid since a UTC day by bucket, the dearest first.
+
+    Shape: [{bucket, calls, tokens, units, cost_usd}]; what is charged by another unit than tokens, such as searches,
+    has `units` and no tokens. The last, bucket "unexplained", holds the costs that no rates explain, if there are any.
+    """
+    found: dict[str, list[tuple[int, float, Decimal | None]]] = {}
+    computed, given, others, explained = [0.0], [0.0], 0, Decimal(0)
+    for row in query("list_costs", 3, since=since, prompt=prompt, model=model, origin=origin):
+        rates, has_rates = read_object(row["rates"]), row["rates"] is not None
+        part = (row["bucket"], row["calls"], row["amount"] or 0)
+        if row["bucket"] == _EACH_CALL:
+            (computed if has_rates else given).append(row["cost_usd"] or 0.0)
+            others += 0 if has_rates else row["priced"]
+            part = ("requests", row["calls"], row["calls"])
+        if row["bucket"] != _EACH_CALL or "requests" in rates:
+            usd = _cost_of_bucket(part[0], part[2], rates) if has_rates else None
+            explained += usd or 0
+            found.setdefault(part[0], []).append((part[1], part[2], usd))
+    items = [_bucket_row(bucket, parts) for bucket, parts in found.items()]
+    items.sort(key=lambda row: (row["cost_usd"] or 0.0, row["calls"]), reverse=True)
+    gap = math.fsum(computed) - float(explained)
+    gap = gap if abs(gap) > max(1e-9, _ROUNDING * math.fsum(computed)) else 0.0
+    if others or gap:
+        rest = {"tokens": None, "units": None, "cost_usd": math.fsum([*given, gap])}
+        items.append({"bucket": UNEXPLAINED, "calls": others, **rest})
+    return items
+
+
+def _cost_of_bucket(bucket: str, amount: float, rates: dict[str, Any]) -> Decimal:
+    """Return what so much of a bucket costs at the rates of its calls; a unit without one costs nothing."""
+    rate = rates.get(bucket)
+    known = Decimal(str(rate)) if isinstance(rate, (int, float)) and not isinstance(rate, bool) else Decimal(0)
+    return Decimal(str(amount)) * known / unit_sizes().get(bucket, 1_000_000)
+
+
+def _bucket_row(bucket: str, parts: list[tuple[int, float, Decimal | None]]) -> dict[str, Any]:
+    amount, known = sum(part[1] for part in parts), [part[2] for part in parts if part[2] is not None]
+    is_unit = bucket in unit_sizes()
+    told = {"tokens": None if is_unit else amount, "units": amount if is_unit else None}
+    usd = float(sum(known, Decimal(0))) if known else None
+    return {"bucket": bucket, "calls": sum(part[0] for part in parts), **told, "cost_usd": usd}
+
+
+# ======================================================================================
 # === COSTS: what was spent and on what, which models have no rate, history at today's rates, price tables read in
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, STORE, ROWS, SCOPE, PRICES, INVOCATIONS, CALLS, DATASETS.   Writes: invocations.
+# Uses: ERRORS, CLOCK, SETTINGS, STORE, ROWS, SCOPE, PRICES, INVOCATIONS, SPEND, BUDGETS, CALLS, DATASETS, BUCKETS.
+#   Writes: invocations.
 # Public: list_costs, list_unpriced, reprice, import_prices.
 #
 # One pass over the ledger's index at the finest grain, folded in memory by what is asked for. A total never hides the
 # calls without a cost: their number stands beside it, and a sum of none is unknown, not zero. A price table is read
 # whole or not at all: one rate that cannot be meant would make money of nothing.
 
-COST_GROUPS = ("module", "prompt", "version", "model", "day", "origin")
+COST_GROUPS = ("module", "prompt", "version", "model", "day", "origin", "bucket")
+_MOST_DAYS = 400
 _COUNTS = ("calls", "errors", "unpriced")
 _SUMS = ("cost_usd", "cache_saved_usd", "tokens_in", "tokens_out", "cached_tokens", "template_tokens", "payload_tokens")
 _RATE_NAMES = {
@@ -6560,31 +6726,76 @@ def list_costs(
     origin: str = "app",
     limit: int = 50,
     before: str | None = None,
+    daily: bool = False,
 ) -> dict[str, Any]:
-    """Sum what was spent in the last days by module, prompt, version, model, day or origin, the dearest first.
+    """Sum what was spent in the last days by module, prompt, version, model, day, origin or bucket, the dearest first.
 
     Shape: items [{keys of `by`, calls, errors, unpriced, cost_usd, cache_saved_usd, tokens_in, tokens_out,
     cached_tokens, cached_share, template_tokens, payload_tokens}], total, next; sum and origins [{origin}] have the
-    same keys. `origin` is app, eval, judge, playground or all; origins always tells each apart. Units: USD, tokens;
-    cached_share is of the input of the calls that say how much was cached, None where none does; template_tokens are
-    estimated as characters / 4 of the version's text. Errors: WrongUse.
+    same keys, forecast: see month_forecast, of all calls. `daily` adds the answer's `dates`, and to each item `days`:
+    what it cost on each, None where no call has a cost. By bucket the items are those of list_buckets, from each call's
+    own facts, which takes longer. `origin` is app, eval, judge, playground or all; origins always tells each apart.
+    Units: USD, tokens; cached_share is of the input of the calls that say how much was cached, None where none does;
+    template_tokens are estimated as characters / 4 of the version's text. Errors: WrongUse.
     """
     if by not in COST_GROUPS:
         raise WrongUse(f"Costs are not told by {by!r}.", nearest(by, COST_GROUPS) or ", ".join(COST_GROUPS))
     check_choice(origin, (*ORIGINS, "all"), "origin")
+    since, now = read_days(days), now_text()
+    if daily and (days > _MOST_DAYS or by == "bucket"):
+        what = "by bucket" if by == "bucket" else f"of {days} days"
+        raise WrongUse(f"Costs {what} are not told day by day.", f"Ask for {_MOST_DAYS} days at most, by another word.")
     sizes = {(row["prompt_name"], row["prompt_version"]): row["characters"] for row in query("list_costs", 1)}
-    rows = [_with_keys(row, sizes) for row in query("list_costs", since=read_days(days))]
-    rows = [row for row in rows if prompt in {None, row["prompt"]} and model in {None, row["model"]}]
+    every = [_with_keys(row, sizes) for row in query("list_costs", since=since)]
+    rows = [row for row in every if prompt in {None, row["prompt"]} and model in {None, row["model"]}]
     chosen = [row for row in rows if origin in {"all", row["origin"]}]
-    keys = ("prompt", "version") if by == "version" else (by,)
-    folded = _folded(chosen, keys)
-    order = (lambda row: row["day"]) if by == "day" else (lambda row: (row["cost_usd"] or 0.0, row["calls"]))
-    folded.sort(key=order, reverse=True)
+    folded = list_buckets(since, prompt, model, origin) if by == "bucket" else _folded_costs(chosen, by)
     start = read_offset(before)
     found = page(folded[start : start + read_limit(limit)], len(folded), limit, before)
+    dates = _dates_of(since, now[:10]) if daily else []
+    if daily:
+        found["items"] = [{**row, "days": _by_date(chosen, by, row, dates)} for row in found["items"]]
     empty = {**dict.fromkeys(_COUNTS, 0), **dict.fromkeys(_SUMS), "cached_share": None}
     whole = (_folded(chosen, ()) or [empty])[0]
-    return {**found, "days": days, "by": by, "origin": origin, "sum": whole, "origins": _folded(rows, ("origin",))}
+    told = {"days": days, "by": by, "origin": origin, "sum": whole, "origins": _folded(rows, ("origin",))}
+    forecast = month_forecast(_spent_this_month(every, since, now), now)
+    return {**found, **told, "forecast": forecast, **({"dates": dates} if daily else {})}
+
+
+def _folded_costs(rows: list[dict[str, Any]], by: str) -> list[dict[str, Any]]:
+    """Return the sums of what is asked for, the dearest first, days from the newest."""
+    folded = _folded(rows, _cost_keys(by))
+    order = (lambda row: row["day"]) if by == "day" else (lambda row: (row["cost_usd"] or 0.0, row["calls"]))
+    return sorted(folded, key=order, reverse=True)
+
+
+def _cost_keys(by: str) -> tuple[str, ...]:
+    return ("prompt", "version") if by == "version" else (by,)
+
+
+def _dates_of(since: str, today: str) -> list[str]:
+    dates = [since]
+    while dates[-1] < today:
+        dates.append(later_day(dates[-1]))
+    return dates
+
+
+def _by_date(rows: list[dict[str, Any]], by: str, item: dict[str, Any], dates: list[str]) -> list[float | None]:
+    """Return what the calls of an item cost on each day: 0 where there were none, None where none has a cost."""
+    own: dict[str, list[float | None]] = {}
+    for row in rows:
+        if all(row[key] == item[key] for key in _cost_keys(by)):
+            own.setdefault(row["day"], []).append(row["cost_usd"])
+    known = {day: [usd for usd in costs if usd is not None] for day, costs in own.items()}
+    return [math.fsum(known.get(day, ())) if known.get(day) or day not in known else None for day in dates]
+
+
+def _spent_this_month(rows: list[dict[str, Any]], since: str, now: str) -> float:
+    """Return what the month has cost so far: from rows since a day, if they hold all of it."""
+    first, end = period_of("monthly", now)
+    if since > first:
+        return float(query("list_costs", 2, month=first, month_end=end)[0]["cost_usd"])
+    return math.fsum(row["cost_usd"] for row in rows if first <= row["day"] < end and row["cost_usd"] is not None)
 
 
 def _with_keys(row: dict[str, Any], sizes: dict[tuple[Any, Any], int]) -> dict[str, Any]:
@@ -7189,6 +7400,15 @@ def pass_any(passed: int, tries: int, k: int) -> float:
     0.6666666666666666
     """
     return 1.0 - math.comb(tries - passed, k) / math.comb(tries, k)
+
+
+def percentile_of(values: Sequence[float], share: float) -> float | None:
+    """Return the least value that at least a share of sorted values does not exceed, None of none (nearest rank).
+
+    >>> percentile_of([1.0, 2.0, 3.0, 4.0], 0.5), percentile_of([1.0, 2.0, 3.0, 4.0], 0.95)
+    (2.0, 4.0)
+    """
+    return values[max(0, math.ceil(share * len(values) - 1e-9) - 1)] if values else None
 
 
 def spread(values: list[float]) -> float:
@@ -15415,8 +15635,9 @@ def _tell_progress(progress: Progress, now: float) -> None:
     progress.drawn["next_s"] = now + _TOLD_EACH_S
     done = sum(progress.states.values())
     told = {"suite": progress.name, "done": done, "total": progress.total or None, "states": dict(progress.states)}
-    sys.stderr.write(f"{json.dumps({'progress': told})}\n")
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # nobody reads along any more; the run goes on
+        sys.stderr.write(f"{json.dumps({'progress': told})}\n")
+        sys.stderr.flush()
 
 
 def _has_size() -> bool:
@@ -17149,8 +17370,9 @@ _MOST_FLAKY = 200
 class Comparison(NamedTuple):
     """What a run is against a baseline; delta, interval and deltas are current minus baseline.
 
-    flips: [{case, assertion_type, ordinal, before, now, state (broken, unconfirmed, flaky, fixed)}], unconfirmed where
-    each further try ended in an error; deltas: [{assertion_type, n, groups, baseline, current, delta, interval, p,
+    p is one-sided: that it got worse, and that it got better where the verdict is improved; deltas have both. flips:
+    [{case, assertion_type, ordinal, before, now, state (broken, unconfirmed, flaky, fixed)}], unconfirmed where each
+    further try ended in an error; deltas: [{assertion_type, n, groups, baseline, current, delta, interval, p, p_better,
     test}], cause: {prompt, model, dataset, commit, embedder, prompt_diff} or None, run and baseline: {id, date, n,
     age_s}; known: cases that fail in both, unpaired: {new, missing, errors, failing: those that fail and have no state
     in the baseline, checks: [{assertion_type, new, missing}] of those that only one run has}; groups: how many
@@ -17222,10 +17444,10 @@ def compare_loaded(run: dict[str, Any], baseline: dict[str, Any]) -> Comparison:
         verdict=verdict,
         delta=math.fsum(differences) / len(differences) if differences else None,
         interval=paired_interval(differences, pairs.binary, pairs.groups),
-        p=min((row["p"] for row in deltas), default=None),
+        p=min((row["p_better" if verdict == "improved" else "p"] for row in deltas), default=None),
         n=len(differences),
         flips=flips,
-        deltas=[{key: value for key, value in row.items() if key != "p_better"} for row in deltas],
+        deltas=deltas,
         cause=_cause(run, baseline),
         run=_run_facts(run, len(now)),
         baseline=_run_facts(baseline, len(before)),
@@ -17775,6 +17997,147 @@ def _most(rows: list[dict[str, Any]], key: str) -> Any:
 
 
 # ======================================================================================
+# === TRAFFIC: how many calls there were, minute by minute or day by day, and of what
+# ======================================================================================
+# Uses: CLOCK, ROWS, SCOPE, CALLS, STATISTICS.
+# Public: count_calls.
+#
+# One pass at the finest grain, folded in memory, so that each facet counts what its other values would give. Of very
+# many calls the latency is of every so manieth.
+
+FACETS = ("module", "prompt", "model", "status", "origin", "priced")
+_SHOWN_VALUES, _ENOUGH, _MOST_BARS, _DAY_MINUTES = 20, 1_000, 400, 1_440
+_SPANS = ((2, 1), (6, 5), (50, 30))  # up to so many hours, bars of so many minutes; beyond, of days
+
+_Groups = list[dict[str, Any]]
+
+
+def count_calls(
+    prompt: str | None = None,
+    version: int | None = None,
+    model: str | None = None,
+    status: str | None = None,
+    origin: str | None = None,
+    days: int | None = None,
+    module: str | None = None,
+    hours: int | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    unpriced: bool = False,
+    rating: str | None = None,
+    min_cost_usd: float | None = None,
+) -> dict[str, Any]:
+    """Count the calls that list_calls would list, over time and by what they are of.
+
+    Shape: {since, until, bucket_s, sum {calls, errors, unpriced, cost_usd, tokens_in, tokens_out, p50_ms, p95_ms,
+    latency_of}, series [{at, calls, errors, cost_usd}], the oldest first, one a bucket also where there was none,
+    facets {module, prompt, model, status, origin, priced: [{value, calls}]}, the twenty most, rated {up, down}}. A
+    facet counts what fits all other filters. p50_ms and p95_ms are of latency_of calls. rated counts requests, of the
+    5,000 rated last. A call dated outside of the series is in the sum alone. Errors: WrongUse.
+    """
+    own: dict[str, Any] = {"prompt": prompt, "version": version, "model": model, "status": status, "origin": origin}
+    own["module"] = module
+    when: dict[str, Any] = {"days": days, "hours": hours, "since": since, "until": until}
+    asked = call_filters(**own, **when, unpriced=unpriced, rating=rating, min_cost_usd=min_cost_usd)
+    (edge,) = query("count_calls", 2, **asked)
+    start, end = _ends_of(asked, edge["day"])
+    span = _span_of(end - start)
+    step = step_of(edge["most"] or 0)
+    part = 0 if span >= _DAY_MINUTES else 1
+    rows = query("count_calls", part, **asked, span=span, step=step)
+    rows = [{**row, "module": module_of(row["prompt_name"]), "prompt": row["prompt_name"]} for row in rows]
+    wanted = {key: value for key, value in own.items() if value is not None}
+    fitting = [row for row in rows if _is_wanted(row, wanted)]
+    total = _traffic_sums(fitting)
+    return {
+        "since": text_of(60 * start),
+        "until": text_of(60 * end),
+        "bucket_s": 60 * span,
+        "sum": {**total, **_latencies_among(fitting, total["calls"], step, asked)},
+        "series": _series_of(fitting, start, end, span),
+        "facets": {facet: _facet_of(rows, facet, wanted) for facet in FACETS},
+        "rated": query("count_calls", 4, **asked)[0],
+    }
+
+
+def _ends_of(asked: dict[str, Any], first: str | None) -> tuple[int, int]:
+    """Return the first minute of the stretch and the one after its last, since 1970; it begins with its first call."""
+    end = int((seconds_of(now_text()) or 0.0) // 60) + 1
+    if "until" in asked:
+        end = _minute_of(asked["until"], asked.get("until_minute", 0)) or 0
+    start = _minute_of(asked.get("since") or first, asked.get("since_minute", 0))
+    return end if start is None else min(start, end), end
+
+
+def _minute_of(day: str | None, minute: int) -> int | None:
+    seconds = seconds_of(day or "")
+    return None if seconds is None else int(seconds // 60) + minute
+
+
+def _span_of(minutes: int) -> int:
+    """Return of how many minutes a bar of the series is: of whole days where there are many hours."""
+    near = next((span for hours, span in _SPANS if minutes <= 60 * hours + 1), None)  # the last one goes on
+    return near or _DAY_MINUTES * max(1, math.ceil(minutes / _DAY_MINUTES / _MOST_BARS))
+
+
+def _is_wanted(row: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    found = {**row, "version": row["prompt_version"]}
+    return all(found[key] == value for key, value in wanted.items())
+
+
+def _traffic_sums(rows: _Groups) -> dict[str, Any]:
+    """Return the sums of groups of calls; a sum of which no part is known is None."""
+    known = {key: [row[key] for row in rows if row[key] is not None] for key in ("cost_usd", "tokens_in", "tokens_out")}
+    return {
+        "calls": sum(row["calls"] for row in rows),
+        "errors": sum(row["calls"] for row in rows if row["status"] == "error"),
+        "unpriced": sum(row["unpriced"] for row in rows),
+        "cost_usd": math.fsum(known["cost_usd"]) if known["cost_usd"] else None,
+        "tokens_in": sum(known["tokens_in"]) if known["tokens_in"] else None,
+        "tokens_out": sum(known["tokens_out"]) if known["tokens_out"] else None,
+    }
+
+
+def _latencies_among(rows: _Groups, calls: int, step: int, asked: dict[str, Any]) -> dict[str, Any]:
+    """Return the latencies that half and 95 of 100 calls keep, and of how many calls that is told."""
+    values = sorted(float(text) for row in rows if row["latencies"] for text in row["latencies"].split())
+    if step > 1 and len(values) < _ENOUGH:  # few calls of many
+        values = sorted(row["latency_ms"] for row in query("count_calls", 3, **asked, step=step_of(calls)))
+    p50, p95 = (percentile_of(values, share) for share in (0.5, 0.95))
+    return {"p50_ms": p50, "p95_ms": p95, "latency_of": len(values)}
+
+
+def _series_of(rows: _Groups, start: int, end: int, span: int) -> list[dict[str, Any]]:
+    """Return a bar for each stretch of `span` minutes, those without a call too."""
+    first = start - start % min(span, _DAY_MINUTES)
+    bars: list[_Groups] = [[] for _ in range(-(-(end - first) // span))]
+    for row in rows:
+        minute = _minute_of(row["day"], row["slot"] * span)
+        if minute is not None and 0 <= minute - first < len(bars) * span:
+            bars[(minute - first) // span].append(row)
+    found = []
+    for place, own in enumerate(bars):
+        sums = _traffic_sums(own)
+        told = {"calls": sums["calls"], "errors": sums["errors"], "cost_usd": sums["cost_usd"] if own else 0.0}
+        found.append({"at": text_of(60 * (first + place * span)), **told})
+    return found
+
+
+def _facet_of(rows: _Groups, facet: str, wanted: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the values of a facet among the calls that fit all other filters, the most frequent first."""
+    others = {key: value for key, value in wanted.items() if key != facet}
+    counts: Counter[Any] = Counter()
+    for row in rows:
+        if _is_wanted(row, others):
+            if facet == "priced":
+                counts.update(priced=row["calls"] - row["unpriced"], unpriced=row["unpriced"])
+            else:
+                counts[row[facet]] += row["calls"]
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))
+    return [{"value": value, "calls": calls} for value, calls in ranked[:_SHOWN_VALUES] if calls]
+
+
+# ======================================================================================
 # === DRIFT: whether scores fall, or production calls get worse, and where they broke
 # ======================================================================================
 # Uses: ERRORS, ROWS, SERIES, COMPARISON, TRENDS.
@@ -18301,13 +18664,12 @@ def _what_was_tested(run: dict[str, Any]) -> tuple[Any, ...]:
 # ======================================================================================
 # === VERSIONS: how each version of a prompt did: in tests, in production, in the eyes of its users
 # ======================================================================================
-# Uses: CLOCK, ROWS, PROMPTS, RUNS, PAIRS, HISTORY.
+# Uses: CLOCK, ROWS, PROMPTS, CALLS, RUNS, PAIRS, HISTORY.
 # Public: get_prompt.
 #
 # Of tests the newest whole run of a version counts, of production and ratings the last 30 days.
 
 _DAYS_OF_CALLS, _MOST_SCORED = 30, 20
-_FEW_CALLS = 20_000  # of a version with more only some tell its latency
 
 
 def get_prompt(name: str, version: int | None = None, tag: str | None = None) -> dict[str, Any]:
@@ -18381,11 +18743,11 @@ def _called_row(row: dict[str, Any] | None, latency: dict[str, Any] | None) -> d
 
 def _latencies_of(called: dict[Any, dict[str, Any]], asked: dict[str, Any]) -> dict[Any, dict[str, Any]]:
     """Return the median latency of the calls of each version: of all, or of each so many where there are very many."""
-    few = [version for version, row in called.items() if row["calls"] <= _FEW_CALLS]
-    many = [version for version, row in called.items() if row["calls"] > _FEW_CALLS]
+    few = [version for version, row in called.items() if step_of(row["calls"]) == 1]
+    many = [version for version in called if version not in few]
     rows = query("get_prompt", 6, **asked, versions=json.dumps(few)) if few else []
     if many:
-        step = -(-max(called[version]["calls"] for version in many) // _FEW_CALLS)
+        step = step_of(max(called[version]["calls"] for version in many))
         rows += query("get_prompt", 6, **asked, versions=json.dumps(many), step=step)
     return {row["version"]: row for row in rows}
 
@@ -18496,10 +18858,10 @@ def _model_changes(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 # ======================================================================================
 # === OVERVIEW: how everything stands, in one answer
 # ======================================================================================
-# Uses: CLOCK, ROWS, TEMPLATES, BUDGETS, TALLIES, RUNS, COMPARISON, DRIFT, NEWS.
+# Uses: CLOCK, ROWS, SCOPE, TEMPLATES, BUDGETS, CALLS, TALLIES, RUNS, COMPARISON, DRIFT, NEWS.
 # Public: get_overview.
 
-LATENCIES_READ = 20_000
+_MOST_MODULES = 50
 
 
 def get_overview() -> dict[str, Any]:
@@ -18507,9 +18869,9 @@ def get_overview() -> dict[str, Any]:
 
     Shape: suites [{suite, run, at, prompt_name, prompt_version, model, passed, score, coverage, verdict, complete,
     partial, counts, flaky {known (by promptry.toml), measured (None if it was not)}, comparison (see comparison_told),
-    changed (since its baseline: see changes_of), broke, fixed (cases against it), drifting, drift, history (the scores
-    of the last 30 runs, the oldest first, None for one without or of a part)}], spend {since, spent_usd, today_usd,
-    forecast_usd, unpriced}, budgets [BudgetStatus], fallbacks [{name, times, last_at}], today (production calls of the
+    against (the tag asked for), changed (since its baseline: see changes_of), broke, fixed (cases against it), drifting,
+    drift, history (the scores of the last 30 runs, the oldest first, None for one without or of a part)}], spend {since,
+    spent_usd, today_usd, forecast_usd, unpriced}, budgets [BudgetStatus], fallbacks [{name, times, last_at}], today (production calls of the
     UTC day: {calls, errors, unpriced, cost_usd, p95_ms, latency_of, rated {up, down}, renders_fallback}), modules (of
     the month, all origins: [{module, calls, unpriced, cost_usd, per_thousand_usd}], the dearest 50), changes (see
     list_changes). A request is rated up from 0.5 on; latency_of: how many calls p95_ms is of.
@@ -18519,19 +18881,19 @@ def get_overview() -> dict[str, Any]:
     manifests = [read_object(row.pop("metadata")) for row in rows]
     told = [comparison_told(manifest) for manifest in manifests]
     bases = _bases_of([found["baseline"]["id"] for found in told if found])
-    budgets = budget_status()
-    note_query("get_overview", 1)
+    budgets, spent = budget_status(), query("get_overview", 7, now=now)
+    note_query("get_overview", 1, now=now)
     note_query("list_budgets", limit=1000)
     return {
         "suites": [
             _standing(row, manifest, found, bases, drifts[row["suite"]])
             for row, manifest, found in zip(rows, manifests, told, strict=True)
         ],
-        "spend": month_so_far(),
+        "spend": _month(spent, now),
         "budgets": [status.to_dict() for status in budgets],
         "fallbacks": query("get_overview", 2),
         "today": _today(now),
-        "modules": [_with_unit_price(row) for row in query("get_overview", 7, now=now)],
+        "modules": _modules(spent),
         "changes": list_changes(now, budgets),
     }
 
@@ -18566,6 +18928,7 @@ def _standing(
         "coverage": coverage_of(counts),
         "flaky": {"known": sorted(known_flaky_of(manifest)), "measured": measured},
         "comparison": told,
+        "against": gate["compare"] if told and isinstance(gate.get("compare"), str) else None,
         "changed": changes_of({**row, "manifest": manifest}, base) if base else None,
         **flips_told(manifest),
         "drifting": drift.drifting,
@@ -18577,22 +18940,125 @@ def _standing(
 def _today(now: str) -> dict[str, Any]:
     """Return what production did on the day of a UTC time."""
     (counts,), (rated,) = (query("get_overview", part, now=now) for part in (4, 6))
-    step = -(-counts["calls"] // LATENCIES_READ) or 1
-    (latency,) = query("get_overview", 5, now=now, step=step)
+    (latency,) = query("get_overview", 5, now=now, step=step_of(counts["calls"]))
     return {**counts, **latency, "rated": rated, "renders_fallback": fallbacks_of_day(now[:10])}
 
 
-def _with_unit_price(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a module with what a thousand of its calls cost, of those that have a cost."""
-    priced = row.pop("priced")
-    return {**row, "per_thousand_usd": 1000 * row["cost_usd"] / priced if priced else None}
+def _month(rows: list[dict[str, Any]], now: str) -> dict[str, Any]:
+    """Return what the month has cost from the sums of each day and prompt."""
+    known = [(row["day"], row["cost_usd"]) for row in rows if row["cost_usd"] is not None]
+    today = math.fsum(usd for day, usd in known if day == now[:10])
+    return month_so_far(math.fsum(usd for _, usd in known), today, sum(row["unpriced"] for row in rows), now)
+
+
+def _modules(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the dearest modules; what a thousand calls cost is of those that have a cost."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(module_of(row["prompt_name"]), []).append(row)
+    found = []
+    for module, own in groups.items():
+        calls, priced, unpriced = (sum(row[key] for row in own) for key in ("calls", "priced", "unpriced"))
+        usd = math.fsum(row["cost_usd"] for row in own if row["cost_usd"] is not None) if priced else None
+        unit = None if usd is None else 1000 * usd / priced
+        told = {"module": module, "calls": calls, "unpriced": unpriced, "cost_usd": usd, "per_thousand_usd": unit}
+        found.append(told)
+    found.sort(key=lambda row: (row["cost_usd"] or 0.0, row["calls"]), reverse=True)
+    return found[:_MOST_MODULES]
+
+
+# ======================================================================================
+# === CONFIGURATION: what is set, where that is said, and which secrets are there
+# ======================================================================================
+# Uses: ERRORS, SETTINGS, MASKING, STORE, CARE, APIS.
+# Public: list_settings.
+#
+# No secret leaves: of a variable that holds one its name is told and whether it is set, of an address neither name and
+# password nor what stands behind its question mark.
+
+_OWN_VARIABLES = {
+    "PROMPTRY_DB": "the store",
+    "PROMPTRY_PYTHON": "whose Python runs suites",
+    "PROMPTRY_TOKEN": "the dashboard's token",
+    "PROMPTRY_INGEST_TOKEN": "the token of what may only post",
+}
+
+
+def list_settings() -> dict[str, Any]:
+    """List what is configured, and from where; no value of a secret is among it.
+
+    Shape: items [{key (section.key of promptry.toml), value, source (the file, None for a default)}], total, next
+    (always None), file, fault (why promptry.toml cannot be used, or None: then there are no items), store {path,
+    source, exists, bytes, mode, others}, read_only (whether this process may not write it), variables [{name, is_set,
+    what}], version, python, sqlite.
+    """
+    items, fault = list[dict[str, Any]](), None
+    try:
+        items = [{**row, "value": _without_secrets(row["value"])} for row in setting_rows()]
+    except ConfigError as error:
+        fault = str(error)
+    file = find_settings_file()
+    return {
+        "items": items,
+        "total": len(items),
+        "next": None,
+        "file": None if file is None else str(file),
+        "fault": fault,
+        "store": _store_facts(),
+        "read_only": store_path().exists() and not os.access(store_path(), os.W_OK),
+        "variables": _variables({row["key"]: row["value"] for row in items}),
+        "version": __version__,
+        "python": sys.version.split()[0],
+        "sqlite": sqlite3.sqlite_version,
+    }
+
+
+def _without_secrets(value: Any) -> Any:
+    """Return a value; of an address only where it leads, and a key in the place of its variable is taken out."""
+    if not isinstance(value, str):
+        return value
+    scheme, found, rest = value.partition("://")
+    place, slash, path = rest.partition("/")
+    address = f"{scheme}://{place.rpartition('@')[2]}{slash}{path}".partition("?")[0]
+    return mask_secrets(address if found else value)
+
+
+def _store_facts() -> dict[str, Any]:
+    path, known = store_path(), settings_or_default()
+    source = "default" if known.store_path is None else str(known.file)
+    source = "PROMPTRY_DB" if os.environ.get("PROMPTRY_DB") else source
+    found: dict[str, Any] = {"path": str(path), "source": "--db" if chosen_store() else source}
+    try:
+        facts = path.stat()
+    except OSError:
+        return {
+            **found,
+            "exists": False,
+            "bytes": None,
+            "mode": None,
+            "others": [str(other) for other in other_stores()],
+        }
+    told = {"exists": True, "bytes": facts.st_size, "mode": f"{facts.st_mode & 0o777:04o}"}
+    return {**found, **told, "others": [str(other) for other in other_stores()]}
+
+
+def _variables(values: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the variables of the environment that matter, those of the models' keys and addresses among them."""
+    what = dict(_OWN_VARIABLES)
+    for kind, api in APIS.items():
+        what |= dict.fromkeys(api.key_variables, f"the key of {kind}")
+        what[api.base_variable] = f"the address of {kind}"
+    for key, name in (("judge.api_key_env", "the judge"), ("run.embedder_key_env", "the embedder")):
+        if isinstance(values.get(key), str):
+            what.setdefault(values[key], f"the key of {name}")
+    return [{"name": name, "is_set": bool(os.environ.get(name)), "what": told} for name, told in what.items()]
 
 
 # ======================================================================================
 # === INTERPRETERS: whose Python runs a suite: this one, or the team's in a child process
 # ======================================================================================
-# Uses: ERRORS, WORDING, SETTINGS, STORE, ROWS, HELPERS, SUITES, FILES, TALLIES, RUNS, WORKERS, JOBS, HANGS, RUNNER,
-#   COMPARISON.
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, STORE, ROWS, HELPERS, SUITES, FILES, TALLIES, RUNS, WORKERS, JOBS, HANGS,
+#   RUNNER, COMPARISON.
 # Public: list_suites.
 #
 # A suite imports its team's packages, which an executable does not carry. The child runs and records; this process
@@ -18694,10 +19160,31 @@ def _registered_suites(module: str | None, python: str | None) -> dict[str, dict
     if module is None:
         return _described(known_suites())
     interpreter = _choose_python(module, python)
-    if interpreter is None:
-        return _described(load_any(module))
-    found: dict[str, dict[str, Any]] = _ask_child(interpreter, {"list": module})["suites"]
-    return found
+    return _described(load_any(module)) if interpreter is None else _suites_of_child(interpreter, module)
+
+
+_LISTED_S = 60.0
+_listed: dict[tuple[Any, ...], tuple[float, Any]] = {}
+
+
+def _suites_of_child(interpreter: str, module: str) -> dict[str, dict[str, Any]]:
+    """Return the suites that a module registers in another Python, asked once a minute while its file stays the same.
+
+    Raises ConfigError, also again where that was the answer.
+    """
+    file = find_suite_file(module) or Path(module if module.endswith(".py") else f"{module.replace('.', '/')}.py")
+    key = (interpreter, os.getcwd(), module, file.stat().st_mtime_ns if file.is_file() else None)
+    if key not in _listed or monotonic_s() - _listed[key][0] > _LISTED_S:
+        try:
+            found: Any = _ask_child(interpreter, {"list": module})["suites"]
+        except ConfigError as error:
+            found = error
+        _listed.clear()
+        _listed[key] = monotonic_s(), found
+    found = _listed[key][1]
+    if isinstance(found, ConfigError):
+        raise ConfigError(found.message, found.hint)
+    return dict(found)
 
 
 def _described(suites: dict[str, Suite]) -> dict[str, dict[str, Any]]:
@@ -18877,7 +19364,9 @@ def _ask_child(interpreter: str, order: dict[str, Any]) -> dict[str, Any]:
             raise ConfigError(
                 f"{interpreter} cannot be started: {error.strerror}.", "--python names another."
             ) from None
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        is_main = threading.current_thread() is threading.main_thread()  # no other may say what a signal does
+        handled = (signal.SIGINT, signal.SIGTERM) if is_main else ()
+        before = {number: signal.getsignal(number) for number in handled}
         try:
             for number in before:
                 signal.signal(number, lambda got, _frame: child.send_signal(got))
@@ -19226,6 +19715,9 @@ def render_diff(found: dict[str, Any]) -> str:
     )
 
 
+_MOST_BARS_SHOWN = 60
+
+
 def render_calls(found: dict[str, Any]) -> str:
     """Lay out the list of calls."""
     columns = {"id": "call", "created_at": "at", "prompt_name": "prompt", "prompt_version": "version", "model": "model"}
@@ -19234,6 +19726,24 @@ def render_calls(found: dict[str, Any]) -> str:
     if not found["items"] and found["next"]:
         return f"Nothing so far; the search goes on with --before {found['next']}"
     return render_rows(found, columns, "No call yet: track_invocation(name, ...) in your code records one.")
+
+
+def render_call_counts(found: dict[str, Any]) -> str:
+    """Lay out how many calls there were: the sums, the busy stretches of time, and what the calls were of."""
+    sums, rated = found["sum"], found["rated"]
+    head = f"{counted(sums['calls'], 'call')} from {found['since'][:16]} to {found['until'][:16]} UTC: {_usd(sums)}"
+    lines = [f"{head}, {counted(sums['errors'], 'error')}"]
+    if sums["latency_of"]:
+        of = f"of {counted(sums['latency_of'], 'call')} that told it"
+        lines.append(f"latency: half within {sums['p50_ms']:,.0f} ms, 95 of 100 within {sums['p95_ms']:,.0f} ms, {of}")
+    lines += [f"rated: {rated['up']:,} up, {rated['down']:,} down"] if rated["up"] or rated["down"] else []
+    for facet, values in found["facets"].items():
+        told = ", ".join(f"{cell_text(row['value'])} {row['calls']:,}" for row in values)
+        lines += [f"{facet + ':':<8} {told}"] if told else []
+    rows = [{**row, "at": row["at"][:16]} for row in found["series"] if row["calls"]]
+    shown = rows[-_MOST_BARS_SHOWN:]
+    columns = {"at": "from, UTC", "calls": "calls", "errors": "errors", "cost_usd": "usd"}
+    return "\n".join([*lines, "", render_table(columns, shown)] if shown else lines)
 
 
 def render_call(found: dict[str, Any]) -> str:
@@ -19271,16 +19781,26 @@ _COST_COLUMNS |= {"tokens_out": "out", "cached_share": "cached", "cache_saved_us
 _COST_COLUMNS |= {"template_tokens": "template", "payload_tokens": "payload"}
 
 
+_BUCKET_COLUMNS = {"calls": "calls", "tokens": "tokens", "units": "units", "cost_usd": "usd"}
+
+
 def render_costs(found: dict[str, Any]) -> str:
     """Lay out costs: the sum, what it is made of, and the other origins."""
     keys = ("prompt", "version") if found["by"] == "version" else (found["by"],)
-    columns = {**dict(zip(keys, keys, strict=True)), **_COST_COLUMNS}
-    rows = [{**row, "cached_share": _share(row["cached_share"])} for row in found["items"]]
+    columns = {**dict(zip(keys, keys, strict=True)), **(_COST_COLUMNS if found["by"] != "bucket" else _BUCKET_COLUMNS)}
+    rows = [{**row, "cached_share": _share(row.get("cached_share"))} for row in found["items"]]
+    if "dates" in found:
+        columns = {**dict(zip(keys, keys, strict=True)), "calls": "calls", "cost_usd": "usd"}
+        columns |= {date: date[5:] for date in found["dates"][-7:]}
+        rows = [{**row, **dict(zip(found["dates"], row["days"], strict=True))} for row in rows]
     table = render_rows({**found, "items": rows}, columns, "No call in these days: track_invocation() records one.")
     apart = ", ".join(f"{row['origin']} {_usd(row)}" for row in found["origins"])
     days, calls = counted(found["days"], "day"), counted(found["sum"]["calls"], "call")
     head = f"{found['origin']}, the last {days}: {calls}, {_usd(found['sum'])}"
-    return f"{head}\n\n{table}" + (f"\n\nby origin: {apart}" if apart else "")
+    month = found["forecast"]
+    ahead = "" if month["forecast_usd"] is None else f", ${month['forecast_usd']:,.2f} by its end at this pace"
+    foot = [f"by origin: {apart}"] * bool(apart) + [f"all calls this month: ${month['spent_usd']:,.2f}{ahead}"]
+    return "\n".join([head, "", table, "", *foot])
 
 
 def _usd(sums: dict[str, Any]) -> str:
@@ -19366,6 +19886,28 @@ def render_vote_analysis(found: dict[str, Any]) -> str:
             of = "without a version" if row["version"] is None else f"on version {row['version']}"
             lines += ["", f"down votes {of}: {words or 'no common words'}", *said]
     return "\n".join(lines)
+
+
+def render_settings(found: dict[str, Any]) -> str:
+    """Lay out what is configured: the store, each key with where it is said, and the variables."""
+    store = found["store"]
+    size = f"{store['bytes']:,} bytes, mode {store['mode']}" if store["exists"] else "not there yet"
+    lines = [f"promptry {found['version']}, Python {found['python']}, SQLite {found['sqlite']}"]
+    lines += [
+        f"store {store['path']} ({store['source']}), {size}",
+        *(f"  not read: {path}" for path in store["others"]),
+    ]
+    lines += [f"settings {found['file'] or 'none: the defaults hold'}", *([found["fault"]] if found["fault"] else [])]
+    rows = [
+        {**row, "value": _setting_text(row["value"]), "source": row["source"] or "default"} for row in found["items"]
+    ]
+    lines += ["", render_table({"key": "key", "value": "value", "source": "source"}, rows)] if rows else []
+    variables = [{**row, "is_set": "set" if row["is_set"] else "-"} for row in found["variables"]]
+    return "\n".join([*lines, "", render_table({"name": "variable", "is_set": "state", "what": "for"}, variables)])
+
+
+def _setting_text(value: Any) -> str:
+    return "-" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
 def render_datasets(found: dict[str, Any]) -> str:
@@ -20639,8 +21181,8 @@ FORMS = {"junit": render_junit, "markdown": render_markdown, "html": render_html
 # ======================================================================================
 # === READS: every question that can be asked, once, for every face
 # ======================================================================================
-# Uses: PROMPTS, TRACES, BUDGETS, CALLS, FEEDBACK, DATASETS, COSTS, RUNS, COMPARISON, MODELS, DRIFT, BISECT, HISTORY,
-#   VERSIONS, OVERVIEW, INTERPRETERS, RECORDS, REPORTS, FINDINGS.
+# Uses: PROMPTS, TRACES, BUDGETS, CALLS, FEEDBACK, DATASETS, COSTS, RUNS, COMPARISON, MODELS, TRAFFIC, DRIFT, BISECT,
+#   HISTORY, VERSIONS, OVERVIEW, INTERPRETERS, RECORDS, REPORTS, FINDINGS.
 # Public: nothing.
 #
 # The command with --json answers what its function returns. A command in two rows lists without an id and shows one
@@ -20693,7 +21235,7 @@ _ASKED = {
     "tag": "Show the version with this tag.",
     "old": "A version.",
     "new": "The version to compare it with.",
-    "module": "Name the module of suites to list too.",
+    "list_suites.module": "Name the module of suites to list too.",
     "python": "The Python that loads it.",
     "suite": "Only the runs of this suite.",
     "id": "Which one to show.",
@@ -20709,11 +21251,19 @@ _ASKED = {
     "model": "Only calls of this model.",
     "status": "Only calls that ended so: ok or error.",
     "origin": "Only calls of this origin: app, eval, judge, playground.",
+    "module": "Only calls of this module.",
+    "hours": "Only calls of the last so many hours.",
+    "since": "Only calls since this UTC time, to the minute.",
+    "until": "Only calls before this UTC time, to the minute.",
+    "unpriced": "Only calls that have no cost and need one.",
+    "rating": "Only calls of requests rated up (0.5 or more in the mean) or down.",
+    "min_cost_usd": "Only calls that cost at least so many dollars.",
     "list_costs.origin": "Only calls of this origin: app (without it), eval, judge, playground, or all.",
     "days": "How many days to look back.",
     "request": "The calls of this request id.",
     "search": "Calls that hold this text.",
-    "by": "What to sum by: module, prompt, version, model, day or origin.",
+    "by": "What to sum by: module, prompt, version, model, day, origin or bucket.",
+    "daily": "Add what each cost on each day.",
     "score": "Only votes up (1) or down (-1).",
     "max_rating": "Only ratings that are at most so good.",
     "limit": "How many to show, 50 by default.",
@@ -20774,7 +21324,7 @@ READS = (
         compare_models,
         render_models,
         "Put the models that ran a suite side by side, each compared with the first or with --baseline MODEL.",
-        route="models",
+        route="compare/models",
     ),
     Read(
         "drift",
@@ -20798,6 +21348,13 @@ READS = (
         "No call fits.",
         route="calls",
     ),
+    Read(
+        "calls --count",
+        count_calls,
+        render_call_counts,
+        "Count the calls that fit, over time and by module, prompt, model, status, origin and price.",
+        route="calls/count",
+    ),
     Read("calls", get_call, render_call, "Show one call with its texts and all that was measured.", route="call/<id>"),
     Read(
         "traces",
@@ -20811,7 +21368,7 @@ READS = (
         "cost",
         list_costs,
         render_costs,
-        "Sum what was spent by module, prompt, version, model, day or origin.",
+        "Sum what was spent by module, prompt, version, model, day, origin or bucket.",
         route="cost",
     ),
     Read(
@@ -20866,8 +21423,8 @@ def read_names() -> list[str]:
 # ======================================================================================
 # === CLI: the command line: parse, one call, print
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, ASSETS, STORE, ROWS, CALLS, COSTS, CARE, FILES, COMPARISON, MODELS, BISECT, INTERPRETERS,
-#   PRINTING, FINDINGS, FORMATS, PAGES, READS.
+# Uses: ERRORS, SETTINGS, ASSETS, STORE, ROWS, CALLS, COSTS, CARE, FILES, COMPARISON, MODELS, TRAFFIC, BISECT,
+#   CONFIGURATION, INTERPRETERS, PRINTING, RECORDS, FINDINGS, FORMATS, PAGES, READS.
 # Public: nothing.
 #
 # Results go to stdout, talk to stderr. Every error becomes one sentence and its exit code in run_command, nowhere else.
@@ -20877,7 +21434,7 @@ def _choose_store(context: click.Context, _parameter: click.Parameter, path: str
     """Choose the store that --db names; a broken promptry.toml ends every command but the one that explains it."""
     if path is not None:
         use_store(path)
-    if context.parent is not None and context.info_name != "doctor":
+    if context.parent is not None and context.info_name not in {"doctor", "settings"}:
         settings()
 
 
@@ -20967,6 +21524,9 @@ def _make_read_command(words: str) -> click.Command:
     if list_calls in {read.function for read in reads}:
         forms = click.Choice(["csv", "jsonl"])
         click.option("--format", "form", type=forms, help="Print every call that fits, with its texts.")(command)
+        click.option("--count", is_flag=True, help="Count the calls that fit, over time and by what they are of.")(
+            command
+        )
     if compare_runs in {read.function for read in reads}:
         click.option("--format", "form", type=click.Choice(REPORT_FORMS), help="The report's form.")(command)
         click.option("--output", metavar="FILE", help="Write the report to a file; the table goes to the screen.")(
@@ -21044,9 +21604,12 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
         if click.get_current_context().invoked_subcommand is not None:
             return
         form, output = form_of(given.pop("form", None), as_json), given.pop("output", None)
-        asked = {key: value for key, value in given.items() if value is not None}
+        asked = {key: value for key, value in given.items() if value is not None and value is not False}
         if reads[0].function is compare_runs and asked.keys() & {"by", "model"}:
             _print_models(form, output, **asked)
+            return
+        if asked.pop("count", False):
+            _print_counts(form, as_json, asked)
             return
         if form in {"csv", "jsonl"}:
             with no_new_store():
@@ -21060,7 +21623,7 @@ def _read_callback(reads: list[Read]) -> Callable[..., None]:
             )
         check_output(output)
         with no_new_store(must_be_there="module" not in asked):
-            found = ask_read(read, asked, print_error)
+            found = ask_read(read, asked)
         if isinstance(found, Comparison):
             told = found.to_dict()
             print_in_form(form, output, read.render(found), told, lambda: [report_of(found)])
@@ -21087,6 +21650,16 @@ def _print_models(
     with no_new_store():
         found = compare_models(run_id, model or baseline_id)
     print_in_form(form, output, render_models(found), found, list)
+
+
+def _print_counts(form: str, as_json: bool, asked: dict[str, Any]) -> None:
+    """Print how many calls fit; raises WrongUse for what says nothing of a count."""
+    known = {parameter.name for read in READS if read.function is count_calls for parameter in read.parameters}
+    if form in {"csv", "jsonl"} or (foreign := [key for key in asked if key not in known]):
+        what = f"--format {form}" if form in {"csv", "jsonl"} else f"--{foreign[0]}" if foreign[0] != "id" else "An ID"
+        raise WrongUse(f"{what} says nothing about a count of calls.", "Leave it or --count out.")
+    with no_new_store():
+        print_answer(count_calls(**asked), render_call_counts, as_json)
 
 
 def _is_bad(read: Read, found: Any) -> bool:
@@ -21134,15 +21707,18 @@ def export_lines(form: str, asked: dict[str, Any]) -> Iterator[str]:
         line.truncate()
 
 
-def ask_read(read: Read, asked: dict[str, Any], complain: Callable[[str], None]) -> Any:
-    """Return what a read answers: the suites with those of the usual module, if that is there.
+def ask_read(
+    read: Read, asked: dict[str, Any], complain: Callable[[str], None] = print_error, python: str | None = None
+) -> Any:
+    """Return what a read answers: the suites with those of the usual module, if that is there, as `python` loads it.
 
-    It is not said which module that is: one that does not load is complained of, and left out.
+    Nobody has named that module: one that does not load is complained of, and left out.
     """
     if read.function is not list_suites or "module" in asked:
         return read.function(**asked)
+    chosen = {"python": python} if python is not None else {}
     try:
-        return read.function(module=_default_module(), **asked)
+        return read.function(**{"module": _default_module(), **chosen, **asked})
     except ConfigError as error:
         complain(str(error))
         return read.function(**asked)
@@ -21216,30 +21792,12 @@ def cli_doctor(as_json: bool) -> None:
         click.get_current_context().exit(1)
 
 
-@cli_command("init")
-@cli_argument("folder", default=".")
-@cli_option("--yaml", "in_yaml", is_flag=True, help="Write the suite as evals.yaml, which needs no Python.")
-def cli_init(folder: str, in_yaml: bool) -> None:
-    """Write promptry.toml and a first suite into a folder; files that are there stay as they are."""
-    for path, written in write_starters("yaml" if in_yaml else "init", Path(folder)):
-        print_text(f"{'wrote' if written else 'kept '}  {path}")
-    print_text(f"Next: {'' if folder == '.' else f'cd {folder}, then '}promptry run, then promptry runs")
-
-
-def write_starters(name: str, folder: Path) -> list[tuple[Path, bool]]:
-    """Write the files of assets/starters/NAME into a folder: [(path, False where a file was there already)]."""
-    done = []
-    for packed in asset_names(f"starters/{name}"):
-        path = folder / packed.removeprefix(f"starters/{name}/")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            new = not path.exists()
-            if new:
-                path.write_bytes(asset(packed))
-        except OSError as error:
-            raise WrongUse(f"{path} cannot be written: {error.strerror}.", "Name another folder.") from None
-        done.append((path, new))
-    return done
+@cli_command("settings")
+@JSON_OPTION
+@DB_OPTION
+def cli_settings(as_json: bool) -> None:
+    """Show what is configured and from where; of secrets only whether they are set."""
+    print_answer(list_settings(), render_settings, as_json)
 
 
 def run_command(arguments: list[str]) -> int:
@@ -22324,7 +22882,7 @@ def _told_part(item: PytestHook) -> str:
 
 
 # ======================================================================================
-# === DEMO: the main job on real input, run before the reader's eyes
+# === DEMO: the files of a first suite, and the main job on real input, run before the reader's eyes
 # ======================================================================================
 # Uses: ERRORS, SETTINGS, ASSETS, STORE, PROMPTS, TEMPLATES, COMPARISON, PRINTING, CLI.
 # Public: nothing.
@@ -22334,6 +22892,32 @@ def _told_part(item: PytestHook) -> str:
 
 _DEMO_RUNS = 12
 _LIVE_RUNS = 1
+
+
+@cli_command("init")
+@cli_argument("folder", default=".")
+@cli_option("--yaml", "in_yaml", is_flag=True, help="Write the suite as evals.yaml, which needs no Python.")
+def cli_init(folder: str, in_yaml: bool) -> None:
+    """Write promptry.toml and a first suite into a folder; files that are there stay as they are."""
+    for path, written in write_starters("yaml" if in_yaml else "init", Path(folder)):
+        print_text(f"{'wrote' if written else 'kept '}  {path}")
+    print_text(f"Next: {'' if folder == '.' else f'cd {folder}, then '}promptry run, then promptry runs")
+
+
+def write_starters(name: str, folder: Path) -> list[tuple[Path, bool]]:
+    """Write the files of assets/starters/NAME into a folder: [(path, False where a file was there already)]."""
+    done = []
+    for packed in asset_names(f"starters/{name}"):
+        path = folder / packed.removeprefix(f"starters/{name}/")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            new = not path.exists()
+            if new:
+                path.write_bytes(asset(packed))
+        except OSError as error:
+            raise WrongUse(f"{path} cannot be written: {error.strerror}.", "Name another folder.") from None
+        done.append((path, new))
+    return done
 
 
 @cli_command("demo")
@@ -22449,7 +23033,7 @@ def _tell_next(folder: str) -> None:
 # ======================================================================================
 # === ROUTES: what can be asked over HTTP: a path, what it takes, and the function that answers
 # ======================================================================================
-# Uses: ERRORS, WORDING, SCRIPTS, PRINTING, READS, CLI.
+# Uses: ERRORS, WORDING, SETTINGS, SCRIPTS, PRINTING, READS, CLI.
 # Public: nothing.
 #
 # What comes from outside is checked here and nowhere else: the words of an address and the fields of a body by one
@@ -22494,6 +23078,7 @@ COMPUTED: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("runs.interval", "mean_interval", "for each case of a run, the share of its tries that passed"),
         ("drift", "check_drift", "the scores of the last complete runs"),
     ),
+    "get_prompt": (("metrics.interval", "mean_interval", "the mean of each case of a version's newest whole run"),),
     "compare_runs": (
         ("interval", "paired_interval", "for each case of both runs, its mean now less its mean in the baseline"),
         ("p", "paired_deltas", "the same differences, by assertion type"),
@@ -22501,7 +23086,16 @@ COMPUTED: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("breaks.p", "find_breaks", "how many tries of each case passed before, and how many now"),
         ("verdict", "compare_loaded", "all of these and the gate of the run's manifest"),
     ),
-    "compare_models": (("items.comparison", "compare_loaded", "the checks of the two runs"),),
+    "compare_models": (
+        ("items.interval", "mean_interval", "the mean of each case of a run"),
+        (
+            "items.delta_interval",
+            "paired_interval",
+            "for each case of both runs, its mean less its mean in the baseline",
+        ),
+        ("items.p", "paired_deltas", "the same differences, by assertion type"),
+        ("items.verdict", "compare_loaded", "all of these and the gate of the run's manifest"),
+    ),
     "check_drift": (
         ("slope", "slope_of", "the scores, or the days' means, the oldest first"),
         ("slope_interval", "slope_of", "the same values"),
@@ -22511,12 +23105,23 @@ COMPUTED: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("change_point", "change_of", "the same values"),
     ),
     "bisect_suite": (("changed", "changes_of", "the manifests of the two runs"),),
+    "count_calls": (
+        ("sum.p50_ms", "percentile_of", "the latencies of the calls that were looked at, 0.5"),
+        ("sum.p95_ms", "percentile_of", "the same latencies, 0.95"),
+    ),
+    "list_costs": (
+        (
+            "forecast.forecast_usd",
+            "forecast_of",
+            "what all calls of the month have cost, its first day, the first after it",
+        ),
+    ),
     "list_budgets": (
         ("items.forecast_usd", "budget_status", "spent_usd over the share of the period that has passed"),
     ),
 }
 # Parameters that would load code of the client's choice: the module of suites is the one that promptry.toml names.
-_NOT_ASKED = {"module", "python"}
+_NOT_ASKED = {"list_suites.module", "list_suites.python"}
 _VALUE_WORDS: dict[type, str] = {
     str: "text",
     int: "a whole number",
@@ -22535,7 +23140,7 @@ def read_routes() -> list[Route]:
 
 def _route_of(read: Read) -> Route:
     parts = set(re.findall("<([a-z_]+)>", read.route))
-    asked = [parameter for parameter in read.parameters if parameter.name not in _NOT_ASKED]
+    asked = [parameter for parameter in read.parameters if f"{read.name}.{parameter.name}" not in _NOT_ASKED]
     taken = tuple(parameter._replace(required=parameter.required or parameter.name in parts) for parameter in asked)
     marked, is_list = len(asked) == len(read.parameters), read.name.startswith("list_")
     return Route(
@@ -22550,13 +23155,19 @@ def _sql_route_of(read: Read) -> Route:
     )
 
 
+def _ask(read: Read, asked: dict[str, Any]) -> Any:
+    """Return what a read answers; no code of a user's is loaded in this process, which lives on while that changes."""
+    is_chosen = getattr(sys, "frozen", False) or os.environ.get("PROMPTRY_PYTHON") or settings().python
+    return ask_read(read, asked, _complain_once, None if is_chosen else sys.executable or None)
+
+
 def _answer_read(read: Read, **asked: Any) -> Any:
-    found = ask_read(read, asked, _complain_once)
+    found = _ask(read, asked)
     return found.to_dict() if hasattr(found, "to_dict") else found
 
 
 def _answer_sql(read: Read, **asked: Any) -> dict[str, Any]:
-    _, scripts = scripts_of(lambda: ask_read(read, asked, _complain_once))
+    _, scripts = scripts_of(lambda: _ask(read, asked))
     told = [dict(zip(("key", "function", "inputs"), row, strict=True)) for row in COMPUTED.get(read.name, ())]
     return {"read": read.name, "statements": scripts, "computed": told}
 
@@ -23008,7 +23619,7 @@ def playground_routes() -> list[Route]:
     """Return the routes of the playground."""
     told = "Ask a model: lines of JSON, {text} while it speaks, then {reply {text, finish_reason, call}} or {error}."
     return [
-        Route("models", list_models, "List the models that can be tried here, and which lack a key."),
+        Route("models", list_models, "List the models that can be tried here, and which lack a key.", is_list=True),
         Route("playground", _stream_trial, told, _TRIAL, "POST", "write"),
     ]
 
@@ -23068,7 +23679,8 @@ def _told_bits(first: Any, next_event: Callable[[], Any], gone: threading.Event)
 # ======================================================================================
 # === POSTS: what can be written over HTTP, each by the function that its command calls
 # ======================================================================================
-# Uses: ERRORS, ROWS, QUERIES, PROMPTS, TEMPLATES, BUDGETS, CALLS, FEEDBACK, DATASETS, TRIALS, READS, CLI, ROUTES.
+# Uses: ERRORS, ROWS, QUERIES, PROMPTS, TEMPLATES, BUDGETS, CALLS, FEEDBACK, DATASETS, TRIALS, READS, CLI, ROUTES,
+#   GUARD.
 # Public: nothing.
 
 
@@ -23151,13 +23763,29 @@ def api_query(sql: str, limit: int = 1000) -> dict[str, Any]:
 def api_export_calls(format: str, **filters: Any) -> Response:
     """Give every call that fits, a line each, with its texts."""
     check_choice(format, ("csv", "jsonl"), "format")
-    lines = export_lines(format, filters)
-    first = next(lines, "")  # what cannot be answered is said before anything is sent
+    if not _exports.acquire(blocking=False):
+        message = f"{_MOST_EXPORTS} exports are being read already."
+        raise Refusal(503, "busy", message, "Wait until one of them has ended.", **{"Retry-After": "5"})
+    bits = _exported(export_lines(format, filters))
+    next(bits)  # what cannot be answered is said before anything is sent
     kind = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson; charset=utf-8"}[format]
     headers = {"Content-Type": kind, "Content-Disposition": f'attachment; filename="calls.{format}"'}
-    return Response(200, (line.encode("utf-8", "replace") for line in itertools.chain([first], lines)), headers)
+    return Response(200, bits, headers)
 
 
+def _exported(lines: Iterator[str]) -> Iterator[bytes]:
+    """Give lines as bytes, after a first bit that is empty; a client that reads slowly holds a thread meanwhile."""
+    try:
+        first = next(lines, "")
+        yield b""
+        for line in itertools.chain([first], lines):
+            yield line.encode("utf-8", "replace")
+    finally:
+        _exports.release()
+
+
+_MOST_EXPORTS = 4
+_exports = threading.BoundedSemaphore(_MOST_EXPORTS)
 # What each field means, once for all that take it, but for one in which it takes more.
 _FIELDS = {
     "call": "The id of a recorded call.",
@@ -23243,7 +23871,7 @@ def post_routes() -> list[Route]:
 # What that says to a program on stderr is its progress; the same words in a terminal do the same.
 
 _MOST_RUNNING, _MOST_KEPT = 4, 50
-_PATIENCE_AT_END_S = 10.0
+_PATIENCE_AT_END_S, _LAST_WORDS_S = 10.0, 2.0
 _TASK_FIELDS = {
     "suite": "The suite to run, of the configured module.",
     "compare": "Judge against the newest good run on the version with this tag.",
@@ -23296,14 +23924,15 @@ def start_task(tasks: Tasks, suite: str, **options: Any) -> dict[str, Any]:
     """
     words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     with tasks.lock:
-        running = [task for task in tasks.rows.values() if task.known["state"] == "running"]
+        running = [task for task in tasks.rows.values() if task.known["ended_at"] is None]
         if any(task.suite == suite for task in running):
             raise Refusal(409, "conflict", f"The suite {suite!r} is running already.", "Wait for it, or cancel it.")
         if len(running) >= _MOST_RUNNING:
-            raise Refusal(409, "conflict", f"{_MOST_RUNNING} suites are running already.", "Wait for one to end.")
+            message = f"{counted(_MOST_RUNNING, 'suite is', 'suites are')} running already."
+            raise Refusal(409, "conflict", message, "Wait for one to end.")
         task = _start_run(tasks.path, suite, [*own_command(), "run", "--json", *words, "--", suite])
         tasks.rows[task.id] = task
-        ended = [key for key, row in tasks.rows.items() if row.known["state"] != "running"]
+        ended = [key for key, row in tasks.rows.items() if row.known["ended_at"] is not None]
         for key in ended[: max(0, len(tasks.rows) - _MOST_KEPT)]:
             del tasks.rows[key]
     threading.Thread(target=_watch_task, args=(tasks, task), daemon=True).start()
@@ -23334,22 +23963,28 @@ def _start_run(path: Path, suite: str, words: list[str]) -> Task:
 
 
 def _watch_task(tasks: Tasks, task: Task) -> None:
-    """Read along while a run goes, and note how it ended."""
-    for line in task.process.stderr:
-        text = line.decode("utf-8", "replace").rstrip()
-        told = _progress_in(text)
-        with tasks.lock:
-            if told is None:
-                task.said.append(legible(text)[:500])
-            else:
-                task.known.update({key: told.get(key) for key in ("done", "total", "states")})
+    """Read along while a run goes, and note how it ended; what it has left running may hold its streams for ever."""
+    reader = threading.Thread(target=_read_along, args=(tasks, task), daemon=True)
+    reader.start()
     code = task.process.wait()
+    reader.join(_LAST_WORDS_S)
     task.output.seek(0)
     answer = _json_in(task.output.read())
     task.output.close()
-    task.process.stderr.close()
     with tasks.lock:
         task.known.update(_ending_of(task, code, answer), exit_code=code, ended_at=now_text())
+
+
+def _read_along(tasks: Tasks, task: Task) -> None:
+    with task.process.stderr as lines:
+        for line in lines:
+            text = line.decode("utf-8", "replace").rstrip()
+            told = _progress_in(text)
+            with tasks.lock:
+                if told is None:
+                    task.said.append(legible(text)[:500])
+                else:
+                    task.known.update({key: told.get(key) for key in ("done", "total", "states")})
 
 
 def _progress_in(text: str) -> dict[str, Any] | None:
@@ -23634,8 +24269,8 @@ def _body_schema(fields: list[Parameter]) -> dict[str, Any]:
 # ======================================================================================
 # === DASHBOARD: the page and its API are served, until Ctrl-C
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, STORE, CHANGES, QUERIES, PRINTING, READS, CLI, ROUTES, GUARD, SITE, PLAYGROUND, POSTS,
-#   TASKS, OPENAPI.
+# Uses: ERRORS, CLOCK, SETTINGS, STORE, CHANGES, QUERIES, CONFIGURATION, PRINTING, READS, CLI, ROUTES, GUARD, SITE,
+#   PLAYGROUND, POSTS, TASKS, OPENAPI.
 # Public: nothing.
 
 MOST_BODY_BYTES = 8 * 1024 * 1024
@@ -23693,6 +24328,7 @@ def _own_routes(serving: Serving) -> list[Route]:
         Route("", lambda: list_routes(serving.routes), "List what can be asked.", store="", is_list=True),
         Route("openapi.json", lambda: _document(serving), "Describe what can be asked as OpenAPI 3.1.", store=""),
         Route("health", functools.partial(_health, serving), "Tell that the server is up.", store="", of_request=True),
+        Route("settings", list_settings, "List what is configured, and from where.", store="", is_list=True),
         Route("changes", lambda: {"counter": change_mark(serving.changes)}, "Tell whether rows changed.", store=""),
         Route("login", log_in_here, "Let a browser in that shows the token.", (token,), "POST", "", of_request=True),
         Route("logout", lambda: _log_out(serving.door), "Make a browser forget that it was let in.", (), "POST", ""),
@@ -23841,18 +24477,19 @@ def _ask_store(serving: Serving, work: Callable[[], Any], writes: bool) -> Any:
     Until the file is there, requests wait for each other: which store a process uses is one thing for all its threads.
     """
     path = serving.changes.path
-    if serving.stands["store"]:
-        if not writes and is_missing(path):
-            raise StoreError(f"{path} was taken away.", "Put it back, or start the dashboard anew.")
-        return work()
-    with serving.lock:
-        if writes or not is_missing(path):
-            try:
+    with contextlib.nullcontext() if serving.stands["store"] else serving.lock:
+        if serving.stands["store"] or not is_missing(path):
+            serving.stands["store"] = True
+        elif writes:
+            found = work()
+            serving.stands["store"] = not is_missing(path)
+            return found
+        else:
+            with no_new_store(must_be_there=False):
                 return work()
-            finally:
-                serving.stands["store"] = not is_missing(path)
-        with no_new_store(must_be_there=False):
-            return work()
+    if not writes and is_missing(path):
+        raise StoreError(f"{path} was taken away.", "Put it back, or start the dashboard anew.")
+    return work()
 
 
 def _with_mark(reply: Response, mark: str | None, environ: dict[str, Any]) -> Response:
@@ -23920,13 +24557,17 @@ def serve_dashboard(host: str, port: int, at_start: Callable[[str], None] | None
     import signal
 
     require_token(host)
+    _require_packages()
     path, sock = store_path(), _listen(host, port)
     address, port = sock.getsockname()[:2]
     serving = make_serving(make_door(host, port, settings().dashboard_hosts), path)
     server = make_server(serving, sock)
     url = f"http://{f'[{address}]' if ':' in address else address}:{port}/"
-    before = signal.signal(signal.SIGTERM, _stop_serving)
+    ends = {getattr(signal, name, signal.SIGTERM) for name in ("SIGTERM", "SIGHUP")}
+    before = {number: signal.getsignal(number) for number in ends}
     try:
+        for number in (number for number in ends if before[number] is not signal.SIG_IGN):  # that is nohup
+            signal.signal(number, _stop_serving)
         print_text(f"promptry is at {url} and reads {path}; Ctrl-C ends it.", err=True)
         if is_missing(path):
             print_text("There is no such file yet: the first track() or run makes it.", err=True)
@@ -23936,10 +24577,21 @@ def serve_dashboard(host: str, port: int, at_start: Callable[[str], None] | None
     except (KeyboardInterrupt, SystemExit):
         log.debug("told to end before the server ran")
     finally:
-        server.close()
         server.task_dispatcher.shutdown(timeout=5)
+        server.close()
         end_serving(serving)
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _require_packages() -> None:
+    """Refuse to serve where a package is missing, as beside a copied file; raises HelperMissing."""
+    import importlib.util
+
+    missing = [name for name in ("bottle", "waitress") if importlib.util.find_spec(name) is None]
+    if missing:
+        hint = f"{sys.executable} -m pip install {' '.join(missing)}, or take promptry.pyz, which has them."
+        raise HelperMissing(f"The dashboard needs {' and '.join(missing)}, and this Python has none.", hint)
 
 
 def _ask_itself(answers: list[int], url: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from served import Served, serve
 
 import promptry
 
@@ -168,6 +169,14 @@ def run_cli(tmp_path: Path) -> Python:
         )
 
     return run
+
+
+@pytest.fixture
+def dashboard(store: Path) -> Iterator[Served]:
+    """Give a dashboard of an empty store, served from this process at a free port."""
+    promptry.connect()
+    with serve(store) as served:
+        yield served
 
 
 @pytest.fixture

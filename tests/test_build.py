@@ -132,7 +132,6 @@ def test_the_version_is_read_from_the_module() -> None:
     [
         (["bild"], "'bild' is no command; there are demo, test, "),
         (["module", "twice"], "'module twice' is no command"),
-        (["web"], "there is no page to build"),
     ],
 )
 def test_wrong_use_is_one_sentence(words: list[str], said: str, tmp_path: Path) -> None:

@@ -930,7 +930,8 @@ def test_the_judged_run_stands_first(world: World) -> None:
     fail(world, 8)
     bad = run_suite("quiz")
     assert compare_runs(bad.run_id, good.run_id).verdict == "regressed"
-    assert compare_runs(good.run_id, bad.run_id).verdict == "improved"
+    better = compare_runs(good.run_id, bad.run_id)
+    assert better.verdict == "improved" and better.p == better.deltas[0]["p_better"] < 0.04 < better.deltas[0]["p"]
 
 
 # --- exit codes

@@ -437,3 +437,64 @@ def test_a_file_that_is_no_table_is_refused(store: Path, tmp_path: Path, text: s
         promptry.import_prices(file)
     with pytest.raises(promptry.WrongUse, match="absent.json"):
         promptry.import_prices(tmp_path / "absent.json")
+
+
+def moved(raw: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, now: str) -> None:
+    """Stop the clock at a UTC time, and write calls around it."""
+    monkeypatch.setattr(promptry, "now_text", lambda: now)
+    for name, day, cost in (
+        ("a", "2026-11-28", 1.0),
+        ("a", "2026-11-30", 2.0),
+        ("a", "2026-12-01", 0.25),
+        ("b", "2026-12-01", None),
+        ("b", "2026-11-29", 0.5),
+        ("a", "2026-12-31", 64.0),
+        ("a", "2027-01-01", 128.0),
+    ):
+        facts = None if cost is None else json.dumps({"cost_usd": cost})
+        raw.execute(
+            "INSERT INTO invocations (prompt_name, metadata, created_at) VALUES (?, ?, ?)",
+            (name, facts, f"{day}T00:00:00.000Z"),
+        )
+
+
+def test_what_each_cost_on_each_day_is_told_with_its_gaps(
+    store: Path, raw: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved(raw, monkeypatch, "2026-12-01T12:00:00.000Z")
+    found = list_costs(days=4, daily=True)
+    assert found["dates"] == ["2026-11-28", "2026-11-29", "2026-11-30", "2026-12-01"]
+    assert {row["prompt"]: row["days"] for row in found["items"]} == {
+        "a": [1.0, 0.0, 2.0, 0.25],
+        "b": [0.0, 0.5, 0.0, None],
+    }, "no call costs nothing; what a call cost may be unknown"
+    (version,) = list_costs(days=1, daily=True, by="version", prompt="a")["items"]
+    assert version["days"] == [0.25] and "dates" not in list_costs(days=4)
+    assert promptry.run_command(["cost", "--daily", "--days", "4"]) == 0
+    assert "11-28" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("asked", [{"days": 401}, {"by": "bucket"}])
+def test_too_many_days_and_buckets_are_not_told_by_day(store: Path, asked: dict[str, Any]) -> None:
+    with pytest.raises(promptry.WrongUse, match="are not told day by day"):
+        list_costs(daily=True, **asked)
+
+
+@pytest.mark.parametrize("days", [1, 2, 60])
+def test_the_forecast_is_of_all_calls_of_the_month_whatever_is_asked(
+    store: Path, raw: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    """By noon of 4 December 3.5 of 31 days are gone: 64.25 USD are 64.25 / 3.5 * 31 in the end."""
+    moved(raw, monkeypatch, "2026-12-04T12:00:00.000Z")
+    found = list_costs(days=days, prompt="b", origin="judge")["forecast"]
+    assert (found["spent_usd"], found["since"], found["until"]) == (64.25, "2026-12-01", "2027-01-01")
+    assert found["forecast_usd"] == pytest.approx(64.25 / 3.5 * 31)
+    assert found["function"] == "forecast_of"
+    assert promptry.forecast_of(**found["inputs"]) == found["forecast_usd"]
+
+
+def test_in_the_first_hours_of_a_month_there_is_no_forecast(
+    store: Path, raw: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved(raw, monkeypatch, "2026-12-01T07:00:00.000Z")
+    assert list_costs()["forecast"]["forecast_usd"] is None

@@ -23,6 +23,7 @@ CODES = [
     (promptry.ProviderError, "provider", 3, 502, promptry.PromptryError),
     (promptry.BudgetExceeded, "budget_exceeded", 3, 402, promptry.PromptryError),
     (promptry.CheckFailed, "check_failed", 1, 422, AssertionError),
+    (promptry.Refusal, "error", 3, 500, promptry.PromptryError),  # each says its own code and status
 ]
 
 

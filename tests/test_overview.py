@@ -217,12 +217,12 @@ def test_the_scores_of_the_last_thirty_runs_stand_there_with_their_gaps(store: P
 
 
 def test_what_changed_since_the_baseline_and_how_many_cases_flipped_is_told(quiz: dict[str, int]) -> None:
-    assert (standing()["changed"], standing()["broke"], standing()["fixed"]) == (None, None, None)
+    assert [standing()[key] for key in ("against", "changed", "broke", "fixed")] == [None] * 4
     quiz.update(c1=0, c2=0)
     promptry.save_prompt("p", "another text")
     promptry.run_suite("quiz", compare="prod", model_version="m2")
     found = standing()
-    assert (found["broke"], found["fixed"]) == (2, 0)
+    assert (found["against"], found["broke"], found["fixed"]) == ("prod", 2, 0)
     assert found["changed"]["prompt"] == {"before": "p@1", "now": "p@2"}
     assert found["changed"]["model"] == {"before": None, "now": "m2"}
     assert found["changed"]["dataset"] is found["changed"]["commit"] is None
@@ -295,7 +295,7 @@ def test_of_very_many_calls_the_latency_is_of_each_so_many(
     for number in range(1, 101):
         add_call(raw, promptry.now_text(), latency_ms=number)
     today = promptry.get_overview()["today"]
-    assert (today["calls"], today["latency_of"], today["p95_ms"]) == (100, 10, 100.0), "of 10, 20 ... 100"
+    assert (today["calls"], today["latency_of"], today["p95_ms"]) == (100, 9, 99.0), "of 11, 22 ... 99"
 
 
 def test_modules_end_at_a_slash_or_dot_and_the_dearest_stands_first(store: Path, raw: sqlite3.Connection) -> None:

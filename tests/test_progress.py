@@ -127,3 +127,37 @@ def test_a_run_in_a_terminal_shows_its_progress(words: list[str], store: Path, t
         return
     assert b"slow [" in shown and b"/16, 1 failed" in shown and b"left" in shown
     assert shown.rstrip().endswith(b"\x1b[K") and b"/16" not in out
+
+
+def test_a_program_that_asks_is_told_by_lines_of_json(tmp_path: Path, store: Path) -> None:
+    import json
+    import subprocess
+
+    (tmp_path / "evals.py").write_text(EVALS)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "promptry.py"), "run", "--json", "--db", str(store)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PROMPTRY_PROGRESS": "json"},
+        check=False,
+    )
+    assert done.returncode == 1
+    told = [json.loads(line)["progress"] for line in done.stderr.splitlines() if line.startswith("{")]
+    slow = [row for row in told if row["suite"] == "slow"]
+    assert slow[0] == {"suite": "slow", "done": 0, "total": 16, "states": {}}
+    assert slow[-1] == {"suite": "slow", "done": 16, "total": 16, "states": {"pass": 15, "fail": 1}}
+    assert [row["done"] for row in slow] == sorted(row["done"] for row in slow)
+    assert json.loads(done.stdout)["total"] == 1, "stdout has the answer alone"
+
+
+def test_progress_that_nobody_reads_any_more_ends_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROMPTRY_PROGRESS", "json")
+    progress = promptry.make_progress("a", 2, False)
+
+    class Closed:
+        def write(self, _: str) -> None:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stderr", Closed())
+    promptry.end_progress(progress)

@@ -22,6 +22,11 @@ BY_NAME = {read.name: read for read in READS}
 @pytest.fixture
 def full(store: Path) -> None:
     """A store with seven prompts, seven runs of two suites and seven calls."""
+    fill_store()
+
+
+def fill_store() -> None:
+    """Fill the store that is chosen with seven prompts, seven runs of two suites and seven calls."""
     for number in range(6):
         save_prompt(f"p{number}", f"text {number}", tag="prod, old" if number == 1 else "prod")
     save_prompt("support/answer", "Answer.\nBriefly.", metadata={"by": "ä"})
@@ -126,6 +131,21 @@ ASKED: list[tuple[str, list[str], dict[str, Any]]] = [
     ),
     ("list_calls", ["--version", "1", "--origin", "app"], {"version": 1, "origin": "app"}),
     ("list_calls", ["--request", "r2"], {"request": "r2"}),
+    ("list_calls", ["--hours", "2", "--module", "support"], {"hours": 2, "module": "support"}),
+    ("list_calls", ["--unpriced", "--rating", "down"], {"unpriced": True, "rating": "down"}),
+    ("list_calls", ["--rating", "down", "--min-cost-usd", "0.05"], {"rating": "down", "min_cost_usd": 0.05}),
+    (
+        "list_calls",
+        ["--since", "2026-01-01", "--until", "2099-01-01T10:30"],
+        {"since": "2026-01-01", "until": "2099-01-01T10:30"},
+    ),
+    ("count_calls", [], {}),
+    ("count_calls", ["--hours", "1", "--module", "support"], {"hours": 1, "module": "support"}),
+    (
+        "count_calls",
+        ["--days", "30", "--rating", "down", "--status", "ok"],
+        {"days": 30, "rating": "down", "status": "ok"},
+    ),
     ("get_call", ["1"], {"id": "1"}),
     ("get_call", ["6"], {"id": "6"}),
     ("list_traces", [], {}),
@@ -134,6 +154,8 @@ ASKED: list[tuple[str, list[str], dict[str, Any]]] = [
     ("list_costs", ["--by", "module", "--origin", "all"], {"by": "module", "origin": "all"}),
     ("list_costs", ["--by", "version", "--days", "1"], {"by": "version", "days": 1}),
     ("list_costs", ["--by", "day", "--model", "gpt-4o"], {"by": "day", "model": "gpt-4o"}),
+    ("list_costs", ["--by", "bucket", "--origin", "all"], {"by": "bucket", "origin": "all"}),
+    ("list_costs", ["--daily", "--days", "2"], {"daily": True, "days": 2}),
     ("list_unpriced", [], {}),
     ("list_feedback", [], {}),
     ("list_feedback", ["--prompt", "support/answer"], {"prompt": "support/answer"}),
@@ -152,7 +174,9 @@ ASKED: list[tuple[str, list[str], dict[str, Any]]] = [
 def without_age(found: Any) -> Any:
     """Take out the numbers that go on while the test runs."""
     if isinstance(found, dict):
-        return {key: without_age(value) for key, value in found.items() if key not in {"age_s", "forecast_usd"}}
+        return {
+            key: without_age(value) for key, value in found.items() if key not in {"age_s", "forecast_usd", "inputs"}
+        }
     return [without_age(value) for value in found] if isinstance(found, (list, tuple)) else found
 
 
@@ -188,7 +212,7 @@ def test_each_command_has_a_text_for_people(
 
 
 LISTS = sorted(name for name in BY_NAME if name.startswith("list_"))
-MORE = {"list_costs": {"days", "by", "origin", "sum", "origins"}}  # what a list says beside its rows
+MORE = {"list_costs": {"days", "by", "origin", "sum", "origins", "forecast"}}  # what a list says beside its rows
 
 
 @pytest.mark.parametrize("name", LISTS)
@@ -260,6 +284,10 @@ def bind(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     }
     if "before" in arguments:
         more["offset"] = int(arguments["before"])
+    if name in {"list_calls", "count_calls"}:
+        others = ("request", "search", "limit", "before")
+        more |= {"since": None, "until": None, "unpriced": None}
+        more |= promptry.call_filters(**{key: value for key, value in arguments.items() if key not in others})
     return more
 
 
@@ -438,6 +466,13 @@ def check_costs(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]
             assert told[key] == (nearly(math.fsum(known)) if known else None)
     assert math.fsum(row["cost_usd"] or 0 for row in found["items"]) == nearly(found["sum"]["cost_usd"] or 0.0)
     assert {row["prompt_name"] for row in answers[1]} >= {"p1", "support/answer"}
+    assert found["forecast"]["spent_usd"] == nearly(answers[2][0]["cost_usd"]) and answers[2][0]["cost_usd"] > 0
+    if asked.get("by") == "bucket":
+        amounts: dict[str, float] = {}
+        for row in answers[3]:
+            amounts[row["bucket"]] = amounts.get(row["bucket"], 0) + (row["amount"] or 0)
+        for row in found["items"]:
+            assert row["tokens"] == amounts.get(row["bucket"]), "no bucket here has another unit"
 
 
 def check_run(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:
@@ -515,17 +550,33 @@ def check_overview(answers: list[Any], found: dict[str, Any], asked: dict[str, A
     assert [json.loads(row["history"])[::-1] for row in answers[0]] == [row["history"] for row in found["suites"]]
     today = {**answers[4][0], **answers[5][0], "rated": answers[6][0]}
     assert {**found["today"], "renders_fallback": 0} == {**today, "renders_fallback": 0} and today["calls"] > 0
-    for row, module in zip(answers[7], found["modules"], strict=True):
-        assert module["per_thousand_usd"] == (nearly(1000 * row["cost_usd"] / row["priced"]) if row["priced"] else None)
-        assert {key: row[key] for key in module.keys() & row.keys()} == {
-            key: nearly(module[key]) for key in module.keys() & row.keys()
-        }
-    told = {(row["kind"], row["link_id"]) for row in found["changes"]}
-    for part, kind, key in ((8, "run", "id"), (9, "prompt", "version"), (10, "promotion", "version")):
-        assert {str(row[key]) for row in answers[part]} >= {
-            link for of, link in told if of == kind
-        } > set() or part == 8
-    assert {str(row["id"]) for row in answers[11]} >= {link for of, link in told if of == "budget"} and not answers[3]
+    for module in found["modules"]:
+        own = [row for row in answers[7] if promptry.module_of(row["prompt_name"]) == module["module"]]
+        priced, known = sum(row["priced"] for row in own), [row["cost_usd"] for row in own if row["priced"]]
+        assert module["calls"] == sum(row["calls"] for row in own)
+        assert module["cost_usd"] == (nearly(math.fsum(known)) if priced else None)
+        assert module["per_thousand_usd"] == (nearly(1000 * math.fsum(known) / priced) if priced else None)
+    assert sum(row["calls"] for row in answers[7]) == sum(module["calls"] for module in found["modules"])
+    told = {(row["kind"], row["link_id"]) for row in found["changes"] if row["at"]}
+    parts = ((8, "run", "id"), (9, "prompt", "version"), (10, "promotion", "version"), (11, "budget", "id"))
+    for part, kind, key in parts:
+        assert {str(row[key]) for row in answers[part]} >= {link for of, link in told if of == kind}
+    assert told and not answers[3], "no run is named"
+
+
+def check_counts(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:
+    keys = {"prompt": "prompt_name", "version": "prompt_version", "status": "status"}
+    wanted = {column: asked[key] for key, column in keys.items() if key in asked}
+    for rows in answers[:2]:
+        own = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+        own = [row for row in own if "module" not in asked or promptry.module_of(row["prompt_name"]) == asked["module"]]
+        assert sum(row["calls"] for row in own) == found["sum"]["calls"] > 0
+        assert math.fsum(row["cost_usd"] or 0 for row in own) == nearly(found["sum"]["cost_usd"] or 0.0)
+        assert sum(row["unpriced"] for row in own) == found["sum"]["unpriced"]
+    values = sorted(row["latency_ms"] for row in answers[3])
+    assert found["sum"]["latency_of"] == len(values)
+    assert found["sum"]["p95_ms"] == promptry.percentile_of(values, 0.95)
+    assert answers[4] == [found["rated"]]
 
 
 def check_diff(answers: list[Any], found: dict[str, Any], asked: dict[str, Any]) -> None:
@@ -557,6 +608,7 @@ def check_dataset(answers: list[Any], found: dict[str, Any], asked: dict[str, An
 
 
 CHECKS: dict[str, Any] = {
+    "count_calls": check_counts,
     "get_overview": check_overview,
     "list_costs": check_costs,
     "get_suite": check_suite,

@@ -136,6 +136,30 @@ def test_a_trace_is_a_tree_with_cost_and_time(store: Path) -> None:
     assert promptry.run_command(["traces", id]) == 0
 
 
+def test_a_call_in_a_trace_says_when_it_spoke_and_why_it_failed(store: Path) -> None:
+    with promptry.trace("agent") as id:
+        facts = {"ttft_ms": 40, "latency_ms": 100}
+        promptry.track_invocation("plan", facts, prompt_version=3, request_id="r-1")
+        promptry.track_invocation("plan", {"status": "error", "error": "429 too many"}, request_id="r-2")
+    calls = [span for span in promptry.get_trace(id)["spans"] if span["kind"] == "call"]
+    assert [(call["ttft_ms"], call["error"], call["request_id"]) for call in calls] == [
+        (40, None, "r-1"),
+        (None, "429 too many", "r-2"),
+    ]
+    assert [call["prompt_version"] for call in calls] == [3, None]
+
+
+def test_a_trace_tells_what_was_said_of_its_requests(store: Path) -> None:
+    with promptry.trace("agent") as id:
+        promptry.track_invocation("plan", request_id="r-1")
+        promptry.track_invocation("answer", request_id="r-1")
+    promptry.track_invocation("outside", request_id="r-2")
+    promptry.record_feedback("r-1", 0.25, "too late", "app")
+    promptry.record_feedback("r-2", 1)
+    (said,) = promptry.get_trace(id)["feedback"]
+    assert (said["request_id"], said["rating"], said["comment"], said["source"]) == ("r-1", 0.25, "too late", "app")
+
+
 def test_a_trace_of_others_without_our_spans_is_flat(store: Path) -> None:
     for spans in (None, 5, [1, {"id": 7}], [{"id": "s", "name": None}]):
         promptry.track_invocation("p", {"trace_id": "theirs", "spans": spans})

@@ -147,8 +147,8 @@ def test_of_very_many_calls_of_a_version_some_tell_the_latency_and_of_others_all
         add_call(raw, 1, latency_ms=number)
     for number in range(3):
         add_call(raw, 2, latency_ms=number)
-    monkeypatch.setattr(promptry, "_FEW_CALLS", 10)
-    assert (metric(1)["latency_of"], metric(1)["p50_ms"]) == (10, 50.0), "of 10, 20 ... 100 the fifth"
+    monkeypatch.setattr(promptry, "LATENCIES_READ", 10)
+    assert (metric(1)["latency_of"], metric(1)["p50_ms"]) == (9, 55.0), "of 11, 22 ... 99 the fifth"
     assert (metric(2)["latency_of"], metric(2)["p50_ms"]) == (3, 1.0)
 
 

@@ -59,21 +59,13 @@ FROM (SELECT avg(rating) AS rating FROM feedback
         AND created_at < date(coalesce(:now, 'now'), '+1 day')
       GROUP BY request_id);
 
--- What each module has cost this month, calls of every origin.
-WITH named AS (
-    SELECT prompt_name, count(*) AS calls, count(cost_usd) AS priced, sum(cost_usd) AS cost_usd,
-           count(CASE WHEN cost_usd IS NULL AND (status <> 'error' OR tokens_in > 0) THEN 1 END) AS unpriced
-    FROM invocations INDEXED BY calls_by_day
-    WHERE day >= date(coalesce(:now, 'now'), 'start of month')
-      AND day < date(coalesce(:now, 'now'), 'start of month', '+1 month') AND status <> 'reserved'
-    GROUP BY day, prompt_name
-)
-SELECT substr(prompt_name, 1, min(instr(prompt_name || '/', '/'), instr(prompt_name || '.', '.')) - 1) AS module,
-       sum(calls) AS calls, sum(priced) AS priced, sum(unpriced) AS unpriced, sum(cost_usd) AS cost_usd
-FROM named
-GROUP BY module
-ORDER BY cost_usd DESC, calls DESC, module
-LIMIT 50;
+-- What each prompt has cost on each day of this month, calls of every origin: modules and the month are sums of these.
+SELECT day, prompt_name, count(*) AS calls, count(cost_usd) AS priced, sum(cost_usd) AS cost_usd,
+       count(CASE WHEN cost_usd IS NULL AND (status <> 'error' OR tokens_in > 0) THEN 1 END) AS unpriced
+FROM invocations INDEXED BY calls_by_day
+WHERE day >= date(coalesce(:now, 'now'), 'start of month')
+  AND day < date(coalesce(:now, 'now'), 'start of month', '+1 month') AND status <> 'reserved'
+GROUP BY day, prompt_name;
 
 -- The runs of the last day that got worse or better, or failed; of the newest 500.
 SELECT id, suite, at, json_extract(told, '$.verdict') AS verdict, json_extract(told, '$.gate.comparison.broke') AS broke,

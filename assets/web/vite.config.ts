@@ -1,6 +1,8 @@
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vite";
 
+const API = process.env.PROMPTRY_API || "http://127.0.0.1:8420";
+
 // The built page must be the same bytes for the same sources: names hold a hash of the content, nothing holds a time.
 // PROMPTRY_SITE: another folder to build into, as the test that rebuilds and compares does.
 export default defineConfig({
@@ -19,6 +21,7 @@ export default defineConfig({
   server: {
     host: "127.0.0.1",
     port: 8421,
-    proxy: { "/api": process.env.PROMPTRY_API || "http://127.0.0.1:8420" },
+    // The server takes writes from its own page alone, so the request must look as if it came from there.
+    proxy: { "/api": { target: API, changeOrigin: true, headers: { Origin: API } } },
   },
 });

@@ -43,7 +43,7 @@ export interface JudgedRun {
   n: number | null;
   groups: number | null;
   reason: string | null;
-  baseline: { id: string; date: string; n: number | null; age_s?: number | null; tag?: string | null } | null;
+  baseline: { id: string; date: string; n: number | null; age_s?: number | null } | null;
 }
 
 export interface OverviewSuite {
@@ -62,6 +62,8 @@ export interface OverviewSuite {
   coverage: number | null;
   flaky: { known: string[]; measured: string[] } | null;
   comparison: JudgedRun | null;
+  /** The tag that the run was judged against. */
+  against?: string | null;
   drifting: boolean | null;
   drift: string | null;
   history?: (number | null)[];
@@ -82,13 +84,16 @@ export interface Today {
 
 export interface ModuleSpend {
   module: string | null;
+  unpriced?: number;
   cost_usd: number | null;
   calls: number;
   per_thousand_usd: number | null;
 }
 
 export interface NoticedChange {
-  at: string;
+  /** Null: it holds now, and since when is not recorded. */
+  at: string | null;
+  state?: string | null;
   kind: "run" | "prompt" | "promotion" | "budget" | "model" | (string & {});
   text: string;
   name: string | null;
@@ -97,6 +102,10 @@ export interface NoticedChange {
 }
 
 export interface Budget {
+  id: string;
+  since: string;
+  until: string;
+  unpriced: number;
   scope: string;
   target: string | null;
   period: string;
@@ -112,7 +121,7 @@ export interface Overview {
   suites: OverviewSuite[];
   spend: { since: string; spent_usd: number; forecast_usd: number | null; unpriced: number; today_usd: number };
   budgets: Budget[];
-  fallbacks: { name: string; count?: number; at?: string; reason?: string }[];
+  fallbacks: { name: string; times: number; last_at: string | null }[];
   today?: Today;
   modules?: ModuleSpend[];
   changes?: NoticedChange[];
@@ -516,6 +525,199 @@ export interface ShownSql {
   computed: { key: string; function: string; inputs: unknown }[];
 }
 
+// --- calls, traces, costs, feedback ---
+
+export interface CallItem {
+  id: string;
+  created_at: string;
+  prompt_name: string;
+  prompt_version: number | null;
+  model: string | null;
+  status: string;
+  origin: string;
+  tokens_in: number | null;
+  tokens_out: number | null;
+  cost_usd: number | null;
+  latency_ms: number | null;
+  request_id: string | null;
+  rating?: number | null;
+}
+
+export interface Call {
+  id: string;
+  created_at: string;
+  prompt_name: string;
+  prompt_version: number | null;
+  request_id: string | null;
+  input_text: string | null;
+  output_text: string | null;
+  metadata: Record<string, unknown> | null;
+  feedback: { rating: number | null; comment: string | null; source: string | null; created_at: string }[];
+}
+
+export interface Facet {
+  value: string | null;
+  calls: number;
+}
+
+export interface CallCount {
+  since: string;
+  until: string;
+  bucket_s: number;
+  sum: {
+    calls: number;
+    errors: number;
+    unpriced: number;
+    cost_usd: number | null;
+    tokens_in: number | null;
+    tokens_out: number | null;
+    p50_ms: number | null;
+    p95_ms: number | null;
+  };
+  series: { at: string; calls: number; errors: number; cost_usd: number | null }[];
+  facets: Partial<Record<string, Facet[]>>;
+  rated: { up: number; down: number };
+}
+
+export interface TraceItem {
+  trace_id: string;
+  name: string | null;
+  calls: number;
+  errors: number;
+  unpriced: number;
+  cost_usd: number | null;
+  tokens_in: number | null;
+  tokens_out: number | null;
+  first_at: string;
+  last_at: string;
+}
+
+export interface Span {
+  id: string;
+  parent_id: string | null;
+  depth: number;
+  kind: "span" | "call" | (string & {});
+  name: string | null;
+  start_ms: number;
+  duration_ms: number;
+  cost_usd: number | null;
+  call_id?: string;
+  prompt_version?: number | null;
+  model?: string | null;
+  status?: string;
+  tokens_in?: number | null;
+  tokens_out?: number | null;
+  ttft_ms?: number | null;
+  error?: string | null;
+  request_id?: string | null;
+}
+
+export interface Trace {
+  trace_id: string;
+  name: string | null;
+  started_at: string;
+  duration_ms: number;
+  calls: number;
+  unpriced: number;
+  cost_usd: number | null;
+  feedback?: { request_id: string; rating: number | null; comment: string | null; source: string | null; created_at: string }[];
+  spans: Span[];
+}
+
+export interface CostSum {
+  calls: number;
+  errors: number;
+  unpriced: number;
+  cost_usd: number | null;
+  cache_saved_usd: number | null;
+  tokens_in: number | null;
+  tokens_out: number | null;
+  cached_tokens: number | null;
+  cached_share: number | null;
+  template_tokens: number | null;
+  payload_tokens: number | null;
+}
+
+export interface CostItem extends CostSum {
+  module?: string;
+  prompt?: string;
+  version?: number | null;
+  model?: string | null;
+  day?: string;
+  origin?: string;
+  /** By bucket: the bucket's name and its tokens. */
+  bucket?: string;
+  tokens?: number | null;
+  days?: (number | null)[];
+}
+
+export interface Costs extends List<CostItem> {
+  days: number;
+  by: string;
+  origin: string;
+  sum: CostSum;
+  origins: (CostSum & { origin: string })[];
+  dates?: string[];
+  forecast?: { spent_usd: number | null; forecast_usd: number | null; since: string; until: string; function?: string; inputs?: unknown };
+}
+
+export interface Unpriced {
+  model: string | null;
+  provider: string | null;
+  calls: number;
+  first_day: string;
+  last_day: string;
+  tokens_in: number | null;
+  tokens_out: number | null;
+  last_call: string;
+  reason: string;
+}
+
+export interface FeedbackItem {
+  id: string;
+  created_at: string;
+  request_id: string;
+  prompt_name: string | null;
+  prompt_version: number | null;
+  model: string | null;
+  rating: number | null;
+  comment: string | null;
+  source: string | null;
+  call_id: string | null;
+}
+
+export interface VoteItem {
+  id: string;
+  created_at: string;
+  prompt_name: string;
+  prompt_version: number | null;
+  score: number;
+  message: string | null;
+  response: string;
+}
+
+export interface VoteAnalysis {
+  name: string;
+  days: number;
+  versions: {
+    version: number | null;
+    votes: number;
+    up: number;
+    down: number;
+    down_share: number | null;
+    last_at: string;
+    words: { word: string; down_votes: number }[];
+    messages: string[];
+  }[];
+}
+
+export interface QueryAnswer {
+  columns: string[];
+  rows: unknown[][];
+  truncated: boolean;
+  elapsed_ms: number;
+}
+
 /** Which type each read answers with; a page that adds a read adds its line here and in READS of client.ts. */
 export interface Answers {
   overview: Overview;
@@ -534,6 +736,16 @@ export interface Answers {
   datasets: List<DatasetItem>;
   dataset: Dataset;
   budgets: List<Budget>;
+  calls: List<CallItem>;
+  countCalls: CallCount;
+  call: Call;
+  traces: List<TraceItem>;
+  trace: Trace;
+  cost: Costs;
+  coverage: List<Unpriced>;
+  feedback: List<FeedbackItem>;
+  votes: List<VoteItem>;
+  voteAnalysis: VoteAnalysis;
   settings: Settings;
   health: Health;
   jobs: List<Job>;

@@ -39,11 +39,7 @@ export function Shell({ children }: { children: ReactNode }) {
   }, [path]);
   return (
     <>
-      <a className="skip" href={window.location.hash || "#/"} onClick={(event) => {
-        event.preventDefault();
-        main.current?.focus();
-      }}>Skip to the page</a>
-      <Sidebar path={path} jump={jump} help={help} />
+      <Sidebar path={path} jump={jump} help={help} skip={() => main.current?.focus()} />
       <main ref={main} tabIndex={-1}>{children}</main>
       <div id={DRAWERS} />
       {open === "jump" && <Jump onClose={close} />}
@@ -52,12 +48,13 @@ export function Shell({ children }: { children: ReactNode }) {
   );
 }
 
-function Sidebar({ path, jump, help }: { path: string; jump: () => void; help: () => void }) {
+function Sidebar({ path, jump, help, skip }: { path: string; jump: () => void; help: () => void; skip: () => void }) {
   const pattern = patternOf(path);
   const badges = useBadges();
   const health = useRead("health");
   return (
     <nav className="side" aria-label="Pages">
+      <button type="button" className="skip" onClick={skip}>Skip to the page</button>
       <a className="brand" href="#/">
         <Logo />
         promptry<small>{health.data?.version}</small>

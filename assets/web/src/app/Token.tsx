@@ -1,5 +1,5 @@
 import { useState } from "react";
-import { ApiError, getJson, keepToken } from "../api/client";
+import { ApiError, keepToken, postJson } from "../api/client";
 import { queries } from "../api/useRead";
 import { ErrorBox } from "../parts/States";
 import { Logo } from "./Shell";
@@ -18,7 +18,7 @@ export function Token({ onDone }: { onDone: () => void }) {
           setFault(null);
           keepToken(token.trim());
           try {
-            await getJson("/api/overview");
+            await postJson("/api/login", { token: token.trim() }); // the cookie lets files be saved by a link
             await queries.resetQueries();
             onDone();
           } catch (error) {
@@ -33,7 +33,7 @@ export function Token({ onDone }: { onDone: () => void }) {
       >
         <p className="brand"><Logo />promptry</p>
         <h1>This server asks for its token.</h1>
-        <p className="why">It is the value of <span className="mono">PROMPTRY_TOKEN</span> where <span className="mono">promptry dashboard</span> was started, and is kept in this tab only.</p>
+        <p className="why">It is the value of <span className="mono">PROMPTRY_TOKEN</span> where <span className="mono">promptry dashboard</span> was started, and is kept in this browser until it is closed.</p>
         <label className="field">Token<input autoFocus type="password" autoComplete="current-password" required value={token} onChange={(event) => setToken(event.target.value)} /></label>
         <button className="btn go" disabled={asking}>Open</button>
         {fault && <ErrorBox error={fault} />}

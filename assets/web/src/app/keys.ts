@@ -29,7 +29,11 @@ export function isTyping(target: EventTarget | null): boolean {
 /** Move the focus by so many rows of the table that has it, or of the first one that is seen. */
 function moveRow(step: number): void {
   const active = document.activeElement?.closest(ROWS);
-  const home = active?.closest("[data-rows]") ?? document.querySelector("main [data-rows]:has([data-row])");
+  const home =
+    active?.closest("[data-rows]") ??
+    document.querySelector('main [data-rows]:has([aria-selected="true"])') ??
+    document.querySelector("main .opens [data-rows]:has([data-row])") ??
+    document.querySelector("main [data-rows]:has([data-row])");
   if (!home) return;
   const rows = [...home.querySelectorAll<HTMLElement>(ROWS)];
   const at = active ? rows.indexOf(active as HTMLElement) : rows.findIndex((row) => row.ariaSelected === "true");

@@ -44,11 +44,11 @@ export function FirstStart() {
         </li>
         <li>
           <div><h2>Record your calls</h2><p>One row a call, with tokens and cost. It never raises into your code.</p></div>
-          <Code text={RECORD} />
+          <Code text={RECORD} python />
         </li>
         <li>
           <div><h2>Guard a prompt</h2><p>A suite is a function with assertions. The second run is compared with the first.</p></div>
-          <div><Code text={GUARD} /><div className="gap" /><Code text="promptry run support-answers --compare prod" /></div>
+          <div><Code text={GUARD} python /><div className="gap" /><Code text="promptry run support-answers --compare prod" /></div>
         </li>
       </ol>
       <Section title="Then each page fills itself">

@@ -1,11 +1,11 @@
 import { useMemo } from "react";
 import type { Budget, ModuleSpend, NoticedChange, Overview, OverviewSuite } from "../api/types";
 import { useRead } from "../api/useRead";
-import { href } from "../app/address";
+import { href, useParam } from "../app/address";
 import { Bar, Stats } from "../parts/Bars";
 import type { StatProps } from "../parts/Bars";
 import { Differs, passRate, saidComparison, saidCounts, toneOf } from "../parts/findings";
-import { capital, clock, counted, dayAndClock, duration, listed, money, monthName, number, percent, points, pointsInterval, pvalue, utc } from "../parts/format";
+import { clock, counted, day, dayAndClock, duration, listed, money, monthName, number, percent, points, pointsInterval, pvalue, utc } from "../parts/format";
 import { Finding, Head, HeadWaiting } from "../parts/Head";
 import { Interval, IntervalAxis, scaleOf } from "../parts/Interval";
 import { Mark, State, Verdict } from "../parts/Mark";
@@ -68,7 +68,7 @@ function Filled({ data }: { data: Overview }) {
           </>
         }
         sentence={<Answer suites={worst} data={data} />}
-        why={<Why suite={broken ?? worst[0]} data={data} broken={broken !== undefined} />}
+        why={<Why suite={broken} data={data} />}
       />
       <Stats items={figuresOf(data)} />
       <SuitesTable suites={worst} />
@@ -98,7 +98,7 @@ function Answer({ suites, data }: { suites: OverviewSuite[]; data: Overview }) {
   const of = `${regressed.length} of ${counted(suites.length, "suite")}`;
   const [first] = regressed;
   if (first && regressed.length === 1) {
-    const against = first.comparison?.baseline?.tag ?? (first.comparison?.baseline ? `run ${first.comparison.baseline.id}` : "its baseline");
+    const against = first.against ?? (first.comparison?.baseline ? `run ${first.comparison.baseline.id}` : "its baseline");
     const what = first.broke != null ? `${first.suite} broke ${first.broke} of ${counted(first.comparison?.n, "case")}` : `${first.suite} fell`;
     return <>{of} regressed: <Finding tone="bad">{what}</Finding> against {against}.</>;
   }
@@ -130,18 +130,25 @@ function quietAnswer(suites: OverviewSuite[]): string {
   return `Nothing broke. Of ${counted(suites.length, "suite")} ${listed(kinds)}.`;
 }
 
-function Why({ suite, data, broken }: { suite: OverviewSuite | undefined; data: Overview; broken: boolean }) {
-  const spent = (
+/** What is behind the finding; without one, what the month costs. */
+function Why({ suite, data }: { suite: OverviewSuite | undefined; data: Overview }) {
+  const { spend, suites } = data;
+  if (suite?.comparison) {
+    const others = suites.filter((one) => one.passed === false && one.verdict !== "regressed").length;
+    return (
+      <>
+        {saidComparison(suite.comparison)} {suite.changed !== undefined && <Differs changed={suite.changed} />}
+        {others > 0 && ` ${counted(others, "more suite", "more suites")} did not pass.`}
+      </>
+    );
+  }
+  return (
     <>
-      {capital(monthName(data.spend.since))} has cost {money(data.spend.spent_usd)} so far
-      {data.spend.forecast_usd !== null && <> and is heading for {money(data.spend.forecast_usd)}</>}
-      {data.spend.unpriced > 0 && <>; {counted(data.spend.unpriced, "call")} without a price</>}.
+      {monthName(spend.since)} has cost {money(spend.spent_usd)} so far
+      {spend.forecast_usd !== null && <> and is heading for {money(spend.forecast_usd)}</>}
+      {spend.unpriced > 0 && <>; {counted(spend.unpriced, "call")} without a price</>}.
     </>
   );
-  if (suite?.comparison && broken) {
-    return <>{saidComparison(suite.comparison)} {suite.changed !== undefined && <Differs changed={suite.changed} />}</>;
-  }
-  return spent;
 }
 
 // --- the figures of the day: each leads to its rows ---
@@ -151,6 +158,7 @@ const isDay = (budget: Budget) => ["day", "daily"].includes(budget.period) && bu
 function figuresOf(data: Overview): StatProps[] {
   const { today, spend, suites, budgets } = data;
   const budget = budgets.find(isDay);
+  const stray = budgets.find((one) => one.breached && one !== budget);
   const flaky = suites.flatMap((suite) => suite.flaky?.known ?? []).length;
   const flakiest = [...suites].sort((a, b) => (b.flaky?.known.length ?? 0) - (a.flaky?.known.length ?? 0))[0];
   const cases = suites.reduce((sum, suite) => sum + (suite.counts?.cases ?? 0), 0);
@@ -163,8 +171,8 @@ function figuresOf(data: Overview): StatProps[] {
       label: "Spend today",
       value: money(spend.today_usd),
       unit: budget && `of ${money(budget.limit_usd)}`,
-      more: budget?.forecast_usd != null ? `near ${money(budget.forecast_usd)} at midnight` : `month ${money(spend.spent_usd)}`,
-      tone: budget?.breached ? "bad" : undefined,
+      more: stray ? `${stray.target ?? "all calls"} is over its budget` : budget?.forecast_usd != null ? `near ${money(budget.forecast_usd)} at midnight` : `month ${money(spend.spent_usd)}`,
+      tone: budget?.breached || stray ? "warn" : undefined,
       href: href("/cost", { days: 1 }),
       children: share !== null && <Bar share={share} mark={budget?.forecast_usd != null ? budget.forecast_usd / budget.limit_usd : null} height={4} tone={budget?.breached ? "f-bad" : "f-acc"} />,
     },
@@ -244,10 +252,10 @@ function SuitesTable({ suites }: { suites: OverviewSuite[] }) {
     },
     { key: "run", head: "Run", num: true, className: "dim", sort: (row) => row.at, cell: (row) => <a className="quiet" href={href(`/run/${row.run}`)}><Time at={row.at} /></a> },
   ];
-  const tags = new Set(suites.map((suite) => suite.comparison?.baseline?.tag).filter(Boolean));
+  const tags = new Set(suites.map((suite) => suite.against).filter(Boolean));
   const against = tags.size === 1 ? [...tags][0] : "their baselines";
   return (
-    <Section title={`Suites against ${against}`} note="change in the share of cases passed, percentage points, 95% interval" sql={{ read: "overview" }} csv={() => saveCsv("suites", columns, suites)}>
+    <Section title={`Suites against ${against}`} note="change in the mean score of the same cases, percentage points, 95% interval" sql={{ read: "overview" }} csv={() => saveCsv("suites", columns, suites)}>
       <Table label="Suites" rows={suites} columns={columns} rowKey={(row) => row.suite} empty={<Empty code="promptry run">No suite has run yet. A suite is a function with assertions; the second run is compared with the first.</Empty>} />
     </Section>
   );
@@ -257,16 +265,25 @@ const toneClass = (suite: OverviewSuite): string | undefined => ({ good: "good",
 
 // --- what changed, and what it costs ---
 
+const FEW = 8; // changes that are shown at once
+
 function Feed({ changes }: { changes: NoticedChange[] }) {
+  const [all, setAll] = useParam("changes");
+  const shown = all ? changes : changes.slice(0, FEW);
   return (
-    <Section title="What changed today" note="prompts, models, budgets, verdicts; the last 24 hours" sql={{ read: "overview" }}>
+    <Section
+      title="What changed today"
+      note="prompts, models, budgets, verdicts; the last 24 hours"
+      tools={changes.length > FEW && <button type="button" className="link" aria-expanded={all === "all"} onClick={() => setAll(all ? null : "all")}>{all ? "Fewer" : `All ${changes.length} changes`}</button>}
+      sql={{ read: "overview" }}
+    >
       {changes.length ? (
         <ul className="feed">
-          {changes.map((change, at) => {
+          {shown.map((change, at) => {
             const [shape, tone] = markOf(change);
             return (
               <li key={`${change.at} ${at}`}>
-                <time dateTime={change.at} title={utc(change.at)}>{clock(change.at)}</time>
+                {change.at ? <time dateTime={change.at} title={utc(change.at)}>{isToday(change.at) ? clock(change.at) : day(change.at, { year: false })}</time> : <span className="dim now">now</span>}
                 <span className={{ good: "good", bad: "bad", warn: "warn" }[tone as string] ?? "mid"}><Mark shape={shape} /></span>
                 <span><Linked change={change} /></span>
                 <span className="dim nowrap">{change.detail}</span>
@@ -281,11 +298,14 @@ function Feed({ changes }: { changes: NoticedChange[] }) {
   );
 }
 
-function markOf({ kind, text }: NoticedChange): [Shape, Tone] {
-  if (kind === "budget") return ["triangle", "warn"];
+const isToday = (at: string): boolean => day(at, { year: true }) === day(new Date().toISOString(), { year: true });
+
+function markOf({ kind, text, state }: NoticedChange): [Shape, Tone] {
+  const word = `${state ?? ""} ${text}`;
+  if (kind === "budget") return /breach|pass|exceed/.test(word) ? ["triangle", "warn"] : ["diamond", "plain"];
   if (kind !== "run") return ["diamond", "plain"];
-  if (/regressed|did not pass|failed/.test(text)) return ["down", "bad"];
-  if (/improved/.test(text)) return ["up", "good"];
+  if (/regressed|not pass|failed/.test(word)) return ["down", "bad"];
+  if (/improved/.test(word)) return ["up", "good"];
   return ["tied", "plain"];
 }
 
@@ -312,7 +332,7 @@ function Modules({ modules, since }: { modules: ModuleSpend[]; since: string }) 
   const columns: Column<ModuleSpend>[] = [
     { key: "module", head: "Module", sort: (row) => row.module, cell: (row) => (row.module ? <a href={href("/cost", { module: row.module })}>{row.module}</a> : <span className="dim">none</span>) },
     { key: "cost_usd", head: "$", num: true, sort: (row) => row.cost_usd, cell: (row) => money(row.cost_usd, { unit: false }) },
-    { key: "bar", head: "", className: "w99", csv: false, cell: (row) => most > 0 && row.cost_usd != null && <Bar share={row.cost_usd / most} label={money(row.cost_usd)} /> },
+    { key: "bar", head: <span className="vh">Beside the most</span>, className: "w99", csv: false, cell: (row) => most > 0 && row.cost_usd != null && <Bar share={row.cost_usd / most} label={money(row.cost_usd)} /> },
     { key: "calls", head: "Calls", num: true, className: "dim", sort: (row) => row.calls, cell: (row) => number(row.calls) },
     { key: "per_thousand_usd", head: "$ per 1,000", num: true, className: "mid", sort: (row) => row.per_thousand_usd, cell: (row) => money(row.per_thousand_usd, { unit: false }) },
   ];

@@ -15,4 +15,10 @@ export const PAGES: Record<string, Page> = {
   "/datasets": lazy(() => import("./Datasets")),
   "/dataset": lazy(() => import("./dataset/Dataset")),
   "/compare": lazy(() => import("./compare/Compare")),
+  "/calls": lazy(() => import("./calls")),
+  "/traces": lazy(() => import("./Traces")),
+  "/trace/:id": lazy(() => import("./trace")),
+  "/cost": lazy(() => import("./cost")),
+  "/budgets": lazy(() => import("./budgets")),
+  "/feedback": lazy(() => import("./feedback")),
 };

@@ -1,3 +1,4 @@
+import type { ReactNode } from "react";
 import { useEffect, useState } from "react";
 
 /** Put a text on the clipboard; true if the browser let us. */
@@ -40,11 +41,24 @@ export function Copy({ text, label = "Copy", className = "copy" }: {
   );
 }
 
+const PYTHON = /("[^"\n]*"|'[^'\n]*')|(#.*)|\b(from|import|def|return|with|as|if|else|for|in|async|await|class|None|True|False)\b/g;
+
+/** Python with its words, strings and comments told apart. */
+function painted(text: string): ReactNode[] {
+  const parts: ReactNode[] = [];
+  let end = 0;
+  for (const found of text.matchAll(PYTHON)) {
+    parts.push(text.slice(end, found.index), <span key={found.index} className={found[1] ? "s" : found[2] ? "c" : "k"}>{found[0]}</span>);
+    end = found.index + found[0].length;
+  }
+  return [...parts, text.slice(end)];
+}
+
 /** Text that is copied whole: a command, a statement, a prompt. */
-export function Code({ text, label }: { text: string; label?: string }) {
+export function Code({ text, label, python = false }: { text: string; label?: string; python?: boolean }) {
   return (
     <div className="code">
-      <pre tabIndex={0} aria-label={label}>{text}</pre>
+      <pre tabIndex={0} aria-label={label}>{python ? painted(text) : text}</pre>
       <Copy text={text} />
     </div>
   );

@@ -28,6 +28,11 @@ test("the hunks of a unified diff give back both texts", () => {
 test("of a block that was reflowed only the words that differ are marked", () => {
   const html = (text: string, now: string) => diffOf(text, now).map((line) => renderToStaticMarkup(createElement(Fragment, null, line.words)));
   expect(html("use only the\npolicy below\n", "use the policy below\n")).toEqual([
-    "use <del>only </del>the", "policy below", "use the policy below",
+    "use <del>only</del> the", "policy below", "use the policy below",
   ]);
+});
+
+test("words that changed side by side are one mark", () => {
+  const html = diffOf("within 30 days of it", "within a few weeks of it").map((line) => renderToStaticMarkup(createElement(Fragment, null, line.words)));
+  expect(html).toEqual(["within <del>30 days</del> of it", "within <ins>a few weeks</ins> of it"]);
 });

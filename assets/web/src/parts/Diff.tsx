@@ -48,7 +48,14 @@ function joined(words: Word[]): Word[] {
     if (last && last.changed === changed) last.text += word.text;
     else result.push({ text: word.text, changed });
   });
-  return result;
+  return result.flatMap(bare);
+}
+
+/** A mark without the blanks at its ends. */
+function bare(word: Word): Word[] {
+  const [, head = "", text = "", tail = ""] = /^(\s*)([^]*?)(\s*)$/.exec(word.text) ?? [];
+  if (!word.changed || !text) return [word];
+  return [{ text: head, changed: false }, { text, changed: true }, { text: tail, changed: false }].filter((one) => one.text);
 }
 
 const drawn = (words: Word[], side: "del" | "add", dress: Dress): ReactNode =>
@@ -225,8 +232,13 @@ export function hunksOf(patch: string): { before: string; now: string; old: numb
   return hunks.map((hunk) => ({ ...hunk, before: hunk.before.join("\n"), now: hunk.now.join("\n") }));
 }
 
-/** A unified diff as the server makes it, with the changed words marked. */
-export function Patch({ patch, label = "What changed in the text", tight = true }: { patch: string; label?: string; tight?: boolean }) {
+/** A unified diff as the server makes it, with the changed words marked; `bare` without the lines that are the same. */
+export function Patch({ patch, label = "What changed in the text", tight = true, bare: isBare = false }: {
+  patch: string;
+  label?: string;
+  tight?: boolean;
+  bare?: boolean;
+}) {
   const lines = useMemo(
     () =>
       hunksOf(patch).map((hunk) =>
@@ -240,7 +252,7 @@ export function Patch({ patch, label = "What changed in the text", tight = true 
   );
   return (
     <div className={tight ? "diff tight" : "diff"} role="figure" tabIndex={0} aria-label={label}>
-      {lines.flat().map((line, at) => (
+      {lines.flat().filter((line) => !isBare || line.kind !== "same").map((line, at) => (
         <div key={at} className={line.kind === "same" ? undefined : line.kind}>
           <span>{line.old}</span><span>{line.now}</span><span>{SIGN[line.kind]}</span><span>{line.words ?? line.text}</span>
         </div>

@@ -29,11 +29,14 @@ const placeOf = (value: number, scale: Scale): string =>
 /** The scale's ticks in points, for the head of the column. */
 export function IntervalAxis({ scale }: { scale: Scale }) {
   return (
-    <svg width="100%" height="16" className="over" aria-hidden="true">
-      {scale.ticks.map((tick) => (
-        <text key={tick} x={placeOf(tick, scale)} y="12" className="mid">{signed(tick * 100, tick && Math.abs(tick) < 0.0099 ? 1 : 0)}</text>
-      ))}
-    </svg>
+    <>
+      <span className="vh">Interval, points</span>
+      <svg width="100%" height="16" className="over" aria-hidden="true">
+        {scale.ticks.map((tick) => (
+          <text key={tick} x={placeOf(tick, scale)} y="12" className="mid">{signed(tick * 100, tick && Math.abs(tick) < 0.0099 ? 1 : 0)}</text>
+        ))}
+      </svg>
+    </>
   );
 }
 

@@ -4,6 +4,7 @@ import { lazy, Suspense, useMemo, useRef } from "react";
 import { useParam } from "../app/address";
 import { csvText, saveFile } from "./csv";
 import { Mark } from "./Mark";
+import { useReach } from "./reach";
 import { Skeleton } from "./States";
 
 const VirtualRows = lazy(() => import("./VirtualRows"));
@@ -32,6 +33,8 @@ export interface TableProps<R> {
   /** Open a row: Enter, or a click that hits no link. */
   onOpen?: (row: R) => void;
   selected?: string | null;
+  /** Open a row as soon as j, k or Tab reach it: for a list beside what it opens. */
+  follow?: boolean;
   dense?: boolean;
   empty?: ReactNode;
   /** The address's parameter that holds the sorting; two tables of a page need two. */
@@ -71,6 +74,7 @@ export function Table<R>(props: TableProps<R>) {
   const [order, setOrder] = useParam(sortParam);
   const sorted = useMemo(() => sortRows(rows, columns, order), [rows, columns, order]);
   const box = useRef<HTMLDivElement>(null);
+  const reach = useReach(box, label);
   if (!rows.length && empty) return <>{empty}</>;
   const press = (column: Column<R>) => {
     const first = column.num ? `-${column.key}` : column.key;
@@ -79,8 +83,7 @@ export function Table<R>(props: TableProps<R>) {
   };
   const tall = rows.length > TALL;
   return (
-    // a region that scrolls must be reachable by keyboard
-    <div className={tall ? "scroll tall" : "scroll"} ref={box} tabIndex={tall ? 0 : undefined} role={tall ? "region" : undefined} aria-label={tall ? label : undefined}>
+    <div className={tall ? "scroll tall" : "scroll"} ref={box} {...reach}>
       <table className={`${dense ? "dense " : ""}${props.onOpen ? "in opens " : ""}${className}`} aria-label={label} aria-rowcount={rows.length > MANY ? rows.length + 1 : undefined}>
         <thead>
           <tr>
@@ -121,7 +124,7 @@ function Head<R>({ column, order, onPress }: { column: Column<R>; order: string;
   );
 }
 
-export function Row<R>({ row, at, columns, rowKey, onOpen, selected }: TableProps<R> & { row: R; at: number }) {
+export function Row<R>({ row, at, columns, rowKey, onOpen, selected, follow }: TableProps<R> & { row: R; at: number }) {
   const key = rowKey(row, at);
   const open = (event: MouseEvent | KeyboardEvent) => {
     if (event.target instanceof Element && event.target.closest("a, button, input, label")) return;
@@ -134,6 +137,7 @@ export function Row<R>({ row, at, columns, rowKey, onOpen, selected }: TableProp
       aria-selected={selected === undefined ? undefined : selected === key}
       aria-rowindex={at + 2}
       onClick={onOpen && open}
+      onFocus={follow && onOpen ? (event) => event.target === event.currentTarget && selected !== key && onOpen(row) : undefined}
       onKeyDown={(event) => {
         if (event.key !== "Enter" || event.target !== event.currentTarget) return;
         if (onOpen) open(event);

@@ -42,7 +42,7 @@ function useFrozenWidths(box: RefObject<HTMLDivElement>, columns: number, drawn:
     const table = box.current?.querySelector("table");
     if (!table || !drawn) return;
     const heads = [...table.querySelectorAll<HTMLElement>("thead th")];
-    const widths = heads.map((head) => head.offsetWidth);
+    const widths = heads.map((head) => (head.offsetParent ? head.getBoundingClientRect().width + 1 : 0)) // 1: what rounding takes;
     const all = widths.reduce((sum, width) => sum + width, 0);
     const cells = [...(table.querySelector("tbody tr[data-row]")?.children ?? [])];
     const clips = heads.map((_, at) => Boolean(cells[at]?.matches(".clip, .w99")));

@@ -20,9 +20,10 @@ export function saidChange(change: Change): string {
   return `${shortCommit(change.before)} to ${shortCommit(change.now)}`;
 }
 
+/** A commit by its first seven signs; "with changes" goes without saying in a sentence. */
 export function shortCommit(text: string | null | undefined): string {
   if (!text) return "none";
-  return /^[0-9a-f]{40}/.test(text) ? text.slice(0, 7) : text;
+  return /^[0-9a-f]{8,40}\b/.test(text) ? text.slice(0, 7) : text;
 }
 
 const KINDS = ["prompt", "model", "dataset", "commit", "embedder"] as const;

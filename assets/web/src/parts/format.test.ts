@@ -72,6 +72,11 @@ describe("times", () => {
     expect(f.day("2026-11-20", { now: new Date("2026-06-01") })).toBe("20 Nov");
     expect(f.day("2025-11-20", { now: new Date("2026-06-01") })).toBe("20 Nov 2025");
   });
+  test("in a list today has no day", () => {
+    const now = new Date(2026, 10, 20, 15, 0);
+    expect(f.inList(new Date(2026, 10, 20, 14, 31, 52).toISOString(), now)).toBe("14:31:52");
+    expect(f.inList(new Date(2026, 10, 19, 14, 31, 52).toISOString(), now)).toBe("19 Nov 14:31");
+  });
   test("since", () => expect(f.secondsSince("2026-11-20T14:00:00Z", Date.parse("2026-11-20T14:00:04Z"))).toBe(4));
   test("month", () => expect(f.monthName("2026-11-01")).toBe("November"));
 });

@@ -192,6 +192,13 @@ export function when(at: Maybe<string>, now = new Date()): string {
   return date.toDateString() === now.toDateString() ? `${clock(at)} today` : `${day(at, { now })}, ${clock(at)}`;
 }
 
+/** In a list: the time of today, 14:31:52, the day before that, 19 Nov 14:31. */
+export function inList(at: Maybe<string>, now = new Date()): string {
+  const date = moment(at);
+  if (!date) return DASH;
+  return date.toDateString() === now.toDateString() ? clock(at, { seconds: true }) : `${day(at, { now })} ${clock(at)}`;
+}
+
 /** The seconds since a time. */
 export function secondsSince(at: Maybe<string>, now = Date.now()): number | null {
   const date = moment(at);

@@ -52,7 +52,8 @@ function Choose() {
 function Two({ run, baseline }: { run: string; baseline: string | null }) {
   const query = useRead("compare", { run, baseline });
   const now = useRead("run", { id: run });
-  const before = useRead("run", { id: query.data?.baseline?.id ?? "" }, { enabled: Boolean(query.data?.baseline) });
+  const other = query.data?.baseline?.id ?? (/^\d+$/.test(baseline ?? "") ? baseline : null); // a tag is known only to the server
+  const before = useRead("run", { id: other ?? "" }, { enabled: other !== null });
   const title = `Compare ${run}${query.data?.baseline ? ` with ${query.data.baseline.id}` : ""}`;
   const crumbs = now.data ? [{ text: now.data.suite, href: href("/suite", { name: now.data.suite }) }, { text: `run ${run}` }] : [...CRUMBS, { text: `run ${run}` }];
   if (query.error) {
@@ -205,7 +206,7 @@ function WhatDiffers({ comparison, run }: { comparison: Comparison; run: Run }) 
           );
         })}
       </dl>
-      {cause?.prompt_diff ? <Patch patch={cause.prompt_diff} /> : !found.size && <p className="cap">Nothing we record changed between the two.</p>}
+      {cause?.prompt_diff ? <Patch patch={cause.prompt_diff} bare /> : !found.size && <p className="cap">Nothing we record changed between the two.</p>}
     </Section>
   );
 }
@@ -248,7 +249,7 @@ function Cases({ pairs, run, baseline, params, tag, comparison }: { pairs: PairR
       csv={() => saveCsv(`compare-${run.id}-${baseline.id}-cases`, columns, rows)}
     >
       <div className="cols c-flip">
-        <Table label="Cases" dense rows={rows} columns={columns} rowKey={(one) => one.case} selected={row?.case ?? null} onOpen={(one) => setParams({ case: one.case })} empty={<Empty>{show === "flips" ? "No case changed sides." : show === "failures" ? "No case fails now." : "The two runs answered alike."}</Empty>} />
+        <Table label="Cases" dense rows={rows} columns={columns} rowKey={(one) => one.case} selected={row?.case ?? null} follow onOpen={(one) => setParams({ case: one.case })} empty={<Empty>{show === "flips" ? "No case changed sides." : show === "failures" ? "No case fails now." : "The two runs answered alike."}</Empty>} />
         {row && <Case row={row} run={run} baseline={baseline} />}
       </div>
     </Section>

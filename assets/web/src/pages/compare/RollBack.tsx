@@ -32,7 +32,7 @@ export function RollBack({ before, now, diff, onClose }: { before: string; now: 
       }
     >
       {promote.isSuccess ? (
-        <p role="status">{name} is served as version {version} on {tag}. Processes that run read it within their next look at the store.</p>
+        <p role="status">{name} is served as version {version} on {promote.variables.tag}. Processes that run read it within their next look at the store.</p>
       ) : (
         <Loaded query={query} rows={2}>
           {() =>

@@ -134,7 +134,7 @@ function Cases({ run }: { run: Run }) {
           columns={COLUMNS}
           rowKey={(one) => one.case}
           selected={row?.case ?? null}
-          onOpen={(one) => setParams({ case: one.case })}
+          follow onOpen={(one) => setParams({ case: one.case })}
           empty={<Empty>{text ? "No case here holds that text." : show === "failures" ? "No case failed." : show === "errors" ? "No case ended in an error." : "This run has no cases."}</Empty>}
         />
         {row && <Case row={row} />}

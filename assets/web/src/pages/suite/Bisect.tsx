@@ -1,3 +1,4 @@
+import { useId } from "react";
 import type { Bisection } from "../../api/types";
 import { useRead } from "../../api/useRead";
 import { href, useParam } from "../../app/address";
@@ -14,6 +15,7 @@ const runOf = (run: Bisection["first_bad"]): Found | null => (run && typeof run 
 /** The run that broke a suite, or one of its cases, and what changed with it. */
 export function Bisect({ name, cases }: { name: string; cases: string[] }) {
   const [chosen, setChosen] = useParam("case");
+  const id = useId();
   const params = { suite: name, case: chosen || null };
   const query = useRead("bisect", params, { keep: true });
   const known = chosen && !cases.includes(chosen) ? [chosen, ...cases] : cases;
@@ -23,13 +25,13 @@ export function Bisect({ name, cases }: { name: string; cases: string[] }) {
       note="the first failing run of the break that is still open"
       sql={{ read: "bisect", params }}
       tools={
-        <label className="pick">
-          of{" "}
-          <select value={chosen} onChange={(event) => setChosen(event.target.value)}>
+        <span className="pick">
+          <label htmlFor={id}>of</label>{" "}
+          <select id={id} value={chosen} onChange={(event) => setChosen(event.target.value)}>
             <option value="">the whole suite</option>
             {known.map((one) => <option key={one} value={one}>{one}</option>)}
           </select>
-        </label>
+        </span>
       }
     >
       <Loaded query={query} rows={3}>{(found) => <Culprit found={found} />}</Loaded>

@@ -4,8 +4,9 @@ import { Fragment, useEffect, useMemo, useRef, useState } from "react";
 import type { Suite, SuiteCase, SuiteRun } from "../../api/types";
 import { href } from "../../app/address";
 import { shortCommit } from "../../parts/findings";
-import { clock, day, money, percent, percentInterval, points, score } from "../../parts/format";
+import { clock, counted, day, money, percent, percentInterval, points, score } from "../../parts/format";
 import { stateOf } from "../../parts/Mark";
+import { useReach } from "../../parts/reach";
 import type { Look } from "./timeline";
 import { axisFoot, axisTicks, labelled, lookOf, stretches } from "./timeline";
 
@@ -17,12 +18,13 @@ const MANY = 120; // runs from which equal neighbours of a map are drawn as one
 const share = (value: number, of: number): string => `${((value / of) * 100).toFixed(3)}%`;
 
 /** What scrolls sideways on a narrow screen opens at its newest end. */
-function Newest({ children }: { children: ReactNode }) {
+function Newest({ label, children }: { label: string; children: ReactNode }) {
   const box = useRef<HTMLDivElement>(null);
+  const reach = useReach(box, label);
   useEffect(() => {
     if (box.current) box.current.scrollLeft = box.current.scrollWidth;
   }, []);
-  return <div className="scroll" ref={box}>{children}</div>;
+  return <div className="scroll" ref={box} {...reach}>{children}</div>;
 }
 
 export function History({ suite, change, metrics }: { suite: Suite; change: number | null; metrics: boolean }) {
@@ -31,7 +33,7 @@ export function History({ suite, change, metrics }: { suite: Suite; change: numb
   const run = under === null ? null : runs[under];
   return (
     <>
-      <Newest>
+      <Newest label="History by run">
         <div className="axis" onMouseLeave={() => setUnder(null)}>
           <div className="lab top">
             Cases passed
@@ -74,7 +76,7 @@ function Scores({ suite, change, under, onUnder }: { suite: Suite; change: numbe
   const step = suite.drift?.change_point;
   return (
     <div className="plotbox">
-      <svg width="100%" height={HEIGHT} className="over" role="img" aria-label={`Share of cases passed in ${count} runs, ${percent(runs[newest]?.pass_rate)} in the newest`}>
+      <svg width="100%" height={HEIGHT} className="over" role="group" aria-label={`Share of cases passed in ${count} runs, ${percent(runs[newest]?.pass_rate)} in the newest`}>
         {axisTicks(foot).map((tick) => (
           <g key={tick}>
             <line x1="0" x2="100%" y1={y(tick)} y2={y(tick)} className="s-grid" />
@@ -96,9 +98,10 @@ function Scores({ suite, change, under, onUnder }: { suite: Suite; change: numbe
           run.scored ? (
             count <= MANY && <circle key={run.id} cx={middle(at)} cy={y(run.pass_rate ?? 0)} r={at === newest || run.id === baseline?.id ? 4.5 : 2.6} className={run.verdict === "regressed" ? "f-bad" : run.verdict === "improved" ? "f-good" : "f-acc"} />
           ) : (
-            <line key={run.id} x1={middle(at)} x2={middle(at)} y1={HEIGHT - BOTTOM - 24} y2={HEIGHT - BOTTOM} className="s-line" />
+            <line key={run.id} x1={middle(at)} x2={middle(at)} y1={HEIGHT - BOTTOM - 34} y2={HEIGHT - BOTTOM - 16} className="s-rule" />
           ),
         )}
+        <Gaps runs={runs} />
         {change !== null && step && (
           <g>
             <text x={share(change, count)} dx={late ? -8 : 8} y={HEIGHT - BOTTOM - 22} className={`${late ? "end " : ""}${step.after < step.before ? "t-bad" : "t-good"} b`}>Change at run {runs[change]?.id}</text>
@@ -113,6 +116,21 @@ function Scores({ suite, change, under, onUnder }: { suite: Suite; change: numbe
       </svg>
     </div>
   );
+}
+
+const FEW_GAPS = 3;
+
+/** Why there is no point: said below the gap, where there are few. */
+function Gaps({ runs }: { runs: readonly SuiteRun[] }) {
+  const gaps = stretches(runs.map((run) => run.scored)).filter((part) => !part.value);
+  if (gaps.length > FEW_GAPS) return null;
+  return gaps.map(({ from, to }) => {
+    const place = (from + to) / 2 / runs.length;
+    const errors = runs.slice(from, to).reduce((sum, run) => sum + (run.counts?.error ?? 0), 0);
+    const which = to - from === 1 ? runs[from]?.id : `${runs[from]?.id} to ${runs[to - 1]?.id}`;
+    const end = place < 0.12 ? undefined : place > 0.88 ? "end" : "mid";
+    return <text key={from} x={`${place * 100}%`} y={HEIGHT - BOTTOM - 2} className={end}>{which}: {errors ? `${counted(errors, "error")}, ` : ""}not scored</text>;
+  });
 }
 
 /** Runs that follow each other and were scored; between two such parts the line has a gap. */
@@ -238,11 +256,11 @@ function Lane({ values, hot }: { values: (string | null)[]; hot: number | null }
 
 const CLASS: Record<Exclude<Look, "none">, string> = { pass: "f-hp", new: "f-bad", known: "f-old", mixed: "f-warn", error: "f-line" };
 
-export function Heat({ suite, change }: { suite: Suite; change: number | null }) {
-  const { runs, cases } = suite;
+export function Heat({ suite, cases, change }: { suite: Suite; cases: SuiteCase[]; change: number | null }) {
+  const { runs } = suite;
   const newest = runs[runs.length - 1];
   return (
-    <Newest>
+    <Newest label="Cases by run">
       <div className="axis heat">
         {cases.map((found) => (
           <Fragment key={found.case}>
@@ -273,13 +291,13 @@ function Cells({ found, runs }: { found: SuiteCase; runs: SuiteRun[] }) {
   const drawn = count > MANY ? stretches(looks) : looks.map((value, from) => ({ value, from, to: from + 1 }));
   const failed = looks.filter((look) => look === "new" || look === "known").length;
   return (
-    <svg width="100%" height="16" role="img" aria-label={`${found.case}: failed in ${failed} of ${count} runs, ${found.state}`}>
+    <svg width="100%" height="16" role="group" aria-label={`${found.case}: failed in ${failed} of ${count} runs, ${found.state}`}>
       {drawn.map(({ value, from, to }) => {
         if (value === "none") return null;
         const run = runs[from];
         const cell = (
           <svg key={from} x={share(from, count)} width={share(to - from, count)} height="16">
-            <rect x="1" y="1" width="100%" height="14" className={`${CLASS[value]} cell`}><title>{`${found.case}, run ${run?.id}: ${found.cells[from]}`}</title></rect>
+            <rect x={count <= MANY ? 1 : 0} y="1" width="100%" height="14" className={count > MANY && value === "known" ? "f-thin" : `${CLASS[value]} cell`}><title>{`${found.case}, run ${run?.id}: ${found.cells[from]}`}</title></rect>
             {count <= MANY && <rect x="100%" transform="translate(-1 0)" width="2" height="16" className="f-page" />}
             {count <= MANY && <Sign look={value} />}
           </svg>

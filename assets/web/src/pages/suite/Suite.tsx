@@ -58,6 +58,9 @@ function Known({ suite, params, window, setWindow, crumbs }: {
 }) {
   const [bisect, setBisect] = useParam("bisect");
   const [metrics, setMetrics] = useParam("metrics");
+  const [steady, setSteady] = useParam("steady");
+  const moved = useMemo(() => suite.cases.filter((found) => found.state !== "steady"), [suite]);
+  const shown = steady === "1" ? suite.cases : moved;
   const suites = useRead("suites", { limit: 500 });
   const change = useMemo(() => changeIndex(suite), [suite]);
   const registered = suites.data?.items.find((item) => item.suite === suite.suite)?.registered;
@@ -101,12 +104,17 @@ function Known({ suite, params, window, setWindow, crumbs }: {
       </Section>
       <Section
         title="Cases by run"
-        note={`${number(suite.cases.length)} of ${counted(suite.cases_total, "case")} shown, newest breaks first`}
-        tools={<HeatKey />}
+        note={`${number(shown.length)} of ${counted(suite.cases_total, "case")} shown${steady === "1" ? "" : ": those that are not steady"}, newest breaks first`}
+        tools={
+          <>
+            <HeatKey />
+            <button type="button" className="link" aria-pressed={steady === "1"} onClick={() => setSteady(steady === "1" ? null : "1")}>Steady too</button>
+          </>
+        }
         sql={{ read: "suite", params }}
         csv={() => saveCsv(`${suite.suite}-cases`, caseColumns(runs), suite.cases)}
       >
-        {suite.cases.length ? <Heat suite={suite} change={change} /> : <Empty>No case is in these runs.</Empty>}
+        {shown.length ? <Heat suite={suite} cases={shown} change={change} /> : <Empty>{suite.cases_total ? `All ${number(suite.cases_total)} cases are steady: none failed in these runs.` : "No case is in these runs."}</Empty>}
       </Section>
       <Section title="Runs" note="newest first" sql={{ read: "suite", params }} csv={() => saveCsv(`${suite.suite}-runs`, RUNS, runs)}>
         <Table label="Runs" rows={runs.toReversed()} columns={RUNS} rowKey={(row) => row.id} onOpen={(row) => go(`/run/${row.id}`)} />
@@ -121,7 +129,11 @@ function Answer({ suite, change, newest }: { suite: Suite; change: number | null
   const step = suite.drift?.change_point;
   if (change !== null && step) {
     const fell = step.after < step.before;
-    return <>{suite.suite} {fell ? "fell" : "rose"} at run {step.run}, when <Finding tone={fell ? "bad" : "good"}>{whatChanged(suite)}</Finding>.</>;
+    const tone = fell ? "bad" : "good";
+    if (!differencesOf(step.changed).length) {
+      return <>{suite.suite} <Finding tone={tone}>{fell ? "fell" : "rose"} at run {step.run}</Finding>; nothing we record changed there.</>;
+    }
+    return <>{suite.suite} {fell ? "fell" : "rose"} at run {step.run}, when <Finding tone={tone}>{whatChanged(suite)}</Finding>.</>;
   }
   const rate = `${percent(newest.pass_rate)} of ${counted(newest.n, "case")}`;
   if (!newest.scored) return <>{suite.suite} could not be scored in run {newest.id}: {counted(newest.counts?.error, "case")} ended in an error.</>;
@@ -133,7 +145,6 @@ function Answer({ suite, change, newest }: { suite: Suite; change: number | null
 
 function whatChanged(suite: Suite): string {
   const found = differencesOf(suite.drift?.change_point?.changed);
-  if (!found.length) return "nothing we record changed";
   return found.map(([kind, change]) => {
     const text = saidChange(change);
     const what = kind === "prompt" ? text.replace(/ (\S+) to /, " went from $1 to ") : `the ${kind} went from ${text}`;
@@ -146,7 +157,9 @@ function Why({ suite, change, newest }: { suite: Suite; change: number | null; n
   if (change !== null) {
     const [before, since] = [meanRate(runs, 0, change), meanRate(runs, change, runs.length)];
     const changed = drift?.change_point?.changed;
-    const same = (["prompt", "model", "dataset", "commit"] as const).filter((kind) => changed && !changed[kind]);
+    const at = runs[change];
+    const recorded = { prompt: at?.prompt_version, model: at?.model, dataset: at?.dataset, commit: at?.commit };
+    const same = (["prompt", "model", "dataset", "commit"] as const).filter((kind) => changed && !changed[kind] && recorded[kind] != null);
     return (
       <>
         The {counted(since.n, "run")} since then average {percent(since.mean)}, the {number(before.n)} before {percent(before.mean)} of {counted(newest.n, "case")} passed.

@@ -1,0 +1,1 @@
+import{t as e}from"./jsx-runtime-Wy9s6hX0.js";var t=e();function n({label:e,choices:n,value:r,onChange:i}){return(0,t.jsx)(`span`,{className:`seg`,role:`group`,"aria-label":e,children:n.map(e=>(0,t.jsx)(`button`,{type:`button`,"aria-pressed":e.value===r,title:e.title,onClick:()=>i(e.value),children:e.text},e.value))})}export{n as t};

@@ -1,0 +1,134 @@
+"""Benchmarks of what the dashboard asks first, over a million calls and ten thousand runs.
+
+The floor is one aggregate over the index that most of these reads rest on: what each day and prompt cost. A read is
+asked by a connection of its own each time, as the first request after a start is.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_hot_path import show
+from test_ledger import CALLS, FILL, RUNS, manifest_of_a_run
+
+import promptry
+
+pytestmark = pytest.mark.bench
+
+DAY_S = 86_400
+CASES = 40
+# One call in 97 failed, one in 101 has no cost, one in 89 was rated.
+FAILED = "UPDATE invocations SET metadata = json_set(metadata, '$.status', 'error') WHERE id % 97 = 0"
+UNPRICED = "UPDATE invocations SET metadata = json_remove(metadata, '$.cost_usd') WHERE id % 101 = 0"
+RATED = """INSERT INTO feedback (request_id, prompt_name, rating, created_at)
+SELECT request_id, prompt_name, id % 3 / 2.0, created_at FROM invocations WHERE id % 89 = 0"""
+SPREAD = "UPDATE eval_runs SET timestamp = strftime('%Y-%m-%dT%H:%M:%fZ', ? + 2592000.0 * id / 10000, 'unixepoch')"
+RESULTS = """WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ? - 1)
+INSERT INTO eval_results (run_id, test_name, assertion_type, passed, score, details, latency_ms)
+SELECT eval_runs.id, 'case' || i, 'exact', (eval_runs.id * 7 + i * 13) % 11 > 0, (eval_runs.id * 7 + i * 13) % 11 > 0,
+    '{"expected": "yes", "actual": "no", "repeat": 0, "reason": "another text"}', 1.5
+FROM eval_runs CROSS JOIN n WHERE suite_name <> 'one'"""
+FLOOR = """SELECT day, prompt_name, count(*), sum(cost_usd) FROM invocations INDEXED BY calls_by_day
+WHERE status <> 'reserved' GROUP BY day, prompt_name"""
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Make a store with a month of calls and runs, fifty prompts of three versions, ratings, and a budget."""
+    path = tmp_path_factory.mktemp("board") / "store.db"
+    promptry.use_store(path)
+    promptry.connect()
+    now = promptry.seconds_of(promptry.now_text()) or 0.0
+    start = now - 30 * DAY_S + 60
+    with sqlite3.connect(path, isolation_level=None) as raw:
+        raw.execute("PRAGMA synchronous = OFF")
+        raw.execute(FILL, {"calls": CALLS, "start": start, "now": now})
+        raw.execute(RUNS, {"manifest": manifest_of_a_run()})
+        raw.execute(SPREAD, (start,))
+        raw.execute(RESULTS, (CASES,))
+        for sql in (FAILED, UNPRICED, RATED):
+            raw.execute(sql)
+    raw.close()
+    for number in range(50):
+        for version in range(3):
+            text = f"text {version}\n" * 40
+            promptry.save_prompt(f"module{number % 10}/prompt{number}", text, tag="prod" if version == 1 else None)
+    promptry.set_budget("global", None, "monthly", 1e6)
+    yield path
+    promptry.use_store(None)
+
+
+@pytest.fixture(autouse=True)
+def on_board(board: Path, clean_process: Path) -> None:
+    promptry.use_store(board)
+
+
+# What is asked, and how many floors it may take: one pass over all calls at a finer grain is two to four.
+READS: list[tuple[str, Callable[[], Any], float]] = [
+    ("how everything stands", promptry.get_overview, 4),
+    ("suites", promptry.list_suites, 1),
+    ("one suite, 30 runs", lambda: promptry.get_suite("suite3"), 1),
+    ("one suite, 500 runs", lambda: promptry.get_suite("suite3", window=500), 3),
+    ("runs", promptry.list_runs, 1),
+    ("one run", lambda: promptry.get_run("777"), 1),
+    ("prompts", promptry.list_prompts, 1),
+    ("one prompt", lambda: promptry.get_prompt("module1/prompt1"), 1),
+    ("calls", promptry.list_calls, 2),
+    ("calls of the last hour", lambda: promptry.list_calls(hours=1), 0.5),
+    ("calls of a module", lambda: promptry.list_calls(module="module3"), 2.5),
+    ("calls without a price", lambda: promptry.list_calls(unpriced=True), 3),
+    ("calls rated down", lambda: promptry.list_calls(rating="down"), 4),
+    ("calls that cost much", lambda: promptry.list_calls(min_cost_usd=0.009), 4),
+    ("calls with a text", lambda: promptry.list_calls(search="no such text"), 4),
+    ("count of the last hour", lambda: promptry.count_calls(hours=1), 0.5),
+    ("count of a day", lambda: promptry.count_calls(hours=24), 2),
+    ("count of 30 days", lambda: promptry.count_calls(days=30), 5),
+    ("count of 30 days, a prompt", lambda: promptry.count_calls(days=30, prompt="module3/prompt3"), 5),
+    ("cost by module, 30 days", lambda: promptry.list_costs(30, by="module", daily=True), 5),
+    ("cost by model, a day", lambda: promptry.list_costs(1, by="model"), 2),
+    ("models without a rate", promptry.list_unpriced, 4),
+    ("budgets", promptry.list_budgets, 1),
+    ("feedback", promptry.list_feedback, 1),
+    ("traces", promptry.list_traces, 1),
+    ("settings", promptry.list_settings, 1),
+]
+
+
+def first_of(work: Callable[[], Any]) -> float:
+    """Return the seconds of a request that nobody asked before."""
+    promptry.close_store()
+    promptry.connect()
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def test_each_read_answers_its_first_request_at_once(board: Path) -> None:
+    rows = []
+    for name, read, goal in READS:
+        spans, floors = [], []
+        for _ in range(3):
+            floors.append(first_of(lambda: promptry.fetch(FLOOR)))
+            spans.append(first_of(read))
+        span, floor = statistics.median(spans), statistics.median(floors)
+        rows.append((name, f"{span * 1e3:.1f} ms", f"{floor * 1e3:.0f} ms", span / floor, f"{goal:g}"))
+    show(rows)
+    assert [name for name, _, _, ratio, goal in rows if ratio > float(goal)] == []
+
+
+def test_buckets_are_told_on_demand_and_add_up(board: Path) -> None:
+    """It reads the facts of each call, so the floor is to read these."""
+    facts = "SELECT sum(length(metadata)) AS n FROM invocations WHERE created_at >= date('now', '-6 days')"
+    floor = first_of(lambda: promptry.fetch(facts))
+    found: list[Any] = []
+    span = first_of(lambda: found.append(promptry.list_costs(7, by="bucket", origin="all")))
+    show([("cost by bucket, 7 days", f"{span * 1e3:.0f} ms", f"{floor * 1e3:.0f} ms", span / floor, "20")])
+    parts = [row["cost_usd"] for row in found[0]["items"] if row["cost_usd"] is not None]
+    assert sum(parts) == pytest.approx(found[0]["sum"]["cost_usd"], rel=1e-9)
+    assert span / floor < 20

@@ -1,0 +1,159 @@
+"""The faces agree: HTTP and --json give one answer for every read, and the SQL that is shown gives its rows."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from served import Served, serve
+from test_reads import ASKED, BY_NAME, fill_store, nearly, without_age
+
+import promptry
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The path of a store that was filled by runs and calls, once for all tests here: they only read."""
+    path = tmp_path_factory.mktemp("filled") / "store.db"
+    promptry.use_store(path)
+    fill_store()
+    promptry.use_store(None)
+    return path
+
+
+@pytest.fixture
+def full(filled: Path, clean_process: Path) -> Iterator[Served]:
+    """A dashboard of the filled store, which this process uses too."""
+    promptry.use_store(filled)
+    with serve(filled) as served:
+        yield served
+    promptry.use_store(None)
+
+
+def address_of(name: str, arguments: dict[str, Any], prefix: str = "") -> str:
+    """Return the address that asks a read what its function is asked with these arguments."""
+    path, left = prefix or BY_NAME[name].route, dict(arguments)
+    for part in re.findall("<([a-z_]+)>", path):
+        path = path.replace(f"<{part}>", str(left.pop(part)))
+    words = {re.sub("_(id|name)$", "", key): str(value) for key, value in left.items()}
+    return f"/api/{path}?{urlencode(words)}".rstrip("?")
+
+
+@pytest.mark.parametrize(("name", "words", "arguments"), ASKED, ids=lambda part: str(part)[:40])
+def test_http_answers_what_the_command_prints_as_json(
+    name: str,
+    words: list[str],
+    arguments: dict[str, Any],
+    full: Served,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    capsys.readouterr()
+    assert promptry.run_command([*BY_NAME[name].command.split(), *words, "--json"]) in {0, 1}
+    printed = json.loads(capsys.readouterr().out)
+    answer = full.get(address_of(name, arguments))
+    assert answer.status == 200
+    assert without_age(answer.json) == without_age(printed)
+
+
+WRONG = [
+    ("get_run", ["99"], {"id": "99"}),
+    ("get_run", ["x"], {"id": "x"}),
+    ("get_prompt", ["none"], {"name": "none"}),
+    ("get_prompt", ["support/answer", "--version", "9"], {"name": "support/answer", "version": 9}),
+    ("list_runs", ["--limit", "0"], {"limit": 0}),
+    ("list_calls", ["--days", "-5"], {"days": -5}),
+    ("list_costs", ["--by", "moduel"], {"by": "moduel"}),
+    ("compare_runs", ["1", "99"], {"run_id": "1", "baseline_id": "99"}),
+    ("get_dataset", ["none"], {"name": "none"}),
+    ("list_calls", ["--before", "zzz"], {"before": "zzz"}),
+]
+
+
+@pytest.mark.parametrize(("name", "words", "arguments"), WRONG, ids=lambda part: str(part)[:40])
+def test_http_refuses_with_the_words_of_the_command(
+    name: str,
+    words: list[str],
+    arguments: dict[str, Any],
+    full: Served,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    capsys.readouterr()
+    assert promptry.run_command([*BY_NAME[name].command.split(), *words, "--json"]) == 2
+    answer = full.get(address_of(name, arguments))
+    assert answer.json == json.loads(capsys.readouterr().out)
+    assert answer.status in {400, 404}
+
+
+def paste(store: Path, script: str) -> list[dict[str, Any]]:
+    """Give a script to the sqlite3 program as it is, and return the rows that it prints."""
+    done = subprocess.run(["sqlite3", "-json", store], input=script, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    return json.loads(done.stdout) if done.stdout.strip() else []
+
+
+@pytest.mark.parametrize(("name", "words", "arguments"), ASKED, ids=lambda part: str(part)[:40])
+def test_each_script_that_is_shown_gives_the_rows_of_the_answer_in_the_sqlite3_program(
+    name: str, words: list[str], arguments: dict[str, Any], full: Served, filled: Path
+) -> None:
+    told = full.get(address_of(name, arguments, f"sql/{name}"))
+    assert told.status == 200 and told.json["read"] == name
+    found = full.get(address_of(name, arguments)).json
+    answers = [paste(filled, statement["script"]) for statement in told.json["statements"]]
+    assert answers
+    with sqlite3.connect(filled) as reader:
+        reader.row_factory = sqlite3.Row
+        for statement, rows in zip(told.json["statements"], answers, strict=True):
+            named = dict.fromkeys(re.findall(":([a-z_]+)", statement["sql"])) | statement["parameters"]
+            assert [{**row} for row in reader.execute(statement["sql"], named)] == [
+                {key: nearly(value) for key, value in row.items()} for row in rows
+            ]
+    if name.startswith("list_") and name not in {"list_costs", "list_suites"}:
+        check_items(answers, found)
+    elif name.startswith("get_"):
+        own = [row for rows in answers for row in rows if set(row) <= set(found) | {"metadata", "items", "rowid"}]
+        assert all(same(row[key], found[key]) for row in own[:1] for key in row.keys() & found.keys() - UNLIKE)
+
+
+UNLIKE = {"tags", "metadata", "counts", "passed", "complete", "version", "items", "promotions"}
+
+
+def same(stored: Any, told: Any) -> bool:
+    return stored == told or str(stored) == str(told) or told == nearly(stored)
+
+
+def check_items(answers: list[list[dict[str, Any]]], found: dict[str, Any]) -> None:
+    """The rows of the first statement with as many are the items, but for one more that tells of another page."""
+    count = len(found["items"])
+    rows = next(rows[:count] for rows in answers if len(rows) in {count, count + 1})
+    for row, item in zip(rows, found["items"], strict=True):
+        for key in row.keys() & item.keys() - UNLIKE:
+            assert same(row[key], item[key]), key
+    totals = [row["total"] for rows in answers for row in rows if set(row) == {"total"}]
+    assert not totals or found["total"] == totals[-1]
+
+
+def test_a_search_shows_the_statements_of_its_first_steps(full: Served, filled: Path) -> None:
+    found = full.get("/api/calls?search=%C3%9F%3F").json
+    statements = full.get("/api/sql/list_calls?search=%C3%9F%3F").json["statements"]
+    rows = [row["id"] for statement in statements for row in paste(filled, statement["script"])]
+    assert rows and [str(key) for key in rows] == [row["id"] for row in found["items"]]
+
+
+def test_the_keys_that_are_computed_are_in_the_answers(full: Served) -> None:
+    for name, _, arguments in ASKED:
+        answer = full.get(address_of(name, arguments)).json
+        for row in full.get(address_of(name, arguments, f"sql/{name}")).json["computed"]:
+            value = answer
+            for key in row["key"].split("."):
+                value = value[0] if isinstance(value, list) and value else value
+                if isinstance(value, list) or value is None:
+                    break
+                assert key in value, (name, row["key"])
+                value = value[key]

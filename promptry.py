@@ -18870,12 +18870,13 @@ def get_overview() -> dict[str, Any]:
 
     Shape: suites [{suite, run, at, prompt_name, prompt_version, model, passed, score, coverage, verdict, complete,
     partial, counts, flaky {known (by promptry.toml), measured (None if it was not)}, comparison (see comparison_told),
-    against (the tag asked for), changed (since its baseline: see changes_of), broke, fixed (cases against it), drifting,
-    drift, history (the scores of the last 30 runs, the oldest first, None for one without or of a part)}], spend {since,
-    spent_usd, today_usd, forecast_usd, unpriced}, budgets [BudgetStatus], fallbacks [{name, times, last_at}], today (production calls of the
-    UTC day: {calls, errors, unpriced, cost_usd, p95_ms, latency_of, rated {up, down}, renders_fallback}), modules (of
-    the month, all origins: [{module, calls, unpriced, cost_usd, per_thousand_usd}], the dearest 50), changes (see
-    list_changes). A request is rated up from 0.5 on; latency_of: how many calls p95_ms is of.
+    against (the tag asked for), changed (since its baseline: see changes_of), broke, fixed (cases against it),
+    drifting, drift, history (the scores of the last 30 runs, the oldest first, None for one without or of a part)}],
+    spend {since, spent_usd, today_usd, forecast_usd, unpriced}, budgets [BudgetStatus], fallbacks [{name, times,
+    last_at}], today (production calls of the UTC day: {calls, errors, unpriced, cost_usd, p95_ms, latency_of, rated
+    {up, down}, renders_fallback}), modules (of the month, all origins: [{module, calls, unpriced, cost_usd,
+    per_thousand_usd}], the dearest 50), changes (see list_changes). A request is rated up from 0.5 on; latency_of: how
+    many calls p95_ms is of.
     """
     now, rows = now_text(), query("get_overview")
     drifts = {report.suite: report for report in check_drifts([row["suite"] for row in rows])}
@@ -23071,7 +23072,7 @@ class Route(NamedTuple):
 # What an answer holds that is no column or sum of its rows: where it stands, the function that computes it, from what.
 COMPUTED: dict[str, tuple[tuple[str, str, str], ...]] = {
     "get_overview": (
-        ("spend.forecast_usd", "month_so_far", "spent_usd over the share of the month that has passed"),
+        ("spend.forecast_usd", "forecast_of", "spent_usd over the share of the month that has passed"),
         ("suites.drifting", "check_drifts", "the scores of the last 30 runs of each suite"),
         ("budgets.forecast_usd", "budget_status", "spent_usd over the share of the period that has passed"),
     ),

@@ -72,7 +72,7 @@ export default function Datasets() {
       />
       <Section title="All" note={shown.length < items.length ? `${shown.length} of ${items.length}` : undefined} sql={{ read: "datasets", params: PARAMS }} csv={() => saveCsv("datasets", COLUMNS, shown)}>
         <div className="facets line">
-          <input type="search" data-filter aria-label="Filter by name" placeholder="Filter by name" aria-keyshortcuts="f" value={typed} onChange={(event) => setTyped(event.target.value)} />
+          <input type="text" role="searchbox" data-filter aria-label="Filter by name" placeholder="Filter by name" aria-keyshortcuts="f" value={typed} onChange={(event) => setTyped(event.target.value)} />
         </div>
         <Table label="Datasets" rows={shown} columns={COLUMNS} rowKey={(row) => row.name} onOpen={(row) => go("/dataset", { name: row.name })} empty={<p className="nothing">No dataset fits.</p>} />
       </Section>

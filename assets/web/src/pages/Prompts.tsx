@@ -150,7 +150,7 @@ function columnsOf(first: ReadonlySet<string> | null): Column<Row>[] {
       num: true,
       title: `Of the last ${DAYS} days, every origin`,
       sort: (row) => row.cost,
-      cell: (row) => (row.unpriced ? <span className="warn" title={`${counted(row.unpriced, "call")} without a price`}>{money(row.cost, { unit: false })}+</span> : money(row.cost, { unit: false })),
+      cell: (row) => (row.unpriced ? <span className="warn" title={`${counted(row.unpriced, "call")} without a price`}>{row.cost === null ? "unpriced" : `${money(row.cost, { unit: false })}+`}</span> : money(row.cost, { unit: false })),
     },
     { key: "current_at", head: "Last change", num: true, className: "mid", sort: (row) => row.current_at, cell: (row) => <Time at={row.current_at} /> },
   ];
@@ -201,7 +201,7 @@ function List({ rows, total }: { rows: Row[]; total: number }) {
       csv={() => saveCsv("prompts", columns, sortRows(shown, columns, order))}
     >
       <div className="facets line">
-        <input type="search" data-filter aria-label="Filter by name" placeholder="Filter by name" aria-keyshortcuts="f" value={typed} onChange={(event) => setTyped(event.target.value)} />
+        <input type="text" role="searchbox" data-filter aria-label="Filter by name" placeholder="Filter by name" aria-keyshortcuts="f" value={typed} onChange={(event) => setTyped(event.target.value)} />
         <Facet label="module" items={modules.map(([name, count]) => [name, name || "none", count])} value={module} onChange={setModule} />
         <Facet label="state" items={states.filter(([, , count]) => count > 0)} value={state} onChange={setState} />
       </div>

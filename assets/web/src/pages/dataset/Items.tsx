@@ -28,7 +28,7 @@ function columnsOf(rows: readonly ItemRow[]): Column<ItemRow>[] {
   if (plain) columns.push({ key: "item", head: "Item", className: "clip", sort: (row) => (typeof row.item === "object" ? null : inLine(row.item)), cell: (row) => (typeof row.item === "object" ? "" : inLine(row.item)) });
   for (const field of fields.slice(0, MOST_FIELDS)) {
     const longest = rows.slice(0, 200).reduce((most, row) => Math.max(most, inLine(valueOf(row, field)).length), 0);
-    columns.push({ key: field, head: field, className: longest > 28 ? "clip" : undefined, sort: (row) => inLine(valueOf(row, field)) || null, cell: (row) => inLine(valueOf(row, field)) || <span className="dim">–</span> });
+    columns.push({ key: field, head: field, className: longest > 28 ? "clip share" : undefined, sort: (row) => inLine(valueOf(row, field)) || null, cell: (row) => inLine(valueOf(row, field)) || <span className="dim">–</span> });
   }
   if (rows.some((row) => row.origin)) columns.push({ key: "from", head: "From", sort: (row) => (row.origin ? (row.origin.call ?? row.origin.vote) : null), cell: (row) => <From origin={row.origin} /> });
   return columns;
@@ -62,7 +62,7 @@ export function Items({ name, rows }: { name: string; rows: ItemRow[] }) {
   return (
     <>
       <div className="facets line">
-        <input type="search" data-filter aria-label="Find in the items" aria-keyshortcuts="f" placeholder="Find in the items" value={typed} onChange={(event) => setTyped(event.target.value)} />
+        <input type="text" role="searchbox" data-filter aria-label="Find in the items" aria-keyshortcuts="f" placeholder="Find in the items" value={typed} onChange={(event) => setTyped(event.target.value)} />
         {typed && <span aria-live="polite">{number(shown.length)} of {number(rows.length)}</span>}
       </div>
       <Table label={`Items of ${name}`} rows={shown} columns={columns} rowKey={(row) => row.key} selected={chosen || null} onOpen={(row) => setParams({ item: row.key === chosen ? null : row.key })} empty={<p className="nothing">{typed ? "No item says that." : "This version has no item."}</p>} />

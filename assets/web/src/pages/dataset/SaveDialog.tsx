@@ -39,12 +39,12 @@ export function SaveDialog({ dataset, names = [], onClose }: { dataset: Dataset 
   const known = !dataset && names.includes(name.trim());
   const items = joined?.items ?? read?.items ?? [];
   const nothing = joined !== null && joined.added + joined.replaced === 0;
-  const store = () => save.mutate({ name: name.trim(), items }, {
-    onSuccess: (saved) => {
-      onClose();
-      go("/dataset", { name: saved.name, version: saved.version });
-    },
-  });
+  const store = async () => {
+    const saved = await save.mutateAsync({ name: name.trim(), items }).catch(() => null); // save.error says why
+    if (!saved) return;
+    onClose();
+    go("/dataset", { name: saved.name, version: saved.version });
+  };
   const take = async (file: File | undefined) => {
     if (!file) return;
     if (file.size > MOST_BYTES) return setFault(`${file.name} has ${counted(Math.round(file.size / 1e6), "megabyte")}; from 8 on it is saved by the command: promptry dataset save ${name || "NAME"} ${file.name}`);
@@ -60,7 +60,7 @@ export function SaveDialog({ dataset, names = [], onClose }: { dataset: Dataset 
       foot={
         <>
           <button type="button" className="btn" onClick={onClose}>Cancel</button>
-          <button type="button" className="btn go" disabled={!good || !name.trim() || known || nothing || save.isPending} onClick={store}>
+          <button type="button" className="btn go" disabled={!good || !name.trim() || known || nothing || save.isPending} onClick={() => void store()}>
             {dataset ? `Save ${counted(items.length, "item")} as ${Math.max(...dataset.versions.map((row) => row.version)) + 1}` : `Save ${good ? counted(items.length, "item") : "items"}`}
           </button>
         </>

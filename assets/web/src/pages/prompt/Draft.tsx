@@ -25,6 +25,8 @@ interface Props {
   content: string | null;
   next: number;
   prompt: Prompt | null;
+  /** What is kept with the version that the draft is made from; the next keeps it too. */
+  settings?: Record<string, unknown>;
   always?: boolean;
 }
 
@@ -53,7 +55,7 @@ interface Saved {
   is_new: boolean;
 }
 
-function Editor({ name, base, content, next, prompt, always }: Props & { content: string }) {
+function Editor({ name, base, content, next, prompt, settings = {}, always }: Props & { content: string }) {
   const key = `promptry.draft ${name} ${base ?? ""}`;
   const [text, setText] = useDraft(key, content);
   const [tag, setTag] = useState("");
@@ -62,25 +64,27 @@ function Editor({ name, base, content, next, prompt, always }: Props & { content
   const vars = useParams().get("vars");
   const lint = useLint(name, text);
   const rows = useMemo(() => lint.data?.items ?? [], [lint.data]);
-  const save = useWrite<Saved, { name: string; content: string; tag?: string }>("/api/prompts");
+  const save = useWrite<Saved, { name: string; content: string; tag?: string; metadata?: Record<string, unknown> }>("/api/prompts");
   const box = useRef<HTMLDivElement>(null);
   const close = () => setParams({ edit: null });
   const dirty = text !== content;
   useEscape(close, !always && !dirty);
-  useEffect(() => box.current?.scrollIntoView({ block: "nearest" }), []);
-  const store = () =>
-    save.mutate({ name, content: text, ...(tag ? { tag } : {}) }, {
-      onSuccess: ({ version }) => {
-        sessionStorage.removeItem(key);
-        setAsking(false);
-        go("/prompt", { name, version });
-      },
-    });
+  useEffect(() => {
+    box.current?.scrollIntoView({ block: "nearest" });
+  }, []);
+  const store = async () => {
+    const own = Object.keys(settings).length ? { metadata: settings } : {};
+    const saved = await save.mutateAsync({ name, content: text, ...(tag ? { tag } : {}), ...own }).catch(() => null); // save.error says why
+    if (!saved) return;
+    sessionStorage.removeItem(key);
+    setAsking(false);
+    go("/prompt", { name, version: saved.version });
+  };
   const from = tag && prompt ? (servedBy(prompt, tag)?.version ?? null) : null;
   return (
     <div ref={box}>
       <Suspense fallback={<Skeleton rows={10} height={20} />}>
-        <Code text={text} onChange={setText} lint={rows} label={`The text of ${name}`} goTo={line} onSave={() => (tag ? setAsking(true) : dirty && store())} />
+        <Code text={text} onChange={setText} lint={rows} label={`The text of ${name}`} goTo={line} onSave={() => (tag ? setAsking(true) : dirty && void store())} />
       </Suspense>
       <div className="under">
         <Findings rows={rows} waiting={lint.data === undefined && !lint.error} onPress={(at) => setLine({ line: at })} />
@@ -91,7 +95,7 @@ function Editor({ name, base, content, next, prompt, always }: Props & { content
           {!always && !dirty && <button type="button" className="btn small" onClick={close}>Close</button>}
           <a className="btn small" href={tryHref(name, text, vars)}>Try it</a>
           <TagField value={tag} onChange={setTag} tags={prompt?.serves.map((row) => row.tag) ?? []} />
-          <button type="button" className="btn small go" disabled={!dirty || !text.trim() || save.isPending} onClick={() => (tag ? setAsking(true) : store())}>Save as {next}{tag && ` for ${tag}`}</button>
+          <button type="button" className="btn small go" disabled={!dirty || !text.trim() || save.isPending} onClick={() => (tag ? setAsking(true) : void store())}>Save as {next}{tag && ` for ${tag}`}</button>
         </span>
       </div>
       <p className="cap">
@@ -107,7 +111,7 @@ function Editor({ name, base, content, next, prompt, always }: Props & { content
           foot={
             <>
               <button type="button" className="btn" onClick={() => setAsking(false)}>Cancel</button>
-              <button type="button" className="btn go" disabled={save.isPending} onClick={store}>Save as {next} for {tag}</button>
+              <button type="button" className="btn go" disabled={save.isPending} onClick={() => void store()}>Save as {next} for {tag}</button>
             </>
           }
         >

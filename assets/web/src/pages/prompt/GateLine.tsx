@@ -35,7 +35,7 @@ export function GateLine({ prompt, version, tag, gate, run, comparison, onMove }
       <span className="acts">
         {comparison?.baseline && run && <a className="btn" href={href("/compare", { run, baseline: comparison.baseline.id })}>{gate.broke ? `See the ${counted(gate.broke, "case")}` : "Compare"}</a>}
         {gate.answer === "serves" && served?.was != null && served.was !== version && (
-          <button type="button" className="btn" onClick={() => onMove({ tag, version: served.was as number })}>Roll back to {served.was}</button>
+          <button type="button" className={gate.tone === "bad" ? "btn go" : "btn"} onClick={() => onMove({ tag, version: served.was as number })}>Roll back to {served.was}</button>
         )}
         {open && runnable.length > 0 && <RunButton suites={runnable} options={{ prompt_version: version, ...(served ? { compare: tag } : {}) }} text={runnable.length === 1 ? `Run ${runnable[0]} on ${version}` : `Run ${runnable.length} suites on ${version}`} go />}
         {gate.answer === "no" && promote(tag, "Promote anyway", false)}
@@ -48,6 +48,7 @@ export function GateLine({ prompt, version, tag, gate, run, comparison, onMove }
 }
 
 function GatePill({ gate, comparison }: { gate: Gate; comparison: Comparison | null }) {
+  if (gate.answer === "serves" && gate.tone !== "plain" && comparison) return <Verdict verdict={comparison.verdict} />;
   if (gate.answer === "serves") return <Pill shape="tick" tone="accent">serves</Pill>;
   if (gate.answer === "no" && comparison?.verdict !== "regressed") return <Pill shape="down" tone="bad">broke</Pill>;
   if (comparison) return <Verdict verdict={comparison.verdict} />;

@@ -94,8 +94,10 @@ function Known({ latest }: { latest: PromptFacts }) {
   const before = base === null ? null : base === latest.version ? latest : other.data;
   const served = servedBy(latest, tag);
   const run = metricsOf(latest, version)?.run ?? null;
-  const compared = useRead("compare", { run, baseline: tag }, { enabled: run !== null && served !== undefined && served.version !== version });
-  const comparison = compared.data ?? (compared.error ? null : undefined);
+  const isServed = served?.version === version;
+  const against = isServed ? (served.was == null ? null : (metricsOf(latest, served.was)?.run ?? null)) : served ? tag : null;
+  const compared = useRead("compare", { run, baseline: against }, { enabled: run !== null && against !== null && against !== run });
+  const comparison = compared.data ?? (compared.error || against === null ? null : undefined);
   const gate = useMemo(() => gateOf({ prompt: latest, version, tag, comparison }), [latest, version, tag, comparison]);
   if (!exists) {
     return <Head title={name} crumbs={crumbsOf(name)} sentence={`${name} has no version ${version}.`} why={<>It has {counted(latest.versions.length, "version")}; <a href={href("/prompt", { name })}>the latest is {latest.version}</a>.</>} />;
@@ -121,7 +123,7 @@ function Known({ latest }: { latest: PromptFacts }) {
         <Rail prompt={latest} version={version} base={base} tag={tag} />
         <div className="middle">
           <Texts name={name} own={own} before={before} version={version} base={base} error={shown.error ?? other.error} versions={latest.versions.map((row) => row.version)} />
-          <Draft key={version} name={name} base={version} content={own?.content ?? null} next={last + 1} prompt={latest} />
+          <Draft key={version} name={name} base={version} content={own?.content ?? null} next={last + 1} prompt={latest} settings={settingsOf(own)} />
         </div>
         <div>
           <Metrics prompt={latest} version={version} tag={tag} />
@@ -152,7 +154,9 @@ function Why({ latest, own, before, version, base, tag, gate }: WhyProps) {
   if (own && before && base !== null) {
     const changes = settingChanges(settingsOf(before), settingsOf(own));
     const lines = own.content === before.content ? "has the text of" : `changes ${changedLines(before.content, own.content)} of`;
-    parts.push(`${version} ${lines} ${base}; ${changes.length ? `${listed(changes.map(([key]) => key))} ${changes.length === 1 ? "differs" : "differ"} too.` : "no model setting differs."}`);
+    const kept = Object.keys(settingsOf(own)).length > 0;
+    const settings = changes.length ? `; ${listed(changes.map(([key]) => key))} ${changes.length === 1 ? "differs" : "differ"} too` : kept ? "; no model setting differs" : "";
+    parts.push(`${version} ${lines} ${base}${settings}.`);
   } else if (base === null) parts.push("It is the only version.");
   const calls = metricsOf(latest, served?.version ?? version)?.calls ?? 0;
   parts.push(calls ? `${counted(calls, "call")} used ${served?.version ?? version} in the last 30 days.` : `No call used ${served?.version ?? version} in the last 30 days.`);

@@ -22,6 +22,8 @@ const found = (more: Partial<Comparison>): Comparison => ({ verdict: "tied", del
 
 test.each([
   ["serves", promptOf(3, { 3: "7" }), null, "prod serves version 3, which scored 87.5% over 120 cases."],
+  ["serves", promptOf(3, { 3: "7", 1: "5" }), found({ verdict: "regressed", delta: -0.1, flips: [flip("a", "broken")] }), "prod serves version 3, which is worse than 1: it broke 1 of 120 cases."],
+  ["serves", promptOf(3, { 3: "7", 1: "5" }), found({}), "prod serves version 3, which scored 87.5% over 120 cases."],
   ["serves", promptOf(3, {}), null, "prod serves version 3; no whole run has scored it."],
   ["untagged", promptOf(null, {}), null, "No version is tagged prod: code that asks for it is served the text in the code."],
   ["untested", promptOf(2, {}), null, "Version 3 has not been tested; prod serves 2."],

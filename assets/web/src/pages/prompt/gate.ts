@@ -45,7 +45,8 @@ interface Asked {
   prompt: Prompt;
   version: number;
   tag: string;
-  /** Its newest whole run against the baseline of the tag; null where there is none, undefined while it is read. */
+  /** Its newest whole run against the baseline of the tag, or, of the version that the tag serves, against that of the
+   * version before; null where there is none, undefined while it is read. */
   comparison: Comparison | null | undefined;
 }
 
@@ -58,7 +59,9 @@ export function gateOf({ prompt, version, tag, comparison }: Asked): Gate {
     const was = served.was != null && served.was !== version ? served.was : null;
     const scoredThen = was === null ? null : saidScore(metricsOf(prompt, was));
     const back = was === null ? "it is the first that had the tag." : `rolled back, it serves ${was} again, which ${scoredThen ? `scored ${scoredThen}` : "no whole run has scored"}.`;
-    return { ...plain, answer: "serves", says: `${tag} serves version ${version}${scored ? `, which scored ${scored}.` : "; no whole run has scored it."}`, line: `${tag} serves this version${served.since ? `, since ${when(served.since)}` : ""}; ${back}` };
+    const line = `${tag} serves this version${served.since ? `, since ${when(served.since)}` : ""}; ${back}`;
+    if (comparison && was !== null && found(comparison)) return { answer: "serves", line, ...worseOrBetter(comparison, version, was, tag) };
+    return { ...plain, answer: "serves", line, says: `${tag} serves version ${version}${scored ? `, which scored ${scored}.` : "; no whole run has scored it."}` };
   }
   if (!served) {
     const known = scored ? `it scored ${scored}.` : "no whole run has scored it.";
@@ -75,18 +78,29 @@ export function gateOf({ prompt, version, tag, comparison }: Asked): Gate {
   return judged(comparison, version, tag);
 }
 
+const found = (comparison: Comparison): boolean => comparison.verdict === "regressed" || comparison.verdict === "improved";
+
+/** The first line of a version that is served, and that did otherwise than the one before it. */
+function worseOrBetter(comparison: Comparison, version: number, was: number, tag: string): Pick<Gate, "says" | "finding" | "tone" | "broke"> {
+  const worse = comparison.verdict === "regressed";
+  return { says: `${tag} serves version ${version}, which is ${worse ? "worse" : "better"} than ${was}:`, finding: findingOf(comparison, worse), tone: worse ? "bad" : "good", broke: brokenOf(comparison).length };
+}
+
+/** "it broke 9 of 120 cases.", or how its score moved where no case flipped. */
+function findingOf(comparison: Comparison, worse: boolean): string {
+  const count = worse ? brokenOf(comparison).length : fixedOf(comparison);
+  if (count) return `it ${worse ? "broke" : "fixed"} ${count} of ${counted(comparison.n, "case")}.`;
+  return `its score ${worse ? "fell" : "rose"} by ${points(Math.abs(comparison.delta ?? 0)).replace("+", "")} points.`;
+}
+
 function judged(found: Comparison, version: number, tag: string): Gate {
   const broke = brokenOf(found).length;
-  const of = `of ${counted(found.n, "case")}`;
   const told = evidence(found);
   if (found.verdict === "regressed" || found.passed === false) {
-    const finding = broke ? `it broke ${broke} ${of}.` : `its score fell by ${points(Math.abs(found.delta ?? 0)).replace("+", "")} points.`;
-    return { answer: "no", says: `Version ${version} is not ready for ${tag}:`, finding, tone: "bad", line: `the gate says no. ${told}`, broke };
+    return { answer: "no", says: `Version ${version} is not ready for ${tag}:`, finding: findingOf(found, true), tone: "bad", line: `the gate says no. ${told}`, broke };
   }
   if (found.verdict === "improved") {
-    const fixed = fixedOf(found);
-    const finding = fixed ? `it fixed ${fixed} ${of}.` : `its score rose by ${points(found.delta).replace("+", "")} points.`;
-    return { answer: "yes", says: `Version ${version} may go to ${tag}:`, finding, tone: "good", line: `the gate says yes. ${told}`, broke };
+    return { answer: "yes", says: `Version ${version} may go to ${tag}:`, finding: findingOf(found, false), tone: "good", line: `the gate says yes. ${told}`, broke };
   }
   if (found.verdict === "tied") {
     return { answer: "yes", says: `Version ${version} may go to ${tag}:`, finding: `it is tied over ${counted(found.n, "case")}.`, tone: "plain", line: `the gate says yes. ${told}`, broke };

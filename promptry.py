@@ -7,7 +7,7 @@ Floors, from the ground up; each section uses only sections above it:
     GROUND   ERRORS · WORDING · CLOCK · SETTINGS · ASSETS · MASKING · ENDPOINTS
     STORE    TABLES · MIGRATIONS · STORE · ROWS · CHANGES · SCRIPTS · QUERIES
     LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
-             CALLS · FEEDBACK · DATASETS · BUCKETS · COSTS · CARE
+             CALLS · TOTALS · FEEDBACK · DATASETS · BUCKETS · COSTS · CARE
     EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · APIS · PROVIDERS · TRIALS · JUDGE ·
              EMBEDDINGS · SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION ·
              DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · TALLIES ·
@@ -1707,8 +1707,8 @@ _FIRST_SCHEMA = (
     f"""CREATE TRIGGER calls_among_the_counted_void_the_sums AFTER INSERT ON invocations
         WHEN NEW.id <= (SELECT json_extract(metadata, '$.promptry.last') FROM datasets WHERE name = 'promptry/spend'
             ORDER BY id DESC LIMIT 1) {_VOID_SUMS}""",
-    f"""CREATE TRIGGER changed_calls_void_the_sums AFTER UPDATE OF id, prompt_name, metadata, created_at ON invocations
-        WHEN OLD.status <> 'reserved' OR NEW.id <> OLD.id {_VOID_SUMS}""",
+    f"""CREATE TRIGGER changed_calls_void_the_sums AFTER UPDATE OF id, prompt_name, prompt_version, metadata, created_at
+        ON invocations WHEN OLD.status <> 'reserved' OR NEW.id <> OLD.id {_VOID_SUMS}""",
     f"""CREATE TRIGGER deleted_calls_void_the_sums AFTER DELETE ON invocations
         WHEN OLD.status <> 'reserved' {_VOID_SUMS}""",
     f"""CREATE TABLE feedback (
@@ -4748,24 +4748,57 @@ def take_last_request(context: contextvars.Context) -> None:
 Scope = tuple[str, str | None]
 _KEEP = "promptry/spend"
 _READ_TAIL, _LONG_TAIL = 1_000, 250_000  # beyond: its days are read by the index; the whole month is
-_OFFER_S, _COUNT_S, _NO_ID = 0.25, 2.0, -(2**63)
+OFFER_S, _COUNT_S, NO_ID = 0.25, 2.0, -(2**63)
 _UNPRICED = "cost_usd IS NULL AND (status <> 'error' OR coalesce(tokens_in, 0) > 0)"
-_SUMS_OF_DAYS = f"SELECT day, prompt_name, sum(cost_usd), count(CASE WHEN {_UNPRICED} THEN 1 END), count(*)"
-_SPENT = "status <> 'reserved' GROUP BY day, prompt_name"
-_BY_DAY = f"{_SUMS_OF_DAYS} FROM invocations INDEXED BY calls_by_day WHERE day >= ? AND id > ? AND {_SPENT}"
-_BY_ID = f"{_SUMS_OF_DAYS} FROM invocations NOT INDEXED WHERE id > ? AND {_SPENT}"
-_BY_IDS = f"{_SUMS_OF_DAYS} FROM invocations WHERE id IN (SELECT value FROM json_each(?)) AND {_SPENT}"
-_COUNT = "SELECT count(*) FROM invocations NOT INDEXED WHERE id > ?"
+_COUNT = "SELECT count(*) FROM invocations NOT INDEXED WHERE id > :after AND id <= :until"
 _LAST = "SELECT id FROM invocations NOT INDEXED WHERE status <> 'reserved' ORDER BY id DESC LIMIT 1"
 _OPEN_IDS = "SELECT id FROM invocations INDEXED BY calls_reserved WHERE status = 'reserved'"
 _KEPT = """SELECT version, items, (SELECT min(applied_at) FROM schema_version) FROM datasets WHERE name = ?
     ORDER BY id DESC LIMIT 1"""
-_KEEP_NONE = """INSERT INTO datasets (name, version, items) SELECT :name, 1, 'null'
+# Where it begins is drawn, so that no sums are taken for those of a row that somebody has deleted.
+_KEEP_NONE = """INSERT INTO datasets (name, version, items) SELECT :name, abs(random() % 1000000000) + 1, 'null'
     WHERE NOT EXISTS (SELECT 1 FROM datasets WHERE name = :name)"""
-_KEEP_SUMS = "UPDATE datasets SET items = ?, metadata = ? WHERE name = ? AND version = ? AND items = ?"
+_WATCH_TO = """metadata = json_object('promptry', json_object('last',
+    max(:last, coalesce(json_extract(metadata, '$.promptry.last'), :last))))"""
+_KEEP_SUMS = f"""UPDATE datasets SET items = :sums, {_WATCH_TO}
+    WHERE name = :name AND version = :version AND items = :old"""
+_WATCH = f"""UPDATE datasets SET {_WATCH_TO} WHERE id = (SELECT max(id) FROM datasets WHERE name = :name)
+    RETURNING id, version, (SELECT min(applied_at) FROM schema_version)"""
+_WATCH_OVER = """SELECT id, version, (SELECT min(applied_at) FROM schema_version) FROM datasets WHERE name = ?
+    AND json_extract(metadata, '$.promptry.last') >= ? ORDER BY id DESC LIMIT 1"""
 
 _Sums = dict[tuple[Any, ...], list[Any]]
 _Kept = tuple[int, str, str]  # how often the sums were void, the sums as JSON, and the store that they are of
+
+
+class Parts(NamedTuple):
+    """Statements that sum calls by day and more: those of days, those after an id, those of some ids."""
+
+    by_day: str
+    by_id: str
+    by_ids: str
+
+
+class Mark(NamedTuple):
+    """How far calls were read on a day: to the last settled id; the `open` ids below were reserved then."""
+
+    day: str
+    last: int
+    open: list[int]
+
+
+def sum_parts(sums: str, keys: str) -> Parts:
+    """Return the statements that sum settled calls by some keys, the first of them the day, and count them last."""
+    select, group = f"SELECT {keys}, {sums}, count(*) FROM invocations", f"status <> 'reserved' GROUP BY {keys}"
+    newer = "id > :after AND id <= :until"
+    return Parts(
+        f"{select} INDEXED BY calls_by_day WHERE day >= :since AND {newer} AND {group}",
+        f"{select} NOT INDEXED WHERE {newer} AND {group}",
+        f"{select} WHERE id IN (SELECT value FROM json_each(:ids)) AND {group}",
+    )
+
+
+_PARTS = sum_parts(f"sum(cost_usd), count(CASE WHEN {_UNPRICED} THEN 1 END)", "day, prompt_name")
 
 
 class Spend(NamedTuple):
@@ -4784,16 +4817,22 @@ class Spend(NamedTuple):
     tail: int = 0
 
 
-_counting = threading.Lock()
-
-
-def _begin_in_child() -> None:
-    global _counting
-    _counting = threading.Lock()
-
+_counting: dict[str, threading.Lock] = {}
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_in_child)
+    os.register_at_fork(after_in_child=_counting.clear)
+
+
+@contextlib.contextmanager
+def counting(what: str) -> Iterator[bool]:
+    """Have one thread at a time count the same, and tell whether this one may: it waited for a bounded time."""
+    lock = _counting.setdefault(what, threading.Lock())
+    may = lock.acquire(timeout=_COUNT_S)
+    try:
+        yield may
+    finally:
+        if may:
+            lock.release()
 
 
 def scopes_of(name: str) -> tuple[Scope, ...]:
@@ -4826,35 +4865,48 @@ def read_spend(connection: sqlite3.Connection, now: str, scopes: set[Scope], ahe
     Where the sums are void, those counted `ahead` serve, so that nothing is counted while other writers wait.
     """
     kept: _Kept | None = connection.execute(_KEPT, (_KEEP,)).fetchone()
-    known, last = _find_kept(kept, now, scopes) or _usable(ahead, now, scopes), _last_id(connection)
+    known, last = _find_kept(kept, now, scopes) or _usable(ahead, now, scopes), last_settled_id(connection)
     if known is None or last - known.last > _LONG_TAIL:
         return _count_month(connection, now, kept, last)
     sums = {key: [*sum] for key, sum in known.sums.items() if key[0] == now[:7] or key[0] >= now[:10]}
-    open = _open_ids(connection)
-    _add_to_sums(sums, _rows_since(connection, known, last, open), now, known.scopes)
-    below, tail = [id for id in open if id < last], max(0, last - known.last)
-    return Spend(now[:10], known.scopes, last, below, sums, kept if known is not ahead else None, tail)
+    now_read = mark_of(connection, now)
+    mark = Mark(known.since, known.last, known.open)
+    _add_to_sums(sums, rows_since(connection, _PARTS, mark, now_read), now, known.scopes)
+    tail = max(0, last - known.last)
+    return Spend(now[:10], known.scopes, last, now_read.open, sums, kept if known is not ahead else None, tail)
 
 
-def _rows_since(connection: sqlite3.Connection, known: Spend, last: int, open: list[int]) -> list[tuple[Any, ...]]:
-    """Return what came since by day and prompt: by its days if there is much and none of it is dated before them."""
-    settled = connection.execute(_BY_IDS, (json.dumps(known.open),)).fetchall() if known.open else []
-    if last - known.last > _READ_TAIL:
-        rows = connection.execute(_BY_DAY, (known.since, known.last)).fetchall()
-        found = sum(row[-1] for row in rows) + sum(id > known.last for id in open)
-        if connection.execute(_COUNT, (known.last,)).fetchone() == (found,):
+def rows_since(
+    connection: sqlite3.Connection, parts: Parts, then: Mark, now: Mark, **more: Any
+) -> list[tuple[Any, ...]]:
+    """Return the sums of what was settled between two marks, as of the second.
+
+    They are read by the days since the first if there is much and none of it is dated before, else by id.
+    """
+    asked = {"since": then.day, "after": then.last, "until": now.last, **more}
+    ids = json.dumps(then.open)
+    settled = connection.execute(parts.by_ids, {**asked, "ids": ids}).fetchall() if then.open else []
+    if now.last - then.last > _READ_TAIL:
+        rows = connection.execute(parts.by_day, asked).fetchall()
+        found = sum(row[-1] for row in rows) + sum(id > then.last for id in now.open)
+        if connection.execute(_COUNT, asked).fetchone() == (found,):
             return rows + settled
-    return connection.execute(_BY_ID, (known.last,)).fetchall() + settled
+    return connection.execute(parts.by_id, asked).fetchall() + settled
 
 
-def _last_id(connection: sqlite3.Connection) -> int:
-    """Return the id of the last settled call: one below it that is free will not be used again."""
+def mark_of(connection: sqlite3.Connection, now: str, until: int | None = None) -> Mark:
+    """Return how far calls can be read at a UTC time: to the last settled id, or one before it.
+
+    An id below the last settled one that is free will not be used again.
+    """
+    last = last_settled_id(connection) if until is None else until
+    return Mark(now[:10], last, [id for (id,) in connection.execute(_OPEN_IDS) if id < last])
+
+
+def last_settled_id(connection: sqlite3.Connection) -> int:
+    """Return the greatest id of a settled call."""
     found = connection.execute(_LAST).fetchone()
     return int(found[0]) if found else 0
-
-
-def _open_ids(connection: sqlite3.Connection) -> list[int]:
-    return [id for (id,) in connection.execute(_OPEN_IDS)]
 
 
 def _find_kept(kept: _Kept | None, now: str, scopes: set[Scope]) -> Spend | None:
@@ -4885,9 +4937,9 @@ def _parse_sums(text: str, store: str) -> Spend | None:
 def _count_month(connection: sqlite3.Connection, now: str, kept: _Kept | None, last: int) -> Spend:
     scopes = frozenset({("global", None), *connection.execute("SELECT scope, target FROM budgets")})
     sums = _Sums()
-    _add_to_sums(sums, connection.execute(_BY_DAY, (period_of("monthly", now)[0], _NO_ID)), now, scopes)
-    open = [id for id in _open_ids(connection) if id < last]
-    return Spend(now[:10], scopes, last, open, sums, kept, sys.maxsize)
+    asked = {"since": period_of("monthly", now)[0], "after": NO_ID, "until": sys.maxsize}
+    _add_to_sums(sums, connection.execute(_PARTS.by_day, asked), now, scopes)
+    return Spend(now[:10], scopes, last, mark_of(connection, now).open, sums, kept, sys.maxsize)
 
 
 def _add_to_sums(sums: _Sums, rows: Iterable[tuple[Any, ...]], now: str, scopes: frozenset[Scope]) -> None:
@@ -4906,28 +4958,26 @@ def _add_to_sums(sums: _Sums, rows: Iterable[tuple[Any, ...]], now: str, scopes:
 def count_ahead(now: str, scopes: set[Scope]) -> Spend | None:
     """Read or count what a look would have to, where that is much, before the lock that every writer waits for."""
     connection = connect()
-    if _is_near(connection, now, scopes) or not _counting.acquire(timeout=_COUNT_S):
+    if _is_near(connection, now, scopes):
         return None
-    try:
-        if _is_near(connection, now, scopes):
+    with counting("spend") as may:
+        if not may or _is_near(connection, now, scopes):
             return None
         with one_state(connection):
             spend = read_spend(connection, now, scopes)
         offer_spend(spend)
         return spend
-    finally:
-        _counting.release()
 
 
 def _is_near(connection: sqlite3.Connection, now: str, scopes: set[Scope]) -> bool:
     known = _find_kept(connection.execute(_KEPT, (_KEEP,)).fetchone(), now, scopes)
-    return known is not None and _last_id(connection) - known.last <= _READ_TAIL
+    return known is not None and last_settled_id(connection) - known.last <= _READ_TAIL
 
 
 def offer_spend(spend: Spend) -> None:
     """Keep sums that were read outside a transaction of writers, if that spares the next look much and can be done."""
     if spend.tail > _READ_TAIL:
-        with contextlib.suppress(StoreError), transact(_OFFER_S) as connection:
+        with contextlib.suppress(StoreError), transact(OFFER_S) as connection:
             keep_spend(connection, spend)
 
 
@@ -4943,8 +4993,32 @@ def keep_spend(connection: sqlite3.Connection, spend: Spend) -> None:
         return
     kept = {"store": spend.kept[2], "since": spend.since, "scopes": [*spend.scopes], "last": spend.last}
     sums = [[*key, *sum] for key, sum in spend.sums.items()]
-    text, own = write_json({**kept, "open": spend.open, "sums": sums}), write_json({"promptry": {"last": spend.last}})
-    connection.execute(_KEEP_SUMS, (text, own, _KEEP, *spend.kept[:2]))
+    text, (version, old, _) = write_json({**kept, "open": spend.open, "sums": sums}), spend.kept
+    named = {"name": _KEEP, "version": version, "old": old}
+    connection.execute(_KEEP_SUMS, {**named, "sums": text, "last": spend.last})
+
+
+Watch = tuple[int, int, str]  # the row that triggers write to, how often they did, and the store
+
+
+def watch_calls() -> tuple[Watch, int] | None:
+    """Have triggers watch all calls up to the last settled one, and return what they change, and that id.
+
+    The watch is another one as soon as one of these calls has changed, or one was added among them. None where the
+    store cannot be written now. Writes: datasets.
+    """
+    with contextlib.suppress(StoreError), transact(OFFER_S) as connection:
+        begin_spend(connection)
+        last = last_settled_id(connection)
+        rows = connection.execute(_WATCH, {"name": _KEEP, "last": last}).fetchall()
+        return rows[0], last
+    return None
+
+
+def find_watch(connection: sqlite3.Connection, last: int) -> Watch | None:
+    """Return the watch over all calls up to an id, or None where there is none."""
+    found: Watch | None = connection.execute(_WATCH_OVER, (_KEEP, last)).fetchone()
+    return found
 
 
 # ======================================================================================
@@ -6204,6 +6278,246 @@ def call_facts(run_uid: str) -> dict[str, Any]:
 
 
 # ======================================================================================
+# === TOTALS: what the calls of each day, version and model sum to, kept by the store for those who ask of a month
+# ======================================================================================
+# Uses: ERRORS, CLOCK, STORE, SPEND, CALLS.   Writes: datasets.
+# Public: nothing.
+#
+# A pass over a month of many calls takes longer than a page should, so its sums at the finest grain stand under a
+# dataset's name of promptry's own, and a look reads only what came since, as SPEND does. They hold as long as the watch
+# of triggers over the calls that they sum has seen nothing. Of few calls, or in too many groups, nothing is kept, and
+# where nothing is kept the plain SQL answers.
+
+_KEPT_TOTALS = "promptry/totals"
+_MOST_KEPT_DAYS, _MOST_GROUPS, _LEAST_CALLS = 92, 60_000, 20_000
+_SHORTEST_TAIL, _LONGEST_TAIL = 2_000, 250_000  # beyond the first they are kept anew; beyond the other, counted
+_USUAL_DAYS = 32  # what a dashboard asks for first, and the whole month
+_GRAIN = "day, prompt_name, prompt_version, model, origin, status"
+_KEY, _SUMS_AT = slice(0, 6), slice(6, None)
+_LACKS = "cost_usd IS NULL AND (status <> 'error' OR tokens_in > 0)"
+_SUMMED = f"""count(cost_usd), count(*) FILTER (WHERE {_LACKS}), sum(cost_usd), sum(tokens_in), sum(tokens_out),
+    count(tokens_in), sum(cached_tokens), sum(tokens_in) FILTER (WHERE cached_tokens IS NOT NULL),
+    sum(cache_saved_usd), sum(tokens_in) FILTER (WHERE {_LACKS}), sum(tokens_out) FILTER (WHERE {_LACKS}),
+    max(id) FILTER (WHERE {_LACKS}), group_concat(latency_ms, ' ') FILTER (WHERE id % :step = 0)"""
+_TOTAL_PARTS = sum_parts(_SUMMED, _GRAIN)
+_MOST_SINCE = """SELECT coalesce((SELECT max(id) FROM invocations) - min(id) + 1, 0)
+    FROM invocations INDEXED BY calls_by_day
+    WHERE day = (SELECT min(day) FROM invocations INDEXED BY calls_by_day WHERE day >= ?)"""
+# The version is drawn: two that are kept never have the same, so one that was read before need not be read again.
+_INSERT_TOTALS = """INSERT INTO datasets (name, version, items, metadata)
+    VALUES (?, 1 + abs(random() % 4611686018427387904), ?, ?)"""
+_NEWEST_TOTALS = "SELECT id, version FROM datasets WHERE name = ? ORDER BY id DESC LIMIT 1"
+
+
+class Total(NamedTuple):
+    """What the calls of one group sum to; a sum of which no part is known is None.
+
+    counted: the calls that tell tokens_in. told_in: the input of those that tell how much of it was cached. needs_in,
+    needs_out, needs_id: tokens and newest id of the unpriced. latencies: those of every `step`-th id, in milliseconds.
+    """
+
+    day: str
+    prompt_name: str
+    prompt_version: int | None
+    model: str | None
+    origin: str
+    status: str
+    priced: int
+    unpriced: int
+    cost_usd: float | None
+    tokens_in: int | None
+    tokens_out: int | None
+    counted: int
+    cached_tokens: int | None
+    told_in: int | None
+    cache_saved_usd: float | None
+    needs_in: int | None
+    needs_out: int | None
+    needs_id: int | None
+    latencies: str | None
+    calls: int
+
+
+class Totals(NamedTuple):
+    """The sums of all calls since a day up to a mark, in the order of the index, and the watch that they hold under."""
+
+    watch: Watch | None
+    since: str
+    mark: Mark
+    step: int
+    groups: list[Total]
+
+
+_parsed_totals: dict[tuple[int, int], Totals] = {}  # the last one read from a store, by its row and version
+at_store_change(_parsed_totals.clear)
+
+
+def keep_totals() -> None:
+    """Have the totals that a dashboard asks for first kept, if there are none and much is to sum. Writes: datasets."""
+    read_totals(first_day(_USUAL_DAYS), may_count=True)
+
+
+def read_totals(since: str, *, may_count: bool = False) -> Totals | None:
+    """Return the sums of the calls since a day, or None where none are kept; where much is to sum they may be counted.
+
+    Nothing is raised for a store that cannot be read or written: the plain SQL will tell. Writes: datasets.
+    """
+    if since < first_day(_MOST_KEPT_DAYS):
+        return None
+    try:
+        found = _read_on(since, may_count)
+        if found is None and may_count and _is_worth_it():
+            with counting("totals") as may:
+                found = (_read_on(since, may_count) or _count_totals(since)) if may else None
+    except (StoreError, *STORE_FAULTS) as error:
+        log.debug("no totals since %s: %s", since, error)
+        return None
+    return None if found is None else found._replace(since=since, groups=_groups_since(found.groups, since))
+
+
+def _groups_since(groups: list[Total], since: str) -> list[Total]:
+    """Return the groups of days since one, as SQLite compares: bytes come after every text."""
+    return [total for total in groups if type(total.day) is not str or total.day >= since]
+
+
+def _is_worth_it() -> bool:
+    (most,) = connect().execute("SELECT (SELECT max(id) FROM invocations) - min(id) FROM invocations").fetchone()
+    return most is not None and most >= _LEAST_CALLS
+
+
+def _read_on(since: str, may_count: bool) -> Totals | None:
+    """Return what is kept with what came since; where that was much, it is kept so."""
+    connection, now = connect(), now_text()
+    with one_state(connection):
+        known = _find_totals(connection, since)
+        if known is None:
+            return None
+        found = _advanced(connection, known, mark_of(connection, now))
+        is_far = found.mark.last - known.mark.last > max(_SHORTEST_TAIL, len(known.groups) // 4)
+        if is_far and may_count and _step_since(connection, known.since) > 2 * known.step:
+            return None
+    watched = watch_calls() if is_far else None
+    if watched is not None:
+        with one_state(connection):
+            again = _find_totals(connection, since)
+            newer = None if again is None else _advanced(connection, again, mark_of(connection, now, watched[1]))
+        if newer is not None and newer.watch == watched[0]:
+            _keep_totals(newer)
+    return found
+
+
+def _count_totals(since: str) -> Totals:
+    """Sum all calls since a day, and keep that: no call among them can change unseen between the two."""
+    watched, connection, now = watch_calls(), connect(), now_text()
+    with one_state(connection):
+        mark, step = mark_of(connection, now, watched and watched[1]), _step_since(connection, since)
+        watch = watched[0] if watched and watched[0] == find_watch(connection, mark.last) else None
+        asked = {"since": since, "after": NO_ID, "until": mark.last, "step": step}
+        groups = list(map(Total._make, connection.execute(_TOTAL_PARTS.by_day, asked)))
+        counted = Totals(watch, since, mark, step, groups)
+        found = _advanced(connection, counted, mark_of(connection, now))
+    if sum(total.calls for total in groups) >= _LEAST_CALLS:
+        _keep_totals(counted)
+    return found
+
+
+def _step_since(connection: sqlite3.Connection, since: str) -> int:
+    (most,) = connection.execute(_MOST_SINCE, (since,)).fetchone()
+    return step_of(max(0, most))
+
+
+def _advanced(connection: sqlite3.Connection, known: Totals, mark: Mark) -> Totals:
+    """Return totals as of a later mark."""
+    rows = map(Total._make, rows_since(connection, _TOTAL_PARTS, known.mark, mark, step=known.step))
+    return known._replace(mark=mark, groups=_merged(known.groups, _groups_since([*rows], known.since)))
+
+
+def _merged(groups: list[Total], newer: list[Total]) -> list[Total]:
+    """Add sums to those of the same groups; groups stand in the order of the index."""
+    if not newer:
+        return groups
+    found = {total[_KEY]: total for total in groups}
+    days = set()
+    for total in newer:
+        known = found.get(total[_KEY])
+        if known is None:
+            days.add(total.day)
+        found[total[_KEY]] = total if known is None else _with_sums(known, total)
+    if not days:
+        return [*found.values()]
+    return sorted(found.values(), key=lambda total: (rank_of(total[0]), _order(total) if total.day in days else ()))
+
+
+def _order(total: Total) -> tuple[Any, ...]:
+    return tuple(map(rank_of, total[_KEY]))
+
+
+def rank_of(value: Any) -> tuple[int, Any]:
+    """Return what sorts as in SQLite: NULL, numbers, texts, bytes."""
+    return (0, 0) if value is None else (1 + isinstance(value, str) + 2 * isinstance(value, bytes), value)
+
+
+def _with_sums(one: Total, other: Total) -> Total:
+    pairs = zip(one[_SUMS_AT], other[_SUMS_AT], strict=True)
+    sums = (b if a is None else a if b is None else _sum(a, b) for a, b in pairs)
+    newest = max(filter(None, (one.needs_id, other.needs_id)), default=None)
+    return Total._make((*one[_KEY], *sums))._replace(needs_id=newest)
+
+
+def _sum(one: Any, other: Any) -> Any:
+    found = f"{one} {other}" if isinstance(one, str) else one + other
+    return None if found != found else found  # what SQLite says of opposite infinities
+
+
+def _find_totals(connection: sqlite3.Connection, since: str) -> Totals | None:
+    """Return what is kept since a day or longer, if no call of these has changed since, and not too much came."""
+    key = connection.execute(_NEWEST_TOTALS, (_KEPT_TOTALS,)).fetchone()
+    if key is None:
+        return None
+    known = _parsed_totals.get(key)
+    if known is None:
+        row = connection.execute("SELECT items, metadata FROM datasets WHERE id = ?", key[:1]).fetchone()
+        known = _parse_totals(*row)
+        _parsed_totals.clear()
+        if known is not None:
+            _parsed_totals[key] = known
+    if known is None or known.since > since or known.watch != find_watch(connection, known.mark.last):
+        return None
+    return known if last_settled_id(connection) - known.mark.last <= _LONGEST_TAIL else None
+
+
+def _parse_totals(text: str, own: str | None) -> Totals | None:
+    """Return what a kept text says, None where it is not as it was written."""
+    if read_own(own).get("hash") != _hash_of(text):
+        return None
+    watch, since, mark, step, groups = json.loads(text)
+    return Totals(tuple(watch), since, Mark(*mark), step, list(map(Total._make, groups)))
+
+
+def _hash_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _keep_totals(totals: Totals) -> None:
+    """Keep totals, unless a call that they sum has changed since, they are too many, or JSON cannot say them."""
+    first = first_day(_MOST_KEPT_DAYS)
+    if totals.watch is None or len(totals.groups) > _MOST_GROUPS:
+        return
+    try:
+        groups = [total for total in totals.groups if total.day >= first]
+        text = json.dumps([*totals[:1], max(first, totals.since), *totals[2:4], groups], allow_nan=False)
+    except (TypeError, ValueError):
+        return
+    if "\\ufffd" in text:  # two texts that are none may be read as the same
+        return
+    row = (_KEPT_TOTALS, text, write_json({"promptry": {"hash": _hash_of(text)}}))
+    with contextlib.suppress(StoreError), transact(OFFER_S) as connection:
+        if find_watch(connection, totals.mark.last) == totals.watch:
+            connection.execute("DELETE FROM datasets WHERE name = ?", (_KEPT_TOTALS,))
+            connection.execute(_INSERT_TOTALS, row)
+
+
+# ======================================================================================
 # === FEEDBACK: ratings of requests and votes on responses, joined to what they speak of
 # ======================================================================================
 # Uses: ERRORS, CLOCK, TABLES, STORE, ROWS, SCOPE, PROMPTS, CALLS.   Writes: feedback, votes.
@@ -6677,8 +6991,8 @@ def _bucket_row(bucket: str, parts: list[tuple[int, float, Decimal | None]]) -> 
 # ======================================================================================
 # === COSTS: what was spent and on what, which models have no rate, history at today's rates, price tables read in
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, STORE, ROWS, SCOPE, PRICES, INVOCATIONS, SPEND, BUDGETS, CALLS, DATASETS, BUCKETS.
-#   Writes: invocations.
+# Uses: ERRORS, CLOCK, SETTINGS, STORE, ROWS, SCOPE, PRICES, INVOCATIONS, SPEND, BUDGETS, CALLS, TOTALS, DATASETS,
+#   BUCKETS.   Writes: invocations.
 # Public: list_costs, list_unpriced, reprice, import_prices.
 #
 # One pass over the ledger's index at the finest grain, folded in memory by what is asked for. A total never hides the
@@ -6688,6 +7002,7 @@ def _bucket_row(bucket: str, parts: list[tuple[int, float, Decimal | None]]) -> 
 COST_GROUPS = ("module", "prompt", "version", "model", "day", "origin", "bucket")
 _MOST_DAYS = 400
 _COUNTS = ("calls", "errors", "unpriced")
+_TOLD_SUMS = ("cost_usd", "cache_saved_usd", "tokens_in", "tokens_out", "cached_tokens", "told_in")
 _SUMS = ("cost_usd", "cache_saved_usd", "tokens_in", "tokens_out", "cached_tokens", "template_tokens", "payload_tokens")
 _RATE_NAMES = {
     "cache_audio_read_mtok": "cache_read_audio",
@@ -6712,6 +7027,8 @@ _SAY_NO_TOKENS = "calls say no tokens that can be meant"
 _FIRST_UNPRICED = """SELECT model, json_extract(metadata, '$.provider') AS provider, tokens_in
     FROM invocations INDEXED BY calls_by_run WHERE run_uid = ? AND cost_usd IS NULL
     AND (status <> 'error' OR tokens_in > 0) AND status <> 'reserved' ORDER BY id LIMIT 1"""
+_PROVIDERS = """SELECT id, json_extract(metadata, '$.provider') AS provider FROM invocations
+    WHERE id IN (SELECT value FROM json_each(?))"""
 _RATE_TODAY = "there is a rate today: promptry prices reprice"
 _REPRICED_AT_ONCE = 500
 _COMPUTED = {"cost_usd", "cost_source", "rates", "rate_source", "cache_saved_usd", "buckets", "usage_faults"}
@@ -6747,7 +7064,7 @@ def list_costs(
         what = "by bucket" if by == "bucket" else f"of {days} days"
         raise WrongUse(f"Costs {what} are not told day by day.", f"Ask for {_MOST_DAYS} days at most, by another word.")
     sizes = {(row["prompt_name"], row["prompt_version"]): row["characters"] for row in query("list_costs", 1)}
-    every = [_with_keys(row, sizes) for row in query("list_costs", since=since)]
+    every = [_with_keys(row, sizes) for row in _cost_rows(since)]
     rows = [row for row in every if prompt in {None, row["prompt"]} and model in {None, row["model"]}]
     chosen = [row for row in rows if origin in {"all", row["origin"]}]
     folded = list_buckets(since, prompt, model, origin) if by == "bucket" else _folded_costs(chosen, by)
@@ -6761,6 +7078,21 @@ def list_costs(
     told = {"days": days, "by": by, "origin": origin, "sum": whole, "origins": _folded(rows, ("origin",))}
     forecast = month_forecast(_spent_this_month(every, since, now), now)
     return {**found, **told, "forecast": forecast, **({"dates": dates} if daily else {})}
+
+
+def _cost_rows(since: str) -> list[dict[str, Any]]:
+    """Return the rows of the statement, from the totals that are kept where there are many."""
+    noted, totals = note_query("list_costs", since=since), read_totals(since, may_count=True)
+    if totals is None:
+        return fetch(*noted)
+    groups: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for total in totals.groups:
+        own = {**total._asdict(), "errors": total.calls if total.status == "error" else 0}
+        known = groups.setdefault(total[:5], own)
+        if known is not own:
+            for key in ("errors", "calls", "unpriced", "counted", *_TOLD_SUMS):
+                known[key] = own[key] if known[key] is None else known[key] + (own[key] or 0)
+    return [*groups.values()]
 
 
 def _folded_costs(rows: list[dict[str, Any]], by: str) -> list[dict[str, Any]]:
@@ -6795,7 +7127,10 @@ def _spent_this_month(rows: list[dict[str, Any]], since: str, now: str) -> float
     """Return what the month has cost so far: from rows since a day, if they hold all of it."""
     first, end = period_of("monthly", now)
     if since > first:
-        return float(query("list_costs", 2, month=first, month_end=end)[0]["cost_usd"])
+        noted, totals = note_query("list_costs", 2, month=first, month_end=end), read_totals(first)
+        if totals is None:
+            return float(fetch(*noted)[0]["cost_usd"])
+        rows = [total._asdict() for total in totals.groups]
     return math.fsum(row["cost_usd"] for row in rows if first <= row["day"] < end and row["cost_usd"] is not None)
 
 
@@ -6834,11 +7169,47 @@ def list_unpriced(days: int = 30, limit: int = 50, before: str | None = None) ->
     Shape: items [{model, provider, calls, first_day, last_day, tokens_in, tokens_out, last_call, reason}], total, next.
     """
     since = read_days(days)
-    rows = query("list_unpriced", since=since, limit=read_limit(limit), offset=read_offset(before))
+    start = read_offset(before)
+    rows, count = _unpriced_models(since, read_limit(limit), start)
     for row in rows:
         row["reason"] = _why_unpriced(row)
     _note_helped(rows, since)
-    return page(rows, query("list_unpriced", 1, since=since)[0]["total"], limit, before)
+    return page(rows, count, limit, before)
+
+
+def _unpriced_models(since: str, limit: int, offset: int) -> tuple[list[dict[str, Any]], int]:
+    """Return the rows of the statement and how many there are, from the totals where they are kept."""
+    noted = note_query("list_unpriced", since=since, limit=limit, offset=offset)
+    noted_count, totals = note_query("list_unpriced", 1, since=since), read_totals(since)
+    if totals is None:
+        return fetch(*noted), fetch(*noted_count)[0]["total"]
+    models: dict[Any, list[Total]] = {}
+    for total in totals.groups:
+        if total.unpriced:
+            models.setdefault(total.model, []).append(total)
+    found = [_unpriced_model(model, own) for model, own in models.items()]
+    found.sort(key=lambda row: (-row["calls"], rank_of(row["model"])))
+    shown = found[offset : offset + limit]
+    providers = {row["id"]: row["provider"] for row in fetch(_PROVIDERS, (json.dumps([row["last"] for row in shown]),))}
+    told = [{"model": row["model"], "provider": providers.get(row.pop("last")), **row} for row in shown]
+    return told, len(found)
+
+
+def _unpriced_model(model: str | None, totals: list[Total]) -> dict[str, Any]:
+    days, last = sorted((total.day for total in totals), key=rank_of), max(total.needs_id or NO_ID for total in totals)
+    tokens_in, tokens_out = (
+        [value for total in totals if (value := getattr(total, key)) is not None] for key in ("needs_in", "needs_out")
+    )
+    return {
+        "model": model,
+        "calls": sum(total.unpriced for total in totals),
+        "first_day": days[0],
+        "last_day": days[-1],
+        "tokens_in": sum(tokens_in) if tokens_in else None,
+        "tokens_out": sum(tokens_out) if tokens_out else None,
+        "last_call": str(last),
+        "last": last,
+    }
 
 
 def _note_helped(rows: list[dict[str, Any]], since: str) -> None:
@@ -18000,7 +18371,7 @@ def _most(rows: list[dict[str, Any]], key: str) -> Any:
 # ======================================================================================
 # === TRAFFIC: how many calls there were, minute by minute or day by day, and of what
 # ======================================================================================
-# Uses: CLOCK, ROWS, SCOPE, CALLS, STATISTICS.
+# Uses: CLOCK, ROWS, SCOPE, CALLS, TOTALS, STATISTICS.
 # Public: count_calls.
 #
 # One pass at the finest grain, folded in memory, so that each facet counts what its other values would give. Of very
@@ -18008,6 +18379,7 @@ def _most(rows: list[dict[str, Any]], key: str) -> Any:
 
 FACETS = ("module", "prompt", "model", "status", "origin", "priced")
 _SHOWN_VALUES, _ENOUGH, _MOST_BARS, _DAY_MINUTES = 20, 1_000, 400, 1_440
+_NOT_OF_DAYS = {"since_minute", "until", "until_minute", "unpriced", "min_cost", "rating"}
 _SPANS = ((2, 1), (6, 5), (50, 30))  # up to so many hours, bars of so many minutes; beyond, of days
 
 _Groups = list[dict[str, Any]]
@@ -18043,9 +18415,7 @@ def count_calls(
     (edge,) = query("count_calls", 2, **asked)
     start, end = _ends_of(asked, edge["day"])
     span = _span_of(end - start)
-    step = step_of(edge["most"] or 0)
-    part = 0 if span >= _DAY_MINUTES else 1
-    rows = query("count_calls", part, **asked, span=span, step=step)
+    rows, step = _traffic_groups(asked, span, step_of(edge["most"] or 0))
     rows = [{**row, "module": module_of(row["prompt_name"]), "prompt": row["prompt_name"]} for row in rows]
     wanted = {key: value for key, value in own.items() if value is not None}
     fitting = [row for row in rows if _is_wanted(row, wanted)]
@@ -18059,6 +18429,17 @@ def count_calls(
         "facets": {facet: _facet_of(rows, facet, wanted) for facet in FACETS},
         "rated": query("count_calls", 4, **asked)[0],
     }
+
+
+def _traffic_groups(asked: dict[str, Any], span: int, step: int) -> tuple[_Groups, int]:
+    """Return the rows of the statement and of which calls they tell the latency: of many calls from what is kept."""
+    is_by_day, is_of_days = span >= _DAY_MINUTES, "since" in asked and asked.keys().isdisjoint(_NOT_OF_DAYS)
+    totals = read_totals(asked["since"], may_count=True) if is_by_day and is_of_days and step > 1 else None
+    part, step = 0 if is_by_day else 1, step if totals is None else totals.step
+    noted = note_query("count_calls", part, **asked, span=span, step=step)
+    if totals is None:
+        return fetch(*noted), step
+    return [{**total._asdict(), "slot": 0} for total in totals.groups], step
 
 
 def _ends_of(asked: dict[str, Any], first: str | None) -> tuple[int, int]:
@@ -18859,7 +19240,7 @@ def _model_changes(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 # ======================================================================================
 # === OVERVIEW: how everything stands, in one answer
 # ======================================================================================
-# Uses: CLOCK, ROWS, SCOPE, TEMPLATES, BUDGETS, CALLS, TALLIES, RUNS, COMPARISON, DRIFT, NEWS.
+# Uses: CLOCK, ROWS, SCOPE, TEMPLATES, SPEND, BUDGETS, CALLS, TOTALS, TALLIES, RUNS, COMPARISON, DRIFT, NEWS.
 # Public: get_overview.
 
 _MOST_MODULES = 50
@@ -18883,7 +19264,7 @@ def get_overview() -> dict[str, Any]:
     manifests = [read_object(row.pop("metadata")) for row in rows]
     told = [comparison_told(manifest) for manifest in manifests]
     bases = _bases_of([found["baseline"]["id"] for found in told if found])
-    budgets, spent = budget_status(), query("get_overview", 7, now=now)
+    budgets, spent = budget_status(), _spent_by_day(now)
     note_query("get_overview", 1, now=now)
     note_query("list_budgets", limit=1000)
     return {
@@ -18944,6 +19325,15 @@ def _today(now: str) -> dict[str, Any]:
     (counts,), (rated,) = (query("get_overview", part, now=now) for part in (4, 6))
     (latency,) = query("get_overview", 5, now=now, step=step_of(counts["calls"]))
     return {**counts, **latency, "rated": rated, "renders_fallback": fallbacks_of_day(now[:10])}
+
+
+def _spent_by_day(now: str) -> list[dict[str, Any]]:
+    """Return what each prompt has cost on each day of the month of a UTC time, from the totals where they are kept."""
+    since, until = period_of("monthly", now)
+    noted, totals = note_query("get_overview", 7, now=now), read_totals(since)
+    if totals is None:
+        return fetch(*noted)
+    return [total._asdict() for total in totals.groups if type(total.day) is str and total.day < until]
 
 
 def _month(rows: list[dict[str, Any]], now: str) -> dict[str, Any]:
@@ -24271,8 +24661,8 @@ def _body_schema(fields: list[Parameter]) -> dict[str, Any]:
 # ======================================================================================
 # === DASHBOARD: the page and its API are served, until Ctrl-C
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, STORE, CHANGES, QUERIES, CONFIGURATION, PRINTING, READS, CLI, ROUTES, GUARD, SITE,
-#   PLAYGROUND, POSTS, TASKS, OPENAPI.
+# Uses: ERRORS, CLOCK, SETTINGS, STORE, CHANGES, QUERIES, TOTALS, CONFIGURATION, PRINTING, READS, CLI, ROUTES, GUARD,
+#   SITE, PLAYGROUND, POSTS, TASKS, OPENAPI.
 # Public: nothing.
 
 MOST_BODY_BYTES = 8 * 1024 * 1024
@@ -24573,6 +24963,8 @@ def serve_dashboard(host: str, port: int, at_start: Callable[[str], None] | None
         print_text(f"promptry is at {url} and reads {path}; Ctrl-C ends it.", err=True)
         if is_missing(path):
             print_text("There is no such file yet: the first track() or run makes it.", err=True)
+        else:
+            threading.Thread(target=keep_totals, daemon=True).start()
         if at_start is not None:
             at_start(url)
         server.run()

@@ -4762,8 +4762,7 @@ _WATCH_TO = """metadata = json_object('promptry', json_object('last',
     max(:last, coalesce(json_extract(metadata, '$.promptry.last'), :last))))"""
 _KEEP_SUMS = f"""UPDATE datasets SET items = :sums, {_WATCH_TO}
     WHERE name = :name AND version = :version AND items = :old"""
-_WATCH = f"""UPDATE datasets SET {_WATCH_TO} WHERE id = (SELECT max(id) FROM datasets WHERE name = :name)
-    RETURNING id, version, (SELECT min(applied_at) FROM schema_version)"""
+_WATCH = f"UPDATE datasets SET {_WATCH_TO} WHERE id = (SELECT max(id) FROM datasets WHERE name = :name)"
 _WATCH_OVER = """SELECT id, version, (SELECT min(applied_at) FROM schema_version) FROM datasets WHERE name = ?
     AND json_extract(metadata, '$.promptry.last') >= ? ORDER BY id DESC LIMIT 1"""
 
@@ -5010,8 +5009,10 @@ def watch_calls() -> tuple[Watch, int] | None:
     with contextlib.suppress(StoreError), transact(OFFER_S) as connection:
         begin_spend(connection)
         last = last_settled_id(connection)
-        rows = connection.execute(_WATCH, {"name": _KEEP, "last": last}).fetchall()
-        return rows[0], last
+        if find_watch(connection, last) is None:  # to write the same again would look like news
+            connection.execute(_WATCH, {"name": _KEEP, "last": last})
+        watch = find_watch(connection, last)
+        return None if watch is None else (watch, last)
     return None
 
 
@@ -6280,7 +6281,7 @@ def call_facts(run_uid: str) -> dict[str, Any]:
 # ======================================================================================
 # === TOTALS: what the calls of each day, version and model sum to, kept by the store for those who ask of a month
 # ======================================================================================
-# Uses: ERRORS, CLOCK, STORE, SPEND, CALLS.   Writes: datasets.
+# Uses: ERRORS, CLOCK, STORE, ROWS, SPEND, CALLS.   Writes: datasets.
 # Public: nothing.
 #
 # A pass over a month of many calls takes longer than a page should, so its sums at the finest grain stand under a
@@ -6293,7 +6294,13 @@ _MOST_KEPT_DAYS, _MOST_GROUPS, _LEAST_CALLS = 92, 60_000, 20_000
 _SHORTEST_TAIL, _LONGEST_TAIL = 2_000, 250_000  # beyond the first they are kept anew; beyond the other, counted
 _USUAL_DAYS = 32  # what a dashboard asks for first, and the whole month
 _GRAIN = "day, prompt_name, prompt_version, model, origin, status"
-_KEY, _SUMS_AT = slice(0, 6), slice(6, None)
+_KEYS_OF_COSTS, _KEYS_OF_TOTALS = 5, 6  # a group of costs has all but the status
+_RETRY_S = 60.0
+_COST_COUNTS = ("calls", "errors", "unpriced", "counted")
+_COST_SUMS = ("cost_usd", "cache_saved_usd", "tokens_in", "tokens_out", "cached_tokens", "told_in")
+_NEEDS = ("needs_in", "needs_out")
+_PROVIDERS = """SELECT CAST(id AS TEXT) AS id, json_extract(metadata, '$.provider') AS provider FROM invocations
+    WHERE id IN (SELECT value FROM json_each(?))"""
 _LACKS = "cost_usd IS NULL AND (status <> 'error' OR tokens_in > 0)"
 _SUMMED = f"""count(cost_usd), count(*) FILTER (WHERE {_LACKS}), sum(cost_usd), sum(tokens_in), sum(tokens_out),
     count(tokens_in), sum(cached_tokens), sum(tokens_in) FILTER (WHERE cached_tokens IS NOT NULL),
@@ -6341,7 +6348,7 @@ class Total(NamedTuple):
 class Totals(NamedTuple):
     """The sums of all calls since a day up to a mark, in the order of the index, and the watch that they hold under."""
 
-    watch: Watch | None
+    watch: Watch
     since: str
     mark: Mark
     step: int
@@ -6349,7 +6356,9 @@ class Totals(NamedTuple):
 
 
 _parsed_totals: dict[tuple[int, int], Totals] = {}  # the last one read from a store, by its row and version
+_not_kept_at: list[float] = []  # when what had been counted could not be kept: the plain SQL is quicker then
 at_store_change(_parsed_totals.clear)
+at_store_change(_not_kept_at.clear)
 
 
 def keep_totals() -> None:
@@ -6368,11 +6377,54 @@ def read_totals(since: str, *, may_count: bool = False) -> Totals | None:
         found = _read_on(since, may_count)
         if found is None and may_count and _is_worth_it():
             with counting("totals") as may:
-                found = (_read_on(since, may_count) or _count_totals(since)) if may else None
+                found = _read_on(since, may_count)
+                if found is None and may and _is_worth_it():
+                    found = _count_totals(since)
     except (StoreError, *STORE_FAULTS) as error:
         log.debug("no totals since %s: %s", since, error)
         return None
     return None if found is None else found._replace(since=since, groups=_groups_since(found.groups, since))
+
+
+def read_costs(since: str) -> list[dict[str, Any]]:
+    """Return the rows of the first statement of list_costs, of many calls from what is kept."""
+    noted, totals = note_query("list_costs", since=since), read_totals(since, may_count=True)
+    if totals is None:
+        return fetch(*noted)
+    groups: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for total in totals.groups:
+        own = {**total._asdict(), "errors": total.calls if total.status == "error" else 0}
+        known = groups.setdefault(tuple(total)[:_KEYS_OF_COSTS], own)
+        if known is not own:
+            for key in (*_COST_COUNTS, *_COST_SUMS):
+                known[key] = own[key] if known[key] is None else known[key] + (own[key] or 0)
+    return [*groups.values()]
+
+
+def read_unpriced(since: str, limit: int, offset: int) -> tuple[list[dict[str, Any]], int]:
+    """Return the rows of the first statement of list_unpriced and how many there are, from what is kept, if any is."""
+    noted = note_query("list_unpriced", since=since, limit=limit, offset=offset)
+    noted_count, totals = note_query("list_unpriced", 1, since=since), read_totals(since)
+    if totals is None:
+        return fetch(*noted), fetch(*noted_count)[0]["total"]
+    models: dict[Any, list[Total]] = {}
+    for total in totals.groups:
+        if total.unpriced:
+            models.setdefault(total.model, []).append(total)
+    found = sorted(map(_unpriced_model, models.values()), key=lambda row: (-row["calls"], rank_of(row["model"])))
+    shown = found[offset : offset + limit]
+    last = json.dumps([int(row["last_call"]) for row in shown])
+    providers = {row["id"]: row["provider"] for row in fetch(_PROVIDERS, (last,))}
+    return [{**row, "provider": providers.get(row["last_call"])} for row in shown], len(found)
+
+
+def _unpriced_model(totals: list[Total]) -> dict[str, Any]:
+    days = sorted((total.day for total in totals), key=rank_of)
+    tokens = {key: [value for total in totals if (value := getattr(total, key)) is not None] for key in _NEEDS}
+    told_in, told_out = (sum(values) if values else None for values in tokens.values())
+    told = {"model": totals[0].model, "provider": None, "calls": sum(total.unpriced for total in totals)}
+    told |= {"first_day": days[0], "last_day": days[-1], "tokens_in": told_in, "tokens_out": told_out}
+    return {**told, "last_call": str(max(total.needs_id or NO_ID for total in totals))}
 
 
 def _groups_since(groups: list[Total], since: str) -> list[Total]:
@@ -6381,6 +6433,9 @@ def _groups_since(groups: list[Total], since: str) -> list[Total]:
 
 
 def _is_worth_it() -> bool:
+    """Tell whether there are many calls and the totals of them can be kept, as far as is known."""
+    if _not_kept_at and monotonic_s() - _not_kept_at[-1] < _RETRY_S:
+        return False
     (most,) = connect().execute("SELECT (SELECT max(id) FROM invocations) - min(id) FROM invocations").fetchone()
     return most is not None and most >= _LEAST_CALLS
 
@@ -6394,8 +6449,8 @@ def _read_on(since: str, may_count: bool) -> Totals | None:
             return None
         found = _advanced(connection, known, mark_of(connection, now))
         is_far = found.mark.last - known.mark.last > max(_SHORTEST_TAIL, len(known.groups) // 4)
-        if is_far and may_count and _step_since(connection, known.since) > 2 * known.step:
-            return None
+        if is_far and _step_since(connection, known.since) > 2 * known.step:  # far more latencies than are looked at
+            return None if may_count else found
     watched = watch_calls() if is_far else None
     if watched is not None:
         with one_state(connection):
@@ -6406,18 +6461,20 @@ def _read_on(since: str, may_count: bool) -> Totals | None:
     return found
 
 
-def _count_totals(since: str) -> Totals:
+def _count_totals(since: str) -> Totals | None:
     """Sum all calls since a day, and keep that: no call among them can change unseen between the two."""
     watched, connection, now = watch_calls(), connect(), now_text()
-    with one_state(connection):
-        mark, step = mark_of(connection, now, watched and watched[1]), _step_since(connection, since)
-        watch = watched[0] if watched and watched[0] == find_watch(connection, mark.last) else None
-        asked = {"since": since, "after": NO_ID, "until": mark.last, "step": step}
-        groups = list(map(Total._make, connection.execute(_TOTAL_PARTS.by_day, asked)))
-        counted = Totals(watch, since, mark, step, groups)
-        found = _advanced(connection, counted, mark_of(connection, now))
-    if sum(total.calls for total in groups) >= _LEAST_CALLS:
-        _keep_totals(counted)
+    is_kept, found = False, None
+    if watched is not None:
+        with one_state(connection):
+            mark, step = mark_of(connection, now, watched[1]), _step_since(connection, since)
+            asked = {"since": since, "after": NO_ID, "until": mark.last, "step": step}
+            groups = list(map(Total._make, connection.execute(_TOTAL_PARTS.by_day, asked)))
+            counted = Totals(watched[0], since, mark, step, groups)
+            found = _advanced(connection, counted, mark_of(connection, now))
+        is_kept = sum(total.calls for total in groups) >= _LEAST_CALLS and _keep_totals(counted)
+    if not is_kept:
+        _not_kept_at[:] = [monotonic_s()]
     return found
 
 
@@ -6436,20 +6493,20 @@ def _merged(groups: list[Total], newer: list[Total]) -> list[Total]:
     """Add sums to those of the same groups; groups stand in the order of the index."""
     if not newer:
         return groups
-    found = {total[_KEY]: total for total in groups}
+    found = {tuple(total)[:_KEYS_OF_TOTALS]: total for total in groups}
     days = set()
     for total in newer:
-        known = found.get(total[_KEY])
-        if known is None:
+        key = tuple(total)[:_KEYS_OF_TOTALS]
+        if key not in found:
             days.add(total.day)
-        found[total[_KEY]] = total if known is None else _with_sums(known, total)
+        found[key] = _with_sums(found[key], total) if key in found else total
     if not days:
         return [*found.values()]
     return sorted(found.values(), key=lambda total: (rank_of(total[0]), _order(total) if total.day in days else ()))
 
 
 def _order(total: Total) -> tuple[Any, ...]:
-    return tuple(map(rank_of, total[_KEY]))
+    return tuple(map(rank_of, tuple(total)[:_KEYS_OF_TOTALS]))
 
 
 def rank_of(value: Any) -> tuple[int, Any]:
@@ -6458,10 +6515,10 @@ def rank_of(value: Any) -> tuple[int, Any]:
 
 
 def _with_sums(one: Total, other: Total) -> Total:
-    pairs = zip(one[_SUMS_AT], other[_SUMS_AT], strict=True)
-    sums = (b if a is None else a if b is None else _sum(a, b) for a, b in pairs)
+    pairs = [*zip(one, other, strict=True)]
+    sums = [b if a is None else a if b is None else _sum(a, b) for a, b in pairs[_KEYS_OF_TOTALS:]]
     newest = max(filter(None, (one.needs_id, other.needs_id)), default=None)
-    return Total._make((*one[_KEY], *sums))._replace(needs_id=newest)
+    return Total._make([*one[:_KEYS_OF_TOTALS], *sums])._replace(needs_id=newest)
 
 
 def _sum(one: Any, other: Any) -> Any:
@@ -6498,23 +6555,25 @@ def _hash_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _keep_totals(totals: Totals) -> None:
+def _keep_totals(totals: Totals) -> bool:
     """Keep totals, unless a call that they sum has changed since, they are too many, or JSON cannot say them."""
     first = first_day(_MOST_KEPT_DAYS)
-    if totals.watch is None or len(totals.groups) > _MOST_GROUPS:
-        return
+    if len(totals.groups) > _MOST_GROUPS:
+        return False
     try:
         groups = [total for total in totals.groups if total.day >= first]
-        text = json.dumps([*totals[:1], max(first, totals.since), *totals[2:4], groups], allow_nan=False)
+        kept = [totals.watch, max(first, totals.since), totals.mark, totals.step, groups]
+        text = json.dumps(kept, allow_nan=False)
     except (TypeError, ValueError):
-        return
+        return False
     if "\\ufffd" in text:  # two texts that are none may be read as the same
-        return
+        return False
     row = (_KEPT_TOTALS, text, write_json({"promptry": {"hash": _hash_of(text)}}))
     with contextlib.suppress(StoreError), transact(OFFER_S) as connection:
         if find_watch(connection, totals.mark.last) == totals.watch:
             connection.execute("DELETE FROM datasets WHERE name = ?", (_KEPT_TOTALS,))
-            connection.execute(_INSERT_TOTALS, row)
+            return connection.execute(_INSERT_TOTALS, row).rowcount == 1
+    return False
 
 
 # ======================================================================================
@@ -7002,7 +7061,6 @@ def _bucket_row(bucket: str, parts: list[tuple[int, float, Decimal | None]]) -> 
 COST_GROUPS = ("module", "prompt", "version", "model", "day", "origin", "bucket")
 _MOST_DAYS = 400
 _COUNTS = ("calls", "errors", "unpriced")
-_TOLD_SUMS = ("cost_usd", "cache_saved_usd", "tokens_in", "tokens_out", "cached_tokens", "told_in")
 _SUMS = ("cost_usd", "cache_saved_usd", "tokens_in", "tokens_out", "cached_tokens", "template_tokens", "payload_tokens")
 _RATE_NAMES = {
     "cache_audio_read_mtok": "cache_read_audio",
@@ -7027,8 +7085,6 @@ _SAY_NO_TOKENS = "calls say no tokens that can be meant"
 _FIRST_UNPRICED = """SELECT model, json_extract(metadata, '$.provider') AS provider, tokens_in
     FROM invocations INDEXED BY calls_by_run WHERE run_uid = ? AND cost_usd IS NULL
     AND (status <> 'error' OR tokens_in > 0) AND status <> 'reserved' ORDER BY id LIMIT 1"""
-_PROVIDERS = """SELECT id, json_extract(metadata, '$.provider') AS provider FROM invocations
-    WHERE id IN (SELECT value FROM json_each(?))"""
 _RATE_TODAY = "there is a rate today: promptry prices reprice"
 _REPRICED_AT_ONCE = 500
 _COMPUTED = {"cost_usd", "cost_source", "rates", "rate_source", "cache_saved_usd", "buckets", "usage_faults"}
@@ -7064,7 +7120,7 @@ def list_costs(
         what = "by bucket" if by == "bucket" else f"of {days} days"
         raise WrongUse(f"Costs {what} are not told day by day.", f"Ask for {_MOST_DAYS} days at most, by another word.")
     sizes = {(row["prompt_name"], row["prompt_version"]): row["characters"] for row in query("list_costs", 1)}
-    every = [_with_keys(row, sizes) for row in _cost_rows(since)]
+    every = [_with_keys(row, sizes) for row in read_costs(since)]
     rows = [row for row in every if prompt in {None, row["prompt"]} and model in {None, row["model"]}]
     chosen = [row for row in rows if origin in {"all", row["origin"]}]
     folded = list_buckets(since, prompt, model, origin) if by == "bucket" else _folded_costs(chosen, by)
@@ -7078,21 +7134,6 @@ def list_costs(
     told = {"days": days, "by": by, "origin": origin, "sum": whole, "origins": _folded(rows, ("origin",))}
     forecast = month_forecast(_spent_this_month(every, since, now), now)
     return {**found, **told, "forecast": forecast, **({"dates": dates} if daily else {})}
-
-
-def _cost_rows(since: str) -> list[dict[str, Any]]:
-    """Return the rows of the statement, from the totals that are kept where there are many."""
-    noted, totals = note_query("list_costs", since=since), read_totals(since, may_count=True)
-    if totals is None:
-        return fetch(*noted)
-    groups: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for total in totals.groups:
-        own = {**total._asdict(), "errors": total.calls if total.status == "error" else 0}
-        known = groups.setdefault(total[:5], own)
-        if known is not own:
-            for key in ("errors", "calls", "unpriced", "counted", *_TOLD_SUMS):
-                known[key] = own[key] if known[key] is None else known[key] + (own[key] or 0)
-    return [*groups.values()]
 
 
 def _folded_costs(rows: list[dict[str, Any]], by: str) -> list[dict[str, Any]]:
@@ -7170,46 +7211,11 @@ def list_unpriced(days: int = 30, limit: int = 50, before: str | None = None) ->
     """
     since = read_days(days)
     start = read_offset(before)
-    rows, count = _unpriced_models(since, read_limit(limit), start)
+    rows, count = read_unpriced(since, read_limit(limit), start)
     for row in rows:
         row["reason"] = _why_unpriced(row)
     _note_helped(rows, since)
     return page(rows, count, limit, before)
-
-
-def _unpriced_models(since: str, limit: int, offset: int) -> tuple[list[dict[str, Any]], int]:
-    """Return the rows of the statement and how many there are, from the totals where they are kept."""
-    noted = note_query("list_unpriced", since=since, limit=limit, offset=offset)
-    noted_count, totals = note_query("list_unpriced", 1, since=since), read_totals(since)
-    if totals is None:
-        return fetch(*noted), fetch(*noted_count)[0]["total"]
-    models: dict[Any, list[Total]] = {}
-    for total in totals.groups:
-        if total.unpriced:
-            models.setdefault(total.model, []).append(total)
-    found = [_unpriced_model(model, own) for model, own in models.items()]
-    found.sort(key=lambda row: (-row["calls"], rank_of(row["model"])))
-    shown = found[offset : offset + limit]
-    providers = {row["id"]: row["provider"] for row in fetch(_PROVIDERS, (json.dumps([row["last"] for row in shown]),))}
-    told = [{"model": row["model"], "provider": providers.get(row.pop("last")), **row} for row in shown]
-    return told, len(found)
-
-
-def _unpriced_model(model: str | None, totals: list[Total]) -> dict[str, Any]:
-    days, last = sorted((total.day for total in totals), key=rank_of), max(total.needs_id or NO_ID for total in totals)
-    tokens_in, tokens_out = (
-        [value for total in totals if (value := getattr(total, key)) is not None] for key in ("needs_in", "needs_out")
-    )
-    return {
-        "model": model,
-        "calls": sum(total.unpriced for total in totals),
-        "first_day": days[0],
-        "last_day": days[-1],
-        "tokens_in": sum(tokens_in) if tokens_in else None,
-        "tokens_out": sum(tokens_out) if tokens_out else None,
-        "last_call": str(last),
-        "last": last,
-    }
 
 
 def _note_helped(rows: list[dict[str, Any]], since: str) -> None:

@@ -6485,8 +6485,8 @@ def _step_since(connection: sqlite3.Connection, since: str) -> int:
 
 def _advanced(connection: sqlite3.Connection, known: Totals, mark: Mark) -> Totals:
     """Return totals as of a later mark."""
-    rows = map(Total._make, rows_since(connection, _TOTAL_PARTS, known.mark, mark, step=known.step))
-    return known._replace(mark=mark, groups=_merged(known.groups, _groups_since([*rows], known.since)))
+    rows = rows_since(connection, _TOTAL_PARTS, known.mark, mark, step=known.step)
+    return known._replace(mark=mark, groups=_merged(known.groups, list(map(Total._make, rows))))
 
 
 def _merged(groups: list[Total], newer: list[Total]) -> list[Total]:

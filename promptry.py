@@ -6433,11 +6433,15 @@ def _groups_since(groups: list[Total], since: str) -> list[Total]:
 
 
 def _is_worth_it() -> bool:
-    """Tell whether there are many calls and the totals of them can be kept, as far as is known."""
-    if _not_kept_at and monotonic_s() - _not_kept_at[-1] < _RETRY_S:
+    """Tell whether there are many calls, and their totals can be kept as far as is known."""
+    if not _may_be_kept():
         return False
     (most,) = connect().execute("SELECT (SELECT max(id) FROM invocations) - min(id) FROM invocations").fetchone()
     return most is not None and most >= _LEAST_CALLS
+
+
+def _may_be_kept() -> bool:
+    return not _not_kept_at or monotonic_s() - _not_kept_at[-1] >= _RETRY_S
 
 
 def _read_on(since: str, may_count: bool) -> Totals | None:
@@ -6451,14 +6455,21 @@ def _read_on(since: str, may_count: bool) -> Totals | None:
         is_far = found.mark.last - known.mark.last > max(_SHORTEST_TAIL, len(known.groups) // 4)
         if is_far and _step_since(connection, known.since) > 2 * known.step:  # far more latencies than are looked at
             return None if may_count else found
-    watched = watch_calls() if is_far else None
+    if is_far and _may_be_kept():
+        _keep_newer(connection, since, now)
+    return found
+
+
+def _keep_newer(connection: sqlite3.Connection, since: str, now: str) -> None:
+    """Keep what is kept as of now; where that cannot be done it is not tried again at once."""
+    newer, watched = None, watch_calls()
     if watched is not None:
         with one_state(connection):
-            again = _find_totals(connection, since)
-            newer = None if again is None else _advanced(connection, again, mark_of(connection, now, watched[1]))
-        if newer is not None and newer.watch == watched[0]:
-            _keep_totals(newer)
-    return found
+            known = _find_totals(connection, since)
+            if known is not None and known.watch == watched[0]:
+                newer = _advanced(connection, known, mark_of(connection, now, watched[1]))
+    if newer is None or not _keep_totals(newer):
+        _not_kept_at[:] = [monotonic_s()]
 
 
 def _count_totals(since: str) -> Totals | None:

@@ -7,6 +7,7 @@ import math
 import random
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -315,6 +316,7 @@ def test_what_cannot_be_kept_is_not_counted_again_at_once(
 
 CHANGES = [
     "UPDATE invocations SET metadata = '{\"cost_usd\": 30}' WHERE id = 2",
+    "UPDATE invocations SET prompt_version = 9 WHERE id = 2",
     "DELETE FROM invocations WHERE id = 3",
     "INSERT INTO invocations (id, prompt_name, metadata) VALUES (7, 'b', '{\"cost_usd\": 7}')",
     "INSERT INTO invocations (id, prompt_name, metadata) VALUES (-7, 'b', '{\"cost_usd\": 7}')",
@@ -491,3 +493,26 @@ def test_four_processes_that_write_and_look_leave_the_truth(
     assert [child.wait(60) for child in children] == [0, 0, 0, 0]
     same()
     assert list_costs(30)["sum"]["calls"] == 480
+
+
+SERVER = """
+import sys, promptry
+promptry._LEAST_CALLS = 1
+promptry.use_store(sys.argv[1])
+promptry.serve_dashboard("127.0.0.1", 0, None)
+"""
+
+
+def test_a_dashboard_sums_at_its_start_what_its_first_page_will_ask(
+    store: Path, raw: sqlite3.Connection, start_python: Any, counted: list[str]
+) -> None:
+    fill(raw, 9)
+    server = start_python(SERVER, store)
+    for _ in range(600):
+        if kept(raw) or server.poll() is not None:
+            break
+        time.sleep(0.05)
+    assert kept(raw) and server.poll() is None
+    assert list_costs(30)["sum"]["calls"] == count_calls(days=30)["sum"]["calls"] == 9 and not counted
+    server.terminate()
+    server.wait(30)

@@ -361,6 +361,7 @@ def test_sums_of_the_month_do_not_narrow_the_watch(raw: sqlite3.Connection) -> N
     with promptry.transact() as connection:
         promptry.keep_spend(connection, spend._replace(kept=(*found, spend.kept[2])))  # type: ignore[index]
     insert(raw, '{"cost_usd": 7}', promptry.now_text(), id=11)
+    promptry.watch_calls()
     assert list_costs(30)["sum"]["calls"] == 15
     same()
 

@@ -210,6 +210,24 @@ def test_starting_loads_no_more_than_it_needs(run_python: Any) -> None:
 # --------------------------------------------------------------------------------------
 
 
+def test_the_settings_tell_the_true_store_while_an_empty_one_answers(store: Path) -> None:
+    with serve(store) as served:
+        done = threading.Event()
+
+        def look() -> None:
+            while not done.is_set():
+                served.get("/api/overview")
+
+        looking = threading.Thread(target=look)
+        looking.start()
+        try:
+            told = {served.get("/api/settings").json["store"]["path"] for _ in range(60)}
+        finally:
+            done.set()
+            looking.join()
+        assert told == {str(store)} and not store.exists()
+
+
 def test_sixty_half_open_clients_do_not_stop_an_answer(dashboard: Served) -> None:
     held = []
     for number in range(60):

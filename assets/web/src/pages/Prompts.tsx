@@ -27,7 +27,7 @@ const waits = (item: PromptItem): boolean => item.tags.prod !== undefined && ite
 
 export default function Prompts() {
   const { data, error, refetch } = useRead("prompts", { limit: 1000 });
-  const costs = useRead("promptCosts", { by: "prompt", days: DAYS, limit: 1000 });
+  const costs = useRead("cost", { by: "prompt", days: DAYS, limit: 1000 });
   const rows = useMemo<Row[]>(() => {
     const spent = new Map((costs.data?.items ?? []).map((item) => [item.prompt, item]));
     return (data?.items ?? []).map((item) => {
@@ -197,7 +197,7 @@ function List({ rows, total }: { rows: Row[]; total: number }) {
     <Section
       title="Registry"
       note={shown.length === rows.length ? (total > rows.length ? `the newest ${number(rows.length)} of ${number(total)}` : undefined) : `${shown.length} of ${rows.length}`}
-      sql={[{ read: "prompts", params: { limit: 1000 } }, { read: "promptCosts", params: { by: "prompt", days: DAYS, limit: 1000 } }]}
+      sql={[{ read: "prompts", params: { limit: 1000 } }, { read: "cost", params: { by: "prompt", days: DAYS, limit: 1000 } }]}
       csv={() => saveCsv("prompts", columns, sortRows(shown, columns, order))}
     >
       <div className="facets line">

@@ -62,8 +62,10 @@ function Registry({ rows, total }: { rows: Row[]; total: number }) {
     return (
       <>
         <Head title="Prompts" crumbs={CRUMBS} actions={add} sentence="No prompt is known yet." why="A prompt is known once code tracks its text, or once it is saved here or by the command." />
-        <Empty code='text = track("You are the support agent of $shop.", "support/answer")'>One line around the text in your code: it gets a name, a version, and its calls and cost.</Empty>
-        <Empty code="promptry prompt save support/answer answer.txt">Or from a file.</Empty>
+        <Section title="What fills this page">
+          <Empty code='text = track("You are the support agent of $shop.", "support/answer")'>One line around the text in your code: it gets a name, a version, and its calls and cost.</Empty>
+          <Empty code="promptry prompt save support/answer answer.txt">Or from a file.</Empty>
+        </Section>
         {dialog}
       </>
     );

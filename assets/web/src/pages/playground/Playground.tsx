@@ -1,8 +1,8 @@
-import { useEffect, useMemo, useState } from "react";
+import { Fragment, useEffect, useMemo, useState } from "react";
 import type { CallItem, Prompt } from "../../api/types";
 import { useRead } from "../../api/useRead";
 import { href, setParams, useParam, useParams } from "../../app/address";
-import { counted, duration, listed, money, number } from "../../parts/format";
+import { counted, duration, money, number } from "../../parts/format";
 import { Head } from "../../parts/Head";
 import { State } from "../../parts/Mark";
 import { Model } from "../../parts/Model";
@@ -90,7 +90,7 @@ export default function Playground() {
           </>
         }
         sentence={sentenceOf({ running, finding: findingOf(answered), ready, asked: asked.length, missing: missing.length, names: names.length, what: name ? `${name} ${isDraft ? "as written here" : (rendered.data?.version ?? "")}`.trim() : "The text" })}
-        why={missing.length ? <>Without a value: <span className="mono">{listed(missing.map((one) => `$${one}`))}</span>; what is not given stays as written.</> : "Each answer is recorded as a call of origin playground: it counts in budgets, never as production."}
+        why={missing.length ? <>Without a value: {missing.map((one, at) => <Fragment key={one}>{at > 0 && (at === missing.length - 1 ? " and " : ", ")}<span className="mono">${one}</span></Fragment>)}; what is not given stays as written.</> : "Each answer is recorded as a call of origin playground: it counts in budgets, never as production."}
       />
       <div className="bench">
         <div>
@@ -106,7 +106,7 @@ export default function Playground() {
         </div>
         <div>
           <Section title="What is asked" note={rendered.data && `${number(rendered.data.text.length)} characters`}>
-            {rendered.error ? <ErrorBox error={rendered.error} /> : rendered.data && ready ? <pre className="rendered" tabIndex={0} aria-label="The text filled in"><Template text={rendered.data.text} /></pre> : ready ? <Skeleton rows={4} height={20} /> : <p className="nothing">Choose a prompt, or write a text at the left.</p>}
+            {rendered.error ? <ErrorBox error={rendered.error} /> : rendered.data && ready ? <pre className="rendered" tabIndex={0} aria-label="The text filled in"><Template text={rendered.data.text} /></pre> : ready ? <Skeleton rows={4} height={20} /> : <p className="nothing">Choose a prompt, or write a text.</p>}
           </Section>
           <Section title="Answers" note={asked.length ? counted(asked.length, "model") : undefined}>
             {asked.length ? (

@@ -60,7 +60,6 @@ function Unknown({ name }: { name: string }) {
       <Head
         title={name}
         crumbs={crumbsOf(name)}
-        actions={<EditButton />}
         sentence={`No text is saved under ${name} yet.`}
         why={<>Write it below, or let code bring it: <span className="mono">track(text, "{name}")</span> saves it as version 1.</>}
       />

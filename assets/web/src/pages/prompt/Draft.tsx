@@ -40,6 +40,9 @@ export function Draft(props: Props) {
   );
 }
 
+/** Under which the tab keeps a draft. */
+export const draftKey = (name: string, base: number | null): string => `promptry.draft ${name} ${base ?? ""}`;
+
 /** A draft outlives a reload and a look at another page, in this tab. */
 function useDraft(key: string, content: string): [string, (text: string) => void] {
   const [text, setText] = useState(() => sessionStorage.getItem(key) ?? content);
@@ -56,7 +59,7 @@ interface Saved {
 }
 
 function Editor({ name, base, content, next, prompt, settings = {}, always }: Props & { content: string }) {
-  const key = `promptry.draft ${name} ${base ?? ""}`;
+  const key = draftKey(name, base);
   const [text, setText] = useDraft(key, content);
   const [tag, setTag] = useState("");
   const [asking, setAsking] = useState(false);

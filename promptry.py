@@ -6030,21 +6030,22 @@ def list_calls(
 ) -> dict[str, Any]:
     """List the recorded calls, newest first.
 
-    `search` finds a text in what was captured, the name and the facts; it looks back from the newest call for a quarter
-    of a second or a full page, `next` says where it stopped, and its total is None. `request` stands for itself.
+    `search` finds a text in what was captured, the name and the facts of those that fit; it looks back from the newest
+    call for a quarter of a second or a full page, `next` says where it stopped, and its total is None. `request` stands
+    for itself; rating is the mean of what was said of the call's request.
     `since` and `until` are UTC times, to the minute; `rating` keeps the calls of requests rated up (0.5 or more in the
     mean) or down. Shape: items [{id, created_at, prompt_name, prompt_version, model, status, origin, tokens_in,
-    tokens_out, cost_usd, latency_ms, request_id}], total, next. Units: USD, milliseconds. Errors: WrongUse; NotFound
-    for a prompt that nothing names.
+    tokens_out, cost_usd, latency_ms, request_id, rating}], total, next. Units: USD, milliseconds. Errors: WrongUse;
+    NotFound for a prompt that nothing names.
     """
     filters: dict[str, Any] = {"prompt": prompt, "version": version, "model": model, "status": status, "origin": origin}
     filters |= {"module": module, "days": days, "hours": hours, "since": since, "until": until, "unpriced": unpriced}
     asked = call_filters(**filters, rating=rating, min_cost_usd=min_cost_usd)
-    if sum((bool(asked), request is not None, search is not None)) > 1:
-        raise WrongUse("A search, a request and other filters do not go together.", "Give one of the three.")
+    if request is not None and (asked or search is not None):
+        raise WrongUse("A request does not go together with other filters.", "Give either.")
     key, count = read_offset(before) if before is not None else None, read_limit(limit)
     if search is not None:
-        return _search_calls(search, count, key)
+        return _search_calls(search, count, key, asked)
     part = 3 if request is not None else 2 if asked else 0
     rows = query("list_calls", part, **asked, request=request, limit=count + 1, before=key)
     total = query("list_calls", 1 if request is None else 5, **asked, request=request)[0]["total"]
@@ -6117,8 +6118,8 @@ def require_named(prompt: str | None) -> None:
     raise NotFound(f"There is no prompt '{prompt}'.", hint or "No version, call, vote or rating has that name.")
 
 
-def _search_calls(text: str, limit: int, before: int | None) -> dict[str, Any]:
-    """Look for a text stretch by stretch, the newest first, until the page is full or the time is over."""
+def _search_calls(text: str, limit: int, before: int | None, asked: dict[str, Any]) -> dict[str, Any]:
+    """Look for a text in what fits, stretch by stretch, the newest first, until the page or the time is full."""
     if not text:
         raise WrongUse("The search is an empty text.", "Give some letters to look for.")
     newest = fetch("SELECT coalesce(max(id), 0) AS id FROM invocations")[0]["id"]
@@ -6126,7 +6127,7 @@ def _search_calls(text: str, limit: int, before: int | None) -> dict[str, Any]:
     items: list[dict[str, Any]] = []
     while end > 1 and len(items) < limit and monotonic_s() < until:
         start = max(1, end - SEARCHED_AT_ONCE)
-        rows = query("list_calls", 4, search=text, before=end, after=start, limit=limit - len(items))
+        rows = query("list_calls", 4, **asked, search=text, before=end, after=start, limit=limit - len(items))
         items += [{**row, "id": str(row["id"])} for row in rows]
         end = int(items[-1]["id"]) if len(items) == limit else start
     return {"items": items, "total": None, "next": str(end) if end > 1 else None}
@@ -18869,12 +18870,13 @@ def get_overview() -> dict[str, Any]:
 
     Shape: suites [{suite, run, at, prompt_name, prompt_version, model, passed, score, coverage, verdict, complete,
     partial, counts, flaky {known (by promptry.toml), measured (None if it was not)}, comparison (see comparison_told),
-    against (the tag asked for), changed (since its baseline: see changes_of), broke, fixed (cases against it), drifting,
-    drift, history (the scores of the last 30 runs, the oldest first, None for one without or of a part)}], spend {since,
-    spent_usd, today_usd, forecast_usd, unpriced}, budgets [BudgetStatus], fallbacks [{name, times, last_at}], today (production calls of the
-    UTC day: {calls, errors, unpriced, cost_usd, p95_ms, latency_of, rated {up, down}, renders_fallback}), modules (of
-    the month, all origins: [{module, calls, unpriced, cost_usd, per_thousand_usd}], the dearest 50), changes (see
-    list_changes). A request is rated up from 0.5 on; latency_of: how many calls p95_ms is of.
+    against (the tag asked for), changed (since its baseline: see changes_of), broke, fixed (cases against it),
+    drifting, drift, history (the scores of the last 30 runs, the oldest first, None for one without or of a part)}],
+    spend {since, spent_usd, today_usd, forecast_usd, unpriced}, budgets [BudgetStatus], fallbacks [{name, times,
+    last_at}], today (production calls of the UTC day: {calls, errors, unpriced, cost_usd, p95_ms, latency_of, rated
+    {up, down}, renders_fallback}), modules (of the month, all origins: [{module, calls, unpriced, cost_usd,
+    per_thousand_usd}], the dearest 50), changes (see list_changes). A request is rated up from 0.5 on; latency_of: how
+    many calls p95_ms is of.
     """
     now, rows = now_text(), query("get_overview")
     drifts = {report.suite: report for report in check_drifts([row["suite"] for row in rows])}
@@ -23070,7 +23072,7 @@ class Route(NamedTuple):
 # What an answer holds that is no column or sum of its rows: where it stands, the function that computes it, from what.
 COMPUTED: dict[str, tuple[tuple[str, str, str], ...]] = {
     "get_overview": (
-        ("spend.forecast_usd", "month_so_far", "spent_usd over the share of the month that has passed"),
+        ("spend.forecast_usd", "forecast_of", "spent_usd over the share of the month that has passed"),
         ("suites.drifting", "check_drifts", "the scores of the last 30 runs of each suite"),
         ("budgets.forecast_usd", "budget_status", "spent_usd over the share of the period that has passed"),
     ),
@@ -24328,7 +24330,13 @@ def _own_routes(serving: Serving) -> list[Route]:
         Route("", lambda: list_routes(serving.routes), "List what can be asked.", store="", is_list=True),
         Route("openapi.json", lambda: _document(serving), "Describe what can be asked as OpenAPI 3.1.", store=""),
         Route("health", functools.partial(_health, serving), "Tell that the server is up.", store="", of_request=True),
-        Route("settings", list_settings, "List what is configured, and from where.", store="", is_list=True),
+        Route(
+            "settings",
+            functools.partial(_true_settings, serving),
+            "List what is configured, and from where.",
+            store="",
+            is_list=True,
+        ),
         Route("changes", lambda: {"counter": change_mark(serving.changes)}, "Tell whether rows changed.", store=""),
         Route("login", log_in_here, "Let a browser in that shows the token.", (token,), "POST", "", of_request=True),
         Route("logout", lambda: _log_out(serving.door), "Make a browser forget that it was let in.", (), "POST", ""),
@@ -24520,6 +24528,12 @@ def _health(serving: Serving, environ: dict[str, Any]) -> dict[str, Any]:
         return {"status": "ok"}
     there = not is_missing(serving.changes.path)
     return {"status": "ok", "version": __version__, "store": there, "since": serving.began_at}
+
+
+def _true_settings(serving: Serving) -> dict[str, Any]:
+    """Return what is configured, while no other request has an empty store in the place of one that is not there."""
+    with contextlib.nullcontext() if serving.stands["store"] else serving.lock:
+        return list_settings()
 
 
 def _log_in(door: Door, environ: dict[str, Any], token: str) -> Response:

@@ -74,6 +74,23 @@ def test_a_search_looks_into_texts_names_and_facts(ledger: None, text: str, ids:
     assert len(found["items"]) == ids if isinstance(ids, int) else [row["id"] for row in found["items"]] == ids
 
 
+@pytest.mark.parametrize(("asked", "fits"), [case for case in FILTERS if "request" not in case[0]])
+def test_a_search_keeps_to_the_other_filters(ledger: None, asked: Any, fits: Any) -> None:
+    wanted = [str(number + 1) for number in range(39, -1, -1) if fits(number)]
+    assert [row["id"] for row in promptry.list_calls(search="needle", **asked)["items"]] == wanted
+    assert promptry.list_calls(search="absent", **asked)["items"] == []
+
+
+def test_each_call_is_listed_with_the_rating_of_its_request(ledger: None) -> None:
+    promptry.record_feedback("r3", 1.0, source="app")
+    promptry.record_feedback("r3", 0.5, source="team")
+    promptry.record_feedback("r4", None, "a comment alone")
+    for asked in ({}, {"search": "needle"}, {"origin": "app"}):
+        rated = {row["request_id"]: row["rating"] for row in promptry.list_calls(**asked)["items"]}
+        assert (rated["r3"], rated["r4"], rated["r5"]) == (0.75, None, None)
+    assert [row["rating"] for row in promptry.list_calls(request="r3")["items"]] == [0.75, 0.75]
+
+
 def test_a_search_stops_after_its_time_and_goes_on_where_it_stopped(
     ledger: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,8 +122,8 @@ def test_a_search_in_pages_gives_each_row_once(ledger: None, limit: int) -> None
     ("asked", "words"),
     [
         ({"search": ""}, "empty text"),
-        ({"search": "x", "model": "m"}, "do not go together"),
-        ({"request": "x", "model": "m"}, "do not go together"),
+        ({"request": "x", "model": "m"}, "does not go together"),
+        ({"request": "x", "search": "y"}, "does not go together"),
         ({"days": 0}, "The days are 0"),
         ({"days": -5}, "The days are -5"),
         ({"days": True}, "The days are True"),

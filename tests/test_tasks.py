@@ -45,6 +45,7 @@ def litter():
 def deaf():
     import signal
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    open("deaf", "w").close()
     time.sleep(600)
 """
 
@@ -132,10 +133,12 @@ def test_progress_is_told_and_a_cancelled_run_keeps_what_it_has_done(suites: Non
 
 
 @pytest.mark.slow
-def test_a_run_that_does_not_end_is_killed(suites: None, dashboard: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_does_not_end_is_killed(
+    suites: None, dashboard: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(promptry, "_PATIENCE_AT_END_S", 1.0)
     job = start(dashboard, "deaf")
-    time.sleep(2)
+    wait_for(dashboard, job, lambda _: (tmp_path / "deaf").exists())
     dashboard.post(f"/api/job/{job}/cancel", {})
     found = wait_for(dashboard, job, is_over)
     assert found["state"] == "cancelled" and found["exit_code"] == -9

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MODULE, Served, settled
+from shop import MODULE, Served, settled
 from world import World
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -150,14 +150,14 @@ def test_an_edit_is_saved_promoted_and_served_by_a_running_process(
 
 def test_a_budget_that_is_passed_shows_on_home(own_shop: Served, open_tab: Any) -> None:
     tab = settled(open_tab(f"{own_shop.url}#/budgets"))
-    tab.get_by_role("button", name="Set a budget").first.click()
-    tab.get_by_label("Scope").select_option("module")
-    tab.get_by_label("Target").fill("docs")
-    tab.get_by_label("Limit", exact=False).fill("-1")
-    tab.get_by_role("button", name="Set", exact=False).last.click()
-    tab.get_by_text("it takes US dollars").first.wait_for()
-    tab.get_by_label("Limit", exact=False).fill("0.01")
-    tab.get_by_role("button", name="Set", exact=False).last.click()
+    tab.get_by_text("Set a budget").first.click()
+    tab.get_by_role("button", name="A module").click()
+    tab.get_by_label("Module").fill("docs")
+    for limit in ("-1", "0.01"):
+        tab.get_by_label("May cost").fill(limit)
+        tab.get_by_role("button", name="Set it").click()
+        if limit == "-1":
+            tab.get_by_text("it takes US dollars").first.wait_for()
     until(lambda: any(row["target"] == "docs" for row in own_shop.ask("budgets")["items"]))
     tab.goto(f"{own_shop.url}#/")
     settled(tab).get_by_text("docs").first.wait_for()

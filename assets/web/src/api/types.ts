@@ -464,10 +464,15 @@ export interface Dataset {
 // --- the server itself ---
 
 export interface Settings {
-  items: { key: string; value: unknown; source: string }[];
-  store: { path: string; bytes: number | null; mode: string };
+  items: { key: string; value: unknown; source: string | null }[];
+  store: { path: string; bytes: number | null; mode: string | null; source?: string | null; exists?: boolean; others?: (string | { path?: string })[] };
   version: string;
   read_only: boolean;
+  file?: string | null;
+  fault?: string | null;
+  variables?: { name: string; is_set: boolean; what: string }[];
+  python?: string;
+  sqlite?: string;
   [key: string]: unknown;
 }
 

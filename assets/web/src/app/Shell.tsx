@@ -107,7 +107,7 @@ function Foot({ help }: { help: () => void }) {
         <span><span className={live.on === false ? "live off" : "live"} />{live.on === false ? "no answer" : "live"}</span>
         <Time at={live.changedAt} />
       </div>
-      {store && <div className="mono path" title={store.path}>{shortPath(store.path)}</div>}
+      <div className="mono path" title={store?.path}>{store ? shortPath(store.path) : "\u00a0"}</div>
       <div className="row"><span>{window.location.host}</span><span>{store && bytes(store.bytes)}</span></div>
       <div className="row"><ThemeButton /><button type="button" className="keys" onClick={help} aria-keyshortcuts="?">Keys<kbd>?</kbd></button></div>
     </footer>

@@ -2,7 +2,7 @@ import type { TraceItem } from "../api/types";
 import { useFeed } from "../api/useFeed";
 import { href, go } from "../app/address";
 import { EndMark } from "../parts/EndMark";
-import { capital, counted, moment, number, percent } from "../parts/format";
+import { counted, moment, number, percent } from "../parts/format";
 import { Finding, Head, HeadWaiting } from "../parts/Head";
 import { Pill } from "../parts/Mark";
 import { Section } from "../parts/Section";
@@ -43,7 +43,7 @@ export default function Traces() {
       <Head title="Traces" crumbs={CRUMBS} sentence={<Sentence rows={rows} total={total ?? 0} />} why={<Why rows={rows} />} />
       <Section title="Traces" note="the newest first" sql={{ read: "traces", params: { limit: 100 } }} csv={() => saveCsv("traces", COLUMNS, rows)}>
         <Table
-          label="Traces"
+          label="All traces"
           rows={rows}
           columns={COLUMNS}
           rowKey={(row) => row.trace_id}
@@ -74,7 +74,7 @@ function Why({ rows }: { rows: readonly Row[] }) {
   return (
     <>
       Half of them cost at most {number((costs[Math.ceil(costs.length / 2) - 1] ?? 0) * 100, 2)} cents, the dearest {number((costs.at(-1) ?? 0) * 100, 2)}.
-      {names.size > 1 && ` ${capital(dearest[0])} took ${percent(dearest[1] / sum, 0)} of the money.`}
+      {names.size > 1 && ` ${dearest[0]} took ${percent(dearest[1] / sum, 0)} of the money.`}
     </>
   );
 }

@@ -21,4 +21,6 @@ export const PAGES: Record<string, Page> = {
   "/cost": lazy(() => import("./cost")),
   "/budgets": lazy(() => import("./budgets")),
   "/feedback": lazy(() => import("./feedback")),
+  "/query": lazy(() => import("./query")),
+  "/settings": lazy(() => import("./Settings")),
 };

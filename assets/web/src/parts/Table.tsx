@@ -74,7 +74,7 @@ export function Table<R>(props: TableProps<R>) {
   const [order, setOrder] = useParam(sortParam);
   const sorted = useMemo(() => sortRows(rows, columns, order), [rows, columns, order]);
   const box = useRef<HTMLDivElement>(null);
-  const reach = useReach(box, label);
+  const reach = useReach(box, `${label}, all columns`);
   if (!rows.length && empty) return <>{empty}</>;
   const press = (column: Column<R>) => {
     const first = column.num ? `-${column.key}` : column.key;

@@ -51,8 +51,10 @@ function useFrozenWidths(box: RefObject<HTMLDivElement>, columns: number, drawn:
       head.style.width = !clips.includes(true) ? `${(width / all) * 100}%` : clips[at] ? "" : `${width + SLACK}px`;
     });
     table.classList.add("frozen");
+    if (box.current && all > box.current.clientWidth) table.style.minWidth = `${all}px`; // wider than its place: it scrolls
     return () => {
       table.classList.remove("frozen");
+      table.style.minWidth = "";
       for (const head of heads) head.style.width = "";
     };
   }, [box, columns, drawn]);

@@ -33,7 +33,7 @@ export default function Budgets() {
       />
       {forming && <BudgetForm items={items} />}
       <Section title="Budgets" note="of this day and this month, UTC; the tick is where each is heading" sql={{ read: "budgets" }} csv={() => saveCsv("budgets", COLUMNS, items)}>
-        <Table label="Budgets" className="budget-table" rows={items} columns={COLUMNS} rowKey={(row) => row.id} empty={<Empty code="promptry budget set global --limit 600">No budget is set. A budget says what a day or a month may cost, for everything, a module or a prompt; budget_guard refuses what goes beyond.</Empty>} />
+        <Table label="Each budget" className="budget-table" rows={items} columns={COLUMNS} rowKey={(row) => row.id} empty={<Empty code="promptry budget set global --limit 600">No budget is set. A budget says what a day or a month may cost, for everything, a module or a prompt; budget_guard refuses what goes beyond.</Empty>} />
       </Section>
       {items.length > 0 && (
         <p className="cap foot2">

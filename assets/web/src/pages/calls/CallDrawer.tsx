@@ -101,7 +101,7 @@ function Usage({ call }: { call: Call }) {
           </tbody>
         </table>
       ) : (
-        <p>{cost === null ? "The call says no usage, so it has no cost." : `${cents(cost)} ¢, as the caller gave it.`}</p>
+        <p>{cost === null ? "The call says no usage that could be priced." : `${cents(cost)} ¢, as the caller gave it.`}</p>
       )}
       <Shares buckets={buckets} />
       <Provenance call={call} cost={cost} />
@@ -138,14 +138,15 @@ function Provenance({ call, cost }: { call: Call; cost: number | null }) {
   const source = factOf(facts, "rate_source");
   const told = figureOf(facts, "provider_cost_usd");
   const saved = figureOf(facts, "cache_saved_usd");
+  const failed = cost === null && factOf(facts, "status") === "error" && figureOf(facts, "tokens_in") === null;
   const said = [
-    source ? `Rate: ${source}.` : factOf(facts, "cost_source") === "given" ? "The caller gave the cost." : cost === null ? "No rate is known for this model." : "",
+    failed ? "It failed before it said what it used." : source ? `Rate: ${source}.` : factOf(facts, "cost_source") === "given" ? "The caller gave the cost." : cost === null ? "No rate is known for this model." : "",
     told !== null && cost !== null && (Math.abs(told - cost) < 1e-7 ? `Provider reports ${cents(told)}, no gap.` : `Provider reports ${cents(told)}, a gap of ${cents(told - cost)}.`),
     saved !== null && saved > 0 && `The cache saved ${cents(saved)} ¢.`,
   ].filter(Boolean);
   return (
     <p className="cap">
-      {said.join(" ")} {cost === null && <a href={href("/cost", { at: "coverage" })}>What gives it a price</a>}
+      {said.join(" ")} {cost === null && !failed && <a href={href("/cost", { at: "coverage" })}>What gives it a price</a>}
     </p>
   );
 }

@@ -98,7 +98,7 @@ export function Facets({ filter, count, onChange }: { filter: Filter; count: Cal
     <div className="facets">
       {SHOWN.map(({ key, facet, name }) => {
         const values = (count.facets[facet] ?? []).filter((one) => one.value);
-        if (values.length < 2 && !filter[key]) return null;
+        if (values.length < (filter[key] ? 1 : 2)) return null;
         return <span key={key} role="group" aria-label={name}>{name} {values.slice(0, 5).map((one) => value(key, one.value as string, one.calls))}</span>;
       })}
       {(unpriced > 0 || filter.price) && <span role="group" aria-label="Price">Price {value("price", "unpriced", unpriced)}</span>}

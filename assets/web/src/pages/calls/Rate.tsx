@@ -35,7 +35,7 @@ export function Rate({ count, onPick }: { count: CallCount; onPick: (since: stri
         {series.map((one, index) => one.calls > 0 && <Bucket key={one.at} one={one} x={x(index)} width={width} most={most} />)}
         <line x1="0" x2="100%" y1={HEIGHT} y2={HEIGHT} className="s-rule" />
         {ticksOf(series.length).map((index, place, all) => (
-          <text key={index} x={x(index)} y={HEIGHT + 14} className={place === 0 ? undefined : place === all.length - 1 ? "end" : "mid"}>{label(series[Math.min(index, series.length - 1)]?.at ?? count.until)}</text>
+          <text key={index} x={x(index)} y={HEIGHT + 14} className={place === 0 ? undefined : place === all.length - 1 ? "end" : place % 2 ? "mid odd" : "mid"}>{label(index < series.length ? (series[index]?.at ?? "") : bucket >= 86_400 ? (series.at(-1)?.at ?? "") : count.until)}</text>
         ))}
       </svg>
       <p className="cap reading" aria-live="off">
@@ -56,7 +56,13 @@ function Bucket({ one, x, width, most }: { one: CallCount["series"][number]; x: 
   );
 }
 
-const ticksOf = (length: number): number[] => (length < 2 ? [0] : Array.from({ length: Math.min(7, length) }, (_, at, all = Math.min(7, length) - 1) => Math.round((at / all) * (length - (at === all ? 1 : 0)))));
+/** Where times are written: at even steps, and none so near the last that they would touch. */
+export function ticksOf(length: number): number[] {
+  if (length < 2) return [0];
+  const step = Math.max(1, Math.ceil(length / 6));
+  const ticks = Array.from({ length: Math.ceil(length / step) }, (_, at) => at * step).filter((at) => length - at > step * 0.6);
+  return [...ticks, length];
+}
 
 /** "a minute", "5 minutes", "a day". */
 export function bucketName(seconds: number): string {

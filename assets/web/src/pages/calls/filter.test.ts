@@ -36,6 +36,10 @@ describe("the line", () => {
     expect(withLine({ model: "a", search: "old" }, "model:b new")).toEqual({ model: "b", search: "new" });
   });
   test("all of time takes the span away", () => expect(withLine(USUAL, "last:all")).toEqual({ origin: "app" }));
+  test("a request stands for itself", () => {
+    expect(withLine(USUAL, "request:r-1")).toEqual({ request: "r-1" });
+    expect(askedOf({ request: "r-1", last: "1h" })).toEqual({ request: "r-1" });
+  });
   test("tokens stand in their order", () => {
     expect(tokensOf({ last: "1h", cost: "0.5", module: "my team" }).map((token) => token.text)).toEqual(['module:"my team"', "last:1h", "cost>0.5"]);
   });

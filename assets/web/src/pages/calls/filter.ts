@@ -52,6 +52,7 @@ function spanOf(last: string): Params {
 /** The filter as parameters of /api/calls, /api/calls/count and /api/export/calls. */
 export function askedOf(filter: Filter): Params {
   const { last, price, cost, ...same } = filter;
+  if (filter.request) return { request: filter.request }; // stands for itself
   return {
     ...same,
     ...(last ? spanOf(last) : {}),
@@ -99,5 +100,6 @@ export function withLine(filter: Filter, line: string): Filter {
   if (words.length) next.search = words.join(" ");
   else delete next.search;
   if (next.last === "all") delete next.last;
+  if (next.request && next.request !== filter.request) return { request: next.request };
   return next;
 }

@@ -33,21 +33,22 @@ export default function Calls() {
   const counts = !filter.search && !filter.request; // a search is not counted: it would read every text
   const count = useRead("countCalls", asked, { enabled: counts, keep: true });
   const calls = useFeed("calls", asked);
+  const fault = counts ? count.error : calls.first.error;
   const change = (next: Filter) => setParams({ ...paramsOf(next), since: null, until: null });
   return (
     <>
-      <Answer filter={filter} since={since} until={until} count={counts ? count.data : undefined} counts={counts} calls={calls} />
+      {fault && !count.data ? <Head title={TITLE} crumbs={[{ text: TITLE }]} sentence={<>This filter cannot be asked for.</>} why={fault.status === 0 ? undefined : "Take a token away, or write it anew."} /> : <Answer filter={filter} since={since} until={until} count={counts ? count.data : undefined} counts={counts} calls={calls} />}
       <FilterLine filter={filter} count={counts ? count.data : undefined} onChange={change} />
       {since && (
         <p className="cap foot2">From {dayAndClock(since)} to {until ? dayAndClock(until) : "now"}. <button type="button" className="link" onClick={() => setParams({ since: null, until: null })}>Show the whole time again</button></p>
       )}
-      {counts && (count.data ? <Facets filter={filter} count={count.data} onChange={change} /> : <Skeleton rows={1} height={28} />)}
+      {counts && (count.data ? <Facets filter={filter} count={count.data} onChange={change} /> : !fault && <Skeleton rows={1} height={28} />)}
       {counts && count.data && count.data.sum.calls > 0 && (
         <Section title={`Calls ${bucketName(count.data.bucket_s).startsWith("a") ? bucketName(count.data.bucket_s) : `in ${bucketName(count.data.bucket_s)}`}`} note="errors at the foot" sql={{ read: "countCalls", params: asked }}>
           <Rate count={count.data} onPick={(from, to) => setParams({ since: from, until: to })} />
         </Section>
       )}
-      <Ledger calls={calls} asked={asked} filter={filter} open={open} onOpen={setOpen} change={change} />
+      <Ledger near={counts && (count.data?.sum.calls ?? 0) > 0} calls={calls} asked={asked} filter={filter} open={open} onOpen={setOpen} change={change} />
       {open && <CallDrawer id={open} onClose={() => setOpen(null)} />}
     </>
   );
@@ -80,16 +81,23 @@ function Answer({ filter, since, until, count, counts, calls }: {
       sentence={
         sum.calls ? (
           <>
-            {counted(sum.calls, "call")} {when} cost <span className="nowrap">{money(sum.cost_usd)};</span>{" "}
-            {sum.errors ? <Finding tone="bad">{number(sum.errors)} failed.</Finding> : "none failed."}
+            {counted(sum.calls, "call")} {when}{sum.cost_usd === null ? ";" : <> cost <span className="nowrap">{money(sum.cost_usd)};</span></>}{" "}
+            {sum.errors ? <Finding tone="bad">{sum.errors === sum.calls && sum.calls > 1 ? "all" : number(sum.errors)} failed.</Finding> : "none failed."}
           </>
         ) : (
-          <>No call {when} fits.</>
+          <NoneFits when={when} filter={filter} />
         )
       }
       why={sum.calls > 0 && <Why count={count} filter={filter} />}
     />
   );
+}
+
+function NoneFits({ when, filter }: { when: string; filter: Filter }) {
+  const all = useRead("calls", { limit: 1 });
+  if (all.data?.total === 0) return <>No call is recorded yet.</>;
+  const plain = Object.entries(filter).every(([key, value]) => key === "last" || (key === "origin" && value === "app"));
+  return plain ? <>No call of production {when === "in all" ? "is recorded" : when}.</> : <>No call {when === "in all" ? "" : when} fits.</>;
 }
 
 function Why({ count, filter }: { count: CallCount; filter: Filter }) {
@@ -99,7 +107,7 @@ function Why({ count, filter }: { count: CallCount; filter: Filter }) {
   const [worst] = blame;
   return (
     <>
-      {sum.errors > 0 && worst && (worst.calls === sum.errors ? `${sum.errors === 1 ? "It is" : `All ${number(sum.errors)} are`} of ${worst.value}. ` : `${number(worst.calls)} of them are of ${worst.value}. `)}
+      {sum.errors > 0 && worst && (worst.calls === sum.errors ? `${sum.errors === 1 ? "The one that failed is" : `All ${number(sum.errors)} are`} of ${worst.value}. ` : `${number(worst.calls)} of them are of ${worst.value}. `)}
       {sum.unpriced > 0 && <>{counted(sum.unpriced, "call")} {sum.unpriced === 1 ? "has" : "have"} no price and {sum.unpriced === 1 ? "counts" : "count"} as nothing here. </>}
       Half were answered within {duration(sum.p50_ms)}, 95% within {duration(sum.p95_ms)}.
     </>
@@ -117,11 +125,13 @@ const COLUMNS: Column<CallItem>[] = [
   { key: "mark", head: <span className="vh">Outcome and rating</span>, className: "mark-cell", cell: (row) => (row.status === "error" ? <Pill shape="cross" tone="bad">error</Pill> : <Rated rating={row.rating} bare />) },
 ];
 
-function Ledger({ calls, asked, filter, open, onOpen, change }: {
+function Ledger({ calls, asked, filter, open, near, onOpen, change }: {
   calls: CallFeed;
   asked: Record<string, unknown>;
   filter: Filter;
   open: string;
+  /** Whether a chart of the same calls stands above. */
+  near: boolean;
   onOpen: (id: string) => void;
   change: (next: Filter) => void;
 }) {
@@ -131,7 +141,7 @@ function Ledger({ calls, asked, filter, open, onOpen, change }: {
   const columns = filter.origin ? COLUMNS : [...COLUMNS.slice(0, 3), { key: "origin", head: "Origin", className: "dim wide", cell: (row: CallItem) => row.origin }, ...COLUMNS.slice(3)];
   const left = total === null ? (more ? "Scroll on to look further back." : "That is all there is.") : `${number(rows.length)} of ${number(total)} shown.${more ? " Scroll for more, or narrow the filter." : ""}`;
   return (
-    <Section title="Ledger" note="the newest first" sql={{ read: "calls", params: asked as never }} className="near">
+    <Section title="Ledger" note="the newest first" sql={{ read: "calls", params: asked as never }} className={near ? "near" : undefined}>
       <Table
         label="Calls"
         className="calls"

@@ -8,7 +8,7 @@ import { isFailure, isFlip, outputOf, pairsOf, textOf, toldRepeat } from "../../
 import { Copy } from "../../parts/Copy";
 import { Patch, Words } from "../../parts/Diff";
 import { differencesOf, saidChange, shortCommit, toneOf } from "../../parts/findings";
-import { counted, dayAndClock, number, points, pointsInterval, pvalue, score } from "../../parts/format";
+import { clock, counted, day, number, points, pointsInterval, pvalue, score } from "../../parts/format";
 import { Finding, Head, HeadWaiting } from "../../parts/Head";
 import { Interval, IntervalAxis, scaleOf } from "../../parts/Interval";
 import { State, verdictOf } from "../../parts/Mark";
@@ -124,7 +124,7 @@ function Choosers({ run, baseline, tag }: { run: Run; baseline: Run | null; tag?
   const items = runs.data?.items ?? [];
   const known = [run, ...(baseline ? [baseline] : [])].filter((one) => !items.some((item) => item.id === one.id));
   const options = [...items, ...known].map((one) => (
-    <option key={one.id} value={one.id}>run {one.id}{one.prompt_version ? `, version ${one.prompt_version}` : ""}, {dayAndClock(one.date)}</option>
+    <option key={one.id} value={one.id}>run {one.id}{one.prompt_version ? `, version ${one.prompt_version}` : ""}, {day(one.date)} {clock(one.date)}</option>
   ));
   return (
     <span className="of">

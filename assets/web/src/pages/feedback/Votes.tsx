@@ -121,7 +121,7 @@ function List({ name }: { name: string }) {
   return (
     <Section title="Votes" note="the newest first" tools={<Tabs label="Which votes" choices={SHOWN} value={score} onChange={setScore} />} sql={{ read: "votes", params: asked }} csv={() => saveCsv("votes", COLUMNS, list.rows)}>
       <Table
-        label="Votes"
+        label="Each vote"
         rows={list.rows}
         columns={COLUMNS}
         rowKey={(row) => row.id}

@@ -30,6 +30,7 @@ export default function SuitePage() {
   const [window, setWindow] = useParam("window", "30");
   const params = { name, window };
   const query = useRead("suite", params, { keep: true });
+  useRead("suites", { limit: 500 }); // asked for at the same time, so that the button which runs it moves nothing
   const crumbs = [{ text: "Suites", href: href("/suites") }, { text: name }];
   const { data, error } = query;
   if (!data || data.suite !== name) {

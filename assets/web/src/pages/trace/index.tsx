@@ -5,7 +5,7 @@ import { useRead } from "../../api/useRead";
 import { href, useParam } from "../../app/address";
 import { colourOf } from "../../parts/colours";
 import { Copy } from "../../parts/Copy";
-import { capital, counted, dayAndClock, duration, number, percent } from "../../parts/format";
+import { counted, dayAndClock, duration, number, percent } from "../../parts/format";
 import { Finding, Head, HeadWaiting } from "../../parts/Head";
 import { Rated } from "../../parts/Rated";
 import { Section } from "../../parts/Section";
@@ -89,9 +89,9 @@ type Best = { name: string; share: number } | null;
 /** Where the time went, and where the money: one name if they agree. */
 function Sentence({ time, cost, trace }: { time: Best; cost: Best; trace: Trace }) {
   if (!time || trace.calls < 2) return <>One call took {duration(trace.duration_ms)} and cost <span className="nowrap">{number(trace.cost_usd === null ? null : trace.cost_usd * 100, 2)} cents.</span></>;
-  if (!cost) return <>{capital(time.name)} took {percent(time.share, 0)} of the time; no call in it has a price.</>;
-  if (time.name === cost.name) return <>{capital(time.name)} took {percent(time.share, 0)} of the time and <span className="nowrap">{percent(cost.share, 0)} of the cost.</span></>;
-  return <>{capital(time.name)} took {percent(time.share, 0)} of the time, {cost.name} <span className="nowrap">{percent(cost.share, 0)} of the cost.</span></>;
+  if (!cost) return <>{time.name} took {percent(time.share, 0)} of the time; no call in it has a price.</>;
+  if (time.name === cost.name) return <>{time.name} took {percent(time.share, 0)} of the time and <span className="nowrap">{percent(cost.share, 0)} of the cost.</span></>;
+  return <>{time.name} took {percent(time.share, 0)} of the time, {cost.name} <span className="nowrap">{percent(cost.share, 0)} of the cost.</span></>;
 }
 
 function Why({ trace }: { trace: Trace }) {

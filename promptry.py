@@ -397,11 +397,17 @@ class CheckFailed(PromptryError, AssertionError):
     http_status = 422
 
 
+_LONGEST_WORD, _MOST_WORDS = 200, 20_000  # of what is compared, so that no word given from outside takes long
+
+
 def nearest(word: str, words: Iterable[str]) -> str:
     """Name the most similar of some words as a hint, or return an empty text where none is likely to be meant."""
     import difflib
 
-    close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.7 if len(word) > 3 else 0.5)
+    if len(word) > _LONGEST_WORD:
+        return ""
+    known = [other for other in itertools.islice(words, _MOST_WORDS) if len(other) <= 2 * _LONGEST_WORD]
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.7 if len(word) > 3 else 0.5)
     return f"Did you mean '{close[0]}'?" if close else ""
 
 
@@ -2477,6 +2483,7 @@ def _shell_word(value: Any) -> str:
 QUERY_S = 5.0
 MOST_QUERY_ROWS = 10_000
 _MOST_QUERY_BYTES = 8_000_000
+_CELL_BYTES = 32  # what a value takes at least while it is on its way
 _MOST_QUERY_SIGNS = 100_000
 _MOST_MEMORY = 2**30
 _WAIT_FOR_OTHERS_S = 2.0
@@ -2609,7 +2616,7 @@ def _rows_within(cursor: sqlite3.Cursor, limit: int) -> tuple[list[list[Any]], b
         if len(rows) == limit:
             return rows, True
         shown = [f"x'{value.hex()}'" if isinstance(value, bytes) else value for value in row]
-        size += sum(len(value) if isinstance(value, str) else 8 for value in shown)
+        size += sum(_CELL_BYTES + (len(value) if isinstance(value, str) else 0) for value in shown)
         if size > _MOST_QUERY_BYTES:
             return rows, True
         rows.append(shown)
@@ -3398,6 +3405,9 @@ _TRAPS = (
 )
 
 
+_MOST_HINTS = 1000
+
+
 def lint_prompt(
     content: str, variables: Iterable[str] | None = None, against: PromptVersion | None = None
 ) -> list[dict[str, Any]]:
@@ -3410,20 +3420,27 @@ def lint_prompt(
         raise WrongUse(f"The content is {type(content).__name__}; it takes text.")
     if not content.strip():
         return [{"level": "error", "line": 1, "message": "the text is empty"}]
-    known = None if variables is None else list(variables)
-    found = []
+    told = _hints_of_lines(content, None if variables is None else dict.fromkeys(variables))
+    found = [*itertools.islice(told, _MOST_HINTS)]
+    if against is not None:
+        found += itertools.islice(_changed_placeholders(content, against), _MOST_HINTS)
+    found.sort(key=lambda row: row[1])
+    if len(found) > _MOST_HINTS:
+        found[_MOST_HINTS:] = [("hint", found[_MOST_HINTS][1], "and more, which is not listed")]
+    return [{"level": level, "line": line, "message": message.strip()} for level, line, message in found]
+
+
+def _hints_of_lines(content: str, known: dict[str, None] | None) -> Iterator[tuple[str, int, str]]:
+    """Tell of each line what may not be meant as it stands, and which placeholders are passed by nobody."""
+    some = [*itertools.islice(known or (), _MOST_HINTS // 2)]
     for number, line in enumerate(content.split("\n"), 1):
         plain = line.replace("$$", "  ")
         for level, pattern, words in _TRAPS:
-            found += [(level, number, f"'{hit[0]}' {words}") for hit in re.finditer(pattern, plain, re.IGNORECASE)]
-        unknown = [name for name in placeholders(line) if known is not None and name not in known]
-        found += [
-            ("error", number, f"${name} is passed by nobody. {_meant(name, line, known or [])}") for name in unknown
-        ]
-    if against is not None:
-        found += _changed_placeholders(content, against)
-    found.sort(key=lambda row: row[1])
-    return [{"level": level, "line": line, "message": message.strip()} for level, line, message in found]
+            for hit in re.finditer(pattern, plain, re.IGNORECASE):
+                yield level, number, f"'{hit[0][:100]}' {words}"
+        for name in placeholders(line) if known is not None else ():
+            if name not in (known or {}):
+                yield "error", number, f"${name} is passed by nobody. {_meant(name, line, some)}"
 
 
 def _meant(name: str, line: str, known: list[str]) -> str:
@@ -3434,16 +3451,14 @@ def _meant(name: str, line: str, known: list[str]) -> str:
 
 def _changed_placeholders(content: str, against: PromptVersion) -> Iterator[tuple[str, int, str]]:
     """Tell which placeholders came and went since a version."""
-    now, before = placeholders(content), placeholders(against.content)
-    lines = content.split("\n")
-    for name in now:
-        if name not in before:
-            line = next(number for number, text in enumerate(lines, 1) if name in placeholders(text))
-            yield (
-                "warning",
-                line,
-                f"${name} is new since version {against.version}: code that does not pass it shows it",
-            )
+    now, before = set(placeholders(content)), placeholders(against.content)
+    known: set[str] = set(before)
+    for number, text in enumerate(content.split("\n"), 1):
+        for name in placeholders(text):
+            if name not in known:
+                known.add(name)
+                told = f"${name} is new since version {against.version}: code that does not pass it shows it"
+                yield "warning", number, told
     for name in before:
         if name not in now:
             yield "warning", 1, f"${name} of version {against.version} is gone: what code passes for it is dropped"
@@ -21690,7 +21705,7 @@ def _print_export(form: str, asked: dict[str, Any]) -> None:
 
 
 def export_lines(form: str, asked: dict[str, Any]) -> Iterator[str]:
-    """Give all calls that were asked for as csv or jsonl, a line at a time with its end."""
+    """Give all calls that were asked for as csv or jsonl, a line at a time with its end; csv holds no formula."""
     rows = export_calls(**asked)
     if form == "jsonl":
         for row in rows:
@@ -21703,10 +21718,15 @@ def export_lines(form: str, asked: dict[str, Any]) -> Iterator[str]:
     if first is not None:
         writer.writeheader()
     for row in itertools.chain(filter(None, [first]), rows):
-        writer.writerow(row)
+        writer.writerow({key: _no_formula(value) for key, value in row.items()})
         yield line.getvalue()
         line.seek(0)
         line.truncate()
+
+
+def _no_formula(value: Any) -> Any:
+    """Return a field so that no spreadsheet computes it: a text that could be a formula has an apostrophe before it."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in {*"=+-@\t\r"} else value
 
 
 def ask_read(
@@ -23357,8 +23377,9 @@ def is_loopback(host: str) -> bool:
 def check_host(door: Door, host: str | None) -> None:
     """Refuse a request that asks for a name that is not ours; raises Refusal."""
     name = (host or "").strip().lower()
-    bare = name.rpartition(":")[0] or name
-    if name in door.names or bare in door.names or (door.any_address and _is_address(bare)):
+    bare = re.sub(":[0-9]{1,5}$", "", name, flags=re.ASCII)
+    is_named = name in door.names or (bare in door.names and ":" not in bare.rpartition("]")[2])
+    if is_named or (door.any_address and _is_address(bare)):
         return
     hint = "If that is this machine, name it in promptry.toml: [dashboard] hosts." if host else "Send a Host header."
     raise Refusal(403, "host", f"Nothing is served for the host {(host or '')[:100]!r}.", hint)
@@ -23463,9 +23484,18 @@ def _cookie(door: Door, environ: dict[str, Any]) -> str:
 
 
 def _peer(environ: dict[str, Any]) -> str:
-    """Return who asks: the address of the socket, of IPv6 the network that one customer has."""
-    address = str(environ.get("REMOTE_ADDR", ""))
-    return ":".join(address.split(":")[:4]) if address.count(":") > 1 else address
+    """Return who asks: the network of the socket's address that one customer has, or this machine by any of its own."""
+    import ipaddress
+
+    try:
+        address = ipaddress.ip_address(str(environ.get("REMOTE_ADDR", "")).partition("%")[0])
+    except ValueError:
+        return ""
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address
+    if address.is_loopback:
+        return "loopback"
+    return str(ipaddress.ip_network((address, 64 if address.version == 6 else 32), strict=False))
 
 
 def check_guesses(door: Door, environ: dict[str, Any]) -> None:
@@ -23874,6 +23904,7 @@ def post_routes() -> list[Route]:
 
 _MOST_RUNNING, _MOST_KEPT = 4, 50
 _PATIENCE_AT_END_S, _LAST_WORDS_S = 10.0, 2.0
+_LONGEST_WORD_OF_RUN = 10_000
 _TASK_FIELDS = {
     "suite": "The suite to run, of the configured module.",
     "compare": "Judge against the newest good run on the version with this tag.",
@@ -23925,6 +23956,9 @@ def start_task(tasks: Tasks, suite: str, **options: Any) -> dict[str, Any]:
     Errors: Refusal where the suite is running already, or too much is.
     """
     words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    for word in (suite, *words):
+        if len(word) > _LONGEST_WORD_OF_RUN or "\0" in word or word.encode("utf-8", "replace").decode() != word:
+            raise WrongUse(f"No run can be asked for {word[:50]!r}.", "GET /api/suites lists the suites.")
     with tasks.lock:
         running = [task for task in tasks.rows.values() if task.known["ended_at"] is None]
         if any(task.suite == suite for task in running):
@@ -24276,6 +24310,7 @@ def _body_schema(fields: list[Parameter]) -> dict[str, Any]:
 # Public: nothing.
 
 MOST_BODY_BYTES = 8 * 1024 * 1024
+_MOST_IDLE = 150  # of the connections, so that there is room below the limit for who asks something
 _WRITES = {"POST"}
 _SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
 # waitress reads a request whole before it takes a thread, so that slow clients hold none.
@@ -24390,14 +24425,33 @@ def make_server(serving: Serving, sock: Any) -> Any:
             self.write(body)
 
     class Channel(HTTPChannel):  # type: ignore[misc]
-        """A connection."""
+        """A connection; a request has 30 seconds to arrive whole, however it drips."""
 
         error_task_class = Refused
+
+        def __init__(self, server: Any, *more: Any, **named: Any) -> None:
+            """Take a client in, for whom another leaves where there are many."""
+            super().__init__(server, *more, **named)
+            _make_room(list(server.active_channels.values()))
+
+        def handle_read(self) -> None:
+            """Read what has come."""
+            since, is_begun = self.last_activity, self.request is not None
+            super().handle_read()
+            if is_begun and self.request is not None:
+                self.last_activity = since
 
     logging.getLogger("waitress").setLevel(logging.ERROR)
     server = waitress.create_server(make_app(serving), sockets=[sock], **_SERVER)
     server.channel_class = Channel
     return server
+
+
+def _make_room(channels: list[Any]) -> None:
+    """Have the client leave that has been silent for longest, where there are too many and none of it is being done."""
+    idle = [channel for channel in channels[:-1] if not channel.requests and not channel.will_close]
+    if len(idle) >= _MOST_IDLE:
+        min(idle, key=lambda channel: (channel.total_outbufs_len > 0, channel.last_activity)).will_close = True
 
 
 def _admitted(serving: Serving, environ: dict[str, Any]) -> Response | None:
@@ -24506,10 +24560,20 @@ def _body_fields(route: Route, environ: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a request's body; raises WrongUse."""
     raw = environ["wsgi.input"].read(MOST_BODY_BYTES + 1)
     try:
-        body = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant) if raw.strip() else {}
+        text = raw.decode("utf-8") if raw.strip() else "{}"
+        body = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object_of)
     except (ValueError, UnicodeDecodeError) as error:
         raise WrongUse(f"The body is no JSON: {error}.") from None
     return read_fields(route.parameters, body)
+
+
+def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the keys of a JSON object with their values; one that is there twice would say two things."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise ValueError(f"an object has the key {twice[:50]!r} twice")
+    return found
 
 
 def _refuse_constant(word: str) -> Any:

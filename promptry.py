@@ -21886,6 +21886,8 @@ def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool
 #   FINDINGS, FORMATS, PAGES, CLI.
 # Public: nothing.
 
+_LOOK_AFTER_PARENT_S, _PATIENCE_AFTER_PARENT_S = 1.0, 10.0
+
 
 @cli_command("run")
 @cli_argument("suites", nargs=-1, metavar="[SUITE]...")
@@ -21924,6 +21926,7 @@ def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, *
     if recover is not None:
         _settle_spools(recover, form == "json")
         return
+    _end_with_parent()
     _check_together(options)
     if options["plan"] or options["drop"] is not None:
         if form in FORMS or options["output"] is not None:
@@ -21943,6 +21946,24 @@ def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, *
     found = {"items": items, "total": len(results), "next": None}
     print_in_form(form, options["output"], table, found, lambda: list(map(load_report, results, codes)))
     click.get_current_context().exit(next((code for code in (1, 3) if code in codes), 0))
+
+
+def _end_with_parent() -> None:
+    """Have this run end when the program that started it (PROMPTRY_PARENT) has ended without a word to it."""
+    told = os.environ.pop("PROMPTRY_PARENT", "")
+    if os.name == "posix" and told.isdigit() and os.getpgid(0) == os.getpid():  # a group of its own
+        threading.Thread(target=_watch_parent, args=(int(told),), daemon=True).start()
+
+
+def _watch_parent(parent: int) -> None:
+    """Interrupt this run and what it has started once its parent is another process; kill them if that does not do."""
+    import signal
+
+    while os.getppid() == parent:
+        time.sleep(_LOOK_AFTER_PARENT_S)
+    os.killpg(0, signal.SIGINT)
+    time.sleep(_PATIENCE_AFTER_PARENT_S)
+    os.killpg(0, signal.SIGKILL)
 
 
 # Options that say nothing without another, and what the other takes.
@@ -23981,6 +24002,7 @@ def _start_run(path: Path, suite: str, words: list[str]) -> Task:
 
     output = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed when the run has ended
     environment = {**os.environ, "PROMPTRY_DB": str(path), "PROMPTRY_PROGRESS": "json"}
+    environment["PROMPTRY_PARENT"] = str(os.getpid())
     try:
         process = subprocess.Popen(
             words,
@@ -24129,6 +24151,12 @@ def end_tasks(tasks: Tasks) -> None:
     for task in running:
         with contextlib.suppress(OSError, ValueError):
             _await_end(task.process, until - monotonic_s())
+        _kill_task(task)
+
+
+def kill_tasks(tasks: Tasks) -> None:
+    """Kill all runs that were started here; takes no lock, as who handles a signal must not."""
+    for task in [*tasks.rows.values()]:
         _kill_task(task)
 
 
@@ -24629,11 +24657,12 @@ def serve_dashboard(host: str, port: int, at_start: Callable[[str], None] | None
     serving = make_serving(make_door(host, port, settings().dashboard_hosts), path)
     server = make_server(serving, sock)
     url = f"http://{f'[{address}]' if ':' in address else address}:{port}/"
-    ends = {getattr(signal, name, signal.SIGTERM) for name in ("SIGTERM", "SIGHUP")}
+    ends = {getattr(signal, name, signal.SIGTERM) for name in ("SIGINT", "SIGTERM", "SIGHUP")}
     before = {number: signal.getsignal(number) for number in ends}
+    stop = functools.partial(_stop_serving, serving, [])
     try:
         for number in (number for number in ends if before[number] is not signal.SIG_IGN):  # that is nohup
-            signal.signal(number, _stop_serving)
+            signal.signal(number, stop)
         print_text(f"promptry is at {url} and reads {path}; Ctrl-C ends it.", err=True)
         if is_missing(path):
             print_text("There is no such file yet: the first track() or run makes it.", err=True)
@@ -24683,8 +24712,12 @@ def _ask_itself(answers: list[int], url: str) -> None:
     threading.Thread(target=ask, daemon=True).start()
 
 
-def _stop_serving(_number: int, _frame: Any) -> None:
-    raise SystemExit(0)
+def _stop_serving(serving: Serving, told: list[int], number: int, _frame: Any) -> None:
+    """End the server when it is told so; told again, end at once what it has started, and still in good order."""
+    told.append(number)
+    if len(told) == 1:
+        raise SystemExit(0)
+    kill_tasks(serving.tasks)
 
 
 def _listen(host: str, port: int) -> Any:

@@ -6,8 +6,8 @@ write the same store.db. No service to run, no account, nothing sent anywhere.
 Floors, from the ground up; each section uses only sections above it:
     GROUND   ERRORS · WORDING · CLOCK · SETTINGS · ASSETS · MASKING · ENDPOINTS
     STORE    TABLES · MIGRATIONS · STORE · ROWS · CHANGES · SCRIPTS · QUERIES
-    LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
-             CALLS · FEEDBACK · DATASETS · BUCKETS · COSTS · CARE
+    LEDGERS  SCOPE · DIFFS · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS ·
+             CAPTURE · CALLS · FEEDBACK · DATASETS · BUCKETS · COSTS · CARE
     EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · APIS · PROVIDERS · TRIALS · JUDGE ·
              EMBEDDINGS · SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION ·
              DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · TALLIES ·
@@ -2487,7 +2487,9 @@ _CELL_BYTES = 32  # what a value takes at least while it is on its way
 _MOST_QUERY_SIGNS = 100_000
 _MOST_MEMORY = 2**30
 _WAIT_FOR_OTHERS_S = 2.0
+_MOST_ASKING = 3  # who waits holds a thread
 _query_lock = threading.Lock()
+_asking = threading.BoundedSemaphore(_MOST_ASKING)
 _answerer: dict[str, Any] = {}
 
 
@@ -2503,12 +2505,18 @@ def ask_sql(sql: str, limit: int = 1000) -> dict[str, Any]:
         raise WrongUse(f"The SQL has {len(sql):,} signs; {_MOST_QUERY_SIGNS:,} are taken.")
     with translated_faults():
         connect()  # so that the views are there
-    if not _query_lock.acquire(timeout=_WAIT_FOR_OTHERS_S):
-        raise StoreError("Another query is being answered.", "Try again when it has ended.")
+    busy = StoreError("Another query is being answered.", "Try again when it has ended.")
+    if not _asking.acquire(blocking=False):
+        raise busy
     try:
-        answer = _ask_answerer((str(store_path()), sql, limit))
+        if not _query_lock.acquire(timeout=_WAIT_FOR_OTHERS_S):
+            raise busy
+        try:
+            answer = _ask_answerer((str(store_path()), sql, limit))
+        finally:
+            _query_lock.release()
     finally:
-        _query_lock.release()
+        _asking.release()
     if "refused" in answer:
         raise WrongUse(answer["refused"], answer["hint"])
     return answer
@@ -2822,9 +2830,158 @@ at_store_change(_forget_served)
 
 
 # ======================================================================================
+# === DIFFS: two texts compared by line and by word, in a time that does not grow with their product
+# ======================================================================================
+# Uses: nothing.
+# Public: nothing.
+#
+# Texts come from anywhere, and a comparison that takes hours is a thread that is lost. So all comparisons of two texts
+# hold so many parts against each other and no more; what is left then is told as gone and come.
+
+_MAX_CELLS, _CELLS_IN_ALL = 1_000_000, 20_000_000
+_CONTEXT_LINES = 3
+
+
+def compare_texts(old: str, new: str, old_name: str, new_name: str) -> dict[str, Any]:
+    """Return how two texts differ: {diff (unified, as text), lines and words [{kind (same, removed, added), text}]}."""
+    import difflib
+
+    end = "" if {old[-1:], new[-1:]} & {"", "\n"} else "\n"  # that both lack one is no difference
+    lines, left = (_lines_of(old + end), _lines_of(new + end)), [_CELLS_IN_ALL]
+    shown = [[_shown_end(line) for line in side] for side in lines]
+    runs = _diff_runs(*lines, left)
+    if len(lines[0]) * len(lines[1]) <= _CELLS_IN_ALL:
+        rows = difflib.unified_diff(shown[0], shown[1], old_name, new_name, lineterm="")
+    else:
+        rows = _unified_rows([{**run, "text": _shown_end(run["text"])} for run in runs], old_name, new_name)
+    return {
+        "diff": "\n".join(rows),
+        "lines": [{**run, "text": run["text"].removesuffix("\n")} for run in runs],
+        "words": _word_runs(_diff_runs(_lines_of(old), _lines_of(new), left), left),
+    }
+
+
+def _unified_rows(runs: list[dict[str, str]], old_name: str, new_name: str) -> Iterator[str]:
+    """Give the rows of a unified diff of lines that were compared, as difflib writes them."""
+    hunks: list[list[int]] = []
+    for place, run in enumerate(runs):
+        if run["kind"] != "same":
+            first, last = max(0, place - _CONTEXT_LINES), min(len(runs), place + _CONTEXT_LINES + 1)
+            hunks[-1:] = [[hunks[-1][0], last]] if hunks and first <= hunks[-1][1] else [*hunks[-1:], [first, last]]
+    yield from (f"--- {old_name}", f"+++ {new_name}") if hunks else ()
+    done, at = 0, Counter[str]()
+    for first, last in hunks:
+        at.update(run["kind"] for run in runs[done:first])
+        here = Counter(run["kind"] for run in runs[first:last])
+        spans = [_line_range(at["same"] + at[kind], here["same"] + here[kind]) for kind in ("removed", "added")]
+        yield f"@@ -{spans[0]} +{spans[1]} @@"
+        yield from ({"same": " ", "removed": "-", "added": "+"}[run["kind"]] + run["text"] for run in runs[first:last])
+        at.update(here)
+        done = last
+
+
+def _line_range(before: int, length: int) -> str:
+    """Return which lines a part of a unified diff shows, where so many come before it."""
+    return f"{before + 1}" if length == 1 else f"{before + (length > 0)},{length}"
+
+
+def _lines_of(text: str) -> list[str]:
+    """Return the lines of a text with the ends that they have."""
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
+
+
+def _shown_end(line: str) -> str:
+    """Return a line so that an end which is not the usual one is seen."""
+    if not line.endswith("\n"):
+        return f"{line}\n\\ No newline at end of file"
+    return line[:-1].replace("\r", "\\r")
+
+
+def _diff_runs(old: list[str], new: list[str], left: list[int]) -> list[dict[str, str]]:
+    """Return the parts of two lists in order, each as same, removed or added.
+
+    `left` holds how many pairs of parts may still be compared. What both begin and end with stays. Between, lists too
+    long to hold every part against every other are split at the parts that each has once, in the order that both have
+    most of them in (Cohen's patience diff).
+    """
+    start = next((place for place, pair in enumerate(zip(old, new, strict=False)) if pair[0] != pair[1]), None)
+    start = min(len(old), len(new)) if start is None else start
+    end = 0
+    while end < min(len(old), len(new)) - start and old[-1 - end] == new[-1 - end]:
+        end += 1
+    middle = _changed_runs(old[start : len(old) - end], new[start : len(new) - end], left)
+    same = [[{"kind": "same", "text": part} for part in parts] for parts in (old[:start], old[len(old) - end :])]
+    return [*same[0], *middle, *same[1]]
+
+
+def _changed_runs(old: list[str], new: list[str], left: list[int]) -> list[dict[str, str]]:
+    import difflib
+
+    cells = len(old) * len(new)
+    if cells <= min(_MAX_CELLS, left[0]):
+        left[0] -= cells
+        steps = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+        pieces = [(kind == "equal", old[a:b], new[c:d]) for kind, a, b, c, d in steps]
+        return [run for same, gone, come in pieces for run in _marked_runs(gone, [] if same else come, same)]
+    runs, done = [], (0, 0)
+    for place in _anchors(old, new):
+        runs += _diff_runs(old[done[0] : place[0]], new[done[1] : place[1]], left)
+        runs += _marked_runs([old[place[0]]], [], True)
+        done = place[0] + 1, place[1] + 1
+    if done == (0, 0):
+        return _marked_runs(old, new)
+    return runs + _diff_runs(old[done[0] :], new[done[1] :], left)
+
+
+def _marked_runs(gone: list[str], come: list[str], same: bool = False) -> list[dict[str, str]]:
+    kind = "same" if same else "removed"
+    return [{"kind": kind, "text": part} for part in gone] + [{"kind": "added", "text": part} for part in come]
+
+
+def _anchors(old: list[str], new: list[str]) -> list[tuple[int, int]]:
+    """Return the places of parts that both lists have once, the longest series of them that goes up in both."""
+    once = [{part: place for place, part in enumerate(parts)} for parts in (old, new)]
+    counts = Counter(old), Counter(new)
+    pairs = [(once[0][part], once[1][part]) for part in counts[0] if counts[0][part] == counts[1].get(part) == 1]
+    ends: list[int] = []  # the least end of a series of each length, and the pair that it belongs to
+    tops: list[int] = []
+    before: list[int | None] = []
+    for number, (_, place) in enumerate(pairs):
+        length = bisect_left(ends, place)
+        ends[length : length + 1], tops[length : length + 1] = [place], [number]
+        before.append(tops[length - 1] if length else None)
+    found, last = [], tops[-1] if tops else None
+    while last is not None:
+        found.append(pairs[last])
+        last = before[last]
+    return found[::-1]
+
+
+def _word_runs(lines: list[dict[str, str]], left: list[int]) -> list[dict[str, str]]:
+    """Return compared lines as stretches that stayed, went or came; words are compared within changed lines only."""
+    parts: list[tuple[str, str]] = []
+    block: dict[str, list[str]] = {"removed": [], "added": []}
+
+    def close_block() -> None:
+        words = [re.findall(r"\w+|\s+|[^\w\s]", "".join(block[side])) for side in ("removed", "added")]
+        parts.extend((run["kind"], run["text"]) for run in _diff_runs(*words, left))
+        block.update(removed=[], added=[])
+
+    for line in lines:
+        if line["kind"] == "same":
+            close_block()
+            parts.append(("same", line["text"]))
+        else:
+            block[line["kind"]].append(line["text"])
+    close_block()
+    stretches = itertools.groupby(parts, key=lambda part: part[0])
+    return [{"kind": kind, "text": "".join(text for _, text in found)} for kind, found in stretches]
+
+
+# ======================================================================================
 # === PROMPTS: one row per distinct content; tags stand on one version
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, TABLES, STORE, ROWS, SCOPE.   Writes: prompts, prompt_tags.
+# Uses: ERRORS, CLOCK, SETTINGS, TABLES, STORE, ROWS, SCOPE, DIFFS.   Writes: prompts, prompt_tags.
 # Public: track, track_context, save_prompt, promote, remove_tag, list_prompts, diff_prompts.
 #
 # The latest version is the one with the greatest `current_at`, not the greatest number: code that goes back to an
@@ -2837,7 +2994,6 @@ _LATEST = """ORDER BY CASE WHEN json_extract(metadata, '$.promptry.current_at') 
 # As in string.Template; in braces a name may also hold other letters, dashes, dots and spaces.
 AWKWARD_NAME = r"[^\W\d](?:[\w .-]{0,98}[\w.-])?"
 _PLACEHOLDER = rf"\$(?:\$|(?P<named>(?a:[_a-zA-Z][_a-zA-Z0-9]*))|\{{(?P<braced>{AWKWARD_NAME})\}})"
-_MAX_CELLS = 1_000_000
 MANY_VERSIONS = 50
 _CONTEXT = ":context"
 
@@ -3146,115 +3302,8 @@ def diff_prompts(name: str, old: int, new: int) -> dict[str, Any]:
 
 def diff_texts(before: PromptVersion, after: PromptVersion) -> dict[str, Any]:
     """Return the unified diff of two versions, its lines, and the words that changed within them."""
-    import difflib
-
-    old, new = before.content, after.content
-    end = "" if {old[-1:], new[-1:]} & {"", "\n"} else "\n"  # that both lack one is no difference
-    lines = _lines_of(old + end), _lines_of(new + end)
     names = f"{before.name} v{before.version}", f"{after.name} v{after.version}"
-    shown = [[_shown_end(line) for line in side] for side in lines]
-    rows = difflib.unified_diff(shown[0], shown[1], *names, lineterm="")
-    return {
-        "diff": "\n".join(rows),
-        "lines": [{**run, "text": run["text"].removesuffix("\n")} for run in _diff_runs(*lines)],
-        "words": _word_runs(_diff_runs(_lines_of(old), _lines_of(new))),
-    }
-
-
-def _lines_of(text: str) -> list[str]:
-    """Return the lines of a text with the ends that they have."""
-    return re.findall(r"[^\n]*\n|[^\n]+", text)
-
-
-def _shown_end(line: str) -> str:
-    """Return a line so that an end which is not the usual one is seen."""
-    if not line.endswith("\n"):
-        return f"{line}\n\\ No newline at end of file"
-    return line[:-1].replace("\r", "\\r")
-
-
-def _diff_runs(old: list[str], new: list[str]) -> list[dict[str, str]]:
-    """Return the parts of two lists in order, each as same, removed or added.
-
-    What both begin and end with stays. Between, lists too long to hold every part against every other are split at
-    the parts that each has once, in the order that both have most of them in (Cohen's patience diff).
-    """
-    start = next((place for place, pair in enumerate(zip(old, new, strict=False)) if pair[0] != pair[1]), None)
-    start = min(len(old), len(new)) if start is None else start
-    end = 0
-    while end < min(len(old), len(new)) - start and old[-1 - end] == new[-1 - end]:
-        end += 1
-    middle = _changed_runs(old[start : len(old) - end], new[start : len(new) - end])
-    same = [[{"kind": "same", "text": part} for part in parts] for parts in (old[:start], old[len(old) - end :])]
-    return [*same[0], *middle, *same[1]]
-
-
-def _changed_runs(old: list[str], new: list[str]) -> list[dict[str, str]]:
-    import difflib
-
-    if len(old) * len(new) <= _MAX_CELLS:
-        steps = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
-        pieces = [(kind == "equal", old[a:b], new[c:d]) for kind, a, b, c, d in steps]
-        return [run for same, gone, come in pieces for run in _marked_runs(gone, [] if same else come, same)]
-    runs, done = [], (0, 0)
-    for place in _anchors(old, new):
-        runs += _diff_runs(old[done[0] : place[0]], new[done[1] : place[1]])
-        runs += _marked_runs([old[place[0]]], [], True)
-        done = place[0] + 1, place[1] + 1
-    if done == (0, 0):
-        return _marked_runs(old, new)
-    return runs + _diff_runs(old[done[0] :], new[done[1] :])
-
-
-def _marked_runs(gone: list[str], come: list[str], same: bool = False) -> list[dict[str, str]]:
-    kind = "same" if same else "removed"
-    return [{"kind": kind, "text": part} for part in gone] + [{"kind": "added", "text": part} for part in come]
-
-
-def _anchors(old: list[str], new: list[str]) -> list[tuple[int, int]]:
-    """Return the places of parts that both lists have once, the longest series of them that goes up in both."""
-    once = [{part: place for place, part in enumerate(parts)} for parts in (old, new)]
-    counts = Counter(old), Counter(new)
-    pairs = [(once[0][part], once[1][part]) for part in counts[0] if counts[0][part] == counts[1].get(part) == 1]
-    ends: list[int] = []  # the least end of a series of each length, and the pair that it belongs to
-    tops: list[int] = []
-    before: list[int | None] = []
-    for number, (_, place) in enumerate(pairs):
-        length = bisect_left(ends, place)
-        ends[length : length + 1], tops[length : length + 1] = [place], [number]
-        before.append(tops[length - 1] if length else None)
-    found, last = [], tops[-1] if tops else None
-    while last is not None:
-        found.append(pairs[last])
-        last = before[last]
-    return found[::-1]
-
-
-def _word_runs(lines: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Return compared lines as stretches that stayed, went or came; words are compared within changed lines only."""
-    stretches: list[dict[str, str]] = []
-    block: dict[str, str] = {"removed": "", "added": ""}
-
-    def add(kind: str, text: str) -> None:
-        if text and stretches and stretches[-1]["kind"] == kind:
-            stretches[-1]["text"] += text
-        elif text:
-            stretches.append({"kind": kind, "text": text})
-
-    def close_block() -> None:
-        words = [re.findall(r"\w+|\s+|[^\w\s]", block[side]) for side in ("removed", "added")]
-        for run in _diff_runs(*words):
-            add(run["kind"], run["text"])
-        block.update(removed="", added="")
-
-    for line in lines:
-        if line["kind"] == "same":
-            close_block()
-            add("same", line["text"])
-        else:
-            block[line["kind"]] += line["text"]
-    close_block()
-    return stretches
+    return compare_texts(before.content, after.content, *names)
 
 
 # ======================================================================================

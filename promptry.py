@@ -21763,12 +21763,11 @@ def export_lines(form: str, asked: dict[str, Any]) -> Iterator[str]:
     import csv
 
     first, line = next(rows, None), io.StringIO()
-    writer = csv.DictWriter(line, list(first or ()), lineterminator="\n")
-    if first is not None:
-        writer.writeheader()
-    for row in itertools.chain(filter(None, [first]), rows):
-        writer.writerow({key: _no_formula(value) for key, value in row.items()})
-        yield line.getvalue()
+    writer = csv.writer(line, lineterminator="\r\n")  # so that a text with either sign is put between quotes
+    heads = [] if first is None else [dict(zip(first, first, strict=True)), first]
+    for row in itertools.chain(heads, rows):
+        writer.writerow([_no_formula(value) for value in row.values()])
+        yield line.getvalue().removesuffix("\r\n") + "\n"
         line.seek(0)
         line.truncate()
 

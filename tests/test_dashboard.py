@@ -337,3 +337,36 @@ def test_a_cold_server_answers_soon(store: Path) -> None:
         start = time.perf_counter()
         assert served.get("/api/overview").status == 200
         assert time.perf_counter() - start < 20 * alone + 0.5
+
+
+def test_hundreds_of_silent_clients_make_room_for_who_asks(dashboard: Served) -> None:
+    held = []
+    head = f"POST /api/lint HTTP/1.1\r\nHost: 127.0.0.1:{dashboard.port}\r\nContent-Type: application/json\r\n"
+    for _ in range(260):
+        connection = socket.create_connection(("127.0.0.1", dashboard.port))
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(f"{head}Content-Length: 1000\r\n\r\n{{".encode())
+        held.append(connection)
+    for _ in range(5):
+        start = time.monotonic()
+        assert dashboard.get("/api/overview").status == 200
+        assert time.monotonic() - start < 2
+    for connection in held:
+        connection.close()
+
+
+def test_a_request_that_drips_is_given_up(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(promptry._SERVER, "channel_timeout", 1)
+    monkeypatch.setitem(promptry._SERVER, "cleanup_interval", 1)
+    with serve(store) as served, socket.create_connection(("127.0.0.1", served.port)) as connection:
+        connection.sendall(f"GET /api/health HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\nX: ".encode())
+        connection.settimeout(0.2)
+        until, is_over = time.monotonic() + 8, False
+        while not is_over and time.monotonic() < until:
+            with contextlib.suppress(TimeoutError):
+                try:
+                    connection.sendall(b"x")
+                    is_over = connection.recv(1) == b""
+                except ConnectionError:
+                    is_over = True
+        assert is_over

@@ -8825,6 +8825,8 @@ def _gemini_request(model: str, said: Messages, wanted: dict[str, Any]) -> tuple
     if config := {key: value for key, value in wanted.items() if key not in _GEMINI_TOP}:
         body["generationConfig"] = config
     place = model if "/" in model else f"models/{model}"
+    if {".", ".."} & {*place.split("/")}:
+        raise WrongUse(f"The model is {brief(model)}, which leads elsewhere.", "Write such as gemini-2.5-flash.")
     return f"/{quote(place)}:generateContent", body
 
 
@@ -9338,6 +9340,10 @@ def render_draft(
     }
 
 
+# What is asked, of which model, and how it answers: a parameter would have the ledger tell of another call.
+_FIXED = {"model", "messages", "contents", "system", "systemInstruction", "stream", "stream_options"}
+
+
 def try_prompt(
     model: str,
     hear: Callable[[str], None],
@@ -9355,6 +9361,10 @@ def try_prompt(
     get_call; None where it could not be stored)}. Errors: WrongUse, NotFound, ConfigError without a key, ProviderError,
     BudgetExceeded. Writes: invocations.
     """
+    if fixed := _FIXED & (parameters or {}).keys():
+        raise WrongUse(
+            f"The parameters hold {', '.join(sorted(fixed))}, which is said elsewhere.", "Leave it out there."
+        )
     draft = render_draft(name, version, content, variables)
     if not draft["text"].strip():
         raise WrongUse("The text is empty.", "A model that is asked nothing answers nothing.")
@@ -24637,7 +24647,8 @@ def _body_fields(route: Route, environ: dict[str, Any]) -> dict[str, Any]:
     raw = environ["wsgi.input"].read(MOST_BODY_BYTES + 1)
     try:
         text = raw.decode("utf-8") if raw.strip() else "{}"
-        body = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object_of)
+        hooks = {"parse_constant": _refuse_constant, "parse_float": _finite, "object_pairs_hook": _object_of}
+        body = json.loads(text, **hooks)
     except (ValueError, UnicodeDecodeError) as error:
         raise WrongUse(f"The body is no JSON: {error}.") from None
     return read_fields(route.parameters, body)
@@ -24650,6 +24661,12 @@ def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
         raise ValueError(f"an object has the key {twice[:50]!r} twice")
     return found
+
+
+def _finite(word: str) -> float:
+    if math.isinf(float(word)):
+        raise ValueError(f"{word[:20]} is larger than a number can be")
+    return float(word)
 
 
 def _refuse_constant(word: str) -> Any:

@@ -149,6 +149,7 @@ def test_json_is_taken_as_it_is_named(kind: str, dashboard: Served) -> None:
         (b"{", "The body is no JSON"),
         (b"\xff", "The body is no JSON"),
         (b'{"score": NaN}', "The body is no JSON: NaN is no value of JSON."),
+        (b'{"name": "a", "metadata": {"k": 1e999}}', "The body is no JSON: 1e999 is larger than a number can be."),
         (b"[" * 200_000, "What is given is nested too deeply to be read."),
         (b'{"score": ' + b"9" * 10_000 + b"}", "The body is no JSON"),
         (b"", "name is missing."),

@@ -24397,6 +24397,7 @@ def _body_schema(fields: list[Parameter]) -> dict[str, Any]:
 
 MOST_BODY_BYTES = 8 * 1024 * 1024
 _MOST_IDLE = 150  # of the connections, so that there is room below the limit for who asks something
+_MMAP_THRESHOLD, _ARENA_MAX = -3, -8  # what mallopt calls them
 _WRITES = {"POST"}
 _SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
 # waitress reads a request whole before it takes a thread, so that slow clients hold none.
@@ -24717,6 +24718,7 @@ def serve_dashboard(host: str, port: int, at_start: Callable[[str], None] | None
 
     require_token(host)
     _require_packages()
+    _give_memory_back()
     path, sock = store_path(), _listen(host, port)
     address, port = sock.getsockname()[:2]
     serving = make_serving(make_door(host, port, settings().dashboard_hosts), path)
@@ -24742,6 +24744,17 @@ def serve_dashboard(host: str, port: int, at_start: Callable[[str], None] | None
         end_serving(serving)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _give_memory_back() -> None:
+    """Have what a large answer took go back to the system, where glibc would keep it for each thread."""
+    if sys.platform == "linux":
+        import ctypes
+
+        with contextlib.suppress(OSError, AttributeError):
+            allocator = ctypes.CDLL(None)
+            allocator.mallopt(_MMAP_THRESHOLD, 256 * 1024)
+            allocator.mallopt(_ARENA_MAX, 2)
 
 
 def _require_packages() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import http.client
+import json
 import os
 import re
 import signal
@@ -370,3 +371,21 @@ def test_a_request_that_drips_is_given_up(store: Path, monkeypatch: pytest.Monke
                 except ConnectionError:
                     is_over = True
         assert is_over
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads memory in /proc")
+def test_the_memory_of_large_answers_goes_back(start_dashboard: Start, tmp_path: Path) -> None:
+    child, port, _ = start_dashboard("--no-open", "--db", str(tmp_path / "s.db"))
+    numbers = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 4000)"
+    body = json.dumps({"sql": f"{numbers} SELECT hex(randomblob(2000)) FROM n", "limit": 10_000}).encode()
+    head = f"POST /api/query HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+    held = []
+    for _ in range(10):  # none of which is read
+        held.append(socket.create_connection(("127.0.0.1", port)))
+        held[-1].sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        held[-1].recv(100)
+    status = Path(f"/proc/{child.pid}/status").read_text()
+    assert int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) < 200_000
+    for connection in held:
+        connection.close()

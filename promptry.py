@@ -15,7 +15,8 @@ Floors, from the ground up; each section uses only sections above it:
              COMPARISON · MODELS · PLAN · TRENDS · TRAFFIC · DRIFT · BISECT · HISTORY · VERSIONS · NEWS · OVERVIEW ·
              CONFIGURATION · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS ·
-             WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · PLAYGROUND · POSTS · TASKS · OPENAPI · DASHBOARD
+             WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · PLAYGROUND · POSTS · TASKS · OPENAPI ·
+             APPLICATION · DASHBOARD
     ROOF     MAIN
     CELLAR   EMBEDDED
 Find your way:   grep -n '^# === ' promptry.py
@@ -2963,8 +2964,8 @@ def _word_runs(lines: list[dict[str, str]], left: list[int]) -> list[dict[str, s
     block: dict[str, list[str]] = {"removed": [], "added": []}
 
     def close_block() -> None:
-        words = [re.findall(r"\w+|\s+|[^\w\s]", "".join(block[side])) for side in ("removed", "added")]
-        parts.extend((run["kind"], run["text"]) for run in _diff_runs(*words, left))
+        gone, come = (re.findall(r"\w+|\s+|[^\w\s]", "".join(block[side])) for side in ("removed", "added"))
+        parts.extend((run["kind"], run["text"]) for run in _diff_runs(gone, come, left))
         block.update(removed=[], added=[])
 
     for line in lines:
@@ -24390,28 +24391,16 @@ def _body_schema(fields: list[Parameter]) -> dict[str, Any]:
 
 
 # ======================================================================================
-# === DASHBOARD: the page and its API are served, until Ctrl-C
+# === APPLICATION: what is asked over HTTP is let in and answered by its route, or refused
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, STORE, CHANGES, QUERIES, CONFIGURATION, PRINTING, READS, CLI, ROUTES, GUARD, SITE,
-#   PLAYGROUND, POSTS, TASKS, OPENAPI.
+# Uses: ERRORS, CLOCK, CHANGES, QUERIES, CONFIGURATION, READS, CLI, ROUTES, GUARD, SITE, PLAYGROUND, POSTS, TASKS,
+#   OPENAPI.
 # Public: nothing.
+#
+# Every error ends here, as one sentence with the status that says whose fault it is.
 
 MOST_BODY_BYTES = 8 * 1024 * 1024
-_MOST_IDLE = 150  # of the connections, so that there is room below the limit for who asks something
-_MMAP_THRESHOLD, _ARENA_MAX = -3, -8  # what mallopt calls them
 _WRITES = {"POST"}
-_SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
-# waitress reads a request whole before it takes a thread, so that slow clients hold none.
-_SERVER: dict[str, Any] = {
-    "threads": 16,
-    "ident": None,
-    "max_request_body_size": MOST_BODY_BYTES,
-    "max_request_header_size": 64 * 1024,
-    "channel_timeout": 30,
-    "cleanup_interval": 10,
-    "connection_limit": 200,
-    "clear_untrusted_proxy_headers": True,
-}
 
 
 class Serving(NamedTuple):
@@ -24495,57 +24484,6 @@ def make_app(serving: Serving) -> Callable[..., Any]:
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     return serve
-
-
-def make_server(serving: Serving, sock: Any) -> Any:
-    """Make the server of an application at a socket; what waitress refuses itself has the shape of all errors."""
-    import waitress
-    from waitress.channel import HTTPChannel
-    from waitress.task import ErrorTask
-
-    class Refused(ErrorTask):  # type: ignore[misc]
-        """Answers a request that is none, or is too large."""
-
-        def execute(self) -> None:
-            """Write the reply."""
-            fault = self.request.error
-            message = f"{str(fault.reason).capitalize()}: {fault.body}".rstrip(": .")
-            reply = error_response(fault.code, "wrong_use", f"{message}.")
-            body = bytes(reply.body)  # type: ignore[arg-type]
-            self.status = f"{fault.code} {fault.reason}"
-            self.response_headers.extend(safe_headers(reply.headers).items())
-            self.set_close_on_finish()
-            self.content_length = len(body)
-            self.write(body)
-
-    class Channel(HTTPChannel):  # type: ignore[misc]
-        """A connection; a request has 30 seconds to arrive whole, however it drips."""
-
-        error_task_class = Refused
-
-        def __init__(self, server: Any, *more: Any, **named: Any) -> None:
-            """Take a client in, for whom another leaves where there are many."""
-            super().__init__(server, *more, **named)
-            _make_room(list(server.active_channels.values()))
-
-        def handle_read(self) -> None:
-            """Read what has come."""
-            since, is_begun = self.last_activity, self.request is not None
-            super().handle_read()
-            if is_begun and self.request is not None:
-                self.last_activity = since
-
-    logging.getLogger("waitress").setLevel(logging.ERROR)
-    server = waitress.create_server(make_app(serving), sockets=[sock], **_SERVER)
-    server.channel_class = Channel
-    return server
-
-
-def _make_room(channels: list[Any]) -> None:
-    """Have the client leave that has been silent for longest, where there are too many and none of it is being done."""
-    idle = [channel for channel in channels[:-1] if not channel.requests and not channel.will_close]
-    if len(idle) >= _MOST_IDLE:
-        min(idle, key=lambda channel: (channel.total_outbufs_len > 0, channel.last_activity)).will_close = True
 
 
 def _admitted(serving: Serving, environ: dict[str, Any]) -> Response | None:
@@ -24655,8 +24593,7 @@ def _body_fields(route: Route, environ: dict[str, Any]) -> dict[str, Any]:
     raw = environ["wsgi.input"].read(MOST_BODY_BYTES + 1)
     try:
         text = raw.decode("utf-8") if raw.strip() else "{}"
-        hooks = {"parse_constant": _refuse_constant, "parse_float": _finite, "object_pairs_hook": _object_of}
-        body = json.loads(text, **hooks)
+        body = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_object_of)
     except (ValueError, UnicodeDecodeError) as error:
         raise WrongUse(f"The body is no JSON: {error}.") from None
     return read_fields(route.parameters, body)
@@ -24701,6 +24638,79 @@ def _log_in(door: Door, environ: dict[str, Any], token: str) -> Response:
 
 def _log_out(door: Door) -> Response:
     return json_response({"known": False}, 200, **log_out(door))
+
+
+# ======================================================================================
+# === DASHBOARD: the page and its API are served, until Ctrl-C
+# ======================================================================================
+# Uses: ERRORS, SETTINGS, STORE, PRINTING, CLI, ROUTES, GUARD, SITE, TASKS, APPLICATION.
+# Public: nothing.
+
+_MOST_IDLE = 150  # of the connections, so that there is room below the limit for who asks something
+_MMAP_THRESHOLD, _ARENA_MAX = -3, -8  # what mallopt calls them
+_SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+# waitress reads a request whole before it takes a thread, so that slow clients hold none.
+_SERVER: dict[str, Any] = {
+    "threads": 16,
+    "ident": None,
+    "max_request_body_size": MOST_BODY_BYTES,
+    "max_request_header_size": 64 * 1024,
+    "channel_timeout": 30,
+    "cleanup_interval": 10,
+    "connection_limit": 200,
+    "clear_untrusted_proxy_headers": True,
+}
+
+
+def make_server(serving: Serving, sock: Any) -> Any:
+    """Make the server of an application at a socket; what waitress refuses itself has the shape of all errors."""
+    import waitress
+    from waitress.channel import HTTPChannel
+    from waitress.task import ErrorTask
+
+    class Refused(ErrorTask):  # type: ignore[misc]
+        """Answers a request that is none, or is too large."""
+
+        def execute(self) -> None:
+            """Write the reply."""
+            fault = self.request.error
+            message = f"{str(fault.reason).capitalize()}: {fault.body}".rstrip(": .")
+            reply = error_response(fault.code, "wrong_use", f"{message}.")
+            body = bytes(reply.body)  # type: ignore[arg-type]
+            self.status = f"{fault.code} {fault.reason}"
+            self.response_headers.extend(safe_headers(reply.headers).items())
+            self.set_close_on_finish()
+            self.content_length = len(body)
+            self.write(body)
+
+    class Channel(HTTPChannel):  # type: ignore[misc]
+        """A connection; a request has 30 seconds to arrive whole, however it drips."""
+
+        error_task_class = Refused
+
+        def __init__(self, server: Any, *more: Any, **named: Any) -> None:
+            """Take a client in, for whom another leaves where there are many."""
+            super().__init__(server, *more, **named)
+            _make_room(list(server.active_channels.values()))
+
+        def handle_read(self) -> None:
+            """Read what has come."""
+            since, is_begun = self.last_activity, self.request is not None  # type: ignore[has-type]
+            super().handle_read()
+            if is_begun and self.request is not None:
+                self.last_activity = since
+
+    logging.getLogger("waitress").setLevel(logging.ERROR)
+    server = waitress.create_server(make_app(serving), sockets=[sock], **_SERVER)
+    server.channel_class = Channel
+    return server
+
+
+def _make_room(channels: list[Any]) -> None:
+    """Have the client leave that has been silent for longest, where there are too many and none of it is being done."""
+    idle = [channel for channel in channels[:-1] if not channel.requests and not channel.will_close]
+    if len(idle) >= _MOST_IDLE:
+        min(idle, key=lambda channel: (channel.total_outbufs_len > 0, channel.last_activity)).will_close = True
 
 
 @cli_command("dashboard")

@@ -1,4 +1,4 @@
-import { keepPreviousData, QueryClient, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { keepPreviousData, QueryClient, useMutation, useQueries, useQuery, useQueryClient } from "@tanstack/react-query";
 import type { UseQueryResult } from "@tanstack/react-query";
 import { ApiError, getJson, postJson, READS, routeOf } from "./client";
 import type { Params, ReadName } from "./client";
@@ -34,6 +34,16 @@ export function useRead<K extends ReadName>(
     enabled,
     placeholderData: keep ? (keepPreviousData as never) : undefined,
   });
+}
+
+/** Read the same with several parameters at once: the runs of a matrix. */
+export function useReads<K extends ReadName>(name: K, all: readonly Params[]): UseQueryResult<Answers[K], ApiError>[] {
+  return useQueries({
+    queries: all.map((params) => ({
+      queryKey: [name, routeOf(name, params)],
+      queryFn: ({ signal }: { signal: AbortSignal }) => getJson<Answers[K]>(routeOf(name, params), signal),
+    })),
+  }) as UseQueryResult<Answers[K], ApiError>[];
 }
 
 /** Read from a path that is no row of READS. */

@@ -4,7 +4,7 @@ import type { Comparison, Delta, Run } from "../../api/types";
 import { useRead } from "../../api/useRead";
 import { go, href, setParams, useParam, useParams } from "../../app/address";
 import type { PairRow } from "../../parts/cases";
-import { isFailure, isFlip, outputOf, pairsOf, textOf, toldRepeat } from "../../parts/cases";
+import { datasetOf, inputOf, isFailure, isFlip, outputOf, pairsOf, textOf, toldRepeat } from "../../parts/cases";
 import { Copy } from "../../parts/Copy";
 import { Patch, Words } from "../../parts/Diff";
 import { differencesOf, saidChange, shortCommit, toneOf } from "../../parts/findings";
@@ -19,8 +19,10 @@ import { Empty, ErrorBox, Skeleton } from "../../parts/States";
 import type { Column } from "../../parts/Table";
 import { saveCsv, Table } from "../../parts/Table";
 import { Tabs } from "../../parts/Tabs";
+import { Matrix } from "./Matrix";
 import { RollBack } from "./RollBack";
-import { sentenceOf, whyOf } from "./words";
+import type { Show } from "./words";
+import { none, sentenceOf, SHOWS, shownOf, whyOf } from "./words";
 import "../cases.css";
 
 export default function ComparePage() {
@@ -110,7 +112,7 @@ function Known({ comparison, run, baseline, title, asked }: { comparison: Compar
       {comparison.doubts.length > 0 && <p className="why">{comparison.doubts.join(" ")}</p>}
       <div className="cols c-64">
         <Forest comparison={comparison} run={run} baseline={baseline} params={asked} />
-        <WhatDiffers comparison={comparison} run={run} />
+        <WhatDiffers comparison={comparison} run={run} params={asked} />
       </div>
       <Cases pairs={pairs} run={run} baseline={baseline} params={asked} tag={tag} comparison={comparison} />
       {rollingBack && prompt?.before && prompt.now && <RollBack before={prompt.before} now={prompt.now} diff={comparison.cause?.prompt_diff ?? null} onClose={() => setRollingBack(false)} />}
@@ -181,7 +183,7 @@ function Forest({ comparison, run, baseline, params }: { comparison: Comparison;
 
 // --- what differs ---
 
-function WhatDiffers({ comparison, run }: { comparison: Comparison; run: Run }) {
+function WhatDiffers({ comparison, run, params }: { comparison: Comparison; run: Run; params: { run: string; baseline: string | null } }) {
   const { cause } = comparison;
   const found = new Map(differencesOf(cause));
   const { manifest } = run;
@@ -194,7 +196,7 @@ function WhatDiffers({ comparison, run }: { comparison: Comparison; run: Run }) 
     ...(found.has("embedder") ? [["embedder", null] as [string, null]] : []),
   ];
   return (
-    <Section title="What differs" note="between the two runs" tools={cause?.prompt?.now && cause.prompt.before && <a href={promptLink(cause.prompt.before, cause.prompt.now)}>Whole diff</a>}>
+    <Section title="What differs" note="between the two runs" sql={{ read: "compare", params }} tools={cause?.prompt?.now && cause.prompt.before && <a href={promptLink(cause.prompt.before, cause.prompt.now)}>Whole diff</a>}>
       <dl className="kv what">
         {values.map(([kind, value]) => {
           const change = found.get(kind);
@@ -218,8 +220,15 @@ function promptLink(before: string, now: string): string {
 
 // --- the cases ---
 
-const SHOWS = ["flips", "failures", "differences", "all"] as const;
-type Show = (typeof SHOWS)[number];
+const VIEWS = [{ value: "list", text: "List" }, { value: "matrix", text: "Matrix" }];
+const NOTHING: ReadonlyMap<string, unknown> = new Map();
+
+/** The items of the dataset that the run names, by their id; none where it names none or that is gone. */
+function useItems(run: Run): ReadonlyMap<string, unknown> {
+  const named = datasetOf(run.manifest.dataset);
+  const { data } = useRead("dataset", named ?? {}, { enabled: named !== null });
+  return useMemo(() => (data ? new Map(data.items.flatMap((item) => (typeof item === "object" && item !== null && "id" in item ? [[String(item.id), item] as const] : []))) : NOTHING), [data]);
+}
 
 function Cases({ pairs, run, baseline, params, tag, comparison }: { pairs: PairRow[]; run: Run; baseline: Run; params: { run: string; baseline: string | null }; tag: string | null; comparison: Comparison }) {
   const lists: Record<Show, PairRow[]> = useMemo(
@@ -228,7 +237,9 @@ function Cases({ pairs, run, baseline, params, tag, comparison }: { pairs: PairR
   );
   const [show, setShow] = useParam("show", lists.flips.length ? "flips" : lists.failures.length ? "failures" : "all");
   const [chosen] = useParam("case");
-  const rows = lists[(SHOWS as readonly string[]).includes(show) ? (show as Show) : "all"];
+  const [view, setView] = useParam("view", "list");
+  const items = useItems(run);
+  const rows = lists[shownOf(show)];
   const row = pairs.find((one) => one.case === chosen) ?? rows[0];
   const { unpaired } = comparison;
   const alone = unpaired.new.length + unpaired.missing.length;
@@ -240,17 +251,19 @@ function Cases({ pairs, run, baseline, params, tag, comparison }: { pairs: PairR
     { key: "before", head: tag ?? `run ${baseline.id}`, num: true, sort: (one) => one.before?.score, cell: (one) => score(one.before?.score) },
     { key: "now", head: "now", num: true, sort: (one) => one.now?.score, cell: (one) => score(one.now?.score) },
   ];
+  const views = <Tabs label="How the cases are shown" value={view} onChange={setView} choices={VIEWS} />;
+  if (view === "matrix") return <Matrix pairs={pairs} run={run} baseline={baseline} tag={tag} params={params} items={items} tools={views} />;
   return (
     <Section
       title="Cases"
       note={`paired by id${alone ? `; ${number(alone)} of ${number(pairs.length)} unpaired` : ""}`}
-      tools={<Tabs label="Which cases" value={show} onChange={setShow} choices={SHOWS.map((value) => ({ value, text: `${value[0]?.toUpperCase()}${value.slice(1)} ${number(lists[value].length)}` }))} />}
-      sql={[{ read: "compare", params }, { read: "run", params: { id: run.id } }]}
+      tools={<>{views}<Tabs label="Which cases" value={show} onChange={setShow} choices={SHOWS.map((value) => ({ value, text: `${value[0]?.toUpperCase()}${value.slice(1)} ${number(lists[value].length)}` }))} /></>}
+      sql={[{ read: "compare", params }, { read: "run", params: { id: run.id } }, { read: "run", params: { id: baseline.id } }]}
       csv={() => saveCsv(`compare-${run.id}-${baseline.id}-cases`, columns, rows)}
     >
       <div className="cols c-flip">
-        <Table label="Cases" dense rows={rows} columns={columns} rowKey={(one) => one.case} selected={row?.case ?? null} follow onOpen={(one) => setParams({ case: one.case })} empty={<Empty>{show === "flips" ? "No case changed sides." : show === "failures" ? "No case fails now." : "The two runs answered alike."}</Empty>} />
-        {row && <Case row={row} run={run} baseline={baseline} />}
+        <Table label="Cases" dense rows={rows} columns={columns} rowKey={(one) => one.case} selected={row?.case ?? null} follow onOpen={(one) => setParams({ case: one.case })} empty={<Empty>{none(shownOf(show))}</Empty>} />
+        {row && <Case row={row} run={run} baseline={baseline} asked={inputOf(items.get(row.case))} />}
       </div>
     </Section>
   );
@@ -258,7 +271,7 @@ function Cases({ pairs, run, baseline, params, tag, comparison }: { pairs: PairR
 
 const versionOf = (run: Run): string => `Run ${run.id}${run.prompt_version ? `, version ${run.prompt_version}` : ""}`;
 
-function Case({ row, run, baseline }: { row: PairRow; run: Run; baseline: Run }) {
+function Case({ row, run, baseline, asked }: { row: PairRow; run: Run; baseline: Run; asked: string | null }) {
   const [before, now] = [row.before ? toldRepeat(row.before) : undefined, row.now ? toldRepeat(row.now) : undefined];
   const [old, fresh] = [outputOf(before), outputOf(now)];
   const failing = now?.checks.filter((check) => check.passed === false) ?? [];
@@ -270,6 +283,7 @@ function Case({ row, run, baseline }: { row: PairRow; run: Run; baseline: Run })
         {expected !== null && expected.length < 80 && <span>{(failing[0] ?? now?.checks[0])?.assertion_type} “{expected}”</span>}
         <span className="right keysof"><kbd>j</kbd><kbd>k</kbd></span>
       </div>
+      {asked !== null && <p className="out q" dir="auto">{asked}</p>}
       <div className="pair">
         <Side title={versionOf(baseline)} state={row.before?.state}>{old !== null && (fresh !== null ? <Words before={old} now={fresh} side="before" /> : old)}</Side>
         <Side title={versionOf(run)} state={row.now?.state}>{fresh !== null && (old !== null ? <Words before={old} now={fresh} side="now" /> : fresh)}</Side>

@@ -50,3 +50,12 @@ export function whyOf(comparison: Comparison, run: Pick<Run, "score">, baseline:
 }
 
 const capitalKind = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
+
+export const SHOWS = ["flips", "failures", "differences", "all"] as const;
+export type Show = (typeof SHOWS)[number];
+
+/** The filter that the address names; all, if it names none. */
+export const shownOf = (text: string): Show => SHOWS.find((one) => one === text) ?? "all";
+
+/** What stands where no case fits a filter. */
+export const none = (show: Show): string => ({ flips: "No case changed sides.", failures: "No case fails now.", differences: "The runs answered alike.", all: "The runs have no cases." })[show];

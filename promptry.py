@@ -24330,7 +24330,13 @@ def _own_routes(serving: Serving) -> list[Route]:
         Route("", lambda: list_routes(serving.routes), "List what can be asked.", store="", is_list=True),
         Route("openapi.json", lambda: _document(serving), "Describe what can be asked as OpenAPI 3.1.", store=""),
         Route("health", functools.partial(_health, serving), "Tell that the server is up.", store="", of_request=True),
-        Route("settings", list_settings, "List what is configured, and from where.", store="", is_list=True),
+        Route(
+            "settings",
+            functools.partial(_true_settings, serving),
+            "List what is configured, and from where.",
+            store="",
+            is_list=True,
+        ),
         Route("changes", lambda: {"counter": change_mark(serving.changes)}, "Tell whether rows changed.", store=""),
         Route("login", log_in_here, "Let a browser in that shows the token.", (token,), "POST", "", of_request=True),
         Route("logout", lambda: _log_out(serving.door), "Make a browser forget that it was let in.", (), "POST", ""),
@@ -24522,6 +24528,12 @@ def _health(serving: Serving, environ: dict[str, Any]) -> dict[str, Any]:
         return {"status": "ok"}
     there = not is_missing(serving.changes.path)
     return {"status": "ok", "version": __version__, "store": there, "since": serving.began_at}
+
+
+def _true_settings(serving: Serving) -> dict[str, Any]:
+    """Return what is configured, while no other request has an empty store in the place of one that is not there."""
+    with contextlib.nullcontext() if serving.stands["store"] else serving.lock:
+        return list_settings()
 
 
 def _log_in(door: Door, environ: dict[str, Any], token: str) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,14 @@ from typing import Any, NamedTuple
 from waitress import wasyncore
 
 import promptry
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def child_environment(**more: str) -> dict[str, str]:
+    """Return the environment for a child Python that imports promptry from this checkout."""
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1", **more}
 
 
 class Answer(NamedTuple):

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, child_environment
-from served import Served, serve
+from served import ROOT, Served, child_environment, serve
 
 import promptry
 
@@ -209,6 +208,24 @@ def test_starting_loads_no_more_than_it_needs(run_python: Any) -> None:
 # --------------------------------------------------------------------------------------
 # Clients that are slow, many, or hostile
 # --------------------------------------------------------------------------------------
+
+
+def test_the_settings_tell_the_true_store_while_an_empty_one_answers(store: Path) -> None:
+    with serve(store) as served:
+        done = threading.Event()
+
+        def look() -> None:
+            while not done.is_set():
+                served.get("/api/overview")
+
+        looking = threading.Thread(target=look)
+        looking.start()
+        try:
+            told = {served.get("/api/settings").json["store"]["path"] for _ in range(60)}
+        finally:
+            done.set()
+            looking.join()
+        assert told == {str(store)} and not store.exists()
 
 
 def test_sixty_half_open_clients_do_not_stop_an_answer(dashboard: Served) -> None:

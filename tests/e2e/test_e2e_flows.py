@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MODULE, Served, settled
+from shop import MODULE, Served, settled
 from world import World
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DESK, MODULE, Served, settled
+from shop import DESK, MODULE, Served, settled
 from world import World
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

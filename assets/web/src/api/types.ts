@@ -417,14 +417,6 @@ export interface Prompt {
   serves: Served[];
 }
 
-export interface PromptCost {
-  prompt: string | null;
-  calls: number;
-  errors: number;
-  unpriced: number;
-  cost_usd: number | null;
-}
-
 export interface LintRow {
   level: "error" | "warning" | "hint" | (string & {});
   line: number;
@@ -449,30 +441,6 @@ export interface TryableModel {
   last_at: string | null;
   input: number | null;
   output: number | null;
-}
-
-/** A call of the playground, in the list and whole. */
-export interface TrialItem {
-  id: string;
-  created_at: string;
-  prompt_name: string | null;
-  prompt_version: number | null;
-  model: string | null;
-  status: string | null;
-  tokens_in: number | null;
-  tokens_out: number | null;
-  cost_usd: number | null;
-  latency_ms: number | null;
-}
-
-export interface TrialCall {
-  id: string;
-  created_at: string;
-  prompt_name: string | null;
-  prompt_version: number | null;
-  input_text: string | null;
-  output_text: string | null;
-  metadata: Record<string, unknown> | null;
 }
 
 export interface DatasetItem {
@@ -735,8 +703,6 @@ export interface Answers {
   bisect: Bisection;
   prompts: List<PromptItem>;
   prompt: Prompt;
-  promptCosts: List<PromptCost>;
-  trials: List<TrialItem>;
   tryable: List<TryableModel>;
   datasets: List<DatasetItem>;
   dataset: Dataset;

@@ -107,7 +107,7 @@ function Why({ count, filter }: { count: CallCount; filter: Filter }) {
   const [worst] = blame;
   return (
     <>
-      {sum.errors > 0 && worst && (worst.calls === sum.errors ? `${sum.errors === 1 ? "It is" : `All ${number(sum.errors)} are`} of ${worst.value}. ` : `${number(worst.calls)} of them are of ${worst.value}. `)}
+      {sum.errors > 0 && worst && (worst.calls === sum.errors ? `${sum.errors === 1 ? "The one that failed is" : `All ${number(sum.errors)} are`} of ${worst.value}. ` : `${number(worst.calls)} of them are of ${worst.value}. `)}
       {sum.unpriced > 0 && <>{counted(sum.unpriced, "call")} {sum.unpriced === 1 ? "has" : "have"} no price and {sum.unpriced === 1 ? "counts" : "count"} as nothing here. </>}
       Half were answered within {duration(sum.p50_ms)}, 95% within {duration(sum.p95_ms)}.
     </>

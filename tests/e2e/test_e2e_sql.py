@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Served, settled
+from shop import Served, settled
 from test_e2e_pages import PAGES, address_of
 from world import World
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 # What a section shows is not of the store: of the machine, of what the reader typed, or the shape of the store itself.
-NOT_STORED = {"Environment", "This page", "Settings", "Views", "Rows", "SQL"}
+NOT_STORED = {"Environment", "This page", "Settings", "Configured", "Views", "Rows", "SQL"}
 SECTIONS = """sections => sections.map(section => ({
     title: section.querySelector('h2')?.innerText ?? '',
     table: [...section.querySelectorAll('table:not(.vh)')].some(table => table.querySelector('tbody tr')),
@@ -68,5 +68,5 @@ def test_a_csv_holds_what_the_table_shows(name: str, table: str, head: str, shop
     assert saved.value.suggested_filename.endswith(".csv")
     with Path(saved.value.path()).open(encoding="utf-8", newline="") as file:
         first, *rows = csv.reader(file)
-    assert head in first and len(rows) == section.locator("tbody tr[data-row]").count()
+    assert head in first and len(rows) == section.locator("tbody tr:not([aria-hidden])").count()
     assert all(len(row) == len(first) for row in rows)

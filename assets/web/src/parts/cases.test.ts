@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Comparison, Run, RunCase } from "../api/types";
-import { datasetOf, inputOf, isFailure, isFlip, matrixOf, outputOf, pairsOf, rowsOf } from "./cases";
+import { datasetOf, inputOf, isFailure, isFlip, matrixOf, outputOf, pairsOf, rowsOf, seen } from "./cases";
 
 const one = (name: string, state: string, actual = "text", repeat = 0): RunCase => ({
   case: name,
@@ -56,4 +56,9 @@ test("what a case was asked, by the names that items have for it", () => {
   expect(inputOf({ id: "a", input: "", city: "Rome", days: 3, expected: "x" })).toBe("city: Rome\ndays: 3");
   expect([inputOf({ id: "a" }), inputOf(undefined), inputOf("text")]).toEqual([null, null, "text"]);
   expect([datasetOf("a@b@2"), datasetOf("items"), datasetOf(null)]).toEqual([{ name: "a@b", version: "2" }, null, null]);
+});
+
+test("signs that are no text are seen, those that are stay", () => {
+  expect(seen("a\u0000\u001b[31m\r\nb\tc \u202egnp.exe")).toBe("a\u2400\u241b[31m\nb\tc \u27e8U+202E\u27e9gnp.exe");
+  expect([seen("\u{1f469}\u200d\u{1f467} caf\u00e9"), seen(null)]).toEqual(["\u{1f469}\u200d\u{1f467} caf\u00e9", null]);
 });

@@ -66,6 +66,17 @@ export function outputOf(found: RunCase | undefined): string | null {
   return null;
 }
 
+const CONTROLS = /[\u0000-\u0008\u000B-\u001F\u007F]|[\u200B\u202A-\u202E\u2066-\u2069\uFEFF]/g;
+
+/** A text in which signs that are no text can be seen: ␛ for an escape, ⟨U+202E⟩ for one that turns what follows around. */
+export function seen(text: string | null): string | null {
+  return text?.replace(/\r\n/g, "\n").replace(CONTROLS, (sign) => {
+    const code = sign.charCodeAt(0);
+    if (code < 32) return String.fromCharCode(0x2400 + code);
+    return code === 127 ? "\u2421" : `\u27E8U+${code.toString(16).toUpperCase().padStart(4, "0")}\u27E9`;
+  }) ?? null;
+}
+
 /** Whether a check was about the same text as the one before it, so that it need not be shown twice. */
 export function isSameActual(check: RunCheck, before: RunCheck | undefined): boolean {
   return before !== undefined && textOf(check.details?.actual) === textOf(before.details?.actual);

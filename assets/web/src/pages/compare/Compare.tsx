@@ -4,11 +4,11 @@ import type { Comparison, Delta, Run } from "../../api/types";
 import { useRead } from "../../api/useRead";
 import { go, href, setParams, useParam, useParams } from "../../app/address";
 import type { PairRow } from "../../parts/cases";
-import { datasetOf, inputOf, isFailure, isFlip, outputOf, pairsOf, textOf, toldRepeat } from "../../parts/cases";
+import { datasetOf, inputOf, isFailure, isFlip, outputOf, pairsOf, seen, textOf, toldRepeat } from "../../parts/cases";
 import { Copy } from "../../parts/Copy";
 import { Patch, Words } from "../../parts/Diff";
 import { differencesOf, saidChange, shortCommit, toneOf } from "../../parts/findings";
-import { clock, counted, day, number, points, pointsInterval, pvalue, score } from "../../parts/format";
+import { capital, clock, counted, day, number, points, pointsInterval, pvalue, score } from "../../parts/format";
 import { Finding, Head, HeadWaiting } from "../../parts/Head";
 import { Interval, IntervalAxis, scaleOf } from "../../parts/Interval";
 import { State, verdictOf } from "../../parts/Mark";
@@ -66,10 +66,10 @@ function Two({ run, baseline }: { run: string; baseline: string | null }) {
           title={title}
           crumbs={crumbs}
           sentence={missing && now.data ? <>No baseline. Run {run} is not judged.</> : <>The two runs could not be compared.</>}
-          why={missing && now.data ? "Choose another run of the suite to compare it with." : undefined}
+          why={missing && now.data ? query.error.message : undefined}
           actions={now.data && <Choosers run={now.data} baseline={null} />}
         />
-        <ErrorBox error={query.error} retry={() => void query.refetch()} />
+        {missing && now.data ? <Alone run={now.data} /> : <ErrorBox error={query.error} retry={() => void query.refetch()} />}
       </>
     );
   }
@@ -109,7 +109,7 @@ function Known({ comparison, run, baseline, title, asked }: { comparison: Compar
         sentence={<><Finding tone={tone}>{said.word}</Finding> {said.rest}</>}
         why={why}
       />
-      {comparison.doubts.length > 0 && <p className="why">{comparison.doubts.join(" ")}</p>}
+      {comparison.doubts.length > 0 && <p className="why">{comparison.doubts.map((doubt) => `${capital(doubt)}${/[.!?]$/.test(doubt) ? "" : "."}`).join(" ")}</p>}
       <div className="cols c-64">
         <Forest comparison={comparison} run={run} baseline={baseline} params={asked} />
         <WhatDiffers comparison={comparison} run={run} params={asked} />
@@ -118,6 +118,15 @@ function Known({ comparison, run, baseline, title, asked }: { comparison: Compar
       {rollingBack && prompt?.before && prompt.now && <RollBack before={prompt.before} now={prompt.now} diff={comparison.cause?.prompt_diff ?? null} onClose={() => setRollingBack(false)} />}
     </>
   );
+}
+
+/** What to do with a run that nothing stands against. */
+function Alone({ run }: { run: Run }) {
+  const runs = useRead("runs", { suite: run.suite, limit: 50 });
+  if (!runs.data) return <Skeleton rows={2} />;
+  const rest = <>What it found is on <a href={href(`/run/${run.id}`)}>run {run.id}</a>.</>;
+  if (runs.data.total < 2) return <Empty code={`promptry run ${/^[\w.-]+$/.test(run.suite) ? run.suite : `"${run.suite}"`}`}>It is the only run of {run.suite}; the next one can be compared with it. {rest}</Empty>;
+  return <Empty>Choose another of its {number(runs.data.total)} runs above. {rest}</Empty>;
 }
 
 /** Which two runs: any of the suite's newest. */
@@ -273,7 +282,7 @@ const versionOf = (run: Run): string => `Run ${run.id}${run.prompt_version ? `, 
 
 function Case({ row, run, baseline, asked }: { row: PairRow; run: Run; baseline: Run; asked: string | null }) {
   const [before, now] = [row.before ? toldRepeat(row.before) : undefined, row.now ? toldRepeat(row.now) : undefined];
-  const [old, fresh] = [outputOf(before), outputOf(now)];
+  const [old, fresh] = [seen(outputOf(before)), seen(outputOf(now))];
   const failing = now?.checks.filter((check) => check.passed === false) ?? [];
   const expected = textOf((failing[0] ?? now?.checks[0])?.details?.expected);
   return (
@@ -285,8 +294,8 @@ function Case({ row, run, baseline, asked }: { row: PairRow; run: Run; baseline:
       </div>
       {asked !== null && <p className="out q" dir="auto">{asked}</p>}
       <div className="pair">
-        <Side title={versionOf(baseline)} state={row.before?.state}>{old !== null && (fresh !== null ? <Words before={old} now={fresh} side="before" /> : old)}</Side>
-        <Side title={versionOf(run)} state={row.now?.state}>{fresh !== null && (old !== null ? <Words before={old} now={fresh} side="now" /> : fresh)}</Side>
+        <Side title={versionOf(baseline)} state={row.before?.state}>{old && (fresh ? <Words before={old} now={fresh} side="before" /> : old)}</Side>
+        <Side title={versionOf(run)} state={row.now?.state}>{fresh && (old ? <Words before={old} now={fresh} side="now" /> : fresh)}</Side>
       </div>
       <p className="cap">
         {row.now && row.before && row.now.repeats.length + row.before.repeats.length > 2 && <>Repeats now <Repeats cases={row.now.repeats} />, before <Repeats cases={row.before.repeats} />. </>}
@@ -309,7 +318,7 @@ function Side({ title, state, children }: { title: string; state: string | undef
   return (
     <div>
       <h3>{title} {state ? <State state={state} /> : <span className="dim">not in it</span>}</h3>
-      <p className="out text">{children || <span className="dim">{state ? "no output was recorded" : ""}</span>}</p>
+      <p className="out text" dir="auto">{children || <span className="dim">{!state ? "" : children === "" ? "an empty text" : "no output was recorded"}</span>}</p>
     </div>
   );
 }

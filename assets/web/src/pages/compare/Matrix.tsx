@@ -5,10 +5,10 @@ import type { Run } from "../../api/types";
 import { useRead, useReads } from "../../api/useRead";
 import { href, setParams, useParam, useParams } from "../../app/address";
 import type { CaseRow, MatrixRow, PairRow } from "../../parts/cases";
-import { inputOf, matrixOf, outputOf, toldRepeat } from "../../parts/cases";
+import { inputOf, matrixOf, outputOf, seen, toldRepeat } from "../../parts/cases";
 import { Words } from "../../parts/Diff";
 import { Drawer } from "../../parts/Drawer";
-import { saidCounts } from "../../parts/findings";
+import { countedAs, saidCounts } from "../../parts/findings";
 import { clock, counted, day, duration, number, score } from "../../parts/format";
 import { State } from "../../parts/Mark";
 import { Repeats } from "../../parts/Repeats";
@@ -148,7 +148,7 @@ function RunHead({ run, tag, extra }: { run: Run; tag: string | null; extra: boo
         {tag && <span className="tag on">{tag}</span>}
         {extra && <button type="button" className="icon" aria-label={`Take run ${run.id} out`} title="Take it out" onClick={() => setParams({ with: others.filter((id) => id !== run.id) })}>×</button>}
       </span>
-      <span className="dim" title={run.model ?? undefined}>{run.model ?? "model not recorded"}, {saidCounts(run.counts)}</span>
+      <span className="dim" title={run.model ?? undefined}>{run.model ?? "model not recorded"}, {saidCounts(run.counts, countedAs(run.manifest.repeats))}</span>
     </span>
   );
 }
@@ -158,8 +158,8 @@ const passes = (cell: CaseRow): boolean => cell.state === "pass";
 /** What one run made of a case; washed where it did otherwise than the baseline. */
 function Cell({ cell, base, marked }: { cell: CaseRow | null; base: CaseRow | null; marked: boolean }) {
   if (!cell) return <div className="brick"><p className="dim">not in this run</p></div>;
-  const text = outputOf(toldRepeat(cell));
-  const before = base && outputOf(toldRepeat(base));
+  const text = seen(outputOf(toldRepeat(cell)));
+  const before = base && seen(outputOf(toldRepeat(base)));
   return (
     <div className="brick">
       <p className="said">
@@ -176,6 +176,7 @@ const LONG = 1200; // characters of which a cell shows its three lines
 
 function Output({ cell, text, before, marked }: { cell: CaseRow; text: string | null; before: string | null; marked: boolean }) {
   if (text === null) return <p className="lines dim" dir="auto">{cell.reason ?? "no output was recorded"}</p>;
+  if (!text) return <p className="lines dim">an empty text</p>;
   if (marked && before === text) return <p className="lines dim">the same text</p>;
   const cut = text.slice(0, LONG);
   return <p className="lines" dir="auto">{marked && before !== null ? <Words before={before.slice(0, LONG)} now={cut} side="now" /> : cut}</p>;
@@ -184,13 +185,13 @@ function Output({ cell, text, before, marked }: { cell: CaseRow; text: string | 
 /** A case whole: what was asked, and what each run answered, with the words marked that the baseline has not. */
 function Whole({ row, runs, items, onClose }: { row: MatrixRow; runs: Run[]; items: ReadonlyMap<string, unknown>; onClose: () => void }) {
   const asked = inputOf(items.get(row.case));
-  const told = row.cells[0] ? outputOf(toldRepeat(row.cells[0])) : null;
+  const told = row.cells[0] ? seen(outputOf(toldRepeat(row.cells[0]))) : null;
   return (
     <Drawer title={<span className="mono whole-name"><bdi>{row.case}</bdi></span>} onClose={onClose} wide>
       {asked !== null && <p className="out q" dir="auto">{asked}</p>}
       {runs.map((run, at) => {
         const cell = row.cells[at] ?? null;
-        const text = cell && outputOf(toldRepeat(cell));
+        const text = cell && seen(outputOf(toldRepeat(cell)));
         const failing = (cell && toldRepeat(cell)?.checks.filter((check) => check.passed === false)) ?? [];
         return (
           <section key={run.id} className="whole" aria-label={`Run ${run.id}`}>

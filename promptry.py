@@ -23027,6 +23027,7 @@ def _tell_next(folder: str) -> None:
         print_text(f"  alias promptry={shlex.quote(shlex.join([sys.executable, *own]))}   # it is not on the path yet")
     print_text(f"  cd {shlex.quote(folder)}")
     print_text("  promptry runs                     # the history; promptry runs ID shows each case")
+    print_text("  promptry dashboard                # the same in the browser: what broke, and the line that did it")
     print_text("  edit prompt.txt, then:  promptry run --compare prod")
     print_text("  add a question to questions.json and a check to evals.py")
     print_text("  promptry init, in your own project: a suite to start from")

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
+from served import run_chromium
 from world import World, fill
 
 import promptry
@@ -98,16 +99,8 @@ def own_shop(world: World, serve: Callable[..., Served], tmp_path: Path) -> Serv
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
-    """Start Debian's Chromium, which build.py test installs."""
-    program = shutil.which("chromium")
-    if program is None and "CI" not in os.environ:
-        pytest.skip("there is no chromium here; build.py test installs it")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+    with run_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

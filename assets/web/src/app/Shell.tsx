@@ -52,6 +52,11 @@ function Sidebar({ path, jump, help, skip }: { path: string; jump: () => void; h
   const pattern = patternOf(path);
   const badges = useBadges();
   const health = useRead("health");
+  const strip = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    const current = strip.current?.querySelector<HTMLElement>("[aria-current]");
+    if (strip.current && current) strip.current.scrollLeft = current.offsetLeft - strip.current.offsetLeft - 48; // narrow, the list is a strip
+  }, [path]);
   return (
     <nav className="side" aria-label="Pages">
       <button type="button" className="skip" onClick={skip}>Skip to the page</button>
@@ -63,7 +68,7 @@ function Sidebar({ path, jump, help, skip }: { path: string; jump: () => void; h
         <Search size={13} aria-hidden="true" />
         Jump to<kbd>/</kbd>
       </button>
-      <div className="nav">
+      <div className="nav" ref={strip}>
         {NAV.map(({ title, items }) => (
           <div key={title} role="group" aria-label={title ?? "Start"}>
             {title && <h2>{title}</h2>}

@@ -10,8 +10,10 @@ export const queries = new QueryClient({
       staleTime: Number.POSITIVE_INFINITY, // useLive says when the store has changed; nothing else makes a read old
       gcTime: 5 * 60_000,
       refetchOnWindowFocus: false,
+      networkMode: "always", // the server is on this machine: it answers also without a network
       retry: (tries, error) => tries < 2 && error instanceof ApiError && (error.status === 0 || error.status >= 502),
     },
+    mutations: { networkMode: "always" },
   },
 });
 

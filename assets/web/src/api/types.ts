@@ -10,6 +10,16 @@ export interface List<T> {
   next: string | null;
 }
 
+/** How a run is less than its suite: how many cases ran, were taken over from another run, and there are. */
+export interface Part {
+  selected: string | null;
+  rerun: string | null;
+  run: string | null;
+  ran: number;
+  taken: number;
+  of: number;
+}
+
 export interface Counts {
   cases: number;
   pass: number;
@@ -57,7 +67,7 @@ export interface OverviewSuite {
   score: number | null;
   verdict: Verdict | null;
   complete: boolean;
-  partial: boolean | string | null;
+  partial: Part | boolean | null;
   counts: Counts;
   coverage: number | null;
   flaky: { known: string[]; measured: string[] } | null;
@@ -155,7 +165,7 @@ export interface RunItem {
   passed: boolean | null;
   score: number | null;
   complete: boolean;
-  partial: boolean | string | null;
+  partial: Part | boolean | null;
   verdict: Verdict | null;
   baseline_id: string | null;
   counts: Counts;
@@ -234,7 +244,7 @@ export interface SuiteRun {
   passed: boolean | null;
   verdict: Verdict | null;
   complete: boolean;
-  partial: boolean | string | null;
+  partial: Part | boolean | null;
   scored: boolean;
   prompt_name: string | null;
   prompt_version: number | null;

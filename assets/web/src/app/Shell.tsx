@@ -1,6 +1,7 @@
 import { Monitor, Moon, Search, Sun } from "lucide-react";
 import type { ReactNode } from "react";
 import { useCallback, useEffect, useRef, useState } from "react";
+import type { Live } from "../api/useLive";
 import { useLive } from "../api/useLive";
 import { useRead } from "../api/useRead";
 import { DRAWERS } from "../parts/Drawer";
@@ -27,6 +28,7 @@ export function Shell({ children }: { children: ReactNode }) {
     return item !== undefined;
   }, []);
   useKeys({ jump, help, goTo });
+  const live = useLive();
   const main = useRef<HTMLElement>(null);
   const [path] = usePath();
   const first = useRef(true);
@@ -39,16 +41,27 @@ export function Shell({ children }: { children: ReactNode }) {
   }, [path]);
   return (
     <>
-      <Sidebar path={path} jump={jump} help={help} skip={() => main.current?.focus()} />
+      <Sidebar path={path} live={live} jump={jump} help={help} skip={() => main.current?.focus()} />
       <main ref={main} tabIndex={-1}>{children}</main>
       <div id={DRAWERS} />
+      <div role="status">{live.on === false && <Gone live={live} />}</div>
       {open === "jump" && <Jump onClose={close} />}
       {open === "help" && <Help onClose={close} />}
     </>
   );
 }
 
-function Sidebar({ path, jump, help, skip }: { path: string; jump: () => void; help: () => void; skip: () => void }) {
+/** Said over the foot of every page while the server is gone; what is shown stays. */
+function Gone({ live }: { live: Live }) {
+  return (
+    <p className="gone">
+      <Mark shape="triangle" />
+      <span><b>{live.fault?.status ? `The server answers ${live.fault.status}.` : "The server does not answer."}</b> What is shown is as it was; it is asked again by itself. {!live.fault?.status && <><code>promptry dashboard</code> starts it.</>}</span>
+    </p>
+  );
+}
+
+function Sidebar({ path, live, jump, help, skip }: { path: string; live: Live; jump: () => void; help: () => void; skip: () => void }) {
   const pattern = patternOf(path);
   const badges = useBadges();
   const health = useRead("health");
@@ -82,7 +95,7 @@ function Sidebar({ path, jump, help, skip }: { path: string; jump: () => void; h
           </div>
         ))}
       </div>
-      <Foot help={help} />
+      <Foot help={help} live={live} />
     </nav>
   );
 }
@@ -102,8 +115,7 @@ function useBadges(): Record<string, ReactNode> {
   };
 }
 
-function Foot({ help }: { help: () => void }) {
-  const live = useLive();
+function Foot({ help, live }: { help: () => void; live: Live }) {
   const settings = useRead("settings");
   const store = settings.data?.store;
   return (

@@ -152,10 +152,17 @@ function columnsOf(first: ReadonlySet<string> | null): Column<Row>[] {
       num: true,
       title: `Of the last ${DAYS} days, every origin`,
       sort: (row) => row.cost,
-      cell: (row) => (row.unpriced ? <span className="warn" title={`${counted(row.unpriced, "call")} without a price`}>{row.cost === null ? "unpriced" : `${money(row.cost, { unit: false })}+`}</span> : money(row.cost, { unit: false })),
+      cell: (row) => <Cost row={row} />,
     },
     { key: "current_at", head: "Last change", num: true, className: "mid", sort: (row) => row.current_at, cell: (row) => <Time at={row.current_at} /> },
   ];
+}
+
+/** What it cost; "+" where some calls have no price, a dash where none has one. */
+function Cost({ row }: { row: Row }) {
+  if (row.cost === null) return <span className="dim" title={row.unpriced ? `None of its ${counted(row.unpriced, "call")} has a price` : row.lately === null ? undefined : `No call in ${DAYS} days`}>{money(null)}</span>;
+  if (!row.unpriced) return money(row.cost, { unit: false });
+  return <span className="warn" title={`At least: ${counted(row.unpriced, "call")} without a price`}>{money(row.cost, { unit: false })}+</span>;
 }
 
 function Tags({ row }: { row: Row }) {

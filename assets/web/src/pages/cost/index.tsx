@@ -181,9 +181,13 @@ function Buckets({ asked }: { asked: { days: number; origin: string } }) {
   );
 }
 
+const SAVED = ["scope", "target", "period", "spent_usd", "limit_usd", "forecast_usd"] as const;
+
+const saveBudgets = (items: readonly Budget[]): void => saveFile("budgets.csv", csvText(SAVED, items.map((item) => SAVED.map((key) => item[key]))));
+
 function BudgetList({ budgets }: { budgets: ReturnType<typeof useRead<"budgets">> }) {
   return (
-    <Section title="Budgets" note="tick: forecast" sql={{ read: "budgets" }} tools={<a href={href("/budgets")}>All</a>}>
+    <Section title="Budgets" note="tick: forecast" sql={{ read: "budgets" }} csv={() => saveBudgets(budgets.data?.items ?? [])} tools={<a href={href("/budgets")}>All</a>}>
       <Loaded query={budgets} rows={4} height={30}>
         {({ items }) => items.length ? (
           <div className="scroll" tabIndex={0} role="group" aria-label="Budgets">

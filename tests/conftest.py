@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from served import Served, serve
+from served import ROOT, Served, child_environment, serve
 
 import promptry
-
-ROOT = Path(__file__).resolve().parent.parent
 
 Python = Callable[..., "subprocess.CompletedProcess[str]"]
 StartPython = Callable[..., "subprocess.Popen[str]"]
@@ -52,12 +50,6 @@ def forget_everything() -> None:
     promptry._judge = None
     promptry._open_anywhere.clear()
     promptry._outcomes_anywhere.clear()
-
-
-def child_environment(**more: str) -> dict[str, str]:
-    """Return the environment for a child Python that imports promptry from this checkout."""
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1", **more}
 
 
 @pytest.fixture(autouse=True)

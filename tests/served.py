@@ -5,15 +5,26 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
 from waitress import wasyncore
 
 import promptry
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def child_environment(**more: str) -> dict[str, str]:
+    """Return the environment for a child Python that imports promptry from this checkout."""
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1", **more}
 
 
 class Answer(NamedTuple):
@@ -90,3 +101,17 @@ def serve(path: Path, host: str = "127.0.0.1", more: tuple[str, ...] = ()) -> It
         thread.join(10)
         assert not thread.is_alive()
         promptry.end_serving(serving)
+
+
+@contextlib.contextmanager
+def run_chromium() -> Iterator[Any]:
+    """Run Debian's Chromium, which build.py test installs; what drives it keeps an event loop going until its end."""
+    program = shutil.which("chromium")
+    if program is None and "CI" not in os.environ:
+        pytest.skip("there is no chromium here; build.py test installs it")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()

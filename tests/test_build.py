@@ -211,6 +211,12 @@ def reading_code() -> str:
     return f"places = {places!r}\n{READ_ALL_ASSETS}"
 
 
+def check_page(*command: Any, cwd: Path, **env: str) -> None:
+    """Have a form of promptry serve its page and ask itself for it."""
+    told = say(*command, "dashboard", "--check", cwd=cwd, **env).stdout
+    assert re.search(r"the API: 200 OK, \d+ bytes\nthe page: 200 OK, [\d,]{3,} bytes", told), told
+
+
 def test_the_stamped_module_alone_in_an_empty_folder_finds_its_assets(tmp_path: Path, made: Make) -> None:
     folder = tmp_path / "alone"
     folder.mkdir()
@@ -219,6 +225,7 @@ def test_the_stamped_module_alone_in_an_empty_folder_finds_its_assets(tmp_path: 
     assert say(sys.executable, "promptry.py", "--version", cwd=folder).stdout.strip().endswith(promptry.__version__)
     say(sys.executable, "promptry.py", "init", cwd=folder)
     assert listed(say(sys.executable, "promptry.py", "run", "--json", cwd=folder))["total"] == 1
+    check_page(sys.executable, "promptry.py", cwd=folder)
 
 
 # --- the zipapp ---------------------------------------------------------------------------------
@@ -241,6 +248,7 @@ def test_the_zipapp_needs_no_installed_package(tmp_path: Path, made: Make) -> No
     assert promptry.__version__ in say(*zipped, "--version", cwd=tmp_path).stdout
     assert listed(say(*zipped, "prompt", "list", "--json", cwd=tmp_path)) == {"items": [], "total": 0, "next": None}
     assert "SELECT" in say(*zipped, "sql", "list_runs", cwd=tmp_path).stdout
+    check_page(*zipped, cwd=tmp_path)
 
 
 def test_the_zipapp_carries_byte_code_beside_each_source(made: Make) -> None:
@@ -300,6 +308,7 @@ def test_the_wheel_is_one_module_that_works_where_it_is_installed(
     script = python.parent / "promptry"
     assert promptry.__version__ in say(script, "--version", cwd=tmp_path).stdout
     assert listed(say(script, "prompt", "list", "--json", cwd=tmp_path))["total"] == 0
+    check_page(script, cwd=tmp_path)
     assert listed(say(python, "-c", reading_code(), cwd=tmp_path)) == assets_on_disk()
     (tmp_path / "test_evals.py").write_text(PATTERN_SUITE)
     (tmp_path / "test_plain.py").write_text("def test_plain(): pass\n")
@@ -335,6 +344,7 @@ def spelled(requirement: str) -> frozenset[str]:
 def test_the_executable_answers_on_an_empty_store(tmp_path: Path, made: Make) -> None:
     binary = made("binary")
     assert promptry.__version__ in say(binary, "--version", cwd=tmp_path, **NO_PYTHON).stdout
+    check_page(binary, cwd=tmp_path, **NO_PYTHON)
     empty = say(binary, "prompt", "list", "--json", cwd=tmp_path, **NO_PYTHON)
     assert listed(empty) == {"items": [], "total": 0, "next": None}
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from served import run_chromium
 from test_formats import HOSTILE, World, do, hostile_report, quiz, regressed, report, world  # noqa: F401
 
 import promptry
@@ -233,16 +232,8 @@ def test_several_suites_are_one_page_with_links(world: World) -> None:  # noqa: 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """Start Debian's Chromium, which build.py test installs; what drives it keeps an event loop going until its end."""
-    program = shutil.which("chromium")
-    if program is None and "CI" not in os.environ:
-        pytest.skip("there is no chromium here; build.py test installs it")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+    with run_chromium() as browser:
         yield browser
-        browser.close()
 
 
 # The contrast of each text with what is behind it, by the formula of WCAG 2; the least, and of what.

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, child_environment
+from served import ROOT, child_environment
 from test_hot_path import show
 from test_ledger import floor_of, in_ledger, ledger, medians
 

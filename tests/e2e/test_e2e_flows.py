@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MODULE, Served, settled
+from fake_llm import serve_fake
+from shop import MODULE, Served, settled
 from world import World
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -192,3 +194,37 @@ def test_the_dashboard_tells_where_it_is_and_stops_cleanly(world: World, serve: 
         cwd=world.folder, env=served.env, capture_output=True, text=True, timeout=30,
     )  # fmt: skip
     assert done.returncode == 2 and f"port {port}" in done.stderr and "--port" in done.stderr
+
+
+def test_models_answer_side_by_side_and_an_answer_becomes_a_case(
+    world: World, serve: Callable[..., Served], open_tab: Any, tmp_path: Path
+) -> None:
+    shutil.copytree(world.folder, tmp_path / "shop")
+    with serve_fake() as fake:
+        keys = {"OPENAI_BASE_URL": f"{fake.url}/v1", "OPENAI_API_KEY": "sk-test-0123456789abcdefSECRET"}
+        shop = serve(tmp_path / "shop", **keys)
+        models = "col=openai:gpt-4.1-mini!drip0.5&col=openai:gpt-4.1!drip0.5"
+        tab = settled(open_tab(f"{shop.url}#/playground?name=support/refund&{models}"))
+        tab.get_by_label("$question").fill("a parcel that came twice")
+        tab.get_by_text("Decide on a refund for a parcel that came twice").first.wait_for()
+        tab.get_by_role("button", name="Ask 2 models").click()
+        answers = tab.locator("article.answer")
+        answers.first.locator(".out").wait_for()
+        assert answers.first.get_by_role("button", name="Stop").is_visible()  # it is seen before all of it has come
+        for answer in answers.all():
+            answer.get_by_text("Hello, world!").wait_for()
+            answer.get_by_text("1,200").wait_for()  # its tokens
+        answers.first.get_by_role("button", name="Make it a case").click()
+        field = answers.first.get_by_label("Dataset", exact=False).first
+        field.fill("from-the-playground")
+        field.press("Enter")
+        item = until(lambda: _items(shop, "from-the-playground"))[0]
+    assert item["expected"] == "Hello, world!"
+    calls = shop.ask("calls?origin=playground")["items"]
+    assert [call["prompt_name"] for call in calls] == ["support/refund"] * 2 and calls[0]["cost_usd"] > 0
+    assert all("a parcel that came twice" in str(body) for _, body in fake.requests)
+
+
+def _items(shop: Served, name: str) -> list[Any]:
+    found = [row for row in shop.ask("datasets?limit=100")["items"] if row["name"] == name]
+    return shop.ask(f"dataset?name={name}")["items"] if found else []

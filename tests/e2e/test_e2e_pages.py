@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DESK, MODULE, Served, settled
+from shop import DESK, MODULE, Served, settled
 from world import World
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -25,6 +25,7 @@ PAGES = {
     "suite": ("/suite?name=support-answers", "fell at run"),
     "run": ("/run/{support}", "regressed"),
     "compare": ("/compare?run={support}", "Regressed. 10 of 110 cases"),
+    "matrix": ("/compare?run={support}&view=matrix&with=31&with=103", "Regressed. 10 of 110 cases"),
     "prompts": ("/prompts", "prompts"),
     "prompt": ("/prompt?name=support/answer", "Version 4 is not ready for prod"),
     "playground": ("/playground?name=support/answer", ""),
@@ -68,7 +69,7 @@ def test_a_page_answers_its_question_and_axe_finds_no_serious_fault(
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in PAGES if name not in {"run", "compare", "trace", "suite", "prompt", "dataset"}]
+    "name", [name for name in PAGES if name not in {"run", "compare", "matrix", "trace", "suite", "prompt", "dataset"}]
 )
 def test_an_empty_store_is_told_how_to_fill_it(
     name: str, tmp_path: Path, empty_shop: Served, open_tab: Callable[..., Any]

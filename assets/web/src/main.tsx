@@ -8,14 +8,22 @@ import "./styles/app.css";
 
 applyTheme();
 
-// After an update the page in the browser names files that are no more: it is loaded anew, once in ten seconds at most.
-window.addEventListener("vite:preloadError", (event) => {
-  const last = Number(sessionStorage.getItem("promptry.reloaded"));
-  if (Date.now() - last < 10_000) return;
-  event.preventDefault();
+// A file of the page cannot be had: the server is gone, or was updated and has other ones. Once it answers, the page is
+// loaded anew, where the address says; once in ten seconds at most.
+let waits = false;
+window.addEventListener("vite:preloadError", () => {
+  if (!waits) void reloadOnceServed();
+});
+
+async function reloadOnceServed(): Promise<void> {
+  waits = true;
+  const answers = () => fetch("/api/health", { cache: "no-store" }).then((reply) => reply.status < 500, () => false);
+  while (!(await answers())) await new Promise((go) => window.setTimeout(go, 2000));
+  waits = false;
+  if (Date.now() - Number(sessionStorage.getItem("promptry.reloaded")) < 10_000) return;
   sessionStorage.setItem("promptry.reloaded", String(Date.now()));
   window.location.reload();
-});
+}
 
 const root = document.getElementById("root");
 if (root) createRoot(root).render(<StrictMode><App /></StrictMode>);

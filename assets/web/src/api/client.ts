@@ -28,8 +28,6 @@ export const READS: Record<ReadName, { path: string; sql: string | null; id?: st
   bisect: { path: "/api/bisect", sql: "bisect_suite" },
   prompts: { path: "/api/prompts", sql: "list_prompts" },
   prompt: { path: "/api/prompt", sql: "get_prompt" },
-  promptCosts: { path: "/api/cost", sql: "list_costs" },
-  trials: { path: "/api/calls", sql: "list_calls" },
   tryable: { path: "/api/models", sql: null },
   datasets: { path: "/api/datasets", sql: "list_datasets" },
   dataset: { path: "/api/dataset", sql: "get_dataset" },

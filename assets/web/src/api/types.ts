@@ -10,6 +10,16 @@ export interface List<T> {
   next: string | null;
 }
 
+/** How a run is less than its suite: how many cases ran, were taken over from another run, and there are. */
+export interface Part {
+  selected: string | null;
+  rerun: string | null;
+  run: string | null;
+  ran: number;
+  taken: number;
+  of: number;
+}
+
 export interface Counts {
   cases: number;
   pass: number;
@@ -57,7 +67,7 @@ export interface OverviewSuite {
   score: number | null;
   verdict: Verdict | null;
   complete: boolean;
-  partial: boolean | string | null;
+  partial: Part | boolean | null;
   counts: Counts;
   coverage: number | null;
   flaky: { known: string[]; measured: string[] } | null;
@@ -155,7 +165,7 @@ export interface RunItem {
   passed: boolean | null;
   score: number | null;
   complete: boolean;
-  partial: boolean | string | null;
+  partial: Part | boolean | null;
   verdict: Verdict | null;
   baseline_id: string | null;
   counts: Counts;
@@ -234,7 +244,7 @@ export interface SuiteRun {
   passed: boolean | null;
   verdict: Verdict | null;
   complete: boolean;
-  partial: boolean | string | null;
+  partial: Part | boolean | null;
   scored: boolean;
   prompt_name: string | null;
   prompt_version: number | null;
@@ -417,14 +427,6 @@ export interface Prompt {
   serves: Served[];
 }
 
-export interface PromptCost {
-  prompt: string | null;
-  calls: number;
-  errors: number;
-  unpriced: number;
-  cost_usd: number | null;
-}
-
 export interface LintRow {
   level: "error" | "warning" | "hint" | (string & {});
   line: number;
@@ -449,30 +451,6 @@ export interface TryableModel {
   last_at: string | null;
   input: number | null;
   output: number | null;
-}
-
-/** A call of the playground, in the list and whole. */
-export interface TrialItem {
-  id: string;
-  created_at: string;
-  prompt_name: string | null;
-  prompt_version: number | null;
-  model: string | null;
-  status: string | null;
-  tokens_in: number | null;
-  tokens_out: number | null;
-  cost_usd: number | null;
-  latency_ms: number | null;
-}
-
-export interface TrialCall {
-  id: string;
-  created_at: string;
-  prompt_name: string | null;
-  prompt_version: number | null;
-  input_text: string | null;
-  output_text: string | null;
-  metadata: Record<string, unknown> | null;
 }
 
 export interface DatasetItem {
@@ -735,8 +713,6 @@ export interface Answers {
   bisect: Bisection;
   prompts: List<PromptItem>;
   prompt: Prompt;
-  promptCosts: List<PromptCost>;
-  trials: List<TrialItem>;
   tryable: List<TryableModel>;
   datasets: List<DatasetItem>;
   dataset: Dataset;

@@ -1,4 +1,4 @@
-import { keepPreviousData, QueryClient, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { keepPreviousData, QueryClient, useMutation, useQueries, useQuery, useQueryClient } from "@tanstack/react-query";
 import type { UseQueryResult } from "@tanstack/react-query";
 import { ApiError, getJson, postJson, READS, routeOf } from "./client";
 import type { Params, ReadName } from "./client";
@@ -10,8 +10,10 @@ export const queries = new QueryClient({
       staleTime: Number.POSITIVE_INFINITY, // useLive says when the store has changed; nothing else makes a read old
       gcTime: 5 * 60_000,
       refetchOnWindowFocus: false,
+      networkMode: "always", // the server is on this machine: it answers also without a network
       retry: (tries, error) => tries < 2 && error instanceof ApiError && (error.status === 0 || error.status >= 502),
     },
+    mutations: { networkMode: "always" },
   },
 });
 
@@ -34,6 +36,16 @@ export function useRead<K extends ReadName>(
     enabled,
     placeholderData: keep ? (keepPreviousData as never) : undefined,
   });
+}
+
+/** Read the same with several parameters at once: the runs of a matrix. */
+export function useReads<K extends ReadName>(name: K, all: readonly Params[]): UseQueryResult<Answers[K], ApiError>[] {
+  return useQueries({
+    queries: all.map((params) => ({
+      queryKey: [name, routeOf(name, params)],
+      queryFn: ({ signal }: { signal: AbortSignal }) => getJson<Answers[K]>(routeOf(name, params), signal),
+    })),
+  }) as UseQueryResult<Answers[K], ApiError>[];
 }
 
 /** Read from a path that is no row of READS. */

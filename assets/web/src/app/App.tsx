@@ -51,6 +51,9 @@ function NoPage() {
   );
 }
 
+/** Whether a file of the page could not be had; each browser has its own words for it. */
+const isMissing = (error: Error): boolean => /module script|imported module|preload/i.test(error.message);
+
 /** A fault of one page leaves the others usable. */
 class Fault extends Component<{ children: ReactNode }, { error: Error | null }> {
   override state: { error: Error | null } = { error: null };
@@ -61,8 +64,12 @@ class Fault extends Component<{ children: ReactNode }, { error: Error | null }> 
     if (!this.state.error) return this.props.children;
     return (
       <>
-        <Head title="Fault" crumbs={[{ text: "Home", href: "#/" }]} sentence="This page could not be drawn." why="Reload it; if promptry was just updated, the browser still had the old page." />
-        <ErrorBox error={this.state.error} retry={() => window.location.reload()} />
+        {isMissing(this.state.error) ? (
+          <Head title="No answer" crumbs={[{ text: "Home", href: "#/" }]} sentence="This page could not be fetched." why="The server does not answer, or was just updated. The page opens by itself as soon as it answers." />
+        ) : (
+          <Head title="Fault" crumbs={[{ text: "Home", href: "#/" }]} sentence="This page could not be drawn." why="Reload it; if promptry was just updated, the browser still had the old page." />
+        )}
+        {!isMissing(this.state.error) && <ErrorBox error={this.state.error} retry={() => window.location.reload()} />}
       </>
     );
   }

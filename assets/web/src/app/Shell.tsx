@@ -1,6 +1,7 @@
 import { Monitor, Moon, Search, Sun } from "lucide-react";
 import type { ReactNode } from "react";
 import { useCallback, useEffect, useRef, useState } from "react";
+import type { Live } from "../api/useLive";
 import { useLive } from "../api/useLive";
 import { useRead } from "../api/useRead";
 import { DRAWERS } from "../parts/Drawer";
@@ -27,6 +28,7 @@ export function Shell({ children }: { children: ReactNode }) {
     return item !== undefined;
   }, []);
   useKeys({ jump, help, goTo });
+  const live = useLive();
   const main = useRef<HTMLElement>(null);
   const [path] = usePath();
   const first = useRef(true);
@@ -39,19 +41,35 @@ export function Shell({ children }: { children: ReactNode }) {
   }, [path]);
   return (
     <>
-      <Sidebar path={path} jump={jump} help={help} skip={() => main.current?.focus()} />
+      <Sidebar path={path} live={live} jump={jump} help={help} skip={() => main.current?.focus()} />
       <main ref={main} tabIndex={-1}>{children}</main>
       <div id={DRAWERS} />
+      <div role="status">{live.on === false && <Gone live={live} />}</div>
       {open === "jump" && <Jump onClose={close} />}
       {open === "help" && <Help onClose={close} />}
     </>
   );
 }
 
-function Sidebar({ path, jump, help, skip }: { path: string; jump: () => void; help: () => void; skip: () => void }) {
+/** Said over the foot of every page while the server is gone; what is shown stays. */
+function Gone({ live }: { live: Live }) {
+  return (
+    <p className="gone">
+      <Mark shape="triangle" />
+      <span><b>{live.fault?.status ? `The server answers ${live.fault.status}.` : "The server does not answer."}</b> What is shown is as it was; it is asked again by itself. {!live.fault?.status && <><code>promptry dashboard</code> starts it.</>}</span>
+    </p>
+  );
+}
+
+function Sidebar({ path, live, jump, help, skip }: { path: string; live: Live; jump: () => void; help: () => void; skip: () => void }) {
   const pattern = patternOf(path);
   const badges = useBadges();
   const health = useRead("health");
+  const strip = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    const current = strip.current?.querySelector<HTMLElement>("[aria-current]");
+    if (strip.current && current) strip.current.scrollLeft = current.offsetLeft - strip.current.offsetLeft - 48; // narrow, the list is a strip
+  }, [path]);
   return (
     <nav className="side" aria-label="Pages">
       <button type="button" className="skip" onClick={skip}>Skip to the page</button>
@@ -63,7 +81,7 @@ function Sidebar({ path, jump, help, skip }: { path: string; jump: () => void; h
         <Search size={13} aria-hidden="true" />
         Jump to<kbd>/</kbd>
       </button>
-      <div className="nav">
+      <div className="nav" ref={strip}>
         {NAV.map(({ title, items }) => (
           <div key={title} role="group" aria-label={title ?? "Start"}>
             {title && <h2>{title}</h2>}
@@ -77,7 +95,7 @@ function Sidebar({ path, jump, help, skip }: { path: string; jump: () => void; h
           </div>
         ))}
       </div>
-      <Foot help={help} />
+      <Foot help={help} live={live} />
     </nav>
   );
 }
@@ -97,8 +115,7 @@ function useBadges(): Record<string, ReactNode> {
   };
 }
 
-function Foot({ help }: { help: () => void }) {
-  const live = useLive();
+function Foot({ help, live }: { help: () => void; live: Live }) {
   const settings = useRead("settings");
   const store = settings.data?.store;
   return (

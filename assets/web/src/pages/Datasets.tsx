@@ -51,8 +51,10 @@ export default function Datasets() {
     return (
       <>
         <Head title="Datasets" crumbs={CRUMBS} actions={add} sentence="No dataset is saved yet." why="A suite with dataset= has a case for each of its items, and two runs are compared item by item." />
-        <Empty code="promptry dataset save questions.json">From a file; or paste items with New dataset.</Empty>
-        <Empty code="promptry dataset add questions --call 1">Or from a recorded call with its text: its page, and the playground, make it an item.</Empty>
+        <Section title="What fills this page">
+          <Empty code="promptry dataset save questions.json">From a file; or paste items with New dataset.</Empty>
+          <Empty code="promptry dataset add questions --call 1">Or from a recorded call with its text: its page, and the playground, make it an item.</Empty>
+        </Section>
         {dialog}
       </>
     );

@@ -27,7 +27,7 @@ const waits = (item: PromptItem): boolean => item.tags.prod !== undefined && ite
 
 export default function Prompts() {
   const { data, error, refetch } = useRead("prompts", { limit: 1000 });
-  const costs = useRead("promptCosts", { by: "prompt", days: DAYS, limit: 1000 });
+  const costs = useRead("cost", { by: "prompt", days: DAYS, limit: 1000 });
   const rows = useMemo<Row[]>(() => {
     const spent = new Map((costs.data?.items ?? []).map((item) => [item.prompt, item]));
     return (data?.items ?? []).map((item) => {
@@ -62,8 +62,10 @@ function Registry({ rows, total }: { rows: Row[]; total: number }) {
     return (
       <>
         <Head title="Prompts" crumbs={CRUMBS} actions={add} sentence="No prompt is known yet." why="A prompt is known once code tracks its text, or once it is saved here or by the command." />
-        <Empty code='text = track("You are the support agent of $shop.", "support/answer")'>One line around the text in your code: it gets a name, a version, and its calls and cost.</Empty>
-        <Empty code="promptry prompt save support/answer answer.txt">Or from a file.</Empty>
+        <Section title="What fills this page">
+          <Empty code='text = track("You are the support agent of $shop.", "support/answer")'>One line around the text in your code: it gets a name, a version, and its calls and cost.</Empty>
+          <Empty code="promptry prompt save support/answer answer.txt">Or from a file.</Empty>
+        </Section>
         {dialog}
       </>
     );
@@ -150,10 +152,17 @@ function columnsOf(first: ReadonlySet<string> | null): Column<Row>[] {
       num: true,
       title: `Of the last ${DAYS} days, every origin`,
       sort: (row) => row.cost,
-      cell: (row) => (row.unpriced ? <span className="warn" title={`${counted(row.unpriced, "call")} without a price`}>{row.cost === null ? "unpriced" : `${money(row.cost, { unit: false })}+`}</span> : money(row.cost, { unit: false })),
+      cell: (row) => <Cost row={row} />,
     },
     { key: "current_at", head: "Last change", num: true, className: "mid", sort: (row) => row.current_at, cell: (row) => <Time at={row.current_at} /> },
   ];
+}
+
+/** What it cost; "+" where some calls have no price, a dash where none has one. */
+function Cost({ row }: { row: Row }) {
+  if (row.cost === null) return <span className="dim" title={row.unpriced ? `None of its ${counted(row.unpriced, "call")} has a price` : row.lately === null ? undefined : `No call in ${DAYS} days`}>{money(null)}</span>;
+  if (!row.unpriced) return money(row.cost, { unit: false });
+  return <span className="warn" title={`At least: ${counted(row.unpriced, "call")} without a price`}>{money(row.cost, { unit: false })}+</span>;
 }
 
 function Tags({ row }: { row: Row }) {
@@ -197,7 +206,7 @@ function List({ rows, total }: { rows: Row[]; total: number }) {
     <Section
       title="Registry"
       note={shown.length === rows.length ? (total > rows.length ? `the newest ${number(rows.length)} of ${number(total)}` : undefined) : `${shown.length} of ${rows.length}`}
-      sql={[{ read: "prompts", params: { limit: 1000 } }, { read: "promptCosts", params: { by: "prompt", days: DAYS, limit: 1000 } }]}
+      sql={[{ read: "prompts", params: { limit: 1000 } }, { read: "cost", params: { by: "prompt", days: DAYS, limit: 1000 } }]}
       csv={() => saveCsv("prompts", columns, sortRows(shown, columns, order))}
     >
       <div className="facets line">

@@ -21,6 +21,7 @@ export function Drawer({ title, tools, onClose, children, wide = false }: {
   useEscape(onClose);
   useEffect(() => {
     const before = document.activeElement;
+    if (window.matchMedia("(max-width: 1000px)").matches) box.current?.scrollIntoView({ block: "nearest" }); // there it follows the page
     if (before instanceof HTMLElement && before.closest("[data-row]")) return; // j and k go on in the table
     box.current?.focus({ preventScroll: true });
     return () => {

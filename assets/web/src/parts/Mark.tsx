@@ -73,6 +73,7 @@ const STATES: Record<string, Word> = {
   fixed: { shape: "up", tone: "good", word: "fixed" },
   unconfirmed: { shape: "down", tone: "warn", word: "broke once" },
   gone: { shape: "dash", tone: "plain", word: "gone" },
+  elsewhere: { shape: "dash", tone: "plain", word: "in neither" },
   steady: { shape: "tied", tone: "plain", word: "steady" },
   flaky: { shape: "half", tone: "warn", word: "flaky" },
   known: { shape: "cross", tone: "plain", word: "known" },

@@ -1,3 +1,4 @@
+import { routeOf } from "../api/client";
 import type { SqlOf } from "../api/useRead";
 import { useSql } from "../api/useRead";
 import { Code } from "./Copy";
@@ -9,7 +10,7 @@ import { Loaded } from "./States";
 export function SqlDrawer({ title, sql, onClose }: { title: string; sql: SqlOf[]; onClose: () => void }) {
   return (
     <Drawer title={`SQL of ${title}`} onClose={onClose} wide>
-      {sql.map((one) => <Statements key={one.read} sql={one} />)}
+      {sql.map((one) => <Statements key={routeOf(one.read, one.params)} sql={one} />)}
     </Drawer>
   );
 }

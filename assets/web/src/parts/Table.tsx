@@ -8,8 +8,8 @@ import { useReach } from "./reach";
 import { Skeleton } from "./States";
 
 const VirtualRows = lazy(() => import("./VirtualRows"));
-const MANY = 200; // rows drawn at once without windowing
-const TALL = 40; // rows from which a table scrolls in itself, below its head
+const MANY = 7200; // pixels of rows that are drawn at once without windowing: 200 rows
+const TALL = 1440; // pixels of rows from which a table scrolls in itself, below its head: 40 rows
 
 export interface Column<R> {
   key: string;
@@ -36,6 +36,8 @@ export interface TableProps<R> {
   /** Open a row as soon as j, k or Tab reach it: for a list beside what it opens. */
   follow?: boolean;
   dense?: boolean;
+  /** The pixels that each row takes, if its cells need more than a line; they must not take more. */
+  height?: number;
   empty?: ReactNode;
   /** The address's parameter that holds the sorting; two tables of a page need two. */
   sortParam?: string;
@@ -81,10 +83,11 @@ export function Table<R>(props: TableProps<R>) {
     const second = column.num ? column.key : `-${column.key}`;
     setOrder(order === first ? second : order === second ? null : first);
   };
-  const tall = rows.length > TALL;
+  const tall = rows.length * (props.height ?? 36) > TALL;
+  const many = rows.length * (props.height ?? 36) > MANY;
   return (
     <div className={tall ? "scroll tall" : "scroll"} ref={box} {...reach}>
-      <table className={`${dense ? "dense " : ""}${props.onOpen ? "in opens " : ""}${className}`} aria-label={label} aria-rowcount={rows.length > MANY ? rows.length + 1 : undefined}>
+      <table className={`${dense ? "dense " : ""}${props.onOpen ? "in opens " : ""}${className}`} aria-label={label} aria-rowcount={many ? rows.length + 1 : undefined}>
         <thead>
           <tr>
             {columns.map((column) => (
@@ -92,9 +95,9 @@ export function Table<R>(props: TableProps<R>) {
             ))}
           </tr>
         </thead>
-        {rows.length > MANY ? (
+        {many ? (
           <Suspense fallback={<tbody><tr><td colSpan={columns.length}><Skeleton rows={8} /></td></tr></tbody>}>
-            <VirtualRows {...(props as TableProps<unknown>)} rows={sorted} box={box as RefObject<HTMLDivElement>} height={dense ? 30 : 36} />
+            <VirtualRows {...(props as TableProps<unknown>)} rows={sorted} box={box as RefObject<HTMLDivElement>} height={props.height ?? (dense ? 30 : 36)} />
           </Suspense>
         ) : (
           <tbody data-rows>

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Comparison, Run, RunCase } from "../api/types";
-import { isFailure, isFlip, outputOf, pairsOf, rowsOf } from "./cases";
+import { datasetOf, inputOf, isFailure, isFlip, matrixOf, outputOf, pairsOf, rowsOf, seen } from "./cases";
 
 const one = (name: string, state: string, actual = "text", repeat = 0): RunCase => ({
   case: name,
@@ -36,4 +36,29 @@ test("pairs: flips first, then failures, unpaired cases named", () => {
   ]);
   expect(rows[0]?.held).toEqual({ passed: 3, tries: 4 });
   expect([rows.filter(isFlip).length, rows.filter(isFailure).length]).toEqual([1, 2]);
+});
+
+test("the matrix: a further run adds its cells, its flips and the cases that only it has", () => {
+  const comparison = { flips: [], breaks: [], known: [] } as unknown as Comparison;
+  const [old, now] = [run(one("a", "pass"), one("b", "pass")), run(one("a", "pass"), one("b", "pass", "new"))];
+  const pairs = pairsOf(comparison, now, old);
+  const rows = matrixOf(pairs, [run(one("a", "fail"), one("b", "pass", "new"), one("z", "error"))]);
+  expect(rows.map((row) => [row.case, row.state, row.cells.map((cell) => cell?.state ?? null), row.flips, row.fails, row.differs])).toEqual([
+    ["a", "pass", ["pass", "pass", "fail"], true, true, true],
+    ["b", "pass", ["pass", "pass", "pass"], false, false, true],
+    ["z", "elsewhere", [null, null, "error"], false, true, true],
+  ]);
+  expect(matrixOf(pairs, []).map((row) => row.differs)).toEqual([false, true]);
+});
+
+test("what a case was asked, by the names that items have for it", () => {
+  expect(inputOf({ id: "a", question: "Why?", reference: "5" })).toBe("Why?");
+  expect(inputOf({ id: "a", input: "", city: "Rome", days: 3, expected: "x" })).toBe("city: Rome\ndays: 3");
+  expect([inputOf({ id: "a" }), inputOf(undefined), inputOf("text")]).toEqual([null, null, "text"]);
+  expect([datasetOf("a@b@2"), datasetOf("items"), datasetOf(null)]).toEqual([{ name: "a@b", version: "2" }, null, null]);
+});
+
+test("signs that are no text are seen, those that are stay", () => {
+  expect(seen("a\u0000\u001b[31m\r\nb\tc \u202egnp.exe")).toBe("a\u2400\u241b[31m\nb\tc \u27e8U+202E\u27e9gnp.exe");
+  expect([seen("\u{1f469}\u200d\u{1f467} caf\u00e9"), seen(null)]).toEqual(["\u{1f469}\u200d\u{1f467} caf\u00e9", null]);
 });

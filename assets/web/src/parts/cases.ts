@@ -32,7 +32,7 @@ export function rowsOf(run: Pick<Run, "cases">): CaseRow[] {
     const told = repeats.find((one) => one.state !== "pass") ?? repeats[0];
     const times = repeats.flatMap((one) => {
       const own = one.checks.flatMap((check) => (check.latency_ms === null ? [] : [check.latency_ms]));
-      return own.length ? [Math.max(...own)] : [];
+      return own.length ? [own.reduce((sum, ms) => sum + ms, 0)] : []; // each is the time since the check before it
     });
     return {
       case: name,
@@ -64,6 +64,17 @@ export function outputOf(found: RunCase | undefined): string | null {
     if (text !== null) return text;
   }
   return null;
+}
+
+const CONTROLS = /[\u0000-\u0008\u000B-\u001F\u007F]|[\u200B\u202A-\u202E\u2066-\u2069\uFEFF]/g;
+
+/** A text in which signs that are no text can be seen: ␛ for an escape, ⟨U+202E⟩ for one that turns what follows around. */
+export function seen(text: string | null): string | null {
+  return text?.replace(/\r\n/g, "\n").replace(CONTROLS, (sign) => {
+    const code = sign.charCodeAt(0);
+    if (code < 32) return String.fromCharCode(0x2400 + code);
+    return code === 127 ? "\u2421" : `\u27E8U+${code.toString(16).toUpperCase().padStart(4, "0")}\u27E9`;
+  }) ?? null;
 }
 
 /** Whether a check was about the same text as the one before it, so that it need not be shown twice. */
@@ -123,3 +134,63 @@ export function pairsOf(comparison: Comparison, run: Run, baseline: Run): PairRo
 
 export const isFlip = (row: PairRow): boolean => ["broken", "unconfirmed", "flaky", "fixed"].includes(row.state);
 export const isFailure = (row: PairRow): boolean => row.now !== null && row.now.state !== "pass" && row.now.state !== "skipped";
+
+// --- what a case was asked ---
+
+const ASKED = ["input", "question", "query", "prompt", "message", "text", "messages"];
+const NOT_ASKED = new Set(["id", "expected", "reference", "rejected", "from", "group", "tags", "assert"]);
+
+/** What an item of a dataset asks, as people read it: its input or question, else its fields but for what it expects. */
+export function inputOf(item: unknown): string | null {
+  if (typeof item !== "object" || item === null || Array.isArray(item)) return textOf(item);
+  const fields = item as Record<string, unknown>;
+  const asked = ASKED.find((name) => textOf(fields[name]));
+  if (asked) return textOf(fields[asked]);
+  const rest = Object.entries(fields).filter(([name, value]) => !NOT_ASKED.has(name) && textOf(value));
+  return rest.length ? rest.map(([name, value]) => `${name}: ${textOf(value)}`).join("\n") : null;
+}
+
+/** name@version as the parameters of its read; null where a run names none. */
+export function datasetOf(told: string | null | undefined): { name: string; version: string } | null {
+  const at = told?.lastIndexOf("@") ?? -1;
+  return told && at > 0 ? { name: told.slice(0, at), version: told.slice(at + 1) } : null;
+}
+
+// --- the matrix: what each of several runs made of each case ---
+
+export interface MatrixRow {
+  case: string;
+  /** What became of it between the baseline and the judged run. */
+  state: string;
+  pair: PairRow | null;
+  /** By run: the baseline, the judged run, then the others. */
+  cells: (CaseRow | null)[];
+  /** In some run it passes, and in another it does not. */
+  flips: boolean;
+  fails: boolean;
+  differs: boolean;
+}
+
+const scored = (row: CaseRow | null): row is CaseRow => row !== null && row.state !== "skipped";
+
+/** The rows of the matrix: the pairs, with what further runs made of them, and the cases that only those have. */
+export function matrixOf(pairs: readonly PairRow[], others: readonly Pick<Run, "cases">[]): MatrixRow[] {
+  const more = others.map((run) => new Map(rowsOf(run).map((row) => [row.case, row])));
+  const known = new Set(pairs.map((pair) => pair.case));
+  const alone = [...new Set(more.flatMap((cases) => [...cases.keys()]))].filter((name) => !known.has(name));
+  const rowOf = (name: string, pair: PairRow | null): MatrixRow => {
+    const cells = [pair?.before ?? null, pair?.now ?? null, ...more.map((cases) => cases.get(name) ?? null)];
+    const present = cells.filter(scored);
+    const texts = present.map((cell) => outputOf(toldRepeat(cell)));
+    return {
+      case: name,
+      state: pair?.state ?? "elsewhere",
+      pair,
+      cells,
+      flips: (pair !== null && isFlip(pair)) || new Set(present.filter((cell) => cell.state !== "error").map((cell) => cell.state === "pass")).size > 1,
+      fails: cells.slice(1).some((cell) => scored(cell) && cell.state !== "pass"),
+      differs: present.length < cells.length || new Set(present.map((cell) => cell.state)).size > 1 || new Set(texts).size > 1,
+    };
+  };
+  return [...pairs.map((pair) => rowOf(pair.case, pair)), ...alone.map((name) => rowOf(name, null))];
+}

@@ -1,9 +1,9 @@
 // The words of findings, said the same way on every page.
 import type { ReactNode } from "react";
 import { Fragment } from "react";
-import type { Change, Changed, Counts, Verdict } from "../api/types";
+import type { Change, Changed, Counts, Part, Verdict } from "../api/types";
 import { href } from "../app/address";
-import { counted, points, pointsInterval, saidP } from "./format";
+import { counted, number, points, pointsInterval, saidP } from "./format";
 import type { Tone } from "./Mark";
 import { verdictOf } from "./Mark";
 
@@ -80,7 +80,19 @@ export function passRate(counts: Counts | null | undefined): number | null {
   return counts && of ? counts.pass / of : null;
 }
 
+/** What the counts of a run count: with repeats each try of a case is one. */
+export const countedAs = (repeats: number | null | undefined): [string, string] => ((repeats ?? 1) > 1 ? ["try", "tries"] : ["case", "cases"]);
+
 /** "105 of 120 cases passed". */
-export function saidCounts(counts: Counts | null | undefined): string {
-  return counts ? `${counts.pass} of ${counted(counts.pass + counts.fail, "case")} passed` : "not counted";
+export function saidCounts(counts: Counts | null | undefined, [one, many] = ["case", "cases"]): string {
+  return counts ? `${number(counts.pass)} of ${counted(counts.pass + counts.fail, one, many)} passed` : "not counted";
+}
+
+/** "It ran 10 of 60 cases, selected by -k case-0000: no baseline and no part of a trend."; nothing of a whole run. */
+export function saidPart(part: Part | boolean | null | undefined): string {
+  if (!part) return "";
+  if (part === true) return "It ran only some of the cases: no baseline and no part of a trend.";
+  const how = part.selected ? `, selected by ${part.selected}` : part.rerun ? `, again` : "";
+  const taken = part.taken ? `; ${number(part.taken)} were taken over from run ${part.run ?? "before"}` : "";
+  return `It ran ${number(part.ran)} of ${counted(part.of, "case")}${how}${taken}: no baseline and no part of a trend.`;
 }

@@ -11,7 +11,7 @@ import { Rated } from "../../parts/Rated";
 import { Loaded } from "../../parts/States";
 import { Time } from "../../parts/Time";
 import type { Bucket, Message } from "./call";
-import { bucketName, bucketsOf, bucketTone, countMasks, curlOf, factOf, figureOf, isTokens, itemOf, maskParts, messagesOf, sqlOf } from "./call";
+import { bucketName, bucketsOf, bucketTone, countMasks, curlOf, factOf, figureOf, isTokens, itemOf, maskParts, messagesOf, replayOf, sqlOf } from "./call";
 import { CaseForm, RateForm } from "./forms";
 
 /** One call beside the table: what it was, what it cost and why, its texts, what people said, and ways on. */
@@ -26,7 +26,7 @@ export function CallDrawer({ id, onClose }: { id: string; onClose: () => void })
       tools={found && (
         <>
           {trace && <a className="btn small" href={href(`/trace/${encodeURIComponent(trace)}`)}>Trace</a>}
-          <a className="btn small" href={href("/playground", { name: found.prompt_name, version: found.prompt_version, call: id })}>Replay</a>
+          <a className="btn small" href={href("/playground", replayOf(found))}>Replay</a>
         </>
       )}
     >

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { Call } from "../../api/types";
-import { bucketsOf, countMasks, curlOf, itemOf, maskParts, messagesOf, sqlOf } from "./call";
+import { bucketsOf, countMasks, curlOf, itemOf, maskParts, messagesOf, replayOf, sqlOf } from "./call";
 
 const call = (more: Partial<Call> = {}): Call => ({
   id: "7", created_at: "2026-11-20T14:31:44Z", prompt_name: "support/answer", prompt_version: 17, request_id: "r",
@@ -46,4 +46,9 @@ describe("the same call elsewhere", () => {
     expect(JSON.parse(itemOf(call({ feedback: [{ rating: 0, comment: null, source: null, created_at: "" }] })))).toHaveProperty("rejected");
   });
   test("an id that is no number is quoted", () => expect(sqlOf("a'b")).toContain("WHERE id = 'a''b';"));
+  test("the playground is opened with what was asked", () => {
+    const input_text = '[{"role":"system","content":"Be kind."},{"role":"user","content":"Hi"}]';
+    expect(replayOf(call({ input_text }))).toEqual({ name: "support/answer", text: "Hi", draft: 1, system: "Be kind.", col: "openai:gpt-4.1" });
+    expect(replayOf(call({ input_text: null, metadata: { model: "m", provider: "mine" } }))).toEqual({ name: "support/answer", version: 17, col: null });
+  });
 });

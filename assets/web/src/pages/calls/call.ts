@@ -1,4 +1,5 @@
 // What a recorded call says: its parts by bucket, its messages, and the same call for other programs.
+import type { Params } from "../../api/client";
 import type { Call } from "../../api/types";
 
 const UNITS: Record<string, number> = { web_searches: 1000, audio_seconds: 3600, requests: 1000 }; // what a rate of each is for; tokens: a million
@@ -99,6 +100,20 @@ export function countMasks(...texts: (string | null)[]): number {
 }
 
 // --- the same call elsewhere ---
+
+const KINDS: Record<string, string> = { openai: "openai", anthropic: "anthropic", google: "gemini", gemini: "gemini", ollama: "ollama" };
+
+/** What the playground is opened with to ask the same again: the texts as they went, the model where its API is known. */
+export function replayOf(call: Call): Params {
+  const kind = KINDS[factOf(call.metadata, "provider") ?? ""];
+  const model = factOf(call.metadata, "model");
+  const said = messagesOf(call.input_text, "user");
+  const joined = (wanted: (role: string) => boolean) => said.filter((one) => wanted(one.role)).map((one) => one.text).join("\n\n");
+  const isSystem = (role: string) => role === "system" || role === "developer";
+  const text = joined((role) => !isSystem(role));
+  const asked = text ? { text, draft: 1, system: joined(isSystem) || null } : { version: call.prompt_version };
+  return { name: call.prompt_name, ...asked, col: kind && model ? `${kind}:${model}` : null };
+}
 
 const shell = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
 

@@ -43,7 +43,7 @@ export function CaseForm({ of }: { of: { call: string } | { vote: string } }) {
       {write.data && (
         <span className="cap" role="status">
           {write.data.added ? "It is item" : "It was there already as item"} <span className="mono">{write.data.item.id}</span> of{" "}
-          <a href={href("/dataset", { name: write.data.name, version: write.data.version })}>{write.data.name}@{write.data.version}</a>.
+          <a href={href("/dataset", { name: write.data.name, version: write.data.version, item: write.data.item.id })}>{write.data.name}@{write.data.version}</a>.
         </span>
       )}
     </form>

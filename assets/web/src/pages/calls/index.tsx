@@ -37,7 +37,7 @@ export default function Calls() {
   const change = (next: Filter) => setParams({ ...paramsOf(next), since: null, until: null });
   return (
     <>
-      {fault && !count.data ? <Head title={TITLE} crumbs={[{ text: TITLE }]} sentence={<>This filter cannot be asked for.</>} why={fault.status === 0 ? undefined : "Take a token away, or write it anew."} /> : <Answer filter={filter} since={since} until={until} count={counts ? count.data : undefined} counts={counts} calls={calls} />}
+      {fault && !count.data ? <Head title={TITLE} crumbs={[{ text: TITLE }]} sentence={fault.status === 400 ? "This filter cannot be asked for." : "The calls could not be read."} why={fault.status === 400 ? "Take a token away, or write it anew." : undefined} /> : <Answer filter={filter} since={since} until={until} count={counts ? count.data : undefined} counts={counts} calls={calls} />}
       <FilterLine filter={filter} count={counts ? count.data : undefined} onChange={change} />
       {since && (
         <p className="cap foot2">From {dayAndClock(since)} to {until ? dayAndClock(until) : "now"}. <button type="button" className="link" onClick={() => setParams({ since: null, until: null })}>Show the whole time again</button></p>
@@ -107,7 +107,7 @@ function Why({ count, filter }: { count: CallCount; filter: Filter }) {
   const [worst] = blame;
   return (
     <>
-      {sum.errors > 0 && worst && (worst.calls === sum.errors ? `${sum.errors === 1 ? "It is" : `All ${number(sum.errors)} are`} of ${worst.value}. ` : `${number(worst.calls)} of them are of ${worst.value}. `)}
+      {sum.errors > 0 && worst && (worst.calls === sum.errors ? `${sum.errors === 1 ? "The one that failed is" : `All ${number(sum.errors)} are`} of ${worst.value}. ` : `${number(worst.calls)} of them are of ${worst.value}. `)}
       {sum.unpriced > 0 && <>{counted(sum.unpriced, "call")} {sum.unpriced === 1 ? "has" : "have"} no price and {sum.unpriced === 1 ? "counts" : "count"} as nothing here. </>}
       Half were answered within {duration(sum.p50_ms)}, 95% within {duration(sum.p95_ms)}.
     </>

@@ -4,11 +4,11 @@ import type { Comparison, Delta, Run } from "../../api/types";
 import { useRead } from "../../api/useRead";
 import { go, href, setParams, useParam, useParams } from "../../app/address";
 import type { PairRow } from "../../parts/cases";
-import { isFailure, isFlip, outputOf, pairsOf, textOf, toldRepeat } from "../../parts/cases";
+import { datasetOf, inputOf, isFailure, isFlip, outputOf, pairsOf, seen, textOf, toldRepeat } from "../../parts/cases";
 import { Copy } from "../../parts/Copy";
 import { Patch, Words } from "../../parts/Diff";
 import { differencesOf, saidChange, shortCommit, toneOf } from "../../parts/findings";
-import { clock, counted, day, number, points, pointsInterval, pvalue, score } from "../../parts/format";
+import { capital, clock, counted, day, number, points, pointsInterval, pvalue, score } from "../../parts/format";
 import { Finding, Head, HeadWaiting } from "../../parts/Head";
 import { Interval, IntervalAxis, scaleOf } from "../../parts/Interval";
 import { State, verdictOf } from "../../parts/Mark";
@@ -19,8 +19,10 @@ import { Empty, ErrorBox, Skeleton } from "../../parts/States";
 import type { Column } from "../../parts/Table";
 import { saveCsv, Table } from "../../parts/Table";
 import { Tabs } from "../../parts/Tabs";
+import { Matrix } from "./Matrix";
 import { RollBack } from "./RollBack";
-import { sentenceOf, whyOf } from "./words";
+import type { Show } from "./words";
+import { none, sentenceOf, SHOWS, shownOf, whyOf } from "./words";
 import "../cases.css";
 
 export default function ComparePage() {
@@ -64,10 +66,10 @@ function Two({ run, baseline }: { run: string; baseline: string | null }) {
           title={title}
           crumbs={crumbs}
           sentence={missing && now.data ? <>No baseline. Run {run} is not judged.</> : <>The two runs could not be compared.</>}
-          why={missing && now.data ? "Choose another run of the suite to compare it with." : undefined}
+          why={missing && now.data ? query.error.message : undefined}
           actions={now.data && <Choosers run={now.data} baseline={null} />}
         />
-        <ErrorBox error={query.error} retry={() => void query.refetch()} />
+        {missing && now.data ? <Alone run={now.data} /> : <ErrorBox error={query.error} retry={() => void query.refetch()} />}
       </>
     );
   }
@@ -107,15 +109,24 @@ function Known({ comparison, run, baseline, title, asked }: { comparison: Compar
         sentence={<><Finding tone={tone}>{said.word}</Finding> {said.rest}</>}
         why={why}
       />
-      {comparison.doubts.length > 0 && <p className="why">{comparison.doubts.join(" ")}</p>}
+      {comparison.doubts.length > 0 && <p className="why">{comparison.doubts.map((doubt) => `${capital(doubt)}${/[.!?]$/.test(doubt) ? "" : "."}`).join(" ")}</p>}
       <div className="cols c-64">
         <Forest comparison={comparison} run={run} baseline={baseline} params={asked} />
-        <WhatDiffers comparison={comparison} run={run} />
+        <WhatDiffers comparison={comparison} run={run} params={asked} />
       </div>
       <Cases pairs={pairs} run={run} baseline={baseline} params={asked} tag={tag} comparison={comparison} />
       {rollingBack && prompt?.before && prompt.now && <RollBack before={prompt.before} now={prompt.now} diff={comparison.cause?.prompt_diff ?? null} onClose={() => setRollingBack(false)} />}
     </>
   );
+}
+
+/** What to do with a run that nothing stands against. */
+function Alone({ run }: { run: Run }) {
+  const runs = useRead("runs", { suite: run.suite, limit: 50 });
+  if (!runs.data) return <Skeleton rows={2} />;
+  const rest = <>What it found is on <a href={href(`/run/${run.id}`)}>run {run.id}</a>.</>;
+  if (runs.data.total < 2) return <Empty code={`promptry run ${/^[\w.-]+$/.test(run.suite) ? run.suite : `"${run.suite}"`}`}>It is the only run of {run.suite}; the next one can be compared with it. {rest}</Empty>;
+  return <Empty>Choose another of its {number(runs.data.total)} runs above. {rest}</Empty>;
 }
 
 /** Which two runs: any of the suite's newest. */
@@ -181,7 +192,7 @@ function Forest({ comparison, run, baseline, params }: { comparison: Comparison;
 
 // --- what differs ---
 
-function WhatDiffers({ comparison, run }: { comparison: Comparison; run: Run }) {
+function WhatDiffers({ comparison, run, params }: { comparison: Comparison; run: Run; params: { run: string; baseline: string | null } }) {
   const { cause } = comparison;
   const found = new Map(differencesOf(cause));
   const { manifest } = run;
@@ -194,7 +205,7 @@ function WhatDiffers({ comparison, run }: { comparison: Comparison; run: Run }) 
     ...(found.has("embedder") ? [["embedder", null] as [string, null]] : []),
   ];
   return (
-    <Section title="What differs" note="between the two runs" tools={cause?.prompt?.now && cause.prompt.before && <a href={promptLink(cause.prompt.before, cause.prompt.now)}>Whole diff</a>}>
+    <Section title="What differs" note="between the two runs" sql={{ read: "compare", params }} tools={cause?.prompt?.now && cause.prompt.before && <a href={promptLink(cause.prompt.before, cause.prompt.now)}>Whole diff</a>}>
       <dl className="kv what">
         {values.map(([kind, value]) => {
           const change = found.get(kind);
@@ -218,8 +229,15 @@ function promptLink(before: string, now: string): string {
 
 // --- the cases ---
 
-const SHOWS = ["flips", "failures", "differences", "all"] as const;
-type Show = (typeof SHOWS)[number];
+const VIEWS = [{ value: "list", text: "List" }, { value: "matrix", text: "Matrix" }];
+const NOTHING: ReadonlyMap<string, unknown> = new Map();
+
+/** The items of the dataset that the run names, by their id; none where it names none or that is gone. */
+function useItems(run: Run): ReadonlyMap<string, unknown> {
+  const named = datasetOf(run.manifest.dataset);
+  const { data } = useRead("dataset", named ?? {}, { enabled: named !== null });
+  return useMemo(() => (data ? new Map(data.items.flatMap((item) => (typeof item === "object" && item !== null && "id" in item ? [[String(item.id), item] as const] : []))) : NOTHING), [data]);
+}
 
 function Cases({ pairs, run, baseline, params, tag, comparison }: { pairs: PairRow[]; run: Run; baseline: Run; params: { run: string; baseline: string | null }; tag: string | null; comparison: Comparison }) {
   const lists: Record<Show, PairRow[]> = useMemo(
@@ -228,7 +246,9 @@ function Cases({ pairs, run, baseline, params, tag, comparison }: { pairs: PairR
   );
   const [show, setShow] = useParam("show", lists.flips.length ? "flips" : lists.failures.length ? "failures" : "all");
   const [chosen] = useParam("case");
-  const rows = lists[(SHOWS as readonly string[]).includes(show) ? (show as Show) : "all"];
+  const [view, setView] = useParam("view", "list");
+  const items = useItems(run);
+  const rows = lists[shownOf(show)];
   const row = pairs.find((one) => one.case === chosen) ?? rows[0];
   const { unpaired } = comparison;
   const alone = unpaired.new.length + unpaired.missing.length;
@@ -240,17 +260,19 @@ function Cases({ pairs, run, baseline, params, tag, comparison }: { pairs: PairR
     { key: "before", head: tag ?? `run ${baseline.id}`, num: true, sort: (one) => one.before?.score, cell: (one) => score(one.before?.score) },
     { key: "now", head: "now", num: true, sort: (one) => one.now?.score, cell: (one) => score(one.now?.score) },
   ];
+  const views = <Tabs label="How the cases are shown" value={view} onChange={setView} choices={VIEWS} />;
+  if (view === "matrix") return <Matrix pairs={pairs} run={run} baseline={baseline} tag={tag} params={params} items={items} tools={views} />;
   return (
     <Section
       title="Cases"
       note={`paired by id${alone ? `; ${number(alone)} of ${number(pairs.length)} unpaired` : ""}`}
-      tools={<Tabs label="Which cases" value={show} onChange={setShow} choices={SHOWS.map((value) => ({ value, text: `${value[0]?.toUpperCase()}${value.slice(1)} ${number(lists[value].length)}` }))} />}
-      sql={[{ read: "compare", params }, { read: "run", params: { id: run.id } }]}
+      tools={<>{views}<Tabs label="Which cases" value={show} onChange={setShow} choices={SHOWS.map((value) => ({ value, text: `${value[0]?.toUpperCase()}${value.slice(1)} ${number(lists[value].length)}` }))} /></>}
+      sql={[{ read: "compare", params }, { read: "run", params: { id: run.id } }, { read: "run", params: { id: baseline.id } }]}
       csv={() => saveCsv(`compare-${run.id}-${baseline.id}-cases`, columns, rows)}
     >
       <div className="cols c-flip">
-        <Table label="Cases" dense rows={rows} columns={columns} rowKey={(one) => one.case} selected={row?.case ?? null} follow onOpen={(one) => setParams({ case: one.case })} empty={<Empty>{show === "flips" ? "No case changed sides." : show === "failures" ? "No case fails now." : "The two runs answered alike."}</Empty>} />
-        {row && <Case row={row} run={run} baseline={baseline} />}
+        <Table label="Cases" dense rows={rows} columns={columns} rowKey={(one) => one.case} selected={row?.case ?? null} follow onOpen={(one) => setParams({ case: one.case })} empty={<Empty>{none(shownOf(show))}</Empty>} />
+        {row && <Case row={row} run={run} baseline={baseline} asked={inputOf(items.get(row.case))} />}
       </div>
     </Section>
   );
@@ -258,9 +280,9 @@ function Cases({ pairs, run, baseline, params, tag, comparison }: { pairs: PairR
 
 const versionOf = (run: Run): string => `Run ${run.id}${run.prompt_version ? `, version ${run.prompt_version}` : ""}`;
 
-function Case({ row, run, baseline }: { row: PairRow; run: Run; baseline: Run }) {
+function Case({ row, run, baseline, asked }: { row: PairRow; run: Run; baseline: Run; asked: string | null }) {
   const [before, now] = [row.before ? toldRepeat(row.before) : undefined, row.now ? toldRepeat(row.now) : undefined];
-  const [old, fresh] = [outputOf(before), outputOf(now)];
+  const [old, fresh] = [seen(outputOf(before)), seen(outputOf(now))];
   const failing = now?.checks.filter((check) => check.passed === false) ?? [];
   const expected = textOf((failing[0] ?? now?.checks[0])?.details?.expected);
   return (
@@ -270,9 +292,10 @@ function Case({ row, run, baseline }: { row: PairRow; run: Run; baseline: Run })
         {expected !== null && expected.length < 80 && <span>{(failing[0] ?? now?.checks[0])?.assertion_type} “{expected}”</span>}
         <span className="right keysof"><kbd>j</kbd><kbd>k</kbd></span>
       </div>
+      {asked !== null && <p className="out q" dir="auto">{asked}</p>}
       <div className="pair">
-        <Side title={versionOf(baseline)} state={row.before?.state}>{old !== null && (fresh !== null ? <Words before={old} now={fresh} side="before" /> : old)}</Side>
-        <Side title={versionOf(run)} state={row.now?.state}>{fresh !== null && (old !== null ? <Words before={old} now={fresh} side="now" /> : fresh)}</Side>
+        <Side title={versionOf(baseline)} state={row.before?.state}>{old && (fresh ? <Words before={old} now={fresh} side="before" /> : old)}</Side>
+        <Side title={versionOf(run)} state={row.now?.state}>{fresh && (old ? <Words before={old} now={fresh} side="now" /> : fresh)}</Side>
       </div>
       <p className="cap">
         {row.now && row.before && row.now.repeats.length + row.before.repeats.length > 2 && <>Repeats now <Repeats cases={row.now.repeats} />, before <Repeats cases={row.before.repeats} />. </>}
@@ -295,7 +318,7 @@ function Side({ title, state, children }: { title: string; state: string | undef
   return (
     <div>
       <h3>{title} {state ? <State state={state} /> : <span className="dim">not in it</span>}</h3>
-      <p className="out text">{children || <span className="dim">{state ? "no output was recorded" : ""}</span>}</p>
+      <p className="out text" dir="auto">{children || <span className="dim">{!state ? "" : children === "" ? "an empty text" : "no output was recorded"}</span>}</p>
     </div>
   );
 }

@@ -11,8 +11,10 @@ test.each([
   [found({ verdict: "regressed", flips: [flip("a", "broken"), flip("a", "broken"), flip("b", "broken"), flip("c", "fixed")] }), "prod", "Regressed. 2 of 120 cases that passed on prod now fail; 1 was fixed."],
   [found({ verdict: "regressed" }), null, "Regressed. The score of 120 cases fell; no case changed sides."],
   [found({ verdict: "improved", n: 64, flips: [flip("a", "fixed")] }), null, "Improved. 1 of 64 cases that failed now passes; none broke."],
-  [found({ flips: [flip("a", "broken")] }), null, "Tied. 1 broke, 0 were fixed; a drop of 10 points would have been seen."],
+  [found({ flips: [flip("a", "broken")] }), null, "Tied. 1 broke, none was fixed; a drop of 10 points would have been seen."],
   [found({ verdict: "not enough data", n: 40 }), null, "Not enough data. 40 pairs; why."],
+  [found({ verdict: "not enough data", n: 6, reason: "6 pairs are too few" }), null, "Not enough data. 6 pairs are too few."],
+  [found({}), null, "Tied. None broke, none was fixed; a drop of 10 points would have been seen."],
 ])("the sentence", (comparison, tag, wanted) => {
   const { word, rest } = sentenceOf(comparison, run, tag);
   expect(`${word} ${rest}`).toBe(wanted);

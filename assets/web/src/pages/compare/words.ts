@@ -1,6 +1,6 @@
 // The verdict of a comparison in words; they state, and neither cheer nor alarm.
 import type { Comparison, Run } from "../../api/types";
-import { age, counted, listed, number, points, pointsInterval, saidP, score } from "../../parts/format";
+import { age, capital, counted, listed, number, points, pointsInterval, saidP, score } from "../../parts/format";
 import { differencesOf } from "../../parts/findings";
 
 const casesIn = (comparison: Comparison, states: readonly string[]): number =>
@@ -21,9 +21,9 @@ export function sentenceOf(comparison: Comparison, run: Pick<Run, "manifest">, t
       if (!fixed) return { word: "Improved.", rest: `The score of ${of} rose; no case changed sides.` };
       return { word: "Improved.", rest: `${number(fixed)} of ${of} that failed${on} now ${fixed === 1 ? "passes" : "pass"}; ${broke ? `${number(broke)} broke` : "none broke"}.` };
     case "tied":
-      return { word: "Tied.", rest: `${number(broke)} broke, ${number(fixed)} ${fixed === 1 ? "was" : "were"} fixed; a drop of ${margin} points would have been seen.` };
+      return { word: "Tied.", rest: `${broke ? number(broke) : "None"} broke, ${wasFixed(fixed)}; a drop of ${margin} points would have been seen.` };
     case "not enough data":
-      return { word: "Not enough data.", rest: `${counted(comparison.n, "pair")}; ${comparison.reason}.` };
+      return { word: "Not enough data.", rest: /^\d+ (pairs|groups)/.test(comparison.reason) ? `${capital(comparison.reason)}.` : `${counted(comparison.n, "pair")}; ${comparison.reason}.` };
     default:
       return { word: `${comparison.verdict[0]?.toUpperCase()}${comparison.verdict.slice(1).replaceAll("_", " ")}.`, rest: comparison.reason };
   }
@@ -36,8 +36,9 @@ export function whyOf(comparison: Comparison, run: Pick<Run, "score">, baseline:
   const { delta, interval, p, n } = comparison;
   const flipped = new Set(comparison.flips.map((flip) => flip.case)).size;
   const way = delta === null || delta === 0 ? "stayed at" : delta < 0 ? "fell from" : "rose from";
+  const stood = run.score === null ? "The run has no score" : baseline.score === null ? "The baseline has no score" : null;
   const scores = way === "stayed at" ? score(run.score, 3) : `${score(baseline.score, 3)} to ${score(run.score, 3)}`;
-  const parts = [`The score ${way} ${scores}${delta === null ? "" : `: ${points(delta)} points`}`];
+  const parts = [stood ?? `The score ${way} ${scores}${delta === null ? "" : `: ${points(delta)} points`}`];
   if (interval) parts.push(`95% interval ${pointsInterval(interval)}`);
   if (p !== null) parts.push(saidP(p));
   const differs = differencesOf(comparison.cause).map(([kind]) => kind);
@@ -45,8 +46,16 @@ export function whyOf(comparison: Comparison, run: Pick<Run, "score">, baseline:
     `${parts.join(", ")}.`,
     `n = ${counted(n, "pair")}, ${number(Math.max(0, n - flipped))} ties.`,
     comparison.baseline && comparison.run ? `Baseline is ${age((comparison.baseline.age_s ?? 0) - (comparison.run.age_s ?? 0))} older.` : "",
-    differs.length ? `${capitalKind(listed(differs))} ${differs.length === 1 ? "differs" : "differ"}.` : "Nothing we record changed.",
+    differs.length ? `${capital(listed(differs))} ${differs.length === 1 ? "differs" : "differ"}.` : "Nothing we record changed.",
   ].filter(Boolean).join(" ");
 }
 
-const capitalKind = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
+
+export const SHOWS = ["flips", "failures", "differences", "all"] as const;
+export type Show = (typeof SHOWS)[number];
+
+/** The filter that the address names; all, if it names none. */
+export const shownOf = (text: string): Show => SHOWS.find((one) => one === text) ?? "all";
+
+/** What stands where no case fits a filter. */
+export const none = (show: Show): string => ({ flips: "No case changed sides.", failures: "No case fails now.", differences: "The runs answered alike.", all: "The runs have no cases." })[show];

@@ -1,3 +1,4 @@
+import { useEffect, useRef } from "react";
 import type { Budget, Costs, Unpriced } from "../../api/types";
 import { useRead } from "../../api/useRead";
 import { href, useParam } from "../../app/address";
@@ -180,9 +181,13 @@ function Buckets({ asked }: { asked: { days: number; origin: string } }) {
   );
 }
 
+const SAVED = ["scope", "target", "period", "spent_usd", "limit_usd", "forecast_usd"] as const;
+
+const saveBudgets = (items: readonly Budget[]): void => saveFile("budgets.csv", csvText(SAVED, items.map((item) => SAVED.map((key) => item[key]))));
+
 function BudgetList({ budgets }: { budgets: ReturnType<typeof useRead<"budgets">> }) {
   return (
-    <Section title="Budgets" note="tick: forecast" sql={{ read: "budgets" }} tools={<a href={href("/budgets")}>All</a>}>
+    <Section title="Budgets" note="tick: forecast" sql={{ read: "budgets" }} csv={() => saveBudgets(budgets.data?.items ?? [])} tools={<a href={href("/budgets")}>All</a>}>
       <Loaded query={budgets} rows={4} height={30}>
         {({ items }) => items.length ? (
           <div className="scroll" tabIndex={0} role="group" aria-label="Budgets">
@@ -212,12 +217,20 @@ function BudgetList({ budgets }: { budgets: ReturnType<typeof useRead<"budgets">
 
 function Coverage({ days, calls }: { days: number; calls: number | null }) {
   const read = useRead("coverage", { days, limit: 100 }, { keep: true });
+  const [at] = useParam("at");
+  const place = useRef<HTMLDivElement>(null);
+  const there = at === "coverage" && read.data !== undefined;
+  useEffect(() => {
+    if (there) place.current?.scrollIntoView({ block: "center" });
+  }, [there]);
   return (
+    <div ref={place}>
     <Section title="Unpriced models" note={read.data && (read.data.total ? counted(read.data.items.reduce((sum, item) => sum + item.calls, 0), "call") : undefined)} sql={{ read: "coverage", params: { days } }} tools={<Copy text="promptry prices import prices.json" label="Copy the import" className="link" />}>
       <Loaded query={read} rows={2} height={36}>
         {({ items }) => items.length ? <ul className="coverage">{items.map((item) => <Model key={`${item.model} ${item.provider}`} item={item} />)}</ul> : <p className="cap">{calls === 0 ? "No call is recorded in these days." : "Every call of these days has its price."}</p>}
       </Loaded>
     </Section>
+    </div>
   );
 }
 

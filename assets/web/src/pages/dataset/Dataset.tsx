@@ -9,6 +9,7 @@ import { Section } from "../../parts/Section";
 import { ErrorBox, Skeleton } from "../../parts/States";
 import { Tabs } from "../../parts/Tabs";
 import { Time } from "../../parts/Time";
+import { useShort } from "../../parts/useShort";
 import { Changes } from "./Changes";
 import { Items, rowsOf } from "./Items";
 import type { ItemChange } from "./items";
@@ -17,6 +18,8 @@ import { SaveDialog } from "./SaveDialog";
 import "../../parts/rail.css";
 import "../prompts.css";
 import "./dataset.css";
+
+const MOST = 14; // versions in the rail
 
 const crumbsOf = (name: string) => [{ text: "Datasets", href: href("/datasets") }, { text: name }];
 
@@ -120,10 +123,11 @@ function Why({ dataset, newest }: { dataset: DatasetFacts; newest: number }) {
 
 function Rail({ dataset, against, newest }: { dataset: DatasetFacts; against: number | null; newest: number }) {
   const params = useParams();
+  const { shown, hidden, showAll } = useShort(dataset.versions, MOST, (row) => row.version === dataset.version || row.version === against);
   return (
-    <Section title="Versions" note={dataset.versions.length}>
+    <Section title="Versions" note={dataset.versions.length} className="versions">
       <ol className="rail" data-rows>
-        {dataset.versions.map((row) => (
+        {shown.map((row) => (
           <li key={row.version} className={row.version === dataset.version ? "on" : row.version === against ? "base" : undefined}>
             <a data-row href={href("/dataset", { name: dataset.name, version: row.version, view: params.get("view"), q: params.get("q") })} aria-current={row.version === dataset.version ? "true" : undefined}>
               <b>{row.version}</b>{row.version === newest && <span className="tag">newest</span>}
@@ -132,6 +136,7 @@ function Rail({ dataset, against, newest }: { dataset: DatasetFacts; against: nu
           </li>
         ))}
       </ol>
+      {hidden > 0 && <button type="button" className="link cap" onClick={showAll}>{counted(hidden, "older version")} more</button>}
     </Section>
   );
 }

@@ -37,7 +37,7 @@ function columnsOf(rows: readonly ItemRow[]): Column<ItemRow>[] {
 /** Where an item came from, as a link to it. */
 export function From({ origin, whole = false }: { origin: Origin | null; whole?: boolean }): ReactNode {
   if (!origin) return <span className="dim">–</span>;
-  const to = origin.call ? <a href={href("/calls", { call: origin.call })}>call {origin.call}</a> : origin.vote ? <a href={href("/feedback", { vote: origin.vote })}>vote {origin.vote}</a> : null;
+  const to = origin.call ? <a href={href("/calls", { call: origin.call })}>call {origin.call}</a> : origin.vote ? <a href={href("/feedback", { of: "votes", prompt: origin.prompt })}>vote {origin.vote}</a> : null;
   if (!whole) return to ?? <span className="dim">–</span>;
   return (
     <>

@@ -78,6 +78,7 @@ export function SaveDialog({ dataset, names = [], onClose }: { dataset: Dataset 
           {dataset && <Tabs label="What becomes of the items that are there" choices={[{ value: "add", text: `Add to the ${dataset.items.length}` }, { value: "replace", text: "Replace all" }]} value={mode} onChange={setMode} />}
           <label className="btn small file">From a file<input className="vh" type="file" accept=".json,.jsonl,.ndjson,.csv,.tsv,.txt" onChange={(event) => void take(event.target.files?.[0])} /></label>
         </div>
+        {dataset && mode === "add" && dataset.version < Math.max(...dataset.versions.map((row) => row.version)) && <p className="warn">They are added to the items of version {dataset.version}, which is not the newest.</p>}
         <label className="field" htmlFor={id}>Items</label>
         <textarea id={id} autoFocus={dataset !== null} className="mono" rows={10} spellCheck={false} value={text} placeholder={'[{"id": "q1", "question": "...", "expected": "..."}]\n\nor a line of JSON each, or CSV with its heads in the first line'} onChange={(event) => setText(event.target.value)} />
         <div aria-live="polite">

@@ -1,4 +1,5 @@
 import type { ReactNode } from "react";
+import type { Params } from "../../api/client";
 import type { FeedbackItem } from "../../api/types";
 import { useFeed } from "../../api/useFeed";
 import { useRead } from "../../api/useRead";
@@ -47,7 +48,7 @@ export function Ratings({ tabs }: { tabs: ReactNode }) {
           <Section title="Ratings a day" note={`up above the line, down below${total > items.length ? `; the newest ${number(items.length)}` : ""}`} sql={{ read: "feedback", params: { prompt, limit: PAGE } }}>
             <Days days={ratingDays(items, now, 30)} one="rated" half={96} />
           </Section>
-          <Versions rows={byVersion(items)} />
+          <Versions rows={byVersion(items)} params={{ prompt, limit: PAGE }} />
         </div>
       )}
       <Section
@@ -114,9 +115,9 @@ const VERSION_COLUMNS: Column<RatedVersion>[] = [
   { key: "mean", head: "Mean", num: true, className: "mid", csv: (row) => row.mean, cell: (row) => score(row.mean) },
 ];
 
-function Versions({ rows }: { rows: RatedVersion[] }) {
+function Versions({ rows, params }: { rows: RatedVersion[]; params: Params }) {
   return (
-    <Section title="By version" note="the most down first" csv={() => saveCsv("ratings", VERSION_COLUMNS, rows)}>
+    <Section title="By version" note="the most down first" sql={{ read: "feedback", params }} csv={() => saveCsv("ratings", VERSION_COLUMNS, rows)}>
       <Table label="Ratings by version" dense rows={rows.slice(0, 8)} columns={VERSION_COLUMNS} rowKey={(row) => `${row.prompt} ${row.version}`} sortParam="by" />
     </Section>
   );

@@ -1,14 +1,16 @@
 import { X } from "lucide-react";
 import { useId, useState } from "react";
 import { ApiError } from "../../api/client";
-import type { TrialCall } from "../../api/types";
-import { usePath, useRead, useWrite } from "../../api/useRead";
+import type { Call } from "../../api/types";
+import { useRead } from "../../api/useRead";
 import { href } from "../../app/address";
 import { Copy } from "../../parts/Copy";
 import { duration, money, number } from "../../parts/format";
 import { Pill } from "../../parts/Mark";
+import { Swatch } from "../../parts/Model";
 import { ErrorBox, Skeleton } from "../../parts/States";
 import { useNow } from "../../parts/Time";
+import { CaseForm } from "../calls/forms";
 import type { Asked } from "./stream";
 import { measuredOf, shortModel } from "./stream";
 import type { Trial } from "./useTrials";
@@ -29,7 +31,7 @@ interface Props {
 
 /** What one model answers, and what that took. */
 export function Answer({ asked, versions, usual, trial, call, onVersion, onRemove, onAsk, onStop }: Props) {
-  const kept = usePath<TrialCall>(trial || !call ? null : `/api/call/${encodeURIComponent(call)}`);
+  const kept = useRead("call", { id: call }, { enabled: !trial && call !== null });
   const id = useId();
   const running = trial?.state === "asking" || trial?.state === "speaking";
   const found = trial ? (trial.reply?.call ?? null) : (kept.data ?? null);
@@ -37,7 +39,7 @@ export function Answer({ asked, versions, usual, trial, call, onVersion, onRemov
   return (
     <article className="answer" aria-labelledby={id}>
       <header>
-        <h3 id={id} title={asked.model}>{shortModel(asked.model)}</h3>
+        <h3 id={id} title={asked.model}><Swatch model={shortModel(asked.model)} />{shortModel(asked.model)}</h3>
         {versions.length > 1 && (
           <select aria-label={`Version for ${shortModel(asked.model)}`} value={asked.version ?? ""} onChange={(event) => onVersion(event.target.value ? Number(event.target.value) : null)}>
             <option value="">version {usual}</option>
@@ -62,7 +64,7 @@ export function Answer({ asked, versions, usual, trial, call, onVersion, onRemov
           <>
             <a href={href("/calls", { call: found.id, origin: "playground" })}>Call {found.id}</a>
             {text && <Copy text={text} />}
-            <MakeCase key={found.id} call={found.id} name={found.prompt_name} />
+            <MakeCase key={found.id} call={found.id} />
           </>
         ) : trial?.state === "done" ? <span className="warn">The call could not be stored.</span> : <span className="dim">{running ? "It is recorded as a call." : " "}</span>}
       </footer>
@@ -70,7 +72,7 @@ export function Answer({ asked, versions, usual, trial, call, onVersion, onRemov
   );
 }
 
-function Figures({ trial, call }: { trial: Trial | undefined; call: TrialCall | null }) {
+function Figures({ trial, call }: { trial: Trial | undefined; call: Call | null }) {
   const told = measuredOf(call);
   const running = trial?.state === "asking" || trial?.state === "speaking";
   const finish = trial?.reply?.finish_reason;
@@ -92,33 +94,13 @@ function Elapsed({ begun }: { begun: number }) {
 }
 
 /** Keep the answer as an item of a dataset. */
-function MakeCase({ call, name }: { call: string; name: string | null }) {
+function MakeCase({ call }: { call: string }) {
   const [open, setOpen] = useState(false);
-  const [chosen, setChosen] = useState<string | null>(null);
-  const datasets = useRead("datasets", { limit: 200 }, { enabled: open });
-  const add = useWrite<{ version: number; added: boolean }, { name: string; call: string }>("/api/datasets/add");
-  const id = useId();
-  const usual = datasets.data?.items[0]?.name ?? name?.replaceAll("/", "-") ?? "cases";
-  const dataset = (chosen ?? usual).trim();
-  if (add.data) return <span>{add.data.added ? "Item of" : "Already in"} <a href={href("/dataset", { name: dataset, version: add.data.version, item: `call-${call}` })}>{dataset} {add.data.version}</a></span>;
-  if (!open) return <button type="button" className="link" onClick={() => setOpen(true)}>Make it a case</button>;
-  return (
-    <form className="makecase" onSubmit={(event) => {
-      event.preventDefault();
-      if (dataset) add.mutate({ name: dataset, call });
-    }}>
-      <label htmlFor={id} className="dim">into dataset</label>
-      <input id={id} type="text" list={`${id}-known`} autoFocus value={chosen ?? usual} spellCheck={false} onChange={(event) => setChosen(event.target.value)} />
-      <datalist id={`${id}-known`}>{(datasets.data?.items ?? []).map((item) => <option key={item.name} value={item.name} />)}</datalist>
-      <button type="submit" className="btn small go" disabled={!dataset || add.isPending}>Add</button>
-      <button type="button" className="btn small" onClick={() => setOpen(false)}>Cancel</button>
-      {add.error && <ErrorBox error={add.error} />}
-    </form>
-  );
+  return open ? <CaseForm of={{ call }} /> : <button type="button" className="link" onClick={() => setOpen(true)}>Make it a case</button>;
 }
 
 /** The first line: who answered first, and who for least. */
-export function findingOf(rows: { model: string; call: TrialCall | null }[]): string | null {
+export function findingOf(rows: { model: string; call: Call | null }[]): string | null {
   const told = rows.flatMap(({ model, call }) => (call ? [{ model: shortModel(model), ...measuredOf(call) }] : []));
   const [only] = told;
   if (!only) return null;

@@ -1,10 +1,11 @@
-import { useEffect, useMemo, useState } from "react";
-import type { Prompt, TrialItem } from "../../api/types";
+import { Fragment, useEffect, useMemo, useState } from "react";
+import type { CallItem, Prompt } from "../../api/types";
 import { useRead } from "../../api/useRead";
 import { href, setParams, useParam, useParams } from "../../app/address";
-import { counted, duration, listed, money, number } from "../../parts/format";
+import { counted, duration, money, number } from "../../parts/format";
 import { Head } from "../../parts/Head";
 import { State } from "../../parts/Mark";
+import { Model } from "../../parts/Model";
 import { Section } from "../../parts/Section";
 import { Empty, ErrorBox, Loaded, Skeleton } from "../../parts/States";
 import type { Column } from "../../parts/Table";
@@ -89,7 +90,7 @@ export default function Playground() {
           </>
         }
         sentence={sentenceOf({ running, finding: findingOf(answered), ready, asked: asked.length, missing: missing.length, names: names.length, what: name ? `${name} ${isDraft ? "as written here" : (rendered.data?.version ?? "")}`.trim() : "The text" })}
-        why={missing.length ? <>Without a value: <span className="mono">{listed(missing.map((one) => `$${one}`))}</span>; what is not given stays as written.</> : "Each answer is recorded as a call of origin playground: it counts in budgets, never as production."}
+        why={missing.length ? <>Without a value: {missing.map((one, at) => <Fragment key={one}>{at > 0 && (at === missing.length - 1 ? " and " : ", ")}<span className="mono">${one}</span></Fragment>)}; what is not given stays as written.</> : "Each answer is recorded as a call of origin playground: it counts in budgets, never as production."}
       />
       <div className="bench">
         <div>
@@ -105,7 +106,7 @@ export default function Playground() {
         </div>
         <div>
           <Section title="What is asked" note={rendered.data && `${number(rendered.data.text.length)} characters`}>
-            {rendered.error ? <ErrorBox error={rendered.error} /> : rendered.data && ready ? <pre className="rendered" tabIndex={0} aria-label="The text filled in"><Template text={rendered.data.text} /></pre> : ready ? <Skeleton rows={4} height={20} /> : <p className="nothing">Choose a prompt, or write a text at the left.</p>}
+            {rendered.error ? <ErrorBox error={rendered.error} /> : rendered.data && ready ? <pre className="rendered" tabIndex={0} aria-label="The text filled in"><Template text={rendered.data.text} /></pre> : ready ? <Skeleton rows={4} height={20} /> : <p className="nothing">Choose a prompt, or write a text.</p>}
           </Section>
           <Section title="Answers" note={asked.length ? counted(asked.length, "model") : undefined}>
             {asked.length ? (
@@ -227,11 +228,11 @@ const askedWithoutVersions = (): string[] => [...new Set(new URLSearchParams(win
 
 // --- what was asked before ---
 
-const EARLIER: Column<TrialItem>[] = [
+const EARLIER: Column<CallItem>[] = [
   { key: "created_at", head: "Asked", sort: (row) => row.created_at, cell: (row) => <Time at={row.created_at} show="when" /> },
   { key: "id", head: "Call", sort: (row) => Number(row.id), cell: (row) => <a href={href("/calls", { call: row.id, origin: "playground" })}>{row.id}</a> },
   { key: "prompt_name", head: "Prompt", sort: (row) => row.prompt_name, cell: (row) => (row.prompt_name && row.prompt_version !== null ? <a href={href("/prompt", { name: row.prompt_name, version: row.prompt_version })}>{row.prompt_name} {row.prompt_version}</a> : <span className="dim">a text</span>) },
-  { key: "model", head: "Model", className: "w99", sort: (row) => row.model, cell: (row) => row.model ?? "–" },
+  { key: "model", head: "Model", className: "w99", sort: (row) => row.model, cell: (row) => <Model model={row.model} /> },
   { key: "status", head: "Ended", sort: (row) => row.status, cell: (row) => (row.status === "ok" ? <span className="dim">ok</span> : <State state={row.status ?? "unknown"} bare />) },
   { key: "latency_ms", head: "Latency", num: true, sort: (row) => row.latency_ms, cell: (row) => duration(row.latency_ms) },
   { key: "tokens_out", head: "Tokens out", num: true, className: "mid", sort: (row) => row.tokens_out, cell: (row) => number(row.tokens_out) },
@@ -240,9 +241,9 @@ const EARLIER: Column<TrialItem>[] = [
 
 function Earlier({ name }: { name: string }) {
   const params = { origin: "playground", prompt: name || null, limit: 20 };
-  const found = useRead("trials", params, { keep: true });
+  const found = useRead("calls", params, { keep: true });
   return (
-    <Section title="Asked before" note={name || "any prompt"} sql={{ read: "trials", params }} csv={found.data?.items.length ? () => saveCsv("playground", EARLIER, found.data.items) : undefined}>
+    <Section title="Asked before" note={name || "any prompt"} sql={{ read: "calls", params }} csv={found.data?.items.length ? () => saveCsv("playground", EARLIER, found.data.items) : undefined}>
       <Loaded query={found} rows={3} height={30}>
         {({ items }) => <Table label="What was asked before" rows={items} columns={EARLIER} dense rowKey={(row) => row.id} empty={<p className="nothing">Nothing was asked here yet.</p>} />}
       </Loaded>

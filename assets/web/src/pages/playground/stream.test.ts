@@ -41,7 +41,7 @@ test("a stream that ends without a reply broke off", async () => {
 
 test("what is unknown of a call is null", () => {
   expect(measuredOf(null).cost_usd).toBeNull();
-  expect(measuredOf({ id: "1", created_at: "", prompt_name: null, prompt_version: null, input_text: null, output_text: null, metadata: { latency_ms: 12.5, cost_usd: "?" } })).toMatchObject({ latency_ms: 12.5, cost_usd: null });
+  expect(measuredOf({ id: "1", created_at: "", prompt_name: "a", prompt_version: null, request_id: null, input_text: null, output_text: null, feedback: [], metadata: { latency_ms: 12.5, cost_usd: "?" } })).toMatchObject({ latency_ms: 12.5, cost_usd: null });
 });
 
 test.each(["openai:gpt-4.1-mini", "openai:gpt-4.1-mini~17", "openai:gpt-4.1-mini!drip0.2", "ollama:llama3:8b~3"])("%s is kept in the address", (text) => expect(askedText(askedIn(text))).toBe(text));

@@ -1,12 +1,12 @@
 // What a model answers, as it speaks: lines of JSON, {text} each, then {reply} or {error}.
 import { ApiError, request } from "../../api/client";
-import type { TrialCall } from "../../api/types";
+import type { Call } from "../../api/types";
 
 export interface Reply {
   text: string;
   finish_reason: string | null;
   /** The call as the ledger holds it; null where it could not be stored. */
-  call: TrialCall | null;
+  call: Call | null;
 }
 
 export interface Question {
@@ -69,7 +69,7 @@ export interface Measured {
 
 const figure = (value: unknown): number | null => (typeof value === "number" && Number.isFinite(value) ? value : null);
 
-export function measuredOf(call: TrialCall | null | undefined): Measured {
+export function measuredOf(call: Call | null | undefined): Measured {
   const facts = call?.metadata ?? {};
   return {
     latency_ms: figure(facts.latency_ms),

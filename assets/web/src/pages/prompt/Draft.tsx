@@ -40,6 +40,9 @@ export function Draft(props: Props) {
   );
 }
 
+/** Under which the tab keeps a draft. */
+export const draftKey = (name: string, base: number | null): string => `promptry.draft ${name} ${base ?? ""}`;
+
 /** A draft outlives a reload and a look at another page, in this tab. */
 function useDraft(key: string, content: string): [string, (text: string) => void] {
   const [text, setText] = useState(() => sessionStorage.getItem(key) ?? content);
@@ -56,14 +59,15 @@ interface Saved {
 }
 
 function Editor({ name, base, content, next, prompt, settings = {}, always }: Props & { content: string }) {
-  const key = `promptry.draft ${name} ${base ?? ""}`;
+  const key = draftKey(name, base);
   const [text, setText] = useDraft(key, content);
   const [tag, setTag] = useState("");
   const [asking, setAsking] = useState(false);
   const [line, setLine] = useState<{ line: number } | null>(null);
   const vars = useParams().get("vars");
-  const lint = useLint(name, text);
-  const rows = useMemo(() => lint.data?.items ?? [], [lint.data]);
+  const isBlank = !text.trim();
+  const lint = useLint(name, isBlank ? null : text);
+  const rows = useMemo(() => (isBlank ? [] : (lint.data?.items ?? [])), [isBlank, lint.data]);
   const save = useWrite<Saved, { name: string; content: string; tag?: string; metadata?: Record<string, unknown> }>("/api/prompts");
   const box = useRef<HTMLDivElement>(null);
   const close = () => setParams({ edit: null });
@@ -87,7 +91,7 @@ function Editor({ name, base, content, next, prompt, settings = {}, always }: Pr
         <Code text={text} onChange={setText} lint={rows} label={`The text of ${name}`} goTo={line} onSave={() => (tag ? setAsking(true) : dirty && void store())} />
       </Suspense>
       <div className="under">
-        <Findings rows={rows} waiting={lint.data === undefined && !lint.error} onPress={(at) => setLine({ line: at })} />
+        {isBlank ? <p className="dim">The text is empty. <span className="mono">$name</span> makes a variable.</p> : <Findings rows={rows} waiting={lint.data === undefined && !lint.error} onPress={(at) => setLine({ line: at })} />}
         {lint.error && <ErrorBox error={lint.error} />}
         <span className="acts3">
           <span className="dim">{dirty ? (base === null ? counted(text.split("\n").length, "line") : `${changedLines(content, text)}, not saved`) : "no change"}</span>

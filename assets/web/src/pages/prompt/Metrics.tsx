@@ -1,10 +1,11 @@
 import type { Prompt, VersionMetrics } from "../../api/types";
-import { href, setParams, useParam } from "../../app/address";
+import { href, setParams } from "../../app/address";
 import { counted, duration, money, number, percent, percentInterval, score } from "../../parts/format";
 import { Section } from "../../parts/Section";
 import { Empty } from "../../parts/States";
 import type { Column } from "../../parts/Table";
 import { saveCsv, Table } from "../../parts/Table";
+import { useShort } from "../../parts/useShort";
 import { metricsOf, servedBy, shareScale } from "./gate";
 
 const MOST = 8;
@@ -64,7 +65,6 @@ function columnsOf(name: string, baseline: string | null, scale: Row["scale"], s
 
 /** How each version did: in its newest whole run, in production, in the eyes of its users. */
 export function Metrics({ prompt, version, tag }: { prompt: Prompt; version: number; tag: string }) {
-  const [all, setAll] = useParam("all");
   const served = servedBy(prompt, tag);
   const base = served ? metricsOf(prompt, served.version) : undefined;
   const known = prompt.metrics.filter((row) => row.score !== null || row.calls > 0 || row.ratings > 0);
@@ -75,7 +75,7 @@ export function Metrics({ prompt, version, tag }: { prompt: Prompt; version: num
     return mark !== null && row.interval && row.interval[1] < mark ? "bad" : row.version === version && !served ? "acc" : "plain";
   };
   const rows: Row[] = known.map((row) => ({ ...row, scale, mark, tone: toneOf(row) }));
-  const shown = all === "1" ? rows : rows.filter((row, at) => at < MOST || row.version === version || row.version === served?.version);
+  const { shown, hidden, showAll } = useShort(rows, MOST, (row) => row.version === version || row.version === served?.version);
   const columns = columnsOf(prompt.name, base?.run ?? null, scale, rows.some((row) => row.score !== null));
   const rated = rows.reduce((sum, row) => sum + row.ratings, 0);
   return (
@@ -85,7 +85,7 @@ export function Metrics({ prompt, version, tag }: { prompt: Prompt; version: num
           <Table label="How each version did" rows={shown} columns={columns} dense className="vt" rowKey={(row) => String(row.version)} selected={String(version)} sortParam="by" onOpen={(row) => setParams({ version: row.version, against: null }, { replace: false })} />
           <p className="cap">
             {mark !== null && `Dashed: ${tag}. `}Score of the newest whole run; cost of a call, median latency and {rated ? `${counted(rated, "rating")} of production in 30 days; under 30 are too few to tell.` : "ratings (none yet) of production in 30 days."}
-            {shown.length < rows.length && <> <button type="button" className="link" onClick={() => setAll("1")}>{counted(rows.length - shown.length, "version")} more</button></>}
+            {hidden > 0 && <> <button type="button" className="link" onClick={showAll}>{counted(hidden, "version")} more</button></>}
           </p>
         </>
       ) : (

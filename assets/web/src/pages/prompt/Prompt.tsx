@@ -7,7 +7,7 @@ import { changedLines } from "../../parts/Diff";
 import { counted, listed, when } from "../../parts/format";
 import { Finding, Head, HeadWaiting } from "../../parts/Head";
 import { ErrorBox, Skeleton } from "../../parts/States";
-import { Draft } from "./Draft";
+import { Draft, draftKey } from "./Draft";
 import type { Gate } from "./gate";
 import { baseOf, gateOf, metricsOf, servedBy, settingChanges, settingsOf } from "./gate";
 import { GateLine } from "./GateLine";
@@ -60,7 +60,6 @@ function Unknown({ name }: { name: string }) {
       <Head
         title={name}
         crumbs={crumbsOf(name)}
-        actions={<EditButton />}
         sentence={`No text is saved under ${name} yet.`}
         why={<>Write it below, or let code bring it: <span className="mono">track(text, "{name}")</span> saves it as version 1.</>}
       />
@@ -69,8 +68,9 @@ function Unknown({ name }: { name: string }) {
   );
 }
 
-function EditButton() {
-  return <button type="button" className="btn" data-edit aria-keyshortcuts="e" onClick={() => setParams({ edit: 1 })}>Edit <kbd>e</kbd></button>;
+function EditButton({ name, version }: { name: string; version: number }) {
+  const kept = sessionStorage.getItem(draftKey(name, version)) !== null;
+  return <button type="button" className="btn" data-edit aria-keyshortcuts="e" onClick={() => setParams({ edit: 1 })}>{kept ? "Edit the draft" : "Edit"} <kbd>e</kbd></button>;
 }
 
 /** The version in the address, if there is such a number. */
@@ -112,7 +112,7 @@ function Known({ latest }: { latest: PromptFacts }) {
           <>
             <a className="btn" href={href("/calls", { prompt: name, version, days: 30 })}>Calls</a>
             <a className="btn" href={href("/playground", { name, version })}>Playground</a>
-            <EditButton />
+            <EditButton name={name} version={version} />
           </>
         }
         sentence={<>{gate.says} {gate.finding && <Finding tone={gate.tone}>{gate.finding}</Finding>}</>}
@@ -158,7 +158,8 @@ function Why({ latest, own, before, version, base, tag, gate }: WhyProps) {
     const settings = changes.length ? `; ${listed(changes.map(([key]) => key))} ${changes.length === 1 ? "differs" : "differ"} too` : kept ? "; no model setting differs" : "";
     parts.push(`${version} ${lines} ${base}${settings}.`);
   } else if (base === null) parts.push("It is the only version.");
+  const fallen = useRead("overview").data?.fallbacks.find((row) => row.name === latest.name)?.times ?? 0;
   const calls = metricsOf(latest, served?.version ?? version)?.calls ?? 0;
   parts.push(calls ? `${counted(calls, "call")} used ${served?.version ?? version} in the last 30 days.` : `No call used ${served?.version ?? version} in the last 30 days.`);
-  return <>{parts.join(" ")}</>;
+  return <>{parts.join(" ")}{fallen > 0 && <> <b>{counted(fallen, "render")} fell back to the text in the code</b>, because the store could not be read.</>}</>;
 }

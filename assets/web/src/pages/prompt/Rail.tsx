@@ -1,18 +1,16 @@
-import type { Prompt, PromptVersion } from "../../api/types";
-import { href, useParam, useParams } from "../../app/address";
+import type { Prompt } from "../../api/types";
+import { href, useParams } from "../../app/address";
 import { counted } from "../../parts/format";
 import { Section } from "../../parts/Section";
 import { Time } from "../../parts/Time";
+import { useShort } from "../../parts/useShort";
 
 const MOST = 14;
 
 /** Every version, newest first, with the tags that serve it; a press shows it. */
 export function Rail({ prompt, version, base, tag }: { prompt: Prompt; version: number; base: number | null; tag: string }) {
-  const [all, setAll] = useParam("all");
   const params = useParams();
-  const kept = (row: PromptVersion, at: number) => all === "1" || at < MOST || row.version === version || row.version === base || row.tags.length > 0;
-  const shown = prompt.versions.filter(kept);
-  const hidden = prompt.versions.length - shown.length;
+  const { shown, hidden, showAll } = useShort(prompt.versions, MOST, (row) => row.version === version || row.version === base || row.tags.length > 0);
   const to = (number: number) => href("/prompt", { name: prompt.name, version: number, env: params.get("env"), view: params.get("view"), all: params.get("all"), vars: params.get("vars") });
   return (
     <Section title="Versions" note={prompt.versions.length} className="versions">
@@ -28,7 +26,7 @@ export function Rail({ prompt, version, base, tag }: { prompt: Prompt; version: 
           </li>
         ))}
       </ol>
-      {hidden > 0 && <button type="button" className="link cap" onClick={() => setAll("1")}>{counted(hidden, "older version")} more</button>}
+      {hidden > 0 && <button type="button" className="link cap" onClick={showAll}>{counted(hidden, "older version")} more</button>}
     </Section>
   );
 }

@@ -6,12 +6,12 @@ import { useRead } from "../../api/useRead";
 import { href, setParams, useParam, useParams } from "../../app/address";
 import { Stats } from "../../parts/Bars";
 import type { CaseRow } from "../../parts/cases";
-import { isSameActual, rowsOf, textOf, toldRepeat } from "../../parts/cases";
+import { isSameActual, rowsOf, seen, textOf, toldRepeat } from "../../parts/cases";
 import { Words } from "../../parts/Diff";
-import { passRate, saidComparison, shortCommit } from "../../parts/findings";
+import { countedAs, passRate, saidComparison, saidPart, shortCommit } from "../../parts/findings";
 import { counted, duration, money, number, percent, score } from "../../parts/format";
 import { Finding, Head, HeadWaiting } from "../../parts/Head";
-import { Pill, State, Verdict } from "../../parts/Mark";
+import { Pill, State, Verdict, verdictOf } from "../../parts/Mark";
 import { Repeats } from "../../parts/Repeats";
 import { Section } from "../../parts/Section";
 import { Empty, ErrorBox, Skeleton } from "../../parts/States";
@@ -48,6 +48,7 @@ function Known({ run, crumbs }: { run: Run; crumbs: { text: ReactNode; href?: st
   const { counts, manifest } = run;
   const rate = passRate(counts);
   const judged = manifest.gate?.comparison;
+  const [one, many] = countedAs(manifest.repeats);
   return (
     <>
       <Head
@@ -62,16 +63,16 @@ function Known({ run, crumbs }: { run: Run; crumbs: { text: ReactNode; href?: st
         sentence={<Answer run={run} />}
         why={
           <>
-            {judged?.delta != null ? <>{saidComparison(judged)} Judged against {manifest.gate?.compare ?? "its baseline"}, <a href={href(`/run/${judged.baseline?.id ?? run.baseline_id}`)}>run {judged.baseline?.id ?? run.baseline_id}</a>.</> : <>Nothing stood there to judge this run against.</>}
-            {counts.error > 0 && <> {counted(counts.error, "case")} ended in an error and count neither way.</>}
+            {judged?.delta != null ? <>{saidComparison(judged)} Judged against {manifest.gate?.compare ?? "its baseline"}, <a href={href(`/run/${judged.baseline?.id ?? run.baseline_id}`)}>run {judged.baseline?.id ?? run.baseline_id}</a>.</> : run.baseline_id ? <>Judged against {manifest.gate?.compare ?? "its baseline"}, <a href={href(`/run/${run.baseline_id}`)}>run {run.baseline_id}</a>: {verdictOf(run.verdict).word}. </> : <>Nothing stood there to judge this run against.</>}
+            {counts.error > 0 && counts.pass + counts.fail > 0 && <> {counted(counts.error, one, many)} ended in an error and {counts.error === 1 ? "counts" : "count"} neither way.</>}{run.partial && ` ${saidPart(run.partial)}`}
           </>
         }
       />
       <Stats
         items={[
           { label: "Verdict", value: <Verdict verdict={run.verdict} />, more: run.passed === null ? "no gate" : run.passed ? "gate passed" : "gate did not pass", tone: undefined },
-          { label: "Cases passed", value: percent(rate), unit: `of ${number(counts.pass + counts.fail)}`, more: `${number(counts.fail)} failed` },
-          { label: "Score", value: score(run.score, 3), more: `mean of ${counted(counts.scored, "case")}` },
+          { label: one === "try" ? "Tries passed" : "Cases passed", value: percent(rate), unit: `of ${number(counts.pass + counts.fail)}`, more: `${number(counts.fail)} failed` },
+          { label: "Score", value: score(run.score, 3), more: `mean of ${counted(counts.scored, one, many)}` },
           { label: "Checks", value: number(counts.checks), more: manifest.repeats && manifest.repeats > 1 ? `${manifest.repeats} repeats a case` : "one try a case" },
           { label: "Errors", value: number(counts.error), tone: counts.error ? "warn" : undefined, more: counts.skipped ? `${number(counts.skipped)} skipped` : "none skipped" },
           { label: "Cost", value: money(run.cost_usd), more: run.cost_usd === null ? "no call recorded a cost" : `${money(run.cost_usd / Math.max(1, counts.cases))} a case` },
@@ -87,13 +88,15 @@ function Known({ run, crumbs }: { run: Run; crumbs: { text: ReactNode; href?: st
 
 function Answer({ run }: { run: Run }) {
   const { counts } = run;
-  const of = `${number(counts.fail)} of ${counted(counts.pass + counts.fail, "case")} fail`;
+  const [one, many] = countedAs(run.manifest.repeats);
+  const of = `${number(counts.fail)} of ${counted(counts.pass + counts.fail, one, many)} fail`;
   const name = `Run ${run.id} of ${run.suite}`;
+  if (!counts.pass && !counts.fail && counts.error) return <>{name} has no score: <Finding tone="warn">{counts.error === 1 ? "its one" : `all ${number(counts.error)}`} {counts.error === 1 ? one : many} ended in an error</Finding>.</>;
   if (!run.complete) return <>{name} is <Finding tone="warn">not complete</Finding>: {of} so far.</>;
   if (run.verdict === "regressed") return <>{name} <Finding tone="bad">regressed</Finding>: {of}.</>;
   if (run.passed === false) return <>{name} <Finding tone="bad">did not pass</Finding>: {of}.</>;
   if (run.verdict === "improved") return <>{name} <Finding tone="good">improved</Finding>: {of}.</>;
-  if (!counts.fail) return <>{name} passed: all of {counted(counts.pass, "case")} hold.</>;
+  if (!counts.fail) return <>{name} passed: all of {counted(counts.pass, one, many)} hold.</>;
   return <>{name} passed its gate: {of}.</>;
 }
 
@@ -180,15 +183,15 @@ function Judged({ row }: { row: CaseRow }) {
 const SIMILAR = 3; // how many times longer one text may be for its words to be compared with the other's
 
 function Check({ check, before }: { check: RunCheck; before: RunCheck | undefined }) {
-  const [expected, actual] = [textOf(check.details?.expected), textOf(check.details?.actual)];
+  const [expected, actual] = [seen(textOf(check.details?.expected)), seen(textOf(check.details?.actual))];
   const same = isSameActual(check, before);
   const alike = expected !== null && actual !== null && Math.max(expected.length, actual.length) <= SIMILAR * Math.min(expected.length, actual.length) && expected !== actual;
   return (
     <div className="check">
       <div className="h3">
         <b className="ink">{check.assertion_type}</b>
-        <State state={check.passed === null ? "skipped" : check.passed ? "pass" : "fail"} bare />
-        <span>score {score(check.score)}</span>
+        <State state={check.passed !== null ? (check.passed ? "pass" : "fail") : check.assertion_type === "error" ? "error" : "skipped"} bare />
+        {check.score !== null && <span>score {score(check.score)}</span>}
         {check.latency_ms !== null && <span>{duration(check.latency_ms)}</span>}
       </div>
       {check.details?.reason && !check.passed && <p className="out reason">{String(check.details.reason)}</p>}

@@ -3,10 +3,10 @@ import { useMemo } from "react";
 import type { Suite, SuiteRun } from "../../api/types";
 import { useRead } from "../../api/useRead";
 import { go, href, useParam, useParams } from "../../app/address";
-import { differencesOf, saidChange, shortCommit, toneOf } from "../../parts/findings";
+import { differencesOf, saidChange, shortCommit, toneOf, saidPart } from "../../parts/findings";
 import { capital, counted, day, listed, money, number, percent, percentInterval, score } from "../../parts/format";
 import { Finding, Head, HeadWaiting } from "../../parts/Head";
-import { Verdict } from "../../parts/Mark";
+import { Pill, Verdict } from "../../parts/Mark";
 import { RunButton } from "../../parts/RunButton";
 import { Section } from "../../parts/Section";
 import { Empty, ErrorBox, Skeleton } from "../../parts/States";
@@ -138,6 +138,7 @@ function Answer({ suite, change, newest }: { suite: Suite; change: number | null
   }
   const rate = `${percent(newest.pass_rate)} of ${counted(newest.n, "case")}`;
   if (!newest.scored) return <>{suite.suite} could not be scored in run {newest.id}: {counted(newest.counts?.error, "case")} ended in an error.</>;
+  if (!newest.complete) return <>{suite.suite}: <Finding tone="warn">run {newest.id} was not finished</Finding>; {rate} that it came to passed.</>;
   if (newest.verdict === "regressed") return <>{suite.suite} <Finding tone="bad">regressed in run {newest.id}</Finding>: {rate} passed.</>;
   if (newest.verdict === "improved") return <>{suite.suite} <Finding tone="good">improved in run {newest.id}</Finding>: {rate} passed.</>;
   if (suite.runs.length === 1) return <>{suite.suite} ran once: {rate} passed.</>;
@@ -170,7 +171,7 @@ function Why({ suite, change, newest }: { suite: Suite; change: number | null; n
   }
   const judged = newest.verdict && baseline ? `Judged against ${baseline.tag ?? `run ${baseline.id}`}: ${newest.verdict.replaceAll("_", " ")}. ` : "";
   const interval = newest.interval ? `95% interval ${percentInterval(newest.interval)}. ` : "";
-  return <>{judged}{interval}{capital(drift?.reason ?? "")}{drift?.reason ? "." : ""} {suite.description}</>;
+  return <>{judged}{interval}{drift?.reason === "not enough data" ? "Too few runs to see a drift." : drift?.reason && `${capital(drift.reason)}.`} {suite.description}</>;
 }
 
 // --- the tables ---
@@ -178,7 +179,7 @@ function Why({ suite, change, newest }: { suite: Suite; change: number | null; n
 const RUNS: Column<SuiteRun>[] = [
   { key: "id", head: "Run", sort: (row) => Number(row.id), csv: (row) => row.id, cell: (row) => <a href={href(`/run/${row.id}`)}><b>{row.id}</b></a> },
   { key: "date", head: "When", sort: (row) => row.date, cell: (row) => <Time at={row.date} show="full" /> },
-  { key: "verdict", head: "Verdict", sort: (row) => row.verdict, cell: (row) => <Verdict verdict={row.verdict} /> },
+  { key: "verdict", head: "Verdict", sort: (row) => row.verdict, csv: (row) => row.verdict ?? (row.complete ? null : "not finished"), cell: (row) => (row.complete ? <><Verdict verdict={row.verdict} />{row.partial && <> <Pill bare title={saidPart(row.partial) || undefined}>some cases</Pill></>}</> : <Pill shape="triangle" tone="warn">not finished</Pill>) },
   { key: "pass_rate", head: "Passed, %", num: true, sort: (row) => row.pass_rate, cell: (row) => <span title={`${row.cases_passed} of ${row.n}`} className={toneOf(row.verdict) === "bad" ? "bad" : undefined}>{percent(row.pass_rate, 1, { unit: false })}</span> },
   { key: "interval", head: "95% interval, %", num: true, className: "mid", csv: (row) => row.interval?.join(" to "), cell: (row) => percentInterval(row.interval).replace("%", "") },
   { key: "score", head: "Score", num: true, sort: (row) => row.score, cell: (row) => score(row.score, 3) },

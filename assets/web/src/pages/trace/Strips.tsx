@@ -29,8 +29,8 @@ function Strip({ pieces, what }: { pieces: Piece[]; what: string }) {
           <svg key={`${piece.from} ${piece.id}`} x={`${piece.from * 100}%`} width={`${piece.share * 100}%`} height="24">
             <title>{piece.name ? `${piece.name}: ${percent(piece.share)} of the ${what}` : "nothing that is recorded"}</title>
             <rect width="100%" height="24" className={`${colour ? `f-c${colour}` : "f-line"} s-page`} strokeWidth="2" />
-            {piece.name && piece.share > 0.02 && piece.name.length * 7 < piece.share * 1000 && (
-              <text x="8" y="16" className={colour ? TEXT[colour] : "t-ink"}>{piece.name}{piece.share > 0.12 && ` ${percent(piece.share, 0)}`}</text>
+            {piece.name && piece.name.length * 7 + 16 < piece.share * 620 && (
+              <text x="8" y="16" className={colour ? TEXT[colour] : "t-ink"}>{piece.name}{piece.name.length * 7 + 52 < piece.share * 620 && ` ${percent(piece.share, 0)}`}</text>
             )}
           </svg>
         );

@@ -20,7 +20,8 @@ NAMELESS = """() => [...document.querySelectorAll('main svg, main canvas')]
     .filter(drawn => !drawn.closest('[aria-hidden=true], [role=img][aria-label], [role=group][aria-label]'))
     .map(drawn => drawn.outerHTML.slice(0, 120))"""
 FOCUS = """() => {
-    const at = document.activeElement, css = getComputedStyle(at), framed = at.closest('.filter, .sql-edit, .cm-editor');
+    const at = document.activeElement, css = getComputedStyle(at);
+    const framed = at.closest('.filter, .sql-edit, .cm-editor');
     return [at.outerHTML.slice(0, 120), css.outlineStyle !== 'none' || css.boxShadow !== 'none' || framed !== null];
 }"""
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

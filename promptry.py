@@ -6,8 +6,8 @@ write the same store.db. No service to run, no account, nothing sent anywhere.
 Floors, from the ground up; each section uses only sections above it:
     GROUND   ERRORS · WORDING · CLOCK · SETTINGS · ASSETS · MASKING · ENDPOINTS
     STORE    TABLES · MIGRATIONS · STORE · ROWS · CHANGES · SCRIPTS · QUERIES
-    LEDGERS  SCOPE · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS · CAPTURE ·
-             CALLS · FEEDBACK · DATASETS · BUCKETS · COSTS · CARE
+    LEDGERS  SCOPE · DIFFS · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS ·
+             CAPTURE · CALLS · FEEDBACK · DATASETS · BUCKETS · COSTS · CARE
     EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · APIS · PROVIDERS · TRIALS · JUDGE ·
              EMBEDDINGS · SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION ·
              DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · TALLIES ·
@@ -15,7 +15,8 @@ Floors, from the ground up; each section uses only sections above it:
              COMPARISON · MODELS · PLAN · TRENDS · TRAFFIC · DRIFT · BISECT · HISTORY · VERSIONS · NEWS · OVERVIEW ·
              CONFIGURATION · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS ·
-             WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · PLAYGROUND · POSTS · TASKS · OPENAPI · DASHBOARD
+             WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · PLAYGROUND · POSTS · TASKS · OPENAPI ·
+             APPLICATION · DASHBOARD
     ROOF     MAIN
     CELLAR   EMBEDDED
 Find your way:   grep -n '^# === ' promptry.py
@@ -397,11 +398,17 @@ class CheckFailed(PromptryError, AssertionError):
     http_status = 422
 
 
+_LONGEST_WORD, _MOST_WORDS = 200, 20_000  # of what is compared, so that no word given from outside takes long
+
+
 def nearest(word: str, words: Iterable[str]) -> str:
     """Name the most similar of some words as a hint, or return an empty text where none is likely to be meant."""
     import difflib
 
-    close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.7 if len(word) > 3 else 0.5)
+    if len(word) > _LONGEST_WORD:
+        return ""
+    known = [other for other in itertools.islice(words, _MOST_WORDS) if len(other) <= 2 * _LONGEST_WORD]
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.7 if len(word) > 3 else 0.5)
     return f"Did you mean '{close[0]}'?" if close else ""
 
 
@@ -2477,10 +2484,13 @@ def _shell_word(value: Any) -> str:
 QUERY_S = 5.0
 MOST_QUERY_ROWS = 10_000
 _MOST_QUERY_BYTES = 8_000_000
+_CELL_BYTES = 32  # what a value takes at least while it is on its way
 _MOST_QUERY_SIGNS = 100_000
 _MOST_MEMORY = 2**30
 _WAIT_FOR_OTHERS_S = 2.0
+_MOST_ASKING = 3  # who waits holds a thread
 _query_lock = threading.Lock()
+_asking = threading.BoundedSemaphore(_MOST_ASKING)
 _answerer: dict[str, Any] = {}
 
 
@@ -2496,12 +2506,18 @@ def ask_sql(sql: str, limit: int = 1000) -> dict[str, Any]:
         raise WrongUse(f"The SQL has {len(sql):,} signs; {_MOST_QUERY_SIGNS:,} are taken.")
     with translated_faults():
         connect()  # so that the views are there
-    if not _query_lock.acquire(timeout=_WAIT_FOR_OTHERS_S):
-        raise StoreError("Another query is being answered.", "Try again when it has ended.")
+    busy = StoreError("Another query is being answered.", "Try again when it has ended.")
+    if not _asking.acquire(blocking=False):
+        raise busy
     try:
-        answer = _ask_answerer((str(store_path()), sql, limit))
+        if not _query_lock.acquire(timeout=_WAIT_FOR_OTHERS_S):
+            raise busy
+        try:
+            answer = _ask_answerer((str(store_path()), sql, limit))
+        finally:
+            _query_lock.release()
     finally:
-        _query_lock.release()
+        _asking.release()
     if "refused" in answer:
         raise WrongUse(answer["refused"], answer["hint"])
     return answer
@@ -2609,7 +2625,7 @@ def _rows_within(cursor: sqlite3.Cursor, limit: int) -> tuple[list[list[Any]], b
         if len(rows) == limit:
             return rows, True
         shown = [f"x'{value.hex()}'" if isinstance(value, bytes) else value for value in row]
-        size += sum(len(value) if isinstance(value, str) else 8 for value in shown)
+        size += sum(_CELL_BYTES + (len(value) if isinstance(value, str) else 0) for value in shown)
         if size > _MOST_QUERY_BYTES:
             return rows, True
         rows.append(shown)
@@ -2815,9 +2831,158 @@ at_store_change(_forget_served)
 
 
 # ======================================================================================
+# === DIFFS: two texts compared by line and by word, in a time that does not grow with their product
+# ======================================================================================
+# Uses: nothing.
+# Public: nothing.
+#
+# Texts come from anywhere, and a comparison that takes hours is a thread that is lost. So all comparisons of two texts
+# hold so many parts against each other and no more; what is left then is told as gone and come.
+
+_MAX_CELLS, _CELLS_IN_ALL = 1_000_000, 20_000_000
+_CONTEXT_LINES = 3
+
+
+def compare_texts(old: str, new: str, old_name: str, new_name: str) -> dict[str, Any]:
+    """Return how two texts differ: {diff (unified, as text), lines and words [{kind (same, removed, added), text}]}."""
+    import difflib
+
+    end = "" if {old[-1:], new[-1:]} & {"", "\n"} else "\n"  # that both lack one is no difference
+    lines, left = (_lines_of(old + end), _lines_of(new + end)), [_CELLS_IN_ALL]
+    shown = [[_shown_end(line) for line in side] for side in lines]
+    runs = _diff_runs(*lines, left)
+    if len(lines[0]) * len(lines[1]) <= _CELLS_IN_ALL:
+        rows = difflib.unified_diff(shown[0], shown[1], old_name, new_name, lineterm="")
+    else:
+        rows = _unified_rows([{**run, "text": _shown_end(run["text"])} for run in runs], old_name, new_name)
+    return {
+        "diff": "\n".join(rows),
+        "lines": [{**run, "text": run["text"].removesuffix("\n")} for run in runs],
+        "words": _word_runs(_diff_runs(_lines_of(old), _lines_of(new), left), left),
+    }
+
+
+def _unified_rows(runs: list[dict[str, str]], old_name: str, new_name: str) -> Iterator[str]:
+    """Give the rows of a unified diff of lines that were compared, as difflib writes them."""
+    hunks: list[list[int]] = []
+    for place, run in enumerate(runs):
+        if run["kind"] != "same":
+            first, last = max(0, place - _CONTEXT_LINES), min(len(runs), place + _CONTEXT_LINES + 1)
+            hunks[-1:] = [[hunks[-1][0], last]] if hunks and first <= hunks[-1][1] else [*hunks[-1:], [first, last]]
+    yield from (f"--- {old_name}", f"+++ {new_name}") if hunks else ()
+    done, at = 0, Counter[str]()
+    for first, last in hunks:
+        at.update(run["kind"] for run in runs[done:first])
+        here = Counter(run["kind"] for run in runs[first:last])
+        spans = [_line_range(at["same"] + at[kind], here["same"] + here[kind]) for kind in ("removed", "added")]
+        yield f"@@ -{spans[0]} +{spans[1]} @@"
+        yield from ({"same": " ", "removed": "-", "added": "+"}[run["kind"]] + run["text"] for run in runs[first:last])
+        at.update(here)
+        done = last
+
+
+def _line_range(before: int, length: int) -> str:
+    """Return which lines a part of a unified diff shows, where so many come before it."""
+    return f"{before + 1}" if length == 1 else f"{before + (length > 0)},{length}"
+
+
+def _lines_of(text: str) -> list[str]:
+    """Return the lines of a text with the ends that they have."""
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
+
+
+def _shown_end(line: str) -> str:
+    """Return a line so that an end which is not the usual one is seen."""
+    if not line.endswith("\n"):
+        return f"{line}\n\\ No newline at end of file"
+    return line[:-1].replace("\r", "\\r")
+
+
+def _diff_runs(old: list[str], new: list[str], left: list[int]) -> list[dict[str, str]]:
+    """Return the parts of two lists in order, each as same, removed or added.
+
+    `left` holds how many pairs of parts may still be compared. What both begin and end with stays. Between, lists too
+    long to hold every part against every other are split at the parts that each has once, in the order that both have
+    most of them in (Cohen's patience diff).
+    """
+    start = next((place for place, pair in enumerate(zip(old, new, strict=False)) if pair[0] != pair[1]), None)
+    start = min(len(old), len(new)) if start is None else start
+    end = 0
+    while end < min(len(old), len(new)) - start and old[-1 - end] == new[-1 - end]:
+        end += 1
+    middle = _changed_runs(old[start : len(old) - end], new[start : len(new) - end], left)
+    same = [[{"kind": "same", "text": part} for part in parts] for parts in (old[:start], old[len(old) - end :])]
+    return [*same[0], *middle, *same[1]]
+
+
+def _changed_runs(old: list[str], new: list[str], left: list[int]) -> list[dict[str, str]]:
+    import difflib
+
+    cells = len(old) * len(new)
+    if cells <= min(_MAX_CELLS, left[0]):
+        left[0] -= cells
+        steps = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+        pieces = [(kind == "equal", old[a:b], new[c:d]) for kind, a, b, c, d in steps]
+        return [run for same, gone, come in pieces for run in _marked_runs(gone, [] if same else come, same)]
+    runs, done = [], (0, 0)
+    for place in _anchors(old, new):
+        runs += _diff_runs(old[done[0] : place[0]], new[done[1] : place[1]], left)
+        runs += _marked_runs([old[place[0]]], [], True)
+        done = place[0] + 1, place[1] + 1
+    if done == (0, 0):
+        return _marked_runs(old, new)
+    return runs + _diff_runs(old[done[0] :], new[done[1] :], left)
+
+
+def _marked_runs(gone: list[str], come: list[str], same: bool = False) -> list[dict[str, str]]:
+    kind = "same" if same else "removed"
+    return [{"kind": kind, "text": part} for part in gone] + [{"kind": "added", "text": part} for part in come]
+
+
+def _anchors(old: list[str], new: list[str]) -> list[tuple[int, int]]:
+    """Return the places of parts that both lists have once, the longest series of them that goes up in both."""
+    once = [{part: place for place, part in enumerate(parts)} for parts in (old, new)]
+    counts = Counter(old), Counter(new)
+    pairs = [(once[0][part], once[1][part]) for part in counts[0] if counts[0][part] == counts[1].get(part) == 1]
+    ends: list[int] = []  # the least end of a series of each length, and the pair that it belongs to
+    tops: list[int] = []
+    before: list[int | None] = []
+    for number, (_, place) in enumerate(pairs):
+        length = bisect_left(ends, place)
+        ends[length : length + 1], tops[length : length + 1] = [place], [number]
+        before.append(tops[length - 1] if length else None)
+    found, last = [], tops[-1] if tops else None
+    while last is not None:
+        found.append(pairs[last])
+        last = before[last]
+    return found[::-1]
+
+
+def _word_runs(lines: list[dict[str, str]], left: list[int]) -> list[dict[str, str]]:
+    """Return compared lines as stretches that stayed, went or came; words are compared within changed lines only."""
+    parts: list[tuple[str, str]] = []
+    block: dict[str, list[str]] = {"removed": [], "added": []}
+
+    def close_block() -> None:
+        gone, come = (re.findall(r"\w+|\s+|[^\w\s]", "".join(block[side])) for side in ("removed", "added"))
+        parts.extend((run["kind"], run["text"]) for run in _diff_runs(gone, come, left))
+        block.update(removed=[], added=[])
+
+    for line in lines:
+        if line["kind"] == "same":
+            close_block()
+            parts.append(("same", line["text"]))
+        else:
+            block[line["kind"]].append(line["text"])
+    close_block()
+    stretches = itertools.groupby(parts, key=lambda part: part[0])
+    return [{"kind": kind, "text": "".join(text for _, text in found)} for kind, found in stretches]
+
+
+# ======================================================================================
 # === PROMPTS: one row per distinct content; tags stand on one version
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, TABLES, STORE, ROWS, SCOPE.   Writes: prompts, prompt_tags.
+# Uses: ERRORS, CLOCK, SETTINGS, TABLES, STORE, ROWS, SCOPE, DIFFS.   Writes: prompts, prompt_tags.
 # Public: track, track_context, save_prompt, promote, remove_tag, list_prompts, diff_prompts.
 #
 # The latest version is the one with the greatest `current_at`, not the greatest number: code that goes back to an
@@ -2830,7 +2995,6 @@ _LATEST = """ORDER BY CASE WHEN json_extract(metadata, '$.promptry.current_at') 
 # As in string.Template; in braces a name may also hold other letters, dashes, dots and spaces.
 AWKWARD_NAME = r"[^\W\d](?:[\w .-]{0,98}[\w.-])?"
 _PLACEHOLDER = rf"\$(?:\$|(?P<named>(?a:[_a-zA-Z][_a-zA-Z0-9]*))|\{{(?P<braced>{AWKWARD_NAME})\}})"
-_MAX_CELLS = 1_000_000
 MANY_VERSIONS = 50
 _CONTEXT = ":context"
 
@@ -3139,115 +3303,8 @@ def diff_prompts(name: str, old: int, new: int) -> dict[str, Any]:
 
 def diff_texts(before: PromptVersion, after: PromptVersion) -> dict[str, Any]:
     """Return the unified diff of two versions, its lines, and the words that changed within them."""
-    import difflib
-
-    old, new = before.content, after.content
-    end = "" if {old[-1:], new[-1:]} & {"", "\n"} else "\n"  # that both lack one is no difference
-    lines = _lines_of(old + end), _lines_of(new + end)
     names = f"{before.name} v{before.version}", f"{after.name} v{after.version}"
-    shown = [[_shown_end(line) for line in side] for side in lines]
-    rows = difflib.unified_diff(shown[0], shown[1], *names, lineterm="")
-    return {
-        "diff": "\n".join(rows),
-        "lines": [{**run, "text": run["text"].removesuffix("\n")} for run in _diff_runs(*lines)],
-        "words": _word_runs(_diff_runs(_lines_of(old), _lines_of(new))),
-    }
-
-
-def _lines_of(text: str) -> list[str]:
-    """Return the lines of a text with the ends that they have."""
-    return re.findall(r"[^\n]*\n|[^\n]+", text)
-
-
-def _shown_end(line: str) -> str:
-    """Return a line so that an end which is not the usual one is seen."""
-    if not line.endswith("\n"):
-        return f"{line}\n\\ No newline at end of file"
-    return line[:-1].replace("\r", "\\r")
-
-
-def _diff_runs(old: list[str], new: list[str]) -> list[dict[str, str]]:
-    """Return the parts of two lists in order, each as same, removed or added.
-
-    What both begin and end with stays. Between, lists too long to hold every part against every other are split at
-    the parts that each has once, in the order that both have most of them in (Cohen's patience diff).
-    """
-    start = next((place for place, pair in enumerate(zip(old, new, strict=False)) if pair[0] != pair[1]), None)
-    start = min(len(old), len(new)) if start is None else start
-    end = 0
-    while end < min(len(old), len(new)) - start and old[-1 - end] == new[-1 - end]:
-        end += 1
-    middle = _changed_runs(old[start : len(old) - end], new[start : len(new) - end])
-    same = [[{"kind": "same", "text": part} for part in parts] for parts in (old[:start], old[len(old) - end :])]
-    return [*same[0], *middle, *same[1]]
-
-
-def _changed_runs(old: list[str], new: list[str]) -> list[dict[str, str]]:
-    import difflib
-
-    if len(old) * len(new) <= _MAX_CELLS:
-        steps = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
-        pieces = [(kind == "equal", old[a:b], new[c:d]) for kind, a, b, c, d in steps]
-        return [run for same, gone, come in pieces for run in _marked_runs(gone, [] if same else come, same)]
-    runs, done = [], (0, 0)
-    for place in _anchors(old, new):
-        runs += _diff_runs(old[done[0] : place[0]], new[done[1] : place[1]])
-        runs += _marked_runs([old[place[0]]], [], True)
-        done = place[0] + 1, place[1] + 1
-    if done == (0, 0):
-        return _marked_runs(old, new)
-    return runs + _diff_runs(old[done[0] :], new[done[1] :])
-
-
-def _marked_runs(gone: list[str], come: list[str], same: bool = False) -> list[dict[str, str]]:
-    kind = "same" if same else "removed"
-    return [{"kind": kind, "text": part} for part in gone] + [{"kind": "added", "text": part} for part in come]
-
-
-def _anchors(old: list[str], new: list[str]) -> list[tuple[int, int]]:
-    """Return the places of parts that both lists have once, the longest series of them that goes up in both."""
-    once = [{part: place for place, part in enumerate(parts)} for parts in (old, new)]
-    counts = Counter(old), Counter(new)
-    pairs = [(once[0][part], once[1][part]) for part in counts[0] if counts[0][part] == counts[1].get(part) == 1]
-    ends: list[int] = []  # the least end of a series of each length, and the pair that it belongs to
-    tops: list[int] = []
-    before: list[int | None] = []
-    for number, (_, place) in enumerate(pairs):
-        length = bisect_left(ends, place)
-        ends[length : length + 1], tops[length : length + 1] = [place], [number]
-        before.append(tops[length - 1] if length else None)
-    found, last = [], tops[-1] if tops else None
-    while last is not None:
-        found.append(pairs[last])
-        last = before[last]
-    return found[::-1]
-
-
-def _word_runs(lines: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Return compared lines as stretches that stayed, went or came; words are compared within changed lines only."""
-    stretches: list[dict[str, str]] = []
-    block: dict[str, str] = {"removed": "", "added": ""}
-
-    def add(kind: str, text: str) -> None:
-        if text and stretches and stretches[-1]["kind"] == kind:
-            stretches[-1]["text"] += text
-        elif text:
-            stretches.append({"kind": kind, "text": text})
-
-    def close_block() -> None:
-        words = [re.findall(r"\w+|\s+|[^\w\s]", block[side]) for side in ("removed", "added")]
-        for run in _diff_runs(*words):
-            add(run["kind"], run["text"])
-        block.update(removed="", added="")
-
-    for line in lines:
-        if line["kind"] == "same":
-            close_block()
-            add("same", line["text"])
-        else:
-            block[line["kind"]] += line["text"]
-    close_block()
-    return stretches
+    return compare_texts(before.content, after.content, *names)
 
 
 # ======================================================================================
@@ -3398,6 +3455,9 @@ _TRAPS = (
 )
 
 
+_MOST_HINTS = 1000
+
+
 def lint_prompt(
     content: str, variables: Iterable[str] | None = None, against: PromptVersion | None = None
 ) -> list[dict[str, Any]]:
@@ -3410,20 +3470,27 @@ def lint_prompt(
         raise WrongUse(f"The content is {type(content).__name__}; it takes text.")
     if not content.strip():
         return [{"level": "error", "line": 1, "message": "the text is empty"}]
-    known = None if variables is None else list(variables)
-    found = []
+    told = _hints_of_lines(content, None if variables is None else dict.fromkeys(variables))
+    found = [*itertools.islice(told, _MOST_HINTS)]
+    if against is not None:
+        found += itertools.islice(_changed_placeholders(content, against), _MOST_HINTS)
+    found.sort(key=lambda row: row[1])
+    if len(found) > _MOST_HINTS:
+        found[_MOST_HINTS:] = [("hint", found[_MOST_HINTS][1], "and more, which is not listed")]
+    return [{"level": level, "line": line, "message": message.strip()} for level, line, message in found]
+
+
+def _hints_of_lines(content: str, known: dict[str, None] | None) -> Iterator[tuple[str, int, str]]:
+    """Tell of each line what may not be meant as it stands, and which placeholders are passed by nobody."""
+    some = [*itertools.islice(known or (), _MOST_HINTS // 2)]
     for number, line in enumerate(content.split("\n"), 1):
         plain = line.replace("$$", "  ")
         for level, pattern, words in _TRAPS:
-            found += [(level, number, f"'{hit[0]}' {words}") for hit in re.finditer(pattern, plain, re.IGNORECASE)]
-        unknown = [name for name in placeholders(line) if known is not None and name not in known]
-        found += [
-            ("error", number, f"${name} is passed by nobody. {_meant(name, line, known or [])}") for name in unknown
-        ]
-    if against is not None:
-        found += _changed_placeholders(content, against)
-    found.sort(key=lambda row: row[1])
-    return [{"level": level, "line": line, "message": message.strip()} for level, line, message in found]
+            for hit in re.finditer(pattern, plain, re.IGNORECASE):
+                yield level, number, f"'{hit[0][:100]}' {words}"
+        for name in placeholders(line) if known is not None else ():
+            if name not in (known or {}):
+                yield "error", number, f"${name} is passed by nobody. {_meant(name, line, some)}"
 
 
 def _meant(name: str, line: str, known: list[str]) -> str:
@@ -3434,16 +3501,14 @@ def _meant(name: str, line: str, known: list[str]) -> str:
 
 def _changed_placeholders(content: str, against: PromptVersion) -> Iterator[tuple[str, int, str]]:
     """Tell which placeholders came and went since a version."""
-    now, before = placeholders(content), placeholders(against.content)
-    lines = content.split("\n")
-    for name in now:
-        if name not in before:
-            line = next(number for number, text in enumerate(lines, 1) if name in placeholders(text))
-            yield (
-                "warning",
-                line,
-                f"${name} is new since version {against.version}: code that does not pass it shows it",
-            )
+    now, before = set(placeholders(content)), placeholders(against.content)
+    known: set[str] = set(before)
+    for number, text in enumerate(content.split("\n"), 1):
+        for name in placeholders(text):
+            if name not in known:
+                known.add(name)
+                told = f"${name} is new since version {against.version}: code that does not pass it shows it"
+                yield "warning", number, told
     for name in before:
         if name not in now:
             yield "warning", 1, f"${name} of version {against.version} is gone: what code passes for it is dropped"
@@ -8761,6 +8826,8 @@ def _gemini_request(model: str, said: Messages, wanted: dict[str, Any]) -> tuple
     if config := {key: value for key, value in wanted.items() if key not in _GEMINI_TOP}:
         body["generationConfig"] = config
     place = model if "/" in model else f"models/{model}"
+    if {".", ".."} & {*place.split("/")}:
+        raise WrongUse(f"The model is {brief(model)}, which leads elsewhere.", "Write such as gemini-2.5-flash.")
     return f"/{quote(place)}:generateContent", body
 
 
@@ -9274,6 +9341,10 @@ def render_draft(
     }
 
 
+# What is asked, of which model, and how it answers: a parameter would have the ledger tell of another call.
+_FIXED = {"model", "messages", "contents", "system", "systemInstruction", "stream", "stream_options"}
+
+
 def try_prompt(
     model: str,
     hear: Callable[[str], None],
@@ -9291,6 +9362,10 @@ def try_prompt(
     get_call; None where it could not be stored)}. Errors: WrongUse, NotFound, ConfigError without a key, ProviderError,
     BudgetExceeded. Writes: invocations.
     """
+    if fixed := _FIXED & (parameters or {}).keys():
+        raise WrongUse(
+            f"The parameters hold {', '.join(sorted(fixed))}, which is said elsewhere.", "Leave it out there."
+        )
     draft = render_draft(name, version, content, variables)
     if not draft["text"].strip():
         raise WrongUse("The text is empty.", "A model that is asked nothing answers nothing.")
@@ -21690,7 +21765,7 @@ def _print_export(form: str, asked: dict[str, Any]) -> None:
 
 
 def export_lines(form: str, asked: dict[str, Any]) -> Iterator[str]:
-    """Give all calls that were asked for as csv or jsonl, a line at a time with its end."""
+    """Give all calls that were asked for as csv or jsonl, a line at a time with its end; csv holds no formula."""
     rows = export_calls(**asked)
     if form == "jsonl":
         for row in rows:
@@ -21699,14 +21774,18 @@ def export_lines(form: str, asked: dict[str, Any]) -> Iterator[str]:
     import csv
 
     first, line = next(rows, None), io.StringIO()
-    writer = csv.DictWriter(line, list(first or ()), lineterminator="\n")
-    if first is not None:
-        writer.writeheader()
-    for row in itertools.chain(filter(None, [first]), rows):
-        writer.writerow(row)
-        yield line.getvalue()
+    writer = csv.writer(line, lineterminator="\r\n")  # so that a text with either sign is put between quotes
+    heads = [] if first is None else [dict(zip(first, first, strict=True)), first]
+    for row in itertools.chain(heads, rows):
+        writer.writerow([_no_formula(value) for value in row.values()])
+        yield line.getvalue().removesuffix("\r\n") + "\n"
         line.seek(0)
         line.truncate()
+
+
+def _no_formula(value: Any) -> Any:
+    """Return a field so that no spreadsheet computes it: a text that could be a formula has an apostrophe before it."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in {*"=+-@\t\r"} else value
 
 
 def ask_read(
@@ -21866,6 +21945,8 @@ def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool
 #   FINDINGS, FORMATS, PAGES, CLI.
 # Public: nothing.
 
+_LOOK_AFTER_PARENT_S, _PATIENCE_AFTER_PARENT_S = 1.0, 10.0
+
 
 @cli_command("run")
 @cli_argument("suites", nargs=-1, metavar="[SUITE]...")
@@ -21904,6 +21985,7 @@ def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, *
     if recover is not None:
         _settle_spools(recover, form == "json")
         return
+    _end_with_parent()
     _check_together(options)
     if options["plan"] or options["drop"] is not None:
         if form in FORMS or options["output"] is not None:
@@ -21923,6 +22005,24 @@ def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, *
     found = {"items": items, "total": len(results), "next": None}
     print_in_form(form, options["output"], table, found, lambda: list(map(load_report, results, codes)))
     click.get_current_context().exit(next((code for code in (1, 3) if code in codes), 0))
+
+
+def _end_with_parent() -> None:
+    """Have this run end when the program that started it (PROMPTRY_PARENT) has ended without a word to it."""
+    told = os.environ.pop("PROMPTRY_PARENT", "")
+    if os.name == "posix" and told.isdigit() and os.getpgid(0) == os.getpid():  # a group of its own
+        threading.Thread(target=_watch_parent, args=(int(told),), daemon=True).start()
+
+
+def _watch_parent(parent: int) -> None:
+    """Interrupt this run and what it has started once its parent is another process; kill them if that does not do."""
+    import signal
+
+    while os.getppid() == parent:
+        time.sleep(_LOOK_AFTER_PARENT_S)
+    os.killpg(0, signal.SIGINT)
+    time.sleep(_PATIENCE_AFTER_PARENT_S)
+    os.killpg(0, signal.SIGKILL)
 
 
 # Options that say nothing without another, and what the other takes.
@@ -23358,8 +23458,9 @@ def is_loopback(host: str) -> bool:
 def check_host(door: Door, host: str | None) -> None:
     """Refuse a request that asks for a name that is not ours; raises Refusal."""
     name = (host or "").strip().lower()
-    bare = name.rpartition(":")[0] or name
-    if name in door.names or bare in door.names or (door.any_address and _is_address(bare)):
+    bare = re.sub(":[0-9]{1,5}$", "", name, flags=re.ASCII)
+    is_named = name in door.names or (bare in door.names and ":" not in bare.rpartition("]")[2])
+    if is_named or (door.any_address and _is_address(bare)):
         return
     hint = "If that is this machine, name it in promptry.toml: [dashboard] hosts." if host else "Send a Host header."
     raise Refusal(403, "host", f"Nothing is served for the host {(host or '')[:100]!r}.", hint)
@@ -23464,9 +23565,18 @@ def _cookie(door: Door, environ: dict[str, Any]) -> str:
 
 
 def _peer(environ: dict[str, Any]) -> str:
-    """Return who asks: the address of the socket, of IPv6 the network that one customer has."""
-    address = str(environ.get("REMOTE_ADDR", ""))
-    return ":".join(address.split(":")[:4]) if address.count(":") > 1 else address
+    """Return who asks: the network of the socket's address that one customer has, or this machine by any of its own."""
+    import ipaddress
+
+    try:
+        address = ipaddress.ip_address(str(environ.get("REMOTE_ADDR", "")).partition("%")[0])
+    except ValueError:
+        return ""
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address
+    if address.is_loopback:
+        return "loopback"
+    return str(ipaddress.ip_network((address, 64 if address.version == 6 else 32), strict=False))
 
 
 def check_guesses(door: Door, environ: dict[str, Any]) -> None:
@@ -23875,6 +23985,7 @@ def post_routes() -> list[Route]:
 
 _MOST_RUNNING, _MOST_KEPT = 4, 50
 _PATIENCE_AT_END_S, _LAST_WORDS_S = 10.0, 2.0
+_LONGEST_WORD_OF_RUN = 10_000
 _TASK_FIELDS = {
     "suite": "The suite to run, of the configured module.",
     "compare": "Judge against the newest good run on the version with this tag.",
@@ -23926,6 +24037,9 @@ def start_task(tasks: Tasks, suite: str, **options: Any) -> dict[str, Any]:
     Errors: Refusal where the suite is running already, or too much is.
     """
     words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    for word in (suite, *words):
+        if len(word) > _LONGEST_WORD_OF_RUN or "\0" in word or word.encode("utf-8", "replace").decode() != word:
+            raise WrongUse(f"No run can be asked for {word[:50]!r}.", "GET /api/suites lists the suites.")
     with tasks.lock:
         running = [task for task in tasks.rows.values() if task.known["ended_at"] is None]
         if any(task.suite == suite for task in running):
@@ -23948,6 +24062,7 @@ def _start_run(path: Path, suite: str, words: list[str]) -> Task:
 
     output = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed when the run has ended
     environment = {**os.environ, "PROMPTRY_DB": str(path), "PROMPTRY_PROGRESS": "json"}
+    environment["PROMPTRY_PARENT"] = str(os.getpid())
     try:
         process = subprocess.Popen(
             words,
@@ -24096,6 +24211,12 @@ def end_tasks(tasks: Tasks) -> None:
     for task in running:
         with contextlib.suppress(OSError, ValueError):
             _await_end(task.process, until - monotonic_s())
+        _kill_task(task)
+
+
+def kill_tasks(tasks: Tasks) -> None:
+    """Kill all runs that were started here; takes no lock, as who handles a signal must not."""
+    for task in [*tasks.rows.values()]:
         _kill_task(task)
 
 
@@ -24270,26 +24391,16 @@ def _body_schema(fields: list[Parameter]) -> dict[str, Any]:
 
 
 # ======================================================================================
-# === DASHBOARD: the page and its API are served, until Ctrl-C
+# === APPLICATION: what is asked over HTTP is let in and answered by its route, or refused
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, STORE, CHANGES, QUERIES, CONFIGURATION, PRINTING, READS, CLI, ROUTES, GUARD, SITE,
-#   PLAYGROUND, POSTS, TASKS, OPENAPI.
+# Uses: ERRORS, CLOCK, CHANGES, QUERIES, CONFIGURATION, READS, CLI, ROUTES, GUARD, SITE, PLAYGROUND, POSTS, TASKS,
+#   OPENAPI.
 # Public: nothing.
+#
+# Every error ends here, as one sentence with the status that says whose fault it is.
 
 MOST_BODY_BYTES = 8 * 1024 * 1024
 _WRITES = {"POST"}
-_SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
-# waitress reads a request whole before it takes a thread, so that slow clients hold none.
-_SERVER: dict[str, Any] = {
-    "threads": 16,
-    "ident": None,
-    "max_request_body_size": MOST_BODY_BYTES,
-    "max_request_header_size": 64 * 1024,
-    "channel_timeout": 30,
-    "cleanup_interval": 10,
-    "connection_limit": 200,
-    "clear_untrusted_proxy_headers": True,
-}
 
 
 class Serving(NamedTuple):
@@ -24373,38 +24484,6 @@ def make_app(serving: Serving) -> Callable[..., Any]:
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     return serve
-
-
-def make_server(serving: Serving, sock: Any) -> Any:
-    """Make the server of an application at a socket; what waitress refuses itself has the shape of all errors."""
-    import waitress
-    from waitress.channel import HTTPChannel
-    from waitress.task import ErrorTask
-
-    class Refused(ErrorTask):  # type: ignore[misc]
-        """Answers a request that is none, or is too large."""
-
-        def execute(self) -> None:
-            """Write the reply."""
-            fault = self.request.error
-            message = f"{str(fault.reason).capitalize()}: {fault.body}".rstrip(": .")
-            reply = error_response(fault.code, "wrong_use", f"{message}.")
-            body = bytes(reply.body)  # type: ignore[arg-type]
-            self.status = f"{fault.code} {fault.reason}"
-            self.response_headers.extend(safe_headers(reply.headers).items())
-            self.set_close_on_finish()
-            self.content_length = len(body)
-            self.write(body)
-
-    class Channel(HTTPChannel):  # type: ignore[misc]
-        """A connection."""
-
-        error_task_class = Refused
-
-    logging.getLogger("waitress").setLevel(logging.ERROR)
-    server = waitress.create_server(make_app(serving), sockets=[sock], **_SERVER)
-    server.channel_class = Channel
-    return server
 
 
 def _admitted(serving: Serving, environ: dict[str, Any]) -> Response | None:
@@ -24513,10 +24592,26 @@ def _body_fields(route: Route, environ: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a request's body; raises WrongUse."""
     raw = environ["wsgi.input"].read(MOST_BODY_BYTES + 1)
     try:
-        body = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant) if raw.strip() else {}
+        text = raw.decode("utf-8") if raw.strip() else "{}"
+        body = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_object_of)
     except (ValueError, UnicodeDecodeError) as error:
         raise WrongUse(f"The body is no JSON: {error}.") from None
     return read_fields(route.parameters, body)
+
+
+def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the keys of a JSON object with their values; one that is there twice would say two things."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise ValueError(f"an object has the key {twice[:50]!r} twice")
+    return found
+
+
+def _finite(word: str) -> float:
+    if math.isinf(float(word)):
+        raise ValueError(f"{word[:20]} is larger than a number can be")
+    return float(word)
 
 
 def _refuse_constant(word: str) -> Any:
@@ -24543,6 +24638,79 @@ def _log_in(door: Door, environ: dict[str, Any], token: str) -> Response:
 
 def _log_out(door: Door) -> Response:
     return json_response({"known": False}, 200, **log_out(door))
+
+
+# ======================================================================================
+# === DASHBOARD: the page and its API are served, until Ctrl-C
+# ======================================================================================
+# Uses: ERRORS, SETTINGS, STORE, PRINTING, CLI, ROUTES, GUARD, SITE, TASKS, APPLICATION.
+# Public: nothing.
+
+_MOST_IDLE = 150  # of the connections, so that there is room below the limit for who asks something
+_MMAP_THRESHOLD, _ARENA_MAX = -3, -8  # what mallopt calls them
+_SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+# waitress reads a request whole before it takes a thread, so that slow clients hold none.
+_SERVER: dict[str, Any] = {
+    "threads": 16,
+    "ident": None,
+    "max_request_body_size": MOST_BODY_BYTES,
+    "max_request_header_size": 64 * 1024,
+    "channel_timeout": 30,
+    "cleanup_interval": 10,
+    "connection_limit": 200,
+    "clear_untrusted_proxy_headers": True,
+}
+
+
+def make_server(serving: Serving, sock: Any) -> Any:
+    """Make the server of an application at a socket; what waitress refuses itself has the shape of all errors."""
+    import waitress
+    from waitress.channel import HTTPChannel
+    from waitress.task import ErrorTask
+
+    class Refused(ErrorTask):  # type: ignore[misc]
+        """Answers a request that is none, or is too large."""
+
+        def execute(self) -> None:
+            """Write the reply."""
+            fault = self.request.error
+            message = f"{str(fault.reason).capitalize()}: {fault.body}".rstrip(": .")
+            reply = error_response(fault.code, "wrong_use", f"{message}.")
+            body = bytes(reply.body)  # type: ignore[arg-type]
+            self.status = f"{fault.code} {fault.reason}"
+            self.response_headers.extend(safe_headers(reply.headers).items())
+            self.set_close_on_finish()
+            self.content_length = len(body)
+            self.write(body)
+
+    class Channel(HTTPChannel):  # type: ignore[misc]
+        """A connection; a request has 30 seconds to arrive whole, however it drips."""
+
+        error_task_class = Refused
+
+        def __init__(self, server: Any, *more: Any, **named: Any) -> None:
+            """Take a client in, for whom another leaves where there are many."""
+            super().__init__(server, *more, **named)
+            _make_room(list(server.active_channels.values()))
+
+        def handle_read(self) -> None:
+            """Read what has come."""
+            since, is_begun = self.last_activity, self.request is not None  # type: ignore[has-type]
+            super().handle_read()
+            if is_begun and self.request is not None:
+                self.last_activity = since
+
+    logging.getLogger("waitress").setLevel(logging.ERROR)
+    server = waitress.create_server(make_app(serving), sockets=[sock], **_SERVER)
+    server.channel_class = Channel
+    return server
+
+
+def _make_room(channels: list[Any]) -> None:
+    """Have the client leave that has been silent for longest, where there are too many and none of it is being done."""
+    idle = [channel for channel in channels[:-1] if not channel.requests and not channel.will_close]
+    if len(idle) >= _MOST_IDLE:
+        min(idle, key=lambda channel: (channel.total_outbufs_len > 0, channel.last_activity)).will_close = True
 
 
 @cli_command("dashboard")
@@ -24573,16 +24741,18 @@ def serve_dashboard(host: str, port: int, at_start: Callable[[str], None] | None
 
     require_token(host)
     _require_packages()
+    _give_memory_back()
     path, sock = store_path(), _listen(host, port)
     address, port = sock.getsockname()[:2]
     serving = make_serving(make_door(host, port, settings().dashboard_hosts), path)
     server = make_server(serving, sock)
     url = f"http://{f'[{address}]' if ':' in address else address}:{port}/"
-    ends = {getattr(signal, name, signal.SIGTERM) for name in ("SIGTERM", "SIGHUP")}
+    ends = {getattr(signal, name, signal.SIGTERM) for name in ("SIGINT", "SIGTERM", "SIGHUP")}
     before = {number: signal.getsignal(number) for number in ends}
+    stop = functools.partial(_stop_serving, serving, [])
     try:
         for number in (number for number in ends if before[number] is not signal.SIG_IGN):  # that is nohup
-            signal.signal(number, _stop_serving)
+            signal.signal(number, stop)
         print_text(f"promptry is at {url} and reads {path}; Ctrl-C ends it.", err=True)
         if is_missing(path):
             print_text("There is no such file yet: the first track() or run makes it.", err=True)
@@ -24597,6 +24767,17 @@ def serve_dashboard(host: str, port: int, at_start: Callable[[str], None] | None
         end_serving(serving)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _give_memory_back() -> None:
+    """Have what a large answer took go back to the system, where glibc would keep it for each thread."""
+    if sys.platform == "linux":
+        import ctypes
+
+        with contextlib.suppress(OSError, AttributeError):
+            allocator = ctypes.CDLL(None)
+            allocator.mallopt(_MMAP_THRESHOLD, 256 * 1024)
+            allocator.mallopt(_ARENA_MAX, 2)
 
 
 def _require_packages() -> None:
@@ -24632,8 +24813,12 @@ def _ask_itself(answers: list[int], url: str) -> None:
     threading.Thread(target=ask, daemon=True).start()
 
 
-def _stop_serving(_number: int, _frame: Any) -> None:
-    raise SystemExit(0)
+def _stop_serving(serving: Serving, told: list[int], number: int, _frame: Any) -> None:
+    """End the server when it is told so; told again, end at once what it has started, and still in good order."""
+    told.append(number)
+    if len(told) == 1:
+        raise SystemExit(0)
+    kill_tasks(serving.tasks)
 
 
 def _listen(host: str, port: int) -> Any:

@@ -40,6 +40,12 @@ def test_each_api_is_asked_in_its_own_words_whole_and_as_a_stream(kind: str) -> 
     assert promptry.APIS[kind].stream(*request) == (stream_path or path, {**MESSAGES[kind], **more, **adds})
 
 
+@pytest.mark.parametrize("model", ["../../upload", "models/../x", "./x"])
+def test_no_name_of_a_model_leads_to_another_place(model: str) -> None:
+    with pytest.raises(promptry.WrongUse, match="leads elsewhere"):
+        promptry.APIS["gemini"].request(model, [{"role": "user", "content": "Hi"}], {})
+
+
 @pytest.mark.parametrize(
     ("kind", "wanted", "body"),
     [

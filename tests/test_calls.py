@@ -229,3 +229,15 @@ def test_an_export_of_more_than_a_page_gives_each_call_once(store: Path, raw: sq
     ids = [row["id"] for row in promptry.export_calls()]
     assert ids == [str(number) for number in range(2500, 0, -1)]
     assert len(list(promptry.export_calls(limit=1001))) == 1001
+
+
+def test_no_spreadsheet_computes_what_a_csv_holds(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = ["=HYPERLINK(1)", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "plain", " =1"]
+    for text in told:
+        promptry.track_invocation("=p", {"cost_usd": 1.0}, input_text=text, capture=True)
+    assert promptry.run_command(["calls", "--format", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out, newline="")))
+    assert [row["input_text"] for row in rows][::-1] == [f"'{text}" for text in told[:6]] + told[6:]
+    assert {(row["prompt_name"], row["cost_usd"]) for row in rows} == {("'=p", "1.0")}
+    assert promptry.run_command(["calls", "--format", "jsonl"]) == 0
+    assert [json.loads(line)["input_text"] for line in capsys.readouterr().out.splitlines()][::-1] == told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import http.client
+import json
 import os
 import re
 import signal
@@ -354,3 +355,54 @@ def test_a_cold_server_answers_soon(store: Path) -> None:
         start = time.perf_counter()
         assert served.get("/api/overview").status == 200
         assert time.perf_counter() - start < 20 * alone + 0.5
+
+
+def test_hundreds_of_silent_clients_make_room_for_who_asks(dashboard: Served) -> None:
+    held = []
+    head = f"POST /api/lint HTTP/1.1\r\nHost: 127.0.0.1:{dashboard.port}\r\nContent-Type: application/json\r\n"
+    for _ in range(260):
+        connection = socket.create_connection(("127.0.0.1", dashboard.port))
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(f"{head}Content-Length: 1000\r\n\r\n{{".encode())
+        held.append(connection)
+    for _ in range(5):
+        start = time.monotonic()
+        assert dashboard.get("/api/overview").status == 200
+        assert time.monotonic() - start < 2
+    for connection in held:
+        connection.close()
+
+
+def test_a_request_that_drips_is_given_up(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(promptry._SERVER, "channel_timeout", 1)
+    monkeypatch.setitem(promptry._SERVER, "cleanup_interval", 1)
+    with serve(store) as served, socket.create_connection(("127.0.0.1", served.port)) as connection:
+        connection.sendall(f"GET /api/health HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\nX: ".encode())
+        connection.settimeout(0.2)
+        until, is_over = time.monotonic() + 8, False
+        while not is_over and time.monotonic() < until:
+            with contextlib.suppress(TimeoutError):
+                try:
+                    connection.sendall(b"x")
+                    is_over = connection.recv(1) == b""
+                except ConnectionError:
+                    is_over = True
+        assert is_over
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads memory in /proc")
+def test_the_memory_of_large_answers_goes_back(start_dashboard: Start, tmp_path: Path) -> None:
+    child, port, _ = start_dashboard("--no-open", "--db", str(tmp_path / "s.db"))
+    numbers = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 4000)"
+    body = json.dumps({"sql": f"{numbers} SELECT hex(randomblob(2000)) FROM n", "limit": 10_000}).encode()
+    head = f"POST /api/query HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+    held = []
+    for _ in range(10):  # none of which is read
+        held.append(socket.create_connection(("127.0.0.1", port)))
+        held[-1].sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        held[-1].recv(100)
+    status = Path(f"/proc/{child.pid}/status").read_text()
+    assert int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) < 200_000
+    for connection in held:
+        connection.close()

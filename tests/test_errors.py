@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
+import time
 
 import pytest
 
@@ -94,3 +95,10 @@ def test_a_named_tuple_of_the_module_is_one_like_any_other() -> None:
     assert promptry.DriftReport(**named)._asdict() == named
     with pytest.raises(AttributeError):
         check.score = 2  # type: ignore[misc]
+
+
+def test_no_word_from_outside_takes_long_to_compare() -> None:
+    start = time.monotonic()
+    assert promptry.nearest("a" * 3_000_000, ["ab", "a" * 3_000_000]) == ""
+    assert promptry.nearest("ab", ["a" * 3_000_000, "abc"]) == "Did you mean 'abc'?"
+    assert time.monotonic() - start < 1

@@ -34,6 +34,11 @@ JSON = {"Content-Type": "application/json"}
         "evil.example@127.0.0.1:{port}",
         "127.0.0.1:{port}@evil.example",
         "127.0.0.1:{port}, evil.example",
+        "127.0.0.1:{port}:evil",
+        "[::1]:{port}:1",
+        "localhost.:{port}",
+        "2130706433:{port}",
+        "[::ffff:127.0.0.1]:{port}",
         "[::2]:{port}",
         "0.0.0.0:{port}",
         "127.1:{port}",
@@ -144,10 +149,20 @@ def test_json_is_taken_as_it_is_named(kind: str, dashboard: Served) -> None:
         (b"{", "The body is no JSON"),
         (b"\xff", "The body is no JSON"),
         (b'{"score": NaN}', "The body is no JSON: NaN is no value of JSON."),
+        (b'{"name": "a", "metadata": {"k": 1e999}}', "The body is no JSON: 1e999 is larger than a number can be."),
         (b"[" * 200_000, "What is given is nested too deeply to be read."),
         (b'{"score": ' + b"9" * 10_000 + b"}", "The body is no JSON"),
         (b"", "name is missing."),
         (b'"x"', "The body is no JSON object."),
+        (
+            b'{"name": "a", "name": "b", "response": "r", "score": 1}',
+            "The body is no JSON: an object has the key 'name'",
+        ),
+        (
+            b'{"name": "a", "metadata": {"k": [{"\\n": 1, "\\n": 2}]}}',
+            "The body is no JSON: an object has the key '\\n'",
+        ),
+        (b'\xef\xbb\xbf{"name": "a"}', "The body is no JSON"),
     ],
 )
 def test_a_body_that_cannot_be_read_is_refused_in_one_sentence(body: bytes, message: str, dashboard: Served) -> None:
@@ -284,6 +299,28 @@ def test_the_addresses_of_one_network_are_one_peer(monkeypatch: pytest.MonkeyPat
     with pytest.raises(Refusal):
         promptry.check_guesses(door, {"REMOTE_ADDR": "2001:db8:1:2:ffff::9"})
     promptry.check_guesses(door, {"REMOTE_ADDR": "2001:db8:1:3::9"})
+
+
+@pytest.mark.parametrize(
+    ("of_one", "other"),
+    [
+        (["2001:db8::{n}", "2001:db8::{n}:1", "2001:db8:0:0:{n}::1"], "2001:db8:1::1"),
+        (["fe80::{n}", "fe80::{n}:1%eth0"], "fe80:0:0:1::1"),
+        (["127.0.0.{n}", "127.{n}.0.1", "::1", "::ffff:127.0.0.{n}"], "10.0.0.1"),
+        (["::ffff:10.0.0.9", "10.0.0.9"], "10.0.0.8"),
+    ],
+)
+def test_an_address_that_is_written_short_or_is_another_of_this_machine_is_no_other_peer(
+    of_one: list[str], other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMPTRY_TOKEN", "right")
+    door = make_door("::", 1)
+    for number in range(10):
+        promptry.note_guess(door, {"REMOTE_ADDR": of_one[number % len(of_one)].format(n=number)})
+    for address in of_one:
+        with pytest.raises(Refusal):
+            promptry.check_guesses(door, {"REMOTE_ADDR": address.format(n=99)})
+    promptry.check_guesses(door, {"REMOTE_ADDR": other})
 
 
 def test_tokens_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,6 +110,12 @@ def test_who_closes_the_page_ends_the_call(address: str) -> None:
         ({"model": "openai:gpt-4.1-mini", "content": "x", "variables": [1]}, 400, "it takes an object"),
         ({"model": "openai:gpt-4.1-mini", "content": "x", "modle": 1}, 400, "Did you mean 'model'"),
         ({"model": "openai:gpt-4.1-mini!429", "content": "x"}, 502, "answered 429"),
+        ({"model": "openai:gpt-4.1-mini", "content": "x", "parameters": {"model": "other"}}, 400, "hold model, which"),
+        (
+            {"model": "openai:m", "content": "x", "parameters": {"messages": [], "stream": False}},
+            400,
+            "messages, stream",
+        ),
     ],
 )
 def test_what_is_wrong_before_a_word_is_an_error_of_its_own(body: Any, status: int, words: str, address: str) -> None:

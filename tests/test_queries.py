@@ -213,3 +213,28 @@ def test_a_query_sees_what_is_written_now(dashboard: Served) -> None:
         promptry.save_prompt("p", f"Text {number}.")
         answer = dashboard.post("/api/query", {"sql": "SELECT max(version) FROM prompts"})
         assert answer.json["rows"] == [[number + 1]]
+
+
+def test_many_small_values_are_bounded_too(filled: Path) -> None:
+    sql = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT " + ", ".join(["NULL"] * 100)
+    found = run_sql(filled, f"{sql} FROM n LIMIT 10000", 10_000)
+    assert found["truncated"] and 1000 < len(found["rows"]) < 5000
+
+
+def test_who_asks_while_many_do_is_told_so_and_holds_no_thread(filled: Path, dashboard: Served) -> None:
+    bomb = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
+    statuses: list[int] = []
+
+    def ask() -> None:
+        statuses.append(dashboard.post("/api/query", {"sql": bomb}).status)
+
+    threads = [threading.Thread(target=ask) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    start = time.monotonic()
+    assert dashboard.get("/api/health").status == 200 and time.monotonic() - start < 1.5
+    for thread in threads:
+        thread.join(30)
+    assert set(statuses) <= {400, 503} and statuses.count(503) >= 36
+    assert dashboard.post("/api/query", {"sql": "SELECT 1"}).json["rows"] == [[1]]

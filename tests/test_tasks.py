@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
+import subprocess
+import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT, child_environment
 from served import Served, serve
 
 import promptry
@@ -194,3 +200,50 @@ def test_a_run_makes_the_store_where_there_is_none(suites: None, tmp_path: Path)
         found = wait_for(served, start(served, "quick"), is_over)
         assert found["state"] == "done" and path.exists()
         assert served.get("/api/runs").json["total"] == 1
+
+
+@pytest.mark.parametrize(
+    "body", [{"suite": "a\0b"}, {"suite": "\ud800"}, {"suite": "x" * 200_000}, {"suite": "quick", "env": "\0"}]
+)
+def test_what_no_command_can_be_given_is_refused(body: dict[str, Any], suites: None, dashboard: Served) -> None:
+    answer = dashboard.post("/api/runs", body)
+    assert answer.status == 400 and answer.error["message"].startswith("No run can be asked for ")
+    assert len(answer.body) < 500 and dashboard.get("/api/jobs").json["total"] == 0
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize(("suite", "signals"), [("slow", "KILL"), ("deaf", "TERM TERM"), ("deaf", "INT INT")])
+def test_no_run_outlives_its_server_however_that_ends(suite: str, signals: str, tmp_path: Path) -> None:
+    (tmp_path / "evals.py").write_text("import os\nopen('pid', 'w').write(str(os.getpid()))\n" + SUITES)
+    words = [sys.executable, str(ROOT / "promptry.py"), "dashboard", "--no-open", "--port", "0", "--db", "s.db"]
+    child = subprocess.Popen(words, cwd=tmp_path, env=child_environment(), stderr=subprocess.PIPE, text=True)
+    assert child.stderr is not None
+    try:
+        port = int(child.stderr.readline().split(" at http://127.0.0.1:")[1].partition("/")[0])
+        body, kind = json.dumps({"suite": suite}).encode(), {"Content-Type": "application/json"}
+        urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}/api/runs", body, kind)).close()
+        until = time.monotonic() + 20
+        began = tmp_path / ("deaf" if suite == "deaf" else "pid")
+        while not began.exists() or not (tmp_path / "pid").read_text():
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        run = int((tmp_path / "pid").read_text())
+        assert _is_there(run)
+        for name in signals.split():
+            child.send_signal(getattr(signal, f"SIG{name}"))
+            time.sleep(0.3)
+        assert child.wait(8) == (0 if len(signals.split()) == 2 else -9)
+        until = time.monotonic() + 6
+        while _is_there(run):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+    finally:
+        child.kill()
+        child.communicate()

@@ -427,3 +427,20 @@ def test_fallbacks_of_a_process_that_records_no_call_are_told_at_its_end(store: 
     )
     run_python("import promptry\npromptry._fall_back('p', ValueError())\n", PROMPTRY_DB=str(store))
     assert promptry.stored_fallbacks() == {"p": 2}
+
+
+@pytest.mark.parametrize(
+    ("content", "variables"),
+    [
+        ("\n".join(f"$a{number}" for number in range(30_000)), None),
+        ("\n".join(f"$a{number}" for number in range(30_000)), [f"b{number}" for number in range(5000)]),
+        ("$ " * 300_000, None),
+        ("{a" * 300_000, None),
+    ],
+)
+def test_no_text_takes_long_to_look_over_or_has_endless_hints(content: str, variables: list[str] | None) -> None:
+    start = time.monotonic()
+    found = promptry.lint_prompt(content, variables, promptry.PromptVersion(1, "p", 1, "$old", "h"))
+    assert time.monotonic() - start < 10 and 1 <= len(found) <= 1001
+    if len(found) == 1001:
+        assert found[-1]["message"] == "and more, which is not listed"

@@ -97,8 +97,9 @@ def own_shop(world: World, serve: Callable[..., Served], tmp_path: Path) -> Serv
     return serve(folder)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
+    """Run the browser for one file: other tests of this process may not meet the event loop that drives it."""
     with run_chromium() as browser:
         yield browser
 

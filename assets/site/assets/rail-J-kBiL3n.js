@@ -1,0 +1,1 @@
+import{u as e}from"./Mark-BkRnNp3C.js";function t(t,n,r){let[i,a]=e(`all`),o=t.filter((e,t)=>i===`1`||t<n||r(e));return{shown:o,hidden:t.length-o.length,showAll:()=>a(`1`)}}export{t};

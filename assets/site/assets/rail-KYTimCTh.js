@@ -1,1 +1,0 @@
-import{u as e}from"./Mark-VmQ3jl6W.js";function t(t,n,r){let[i,a]=e(`all`),o=t.filter((e,t)=>i===`1`||t<n||r(e));return{shown:o,hidden:t.length-o.length,showAll:()=>a(`1`)}}export{t};

@@ -1,4 +1,4 @@
-"""What a page says and does when its server is gone, refuses, fails or is slow; on paper; and to who does not see it."""
+"""What a page does when its server is gone, refuses, fails or is slow; on paper; and for who does not see it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,15 @@ from shop import MODULE, Served, settled
 from test_e2e_pages import PAGES, SHOTS, address_of
 from world import World
 
+NAMELESS = """() => [...document.querySelectorAll('main svg, main canvas')]
+    .filter(drawn => drawn.getBoundingClientRect().width > 40)
+    .filter(drawn => !drawn.closest('[aria-hidden=true], [role=img][aria-label], [role=group][aria-label]'))
+    .map(drawn => drawn.outerHTML.slice(0, 120))"""
+FOCUS = """() => {
+    const at = document.activeElement, css = getComputedStyle(at);
+    const framed = at.closest('.filter, .sql-edit, .cm-editor');
+    return [at.outerHTML.slice(0, 120), css.outlineStyle !== 'none' || css.boxShadow !== 'none' || framed !== null];
+}"""
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
@@ -28,7 +37,8 @@ def restart(shop: Served) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
     def start(**more: str) -> subprocess.Popen[str]:
         command = [sys.executable, str(MODULE), "dashboard", "--port", port, "--no-open"]
-        process = subprocess.Popen(command, cwd=shop.folder, env={**shop.env, **more}, stderr=subprocess.PIPE, text=True)
+        env = {**shop.env, **more}
+        process = subprocess.Popen(command, cwd=shop.folder, env=env, stderr=subprocess.PIPE, text=True)
         started.append(process)
         assert process.stderr is not None and port in process.stderr.readline()
         return process
@@ -59,9 +69,9 @@ def test_a_server_that_is_gone_is_told_and_its_page_comes_back(restart: Any, ope
 @pytest.mark.parametrize(("name", "path"), [("home", "/"), ("calls", "/calls"), ("compare", "/compare?run=175")])
 def test_a_server_that_fails_is_told(name: str, path: str, shop: Served, open_tab: Any) -> None:
     body = '{"error": {"code": "internal", "message": "The server failed at this.", "hint": "promptry doctor looks."}}'
-    tab = open_tab("about:blank")
+    tab = settled(open_tab(f"{shop.url}#/query"))
     tab.route("**/api/**", lambda asked: asked.fulfill(status=500, content_type="application/json", body=body))
-    tab.goto(f"{shop.url}#{path}")
+    tab.goto(f"{shop.url}?anew#{path}")
     tab.get_by_text("The server failed at this. promptry doctor looks.").first.wait_for()
     tab.get_by_text("The server answers 500.").wait_for()
     assert "not be" in tab.locator("h1").inner_text()
@@ -87,12 +97,17 @@ def test_a_server_that_wants_a_token_is_given_it(restart: Any, open_tab: Any) ->
 @pytest.mark.parametrize("name", ["home", "suites", "run", "prompts", "cost"])
 def test_while_an_answer_is_slow_its_place_is_kept(name: str, shop: Served, world: World, open_tab: Any) -> None:
     held: list[Any] = []
-    tab = open_tab("about:blank")
-    tab.route(re.compile(r"/api/(?!health|settings|changes)"), held.append)
-    tab.goto(address_of(shop, world, name))
+    slow = True
+
+    def hold(asked: Any) -> None:
+        held.append(asked) if slow else asked.continue_()
+
+    tab = settled(open_tab(f"{shop.url}#/query"))
+    tab.route(re.compile(r"/api/(?!health|settings|changes)"), hold)
+    tab.goto(address_of(shop, world, name).replace("#", "?anew#"))
     tab.locator(".skeleton.seen").first.wait_for()
     before = tab.locator("h1").bounding_box()
-    tab.unroute(re.compile(r"/api/(?!health|settings|changes)"))
+    slow = False
     for asked in held:
         asked.continue_()
     after = settled(tab).locator("h1").bounding_box()
@@ -116,13 +131,8 @@ def test_charts_have_names_and_what_has_the_focus_shows_it(
     name: str, shop: Served, world: World, open_tab: Any
 ) -> None:
     tab = settled(open_tab(address_of(shop, world, name)))
-    nameless = """() => [...document.querySelectorAll('main svg, main canvas')].filter(drawn =>
-        drawn.getBoundingClientRect().width > 40 && !drawn.closest('[aria-hidden=true], [role=img][aria-label]')
-    ).map(drawn => drawn.outerHTML.slice(0, 120))"""
-    assert tab.evaluate(nameless) == []
-    ringless = "() => { const at = document.activeElement, css = getComputedStyle(at); return [at.outerHTML.slice(0, 120), "
-    ringless += "css.outlineStyle !== 'none' || css.boxShadow !== 'none' || at.closest('.filter, .sql-edit, .cm-editor') !== null] }"
+    assert tab.evaluate(NAMELESS) == []
     for _ in range(30):
         tab.keyboard.press("Tab")
-        found, shown = tab.evaluate(ringless)
+        found, shown = tab.evaluate(FOCUS)
         assert shown or found.startswith("<body"), found

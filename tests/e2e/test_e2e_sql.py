@@ -1,4 +1,4 @@
-"""What each page shows can be asked for in SQL and saved as CSV: every script it shows is run by the sqlite3 program."""
+"""What each page shows can be asked for in SQL and saved as CSV: every script is run by the sqlite3 program."""
 
 from __future__ import annotations
 
@@ -60,7 +60,9 @@ def test_what_a_page_shows_has_its_sql_and_its_csv(name: str, shop: Served, worl
     ("name", "table", "head"),
     [("suites", "Suites", "suite"), ("matrix", "Outputs", "output_31"), ("cost", "Budgets", "limit_usd")],
 )
-def test_a_csv_holds_what_the_table_shows(name: str, table: str, head: str, shop: Served, world: World, open_tab: Any) -> None:
+def test_a_csv_holds_what_the_table_shows(
+    name: str, table: str, head: str, shop: Served, world: World, open_tab: Any
+) -> None:
     tab = settled(open_tab(address_of(shop, world, name)))
     section = tab.locator("main section").filter(has=tab.get_by_role("table", name=table))
     with tab.expect_download() as saved:

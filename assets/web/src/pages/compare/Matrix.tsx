@@ -144,7 +144,7 @@ function RunHead({ run, tag, extra }: { run: Run; tag: string | null; extra: boo
   return (
     <span className="run-head">
       <span>
-        <b><a href={href(`/run/${run.id}`)}>Run {run.id}</a>{run.prompt_version && `, version ${run.prompt_version}`}</b>
+        <a className="nowrap" href={href(`/run/${run.id}`)}>Run {run.id}{run.prompt_version && `, version ${run.prompt_version}`}</a>
         {tag && <span className="tag on">{tag}</span>}
         {extra && <button type="button" className="icon" aria-label={`Take run ${run.id} out`} title="Take it out" onClick={() => setParams({ with: others.filter((id) => id !== run.id) })}>×</button>}
       </span>

@@ -14,8 +14,8 @@ Floors, from the ground up; each section uses only sections above it:
              RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
              COMPARISON · MODELS · PLAN · TRENDS · TRAFFIC · DRIFT · BISECT · HISTORY · VERSIONS · NEWS · OVERVIEW ·
              CONFIGURATION · INTERPRETERS
-    FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · CLI · LAUNCH · EDITS ·
-             WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · PLAYGROUND · POSTS · TASKS · OPENAPI ·
+    FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · COMMANDS · CLI · LAUNCH ·
+             EDITS · WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · PLAYGROUND · POSTS · TASKS · OPENAPI ·
              APPLICATION · DASHBOARD
     ROOF     MAIN
     CELLAR   EMBEDDED
@@ -72,7 +72,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-import click
 import peewee
 
 __all__ = [
@@ -243,6 +242,8 @@ log = logging.getLogger("promptry")
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import NamedTuple
+
+    import click
 else:
     from collections import _tuplegetter
 
@@ -19928,6 +19929,8 @@ def _carried_packages(folder: Path) -> tuple[str, str]:
     """Return the promptry and the folder of packages that a child loads; what lies elsewhere is copied together."""
     import shutil
 
+    import click
+
     if getattr(sys, "frozen", False):
         carried = Path(getattr(sys, "_MEIPASS", "")) / "vendor"
         return str(carried / "promptry.py"), str(carried)
@@ -20051,6 +20054,8 @@ def _spelled(text: str) -> str:
 
 def plain_text(text: str) -> str:
     """Return a text as terminal_text does, without colour."""
+    import click
+
     return click.unstyle(terminal_text(text))
 
 
@@ -20064,6 +20069,8 @@ def json_text(value: Any, indent: int | None = 2, ascii_only: bool = False) -> s
 
 def print_text(text: str, err: bool = False) -> None:
     """Print a text for people, to stdout or stderr."""
+    import click
+
     click.echo(terminal_text(text), err=err)
 
 
@@ -20074,12 +20081,16 @@ def print_error(message: str, hint: str = "") -> None:
 
 def print_json(value: Any, indent: int | None = 2) -> None:
     """Print a value as JSON: UTF-8, or ASCII where stdout has another encoding."""
+    import click
+
     text = json_text(value, indent, "utf" not in str(sys.stdout.encoding).lower())
     click.echo(text.replace("##[", r"#\u0023[") if os.environ.get("GITHUB_ACTIONS") else text)
 
 
 def print_data(text: str) -> None:
     """Print what programs read, as it is and without a further line end; on a terminal as any text."""
+    import click
+
     click.echo(terminal_text(text) if sys.stdout.isatty() else text, nl=False, color=True)
 
 
@@ -21905,13 +21916,13 @@ def read_names() -> list[str]:
 
 
 # ======================================================================================
-# === CLI: the command line: parse, one call, print
+# === COMMANDS: the commands of the command line, told where they stand
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, ASSETS, STORE, ROWS, CALLS, COSTS, CARE, FILES, COMPARISON, MODELS, TRAFFIC, BISECT,
-#   CONFIGURATION, INTERPRETERS, PRINTING, RECORDS, FINDINGS, FORMATS, PAGES, READS.
+# Uses: SETTINGS, STORE.
 # Public: nothing.
 #
-# Results go to stdout, talk to stderr. Every error becomes one sentence and its exit code in run_command, nowhere else.
+# They are made by what click has for it when one is called, and click is loaded then: an application that imports
+# promptry calls none, and half of its import would be click's.
 
 
 def _choose_store(context: click.Context, _parameter: click.Parameter, path: str | None) -> None:
@@ -21922,15 +21933,8 @@ def _choose_store(context: click.Context, _parameter: click.Parameter, path: str
         settings()
 
 
-_COMMANDS: dict[str, Callable[..., Any]] = {}
-_TAKES: dict[Callable[..., Any], list[Callable[..., Any]]] = {}
-_GROUPS = {
-    "prompt": "List, show, compare, save, check and promote the versions of prompts.",
-    "dataset": "Keep versioned test data: from files, from recorded calls, from votes.",
-    "budget": "Set and see what a day or month may cost, for all calls, a module or a prompt.",
-    "import": "Take over the tests of other tools.",
-    "prices": "See, import and check what tokens cost, and work history out again.",
-}
+COMMANDS: dict[str, Callable[..., Any]] = {}
+_TAKES: dict[Callable[..., Any], list[tuple[str, tuple[str, ...], dict[str, Any]]]] = {}
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -21938,52 +21942,81 @@ def cli_command(words: str) -> Callable[[_Function], _Function]:
     """Tell that a function is the command of some words; make_cli makes it."""
 
     def tell(function: _Function) -> _Function:
-        _COMMANDS[words] = function
+        COMMANDS[words] = function
         return function
 
     return tell
 
 
 def cli_argument(*names: str, **facts: Any) -> Callable[[_Function], _Function]:
-    """Tell an argument of a command, as click.argument would."""
-    return _told(functools.partial(click.argument, *names, **facts))
+    """Tell an argument of a command, as click.argument would; a type of click is told as its name and what it takes."""
+    return _told("argument", names, facts)
 
 
 def cli_option(*names: str, **facts: Any) -> Callable[[_Function], _Function]:
-    """Tell an option of a command, as click.option would."""
-    return _told(functools.partial(click.option, *names, **facts))
+    """Tell an option of a command, as click.option would; a type of click is told as its name and what it takes."""
+    return _told("option", names, facts)
 
 
-def _told(make: Callable[..., Any]) -> Callable[[_Function], _Function]:
+def _told(kind: str, names: tuple[str, ...], facts: dict[str, Any]) -> Callable[[_Function], _Function]:
     def tell(function: _Function) -> _Function:
-        _TAKES.setdefault(function, []).append(make)
+        _TAKES.setdefault(function, []).append((kind, names, facts))
         return function
 
     return tell
 
 
-_DB_FACTS: dict[str, Any] = {"metavar": "FILE", "expose_value": False, "callback": _choose_store}
-DB_OPTION = cli_option("--db", **_DB_FACTS, help="The store to use.")
+def take_in(function: Callable[..., Any]) -> None:
+    """Give a command what was told of its arguments and options."""
+    import click
+
+    for kind, names, facts in _TAKES.get(function, ()):
+        wanted = facts.get("type")
+        made = {"type": getattr(click, wanted[0])(*wanted[1:])} if isinstance(wanted, tuple) else {}
+        getattr(click, kind)(*names, **{**facts, **made})(function)
+
+
+DB_FACTS: dict[str, Any] = {"metavar": "FILE", "expose_value": False, "callback": _choose_store}
+DB_OPTION = cli_option("--db", **DB_FACTS, help="The store to use.")
 JSON_OPTION = cli_option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 
+
+# ======================================================================================
+# === CLI: the command line: parse, one call, print
+# ======================================================================================
+# Uses: ERRORS, SETTINGS, ASSETS, STORE, ROWS, CALLS, COSTS, CARE, FILES, COMPARISON, MODELS, TRAFFIC, BISECT,
+#   CONFIGURATION, INTERPRETERS, PRINTING, RECORDS, FINDINGS, FORMATS, PAGES, READS, COMMANDS.
+# Public: nothing.
+#
+# Results go to stdout, talk to stderr. Every error becomes one sentence and its exit code in run_command, nowhere else.
+
+
 REPORT_FORMS = ["table", "json", *FORMS]
+_GROUPS = {
+    "prompt": "List, show, compare, save, check and promote the versions of prompts.",
+    "dataset": "Keep versioned test data: from files, from recorded calls, from votes.",
+    "budget": "Set and see what a day or month may cost, for all calls, a module or a prompt.",
+    "import": "Take over the tests of other tools.",
+    "prices": "See, import and check what tokens cost, and work history out again.",
+}
 
 
 @functools.cache
 def make_cli() -> click.Group:
     """Make the command line: commands are only told where they stand, for making them is a tenth of an import."""
+    import click
+
     own: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
     about = "Regression protection for LLM prompts, in one SQLite file."
     cli = click.Group("promptry", help=about, context_settings=own)
-    click.option("--db", **_DB_FACTS, help="The store to use.")(cli)
+    click.option("--db", **DB_FACTS, help="The store to use.")(cli)
     click.version_option(__version__, message="promptry %(version)s")(cli)
     for name, sentence in _GROUPS.items():
         cli.add_command(click.Group(name, help=sentence))
     for words in dict.fromkeys(read.command for read in READS if "--" not in read.command):
         _add_command(cli, words, _make_read_command(words))
-    for words, function in _COMMANDS.items():
-        for make in _TAKES.get(function, ()):
-            make()(function)
+    for words, function in COMMANDS.items():
+        take_in(function)
         _add_command(cli, words, click.command(words.rpartition(" ")[2])(function))
     return cli
 
@@ -21995,6 +22028,8 @@ def _add_command(cli: click.Group, words: str, command: click.Command) -> None:
 
 def _make_read_command(words: str) -> click.Command:
     """Make the command of one or two rows of the READS table; one with subcommands of its own is a group."""
+    import click
+
     reads = [read for read in READS if read.command == words]
     name = words.rpartition(" ")[2]
     taken = {parameter.name: parameter for read in reads for parameter in read.parameters}
@@ -22020,7 +22055,7 @@ def _make_read_command(words: str) -> click.Command:
         click.option("--by", type=click.Choice(["model"]), help=by)(command)
         click.option("--baseline", "model", metavar="MODEL", help="With --by: the model to compare with.")(command)
     click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")(command)
-    click.option("--db", **_DB_FACTS, help="The store to use.")(command)
+    click.option("--db", **DB_FACTS, help="The store to use.")(command)
     return command
 
 
@@ -22070,6 +22105,8 @@ def print_answer(found: Any, render: Callable[[Any], str], as_json: bool) -> Non
 
 
 def _click_parameter(parameter: Parameter, is_alone: bool) -> click.Parameter:
+    import click
+
     kind = {int: click.INT, float: click.FLOAT}.get(parameter.kind, click.STRING)
     if parameter.positional:
         name = re.sub("_(id|name)$", "", parameter.name).upper()
@@ -22082,6 +22119,8 @@ def _click_parameter(parameter: Parameter, is_alone: bool) -> click.Parameter:
 
 
 def _read_callback(reads: list[Read]) -> Callable[..., None]:
+    import click
+
     one = next((parameter.name for parameter in reads[-1].parameters if parameter.positional), "")
 
     def answer(as_json: bool, **given: Any) -> None:
@@ -22272,6 +22311,8 @@ def cli_sql(name: str | None) -> None:
 @DB_OPTION
 def cli_doctor(as_json: bool) -> None:
     """Look the store and settings over; exits 1 for a fault."""
+    import click
+
     rows = diagnose()
     found = {"items": rows, "total": len(rows), "next": None}
     columns = {"name": "what", "state": "state", "detail": "detail"}
@@ -22290,6 +22331,8 @@ def cli_settings(as_json: bool) -> None:
 
 def run_command(arguments: list[str]) -> int:
     """Run one command line and return its exit code; every error ends here."""
+    import click
+
     as_json = (
         "--json" in arguments or "--format=json" in arguments or ("--format", "json") in itertools.pairwise(arguments)
     )
@@ -22349,7 +22392,7 @@ def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool
 # === LAUNCH: suites run and judged from the command line, and what they could see
 # ======================================================================================
 # Uses: ERRORS, WORDING, SETTINGS, SPOOLS, RERUNS, JOBS, COMPARISON, PLAN, DRIFT, INTERPRETERS, PRINTING, REPORTS,
-#   FINDINGS, FORMATS, PAGES, CLI.
+#   FINDINGS, FORMATS, PAGES, COMMANDS, CLI.
 # Public: nothing.
 
 _LOOK_AFTER_PARENT_S, _PATIENCE_AFTER_PARENT_S = 1.0, 10.0
@@ -22362,8 +22405,8 @@ _LOOK_AFTER_PARENT_S, _PATIENCE_AFTER_PARENT_S = 1.0, 10.0
 @cli_option("--prompt-version", type=int, metavar="N", help="Serve this version of the prompt.")
 @cli_option("--env", metavar="TAG", help="Serve the version with this tag.")
 @cli_option("--model-version", metavar="TEXT", help="Name the model under test in the run.")
-@cli_option("--repeats", type=click.IntRange(1, 1000), help="Run every case so often.")
-@cli_option("--min-score", type=click.FloatRange(0, 1), help="Pass if the score is at least this.")
+@cli_option("--repeats", type=("IntRange", 1, 1000), help="Run every case so often.")
+@cli_option("--min-score", type=("FloatRange", 0, 1), help="Pass if the score is at least this.")
 @cli_option("--max-usd", type=float, metavar="USD", help="End the run once its calls have cost this; exits 3.")
 @cli_option("--concurrency", type=int, metavar="N", help="Run so many cases at a time.")
 @cli_option("--timeout", "timeout_s", type=float, metavar="S", help="End a case that takes longer: it is in error.")
@@ -22371,13 +22414,13 @@ _LOOK_AFTER_PARENT_S, _PATIENCE_AFTER_PARENT_S = 1.0, 10.0
 @cli_option(
     "--tag", "tags", multiple=True, metavar="TAG", help="Only suites and items with this tag, or another --tag."
 )
-@cli_option("--rerun", type=click.Choice(RERUNS), help="Run these cases of the newest run again; take over the rest.")
+@cli_option("--rerun", type=("Choice", RERUNS), help="Run these cases of the newest run again; take over the rest.")
 @cli_option("--of", type=int, metavar="RUN", help="The run of which --rerun runs cases again.")
 @cli_option("--plan", is_flag=True, help="Run nothing: say what drop the suites can see, and what another takes.")
 @cli_option("--drop", type=float, metavar="SHARE", help="The drop that --plan is asked for; the margin without it.")
 @cli_option("--require-baseline", is_flag=True, help="Exit 3 where --compare finds no baseline.")
 @cli_option("--require-power", is_flag=True, help="Exit 3 where the suite is too small to see a drop of its margin.")
-@cli_option("--format", "form", type=click.Choice(REPORT_FORMS), help="The report's form, table without it.")
+@cli_option("--format", "form", type=("Choice", REPORT_FORMS), help="The report's form, table without it.")
 @cli_option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @cli_option("--output", metavar="FILE", help="Write the report to a file; the table goes to the screen.")
 @cli_option("--python", metavar="PATH", help="The Python that runs the suites.")
@@ -22388,6 +22431,8 @@ def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, *
 
     Exit code 0: passed. 1: regressed or failed. 2: wrong use. 3: could not decide.
     """
+    import click
+
     form = form_of(options["form"], options["as_json"])
     if recover is not None:
         _settle_spools(recover, form == "json")
@@ -22483,7 +22528,7 @@ def _settle_spools(save: bool, as_json: bool) -> None:
 
 @cli_command("drift")
 @cli_argument("names", nargs=-1, metavar="[NAME]...")
-@cli_option("--of", type=click.Choice(MEASURES), default="score", help="What to look at; all but score of calls.")
+@cli_option("--of", type=("Choice", MEASURES), default="score", help="What to look at; all but score of calls.")
 @cli_option("--window", type=int, default=30, help="How many of the last runs, or days, to look at, 30 by default.")
 @JSON_OPTION
 @DB_OPTION
@@ -22493,6 +22538,8 @@ def cli_drift(names: tuple[str, ...], of: str, window: int, as_json: bool) -> No
     With --of: whether the production calls of prompts (all by default) cost or take more, say more or less, or are
     rated worse, by day.
     """
+    import click
+
     with no_new_store():
         reports = check_drifts(names, window, of)
     rows = [report.to_dict() for report in reports]
@@ -22509,13 +22556,13 @@ def cli_drift(names: tuple[str, ...], of: str, window: int, as_json: bool) -> No
 # === EDITS: the commands that write: prompts, datasets, prices, votes and ratings, care of the file
 # ======================================================================================
 # Uses: ERRORS, WORDING, PROMPTS, TEMPLATES, PRICES, BUDGETS, FEEDBACK, DATASETS, COSTS, CARE, PROMPTFOO, PRINTING,
-#   RECORDS, CLI.
+#   RECORDS, COMMANDS, CLI.
 # Public: nothing.
 
 
 @cli_command("prompt save")
 @cli_argument("name")
-@cli_argument("file", type=click.File("rb"), default="-")
+@cli_argument("file", type=("File", "rb"), default="-")
 @cli_option("--tag", help="Put this tag on the version.")
 @cli_option("--metadata", metavar="JSON", help="Facts to keep with a new version.")
 @DB_OPTION
@@ -22588,7 +22635,7 @@ def cli_untag(name: str, tag: str) -> None:
 @cli_command("prompt lint")
 @cli_argument("name")
 @cli_option("--version", type=int, help="The version to look at; the latest without it.")
-@cli_option("--file", type=click.File("rb"), help="Look at this text instead, - for stdin.")
+@cli_option("--file", type=("File", "rb"), help="Look at this text instead, - for stdin.")
 @cli_option("--variable", "variables", multiple=True, help="A name that the code passes; give it for each.")
 @cli_option("--env", default="prod", help="Tell what changed since the version with this tag; prod without it.")
 @JSON_OPTION
@@ -22597,6 +22644,8 @@ def cli_lint(
     name: str, version: int | None, file: IO[bytes] | None, variables: tuple[str, ...], env: str, as_json: bool
 ) -> None:
     """Look a prompt's text over for placeholders and signs that do not mean what they seem; exits 1 for an error."""
+    import click
+
     with no_new_store(must_be_there=file is None):
         text = _read_text(file) if file else require_prompt(name, version).content
         rows = lint_prompt(text, variables or None, find_prompt(name, tag=env))
@@ -22701,6 +22750,8 @@ def cli_remove_budget(scope: str, target: str | None, period: str) -> None:
 @DB_OPTION
 def cli_check_budgets(as_json: bool) -> None:
     """List the budgets that are spent; exits 1 if there is one."""
+    import click
+
     with no_new_store():
         rows = [status.to_dict() for status in check_budgets()]
     found = {"items": rows, "total": len(rows), "next": None}
@@ -22799,7 +22850,7 @@ def cli_import_promptfoo(file: str, output: str | None, provider: str | None, as
 # ======================================================================================
 # === WATCH: suites run again whenever a file or a prompt is saved
 # ======================================================================================
-# Uses: ERRORS, WORDING, SETTINGS, PROMPTS, RUNS, JOBS, INTERPRETERS, PRINTING, REPORTS, CLI.
+# Uses: ERRORS, WORDING, SETTINGS, PROMPTS, RUNS, JOBS, INTERPRETERS, PRINTING, REPORTS, COMMANDS.
 # Public: nothing.
 #
 # Files are looked at, not subscribed to: that works on every disk, also one that is shared, and a save by renaming, a
@@ -23393,7 +23444,7 @@ def _told_part(item: PytestHook) -> str:
 # ======================================================================================
 # === DEMO: the files of a first suite, and the main job on real input, run before the reader's eyes
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, ASSETS, STORE, PROMPTS, TEMPLATES, COMPARISON, PRINTING, CLI.
+# Uses: ERRORS, SETTINGS, ASSETS, STORE, PROMPTS, TEMPLATES, COMPARISON, PRINTING, COMMANDS, CLI.
 # Public: nothing.
 #
 # Nothing is told that did not happen: each step runs the command that it shows, and what it says after depends on
@@ -25050,7 +25101,7 @@ def _log_out(door: Door) -> Response:
 # ======================================================================================
 # === DASHBOARD: the page and its API are served, until Ctrl-C
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, STORE, TOTALS, PRINTING, CLI, ROUTES, GUARD, SITE, TASKS, APPLICATION.
+# Uses: ERRORS, SETTINGS, STORE, TOTALS, PRINTING, COMMANDS, CLI, ROUTES, GUARD, SITE, TASKS, APPLICATION.
 # Public: nothing.
 
 _MOST_IDLE = 150  # of the connections, so that there is room below the limit for who asks something
@@ -25122,7 +25173,7 @@ def _make_room(channels: list[Any]) -> None:
 
 @cli_command("dashboard")
 @cli_option("--host", help="The address to serve at, 127.0.0.1 by default; another only with PROMPTRY_TOKEN set.")
-@cli_option("--port", type=click.IntRange(0, 65_535), help="The port, 8420 by default; 0 takes a free one.")
+@cli_option("--port", type=("IntRange", 0, 65_535), help="The port, 8420 by default; 0 takes a free one.")
 @cli_option("--no-open", is_flag=True, help="Do not open the browser.")
 @cli_option("--check", is_flag=True, help="Serve at a free port, ask once whether it answers, and end.")
 @DB_OPTION

@@ -47,6 +47,7 @@ MODEL_WRITES |= {"bulk_create", "bulk_update", "get_or_create", "set_by_id", "de
 # The tests of a section are in tests/test_<section>.py, but for these.
 TESTS_ELSEWHERE = {
     "TABLES": "test_schema",  # the models are held to the migrated file, table by table
+    "COMMANDS": "test_cli",  # told there, made and called here
     "APPLICATION": "test_dashboard",  # it takes a server to be asked
     "MAIN": "test_cli",  # it only starts the CLI
     "EMBEDDED": "test_build",  # empty in the source; build.py stamps it

@@ -26,6 +26,12 @@ import promptry
 Start = Callable[..., tuple["subprocess.Popen[str]", int, list[str]]]
 
 
+def _hear_signals() -> None:
+    """Have a child hear what its parent may have been told to ignore, as under nohup."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture
 def start_dashboard(tmp_path: Path) -> Iterator[Start]:
     """Give a function that starts the command, and returns the process, its port and what it said on stderr."""
@@ -39,6 +45,7 @@ def start_dashboard(tmp_path: Path) -> Iterator[Start]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_hear_signals,
         )
         started.append(child)
         assert child.stderr is not None

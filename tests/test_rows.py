@@ -111,7 +111,9 @@ def test_every_stored_statement_is_accepted_by_sqlite(raw: sqlite3.Connection) -
 
 
 def test_the_sums_of_the_month_read_only_the_index(raw: sqlite3.Connection) -> None:
-    assert index_only(raw, promptry._BY_DAY, ("2026-01-01", 0)) == []
+    asked = {"since": "2026-01-01", "after": 0, "until": 9, "step": 1}
+    for parts in (promptry._PARTS, promptry._TOTAL_PARTS):
+        assert index_only(raw, parts.by_day, asked) == []
 
 
 # --- pages

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, child_environment
-from served import Served, serve
+from served import ROOT, Served, child_environment, serve
 
 import promptry
 

@@ -27,7 +27,8 @@ Words: a *prompt* is text with a name; a *version* one distinct content of it; a
 Units: money is US dollars, tokens are counts, durations are milliseconds, times are UTC ISO-8601 text.
 State that outlives a call: the settings, the open store, what was tracked and served, the rows kept in memory, the
     open calls, the suites, the active run, the judge, the link to a parent, the notes for it on what may hang, the
-    embedder and the vectors it made, the process that answers queries. No other.
+    embedder and the vectors it made, the totals read last, the process that answers queries, how many models the page
+    asks. No other.
 For pytest, whose plugin this module is too: PYTEST_DONT_REWRITE.
 """
 

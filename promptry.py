@@ -15,7 +15,7 @@ Floors, from the ground up; each section uses only sections above it:
              COMPARISON · MODELS · PLAN · TRENDS · TRAFFIC · DRIFT · BISECT · HISTORY · VERSIONS · NEWS · OVERVIEW ·
              CONFIGURATION · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · COMMANDS · CLI · LAUNCH ·
-             EDITS · WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · PLAYGROUND · POSTS · TASKS · OPENAPI ·
+             EDITS · WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · POSTS · PLAYGROUND · TASKS · OPENAPI ·
              APPLICATION · DASHBOARD
     ROOF     MAIN
     CELLAR   EMBEDDED
@@ -4816,7 +4816,7 @@ Scope = tuple[str, str | None]
 _KEEP = "promptry/spend"
 _READ_TAIL, _LONG_TAIL = 1_000, 250_000  # beyond: its days are read by the index; the whole month is
 OFFER_S, _COUNT_S, NO_ID = 0.25, 2.0, -(2**63)
-_UNPRICED = "cost_usd IS NULL AND (status <> 'error' OR coalesce(tokens_in, 0) > 0)"
+UNPRICED = "cost_usd IS NULL AND (status <> 'error' OR coalesce(tokens_in, 0) > 0)"
 _COUNT = "SELECT count(*) FROM invocations NOT INDEXED WHERE id > :after AND id <= :until"
 _LAST = "SELECT id FROM invocations NOT INDEXED WHERE status <> 'reserved' ORDER BY id DESC LIMIT 1"
 _OPEN_IDS = "SELECT id FROM invocations INDEXED BY calls_reserved WHERE status = 'reserved'"
@@ -4864,7 +4864,7 @@ def sum_parts(sums: str, keys: str) -> Parts:
     )
 
 
-_PARTS = sum_parts(f"sum(cost_usd), count(CASE WHEN {_UNPRICED} THEN 1 END)", "day, prompt_name")
+_PARTS = sum_parts(f"sum(cost_usd), count(CASE WHEN {UNPRICED} THEN 1 END)", "day, prompt_name")
 
 
 class Spend(NamedTuple):
@@ -6368,11 +6368,10 @@ _COST_SUMS = ("cost_usd", "cache_saved_usd", "tokens_in", "tokens_out", "cached_
 _NEEDS = ("needs_in", "needs_out")
 _PROVIDERS = """SELECT CAST(id AS TEXT) AS id, json_extract(metadata, '$.provider') AS provider FROM invocations
     WHERE id IN (SELECT value FROM json_each(?))"""
-_LACKS = "cost_usd IS NULL AND (status <> 'error' OR tokens_in > 0)"
-_SUMMED = f"""count(cost_usd), count(*) FILTER (WHERE {_LACKS}), sum(cost_usd), sum(tokens_in), sum(tokens_out),
+_SUMMED = f"""count(cost_usd), count(*) FILTER (WHERE {UNPRICED}), sum(cost_usd), sum(tokens_in), sum(tokens_out),
     count(tokens_in), sum(cached_tokens), sum(tokens_in) FILTER (WHERE cached_tokens IS NOT NULL),
-    sum(cache_saved_usd), sum(tokens_in) FILTER (WHERE {_LACKS}), sum(tokens_out) FILTER (WHERE {_LACKS}),
-    max(id) FILTER (WHERE {_LACKS}), group_concat(latency_ms, ' ') FILTER (WHERE id % :step = 0)"""
+    sum(cache_saved_usd), sum(tokens_in) FILTER (WHERE {UNPRICED}), sum(tokens_out) FILTER (WHERE {UNPRICED}),
+    max(id) FILTER (WHERE {UNPRICED}), group_concat(latency_ms, ' ') FILTER (WHERE id % :step = 0)"""
 _TOTAL_PARTS = sum_parts(_SUMMED, _GRAIN)
 _MOST_SINCE = """SELECT coalesce((SELECT max(id) FROM invocations) - min(id) + 1, 0)
     FROM invocations INDEXED BY calls_by_day
@@ -7206,7 +7205,9 @@ def list_costs(
     found = page(folded[start : start + read_limit(limit)], len(folded), limit, before)
     dates = _dates_of(since, now[:10]) if daily else []
     if daily:
-        found["items"] = [{**row, "days": _by_date(chosen, by, row, dates)} for row in found["items"]]
+        keys = _cost_keys(by)
+        costs = _costs_by_date(chosen, keys, dates)
+        found["items"] = [{**row, "days": costs[tuple(row[key] for key in keys)]} for row in found["items"]]
     empty = {**dict.fromkeys(_COUNTS, 0), **dict.fromkeys(_SUMS), "cached_share": None}
     whole = (_folded(chosen, ()) or [empty])[0]
     told = {"days": days, "by": by, "origin": origin, "sum": whole, "origins": _folded(rows, ("origin",))}
@@ -7232,14 +7233,14 @@ def _dates_of(since: str, today: str) -> list[str]:
     return dates
 
 
-def _by_date(rows: list[dict[str, Any]], by: str, item: dict[str, Any], dates: list[str]) -> list[float | None]:
-    """Return what the calls of an item cost on each day: 0 where there were none, None where none has a cost."""
-    own: dict[str, list[float | None]] = {}
+def _costs_by_date(rows: list[dict[str, Any]], keys: tuple[str, ...], dates: list[str]) -> dict[Any, Any]:
+    """Return what the calls of each group cost on each day: 0 where there were none, None where none has a cost."""
+    groups: dict[tuple[Any, ...], dict[str, list[Any]]] = {}
     for row in rows:
-        if all(row[key] == item[key] for key in _cost_keys(by)):
-            own.setdefault(row["day"], []).append(row["cost_usd"])
-    known = {day: [usd for usd in costs if usd is not None] for day, costs in own.items()}
-    return [math.fsum(known.get(day, ())) if known.get(day) or day not in known else None for day in dates]
+        days = groups.setdefault(tuple(row[key] for key in keys), {})
+        days.setdefault(row["day"], []).extend([] if row["cost_usd"] is None else [row["cost_usd"]])
+    known = {group: [days.get(day, [0.0]) for day in dates] for group, days in groups.items()}
+    return {group: [math.fsum(costs) if costs else None for costs in days] for group, days in known.items()}
 
 
 def _spent_this_month(rows: list[dict[str, Any]], since: str, now: str) -> float:
@@ -7287,8 +7288,7 @@ def list_unpriced(days: int = 30, limit: int = 50, before: str | None = None) ->
 
     Shape: items [{model, provider, calls, first_day, last_day, tokens_in, tokens_out, last_call, reason}], total, next.
     """
-    since = read_days(days)
-    start = read_offset(before)
+    since, start = read_days(days), read_offset(before)
     rows, count = read_unpriced(since, read_limit(limit), start)
     for row in rows:
         row["reason"] = _why_unpriced(row)
@@ -24166,89 +24166,6 @@ def is_unchanged(environ: dict[str, Any], mark: str) -> bool:
 
 
 # ======================================================================================
-# === PLAYGROUND: what models answer, streamed to the page while they speak
-# ======================================================================================
-# Uses: ERRORS, TRIALS, PRINTING, READS, ROUTES, GUARD.
-# Public: nothing.
-#
-# A stream holds a thread of the server, so there are never so many that other requests find none. The model is asked
-# in a thread of its own: who closes the page ends the call, which is recorded all the same.
-
-_MOST_STREAMS = 8
-_streams = threading.BoundedSemaphore(_MOST_STREAMS)
-_TRIAL = (
-    Parameter("model", str, "What to ask, such as openai:gpt-4.1-mini.", required=True),
-    Parameter("name", str, "The name of a prompt."),
-    Parameter("version", int, "The version to fill in, the latest by default."),
-    Parameter("content", str, "A text to fill in that is no version yet."),
-    Parameter("variables", dict, "The values of the placeholders."),
-    Parameter("system", str, "What the model is told before."),
-    Parameter("parameters", dict, "What else the model is told, as OpenAI names it: temperature, max_tokens ..."),
-)
-
-
-def playground_routes() -> list[Route]:
-    """Return the routes of the playground."""
-    told = "Ask a model: lines of JSON, {text} while it speaks, then {reply {text, finish_reason, call}} or {error}."
-    return [
-        Route("models", list_models, "List the models that can be tried here, and which lack a key.", is_list=True),
-        Route("playground", _stream_trial, told, _TRIAL, "POST", "write"),
-    ]
-
-
-def _stream_trial(model: str, **asked: Any) -> Response:
-    """Begin a trial; what is wrong before the model speaks is raised here, as of any other route."""
-    import queue
-
-    if not _streams.acquire(blocking=False):
-        hint = "Wait until one of them has ended."
-        raise Refusal(503, "busy", f"{_MOST_STREAMS} models are being asked already.", hint, **{"Retry-After": "5"})
-    events: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    gone = threading.Event()
-    threading.Thread(target=_run_trial, args=(model, asked, events.put, gone), daemon=True).start()
-    first = events.get()
-    if isinstance(first, PromptryError):
-        raise first
-    bits = _told_bits(first, events.get, gone)
-    next(bits)  # so that closing it ends the call, even if nobody asks for the first line
-    return Response(200, bits, {"Content-Type": "application/x-ndjson; charset=utf-8"})
-
-
-def _run_trial(model: str, asked: dict[str, Any], tell: Callable[[Any], None], gone: threading.Event) -> None:
-    """Ask a model, telling its text bit by bit and then the reply or the error."""
-
-    def hear(text: str) -> None:
-        if gone.is_set():
-            raise ConnectionAbortedError("nobody listens any more")
-        tell({"text": text})
-
-    try:
-        tell({"reply": try_prompt(model, hear, **asked)})
-    except PromptryError as error:
-        tell(error)
-    except Exception as error:
-        log.debug("a trial of %s ended", model, exc_info=True)
-        tell(PromptryError(f"The trial ended: {type(error).__name__}: {error}."))
-    finally:
-        _streams.release()
-
-
-def _told_bits(first: Any, next_event: Callable[[], Any], gone: threading.Event) -> Iterator[bytes]:
-    """Give events as lines of JSON, to the reply or the error."""
-    event = first
-    try:
-        yield b""
-        while isinstance(event, dict) and "text" in event:
-            yield f"{json_text(event, None)}\n".encode()
-            event = next_event()
-        if isinstance(event, PromptryError):
-            event = {"error": {"code": event.code, "message": event.message, "hint": event.hint}}
-        yield f"{json_text(event, None)}\n".encode()
-    finally:
-        gone.set()
-
-
-# ======================================================================================
 # === POSTS: what can be written over HTTP, each by the function that its command calls
 # ======================================================================================
 # Uses: ERRORS, ROWS, QUERIES, PROMPTS, TEMPLATES, BUDGETS, CALLS, FEEDBACK, DATASETS, TRIALS, READS, CLI, ROUTES,
@@ -24431,6 +24348,99 @@ def post_routes() -> list[Route]:
     form = Parameter("format", str, "csv or jsonl.", required=True)
     export = Route("export/calls", api_export_calls, sentence_of(api_export_calls), (form, *calls.parameters))
     return [*routes, export]
+
+
+# ======================================================================================
+# === PLAYGROUND: what models answer, streamed to the page while they speak
+# ======================================================================================
+# Uses: ERRORS, TRIALS, PRINTING, ROUTES, GUARD, POSTS.
+# Public: nothing.
+#
+# A stream holds a thread of the server, so there are never so many that other requests find none. The model is asked
+# in a thread of its own: who closes the page ends the call, which is recorded all the same.
+
+_MOST_STREAMS = 8
+_streams = threading.BoundedSemaphore(_MOST_STREAMS)
+_TRIAL_FIELDS = {
+    "model": "What to ask, such as openai:gpt-4.1-mini.",
+    "name": "The name of a prompt.",
+    "version": "The version to fill in, the latest by default.",
+    "content": "A text to fill in that is no version yet.",
+    "variables": "The values of the placeholders.",
+    "system": "What the model is told before.",
+    "parameters": "What else the model is told, as OpenAI names it: temperature, max_tokens ...",
+}
+
+
+def playground_routes() -> list[Route]:
+    """Return the routes of the playground."""
+    told = "Ask a model: lines of JSON, {text} while it speaks, then {reply {text, finish_reason, call}} or {error}."
+    return [
+        Route("models", list_models, "List the models that can be tried here, and which lack a key.", is_list=True),
+        Route("playground", api_try, told, fields_of(api_try, _TRIAL_FIELDS), "POST", "write"),
+    ]
+
+
+def api_try(
+    model: str,
+    name: str | None = None,
+    version: int | None = None,
+    content: str | None = None,
+    variables: dict[str, Any] | None = None,
+    system: str | None = None,
+    parameters: dict[str, Any] | None = None,
+) -> Response:
+    """Begin a trial; what is wrong before the model speaks is raised here, as of any other route."""
+    import queue
+
+    if not _streams.acquire(blocking=False):
+        hint = "Wait until one of them has ended."
+        raise Refusal(503, "busy", f"{_MOST_STREAMS} models are being asked already.", hint, **{"Retry-After": "5"})
+    events: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    gone = threading.Event()
+    asked = {"name": name, "version": version, "content": content, "variables": variables}
+    asked |= {"system": system, "parameters": parameters}
+    threading.Thread(target=_run_trial, args=(model, asked, events.put, gone), daemon=True).start()
+    first = events.get()
+    if isinstance(first, PromptryError):
+        raise first
+    bits = _told_bits(first, events.get, gone)
+    next(bits)  # so that closing it ends the call, even if nobody asks for the first line
+    return Response(200, bits, {"Content-Type": "application/x-ndjson; charset=utf-8"})
+
+
+def _run_trial(model: str, asked: dict[str, Any], tell: Callable[[Any], None], gone: threading.Event) -> None:
+    """Ask a model, telling its text bit by bit and then the reply or the error."""
+
+    def hear(text: str) -> None:
+        if gone.is_set():
+            raise ConnectionAbortedError("nobody listens any more")
+        tell({"text": text})
+
+    try:
+        tell({"reply": try_prompt(model, hear, **asked)})
+    except PromptryError as error:
+        tell(error)
+    except Exception as error:
+        log.debug("a trial of %s ended", model, exc_info=True)
+        tell(PromptryError(f"The trial ended: {type(error).__name__}: {error}."))
+    finally:
+        _streams.release()
+
+
+def _told_bits(first: Any, next_event: Callable[[], Any], gone: threading.Event) -> Iterator[bytes]:
+    """Give events as lines of JSON, to the reply or the error."""
+    event = first
+    try:
+        yield b""
+        while isinstance(event, dict) and "text" in event:
+            yield f"{json_text(event, None)}\n".encode()
+            event = next_event()
+        if isinstance(event, PromptryError):
+            event = {"error": {"code": event.code, "message": event.message, "hint": event.hint}}
+        yield f"{json_text(event, None)}\n".encode()
+    finally:
+        gone.set()
 
 
 # ======================================================================================

@@ -204,6 +204,19 @@ def need_program(name: str) -> None:
         fail(f"the tests need the program {name}; install it.")
 
 
+def set_up_npm() -> None:
+    """Install the programs of tests/npm into build/npm, as its lock file names them; no script of theirs is run."""
+    wanted, folder = ROOT / "tests" / "npm", BUILD / "npm"
+    locked, npm = (wanted / "package-lock.json").read_bytes(), shutil.which("npm")
+    if npm is None:
+        fail("the tests need npm, which comes with Node 20.19 or newer; install it from https://nodejs.org.")
+    if not (folder / "installed").is_file() or (folder / "installed").read_bytes() != locked:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(wanted, folder)
+        must_run(npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", cwd=folder)
+        (folder / "installed").write_bytes(locked)
+
+
 def has_pip(python: Path) -> bool:
     """Tell whether an interpreter is there, is of this version and can install; else its environment is made anew."""
     code = f"import pip, sys; sys.exit(sys.version != {sys.version!r})"
@@ -510,6 +523,7 @@ def run_tests(words: list[str]) -> int:
     python = set_up(dev=True)
     need_program("sqlite3")
     need_program("chromium")
+    set_up_npm()
     make_all()
     bench = run(python, "-m", "pytest", "-s", "-m", "bench", "tests/bench")
     if bench:

@@ -4,7 +4,7 @@ Application code calls track() and track_invocation(); evals, comparisons, the l
 write the same store.db. No service to run, no account, nothing sent anywhere.
 
 Floors, from the ground up; each section uses only sections above it:
-    GROUND   ERRORS · WORDING · CLOCK · SETTINGS · ASSETS · MASKING · ENDPOINTS
+    GROUND   ERRORS · WORDING · CLOCK · SETTINGS · ASSETS · MASKING · TRUST · ENDPOINTS
     STORE    TABLES · MIGRATIONS · STORE · ROWS · CHANGES · SCRIPTS · QUERIES
     LEDGERS  SCOPE · DIFFS · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS ·
              CAPTURE · CALLS · TOTALS · FEEDBACK · DATASETS · BUCKETS · COSTS · CARE
@@ -975,9 +975,47 @@ def _is_iban(text: str) -> bool:
 
 
 # ======================================================================================
+# === TRUST: which authorities vouch for an address
+# ======================================================================================
+# Uses: ERRORS.
+# Public: nothing.
+
+_ROOTS = (  # where Linux distributions and BSDs keep the certificates of authorities
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+
+
+@functools.cache
+def trust_of(file: str | None, folder: str | None) -> Any:
+    """Make the TLS context: the system's authorities, else those of a known place or of certifi.
+
+    An executable looks where the system it was built on keeps them, which may be nowhere here.
+    """
+    import ssl
+
+    if file and not os.path.isfile(file):
+        raise ConfigError(f"SSL_CERT_FILE is {file}, and there is no such file.", "Correct or remove the variable.")
+    context, paths = ssl.create_default_context(), ssl.get_default_verify_paths()
+    if paths.cafile or context.get_ca_certs() or (paths.capath and os.listdir(paths.capath)):
+        return context
+    known = next((place for place in _ROOTS if os.path.isfile(place)), None)
+    with contextlib.suppress(ImportError):
+        import importlib
+
+        known = known or importlib.import_module("certifi").where()
+    if known:
+        context.load_verify_locations(known)
+    return context
+
+
+# ======================================================================================
 # === ENDPOINTS: JSON is sent to an address and its answer read, with patience and within bounds
 # ======================================================================================
-# Uses: ERRORS, CLOCK, MASKING.
+# Uses: ERRORS, CLOCK, MASKING, TRUST.
 # Public: nothing.
 #
 # The standard library alone, because a suite runs in a Python whose packages are not ours. What an address answers is
@@ -990,13 +1028,6 @@ ANSWER_TIMEOUT_S = 120.0
 _RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
 _SECRET_HEADER = "(?i)key|auth|token|secret|cookie"
-_ROOTS = (  # where Linux distributions and BSDs keep the certificates of authorities
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-)
 
 
 class _Answer(NamedTuple):
@@ -1020,20 +1051,45 @@ def post_json(
     A try may take `timeout_s`, to the last byte. What is busy, broken or refuses the connection is tried again, up to
     `tries` in all. Errors: ProviderError, and WrongUse for the request itself.
     """
-    host, data, headers = _check_url(url), _as_wire(body), _check_headers(headers or {})
+    host, data, sent = _check_url(url), _as_wire(body), _check_headers(headers or {})
+    answer, took_ms = _ask_patiently("POST", url, host, data, sent, timeout_s, tries)
+    return _read_answer(host, answer, sent), took_ms
+
+
+def ask_json(
+    method: str, url: str, body: Any = None, headers: dict[str, str] | None = None, *, tries: int = 4
+) -> tuple[Any, dict[str, str]]:
+    """Ask by any method; return the JSON object or list that is answered, and the headers by lower-case name.
+
+    Patience, bounds and errors: as of post_json. A body of None is none.
+    """
+    host, data, sent = _check_url(url), None if body is None else _as_wire(body), _check_headers(headers or {})
+    answer, _ = _ask_patiently(method, url, host, data, sent, ANSWER_TIMEOUT_S, tries)
+    return _read_answer(host, answer, sent, (dict, list)), answer.headers
+
+
+def _ask_patiently(
+    method: str, url: str, host: str, data: bytes | None, headers: dict[str, str], timeout_s: float, tries: int
+) -> tuple[_Answer, float]:
+    """Send a request until it is answered, up to `tries` times; return the answer and the milliseconds of its try."""
     for left in range(tries - 1, -1, -1):
         began = monotonic_s()
         try:
-            answer = _post(url, host, data, headers, timeout_s)
+            answer = _send_once(method, url, host, data, headers, timeout_s)
         except ConnectionError as error:
             if not left:
                 raise ProviderError(f"{host} cannot be reached: {_reason_of(error)}.", _TRY_LATER) from None
             _pause(_back_off_s(tries - 1 - left))
             continue
-        if answer.status not in _RETRIED or not left:
-            return _read_answer(host, answer, headers), (monotonic_s() - began) * 1000
+        if not _asks_to_wait(answer) or not left:
+            return answer, (monotonic_s() - began) * 1000
         _pause(_asked_wait_s(host, answer, headers, _back_off_s(tries - 1 - left)))
     raise WrongUse(f"tries is {tries!r}; it takes a whole number from 1.")
+
+
+def _asks_to_wait(answer: _Answer) -> bool:
+    """Tell an answer that may be another in a while; a refusal that says when is a limit, as some APIs tell it."""
+    return answer.status in _RETRIED or (answer.status == 403 and _retry_after_s(answer.headers) is not None)
 
 
 def post_for_events(
@@ -1047,7 +1103,7 @@ def post_for_events(
     host, data, headers = _check_url(url), _as_wire(body), _check_headers(headers or {})
     headers["Accept"] = "text/event-stream, application/json"
     try:
-        with _opened(url, host, data, headers, timeout_s) as response:
+        with _opened("POST", url, host, data, headers, timeout_s) as response:
             answer = _answer_in(response, host)
             kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
             if not 200 <= answer.status < 300 or kind == "application/json" or "content-encoding" in answer.headers:
@@ -1083,7 +1139,7 @@ def _event_in(text: bytes, host: str, status: int, headers: dict[str, str]) -> d
     """Return the JSON object of an event, {} for the mark of the end; raises ProviderError."""
     if text == b"[DONE]":
         return {}
-    found = _read_answer(host, _Answer(status, {}, text), headers)
+    found: dict[str, Any] = _read_answer(host, _Answer(status, {}, text), headers)
     if found.get("error"):
         told = _words_of(_Answer(status, {}, text), headers)
         raise ProviderError(f"{host} ended its answer with an error: {told}", status=status)
@@ -1186,9 +1242,11 @@ def _check_headers(headers: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _post(url: str, host: str, data: bytes, headers: dict[str, str], timeout_s: float) -> _Answer:
+def _send_once(
+    method: str, url: str, host: str, data: bytes | None, headers: dict[str, str], timeout_s: float
+) -> _Answer:
     """Send one request; raises ConnectionError for what may be tried again, ProviderError for what may not."""
-    with _opened(url, host, data, headers, timeout_s) as response:
+    with _opened(method, url, host, data, headers, timeout_s) as response:
         answer = _answer_in(response, host, _read_body(response, host))
     return answer._replace(body=_unpack(host, answer))
 
@@ -1198,12 +1256,14 @@ def _answer_in(response: Any, host: str, body: bytes = b"") -> _Answer:
 
 
 @contextlib.contextmanager
-def _opened(url: str, host: str, data: bytes, headers: dict[str, str], timeout_s: float) -> Iterator[Any]:
-    """Send one request and give its response, to be read in the block; raises what _post raises."""
+def _opened(
+    method: str, url: str, host: str, data: bytes | None, headers: dict[str, str], timeout_s: float
+) -> Iterator[Any]:
+    """Send one request and give its response, to be read in the block; raises what _send_once raises."""
     import urllib.request
     from http.client import HTTPException
 
-    request = urllib.request.Request(url, data, headers, method="POST")
+    request = urllib.request.Request(url, data, headers, method=method)
     try:
         with _opener(url).open(request, timeout=timeout_s) as response:
             yield response
@@ -1244,7 +1304,7 @@ def _opener(url: str) -> Any:
         def https_open(self, request: Any) -> Any:
             files = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
             secure = http.client.HTTPSConnection  # which a Python without ssl lacks
-            return self.do_open(functools.partial(_connect, secure, context=_trust(*files)), request)
+            return self.do_open(functools.partial(_connect, secure, context=trust_of(*files)), request)
 
         http_request = https_request = urllib.request.AbstractHTTPHandler.do_request_
 
@@ -1287,29 +1347,6 @@ def _response_until(until: float, sock: Any, *given: Any, **more: Any) -> Any:
     return response
 
 
-@functools.cache
-def _trust(file: str | None, folder: str | None) -> Any:
-    """Make the TLS context: the system's authorities, else those of a known place or of certifi.
-
-    An executable looks where the system it was built on keeps them, which may be nowhere here.
-    """
-    import ssl
-
-    if file and not os.path.isfile(file):
-        raise ConfigError(f"SSL_CERT_FILE is {file}, and there is no such file.", "Correct or remove the variable.")
-    context, paths = ssl.create_default_context(), ssl.get_default_verify_paths()
-    if paths.cafile or context.get_ca_certs() or (paths.capath and os.listdir(paths.capath)):
-        return context
-    known = next((place for place in _ROOTS if os.path.isfile(place)), None)
-    with contextlib.suppress(ImportError):
-        import importlib
-
-        known = known or importlib.import_module("certifi").where()
-    if known:
-        context.load_verify_locations(known)
-    return context
-
-
 def _read_body(response: Any, host: str) -> bytes:
     """Read a body to its end; raises ProviderError for one that is cut or too long."""
     pieces, length = [], 0
@@ -1349,8 +1386,8 @@ def _unpack(host: str, answer: _Answer) -> bytes:
     return plain
 
 
-def _read_answer(host: str, answer: _Answer, headers: dict[str, str]) -> dict[str, Any]:
-    """Return the JSON object of an answer; raises ProviderError with the status and the provider's own message."""
+def _read_answer(host: str, answer: _Answer, headers: dict[str, str], kinds: tuple[type, ...] = (dict,)) -> Any:
+    """Return the JSON of an answer; raises ProviderError with the status and the provider's own message."""
     if 300 <= answer.status < 400:
         where = _without_keys(_target_of(answer.headers.get("location", "")), headers)
         raise ProviderError(
@@ -1364,7 +1401,7 @@ def _read_answer(host: str, answer: _Answer, headers: dict[str, str]) -> dict[st
         found = json.loads(answer.body, parse_constant=refuse_constant)
     except (ValueError, RecursionError):
         found = None
-    if not isinstance(found, dict):
+    if not isinstance(found, kinds):
         raise ProviderError(
             f"{host} answered {answer.status} and no JSON object: {_words_of(answer, headers)}",
             "Look whether the address is that of the API.",

@@ -124,6 +124,7 @@ SMOKE = {
     "import promptfoo": ["import", "promptfoo", "promptfooconfig.yaml", "--output", "evals.yaml"],
     "watch": ["watch", "--help"],  # it ends with Ctrl-C only
     "dashboard": ["dashboard", "--check"],  # it serves, asks itself, and ends
+    "action": ["action", "--help"],  # it needs a job of GitHub; tests/test_action.py gives it one
 }
 
 

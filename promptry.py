@@ -16,7 +16,8 @@ Floors, from the ground up; each section uses only sections above it:
              CONFIGURATION · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · COMMANDS · CLI · LAUNCH ·
              EDITS · WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · POSTS · PLAYGROUND · TASKS · OPENAPI ·
-             APPLICATION · DASHBOARD · EXCERPTS · OFFERS · MCP
+             APPLICATION · DASHBOARD · EXCERPTS · OFFERS · CLIENTS ·
+             MCP
     ROOF     MAIN
     CELLAR   EMBEDDED
 Find your way:   grep -n '^# === ' promptry.py
@@ -25600,9 +25601,55 @@ def _answer_list(route: Route, part: str = "", after: int = 0, **asked: Any) -> 
 
 
 # ======================================================================================
+# === CLIENTS: how the programs that agents live in are told to start promptry
+# ======================================================================================
+# Uses: ERRORS, SETTINGS, STORE, TASKS.
+# Public: nothing.
+#
+# A client starts its servers in a folder of its own choice and with hardly any environment. So the configuration names
+# the interpreter, the folder and the store by their whole paths, each a word of its own that no shell takes apart.
+
+
+class Client(NamedTuple):
+    """A program that agents live in: where its configuration stands, under which key, and what each server says."""
+
+    file: str
+    key: str
+    facts: dict[str, str]
+
+
+CLIENTS = {
+    "claude": Client(".mcp.json in the project's folder", "mcpServers", {"type": "stdio"}),
+    "cursor": Client(".cursor/mcp.json in the project's folder", "mcpServers", {}),
+    "vscode": Client(".vscode/mcp.json in the project's folder", "servers", {"type": "stdio"}),
+    "windsurf": Client("~/.codeium/windsurf/mcp_config.json", "mcpServers", {}),
+}
+
+
+def client_config(name: str, may_write: bool) -> dict[str, Any]:
+    """Return what a client is to be told, in its own form, so that it serves this folder and store."""
+    client = CLIENTS[name]
+    command, *words = own_command()
+    words += ["mcp", "--folder", os.getcwd()]
+    if chosen_store() or os.environ.get("PROMPTRY_DB"):
+        words += ["--db", str(store_path())]
+    words += ["--allow-writes"] if may_write else []
+    return {client.key: {"promptry": {**client.facts, "command": command, "args": words}}}
+
+
+def enter_folder(path: str) -> None:
+    """Go on as if this process had been started in another folder; raises WrongUse where that is none."""
+    try:
+        os.chdir(path)
+    except OSError as error:
+        raise WrongUse(f"--folder {path} cannot be entered: {error.strerror}.", "Name a folder.") from None
+    forget_settings()
+
+
+# ======================================================================================
 # === MCP: the tools are served to an agent over its stdin and stdout, until it closes them
 # ======================================================================================
-# Uses: ERRORS, ASSETS, STORE, PRINTING, COMMANDS, TASKS, OFFERS.
+# Uses: ERRORS, ASSETS, STORE, PRINTING, COMMANDS, TASKS, OFFERS, CLIENTS.
 # Public: nothing.
 #
 # stdout is the protocol's alone: whatever else is printed in this process or a child of it goes to stderr. Reads are
@@ -25619,10 +25666,29 @@ class Desk(NamedTuple):
     thread: Any
 
 
+def _go_to_folder(_context: click.Context, _parameter: click.Parameter, path: str | None) -> None:
+    if path is not None:
+        enter_folder(path)
+
+
 @cli_command("mcp")
+@cli_option("--config", type=("Choice", [*CLIENTS]), help="Print what a client is to be told, and serve nobody.")
+@cli_option(
+    "--folder",
+    metavar="FOLDER",
+    expose_value=False,
+    is_eager=True,
+    callback=_go_to_folder,
+    help="Serve as if started there: its promptry.toml, store and suites.",
+)
 @DB_OPTION
-def cli_mcp() -> None:
+def cli_mcp(config: str | None) -> None:
     """Serve coding agents over stdin and stdout by the Model Context Protocol, until they close them."""
+    if config is not None:
+        print_json(client_config(config, may_write=False))
+        place = f"This goes into {CLIENTS[config].file}"
+        print_text(f"{place}; where that file is there already, add promptry to the servers in it.", err=True)
+        return
     _require_sdk()
     serve_agent()
 

@@ -1405,7 +1405,7 @@ def _unpack(host: str, answer: _Answer) -> bytes:
 
 
 def _read_answer(host: str, answer: _Answer, headers: dict[str, str], kinds: tuple[type, ...] = (dict,)) -> Any:
-    """Return the JSON of an answer, {} where no kind is wanted; raises ProviderError with the provider's own message."""
+    """Return the JSON of an answer, {} where no kind is wanted; raises ProviderError with what the provider says."""
     if 300 <= answer.status < 400:
         where = _without_keys(_target_of(answer.headers.get("location", "")), headers)
         raise ProviderError(

@@ -82,6 +82,7 @@ NOT_FROZEN = {"antigravity", "ensurepip", "idlelib", "lib2to3", "test", "this", 
 SMOKE = {
     "demo": ["demo", "."],
     "run": ["run", "qa", "--compare", "prod", "--format", "junit"],
+    "monitor": ["monitor", "qa", "--once"],
     "status": ["status", "--json"],
     "suites": ["suites", "--json"],
     "runs": ["runs", "1", "--json"],
@@ -125,6 +126,7 @@ SMOKE = {
     "watch": ["watch", "--help"],  # it ends with Ctrl-C only
     "dashboard": ["dashboard", "--check"],  # it serves, asks itself, and ends
     "action": ["action", "--help"],  # it needs a job of GitHub; tests/test_action.py gives it one
+    "mcp": ["mcp", "--config", "claude"],
 }
 
 

@@ -549,3 +549,12 @@ def test_plain_http_where_tls_is_meant_is_told(server: Scripted) -> None:
 )
 def test_a_path_is_put_before_the_query_of_a_base(base: str, address: str) -> None:
     assert promptry.join_address(base, "/x/y") == address
+
+
+def test_a_note_is_taken_whatever_is_answered_and_refused_by_its_status(server: Scripted) -> None:
+    server.answers[:] = [(200, {}, b"ok"), (204, {}, b""), (404, {}, b"no_service"), (302, {"location": "/x"}, b"")]
+    for _ in range(2):
+        assert promptry.post_json(server.url, {"text": "a"}, is_note=True)[0] == {}
+    for said in ("answered 404: no_service.", "redirects are not followed"):
+        with pytest.raises(promptry.ProviderError, match=said):
+            promptry.post_json(server.url, {"text": "a"}, is_note=True)

@@ -10,14 +10,14 @@ Floors, from the ground up; each section uses only sections above it:
              CAPTURE · CALLS · TOTALS · FEEDBACK · DATASETS · BUCKETS · COSTS · CARE
     EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · APIS · PROVIDERS · TRIALS · JUDGE ·
              EMBEDDINGS · SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION ·
-             DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · TALLIES ·
-             RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
+             DOCUMENTS · EXCHANGES · STEPS · FILES · DRAFTS · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES ·
+             TALLIES · RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
              COMPARISON · MODELS · PLAN · TRENDS · TRAFFIC · DRIFT · BISECT · HISTORY · VERSIONS · NEWS · OVERVIEW ·
              CONFIGURATION · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · COMMANDS · CLI · LAUNCH ·
              EDITS · WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · POSTS · PLAYGROUND · TASKS · OPENAPI ·
-             APPLICATION · DASHBOARD · EXCERPTS · OFFERS · CLIENTS ·
-             MCP
+             APPLICATION · DASHBOARD · EXCERPTS · OFFERS · DEEDS ·
+             CLIENTS · MCP
     ROOF     MAIN
     CELLAR   EMBEDDED
 Find your way:   grep -n '^# === ' promptry.py
@@ -3277,6 +3277,34 @@ def placeholder_in(text: str) -> str | None:
     """Return the name of the one placeholder that a text is, or None."""
     match = re.fullmatch(_PLACEHOLDER, text)
     return match["named"] or match["braced"] if match else None
+
+
+def values_filled_in(text: str, filled: str) -> dict[str, str] | None:
+    """Return the values that the $placeholders of a text had where it became another, or None where it cannot have.
+
+    >>> values_filled_in("Answer: $question!", "Answer: Why?!"), values_filled_in("$a$b", "xy")
+    ({'question': 'Why?'}, None)
+    """
+    literals, names, end = [""], [], 0
+    for match in re.finditer(_PLACEHOLDER, text):
+        literals[-1] += text[end : match.start()]
+        end, name = match.end(), match["named"] or match["braced"]
+        if name is None:
+            literals[-1] += "$"
+        else:
+            names.append(name)
+            literals.append("")
+    literals[-1] += text[end:]
+    values: dict[str, str] = {}
+    at = len(literals[0])
+    for place, (name, literal) in enumerate(zip(names, literals[1:], strict=True), 1):
+        last = place == len(names)
+        end = len(filled) - len(literal) if last else filled.find(literal, at) if literal else -1
+        if end < at:
+            return None
+        values[name] = filled[at:end]
+        at = end + len(literal)
+    return values if fill_placeholders(text, values) == filled else None
 
 
 def fill_placeholders(text: str, values: dict[str, Any]) -> str:
@@ -6925,7 +6953,7 @@ def add_to_dataset(name: str, call: str | None = None, vote_id: str | None = Non
     """
     if (call is None) == (vote_id is None):
         raise WrongUse("A call or a vote becomes an item.", "Give one of --call ID and --vote ID.")
-    item = _item_of_call(call) if call is not None else _item_of_vote(str(read_id(vote_id, "vote")))
+    item = item_of_call(call) if call is not None else _item_of_vote(str(read_id(vote_id, "vote")))
     with transact():
         known = fetch("SELECT max(version) AS version FROM datasets WHERE name = ?", (name,))[0]["version"]
         items = load_dataset(name) if known else []
@@ -6934,7 +6962,11 @@ def add_to_dataset(name: str, call: str | None = None, vote_id: str | None = Non
     return {"name": name, "version": version, "item": item, "added": added}
 
 
-def _item_of_call(id: str) -> dict[str, Any]:
+def item_of_call(id: str) -> dict[str, Any]:
+    """Return a recorded call as an item of a dataset, its answer as `expected` or `rejected` where it was kept.
+
+    Errors: NotFound; WrongUse for a call that failed or has no captured text.
+    """
     found = get_call(id)
     if fetch("SELECT status FROM invocations WHERE id = ?", (found["id"],))[0]["status"] == "error":
         raise WrongUse(f"Call {id} ended in an error, so it has no answer to learn from.", "Choose one that is ok.")
@@ -13912,6 +13944,198 @@ def _check_open(reading: Reading, told: Told, got: dict[str, Node], places: dict
 
 
 # ======================================================================================
+# === DRAFTS: a suite in YAML, made from calls that people rated
+# ======================================================================================
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, ROWS, SCOPE, PROMPTS, CALLS, DATASETS, PROVIDERS, DOCUMENTS, FILES.
+# Public: nothing.
+#
+# A file is written in the folder of the configured module only, and asks an API only: who may make a suite must not be
+# able to run a program by it. What stands in a file already stays as it is: a suite is added after it, or not at all.
+
+_HELD_BY = {"rouge_l": 0.3, "semantic": 0.7}  # against an answer that was rated up, and the score that it takes
+_OWN_PROGRAMS = {"python", "exec"}
+_MOST_DRAFTED = 200
+
+
+class Draft(NamedTuple):
+    """A case from a call: what the prompt was filled in with (None: nobody can tell), what was sent, and the answer."""
+
+    call: dict[str, Any]
+    values: dict[str, str] | None
+    item: dict[str, Any]
+
+
+def create_suite(
+    name: str,
+    prompt: str,
+    rating: str | None = None,
+    file: str | None = None,
+    provider: str | None = None,
+    assertion: str = "rouge_l",
+    limit: int = 20,
+) -> dict[str, Any]:
+    """Write a suite made of the newest rated calls of a prompt into a file of suites, and return what is in it.
+
+    A new answer is held against one that was rated up, by its words or its meaning; one that was rated down must not
+    come again. Shape: {suite, file, prompt, provider, cases, skipped [{call, reason}], next}; prompt is None where the
+    calls do not show what it was filled in with: then what was sent is sent again. Errors: WrongUse, NotFound,
+    ConfigError. Writes: the file.
+    """
+    check_choice(assertion, tuple(_HELD_BY), "assertion")
+    path = _file_in_folder(file)
+    chosen = None if provider is None else _check_provider(provider)
+    drafts, skipped = _drafts_of(prompt, rating, min(read_limit(limit), _MOST_DRAFTED))
+    if not drafts:
+        hint = f"{skipped[0]['reason']}" if skipped else "promptry calls --rating up lists those that are."
+        raise NotFound(f"No call of '{prompt}' that was rated can be made a case.", hint)
+    fills = [draft for draft in drafts if draft.values is not None]
+    if fills:
+        lost = [draft for draft in drafts if draft.values is None]
+        skipped += [_skip(draft.call["id"], "what was sent is not the prompt filled in") for draft in lost]
+    cases = [_drafted_case(draft, assertion, bool(fills)) for draft in fills or drafts]
+    chosen = chosen or _usual_provider(fills or drafts)
+    told: dict[str, Any] = {"name": check_name(name), "description": f"Calls of {legible(prompt)} that people rated."}
+    told |= {"prompt": {"name": prompt}} if fills else {}
+    _add_suite(path, {**told, "provider": chosen, "cases": cases})
+    found = {"suite": name, "file": str(path), "prompt": prompt if fills else None, "provider": chosen}
+    return {**found, "cases": len(cases), "skipped": skipped, "next": _next_step(name, path)}
+
+
+def _skip(call: str, reason: str) -> dict[str, str]:
+    return {"call": call, "reason": reason}
+
+
+def _drafts_of(prompt: str, rating: str | None, limit: int) -> tuple[list[Draft], list[dict[str, str]]]:
+    """Return the newest calls that were rated as drafts of cases, and those that cannot be any."""
+    ratings = ("up", "down") if rating is None else (rating,)
+    lists = [list_calls(prompt=prompt, status="ok", rating=one, limit=limit)["items"] for one in ratings]
+    rows = sorted(itertools.chain(*lists), key=lambda row: int(row["id"]), reverse=True)[:limit]
+    drafts: list[Draft] = []
+    skipped: list[dict[str, str]] = []
+    for row in rows:
+        try:
+            item = item_of_call(row["id"])
+        except WrongUse as error:
+            skipped.append(_skip(row["id"], str(error)))
+            continue
+        if "expected" in item or "rejected" in item:
+            drafts.append(Draft(row, _values_of(prompt, row["prompt_version"], item["input"]), item))
+        else:
+            skipped.append(_skip(row["id"], "its answer was not kept"))
+    return drafts, skipped
+
+
+def _values_of(prompt: str, version: int | None, sent: Any) -> dict[str, str] | None:
+    """Return what a prompt was filled in with: read off what was sent, or the whole of it where there is one place."""
+    found = find_prompt(prompt, version=version) or find_prompt(prompt)
+    if found is None:
+        return None
+    texts = [sent] if isinstance(sent, str) else [row.get("content") for row in sent if isinstance(row, dict)]
+    for text in texts:
+        values = values_filled_in(found.content, text) if isinstance(text, str) else None
+        if values is not None and (len(texts) == 1 or values):
+            return values
+    names = placeholders(found.content)
+    return {names[0]: sent} if len(names) == 1 and isinstance(sent, str) else None
+
+
+def _drafted_case(draft: Draft, assertion: str, fills: bool) -> dict[str, Any]:
+    """Return a case as a file of suites has it; an answer is a variable, so that its dollar signs stay such."""
+    kind = "expected" if "expected" in draft.item else "rejected"
+    values = dict(draft.values or {}) if fills else {}
+    place = kind if kind not in values else f"{kind}_answer"
+    told = f"${place}"
+    step = {assertion: {"expected": told, "min_score": _HELD_BY[assertion]}} if kind == "expected" else None
+    case: dict[str, Any] = {"id": draft.item["id"], **({} if fills else {"input": draft.item["input"]})}
+    return {
+        **case,
+        "variables": {**values, place: draft.item[kind]},
+        "assert": [step or {"not_contains": told}],
+    }
+
+
+def _check_provider(provider: str) -> str:
+    if make_provider(provider).kind in _OWN_PROGRAMS:
+        hint = "Give an API, such as openai:gpt-4.1-mini; a person may write another into the file."
+        raise WrongUse(f"The provider {provider[:80]!r} runs a program.", hint)
+    return provider
+
+
+def _usual_provider(drafts: list[Draft]) -> str:
+    """Return the API and model that answered most of some calls; raises WrongUse where they name none."""
+    facts = [get_call(draft.call["id"])["metadata"] for draft in drafts]
+    named = Counter(f"{row.get('provider')}:{row.get('model')}" for row in facts)
+    for name, _ in named.most_common():
+        with contextlib.suppress(WrongUse):
+            return _check_provider(name)
+    raise WrongUse("The calls do not name an API that can be asked.", "Give provider, such as openai:gpt-4.1-mini.")
+
+
+def _module_folder() -> tuple[Path, str]:
+    """Return the folder in which the configured module is, and the name of a file of suites there."""
+    name = settings().module
+    told = find_suite_file(name) if not name.endswith((".yaml", ".yml")) or Path(name).is_file() else Path(name)
+    path = told or Path(name.removesuffix(".py").replace(".", "/") + ".yaml")
+    return Path(os.getcwd(), path).parent.resolve(), path.name
+
+
+def _file_in_folder(file: str | None) -> Path:
+    """Return where a file of suites is to be; raises WrongUse for a place outside the folder of the module."""
+    folder, usual = _module_folder()
+    text = usual if file is None else file
+    if "\0" in text or len(text) > 200 or not text.endswith((".yaml", ".yml")):
+        raise WrongUse(f"The file is {text[:80]!r}.", "It takes the name of a YAML file, such as evals.yaml.")
+    path = Path(folder, text).resolve()
+    if not path.is_relative_to(folder) or not path.parent.is_dir():
+        raise WrongUse(
+            f"The file {text!r} is not in {folder}.", "Suites are written beside the configured module only."
+        )
+    return path
+
+
+def _add_suite(path: Path, told: dict[str, Any]) -> None:
+    """Write a suite into a new file, or after those in a file; nothing is written where the whole could not be read."""
+    block = write_yaml({"suites": [told]})
+    before = text_of_file(path) if path.exists() else ""
+    names = [one.name for one in read_suites(path)] if before.strip() else []
+    if told["name"] in names:
+        raise WrongUse(f"{path.name} has a suite {told['name']!r} already.", "Give the suite another name.")
+    draft = path.with_name(f".{path.name}.{make_uid()}")
+    try:
+        draft.write_text(_text_with(before, block) if names else block, encoding="utf-8")
+        if [one.name for one in read_suites(draft)] != [*names, told["name"]]:
+            raise ConfigError(f"{path.name} is no plain list of suites.")
+        if before:
+            draft.chmod(path.stat().st_mode)
+        os.replace(draft, path)
+    except ConfigError as error:
+        message = f"No suite can be added to those in {path.name}." if names else error.message
+        raise WrongUse(message, "Name another file.") from None
+    except OSError as error:
+        raise WrongUse(f"{path} cannot be written: {error.strerror}.", "Name a file in a folder of yours.") from None
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _text_with(before: str, block: str) -> str:
+    """Return a file of suites with those of another after its own, as far in as the first of them stands."""
+    first = re.search(r"^suites:[^\n]*\n(?:[ ]*(?:#[^\n]*)?\n)*([ ]*)- ", before, re.MULTILINE)
+    added = block.partition("\n")[2]
+    inset = first[1] if first else ""
+    return f"{before.rstrip()}\n\n" + re.sub("(?m)^(?=.)", inset, added)
+
+
+def _next_step(name: str, path: Path) -> str:
+    """Return what is to be done with a suite that was written: run it, where it is of the configured module."""
+    import shlex
+
+    usual = find_suite_file(settings().module)
+    if usual is not None and usual.resolve() == path:
+        return f"Read {path.name}, then run the suite {name!r} with run_suite."
+    return f"Read {path.name}, then run it with: promptry run {shlex.quote(name)} --module {shlex.quote(str(path))}"
+
+
+# ======================================================================================
 # === TRANSLATIONS: promptfoo's templates and assertions in our words, or the reason why there are none
 # ======================================================================================
 # Uses: ERRORS, PROMPTS, HELPERS, ASSERTIONS, STEPS, FILES.
@@ -16024,9 +16248,9 @@ def _parted(stdout: Any) -> Any:
     return stdout if type(stdout).__name__ == "Parted" else Parted()
 
 
-def end_process(code: int) -> None:
-    """End this process; where a case was left behind, without waiting for its threads: they may never end."""
-    if not _left_behind:
+def end_process(code: int, at_once: bool = False) -> None:
+    """End this process; where a case was left behind, or at once, without waiting for threads: they may never end."""
+    if not _left_behind and not at_once:
         sys.exit(code)
     last = threading.Thread(target=atexit._run_exitfuncs, daemon=True)
     last.start()
@@ -24513,7 +24737,7 @@ def start_task(tasks: Tasks, suite: str, **options: Any) -> dict[str, Any]:
     words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     for word in (suite, *words):
         if len(word) > _LONGEST_WORD_OF_RUN or "\0" in word or word.encode("utf-8", "replace").decode() != word:
-            raise WrongUse(f"No run can be asked for {word[:50]!r}.", "GET /api/suites lists the suites.")
+            raise WrongUse(f"No run can be asked for {word[:50]!r}.", "promptry suites lists the suites.")
     with tasks.lock:
         running = [task for task in tasks.rows.values() if task.known["ended_at"] is None]
         if any(task.suite == suite for task in running):
@@ -25528,7 +25752,7 @@ def read_offers() -> dict[str, Offer]:
 def _offer_of(read: Read) -> Offer:
     told, route = told_to_agents(), route_of(read)
     own, said = told["tools"][read.name], told["parameters"]
-    parameters = [parameter._replace(sentence=_sentence_for(read.name, parameter)) for parameter in route.parameters]
+    parameters = [parameter._replace(sentence=sentence_for(read.name, parameter)) for parameter in route.parameters]
     more = [Parameter(name, kind, said[name]) for name, kind in _MORE]
     keys = {**_KEYS_OF_LIST, **own.get("keys", {})} if route.is_list else own["keys"]
     answer = functools.partial(_answer_list if route.is_list else _answer_one, route)
@@ -25538,7 +25762,8 @@ def _offer_of(read: Read) -> Offer:
 _KEYS_OF_LIST = {"items": "array", "total": "number?", "next": "string?"}
 
 
-def _sentence_for(name: str, parameter: Parameter) -> str:
+def sentence_for(name: str, parameter: Parameter) -> str:
+    """Return what an agent is told of a parameter: a sentence of its own, else the one that all faces have."""
     said: dict[str, str] = told_to_agents()["parameters"]
     return said.get(f"{name}.{parameter.name}") or said.get(parameter.name) or parameter.sentence
 
@@ -25601,6 +25826,105 @@ def _answer_list(route: Route, part: str = "", after: int = 0, **asked: Any) -> 
 
 
 # ======================================================================================
+# === DEEDS: what an agent may change where it is let: each write as a tool, and runs that are watched
+# ======================================================================================
+# Uses: ERRORS, RUNS, DRAFTS, READS, CLI, POSTS, TASKS, OFFERS.
+# Public: nothing.
+#
+# Without --allow-writes these tools are not there: a hint to a client is a request, and this is not left to it.
+
+_OWN_POSTS = {
+    "save_prompt": "prompts",
+    "promote_prompt": "promote",
+    "set_budget": "budgets",
+    "save_dataset": "datasets",
+}
+# Whether it takes something away, whether twice is as once, and whether it reaches beyond the store.
+_HINTS = {
+    "save_prompt": (False, True, False),
+    "promote_prompt": (True, True, False),
+    "set_budget": (True, True, False),
+    "save_dataset": (False, True, False),
+    "run_suite": (False, False, True),
+    "create_suite": (False, False, False),
+}
+_MOST_FAILING, _LONGEST_REASON = 10, 300
+
+
+def write_offers(tasks: Tasks) -> dict[str, Offer]:
+    """Return the writes as tools by name."""
+    posts = {route.path: route for route in post_routes()}
+    runs = next(route for route in task_routes(tasks) if route.path == "runs" and route.method == "POST")
+    sources = {name: (posts[path].answer, posts[path].parameters) for name, path in _OWN_POSTS.items()}
+    sources["run_suite"] = functools.partial(_start, tasks), runs.parameters
+    sources["create_suite"] = create_suite, _parameters_of_draft()
+    return {name: _deed(name, *sources[name]) for name in _HINTS}
+
+
+def write_names() -> list[str]:
+    """Return the names of the tools that write."""
+    return [*_HINTS]
+
+
+def _deed(name: str, answer: Callable[..., Any], parameters: tuple[Parameter, ...]) -> Offer:
+    told, hints = told_to_agents()["tools"][name], _HINTS[name]
+    said = tuple(parameter._replace(sentence=sentence_for(name, parameter)) for parameter in parameters)
+    names = ("destructiveHint", "idempotentHint", "openWorldHint")
+    known = {"readOnlyHint": False, **dict(zip(names, hints, strict=True))}
+    return Offer(name, told["sentence"], said, functools.partial(_done, answer), told["keys"], known)
+
+
+def _done(answer: Callable[..., Any], **asked: Any) -> dict[str, Any]:
+    with no_new_store(is_read=False):
+        found: dict[str, Any] = answer(**asked)
+    return found
+
+
+def _parameters_of_draft() -> tuple[Parameter, ...]:
+    said = told_to_agents()["parameters"]
+    return fields_of(
+        create_suite, {name: said[f"create_suite.{name}"] for name in inspect.signature(create_suite).parameters}
+    )
+
+
+def _start(tasks: Tasks, suite: str, **options: Any) -> dict[str, Any]:
+    return start_task(tasks, suite, **options)
+
+
+def told_progress(tasks: Tasks, job: str) -> tuple[float, float | None, str] | None:
+    """Return how far a run is: done, total, and a sentence; None once it has ended."""
+    known = get_task(tasks, job)
+    if known["ended_at"] is not None:
+        return None
+    states = ", ".join(f"{count:,} {state}" for state, count in (known["states"] or {}).items())
+    return known["done"], known["total"] or None, states or "begun"
+
+
+def verdict_of(tasks: Tasks, job: str) -> dict[str, Any]:
+    """Return what came of a run that has ended, in few words: its verdict, counts, and the worst cases.
+
+    Shape: {suite, state, run_id, passed, verdict, exit_code, score, counts, cost_usd, failing [{case, state, reason}],
+    more_failing, next}. Errors: PromptryError with the words of the run where it saved nothing.
+    """
+    known = get_task(tasks, job)
+    if known["run_id"] is None:
+        fault = known["error"] or {"message": "The run was cancelled before a case had ended.", "hint": ""}
+        error = PromptryError(fault["message"], fault["hint"])
+        error.code = fault.get("code", error.code)
+        raise error
+    run = get_run(known["run_id"])
+    bad = [row for row in run["cases"] if row["state"] in {"fail", "error"}]
+    told = {key: known[key] for key in ("suite", "state", "run_id", "passed", "verdict", "exit_code")}
+    told |= {key: run[key] for key in ("score", "counts", "cost_usd")}
+    failing = [
+        {"case": row["case"], "state": row["state"], "reason": (row["reason"] or "")[:_LONGEST_REASON]} for row in bad
+    ]
+    step = "compare_runs with this run_id tells what got worse and why; get_run shows every case."
+    more = max(0, len(failing) - _MOST_FAILING)
+    return {**told, "failing": failing[:_MOST_FAILING], "more_failing": more, "next": step if bad else None}
+
+
+# ======================================================================================
 # === CLIENTS: how the programs that agents live in are told to start promptry
 # ======================================================================================
 # Uses: ERRORS, SETTINGS, STORE, TASKS.
@@ -25649,19 +25973,21 @@ def enter_folder(path: str) -> None:
 # ======================================================================================
 # === MCP: the tools are served to an agent over its stdin and stdout, until it closes them
 # ======================================================================================
-# Uses: ERRORS, ASSETS, STORE, PRINTING, COMMANDS, TASKS, OFFERS, CLIENTS.
+# Uses: ERRORS, ASSETS, STORE, WORKERS, PRINTING, COMMANDS, TASKS, OFFERS, DEEDS, CLIENTS.
 # Public: nothing.
 #
 # stdout is the protocol's alone: whatever else is printed in this process or a child of it goes to stderr. Reads are
 # answered one after the other by one thread, which keeps the store open; a run is a process of its own.
 
 _NEEDED_SDK = "mcp>=2.3,<3"
+_LOOK_AT_RUN_S = 0.1  # at how far a run is
 
 
 class Desk(NamedTuple):
-    """What serves an agent: the tools by name, the runs it started, and the thread that answers."""
+    """What serves an agent: the tools by name, whether it may write, the runs it started, the thread that answers."""
 
     offers: dict[str, Offer]
+    may_write: bool
     tasks: Tasks
     thread: Any
 
@@ -25673,6 +25999,7 @@ def _go_to_folder(_context: click.Context, _parameter: click.Parameter, path: st
 
 @cli_command("mcp")
 @cli_option("--config", type=("Choice", [*CLIENTS]), help="Print what a client is to be told, and serve nobody.")
+@cli_option("--allow-writes", is_flag=True, help="Let the agent save prompts and data, set budgets, and run suites.")
 @cli_option(
     "--folder",
     metavar="FOLDER",
@@ -25682,15 +26009,15 @@ def _go_to_folder(_context: click.Context, _parameter: click.Parameter, path: st
     help="Serve as if started there: its promptry.toml, store and suites.",
 )
 @DB_OPTION
-def cli_mcp(config: str | None) -> None:
+def cli_mcp(config: str | None, allow_writes: bool) -> None:
     """Serve coding agents over stdin and stdout by the Model Context Protocol, until they close them."""
     if config is not None:
-        print_json(client_config(config, may_write=False))
+        print_json(client_config(config, allow_writes))
         place = f"This goes into {CLIENTS[config].file}"
         print_text(f"{place}; where that file is there already, add promptry to the servers in it.", err=True)
         return
     _require_sdk()
-    serve_agent()
+    serve_agent(allow_writes)
 
 
 def _require_sdk() -> None:
@@ -25702,21 +26029,45 @@ def _require_sdk() -> None:
         raise WrongUse("promptry mcp needs the package mcp 2, and this Python has none.", hint)
 
 
-def serve_agent() -> None:
-    """Serve an agent until it closes its end, or this process is told to end."""
+def serve_agent(may_write: bool) -> None:
+    """Serve an agent until it closes its end, or this process is told to end; the runs it started end too."""
     import concurrent.futures
     import gc
+    import signal
 
     gc.disable()  # the SDK makes many objects as it is loaded, and none of them goes
     import anyio
 
     thread = concurrent.futures.ThreadPoolExecutor(1)
-    desk = Desk({}, make_tasks(store_path()), thread)
+    desk = Desk({}, may_write, make_tasks(store_path()), thread)
     server = _make_mcp(desk)
     gc.freeze()
     gc.enable()
-    anyio.run(_serve_streams, server)
-    thread.shutdown(wait=False, cancel_futures=True)
+    stop = functools.partial(_stop_agent, desk, [])
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
+            signal.signal(getattr(signal, name), stop)
+    try:
+        anyio.run(_serve_streams, server)
+    except* OSError as group:
+        log.debug("the agent is gone: %s", group.exceptions)
+    finally:
+        end_tasks(desk.tasks)
+        thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _stop_agent(desk: Desk, told: list[int], number: int, _frame: Any) -> None:
+    """End the server when it is told so, though it waits for its stdin; told again, kill what it has started."""
+    told.append(number)
+    if len(told) == 1:
+        threading.Thread(target=_end_agent, args=(desk,), daemon=True).start()
+    else:
+        kill_tasks(desk.tasks)
+
+
+def _end_agent(desk: Desk) -> None:
+    end_tasks(desk.tasks)
+    end_process(0, at_once=True)
 
 
 async def _serve_streams(server: Any) -> None:
@@ -25735,8 +26086,16 @@ def _make_mcp(desk: Desk) -> Any:
     async def list_tools(_context: Any, _params: Any) -> Any:
         return types.ListToolsResult(tools=[_tool_of(types, offer) for offer in offers_of(desk).values()])
 
-    async def call_tool(_context: Any, params: Any) -> Any:
-        return await _in_thread(desk, functools.partial(_answered, types, desk, params.name, params.arguments or {}))
+    async def call_tool(context: Any, params: Any) -> Any:
+        ask = functools.partial(_ask_desk, desk, params.name, params.arguments or {})
+        begun = await _in_thread(desk, functools.partial(_answered, types, params.name, ask))
+        if params.name != "run_suite" or begun.is_error:
+            return begun
+        job = begun.structured_content["job"]
+        await _watch_run(desk.tasks, job, context.session)
+        return await _in_thread(
+            desk, functools.partial(_answered, types, params.name, lambda: verdict_of(desk.tasks, job))
+        )
 
     return Server(
         "promptry",
@@ -25757,7 +26116,7 @@ async def _in_thread(desk: Desk, work: Callable[[], Any]) -> Any:
 def offers_of(desk: Desk) -> dict[str, Offer]:
     """Return the tools of a desk, which are made when they are asked for first."""
     if not desk.offers:
-        desk.offers.update(read_offers())
+        desk.offers.update(read_offers() | (write_offers(desk.tasks) if desk.may_write else {}))
     return desk.offers
 
 
@@ -25771,10 +26130,29 @@ def _tool_of(types: Any, offer: Offer) -> Any:
     )
 
 
-def _answered(types: Any, desk: Desk, name: str, arguments: dict[str, Any]) -> Any:
+async def _watch_run(tasks: Tasks, job: str, session: Any) -> None:
+    """Tell how far a run is until it has ended; who no longer waits for it ends it, and what it did is kept."""
+    import asyncio
+
+    before = None
+    try:
+        while (told := told_progress(tasks, job)) is not None:
+            if told != before:
+                await session.report_progress(*told)
+            before = told
+            await asyncio.sleep(_LOOK_AT_RUN_S)
+    finally:
+        cancel_task(tasks, job)
+
+
+def _ask_desk(desk: Desk, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    return ask_offer(_require_offer(desk, name), arguments)
+
+
+def _answered(types: Any, name: str, ask: Callable[[], dict[str, Any]]) -> Any:
     """Return the result of a call of a tool; every error ends here, as the sentence that the command line prints."""
     try:
-        found = ask_offer(_require_offer(desk, name), arguments)
+        found = ask()
     except PromptryError as error:
         return _refusal(types, error)
     except RecursionError:
@@ -25794,9 +26172,11 @@ def _refusal(types: Any, error: PromptryError) -> Any:
 
 def _require_offer(desk: Desk, name: str) -> Offer:
     known = offers_of(desk)
-    if name not in known:
-        raise NotFound(f"There is no tool {name[:80]!r}.", nearest(name, known) or "tools/list lists them.")
-    return known[name]
+    if name in known:
+        return known[name]
+    if name in write_names():
+        raise WrongUse(f"{name} writes, and this server only reads.", "A person can start it with --allow-writes.")
+    raise NotFound(f"There is no tool {name[:80]!r}.", nearest(name, known) or "tools/list lists them.")
 
 
 # ======================================================================================

@@ -82,6 +82,7 @@ NOT_FROZEN = {"antigravity", "ensurepip", "idlelib", "lib2to3", "test", "this", 
 SMOKE = {
     "demo": ["demo", "."],
     "run": ["run", "qa", "--compare", "prod", "--format", "junit"],
+    "monitor": ["monitor", "qa", "--once"],
     "status": ["status", "--json"],
     "suites": ["suites", "--json"],
     "runs": ["runs", "1", "--json"],

@@ -4,7 +4,7 @@ Application code calls track() and track_invocation(); evals, comparisons, the l
 write the same store.db. No service to run, no account, nothing sent anywhere.
 
 Floors, from the ground up; each section uses only sections above it:
-    GROUND   ERRORS · WORDING · CLOCK · SETTINGS · ASSETS · MASKING · ENDPOINTS
+    GROUND   ERRORS · WORDING · CLOCK · SETTINGS · ASSETS · MASKING · TRUST · ENDPOINTS
     STORE    TABLES · MIGRATIONS · STORE · ROWS · CHANGES · SCRIPTS · QUERIES
     LEDGERS  SCOPE · DIFFS · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS ·
              CAPTURE · CALLS · TOTALS · FEEDBACK · DATASETS · BUCKETS · COSTS · CARE
@@ -13,11 +13,10 @@ Floors, from the ground up; each section uses only sections above it:
              DOCUMENTS · EXCHANGES · STEPS · FILES · DRAFTS · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES ·
              TALLIES · RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
              COMPARISON · MODELS · PLAN · TRENDS · TRAFFIC · DRIFT · BISECT · HISTORY · VERSIONS · NEWS · OVERVIEW ·
-             CONFIGURATION · INTERPRETERS
+             STATES · CONFIGURATION · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · COMMANDS · CLI · LAUNCH ·
-             EDITS · WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · POSTS · PLAYGROUND · TASKS · OPENAPI ·
-             APPLICATION · DASHBOARD · EXCERPTS · OFFERS · DEEDS ·
-             CLIENTS · MCP
+             EDITS · WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · POSTS · PLAYGROUND · TASKS · MONITOR ·
+             OPENAPI · APPLICATION · DASHBOARD · EXCERPTS · OFFERS · DEEDS · CLIENTS · MCP
     ROOF     MAIN
     CELLAR   EMBEDDED
 Find your way:   grep -n '^# === ' promptry.py
@@ -567,8 +566,10 @@ class _Key(NamedTuple):
     takes: str
     bounds: tuple[float, float] = (-math.inf, math.inf)
     choices: tuple[str, ...] = ()
+    form: str = ""
 
 
+EVERY_FORM = "[1-9][0-9]{0,5}[smhd]"
 _TEXT, _SHARE = "text, and not an empty one", "a share from 0 to 1"
 _KEYS = {
     "store": {
@@ -607,6 +608,14 @@ _KEYS = {
         "max_tokens": _Key("judge_max_tokens", int, "a whole number of tokens, 1 or more", (1, 10**9)),
         "max_chars": _Key("judge_max_chars", int, "a whole number of characters, 0 for no limit", (0, 10**9)),
         "timeout_s": _Key("judge_timeout_s", float, "seconds, 1 to 3600", (1, 3_600)),
+    },
+    "monitor": {
+        "every": _Key("monitor_every", str, "a time such as 30s, 15m, 1h or 1d", form=EVERY_FORM),
+        "compare": _Key("monitor_compare", str, _TEXT),
+        "webhook_env": _Key(
+            "monitor_webhook_env", str, "the name of an environment variable", form="[A-Za-z_][0-9A-Za-z_]*"
+        ),
+        "command": _Key("monitor_command", str, _TEXT),
     },
     "dashboard": {
         "host": _Key("dashboard_host", str, "an address or name of this machine, such as 127.0.0.1"),
@@ -654,6 +663,10 @@ class Settings(NamedTuple):
     judge_max_tokens: int | None = None
     judge_max_chars: int = 100_000
     judge_timeout_s: float = 120.0
+    monitor_every: str = "1h"
+    monitor_compare: str | None = None
+    monitor_webhook_env: str | None = None
+    monitor_command: str | None = None
     dashboard_host: str = "127.0.0.1"
     dashboard_port: int = 8420
     dashboard_hosts: tuple[str, ...] = ()
@@ -742,6 +755,8 @@ def _check_value(place: str, key: _Key, value: Any) -> Any:
         fits = value in key.choices
     if key.kind is list and fits:
         fits, value = all(isinstance(item, str) and item for item in value), tuple(value)
+    if key.form and fits and not re.fullmatch(key.form, value):
+        fits, value = False, "an address" if "://" in value else value  # which may be a secret itself
     if not fits:
         raise ConfigError(f"{place} is {value!r}; it takes {key.takes}.")
     return value
@@ -976,9 +991,47 @@ def _is_iban(text: str) -> bool:
 
 
 # ======================================================================================
+# === TRUST: which authorities vouch for an address
+# ======================================================================================
+# Uses: ERRORS.
+# Public: nothing.
+
+_ROOTS = (  # where Linux distributions and BSDs keep the certificates of authorities
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+
+
+@functools.cache
+def trust_of(file: str | None, folder: str | None) -> Any:
+    """Make the TLS context: the system's authorities, else those of a known place or of certifi.
+
+    An executable looks where the system it was built on keeps them, which may be nowhere here.
+    """
+    import ssl
+
+    if file and not os.path.isfile(file):
+        raise ConfigError(f"SSL_CERT_FILE is {file}, and there is no such file.", "Correct or remove the variable.")
+    context, paths = ssl.create_default_context(), ssl.get_default_verify_paths()
+    if paths.cafile or context.get_ca_certs() or (paths.capath and os.listdir(paths.capath)):
+        return context
+    known = next((place for place in _ROOTS if os.path.isfile(place)), None)
+    with contextlib.suppress(ImportError):
+        import importlib
+
+        known = known or importlib.import_module("certifi").where()
+    if known:
+        context.load_verify_locations(known)
+    return context
+
+
+# ======================================================================================
 # === ENDPOINTS: JSON is sent to an address and its answer read, with patience and within bounds
 # ======================================================================================
-# Uses: ERRORS, CLOCK, MASKING.
+# Uses: ERRORS, CLOCK, MASKING, TRUST.
 # Public: nothing.
 #
 # The standard library alone, because a suite runs in a Python whose packages are not ours. What an address answers is
@@ -991,13 +1044,6 @@ ANSWER_TIMEOUT_S = 120.0
 _RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
 _SECRET_HEADER = "(?i)key|auth|token|secret|cookie"
-_ROOTS = (  # where Linux distributions and BSDs keep the certificates of authorities
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-)
 
 
 class _Answer(NamedTuple):
@@ -1015,26 +1061,53 @@ def post_json(
     *,
     timeout_s: float = ANSWER_TIMEOUT_S,
     tries: int = 4,
+    is_note: bool = False,
 ) -> tuple[dict[str, Any], float]:
     """Post JSON and return the JSON object that is answered, and the milliseconds of the try that was answered.
 
     A try may take `timeout_s`, to the last byte. What is busy, broken or refuses the connection is tried again, up to
-    `tries` in all. Errors: ProviderError, and WrongUse for the request itself.
+    `tries` in all. Who takes a note, as a webhook, may answer anything: {}. Errors: ProviderError, and WrongUse for the
+    request itself.
     """
-    host, data, headers = _check_url(url), _as_wire(body), _check_headers(headers or {})
+    host, data, sent = _check_url(url), _as_wire(body), _check_headers(headers or {})
+    answer, took_ms = _ask_patiently("POST", url, host, data, sent, timeout_s, tries)
+    return _read_answer(host, answer, sent, () if is_note else (dict,)), took_ms
+
+
+def ask_json(
+    method: str, url: str, body: Any = None, headers: dict[str, str] | None = None, *, tries: int = 4
+) -> tuple[Any, dict[str, str]]:
+    """Ask by any method; return the JSON object or list that is answered, and the headers by lower-case name.
+
+    Patience, bounds and errors: as of post_json. A body of None is none.
+    """
+    host, data, sent = _check_url(url), None if body is None else _as_wire(body), _check_headers(headers or {})
+    answer, _ = _ask_patiently(method, url, host, data, sent, ANSWER_TIMEOUT_S, tries)
+    return _read_answer(host, answer, sent, (dict, list)), answer.headers
+
+
+def _ask_patiently(
+    method: str, url: str, host: str, data: bytes | None, headers: dict[str, str], timeout_s: float, tries: int
+) -> tuple[_Answer, float]:
+    """Send a request until it is answered, up to `tries` times; return the answer and the milliseconds of its try."""
     for left in range(tries - 1, -1, -1):
         began = monotonic_s()
         try:
-            answer = _post(url, host, data, headers, timeout_s)
+            answer = _send_once(method, url, host, data, headers, timeout_s)
         except ConnectionError as error:
             if not left:
                 raise ProviderError(f"{host} cannot be reached: {_reason_of(error)}.", _TRY_LATER) from None
             _pause(_back_off_s(tries - 1 - left))
             continue
-        if answer.status not in _RETRIED or not left:
-            return _read_answer(host, answer, headers), (monotonic_s() - began) * 1000
+        if not _asks_to_wait(answer) or not left:
+            return answer, (monotonic_s() - began) * 1000
         _pause(_asked_wait_s(host, answer, headers, _back_off_s(tries - 1 - left)))
     raise WrongUse(f"tries is {tries!r}; it takes a whole number from 1.")
+
+
+def _asks_to_wait(answer: _Answer) -> bool:
+    """Tell an answer that may be another in a while; a refusal that says when is a limit, as some APIs tell it."""
+    return answer.status in _RETRIED or (answer.status == 403 and _retry_after_s(answer.headers) is not None)
 
 
 def post_for_events(
@@ -1048,7 +1121,7 @@ def post_for_events(
     host, data, headers = _check_url(url), _as_wire(body), _check_headers(headers or {})
     headers["Accept"] = "text/event-stream, application/json"
     try:
-        with _opened(url, host, data, headers, timeout_s) as response:
+        with _opened("POST", url, host, data, headers, timeout_s) as response:
             answer = _answer_in(response, host)
             kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
             if not 200 <= answer.status < 300 or kind == "application/json" or "content-encoding" in answer.headers:
@@ -1084,7 +1157,7 @@ def _event_in(text: bytes, host: str, status: int, headers: dict[str, str]) -> d
     """Return the JSON object of an event, {} for the mark of the end; raises ProviderError."""
     if text == b"[DONE]":
         return {}
-    found = _read_answer(host, _Answer(status, {}, text), headers)
+    found: dict[str, Any] = _read_answer(host, _Answer(status, {}, text), headers)
     if found.get("error"):
         told = _words_of(_Answer(status, {}, text), headers)
         raise ProviderError(f"{host} ended its answer with an error: {told}", status=status)
@@ -1187,9 +1260,11 @@ def _check_headers(headers: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _post(url: str, host: str, data: bytes, headers: dict[str, str], timeout_s: float) -> _Answer:
+def _send_once(
+    method: str, url: str, host: str, data: bytes | None, headers: dict[str, str], timeout_s: float
+) -> _Answer:
     """Send one request; raises ConnectionError for what may be tried again, ProviderError for what may not."""
-    with _opened(url, host, data, headers, timeout_s) as response:
+    with _opened(method, url, host, data, headers, timeout_s) as response:
         answer = _answer_in(response, host, _read_body(response, host))
     return answer._replace(body=_unpack(host, answer))
 
@@ -1199,12 +1274,14 @@ def _answer_in(response: Any, host: str, body: bytes = b"") -> _Answer:
 
 
 @contextlib.contextmanager
-def _opened(url: str, host: str, data: bytes, headers: dict[str, str], timeout_s: float) -> Iterator[Any]:
-    """Send one request and give its response, to be read in the block; raises what _post raises."""
+def _opened(
+    method: str, url: str, host: str, data: bytes | None, headers: dict[str, str], timeout_s: float
+) -> Iterator[Any]:
+    """Send one request and give its response, to be read in the block; raises what _send_once raises."""
     import urllib.request
     from http.client import HTTPException
 
-    request = urllib.request.Request(url, data, headers, method="POST")
+    request = urllib.request.Request(url, data, headers, method=method)
     try:
         with _opener(url).open(request, timeout=timeout_s) as response:
             yield response
@@ -1245,7 +1322,7 @@ def _opener(url: str) -> Any:
         def https_open(self, request: Any) -> Any:
             files = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
             secure = http.client.HTTPSConnection  # which a Python without ssl lacks
-            return self.do_open(functools.partial(_connect, secure, context=_trust(*files)), request)
+            return self.do_open(functools.partial(_connect, secure, context=trust_of(*files)), request)
 
         http_request = https_request = urllib.request.AbstractHTTPHandler.do_request_
 
@@ -1288,29 +1365,6 @@ def _response_until(until: float, sock: Any, *given: Any, **more: Any) -> Any:
     return response
 
 
-@functools.cache
-def _trust(file: str | None, folder: str | None) -> Any:
-    """Make the TLS context: the system's authorities, else those of a known place or of certifi.
-
-    An executable looks where the system it was built on keeps them, which may be nowhere here.
-    """
-    import ssl
-
-    if file and not os.path.isfile(file):
-        raise ConfigError(f"SSL_CERT_FILE is {file}, and there is no such file.", "Correct or remove the variable.")
-    context, paths = ssl.create_default_context(), ssl.get_default_verify_paths()
-    if paths.cafile or context.get_ca_certs() or (paths.capath and os.listdir(paths.capath)):
-        return context
-    known = next((place for place in _ROOTS if os.path.isfile(place)), None)
-    with contextlib.suppress(ImportError):
-        import importlib
-
-        known = known or importlib.import_module("certifi").where()
-    if known:
-        context.load_verify_locations(known)
-    return context
-
-
 def _read_body(response: Any, host: str) -> bytes:
     """Read a body to its end; raises ProviderError for one that is cut or too long."""
     pieces, length = [], 0
@@ -1350,8 +1404,8 @@ def _unpack(host: str, answer: _Answer) -> bytes:
     return plain
 
 
-def _read_answer(host: str, answer: _Answer, headers: dict[str, str]) -> dict[str, Any]:
-    """Return the JSON object of an answer; raises ProviderError with the status and the provider's own message."""
+def _read_answer(host: str, answer: _Answer, headers: dict[str, str], kinds: tuple[type, ...] = (dict,)) -> Any:
+    """Return the JSON of an answer, {} where no kind is wanted; raises ProviderError with what the provider says."""
     if 300 <= answer.status < 400:
         where = _without_keys(_target_of(answer.headers.get("location", "")), headers)
         raise ProviderError(
@@ -1362,10 +1416,10 @@ def _read_answer(host: str, answer: _Answer, headers: dict[str, str]) -> dict[st
     if not 200 <= answer.status < 300:
         raise ProviderError(f"{host} answered {answer.status}: {_words_of(answer, headers)}", status=answer.status)
     try:
-        found = json.loads(answer.body, parse_constant=refuse_constant)
+        found = json.loads(answer.body, parse_constant=refuse_constant) if kinds else {}
     except (ValueError, RecursionError):
         found = None
-    if not isinstance(found, dict):
+    if kinds and not isinstance(found, kinds):
         raise ProviderError(
             f"{host} answered {answer.status} and no JSON object: {_words_of(answer, headers)}",
             "Look whether the address is that of the API.",
@@ -9053,15 +9107,16 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_loop)
 
 
-def ask_command(command: str, prompt: str, who: str, timeout_s: float) -> str:
+def ask_command(command: str, prompt: str, who: str, timeout_s: float, more: dict[str, str] | None = None) -> str:
     """Return what a command answers on stdout to a prompt on stdin; raises ProviderError.
 
-    The command line is the shell's, and the author's of the suite; the prompt never comes near it. What it started is
-    ended with it where it is late, says too much, or is no longer waited for.
+    The command line is the shell's, and the author's of the suite or the settings; the prompt, and the variables that
+    it is given `more` of, never come near it. What it started is ended with it where it is late, says too much, or is
+    no longer waited for.
     """
     import subprocess
 
-    with _start_command(command) as process:
+    with _start_command(command, more or {}) as process:
         try:
             said, told = _talk_with(process, prompt.encode(errors="replace"), monotonic_s() + timeout_s)
         except BaseException as error:
@@ -9082,11 +9137,11 @@ def ask_command(command: str, prompt: str, who: str, timeout_s: float) -> str:
         raise ProviderError(f"{who} answered what is no text in UTF-8.") from None
 
 
-def _start_command(command: str) -> Any:
+def _start_command(command: str, more: dict[str, str]) -> Any:
     """Start a command; it is known from the moment it runs, as end_commands waits for it."""
     import subprocess
 
-    pipe, known = subprocess.PIPE, outside_environment()
+    pipe, known = subprocess.PIPE, {**outside_environment(), **more}
     with _commands_lock:
         process = subprocess.Popen(
             command, bufsize=0, shell=True, stdin=pipe, stdout=pipe, stderr=pipe, env=known, start_new_session=True
@@ -15170,7 +15225,7 @@ def open_spool(header: dict[str, Any]) -> Spool:
     try:
         path = _spool_folder() / f"{_store_mark()}-{header['uid']}.jsonl"
         file = os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600), "w+b", buffering=0)
-        _lock(file)
+        lock_file(file)
         file.write(json.dumps(header).encode() + b"\n")
     except OSError as error:
         raise StoreError(
@@ -15287,13 +15342,26 @@ def _store_mark() -> str:
     return hash_text(str(store_path().resolve()))[:12]
 
 
-def _lock(file: IO[bytes]) -> None:
-    """Lock a file until its process ends; raises BlockingIOError if another process holds it."""
-    try:
+_BEYOND = 2**30  # a byte that no file of ours has: Windows lets nobody read what is locked
+
+
+def lock_file(file: IO[bytes]) -> None:
+    """Lock a file until its process ends; raises BlockingIOError if another process holds it, OSError if none can."""
+    if os.name == "posix":
         import fcntl
-    except ModuleNotFoundError:
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    import importlib
+
+    system, at = importlib.import_module("msvcrt"), os.lseek(file.fileno(), 0, os.SEEK_CUR)
+    os.lseek(file.fileno(), _BEYOND, os.SEEK_SET)
+    try:
+        system.locking(file.fileno(), system.LK_NBLCK, 1)
+    except PermissionError as error:
+        raise BlockingIOError(*error.args) from None
+    finally:
+        os.lseek(file.fileno(), at, os.SEEK_SET)
 
 
 def _is_alive(path: Path) -> bool:
@@ -15302,7 +15370,7 @@ def _is_alive(path: Path) -> bool:
         return (age_s(_modified_text(path)) or 0.0) < 86_400
     with path.open("rb") as file:
         try:
-            _lock(file)
+            lock_file(file)
         except BlockingIOError:
             return True
     return False
@@ -19679,6 +19747,132 @@ def _modules(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 # ======================================================================================
+# === STATES: how a suite stands for who watches over it, what changed, and what of that was told
+# ======================================================================================
+# Uses: ERRORS, CLOCK, SETTINGS, STORE, ROWS, BUDGETS, DRIFT.   Writes: eval_runs.
+# Public: nothing.
+#
+# What was told last is noted in the newest run of the suite, under `monitor`: so whoever watches next, in this process
+# or another, tells what differs from that, whatever ran in between. Where nothing was noted a suite that is ok, steady
+# and within its budgets is no news. A state is what the run itself came to, with its further tries for cases that fail:
+# nothing more is done against flapping.
+
+_SUITE_STATES = ("ok", "regressed", "failing", "error")
+_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_LONGEST_S = 365 * 86_400
+_NOTE = """UPDATE eval_runs SET metadata = json_set(coalesce(metadata, '{}'), '$.monitor', json(?))
+    WHERE id = (SELECT max(id) FROM eval_runs WHERE suite_name = ?)"""
+_NOTED = """SELECT json_extract(metadata, '$.monitor') AS note FROM eval_runs
+    WHERE suite_name = ? AND json_extract(metadata, '$.monitor') IS NOT NULL ORDER BY id DESC LIMIT 1"""
+
+
+class Standing(NamedTuple):
+    """How a suite stands: its state, how it drifts (an empty text: it does not), and the budgets that are spent.
+
+    Spent budgets are told by name, each with its dollars; `drift` and `spent` are None where the store did not say.
+    """
+
+    state: str = "ok"
+    drift: str | None = ""
+    spent: dict[str, str] | None = {}
+
+
+def interval_s(text: str) -> float:
+    """Return the seconds of an interval such as 30s, 15m, 1h or 1d; raises WrongUse.
+
+    >>> interval_s("15m")
+    900.0
+    """
+    if not re.fullmatch(EVERY_FORM, text) or int(text[:-1]) * _UNITS_S[text[-1]] > _LONGEST_S:
+        raise WrongUse(f"The interval is {text!r}; it takes a time such as 30s, 15m, 1h or 1d, to 365d.")
+    return float(int(text[:-1]) * _UNITS_S[text[-1]])
+
+
+def next_beat(beat: int, every_s: float, elapsed_s: float) -> tuple[int, int]:
+    """Return the first beat that is still to come, and how many after the given one were missed.
+
+    Beats are counted from 0 at the start, one an interval.
+
+    >>> next_beat(0, 60.0, 12.5), next_beat(0, 60.0, 185.0)
+    ((1, 0), (4, 3))
+    """
+    coming = max(beat + 1, int(elapsed_s // every_s) + 1)
+    return coming, coming - beat - 1
+
+
+def state_of(exit_code: int | None, verdict: str | None, is_saved: bool) -> str:
+    """Return the state of a suite by how its run ended; one that saved nothing, or could not decide, is in error."""
+    if not is_saved or exit_code not in {0, 1}:
+        return "error"
+    return "ok" if exit_code == 0 else "regressed" if verdict == "regressed" else "failing"
+
+
+def check_standing(suite_name: str, state: str) -> Standing:
+    """Tell how a suite stands now that a run has come to a state; what the store does not say is None."""
+    try:
+        report = check_drift(suite_name)
+        spent = {
+            _budget_name(status): f"${status.spent_usd:,.2f} of ${status.limit_usd:,.2f}" for status in check_budgets()
+        }
+    except StoreError:
+        return Standing(state, None, None)
+    return Standing(state, report.reason if report.drifting else "", spent)
+
+
+def _budget_name(status: BudgetStatus) -> str:
+    return f"the {status.period} budget of {f'{status.scope} {status.target}' if status.target else 'all calls'}"
+
+
+def known_standing(before: Standing, now: Standing) -> Standing:
+    """Return how a suite stands, with what is not known now as it was before."""
+    drift = before.drift if now.drift is None else now.drift
+    return Standing(now.state, drift, before.spent if now.spent is None else now.spent)
+
+
+def list_turns(suite_name: str, before: Standing, now: Standing) -> list[dict[str, Any]]:
+    """List what changed between two standings: [{kind (suite, drift, budget), name, before, now, text}]."""
+    found = []
+    if before.state != now.state:
+        found.append(_turn("suite", suite_name, before.state, now.state, f"{before.state} -> {now.state}"))
+    if bool(before.drift) != bool(now.drift):
+        was, told = (
+            "drifting" if before.drift else "steady",
+            f"drift begins: {now.drift}" if now.drift else "drift ends",
+        )
+        found.append(_turn("drift", suite_name, was, "drifting" if now.drift else "steady", told))
+    old, new = before.spent or {}, now.spent or {}
+    for name in sorted(old.keys() | new.keys()):
+        if name not in old:
+            found.append(_turn("budget", name, "within", "spent", f"{name} is spent: {new[name]}"))
+        elif name not in new:
+            found.append(_turn("budget", name, "spent", "within", f"{name} is spent no more"))
+    return found
+
+
+def _turn(kind: str, name: str, before: str, now: str, text: str) -> dict[str, Any]:
+    return {"kind": kind, "name": name, "before": before, "now": now, "text": text}
+
+
+def find_told(suite_name: str) -> Standing:
+    """Find how a suite stood when that was last told; raises StoreError."""
+    rows = fetch(_NOTED, (suite_name,)) if store_path().exists() else []
+    note = read_object(rows[0]["note"]) if rows else {}
+    state, drift, spent = (note.get(key) for key in ("state", "drift", "spent"))
+    return Standing(
+        state if state in _SUITE_STATES else "ok",
+        drift if isinstance(drift, str) else "",
+        {str(name): "" for name in spent} if isinstance(spent, list) else {},
+    )
+
+
+def save_told(suite_name: str, told: Standing) -> None:
+    """Note in the newest run of a suite, if there is one, how it stood when that was told; raises StoreError."""
+    note = {"state": told.state, "drift": told.drift, "spent": sorted(told.spent or ()), "at": now_text()}
+    with transact() as connection:
+        connection.execute(_NOTE, (write_json(note), suite_name))
+
+
+# ======================================================================================
 # === CONFIGURATION: what is set, where that is said, and which secrets are there
 # ======================================================================================
 # Uses: ERRORS, SETTINGS, MASKING, STORE, CARE, APIS.
@@ -19692,6 +19886,11 @@ _OWN_VARIABLES = {
     "PROMPTRY_PYTHON": "whose Python runs suites",
     "PROMPTRY_TOKEN": "the dashboard's token",
     "PROMPTRY_INGEST_TOKEN": "the token of what may only post",
+}
+_NAMED_VARIABLES = {
+    "judge.api_key_env": "the key of the judge",
+    "run.embedder_key_env": "the key of the embedder",
+    "monitor.webhook_env": "the address of the monitor's webhook",
 }
 
 
@@ -19759,9 +19958,9 @@ def _variables(values: dict[str, Any]) -> list[dict[str, Any]]:
     for kind, api in APIS.items():
         what |= dict.fromkeys(api.key_variables, f"the key of {kind}")
         what[api.base_variable] = f"the address of {kind}"
-    for key, name in (("judge.api_key_env", "the judge"), ("run.embedder_key_env", "the embedder")):
+    for key, named in _NAMED_VARIABLES.items():
         if isinstance(values.get(key), str):
-            what.setdefault(values[key], f"the key of {name}")
+            what.setdefault(values[key], named)
     return [{"name": name, "is_set": bool(os.environ.get(name)), "what": told} for name, told in what.items()]
 
 
@@ -20251,7 +20450,7 @@ def _span_text(seconds_passed: float) -> str:
 _INK = int.from_bytes(os.urandom(7))
 _OWN_COLOUR = rf"\x1b\[([0-9;]+);{_INK}m"
 _COLOURS = dict.fromkeys(
-    ("regressed", "fail", "error", "fault", "broken", "broke", "FAIL", "breached", "drifting"), "31;1"
+    ("regressed", "fail", "error", "fault", "broken", "broke", "FAIL", "breached", "drifting", "failing"), "31;1"
 )
 _COLOURS |= dict.fromkeys(("improved", "pass", "ok", "fixed", "PASS", "steady"), "32;1")
 _COLOURS |= {"not enough data": "33;1", "hint": "33;1", "flaky": "33;1", "tied": "36;1"}
@@ -24774,7 +24973,7 @@ def _start_run(path: Path, suite: str, words: list[str]) -> Task:
         output.close()
         raise PromptryError(f"The run cannot be started: {error.strerror}.", f"Try promptry run {suite}.") from None
     known = {"state": "running", "done": 0, "total": None, "states": {}, "began_at": now_text(), "ended_at": None}
-    known |= {"run_id": None, "verdict": None, "passed": None, "exit_code": None, "error": None}
+    known |= dict.fromkeys(("run_id", "verdict", "passed", "score", "reasons", "exit_code", "error"))
     return Task(make_uid(), suite, process, output, known, deque(maxlen=20))
 
 
@@ -24822,7 +25021,7 @@ def _ending_of(task: Task, code: int, answer: dict[str, Any]) -> dict[str, Any]:
     """Return what is known of a run that has ended: its state, its id, or why there is none."""
     items = answer.get("items") or []
     row = items[0] if isinstance(items, list) and items and isinstance(items[0], dict) else {}
-    found = {"run_id": row.get("run_id"), "passed": row.get("passed"), "verdict": row.get("verdict")}
+    found = {key: row.get(key) for key in ("run_id", "passed", "verdict", "score", "reasons")}
     if task.known["state"] == "cancelling":
         return {**found, "state": "cancelled"}
     if row:
@@ -24957,6 +25156,351 @@ def task_routes(tasks: Tasks) -> list[Route]:
         Route("job/<id>", functools.partial(get_task, tasks), sentence_of(get_task), one, store=""),
         Route("job/<id>/cancel", functools.partial(cancel_task, tasks), sentence_of(cancel_task), one, "POST", ""),
     ]
+
+
+# ======================================================================================
+# === MONITOR: a suite runs again and again, and what changes is told once
+# ======================================================================================
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, MASKING, ENDPOINTS, STORE, PROMPTS, PROGRAMS, SPOOLS, RUNS, STATES, PRINTING,
+#   COMMANDS, CLI, TASKS.
+# Public: nothing.
+#
+# Each run is a process of its own, so whatever it does to itself ends no monitor, and a monitor that is killed leaves
+# no run behind. One suite of a store has one monitor, by a lock that the system takes back when its process ends. Beats
+# are counted on a clock that nobody sets; those that a run or a sleep of the machine swallows are left out.
+
+_LOOK_AT_RUN_S, _LONGEST_NAP_S = 0.1, 60.0
+_TELL_S, _TELL_TRIES, _MOST_WAITING, _LONGEST_TELLING = 20.0, 3, 100, 3_000
+
+
+class _Notice(NamedTuple):
+    """What is to be told, and how the suite stood before."""
+
+    event: dict[str, Any]
+    before: Standing
+
+
+class _Channel(NamedTuple):
+    """A way to tell: what does it, what still waits for it, and the complaint that was made of it last."""
+
+    tell: Callable[[dict[str, Any]], object]
+    waiting: deque[_Notice]
+    faults: list[str]
+
+
+class _Monitor(NamedTuple):
+    """What a monitor watches, how, and whom it tells.
+
+    `noted` holds the standing that everybody was told of, as the store knows it; `said` what is said but once.
+    """
+
+    suite: str
+    options: dict[str, str]
+    every: str
+    channels: dict[str, _Channel]
+    tasks: Tasks
+    as_json: bool
+    noted: list[Standing]
+    said: set[str]
+
+
+@cli_command("monitor")
+@cli_argument("suite")
+@cli_option("--every", metavar="TIME", help="How often: 30s, 15m, 1h (without it), 1d.")
+@cli_option("--compare", metavar="TAG", help="Judge against the newest good run on the version with this tag.")
+@cli_option("--module", help="Module or file of the suite: evals, evals.py or pkg.evals.")
+@cli_option("--python", metavar="PATH", help="The Python that runs the suite.")
+@cli_option("--once", is_flag=True, help="Run it once; exit 0: it is ok, 1: regressed or failing, 3: in error.")
+@cli_option("--json", "as_json", is_flag=True, help="Print each round as one line of JSON.")
+@DB_OPTION
+def cli_monitor(suite: str, every: str | None, once: bool, as_json: bool, **options: str | None) -> None:
+    """Run a suite now and at an interval, and tell when its state, its drift or a budget changes; Ctrl-C ends.
+
+    [monitor] in promptry.toml names who is told: a webhook (webhook_env), a command, or both.
+    """
+    import click
+
+    known = settings()
+    options = {**options, "compare": options["compare"] or known.monitor_compare}
+    given = {name: value for name, value in options.items() if value is not None}
+    channels, every = _make_channels(), every or known.monitor_every
+    interval_s(every)
+    watch = _Monitor(suite, given, every, channels, make_tasks(store_path()), as_json, [Standing()], set())
+    code = 3 if once else 0
+    with contextlib.suppress(KeyboardInterrupt), _sole_monitor(suite), _ended_by_signals(watch.tasks):
+        code = _watch_over(watch, once)
+    click.get_current_context().exit(code)
+
+
+def _watch_over(watch: _Monitor, once: bool) -> int:
+    """Go round after round until a signal ends that, or one round, whose state's exit code is returned."""
+    beat, began, every_s, last = 0, monotonic_s(), interval_s(watch.every), None
+    try:
+        if not once:
+            _say_safely(f"Monitoring {watch.suite} every {watch.every}; Ctrl-C ends.", err=True)
+        while True:
+            last = _go_round(watch, last, began + (beat + 1) * every_s)
+            if once:
+                return {"ok": 0, "error": 3}.get(last.state, 1)
+            beat, _ = next_beat(beat, every_s, monotonic_s() - began)
+            while (left := began + beat * every_s - monotonic_s()) > 0:
+                time.sleep(min(left, _LONGEST_NAP_S))
+    finally:
+        end_tasks(watch.tasks)
+        if not once:
+            _drop_unwritten()
+
+
+def _go_round(watch: _Monitor, last: Standing | None, next_s: float) -> Standing:
+    """Run the suite, tell what changed since the last round or what was told before, and return how it stands."""
+    ending = _run_suite(watch, next_s)
+    if last is None:
+        _refuse_unknown(watch.suite, ending)
+        with contextlib.suppress(StoreError):
+            watch.noted[:] = [find_told(watch.suite)]
+    state = state_of(ending["exit_code"], ending["verdict"], ending["run_id"] is not None)
+    before = last or watch.noted[0]
+    now = known_standing(before, check_standing(watch.suite, state))
+    event = _make_event(watch, ending, before, now)
+    if event["changes"]:
+        for channel in watch.channels.values():
+            channel.waiting.append(_Notice(event, before))
+    is_told = _tell_all(watch, now)
+    _print_round(watch, {**event, "told": is_told if event["changes"] and watch.channels else None})
+    return now
+
+
+def _run_suite(watch: _Monitor, next_s: float) -> dict[str, Any]:
+    """Run the suite in a process of its own and return what is known of it at its end, as of a task."""
+    try:
+        id = start_task(watch.tasks, watch.suite, **watch.options)["job"]
+    except (PromptryError, OSError) as error:
+        return _ending_without_run("error", str(error))
+    while (found := get_task(watch.tasks, id))["ended_at"] is None:
+        if monotonic_s() > next_s:
+            late = f"The run takes longer than {watch.every}: the beats that it misses are left out."
+            _say_once(watch, "late", late)
+        time.sleep(_LOOK_AT_RUN_S)
+    return found
+
+
+def _ending_without_run(code: str, message: str) -> dict[str, Any]:
+    empty = dict.fromkeys(("run_id", "verdict", "passed", "score", "reasons", "exit_code"))
+    return {**empty, "error": {"code": code, "message": message, "hint": ""}}
+
+
+def _refuse_unknown(suite: str, ending: dict[str, Any]) -> None:
+    """Refuse a suite that cannot be run and never was: somebody has mistyped it; raises NotFound or WrongUse."""
+    kind = {"not_found": NotFound, "wrong_use": WrongUse}.get((ending["error"] or {}).get("code", ""))
+    if kind is None:
+        return
+    with contextlib.suppress(StoreError):
+        if is_missing(store_path()) or not list_runs(suite, limit=1)["total"]:
+            raise kind(ending["error"]["message"], ending["error"]["hint"])
+
+
+def _make_event(watch: _Monitor, ending: dict[str, Any], before: Standing, now: Standing) -> dict[str, Any]:
+    """Return what a round found as it is printed and told.
+
+    Shape: {at, suite, state, before, run_id, score, verdict, drift, spent, changes, reason, text}.
+    """
+    changes, fault = list_turns(watch.suite, before, now), ending["error"]
+    reason = "; ".join(ending["reasons"] or ()) or (f"{fault['message']} {fault['hint']}".strip() if fault else "")
+    told: dict[str, Any] = {"at": now_text(), "suite": watch.suite, "state": now.state, "before": before.state}
+    told |= {key: ending[key] for key in ("run_id", "score", "verdict")}
+    told |= {"drift": now.drift or None, "spent": sorted(now.spent or ()), "changes": changes, "reason": reason or None}
+    lines = [f"promptry: {watch.suite} is {now.state}", *(f"- {row['text']}" for row in changes)]
+    lines += [] if told["run_id"] is None else [_run_text(told)]
+    lines += [f"because {reason}"] if reason else []
+    text = mask_secrets(legible("\n".join(lines)))
+    return {**told, "text": text if len(text) <= _LONGEST_TELLING else f"{text[: _LONGEST_TELLING - 3]}..."}
+
+
+def _run_text(told: dict[str, Any]) -> str:
+    if told["run_id"] is None:
+        return "no run"
+    score = "no score" if told["score"] is None else f"score {told['score']:.3f}"
+    return f"run {told['run_id']}, {score}, verdict {told['verdict'] or '-'}"
+
+
+def _print_round(watch: _Monitor, told: dict[str, Any]) -> None:
+    """Print a round: as JSON, or as a line of its time, suite, state, run, score, verdict, and what changed."""
+    if watch.as_json:
+        with contextlib.suppress(OSError):
+            print_json(told, indent=None)
+        return
+    parts = [f"{told['at'][:19]}Z", watch.suite, coloured(told["state"]), _run_text(told)]
+    parts += [row["text"] for row in told["changes"]]
+    parts += [" ".join(told["reason"].split())[:300]] if told["reason"] else []
+    _say_safely("  ".join(parts))
+
+
+def _say_safely(text: str, err: bool = False) -> None:
+    """Print a line; where that cannot be written the monitor goes on."""
+    with contextlib.suppress(OSError):
+        print_text(text.replace("\n", " "), err=err)
+
+
+def _say_once(watch: _Monitor, what: str, text: str) -> None:
+    """Say something to stderr the first time that it is so."""
+    if what not in watch.said:
+        watch.said.add(what)
+        _say_safely(text, err=True)
+
+
+def _drop_unwritten() -> None:
+    """Give up what stdout could not take, so that it does not decide how the monitor ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _make_channels() -> dict[str, _Channel]:
+    """Make the ways to tell that promptry.toml names; raises WrongUse for a webhook without an address."""
+    known, found = settings(), dict[str, Callable[[dict[str, Any]], object]]()
+    if known.monitor_webhook_env is not None:
+        url = find_key([known.monitor_webhook_env])
+        if url is None or not re.fullmatch(r"https?://[^/?#@\s]+([/?#][!-~]*)?", url):
+            what = "is not set" if url is None else "holds no address"
+            raise WrongUse(
+                f"The variable {known.monitor_webhook_env}, which [monitor] webhook_env names, {what}.",
+                "It takes what the webhook is at: https://HOST/....",
+            )
+        found["webhook"] = functools.partial(_post_event, url)
+    if known.monitor_command is not None:
+        found["command"] = functools.partial(_give_event, known.monitor_command)
+    return {name: _Channel(tell, deque(maxlen=_MOST_WAITING), []) for name, tell in found.items()}
+
+
+def _post_event(url: str, event: dict[str, Any]) -> None:
+    """Post the text of an event as Slack takes it; raises ProviderError, which does not repeat the address."""
+    text = event["text"].replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")  # else it could call everybody
+    try:
+        post_json(url, {"text": text}, timeout_s=_TELL_S, tries=_TELL_TRIES, is_note=True)
+    except PromptryError as error:
+        path = url.split("/", 3)[-1]
+        raise ProviderError(str(error).replace(url, "the address").replace(path, "[address removed]")) from None
+
+
+def _give_event(command: str, event: dict[str, Any]) -> None:
+    """Give an event to a command: as JSON on stdin, and in variables; raises ProviderError."""
+    keys = {"SUITE": "suite", "STATE": "state", "BEFORE": "before", "RUN": "run_id", "SCORE": "score"}
+    keys |= {"VERDICT": "verdict", "TEXT": "text"}
+    more = {f"PROMPTRY_{name}": "" if event[key] is None else legible(str(event[key])) for name, key in keys.items()}
+    more["PROMPTRY_DB"] = str(store_path())
+    ask_command(command, json_text(event, None), "the command of [monitor]", _TELL_S, more)
+
+
+def _tell_all(watch: _Monitor, now: Standing) -> bool:
+    """Tell what waits, the oldest first, note what everybody knows now, and return whether nothing waits any more."""
+    for name, channel in watch.channels.items():
+        _tell_waiting(name, channel)
+    left = [channel.waiting[0] for channel in watch.channels.values() if channel.waiting]
+    told = min(left, key=lambda notice: notice.event["at"]).before if left else now
+    if list_turns(watch.suite, watch.noted[0], told):
+        with contextlib.suppress(StoreError):  # then it is noted in the next round
+            save_told(watch.suite, told)
+            watch.noted[:] = [told]
+    return not left
+
+
+def _tell_waiting(name: str, channel: _Channel) -> None:
+    """Tell what waits for one way until that fails, of which is complained once until it works again."""
+    while channel.waiting:
+        try:
+            channel.tell(channel.waiting[0].event)
+        except (PromptryError, OSError) as error:
+            if not channel.faults:
+                channel.faults.append(str(error))
+                told = f"promptry: The {name} of [monitor] was not told, and will be in a later round: {error}"
+                _say_safely(told, err=True)
+            return
+        channel.waiting.popleft()
+        channel.faults.clear()
+
+
+@contextlib.contextmanager
+def _ended_by_signals(tasks: Tasks) -> Iterator[None]:
+    """Have SIGINT, SIGTERM and SIGHUP end the block as Ctrl-C does; the second of them kills what still runs."""
+    import signal
+
+    told: list[int] = []
+
+    def stop(number: int, _frame: Any) -> None:
+        told.append(number)
+        if len(told) == 1:
+            raise KeyboardInterrupt
+        kill_tasks(tasks)
+
+    numbers = {getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)}
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        if before[number] != signal.SIG_IGN or number == signal.SIGINT:  # nohup has SIGHUP ignored
+            signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _sole_monitor(suite: str) -> Iterator[None]:
+    """Hold the lock of a suite's monitor on this store; raises WrongUse if another has it, StoreError if none can."""
+    store = Path(os.path.realpath(store_path()))  # whichever way somebody goes to it
+    path = store.with_name(f"{store.name}-monitor-{hash_text(suite)[:12]}.lock")
+    try:
+        store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = _take_lock(path, suite)
+    except OSError as error:
+        hint = "Check the owner and mode of the file and its folder."
+        raise StoreError(f"{path} cannot be locked: {error.strerror or error}.", hint) from None
+    with file:
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # Windows removes no file that is open
+                path.unlink()
+
+
+def _take_lock(path: Path, suite: str) -> IO[bytes]:
+    """Open and lock a file of ours, with this process's number in it. Errors: WrongUse, OSError."""
+    flags = os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    while True:
+        file = os.fdopen(os.open(path, flags, 0o600), "r+b", buffering=0)
+        try:
+            _check_own(file)
+            lock_file(file)
+            is_there = os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+        except FileNotFoundError:
+            is_there = False
+        except OSError as error:
+            with file:
+                if not isinstance(error, BlockingIOError):
+                    raise
+                said = file.read(20).strip()
+            who = f"process {said.decode()}" if said.isdigit() else "another process"
+            hint = "End that one first; another suite, or another store, has a monitor of its own."
+            raise WrongUse(f"{suite!r} is monitored on this store already, by {who}.", hint) from None
+        if is_there:
+            with contextlib.suppress(OSError):  # a full disk: who comes next is not told the number
+                file.truncate()
+                file.write(f"{os.getpid()}\n".encode())
+            return file
+        file.close()  # whoever had it took it away just now
+
+
+def _check_own(file: IO[bytes]) -> None:
+    """Refuse what somebody else has put where the lock would be; raises PermissionError."""
+    import errno
+    import stat
+
+    facts = os.fstat(file.fileno())
+    if not stat.S_ISREG(facts.st_mode) or facts.st_nlink > 1:
+        raise PermissionError(errno.EPERM, "it is no plain file")
+    if hasattr(os, "getuid") and facts.st_uid != os.getuid():
+        raise PermissionError(errno.EPERM, "it belongs to another user")
 
 
 # ======================================================================================

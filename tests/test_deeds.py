@@ -1,4 +1,4 @@
-"""DEEDS: with --allow-writes an agent saves, promotes and runs, each as the command does; without it nothing is there."""
+"""DEEDS: with --allow-writes an agent saves, promotes and runs, as the command does; without it nothing is there."""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ Floors, from the ground up; each section uses only sections above it:
              STATES · CONFIGURATION · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · COMMANDS · CLI · LAUNCH ·
              EDITS · WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · POSTS · PLAYGROUND · TASKS · MONITOR ·
-             OPENAPI · APPLICATION · DASHBOARD · EXCERPTS · OFFERS · DEEDS · CLIENTS · MCP
+             OPENAPI · APPLICATION · DASHBOARD · EXCERPTS · OFFERS · DEEDS · REFERENCES ·
+             CLIENTS · MCP
     ROOF     MAIN
     CELLAR   EMBEDDED
 Find your way:   grep -n '^# === ' promptry.py
@@ -26469,6 +26470,131 @@ def verdict_of(tasks: Tasks, job: str) -> dict[str, Any]:
 
 
 # ======================================================================================
+# === REFERENCES: prompts, runs and calls by address, and texts that lead an agent by the tools
+# ======================================================================================
+# Uses: ERRORS, ASSETS, PROMPTS, CALLS, RUNS, INTERPRETERS, PRINTING, CLI, OFFERS.
+# Public: nothing.
+#
+# A name may hold / and @, so it is percent-encoded in an address; the version is what stands behind the last @.
+
+_MOST_LISTED, _MOST_COMPLETED, _MOST_SEARCHED = 20, 100, 1000
+JSON_KIND, TEXT_KIND = "application/json", "text/plain"
+
+
+class Address(NamedTuple):
+    """A kind of address: its template, the kind of text that is there, and what that is."""
+
+    template: str
+    kind: str
+    sentence: str
+
+
+class Opening(NamedTuple):
+    """A text that begins a talk: its title, what it is for, and the words to fill in, each with its usual value."""
+
+    title: str
+    sentence: str
+    words: dict[str, tuple[str, str | None]]
+
+
+ADDRESSES = {
+    "prompt": Address(
+        "prompt://{name}@{version}", TEXT_KIND, "The text of a version of a prompt; or a tag, or latest."
+    ),
+    "run": Address("run://{id}", JSON_KIND, "A run with its cases, as get_run shows it."),
+    "call": Address("call://{id}", JSON_KIND, "A call with its texts, as get_call shows it."),
+}
+OPENINGS = {
+    "diagnose_regression": Opening(
+        "Diagnose this regression",
+        "Find the line of the prompt, or the other change, that made a suite worse.",
+        {"suite": ("The suite that got worse.", None)},
+    ),
+    "explain_cost": Opening(
+        "Why did cost rise",
+        "Find the day, the prompt, version or model, and the reason.",
+        {"days": ("How many days to look back, 30 without it.", "30")},
+    ),
+}
+
+
+def read_address(address: str) -> tuple[str, str]:
+    """Return the kind of text that is at an address, and the text. Errors: NotFound, WrongUse."""
+    from urllib.parse import unquote
+
+    scheme, _, rest = address.partition("://")
+    if scheme not in ADDRESSES or not rest:
+        forms = ", ".join(known.template for known in ADDRESSES.values())
+        raise NotFound(f"There is nothing at {address[:80]!r}.", f"An address is {forms}.")
+    if scheme != "prompt":
+        found = ask_offer(read_offers()[f"get_{scheme}"], {"id": unquote(rest)})
+        return JSON_KIND, json_text(found)
+    name, _, word = rest.rpartition("@")
+    if not name:
+        raise NotFound(f"{address[:80]!r} names no version.", "Write prompt://NAME@VERSION, or @latest.")
+    word = unquote(word)
+    chosen: dict[str, Any] = {"version": int(word)} if re.fullmatch("[0-9]{1,18}", word, re.ASCII) else {"tag": word}
+    with no_new_store():
+        return TEXT_KIND, load_prompt(unquote(name), **({} if word == "latest" else chosen))["content"]
+
+
+def list_addresses() -> list[tuple[str, str, str]]:
+    """List the prompts that changed last and the newest runs: address, name, kind of text."""
+    with no_new_store(must_be_there=False):
+        prompts, runs = list_prompts(_MOST_LISTED)["items"], list_runs(limit=_MOST_LISTED)["items"]
+    found = [(_prompt_address(row["name"], row["latest"]), f"{row['name']}@{row['latest']}") for row in prompts]
+    told = [(f"run://{row['id']}", f"{row['suite']}, run {row['id']}") for row in runs]
+    return [(*pair, TEXT_KIND) for pair in found] + [(*pair, JSON_KIND) for pair in told]
+
+
+def _prompt_address(name: str, version: int) -> str:
+    from urllib.parse import quote
+
+    return f"prompt://{quote(name, safe='')}@{version}"
+
+
+def complete_word(word: str, begun: str, others: dict[str, str]) -> list[str]:
+    """Return what a word that has begun may be, of an address or of a text that begins a talk: at most 100."""
+    with no_new_store(must_be_there=False):
+        found = _words_for(word, others)
+    return [text for text in found if text.lower().startswith(begun.lower())][:_MOST_COMPLETED]
+
+
+def _words_for(word: str, others: dict[str, str]) -> list[str]:
+    if word == "name":
+        return [row["name"] for row in list_prompts(_MOST_SEARCHED)["items"]]
+    if word == "version":
+        try:
+            versions = load_prompt(others.get("name", ""))["versions"]
+        except PromptryError:
+            return []
+        return ["latest", *(str(row["version"]) for row in versions), *(tag for row in versions for tag in row["tags"])]
+    if word == "suite":
+        return [row["suite"] for row in list_suites(limit=_MOST_SEARCHED)["items"]]
+    return {"days": ["7", "30", "90"]}.get(word, [])
+
+
+def complete_id(scheme: str, begun: str) -> list[str]:
+    """Return the ids of the newest runs or calls that begin so."""
+    ask = functools.partial(list_runs if scheme == "run" else list_calls, limit=_MOST_COMPLETED)
+    with no_new_store(must_be_there=False):
+        return [row["id"] for row in ask()["items"] if row["id"].startswith(begun)]
+
+
+def opening_text(name: str, words: dict[str, str]) -> str:
+    """Return the text that begins a talk, filled in. Errors: NotFound, WrongUse."""
+    if name not in OPENINGS:
+        hint = nearest(name, OPENINGS) or f"There are {' and '.join(OPENINGS)}."
+        raise NotFound(f"There is no prompt {name[:80]!r}.", hint)
+    known = OPENINGS[name].words
+    values = {word: words.get(word) or usual for word, (_, usual) in known.items()}
+    for word, value in values.items():
+        if value is None:
+            raise WrongUse(f"{word} is missing.", known[word][0])
+    return fill_placeholders(asset(f"agents/{name}.md").decode("utf-8").strip(), values)
+
+
+# ======================================================================================
 # === CLIENTS: how the programs that agents live in are told to start promptry
 # ======================================================================================
 # Uses: ERRORS, SETTINGS, STORE, TASKS.
@@ -26517,14 +26643,15 @@ def enter_folder(path: str) -> None:
 # ======================================================================================
 # === MCP: the tools are served to an agent over its stdin and stdout, until it closes them
 # ======================================================================================
-# Uses: ERRORS, ASSETS, STORE, WORKERS, PRINTING, COMMANDS, TASKS, OFFERS, DEEDS, CLIENTS.
+# Uses: ERRORS, ASSETS, STORE, WORKERS, PRINTING, COMMANDS, TASKS, OFFERS, DEEDS,
+#   REFERENCES, CLIENTS.
 # Public: nothing.
 #
 # stdout is the protocol's alone: whatever else is printed in this process or a child of it goes to stderr. Reads are
 # answered one after the other by one thread, which keeps the store open; a run is a process of its own.
 
 _NEEDED_SDK = "mcp>=2.3,<3"
-_LOOK_AT_RUN_S = 0.1  # at how far a run is
+_NEWS_EACH_S = 0.1  # of how far a run is
 
 
 class Desk(NamedTuple):
@@ -26648,7 +26775,83 @@ def _make_mcp(desk: Desk) -> Any:
         instructions=asset("agents/instructions.txt").decode("utf-8").strip(),
         on_list_tools=list_tools,
         on_call_tool=call_tool,
+        **_resource_handlers(types, desk),
+        **_prompt_handlers(types, desk),
     )
+
+
+def _resource_handlers(types: Any, desk: Desk) -> dict[str, Any]:
+    """Return what answers for resources, which are prompts, runs and calls by their address."""
+
+    async def list_resources(_context: Any, _params: Any) -> Any:
+        rows = await _in_thread(desk, lambda: _unless_refused(list_addresses))
+        found = [types.Resource(uri=address, name=name, mime_type=kind) for address, name, kind in rows]
+        return types.ListResourcesResult(resources=found)
+
+    async def list_templates(_context: Any, _params: Any) -> Any:
+        found = [
+            types.ResourceTemplate(uri_template=row.template, name=name, description=row.sentence, mime_type=row.kind)
+            for name, row in ADDRESSES.items()
+        ]
+        return types.ListResourceTemplatesResult(resource_templates=found)
+
+    async def read_resource(_context: Any, params: Any) -> Any:
+        address = str(params.uri)
+        kind, text = await _in_thread(desk, lambda: _unless_refused(lambda: read_address(address)))
+        found = types.TextResourceContents(uri=address, mime_type=kind, text=text)
+        return types.ReadResourceResult(contents=[found])
+
+    return {
+        "on_list_resources": list_resources,
+        "on_list_resource_templates": list_templates,
+        "on_read_resource": read_resource,
+    }
+
+
+def _prompt_handlers(types: Any, desk: Desk) -> dict[str, Any]:
+    """Return what answers for the protocol's prompts, which are texts that begin a talk, and completes words."""
+
+    async def list_prompts(_context: Any, _params: Any) -> Any:
+        found = [
+            types.Prompt(
+                name=name,
+                title=row.title,
+                description=row.sentence,
+                arguments=[
+                    types.PromptArgument(name=word, description=sentence, required=usual is None)
+                    for word, (sentence, usual) in row.words.items()
+                ],
+            )
+            for name, row in OPENINGS.items()
+        ]
+        return types.ListPromptsResult(prompts=found)
+
+    async def get_prompt(_context: Any, params: Any) -> Any:
+        text = _unless_refused(lambda: opening_text(params.name, params.arguments or {}))
+        said = types.PromptMessage(role="user", content=types.TextContent(type="text", text=text))
+        return types.GetPromptResult(description=OPENINGS[params.name].sentence, messages=[said])
+
+    async def complete(_context: Any, params: Any) -> Any:
+        word, begun = params.argument.name, params.argument.value
+        scheme = str(getattr(params.ref, "uri", "")).partition("://")[0]
+        known = (params.context.arguments if params.context else None) or {}
+        ask = functools.partial(complete_id, scheme) if word == "id" else functools.partial(complete_word, word)
+        ask = functools.partial(ask, begun) if word == "id" else functools.partial(ask, begun, known)
+        values = await _in_thread(desk, lambda: _unless_refused(ask))
+        return types.CompleteResult(completion=types.Completion(values=values))
+
+    return {"on_list_prompts": list_prompts, "on_get_prompt": get_prompt, "on_completion": complete}
+
+
+def _unless_refused(work: Callable[[], Any]) -> Any:
+    """Return what some work gives; an error of ours becomes one of the protocol, in the same words."""
+    from mcp.shared.exceptions import MCPError
+    from mcp_types import INVALID_PARAMS
+
+    try:
+        return work()
+    except PromptryError as error:
+        raise MCPError(INVALID_PARAMS, str(error)) from None
 
 
 async def _in_thread(desk: Desk, work: Callable[[], Any]) -> Any:
@@ -26684,7 +26887,7 @@ async def _watch_run(tasks: Tasks, job: str, session: Any) -> None:
             if told != before:
                 await session.report_progress(*told)
             before = told
-            await asyncio.sleep(_LOOK_AT_RUN_S)
+            await asyncio.sleep(_NEWS_EACH_S)
     finally:
         cancel_task(tasks, job)
 

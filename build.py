@@ -126,6 +126,7 @@ SMOKE = {
     "watch": ["watch", "--help"],  # it ends with Ctrl-C only
     "completion": ["completion", "bash"],
     "dashboard": ["dashboard", "--check"],  # it serves, asks itself, and ends
+    "mcp": ["mcp", "--config", "claude"],
 }
 
 

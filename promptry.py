@@ -4,7 +4,7 @@ Application code calls track() and track_invocation(); evals, comparisons, the l
 write the same store.db. No service to run, no account, nothing sent anywhere.
 
 Floors, from the ground up; each section uses only sections above it:
-    GROUND   ERRORS · WORDING · CLOCK · SETTINGS · ASSETS · MASKING · ENDPOINTS
+    GROUND   ERRORS · WORDING · CLOCK · SETTINGS · ASSETS · MASKING · TRUST · ENDPOINTS
     STORE    TABLES · MIGRATIONS · STORE · ROWS · CHANGES · SCRIPTS · QUERIES
     LEDGERS  SCOPE · DIFFS · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS ·
              CAPTURE · CALLS · TOTALS · FEEDBACK · DATASETS · BUCKETS · COSTS · CARE
@@ -15,8 +15,8 @@ Floors, from the ground up; each section uses only sections above it:
              COMPARISON · MODELS · PLAN · TRENDS · TRAFFIC · DRIFT · BISECT · HISTORY · VERSIONS · NEWS · NAMES ·
              OVERVIEW · STATES · CONFIGURATION · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · COMMANDS · CLI · LAUNCH ·
-             EDITS · WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · POSTS · PLAYGROUND · TASKS ·
-             MONITOR · OPENAPI · APPLICATION · DASHBOARD · COMPLETION
+             EDITS · WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · POSTS · PLAYGROUND · TASKS · MONITOR ·
+             OPENAPI · APPLICATION · DASHBOARD · EXCERPTS · OFFERS · CLIENTS · MCP · COMPLETION
     ROOF     MAIN
     CELLAR   EMBEDDED
 Find your way:   grep -n '^# === ' promptry.py
@@ -991,9 +991,47 @@ def _is_iban(text: str) -> bool:
 
 
 # ======================================================================================
+# === TRUST: which authorities vouch for an address
+# ======================================================================================
+# Uses: ERRORS.
+# Public: nothing.
+
+_ROOTS = (  # where Linux distributions and BSDs keep the certificates of authorities
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+
+
+@functools.cache
+def trust_of(file: str | None, folder: str | None) -> Any:
+    """Make the TLS context: the system's authorities, else those of a known place or of certifi.
+
+    An executable looks where the system it was built on keeps them, which may be nowhere here.
+    """
+    import ssl
+
+    if file and not os.path.isfile(file):
+        raise ConfigError(f"SSL_CERT_FILE is {file}, and there is no such file.", "Correct or remove the variable.")
+    context, paths = ssl.create_default_context(), ssl.get_default_verify_paths()
+    if paths.cafile or context.get_ca_certs() or (paths.capath and os.listdir(paths.capath)):
+        return context
+    known = next((place for place in _ROOTS if os.path.isfile(place)), None)
+    with contextlib.suppress(ImportError):
+        import importlib
+
+        known = known or importlib.import_module("certifi").where()
+    if known:
+        context.load_verify_locations(known)
+    return context
+
+
+# ======================================================================================
 # === ENDPOINTS: JSON is sent to an address and its answer read, with patience and within bounds
 # ======================================================================================
-# Uses: ERRORS, CLOCK, MASKING.
+# Uses: ERRORS, CLOCK, MASKING, TRUST.
 # Public: nothing.
 #
 # The standard library alone, because a suite runs in a Python whose packages are not ours. What an address answers is
@@ -1006,13 +1044,6 @@ ANSWER_TIMEOUT_S = 120.0
 _RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
 _SECRET_HEADER = "(?i)key|auth|token|secret|cookie"
-_ROOTS = (  # where Linux distributions and BSDs keep the certificates of authorities
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-)
 
 
 class _Answer(NamedTuple):
@@ -1038,20 +1069,45 @@ def post_json(
     `tries` in all. Who takes a note, as a webhook, may answer anything: {}. Errors: ProviderError, and WrongUse for the
     request itself.
     """
-    host, data, headers = _check_url(url), _as_wire(body), _check_headers(headers or {})
+    host, data, sent = _check_url(url), _as_wire(body), _check_headers(headers or {})
+    answer, took_ms = _ask_patiently("POST", url, host, data, sent, timeout_s, tries)
+    return _read_answer(host, answer, sent, () if is_note else (dict,)), took_ms
+
+
+def ask_json(
+    method: str, url: str, body: Any = None, headers: dict[str, str] | None = None, *, tries: int = 4
+) -> tuple[Any, dict[str, str]]:
+    """Ask by any method; return the JSON object or list that is answered, and the headers by lower-case name.
+
+    Patience, bounds and errors: as of post_json. A body of None is none.
+    """
+    host, data, sent = _check_url(url), None if body is None else _as_wire(body), _check_headers(headers or {})
+    answer, _ = _ask_patiently(method, url, host, data, sent, ANSWER_TIMEOUT_S, tries)
+    return _read_answer(host, answer, sent, (dict, list)), answer.headers
+
+
+def _ask_patiently(
+    method: str, url: str, host: str, data: bytes | None, headers: dict[str, str], timeout_s: float, tries: int
+) -> tuple[_Answer, float]:
+    """Send a request until it is answered, up to `tries` times; return the answer and the milliseconds of its try."""
     for left in range(tries - 1, -1, -1):
         began = monotonic_s()
         try:
-            answer = _post(url, host, data, headers, timeout_s)
+            answer = _send_once(method, url, host, data, headers, timeout_s)
         except ConnectionError as error:
             if not left:
                 raise ProviderError(f"{host} cannot be reached: {_reason_of(error)}.", _TRY_LATER) from None
             _pause(_back_off_s(tries - 1 - left))
             continue
-        if answer.status not in _RETRIED or not left:
-            return _read_answer(host, answer, headers, is_note), (monotonic_s() - began) * 1000
+        if not _asks_to_wait(answer) or not left:
+            return answer, (monotonic_s() - began) * 1000
         _pause(_asked_wait_s(host, answer, headers, _back_off_s(tries - 1 - left)))
     raise WrongUse(f"tries is {tries!r}; it takes a whole number from 1.")
+
+
+def _asks_to_wait(answer: _Answer) -> bool:
+    """Tell an answer that may be another in a while; a refusal that says when is a limit, as some APIs tell it."""
+    return answer.status in _RETRIED or (answer.status == 403 and _retry_after_s(answer.headers) is not None)
 
 
 def post_for_events(
@@ -1065,7 +1121,7 @@ def post_for_events(
     host, data, headers = _check_url(url), _as_wire(body), _check_headers(headers or {})
     headers["Accept"] = "text/event-stream, application/json"
     try:
-        with _opened(url, host, data, headers, timeout_s) as response:
+        with _opened("POST", url, host, data, headers, timeout_s) as response:
             answer = _answer_in(response, host)
             kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
             if not 200 <= answer.status < 300 or kind == "application/json" or "content-encoding" in answer.headers:
@@ -1101,7 +1157,7 @@ def _event_in(text: bytes, host: str, status: int, headers: dict[str, str]) -> d
     """Return the JSON object of an event, {} for the mark of the end; raises ProviderError."""
     if text == b"[DONE]":
         return {}
-    found = _read_answer(host, _Answer(status, {}, text), headers)
+    found: dict[str, Any] = _read_answer(host, _Answer(status, {}, text), headers)
     if found.get("error"):
         told = _words_of(_Answer(status, {}, text), headers)
         raise ProviderError(f"{host} ended its answer with an error: {told}", status=status)
@@ -1204,9 +1260,11 @@ def _check_headers(headers: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _post(url: str, host: str, data: bytes, headers: dict[str, str], timeout_s: float) -> _Answer:
+def _send_once(
+    method: str, url: str, host: str, data: bytes | None, headers: dict[str, str], timeout_s: float
+) -> _Answer:
     """Send one request; raises ConnectionError for what may be tried again, ProviderError for what may not."""
-    with _opened(url, host, data, headers, timeout_s) as response:
+    with _opened(method, url, host, data, headers, timeout_s) as response:
         answer = _answer_in(response, host, _read_body(response, host))
     return answer._replace(body=_unpack(host, answer))
 
@@ -1216,12 +1274,14 @@ def _answer_in(response: Any, host: str, body: bytes = b"") -> _Answer:
 
 
 @contextlib.contextmanager
-def _opened(url: str, host: str, data: bytes, headers: dict[str, str], timeout_s: float) -> Iterator[Any]:
-    """Send one request and give its response, to be read in the block; raises what _post raises."""
+def _opened(
+    method: str, url: str, host: str, data: bytes | None, headers: dict[str, str], timeout_s: float
+) -> Iterator[Any]:
+    """Send one request and give its response, to be read in the block; raises what _send_once raises."""
     import urllib.request
     from http.client import HTTPException
 
-    request = urllib.request.Request(url, data, headers, method="POST")
+    request = urllib.request.Request(url, data, headers, method=method)
     try:
         with _opener(url).open(request, timeout=timeout_s) as response:
             yield response
@@ -1262,7 +1322,7 @@ def _opener(url: str) -> Any:
         def https_open(self, request: Any) -> Any:
             files = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
             secure = http.client.HTTPSConnection  # which a Python without ssl lacks
-            return self.do_open(functools.partial(_connect, secure, context=_trust(*files)), request)
+            return self.do_open(functools.partial(_connect, secure, context=trust_of(*files)), request)
 
         http_request = https_request = urllib.request.AbstractHTTPHandler.do_request_
 
@@ -1305,29 +1365,6 @@ def _response_until(until: float, sock: Any, *given: Any, **more: Any) -> Any:
     return response
 
 
-@functools.cache
-def _trust(file: str | None, folder: str | None) -> Any:
-    """Make the TLS context: the system's authorities, else those of a known place or of certifi.
-
-    An executable looks where the system it was built on keeps them, which may be nowhere here.
-    """
-    import ssl
-
-    if file and not os.path.isfile(file):
-        raise ConfigError(f"SSL_CERT_FILE is {file}, and there is no such file.", "Correct or remove the variable.")
-    context, paths = ssl.create_default_context(), ssl.get_default_verify_paths()
-    if paths.cafile or context.get_ca_certs() or (paths.capath and os.listdir(paths.capath)):
-        return context
-    known = next((place for place in _ROOTS if os.path.isfile(place)), None)
-    with contextlib.suppress(ImportError):
-        import importlib
-
-        known = known or importlib.import_module("certifi").where()
-    if known:
-        context.load_verify_locations(known)
-    return context
-
-
 def _read_body(response: Any, host: str) -> bytes:
     """Read a body to its end; raises ProviderError for one that is cut or too long."""
     pieces, length = [], 0
@@ -1367,8 +1404,8 @@ def _unpack(host: str, answer: _Answer) -> bytes:
     return plain
 
 
-def _read_answer(host: str, answer: _Answer, headers: dict[str, str], is_note: bool = False) -> dict[str, Any]:
-    """Return the JSON object of an answer; raises ProviderError with the status and the provider's own message."""
+def _read_answer(host: str, answer: _Answer, headers: dict[str, str], kinds: tuple[type, ...] = (dict,)) -> Any:
+    """Return the JSON of an answer, {} where no kind is wanted; raises ProviderError with what the provider says."""
     if 300 <= answer.status < 400:
         where = _without_keys(_target_of(answer.headers.get("location", "")), headers)
         raise ProviderError(
@@ -1379,10 +1416,10 @@ def _read_answer(host: str, answer: _Answer, headers: dict[str, str], is_note: b
     if not 200 <= answer.status < 300:
         raise ProviderError(f"{host} answered {answer.status}: {_words_of(answer, headers)}", status=answer.status)
     try:
-        found = {} if is_note else json.loads(answer.body, parse_constant=refuse_constant)
+        found = json.loads(answer.body, parse_constant=refuse_constant) if kinds else {}
     except (ValueError, RecursionError):
         found = None
-    if not isinstance(found, dict):
+    if kinds and not isinstance(found, kinds):
         raise ProviderError(
             f"{host} answered {answer.status} and no JSON object: {_words_of(answer, headers)}",
             "Look whether the address is that of the API.",
@@ -23926,10 +23963,11 @@ _VALUE_WORDS: dict[type, str] = {
 def read_routes() -> list[Route]:
     """Return the routes of all reads, and those that show the SQL of each."""
     reads = [read for read in READS if read.route]
-    return [route for read in reads for route in (_route_of(read), _sql_route_of(read))]
+    return [route for read in reads for route in (route_of(read), _sql_route_of(read))]
 
 
-def _route_of(read: Read) -> Route:
+def route_of(read: Read) -> Route:
+    """Return the route of a read, which takes what its function takes, but for what no client may choose."""
     parts = set(re.findall("<([a-z_]+)>", read.route))
     asked = [parameter for parameter in read.parameters if f"{read.name}.{parameter.name}" not in _NOT_ASKED]
     taken = tuple(parameter._replace(required=parameter.required or parameter.name in parts) for parameter in asked)
@@ -23940,7 +23978,7 @@ def _route_of(read: Read) -> Route:
 
 
 def _sql_route_of(read: Read) -> Route:
-    route, sentence = _route_of(read), f"Show the SQL that {read.name} rests on, and what is computed from its rows."
+    route, sentence = route_of(read), f"Show the SQL that {read.name} rests on, and what is computed from its rows."
     return Route(
         f"sql/{read.name}", functools.partial(_answer_sql, read), sentence, route.parameters, marked=route.marked
     )
@@ -23998,19 +24036,22 @@ def read_words(parameters: tuple[Parameter, ...], words: str) -> dict[str, Any]:
     return asked
 
 
-def read_fields(parameters: tuple[Parameter, ...], body: Any) -> dict[str, Any]:
-    """Return the fields of a JSON body, each of its parameter's type, null as if left out; raises WrongUse."""
+def read_fields(parameters: tuple[Parameter, ...], body: Any, what: str = "field") -> dict[str, Any]:
+    """Return the fields of a JSON body, or what else they are called, each of its type; raises WrongUse.
+
+    One that is null is as if left out.
+    """
     if not isinstance(body, dict):
         raise WrongUse("The body is no JSON object.", f"Send one, such as {_example(parameters)}.")
     known = {parameter.name: parameter for parameter in parameters}
     asked = {}
     for name, value in body.items():
-        parameter = _known_parameter("field", name, known, parameters)
+        parameter = _known_parameter(what, name, known, parameters)
         kinds = (int, float) if parameter.kind is float else parameter.kind
         if value is None:
             continue
         if not isinstance(value, kinds) or isinstance(value, bool) != (parameter.kind is bool):
-            raise WrongUse(f"The field {name} is {_shown(value)}; it takes {_VALUE_WORDS[parameter.kind]}.")
+            raise WrongUse(f"The {what} {name} is {_shown(value)}; it takes {_VALUE_WORDS[parameter.kind]}.")
         asked[name] = value
     return asked
 
@@ -24024,7 +24065,7 @@ def require_all(parameters: tuple[Parameter, ...], asked: dict[str, Any]) -> Non
 
 def _known_parameter(what: str, name: str, known: dict[str, Parameter], parameters: tuple[Parameter, ...]) -> Parameter:
     if name not in known:
-        names = ", ".join(parameter.name if what == "field" else short_name(parameter) for parameter in parameters)
+        names = ", ".join(short_name(parameter) if what == "parameter" else parameter.name for parameter in parameters)
         takes = f"It takes {names}." if names else "It takes none."
         raise WrongUse(f"There is no {what} {_shown(name)} here.", nearest(name, known) or takes)
     return known[name]
@@ -25401,7 +25442,7 @@ def _operation_of(route: Route) -> dict[str, Any]:
         },
     }
     if route.method == "POST":
-        body = {"application/json": {"schema": _body_schema(in_body)}}
+        body = {"application/json": {"schema": fields_schema(in_body)}}
         operation["requestBody"] = {"required": True, "content": body}
     return operation
 
@@ -25410,17 +25451,19 @@ def _answer_schema(route: Route) -> dict[str, Any]:
     return {"$ref": "#/components/schemas/List"} if route.is_list else {"type": "object"}
 
 
-def _body_schema(fields: list[Parameter]) -> dict[str, Any]:
+def fields_schema(fields: Iterable[Parameter], may_be_null: bool = True) -> dict[str, Any]:
+    """Return the JSON Schema of an object with some fields, of which those that may be left out may be null too."""
     properties = {
-        field.name: {
-            "type": [_SCHEMA_TYPES[field.kind], *([] if field.required else ["null"])],
-            "description": field.sentence,
-        }
-        for field in fields
+        field.name: {"type": _field_type(field, may_be_null), "description": field.sentence} for field in fields
     }
     schema = {"type": "object", "additionalProperties": False, "properties": properties}
     required = [field.name for field in fields if field.required]
     return {**schema, "required": required} if required else schema
+
+
+def _field_type(field: Parameter, may_be_null: bool) -> str | list[str]:
+    name = _SCHEMA_TYPES[field.kind]
+    return [name, *([] if field.required else ["null"])] if may_be_null else name
 
 
 # ======================================================================================
@@ -25893,6 +25936,467 @@ def _show_page(url: str) -> None:
             webbrowser.open(url)
     except (OSError, webbrowser.Error) as error:
         log.debug("no browser could be opened: %s", error)
+
+
+# ======================================================================================
+# === EXCERPTS: answers that fit into what an agent can read at once, and what was left out of them
+# ======================================================================================
+# Uses: ERRORS, PRINTING.
+# Public: nothing.
+#
+# An excerpt has the shape of the whole answer: its long lists and texts are only shorter, and `cut` says which. Who
+# goes on with one of them asks the same question again, so nothing is kept between two answers.
+
+_LEVELS = ((200, 8000), (100, 4000), (50, 2000), (20, 1000), (10, 500), (5, 250), (2, 120), (1, 60))
+_MOST_KEYS = 60  # of an object; one with more is a map of names, not a shape
+_ROOM_OF_NOTE = 200
+_HALF_SIGN = re.compile(r"(?<!\\)((?:\\\\)*)\\ud[89a-f][0-9a-f]{2}", re.IGNORECASE)
+Notes = dict[str, dict[str, Any]]
+
+
+def strict_json(found: Any) -> Any:
+    """Return a value as JSON that any reader takes: NaN is null, half characters are question marks."""
+    return json.loads(_HALF_SIGN.sub(r"\1\\ufffd", json_text(found, None)))
+
+
+def size_of(found: Any) -> int:
+    """Return how many bytes a value takes as JSON."""
+    return len(json_text(found, None).encode("utf-8", "replace"))
+
+
+def excerpt_of(found: dict[str, Any], room: int, part: str = "", after: int = 0) -> dict[str, Any]:
+    """Return an answer shortened to about so many bytes; what of it is left out stands in `cut`.
+
+    With a `part`, such as `cases` or `cases.3.reason`, that list or text is shown from so many entries or characters
+    on, and gets the room. Shape: the answer's, and cut [{at, shown, of, unit}], of a part with `after` too, where
+    `*` in `at` stands for any entry. Errors: WrongUse for a part that the answer has not.
+    """
+    if part:
+        return _part_of(found, room, part, after)
+    if size_of(found) <= room:
+        return found
+    short, notes = _cut_to(found, room)
+    return {**short, "cut": [*notes.values()]}
+
+
+def _cut_to(value: Any, room: int) -> tuple[Any, Notes]:
+    """Return a value cut by the first level at which it fits, or by the last."""
+    for entries, signs in _LEVELS:
+        notes: Notes = {}
+        short = _shorter(value, entries, signs, "", notes)
+        if size_of(short) + size_of([*notes.values()]) <= room:
+            break
+    return short, notes
+
+
+def _shorter(value: Any, entries: int, signs: int, at: str, notes: Notes) -> Any:
+    """Return a value whose lists and texts are not longer than a level allows, and note each that was."""
+    if isinstance(value, str) and len(value) > signs:
+        _note(notes, at, signs, len(value), "characters")
+        return f"{value[:signs]}…"
+    if isinstance(value, list):
+        if len(value) > entries:
+            _note(notes, at, entries, len(value), "entries")
+        return [_shorter(entry, entries, signs, f"{at}.*", notes) for entry in value[:entries]]
+    if isinstance(value, dict):
+        most = max(entries, _MOST_KEYS)
+        if len(value) > most:
+            _note(notes, at, most, len(value), "keys")
+        pairs = itertools.islice(value.items(), most)
+        return {key: _shorter(one, entries, signs, f"{at}.{key}".lstrip("."), notes) for key, one in pairs}
+    return value
+
+
+def _note(notes: Notes, at: str, shown: int, count: int, unit: str) -> None:
+    known = notes.setdefault(at, {"at": at, "shown": shown, "of": count, "unit": unit})
+    known["of"] = max(known["of"], count)
+
+
+def _part_of(found: dict[str, Any], room: int, part: str, after: int) -> dict[str, Any]:
+    """Return an answer that shows one of its parts from a place on, and hardly more of the others than their shape."""
+    narrow, rest = _emptied(found, part, part)
+    if not 0 <= after <= len(rest):
+        raise WrongUse(f"after is {after}; {part} has {len(rest)}.", "Give what `shown` and `after` come to.")
+    entries, signs = _LEVELS[-1]
+    notes: Notes = {}
+    short = _shorter(narrow, entries, signs, "", notes)
+    left = max(room - size_of(short) - size_of([*notes.values()]) - _ROOM_OF_NOTE, room // 2)
+    shown = _that_fits(rest[after:], left, f"{part}.*", notes)
+    unit = "characters" if isinstance(rest, str) else "entries"
+    told = {"at": part, "after": after, "shown": len(shown), "of": len(rest), "unit": unit}
+    return {**_put_back(short, narrow, part, shown), "cut": [told, *notes.values()]}
+
+
+def _emptied(value: Any, path: str, part: str) -> tuple[Any, Any]:
+    """Return a value that has nothing in one of its parts, and what stood there; raises WrongUse where there is none.
+
+    Of a list on the way only the entry that is meant is kept.
+    """
+    if not path and isinstance(value, (str, list)):
+        return type(value)(), value
+    key, others = _first_step(value, path)
+    if key is None:
+        raise WrongUse(f"No list or text of this answer is at {part[:80]!r}.", "`cut` names those that are cut.")
+    inner, rest = _emptied(value[key], others, part)
+    return [inner] if isinstance(value, list) else {**value, key: inner}, rest
+
+
+def _first_step(value: Any, path: str) -> tuple[Any, str]:
+    """Return the key or place in a value that a path begins with, or None, and the rest of the path."""
+    if isinstance(value, dict):
+        keys = [key for key in value if path == key or path.startswith(f"{key}.")]
+        key = max(keys, key=len, default=None)
+        return key, path[len(key or "") + 1 :]
+    word, _, others = path.partition(".")
+    is_place = isinstance(value, list) and re.fullmatch("[0-9]{1,9}", word, re.ASCII) and int(word) < len(value)
+    return (int(word), others) if is_place else (None, "")
+
+
+def _put_back(value: Any, narrow: Any, path: str, shown: Any) -> Any:
+    """Put what is shown of a part into its place."""
+    if not path:
+        return shown
+    key, others = _first_step(narrow, path) if isinstance(narrow, dict) else (0, path.partition(".")[2])
+    if isinstance(value, list):
+        return [_put_back(value[0], narrow[0], others, shown)]
+    return {**value, key: _put_back(value.get(key, narrow[key]), narrow[key], others, shown)}
+
+
+def _that_fits(rest: Any, room: int, at: str, notes: Notes) -> Any:
+    """Return as much of a text, or as many entries of a list, as there is room for; of each entry no more than half."""
+    if isinstance(rest, str):
+        return _text_that_fits(rest, room)
+    shown: list[Any] = []
+    for entry in rest:
+        inner: Notes = {}
+        short, inner = (entry, inner) if size_of(entry) <= room // 2 else _cut_to(entry, room // 2)
+        room -= size_of(short) + 2
+        if shown and room < 0:
+            break
+        shown.append(short)
+        for name, note in inner.items():
+            place = f"{at}.{name}".rstrip(".")
+            _note(notes, place, note["shown"], note["of"], note["unit"])
+    return shown
+
+
+def _text_that_fits(text: str, room: int) -> str:
+    piece = text[:room]
+    while len(piece) > 1 and size_of(piece) > room:
+        piece = piece[: max(1, len(piece) * room // (size_of(piece) + 1))]
+    return piece
+
+
+# ======================================================================================
+# === OFFERS: what an agent can ask: each read as a tool, with its schemas, and answers of a size that can be read
+# ======================================================================================
+# Uses: ERRORS, ASSETS, READS, CLI, ROUTES, OPENAPI, EXCERPTS.
+# Public: nothing.
+#
+# An agent reads each word of an answer, and pays for it. So a list is as long as fits, a long answer is an excerpt, and
+# both say how to go on. Nothing here knows the protocol.
+
+_ROOM_OF_LIST, _ROOM = 8_000, 16_000  # bytes of an answer as JSON
+_USUAL_LIMIT = 20
+_READ_HINTS = {"readOnlyHint": True, "destructiveHint": False, "idempotentHint": True, "openWorldHint": False}
+_MORE = ("part", str), ("after", int)
+
+
+class Offer(NamedTuple):
+    """A tool: its name, what it is for, what it takes, who answers, the types of the answer's keys, and its hints."""
+
+    name: str
+    sentence: str
+    parameters: tuple[Parameter, ...]
+    answer: Callable[..., Any]
+    keys: dict[str, str]
+    hints: dict[str, bool]
+
+
+@functools.cache
+def told_to_agents() -> dict[str, Any]:
+    """Return the sentences on tools and parameters that are for agents, and the keys of each tool's answer."""
+    told: dict[str, Any] = json.loads(asset("agents/tools.json"))
+    return told
+
+
+def read_offers() -> dict[str, Offer]:
+    """Return the reads as tools by name: what HTTP lets nobody ask, no agent may."""
+    return {read.name: _offer_of(read) for read in READS}
+
+
+def _offer_of(read: Read) -> Offer:
+    told, route = told_to_agents(), route_of(read)
+    own, said = told["tools"][read.name], told["parameters"]
+    parameters = [parameter._replace(sentence=_sentence_for(read.name, parameter)) for parameter in route.parameters]
+    more = [Parameter(name, kind, said[name]) for name, kind in _MORE]
+    keys = {**_KEYS_OF_LIST, **own.get("keys", {})} if route.is_list else own["keys"]
+    answer = functools.partial(_answer_list if route.is_list else _answer_one, route)
+    return Offer(read.name, own["sentence"], (*parameters, *more), answer, keys, _READ_HINTS)
+
+
+_KEYS_OF_LIST = {"items": "array", "total": "number?", "next": "string?"}
+
+
+def _sentence_for(name: str, parameter: Parameter) -> str:
+    said: dict[str, str] = told_to_agents()["parameters"]
+    return said.get(f"{name}.{parameter.name}") or said.get(parameter.name) or parameter.sentence
+
+
+def input_schema(offer: Offer) -> dict[str, Any]:
+    """Return the JSON Schema of what a tool takes."""
+    return fields_schema(offer.parameters, may_be_null=False)
+
+
+def output_schema(offer: Offer) -> dict[str, Any]:
+    """Return the JSON Schema of what a tool answers; a key with ? in the table may be null or left out."""
+    properties = {key: _key_schema(kind) for key, kind in offer.keys.items()}
+    required = [key for key, kind in offer.keys.items() if not kind.endswith("?") and kind != "any"]
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def _key_schema(kind: str) -> dict[str, Any]:
+    name = kind.rstrip("?")
+    return {} if name == "any" else {"type": [name, "null"]} if kind.endswith("?") else {"type": name}
+
+
+def ask_offer(offer: Offer, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return what a tool answers; raises WrongUse for what it does not take."""
+    asked = read_fields(offer.parameters, arguments, "argument")
+    for parameter in offer.parameters:
+        if parameter.required and parameter.name not in asked:
+            raise WrongUse(f"{parameter.name} is missing.", parameter.sentence)
+    found: dict[str, Any] = strict_json(offer.answer(**asked))
+    return found
+
+
+def _answer_one(route: Route, part: str = "", after: int = 0, **asked: Any) -> dict[str, Any]:
+    with no_new_store():
+        found = route.answer(**asked)
+    if part or size_of(found) > _ROOM:
+        found = _worst_first(found)
+    return excerpt_of(found, _ROOM, part, after)
+
+
+def _worst_first(found: dict[str, Any]) -> dict[str, Any]:
+    """Return a run with the cases first that failed, for these must not be cut."""
+    if not isinstance(found.get("cases"), list) or "manifest" not in found:
+        return found
+    return {**found, "cases": sorted(found["cases"], key=lambda row: row["state"] not in {"fail", "error"})}
+
+
+def _answer_list(route: Route, part: str = "", after: int = 0, **asked: Any) -> dict[str, Any]:
+    """Return a page of a list: of as many rows as asked for, else of as many as fit."""
+    if "limit" in asked:
+        with no_new_store():
+            return excerpt_of(route.answer(**asked), _ROOM, part, after) if part else dict(route.answer(**asked))
+    limit = _USUAL_LIMIT
+    while True:
+        with no_new_store():
+            found = route.answer(**asked, limit=limit)
+        size, count = size_of(found), len(found["items"])
+        if size <= _ROOM_OF_LIST or count <= 1:
+            return excerpt_of(found, _ROOM_OF_LIST, part, after)
+        limit = max(1, min(count - 1, count * _ROOM_OF_LIST * 9 // (size * 10)))
+
+
+# ======================================================================================
+# === CLIENTS: how the programs that agents live in are told to start promptry
+# ======================================================================================
+# Uses: ERRORS, SETTINGS, STORE, TASKS.
+# Public: nothing.
+#
+# A client starts its servers in a folder of its own choice and with hardly any environment. So the configuration names
+# the interpreter, the folder and the store by their whole paths, each a word of its own that no shell takes apart.
+
+
+class Client(NamedTuple):
+    """A program that agents live in: where its configuration stands, under which key, and what each server says."""
+
+    file: str
+    key: str
+    facts: dict[str, str]
+
+
+CLIENTS = {
+    "claude": Client(".mcp.json in the project's folder", "mcpServers", {"type": "stdio"}),
+    "cursor": Client(".cursor/mcp.json in the project's folder", "mcpServers", {}),
+    "vscode": Client(".vscode/mcp.json in the project's folder", "servers", {"type": "stdio"}),
+    "windsurf": Client("~/.codeium/windsurf/mcp_config.json", "mcpServers", {}),
+}
+
+
+def client_config(name: str, may_write: bool) -> dict[str, Any]:
+    """Return what a client is to be told, in its own form, so that it serves this folder and store."""
+    client = CLIENTS[name]
+    command, *words = own_command()
+    words += ["mcp", "--folder", os.getcwd()]
+    if chosen_store() or os.environ.get("PROMPTRY_DB"):
+        words += ["--db", str(store_path())]
+    words += ["--allow-writes"] if may_write else []
+    return {client.key: {"promptry": {**client.facts, "command": command, "args": words}}}
+
+
+def enter_folder(path: str) -> None:
+    """Go on as if this process had been started in another folder; raises WrongUse where that is none."""
+    try:
+        os.chdir(path)
+    except OSError as error:
+        raise WrongUse(f"--folder {path} cannot be entered: {error.strerror}.", "Name a folder.") from None
+    forget_settings()
+
+
+# ======================================================================================
+# === MCP: the tools are served to an agent over its stdin and stdout, until it closes them
+# ======================================================================================
+# Uses: ERRORS, ASSETS, STORE, PRINTING, COMMANDS, TASKS, OFFERS, CLIENTS.
+# Public: nothing.
+#
+# stdout is the protocol's alone: whatever else is printed in this process or a child of it goes to stderr. Reads are
+# answered one after the other by one thread, which keeps the store open; a run is a process of its own.
+
+_NEEDED_SDK = "mcp>=2.3,<3"
+
+
+class Desk(NamedTuple):
+    """What serves an agent: the tools by name, the runs it started, and the thread that answers."""
+
+    offers: dict[str, Offer]
+    tasks: Tasks
+    thread: Any
+
+
+def _go_to_folder(_context: click.Context, _parameter: click.Parameter, path: str | None) -> None:
+    if path is not None:
+        enter_folder(path)
+
+
+@cli_command("mcp")
+@cli_option("--config", type=("Choice", [*CLIENTS]), help="Print what a client is to be told, and serve nobody.")
+@cli_option(
+    "--folder",
+    metavar="FOLDER",
+    expose_value=False,
+    is_eager=True,
+    callback=_go_to_folder,
+    help="Serve as if started there: its promptry.toml, store and suites.",
+)
+@DB_OPTION
+def cli_mcp(config: str | None) -> None:
+    """Serve coding agents over stdin and stdout by the Model Context Protocol, until they close them."""
+    if config is not None:
+        print_json(client_config(config, may_write=False))
+        place = f"This goes into {CLIENTS[config].file}"
+        print_text(f"{place}; where that file is there already, add promptry to the servers in it.", err=True)
+        return
+    _require_sdk()
+    serve_agent()
+
+
+def _require_sdk() -> None:
+    """Refuse to serve where the SDK is missing or of another age; raises WrongUse."""
+    import importlib.util
+
+    if importlib.util.find_spec("mcp") is None or importlib.util.find_spec("mcp_types") is None:
+        hint = f"{sys.executable} -m pip install '{_NEEDED_SDK}', or take the executable, which has it."
+        raise WrongUse("promptry mcp needs the package mcp 2, and this Python has none.", hint)
+
+
+def serve_agent() -> None:
+    """Serve an agent until it closes its end, or this process is told to end."""
+    import concurrent.futures
+    import gc
+
+    gc.disable()  # the SDK makes many objects as it is loaded, and none of them goes
+    import anyio
+
+    thread = concurrent.futures.ThreadPoolExecutor(1)
+    desk = Desk({}, make_tasks(store_path()), thread)
+    server = _make_mcp(desk)
+    gc.freeze()
+    gc.enable()
+    anyio.run(_serve_streams, server)
+    thread.shutdown(wait=False, cancel_futures=True)
+
+
+async def _serve_streams(server: Any) -> None:
+    from mcp.server.stdio import stdio_server
+
+    async with stdio_server() as (incoming, outgoing):
+        with contextlib.redirect_stdout(sys.stderr):
+            await server.run(incoming, outgoing, server.create_initialization_options())
+
+
+def _make_mcp(desk: Desk) -> Any:
+    """Make the server of the SDK, whose handlers know of the protocol what must be known."""
+    import mcp_types as types
+    from mcp.server.lowlevel import Server
+
+    async def list_tools(_context: Any, _params: Any) -> Any:
+        return types.ListToolsResult(tools=[_tool_of(types, offer) for offer in offers_of(desk).values()])
+
+    async def call_tool(_context: Any, params: Any) -> Any:
+        return await _in_thread(desk, functools.partial(_answered, types, desk, params.name, params.arguments or {}))
+
+    return Server(
+        "promptry",
+        version=__version__,
+        title="promptry",
+        instructions=asset("agents/instructions.txt").decode("utf-8").strip(),
+        on_list_tools=list_tools,
+        on_call_tool=call_tool,
+    )
+
+
+async def _in_thread(desk: Desk, work: Callable[[], Any]) -> Any:
+    import asyncio
+
+    return await asyncio.wrap_future(desk.thread.submit(work))
+
+
+def offers_of(desk: Desk) -> dict[str, Offer]:
+    """Return the tools of a desk, which are made when they are asked for first."""
+    if not desk.offers:
+        desk.offers.update(read_offers())
+    return desk.offers
+
+
+def _tool_of(types: Any, offer: Offer) -> Any:
+    return types.Tool(
+        name=offer.name,
+        description=offer.sentence,
+        input_schema=input_schema(offer),
+        output_schema=output_schema(offer),
+        annotations=types.ToolAnnotations.model_validate(offer.hints),
+    )
+
+
+def _answered(types: Any, desk: Desk, name: str, arguments: dict[str, Any]) -> Any:
+    """Return the result of a call of a tool; every error ends here, as the sentence that the command line prints."""
+    try:
+        found = ask_offer(_require_offer(desk, name), arguments)
+    except PromptryError as error:
+        return _refusal(types, error)
+    except RecursionError:
+        return _refusal(types, WrongUse("What is given is nested too deeply to be read."))
+    except Exception as error:
+        log.error("a fault in promptry itself, in the tool %s", name, exc_info=True)
+        return _refusal(types, PromptryError(f"A fault in promptry: {type(error).__name__}.", "Please report it."))
+    text = types.TextContent(type="text", text=json_text(found, None))
+    return types.CallToolResult(content=[text], structured_content=found)
+
+
+def _refusal(types: Any, error: PromptryError) -> Any:
+    text = types.TextContent(type="text", text=str(error))
+    told = {"code": error.code, "message": error.message, "hint": error.hint}
+    return types.CallToolResult(content=[text], is_error=True, _meta={"promptry/error": told})
+
+
+def _require_offer(desk: Desk, name: str) -> Offer:
+    known = offers_of(desk)
+    if name not in known:
+        raise NotFound(f"There is no tool {name[:80]!r}.", nearest(name, known) or "tools/list lists them.")
+    return known[name]
 
 
 # ======================================================================================

@@ -124,6 +124,7 @@ SMOKE = {
     "init": ["init", "--yaml", "fresh"],
     "import promptfoo": ["import", "promptfoo", "promptfooconfig.yaml", "--output", "evals.yaml"],
     "watch": ["watch", "--help"],  # it ends with Ctrl-C only
+    "completion": ["completion", "bash"],
     "dashboard": ["dashboard", "--check"],  # it serves, asks itself, and ends
     "mcp": ["mcp", "--config", "claude"],
 }

@@ -12,12 +12,11 @@ Floors, from the ground up; each section uses only sections above it:
              EMBEDDINGS · SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION ·
              DOCUMENTS · EXCHANGES · STEPS · FILES · DRAFTS · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES ·
              TALLIES · RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
-             COMPARISON · MODELS · PLAN · TRENDS · TRAFFIC · DRIFT · BISECT · HISTORY · VERSIONS · NEWS · OVERVIEW ·
-             STATES · CONFIGURATION · INTERPRETERS
+             COMPARISON · MODELS · PLAN · TRENDS · TRAFFIC · DRIFT · BISECT · HISTORY · VERSIONS · NEWS · NAMES ·
+             OVERVIEW · STATES · CONFIGURATION · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · COMMANDS · CLI · LAUNCH ·
              EDITS · WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · POSTS · PLAYGROUND · TASKS · MONITOR ·
-             OPENAPI · APPLICATION · DASHBOARD · EXCERPTS · OFFERS · DEEDS · REFERENCES ·
-             CLIENTS · MCP
+             OPENAPI · APPLICATION · DASHBOARD · EXCERPTS · OFFERS · DEEDS · REFERENCES · CLIENTS · MCP · COMPLETION
     ROOF     MAIN
     CELLAR   EMBEDDED
 Find your way:   grep -n '^# === ' promptry.py
@@ -19626,6 +19625,31 @@ def _model_changes(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 # ======================================================================================
+# === NAMES: the names that a store knows, for who types one
+# ======================================================================================
+# Uses: STORE.
+# Public: nothing.
+
+_MOST_NAMES = 1000
+_NAMES_SQL = {
+    "prompt": "SELECT DISTINCT name FROM prompts",
+    "suite": "SELECT DISTINCT suite_name FROM eval_runs",
+    "tag": "SELECT DISTINCT tag FROM prompt_tags",
+    "dataset": "SELECT DISTINCT name FROM datasets WHERE name NOT LIKE 'promptry/%'",
+}
+
+
+def find_names(kind: str, begun: str = "") -> list[str]:
+    """Find the names of prompts, suites, tags or datasets that begin with a text, in order, a thousand at most.
+
+    No store is made, and none is changed. Errors: StoreError.
+    """
+    with reading(store_path()) as reader:
+        found = (str(name) for (name,) in reader.execute(_NAMES_SQL[kind]))
+        return sorted(name for name in found if name.startswith(begun))[:_MOST_NAMES]
+
+
+# ======================================================================================
 # === OVERVIEW: how everything stands, in one answer
 # ======================================================================================
 # Uses: CLOCK, ROWS, SCOPE, TEMPLATES, SPEND, BUDGETS, CALLS, TOTALS, TALLIES, RUNS, COMPARISON, DRIFT, NEWS.
@@ -22344,7 +22368,7 @@ def read_names() -> list[str]:
 # ======================================================================================
 # === COMMANDS: the commands of the command line, told where they stand
 # ======================================================================================
-# Uses: SETTINGS, STORE.
+# Uses: ERRORS, SETTINGS, STORE, NAMES.
 # Public: nothing.
 #
 # They are made by what click has for it when one is called, and click is loaded then: an application that imports
@@ -22392,14 +22416,54 @@ def _told(kind: str, names: tuple[str, ...], facts: dict[str, Any]) -> Callable[
     return tell
 
 
-def take_in(function: Callable[..., Any]) -> None:
-    """Give a command what was told of its arguments and options."""
+def take_in(words: str, function: Callable[..., Any]) -> None:
+    """Give the command of some words what was told of its arguments and options."""
     import click
 
     for kind, names, facts in _TAKES.get(function, ()):
         wanted = facts.get("type")
         made = {"type": getattr(click, wanted[0])(*wanted[1:])} if isinstance(wanted, tuple) else {}
+        name = next((name for name in names if name.isidentifier()), names[0].lstrip("-"))
+        made["shell_complete"] = completer_of(words, name)
         getattr(click, kind)(*names, **{**facts, **made})(function)
+
+
+# What a value names, by the parameter it is of: after a command's words, for all that begin with them, or for each.
+_VALUES_NAMED = {
+    "suite": "suite",
+    "suites": "suite",
+    "suite_name": "suite",
+    "prompt": "prompt",
+    "compare": "tag",
+    "env": "tag",
+    "tag": "tag",
+    "prompt name": "prompt",
+    "dataset name": "dataset",
+    "suites name": "suite",
+    "drift names": "suite",
+    "vote name": "prompt",
+    "votes name": "prompt",
+}
+_NEEDS_NO_QUOTES = r"[^\W_][\w./@:%+-]*"  # a shell would not take a name with other signs as it is
+
+
+def completer_of(words: str, name: str) -> Callable[..., list[str]] | None:
+    """Return what gives a shell the names that may stand for a parameter, or None for one that takes none.
+
+    They are read from the store that there is; where it cannot be read there are none, and nothing is said.
+    """
+    kind = _VALUES_NAMED.get(f"{words.partition(' ')[0]} {name}") or _VALUES_NAMED.get(name)
+    return None if kind is None else functools.partial(_complete, kind)
+
+
+def _complete(kind: str, _context: Any, _parameter: Any, begun: str) -> list[str]:
+    log.disabled, before = True, log.disabled  # what is logged would stand amid what somebody types
+    try:
+        return [name for name in find_names(kind, begun) if re.fullmatch(_NEEDS_NO_QUOTES, name)]
+    except PromptryError:
+        return []
+    finally:
+        log.disabled = before
 
 
 DB_FACTS: dict[str, Any] = {"metavar": "FILE", "expose_value": False, "callback": _choose_store}
@@ -22442,7 +22506,7 @@ def make_cli() -> click.Group:
     for words in dict.fromkeys(read.command for read in READS if "--" not in read.command):
         _add_command(cli, words, _make_read_command(words))
     for words, function in COMMANDS.items():
-        take_in(function)
+        take_in(words, function)
         _add_command(cli, words, click.command(words.rpartition(" ")[2])(function))
     return cli
 
@@ -22463,7 +22527,7 @@ def _make_read_command(words: str) -> click.Command:
     command = kind(
         name,
         callback=_read_callback(reads),
-        params=[_click_parameter(parameter, len(reads) == 1) for parameter in taken.values()],
+        params=[_click_parameter(words, parameter, len(reads) == 1) for parameter in taken.values()],
         help=reads[0].sentence,
     )
     if list_calls in {read.function for read in reads}:
@@ -22530,18 +22594,19 @@ def print_answer(found: Any, render: Callable[[Any], str], as_json: bool) -> Non
         print_text(render(found))
 
 
-def _click_parameter(parameter: Parameter, is_alone: bool) -> click.Parameter:
+def _click_parameter(words: str, parameter: Parameter, is_alone: bool) -> click.Parameter:
     import click
 
     kind = {int: click.INT, float: click.FLOAT}.get(parameter.kind, click.STRING)
+    given: dict[str, Any] = {"type": kind, "shell_complete": completer_of(words, parameter.name)}
     if parameter.positional:
         name = re.sub("_(id|name)$", "", parameter.name).upper()
         required = parameter.required and is_alone
-        return click.Argument([parameter.name], required=required, type=kind, metavar=name if required else f"[{name}]")
+        return click.Argument([parameter.name], required=required, metavar=name if required else f"[{name}]", **given)
     option = f"--{parameter.name.replace('_', '-')}"
     if parameter.kind is bool:
         return click.Option([option], is_flag=True, help=parameter.sentence)
-    return click.Option([option], type=kind, help=parameter.sentence)
+    return click.Option([option], help=parameter.sentence, **given)
 
 
 def _read_callback(reads: list[Read]) -> Callable[..., None]:
@@ -25248,8 +25313,6 @@ def _watch_over(watch: _Monitor, once: bool) -> int:
                 time.sleep(min(left, _LONGEST_NAP_S))
     finally:
         end_tasks(watch.tasks)
-        if not once:
-            _drop_unwritten()
 
 
 def _go_round(watch: _Monitor, last: Standing | None, next_s: float) -> Standing:
@@ -25347,14 +25410,6 @@ def _say_once(watch: _Monitor, what: str, text: str) -> None:
     if what not in watch.said:
         watch.said.add(what)
         _say_safely(text, err=True)
-
-
-def _drop_unwritten() -> None:
-    """Give up what stdout could not take, so that it does not decide how the monitor ends."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _make_channels() -> dict[str, _Channel]:
@@ -26924,6 +26979,34 @@ def _require_offer(desk: Desk, name: str) -> Offer:
     if name in write_names():
         raise WrongUse(f"{name} writes, and this server only reads.", "A person can start it with --allow-writes.")
     raise NotFound(f"There is no tool {name[:80]!r}.", nearest(name, known) or "tools/list lists them.")
+
+
+# ======================================================================================
+# === COMPLETION: the script by which a shell completes commands, options and names
+# ======================================================================================
+# Uses: ERRORS, PRINTING, COMMANDS, CLI.
+# Public: nothing.
+
+_SHELLS = ("bash", "zsh", "fish")
+
+
+@cli_command("completion")
+@cli_argument("shell", required=False, metavar="[bash|zsh|fish]")
+def cli_completion(shell: str | None) -> None:
+    """Print the script that has a shell complete commands, options and names; that of SHELL without a name.
+
+    For bash: eval "$(promptry completion bash)" in ~/.bashrc; zsh takes it likewise in ~/.zshrc, fish as the file
+    ~/.config/fish/completions/promptry.fish.
+    """
+    from click.shell_completion import ShellComplete, get_completion_class
+
+    name = shell or os.path.basename(os.environ.get("SHELL", ""))
+    if name not in _SHELLS:
+        what = f"for {name!r}" if name else "without a shell: SHELL is not set"
+        raise WrongUse(f"There is no completion {what}.", f"It takes {', '.join(_SHELLS[:-1])} or {_SHELLS[-1]}.")
+    kind: Any = get_completion_class(name)
+    # What bash's own class adds is a look for its version, by a bash that may be another.
+    print_data(ShellComplete.source(kind(make_cli(), {}, "promptry", "_PROMPTRY_COMPLETE")))
 
 
 # ======================================================================================

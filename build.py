@@ -126,6 +126,7 @@ SMOKE = {
     "watch": ["watch", "--help"],  # it ends with Ctrl-C only
     "completion": ["completion", "bash"],
     "dashboard": ["dashboard", "--check"],  # it serves, asks itself, and ends
+    "action": ["action", "--help"],  # it needs a job of GitHub; tests/test_action.py gives it one
     "mcp": ["mcp", "--config", "claude"],
 }
 

@@ -15,8 +15,9 @@ Floors, from the ground up; each section uses only sections above it:
              COMPARISON · MODELS · PLAN · TRENDS · TRAFFIC · DRIFT · BISECT · HISTORY · VERSIONS · NEWS · NAMES ·
              OVERVIEW · STATES · CONFIGURATION · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · COMMANDS · CLI · LAUNCH ·
-             EDITS · WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · POSTS · PLAYGROUND · TASKS · MONITOR ·
-             OPENAPI · APPLICATION · DASHBOARD · EXCERPTS · OFFERS · DEEDS · REFERENCES · CLIENTS · MCP · COMPLETION
+             WORKFLOWS · COMMENTS · ACTION · EDITS · WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · POSTS ·
+             PLAYGROUND · TASKS · MONITOR · OPENAPI · APPLICATION · DASHBOARD · EXCERPTS · OFFERS · DEEDS · REFERENCES ·
+             CLIENTS · MCP · COMPLETION
     ROOF     MAIN
     CELLAR   EMBEDDED
 Find your way:   grep -n '^# === ' promptry.py
@@ -374,14 +375,18 @@ class HelperMissing(PromptryError):
 
 
 class ProviderError(PromptryError):
-    """A model, or what serves it, cannot be asked or answered badly; `status` is that of HTTP, where there was one."""
+    """A model, or what serves it, cannot be asked or answered badly.
+
+    `status` is that of HTTP, where there was one; `wait_s` how long to wait before another try, where that was said.
+    """
 
     code = "provider"
     http_status = 502
 
-    def __init__(self, message: str, hint: str = "", status: int | None = None) -> None:
+    def __init__(self, message: str, hint: str = "", status: int | None = None, wait_s: float | None = None) -> None:
         super().__init__(message, hint)
         self.status = status
+        self.wait_s = wait_s
 
 
 class BudgetExceeded(PromptryError):
@@ -1414,7 +1419,8 @@ def _read_answer(host: str, answer: _Answer, headers: dict[str, str], kinds: tup
             status=answer.status,
         )
     if not 200 <= answer.status < 300:
-        raise ProviderError(f"{host} answered {answer.status}: {_words_of(answer, headers)}", status=answer.status)
+        told = f"{host} answered {answer.status}: {_words_of(answer, headers)}"
+        raise ProviderError(told, status=answer.status, wait_s=_retry_after_s(answer.headers))
     try:
         found = json.loads(answer.body, parse_constant=refuse_constant) if kinds else {}
     except (ValueError, RecursionError):
@@ -7753,6 +7759,17 @@ def _give_room_back() -> bool:
         connection = connect()
         with bounded_wait(connection, PATIENCE_S):
             connection.execute("VACUUM")
+        return settle_store()
+
+
+def settle_store() -> bool:
+    """Bring the log into the store's file, and tell whether that file alone is whole now: a reader may hold the log.
+
+    Raises StoreError while another process writes for longer.
+    """
+    with translated_faults(), write_lock(PATIENCE_S):
+        connection = connect()
+        with bounded_wait(connection, PATIENCE_S):
             ((busy, *_),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     return not busy
 
@@ -21540,7 +21557,7 @@ def _junit_counts(cases: list[_Testcase]) -> dict[str, str]:
 def _testsuite(report: Report, cases: list[_Testcase]) -> str:
     result = report.result
     told = [make_element("property", {"name": name, "value": text}) for name, text in _properties(report).items()]
-    rows, place = [], _place_attributes(report)
+    rows, place = [], place_of_report(report)
     for row in cases:
         attributes = {"message": row.message, "type": row.kind}
         inner = [make_element(row.tag, attributes, escaped(row.text))] if row.tag else []
@@ -21552,7 +21569,7 @@ def _testsuite(report: Report, cases: list[_Testcase]) -> str:
     return make_element("testsuite", attributes, "\n".join(["", *inner, ""]))
 
 
-def _place_attributes(report: Report) -> dict[str, str]:
+def place_of_report(report: Report) -> dict[str, str]:
     """Return the file and line of a suite's function, as far as the run knows them: no case has a line of its own."""
     source = report.run["manifest"].get("source")
     told = source if isinstance(source, dict) else {}
@@ -21622,15 +21639,15 @@ def _markdown_head(report: Report) -> str:
 def _markdown_blocks(report: Report) -> list[str]:
     """Return a report as paragraphs, lists, tables and fences, each whole."""
     numbers, facts = numbers_of(report), facts_of(report)
-    blocks = [_markdown_table(list(numbers), [[_plain_line(text) for text in numbers.values()]])]
+    blocks = [_markdown_table(list(numbers), [[plain_line(text) for text in numbers.values()]])]
     said = [*evidence_of(report), *report.result.notes]
-    blocks += ["\n".join(f"- {_plain_line(text)}" for text in said)] if said else []
+    blocks += ["\n".join(f"- {plain_line(text)}" for text in said)] if said else []
     reasons = reasons_of(report)
     blocks += [_markdown_group(title, names, reasons) for title, names in groups_of(report).items()]
-    lines = [f"- {_plain_line(line)}" for line in break_lines((report.result.comparison or {}).get("breaks", []))]
+    lines = [f"- {plain_line(line)}" for line in break_lines((report.result.comparison or {}).get("breaks", []))]
     blocks += ["\n".join(["**Tries of what fails now**", "", *lines])] if lines else []
     rows = [delta_row(row) for row in (report.result.comparison or {}).get("deltas", [])]
-    cells = [[_plain_line(row[key]) for key in DELTA_COLUMNS] for row in rows]
+    cells = [[plain_line(row[key]) for key in DELTA_COLUMNS] for row in rows]
     blocks += [_markdown_table(list(DELTA_COLUMNS.values()), cells)] if rows else []
     blocks += _markdown_cause(report)
     return [*blocks, ", ".join(f"{name} {_code(text)}" for name, text in facts.items())]
@@ -21689,7 +21706,7 @@ def _code(text: str) -> str:
     return f"{ticks}{pad}{line}{pad}{ticks}"
 
 
-def _plain_line(value: Any) -> str:
+def plain_line(value: Any) -> str:
     """Return a value as one line of Markdown that is only text, in a table too: signs become entities."""
     line = " ".join(legible(value if isinstance(value, str) else str(value)).split())
     line = re.sub('[]!"#$&*/:;<=>?@[\\\\^_`{|}~]|(?<=www)[.]', lambda found: f"&#{ord(found[0])};", line)
@@ -22384,15 +22401,17 @@ def _choose_store(context: click.Context, _parameter: click.Parameter, path: str
 
 
 COMMANDS: dict[str, Callable[..., Any]] = {}
+HIDDEN: set[str] = set()
 _TAKES: dict[Callable[..., Any], list[tuple[str, tuple[str, ...], dict[str, Any]]]] = {}
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def cli_command(words: str) -> Callable[[_Function], _Function]:
-    """Tell that a function is the command of some words; make_cli makes it."""
+def cli_command(words: str, *, hidden: bool = False) -> Callable[[_Function], _Function]:
+    """Tell that a function is the command of some words; make_cli makes it. A hidden one is for programs."""
 
     def tell(function: _Function) -> _Function:
         COMMANDS[words] = function
+        HIDDEN.update([words] if hidden else [])
         return function
 
     return tell
@@ -22507,7 +22526,7 @@ def make_cli() -> click.Group:
         _add_command(cli, words, _make_read_command(words))
     for words, function in COMMANDS.items():
         take_in(words, function)
-        _add_command(cli, words, click.command(words.rpartition(" ")[2])(function))
+        _add_command(cli, words, click.command(words.rpartition(" ")[2], hidden=words in HIDDEN)(function))
     return cli
 
 
@@ -22882,8 +22901,8 @@ def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool
 # ======================================================================================
 # === LAUNCH: suites run and judged from the command line, and what they could see
 # ======================================================================================
-# Uses: ERRORS, WORDING, SETTINGS, SPOOLS, RERUNS, JOBS, COMPARISON, PLAN, DRIFT, INTERPRETERS, PRINTING, REPORTS,
-#   FINDINGS, FORMATS, PAGES, COMMANDS, CLI.
+# Uses: ERRORS, WORDING, SETTINGS, SPOOLS, RUNS, RERUNS, JOBS, COMPARISON, PLAN, DRIFT, INTERPRETERS, PRINTING,
+#   REPORTS, FINDINGS, FORMATS, PAGES, COMMANDS, CLI.
 # Public: nothing.
 
 _LOOK_AFTER_PARENT_S, _PATIENCE_AFTER_PARENT_S = 1.0, 10.0
@@ -22929,7 +22948,7 @@ def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, *
         _settle_spools(recover, form == "json")
         return
     _end_with_parent()
-    _check_together(options)
+    check_together(options)
     if options["plan"] or options["drop"] is not None:
         if form in FORMS or options["output"] is not None:
             raise WrongUse("--plan runs nothing, so there is no report.", "Leave --format or --output out.")
@@ -22938,16 +22957,31 @@ def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, *
         return
     _offer_spools()
     check_output(options["output"])
+    judged = run_as_asked(suites, python, options, form != "json" or sys.stdout.isatty())
+    table = "\n\n".join(render_result(result) for result, _ in judged)
+    items = [result.to_dict() for result, _ in judged] if form == "json" else []
+    found = {"items": items, "total": len(judged), "next": None}
+    print_in_form(form, options["output"], table, found, lambda: list(itertools.starmap(load_report, judged)))
+    click.get_current_context().exit(worst_code(judged))
+
+
+def run_as_asked(
+    suites: tuple[str, ...], python: str | None, options: dict[str, Any], progress: bool
+) -> list[tuple[RunResult, int]]:
+    """Run suites with the options of `run`, by their names there, judge them, and return each with its exit code.
+
+    Errors: as of run_job. Writes: eval_runs, eval_results.
+    """
     chosen = {key: options[key] for key in Job._fields if key not in {"module", "suites", "progress"}}
-    chosen |= {"progress": form != "json" or sys.stdout.isatty()}
-    results = run_job(Job(options["module"] or settings().module, suites, **chosen), python)
+    job = Job(options["module"] or settings().module, suites, **chosen, progress=progress)
     asked = options["require_baseline"], options["require_power"]
-    codes = [exit_code_of(result, *asked) for result in results]
-    table = "\n\n".join(render_result(result) for result in results)
-    items = [result.to_dict() for result in results] if form == "json" else []
-    found = {"items": items, "total": len(results), "next": None}
-    print_in_form(form, options["output"], table, found, lambda: list(map(load_report, results, codes)))
-    click.get_current_context().exit(next((code for code in (1, 3) if code in codes), 0))
+    return [(result, exit_code_of(result, *asked)) for result in run_job(job, python)]
+
+
+def worst_code(judged: list[tuple[RunResult, int]]) -> int:
+    """Return the exit code of several suites: what failed goes before what could not be decided."""
+    codes = {code for _, code in judged}
+    return next((code for code in (1, 3) if code in codes), 0)
 
 
 def _end_with_parent() -> None:
@@ -22972,7 +23006,7 @@ def _watch_parent(parent: int) -> None:
 _NEEDED = {"require_baseline": "--compare TAG", "require_power": "--compare TAG", "of": "--rerun failed, errors or all"}
 
 
-def _check_together(options: dict[str, Any]) -> None:
+def check_together(options: dict[str, Any]) -> None:
     """Refuse an option that says nothing without another; raises WrongUse."""
     for name, other in _NEEDED.items():
         if options[name] not in (None, False) and options[other.partition(" ")[0].strip("-")] is None:
@@ -23041,6 +23075,496 @@ def cli_drift(names: tuple[str, ...], of: str, window: int, as_json: bool) -> No
         print_answer(found, lambda answer: render_drifts({**answer, "of": of}), as_json)
     if any(report.drifting for report in reports):
         click.get_current_context().exit(1)
+
+
+# ======================================================================================
+# === WORKFLOWS: a job of GitHub: what it says of itself, and what it is told: outputs, a summary, annotations
+# ======================================================================================
+# Uses: ERRORS, WORDING, CLOCK, PRINTING.
+# Public: nothing.
+#
+# The runner reads files that it names, and takes each line that begins with two colons, on stdout as on stderr, for a
+# command. What others wrote stands in both, so it is escaped, or ends where nobody can know that it does.
+
+MAX_SUMMARY_BYTES = 2**20 - 2**12  # GitHub drops what has a megabyte
+MAX_ANNOTATIONS = 10  # of a step; GitHub shows no more
+_TOLD_BY_RUNNER = ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_REPOSITORY", "GITHUB_WORKSPACE", "RUNNER_TEMP")
+_OWN_EVENTS = frozenset({"push", "schedule", "workflow_dispatch"})
+
+
+class Workflow(NamedTuple):
+    """The job that this process is a step of; pull_request is its number, where there is one."""
+
+    event: str
+    ref: str
+    default_branch: str
+    pull_request: int | None
+    repository: str
+    server_url: str
+    api_url: str
+    run_id: str
+    attempt: str
+    sha: str
+    system: str
+    workspace: Path
+    temporary: Path
+
+
+def load_workflow() -> Workflow:
+    """Return the job that GitHub's runner tells of in the environment; raises WrongUse where there is none."""
+    told = os.environ
+    missing = [name for name in _TOLD_BY_RUNNER if not told.get(name)]
+    if missing:
+        raise WrongUse(f"{missing[0]} is not set: this is a step of the GitHub Action.", "People use: promptry run.")
+    event, ref = told.get("GITHUB_EVENT_NAME", ""), told.get("GITHUB_REF", "")
+    payload = _read_payload(told.get("GITHUB_EVENT_PATH", ""))
+    repository, pull = payload.get("repository"), payload.get("pull_request")
+    branch = repository.get("default_branch") if isinstance(repository, dict) else None
+    if event == "schedule" and not branch:  # its payload may name no repository, and it runs on no other branch
+        branch = ref.removeprefix("refs/heads/")
+    number = pull.get("number") if isinstance(pull, dict) and event.startswith("pull_request") else None
+    return Workflow(
+        event,
+        ref,
+        str(branch or ""),
+        number if type(number) is int else None,
+        told["GITHUB_REPOSITORY"],
+        told.get("GITHUB_SERVER_URL", "").rstrip("/"),
+        told.get("GITHUB_API_URL", "").rstrip("/"),
+        told.get("GITHUB_RUN_ID", ""),
+        told.get("GITHUB_RUN_ATTEMPT", ""),
+        told.get("GITHUB_SHA", ""),
+        told.get("RUNNER_OS", ""),
+        Path(told["GITHUB_WORKSPACE"]),
+        Path(told["RUNNER_TEMP"]),
+    )
+
+
+def _read_payload(path: str) -> dict[str, Any]:
+    try:
+        found = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def is_of_default_branch(job: Workflow) -> bool:
+    """Tell a job that runs what the default branch holds; some events name that branch, and run what others sent in."""
+    return job.event in _OWN_EVENTS and bool(job.default_branch) and job.ref == f"refs/heads/{job.default_branch}"
+
+
+def write_outputs(values: dict[str, str]) -> None:
+    """Write what later steps read; each value ends at a line that its author cannot have known."""
+    with open(os.environ["GITHUB_OUTPUT"], "a", encoding="utf-8", newline="\n") as file:
+        for name, value in values.items():
+            end = f"end-of-{make_uid()}"
+            file.write(f"{name}<<{end}\n{legible(value)}\n{end}\n")
+
+
+def write_summary(text: str) -> None:
+    """Write Markdown to the page of the job, cut where GitHub would drop all of it."""
+    file = Path(os.environ["GITHUB_STEP_SUMMARY"])
+    room = MAX_SUMMARY_BYTES - (file.stat().st_size if file.exists() else 0)
+    with file.open("ab") as target:
+        target.write(f"{legible(text)}\n\n".encode()[: max(0, room)])
+
+
+class Annotation(NamedTuple):
+    """What GitHub shows beside the code: level is error, warning or notice; file is relative to the workspace."""
+
+    level: str
+    title: str
+    message: str
+    file: str | None = None
+    line: int | None = None
+
+
+def print_annotations(found: list[Annotation]) -> None:
+    """Print annotations as commands to the runner: the first of them, and how many there are beyond."""
+    if len(found) > MAX_ANNOTATIONS:
+        more = len(found) - MAX_ANNOTATIONS + 1
+        found = [
+            *found[: MAX_ANNOTATIONS - 1],
+            Annotation(found[0].level, "promptry", f"{more} more: see the summary."),
+        ]
+    for one in found:
+        where = {"file": one.file, "line": one.line, "title": one.title}
+        told = ",".join(f"{key}={_escape(value, ':,')}" for key, value in where.items() if value is not None)
+        print_data(f"::{one.level} {told}::{_escape(one.message)}\n")
+
+
+def _escape(value: Any, more: str = "") -> str:
+    """Return a text as the runner takes it in a command; between its properties more signs mean something."""
+    return re.sub(f"[%\r\n{more}]", lambda found: f"%{ord(found[0]):02X}", legible(str(value)))
+
+
+@contextlib.contextmanager
+def deaf_runner() -> Iterator[None]:
+    """Have the runner take no commands within the block: suites print what models say, on the stream that says this."""
+    word = make_uid()
+    say(f"::stop-commands::{word}")
+    try:
+        yield
+    finally:
+        say(f"\n::{word}::")
+
+
+# ======================================================================================
+# === COMMENTS: the comment of each suite on a pull request, found again by its mark
+# ======================================================================================
+# Uses: ERRORS, ENDPOINTS, WORKFLOWS.
+# Public: nothing.
+#
+# A comment is ours if it begins with the mark and no outsider wrote it: anybody can write a mark, and would have the
+# report put under their name.
+
+_MARK = re.compile(r"<!-- promptry report of (\S+) -->")
+_OWN_PEOPLE = {"OWNER", "MEMBER", "COLLABORATOR"}  # in whose names a token may write
+_COMMENT_TRIES, _MOST_PAGES = 4, 100
+
+
+def save_comments(job: Workflow, token: str, texts: dict[str, str]) -> str:
+    """Have each text stand in the comment of its name on the pull request of a job; return why not, or nothing.
+
+    Names are of suites, and of where they are.
+    """
+    try:
+        known = _find_comments(job, token) if texts else {}
+        for name, text in texts.items():
+            _save_comment(job, token, f"{_mark_for(name)}\n{text}", _mark_for(name), known)
+    except ProviderError as error:
+        if error.status in {401, 403, 404} and not _is_limit(error):
+            return (
+                "This token cannot write comments, as in pull requests from forks: the report is in the summary only."
+            )
+        return f"There is no comment with the report: {error}"
+    return ""
+
+
+def _mark_for(name: str) -> str:
+    """Return the mark of a name: nothing in it can end an HTML comment."""
+    from urllib.parse import quote
+
+    return f"<!-- promptry report of {quote(name, safe='').replace('-', '%2D')} -->"
+
+
+def _save_comment(job: Workflow, token: str, body: str, mark: str, known: dict[str, int]) -> None:
+    """Correct the comment of a mark, or write it; looks anew before each further try, for the last may have arrived."""
+    for left in range(_COMMENT_TRIES - 1, -1, -1):
+        path = f"issues/comments/{known[mark]}" if mark in known else f"issues/{job.pull_request}/comments"
+        try:
+            _ask_github(job, token, "PATCH" if mark in known else "POST", path, {"body": body}, 1)
+            return
+        except ProviderError as error:
+            is_gone = error.status == 404 and mark in known
+            wait_s = (
+                0.0 if is_gone else (error.wait_s if error.wait_s is not None else 2.0 ** (_COMMENT_TRIES - 1 - left))
+            )
+            if not left or wait_s > MAX_WAIT_S or not (is_gone or _may_pass(error)):
+                raise
+            time.sleep(wait_s)
+            known = _find_comments(job, token)
+
+
+def _may_pass(error: ProviderError) -> bool:
+    return error.status is None or error.status >= 500 or _is_limit(error)
+
+
+def _is_limit(error: ProviderError) -> bool:
+    """Tell a limit of how often one may ask from a refusal, which has the same status."""
+    return error.status == 429 or (
+        error.status == 403 and (error.wait_s is not None or "rate limit" in error.message.lower())
+    )
+
+
+def _find_comments(job: Workflow, token: str) -> dict[str, int]:
+    """Return the ids of our comments on the pull request by their marks, the first of each. Errors: ProviderError."""
+    found: dict[str, int] = {}
+    path: str | None = f"issues/{job.pull_request}/comments?per_page=100"
+    for _ in range(_MOST_PAGES):
+        rows, headers = _ask_github(job, token, "GET", path)
+        for row in rows if isinstance(rows, list) else []:
+            mark = _own_mark(row)
+            if mark is not None:
+                found.setdefault(mark, row["id"])
+        path = _next_page(headers.get("link", ""))
+        if path is None:
+            break
+    return found
+
+
+def _own_mark(row: Any) -> str | None:
+    """Return the mark that a comment of ours begins with, None for any other comment."""
+    user = row.get("user") if isinstance(row, dict) else None
+    is_bot = isinstance(user, dict) and user.get("type") == "Bot"
+    if not isinstance(row, dict) or type(row.get("id")) is not int:
+        return None
+    mark = _MARK.match(str(row.get("body") or ""))
+    return mark[0] if mark and (is_bot or row.get("author_association") in _OWN_PEOPLE) else None
+
+
+def _next_page(link: str) -> str | None:
+    """Return what a Link header says of the next page, as the query that it asks for: the address stays ours."""
+    found = re.search(r'<[^>]*/(issues/\d+/comments\?[^>]*)>\s*;\s*rel="?next"?', link)
+    return found[1] if found else None
+
+
+def _ask_github(
+    job: Workflow, token: str, method: str, path: str | None, body: Any = None, tries: int = 4
+) -> tuple[Any, dict[str, str]]:
+    """Ask the API of the job's GitHub about its repository."""
+    headers = {"Accept": "application/vnd.github+json", "Authorization": f"Bearer {token}"}
+    return ask_json(method, f"{job.api_url}/repos/{job.repository}/{path}", body, headers, tries=tries)
+
+
+# ======================================================================================
+# === ACTION: the steps of action.yml: suites are run as its inputs say, judged, and told to GitHub
+# ======================================================================================
+# Uses: ERRORS, CLOCK, STORE, PROMPTS, CARE, RUNS, PRINTING, REPORTS, FORMATS, PAGES, COMMANDS, CLI, LAUNCH,
+#   WORKFLOWS, COMMENTS.
+# Public: nothing.
+#
+# The inputs come as INPUT_... variables and become a command line of `run`, word by word: no shell reads them.
+
+_OPTIONS = ("module", "compare", "min-score", "repeats", "python")
+_OURS = {"form": "--format", "as_json": "--json", "output": "--output", "plan": "--plan", "drop": "--drop"}
+_OURS |= {"recover": "--recover or --discard"}
+_WORST_FIRST = ("broken hard", "broken", "failing", "in error")
+
+
+class _Inputs(NamedTuple):
+    """What the inputs ask for: options are those of `run`, as it names them."""
+
+    suites: tuple[str, ...]
+    python: str | None
+    options: dict[str, Any]
+    promote: str
+    comments: bool
+    token: str
+
+
+@cli_command("action", hidden=True)
+@cli_argument("step", type=("Choice", ("prepare", "run")))
+def cli_action(step: str) -> None:
+    """Do a step of the GitHub Action, as the environment of action.yml asks; people use `promptry run`."""
+    import click
+
+    job = load_workflow()
+    try:
+        asked = _read_inputs()
+        code = _run_for(job, asked) if step == "run" else _prepare_cache(job)
+    except (PromptryError, click.ClickException) as error:
+        said = str(error) if isinstance(error, PromptryError) else error.format_message()
+        print_annotations([Annotation("error", "promptry", said)])
+        write_summary(f"**Not run.** {plain_line(said)}")
+        raise
+    click.get_current_context().exit(code)
+
+
+def _input(name: str) -> str:
+    return os.environ.get(f"INPUT_{name.upper().replace('-', '_')}", "").strip()
+
+
+def _is_on(name: str) -> bool:
+    """Return an input that is true or false; raises WrongUse."""
+    given = _input(name)
+    if given.lower() not in {"", "true", "false"}:
+        raise WrongUse(f"The input {name} is {given!r}; it takes true or false.")
+    return given.lower() == "true"
+
+
+def _read_inputs() -> _Inputs:
+    """Read the inputs; raises WrongUse, and click's errors for what `run` does not take.
+
+    The token leaves the environment, so that no suite finds it there.
+    """
+    import shlex
+
+    import click
+
+    words = [f"--{name}={_input(name)}" for name in _OPTIONS if _input(name)]
+    words += ["--require-baseline"] if _is_on("require-baseline") else []
+    words += [f"--db={_input('store')}"] if _input("store") else []
+    try:
+        words += shlex.split(_input("args"))
+    except ValueError as error:
+        raise WrongUse(f"The input args is {_input('args')!r}: {error}.", "It takes words as a shell does.") from None
+    suites = [line.strip() for line in _input("suite").splitlines() if line.strip()]
+    command, above = make_cli().commands["run"], click.get_current_context()
+    read = command.make_context("run", [*words, "--", *suites], parent=above, help_option_names=[])
+    options = dict(read.params)
+    for name, option in _OURS.items():
+        del options[name]
+        if read.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise WrongUse(f"The input args holds {option}, which the action has its own way for.", "Leave it out.")
+    check_together(options)
+    token, asked = os.environ.pop("INPUT_TOKEN", "").strip(), options.pop("suites")
+    return _Inputs(asked, options.pop("python"), options, _input("promote"), _is_on("comment"), token)
+
+
+def _prepare_cache(job: Workflow) -> int:
+    """Tell the steps that keep the store in the cache where it is, and under which key; raises WrongUse."""
+    path = store_path()
+    if re.search(r"[*?\[\]\r\n]", str(path)):
+        raise WrongUse(f"The store {str(path)!r} has a sign that the cache takes for a pattern.", "Name another file.")
+    place = os.path.relpath(path, job.workspace) if path.is_relative_to(job.workspace) else str(path)
+    prefix = f"promptry-{job.system}-{hashlib.sha256(Path(place).as_posix().encode()).hexdigest()[:12]}-"
+    key = f"{prefix}{job.run_id}-{job.attempt}-{make_uid()}"
+    is_here = not is_missing(path)
+    if is_here:
+        print_text(f"The store {path} is here already, and used as it is: none is taken from the cache.")
+    write_outputs({"store": str(path), "key": key, "prefix": prefix, "restore": "" if is_here else "true"})
+    return 0
+
+
+def _run_for(job: Workflow, asked: _Inputs) -> int:
+    """Run and judge the suites, tell of them in each way, and return the exit code of the run."""
+    with deaf_runner():
+        judged = run_as_asked(asked.suites, asked.python, asked.options, progress=False)
+    print_text("\n\n".join(render_result(result) for result, _ in judged))
+    reports = [load_report(result, code) for result, code in judged]
+    own = is_of_default_branch(job)
+    notes = [*_promote(judged, asked.promote, own), *_tell_baselines(judged, asked.promote, job)]
+    write_outputs({**_outputs_of(reports), **_write_files(reports, job)})
+    if asked.comments and job.pull_request is not None:
+        texts = {_comment_name(report, job): _comment_text(report, notes, job) for report in reports}
+        notes += filter(None, [save_comments(job, asked.token, texts)])
+    write_summary("\n\n".join([render_markdown(reports), *map(_note_line, notes)]))
+    print_text("\n".join(notes))
+    print_annotations(_annotations_of(reports, job))
+    if own:
+        write_outputs({"save": "true" if settle_store() else ""})
+    close_store()
+    return worst_code(judged)
+
+
+def _note_line(note: str) -> str:
+    return f"> {plain_line(note)}"
+
+
+def _is_good(result: RunResult, code: int) -> bool:
+    """Tell a run that may become what the next are compared with; a baseline that is only missing stands in no way."""
+    return result.passed and result.complete and result.partial is None and (code == 0 or result.comparison is None)
+
+
+def _promote(judged: list[tuple[RunResult, int]], tag: str, own: bool) -> list[str]:
+    """Move a tag to each version that did well in every suite it was served in; say which, and why others were not.
+
+    Writes: prompt_tags, prompts.
+    """
+    if not tag or not own:
+        return []
+    served: dict[str, list[tuple[RunResult, int]]] = {}
+    for result, code in judged:
+        served.setdefault(result.prompt or "", []).append((result, code))
+    notes = [
+        f"{_suites_told(rows)} served no one prompt, so no version has {tag}." for rows in [served.pop("", [])] if rows
+    ]
+    for prompt, rows in served.items():
+        bad, versions = [row for row in rows if not _is_good(*row)], {result.prompt_version for result, _ in rows}
+        version = versions.pop()
+        if bad or versions or version is None:
+            why = f"{_suites_told(bad)} did not pass" if bad else "its suites served several versions"
+            notes.append(f"{tag} stays where it is on {prompt}: {why}.")
+            continue
+        promote(prompt, version, tag)
+        notes.append(f"{version_text(prompt, version)} has the tag {tag}.")
+    return notes
+
+
+def _suites_told(rows: list[tuple[RunResult, int]]) -> str:
+    return ", ".join(result.suite for result, _ in rows)
+
+
+def _tell_baselines(judged: list[tuple[RunResult, int]], tag: str, job: Workflow) -> list[str]:
+    """Say how the suites without a baseline come to one, where a runner begins with what the cache holds."""
+    bare = [result.suite for result, _ in judged if result.compare is not None and result.comparison is None]
+    if not bare:
+        return []
+    compare = next(result.compare for result, _ in judged if result.compare is not None)
+    branch = job.default_branch or "the default branch"
+    if tag == compare:
+        how = f"The first run on {branch} that passes gives the version the tag {compare}, and is the baseline then."
+    else:
+        how = f"With the input `promote: {compare}` a run on {branch} that passes gives its version that tag."
+    return [f"No baseline for {', '.join(bare)}: no version in the store has the tag {compare}, or no good run. {how}"]
+
+
+def _by_badness(reports: list[Report]) -> list[Report]:
+    return sorted(reports, key=lambda report: ((1, 3, 0).index(report.code), report.result.verdict != "regressed"))
+
+
+def _outputs_of(reports: list[Report]) -> dict[str, str]:
+    """Return the outputs: of the suite that did worst, the cost of all, and each suite as JSON."""
+    rows = [_row_of(report) for report in _by_badness(reports)]
+    costs = [report.result.cost_usd for report in reports]
+    cost = None if any(usd is None for usd in costs) else math.fsum(usd or 0.0 for usd in costs)
+    worst = {key: "" if value is None else str(value) for key, value in rows[0].items() if key != "suite"}
+    return {**worst, "cost": "" if cost is None else str(cost), "results": json.dumps(rows)}
+
+
+def _row_of(report: Report) -> dict[str, Any]:
+    result, found = report.result, report.result.comparison or {}
+    verdict = result.verdict or ("no baseline" if result.compare is not None else None)
+    numbers = {"score": result.score, "delta": found.get("delta"), "p": found.get("p"), "cost": result.cost_usd}
+    return {"suite": result.suite, "code": report.code, "verdict": verdict, **numbers}
+
+
+def _write_files(reports: list[Report], job: Workflow) -> dict[str, str]:
+    """Write the reports that are kept, in a folder of their own; return where, and what the artifact is called."""
+    name = f"promptry-{make_uid()}"
+    folder = job.temporary / name
+    folder.mkdir(parents=True)
+    for file, form in {"report.html": "html", "junit.xml": "junit"}.items():
+        (folder / file).write_text(FORMS[form](reports) + "\n", encoding="utf-8")
+    words = re.sub(r"[^A-Za-z0-9_.]+", "-", "-".join(report.result.suite for report in reports))[:60].strip("-.")
+    artifact = "-".join(filter(None, ["promptry", words, name.removeprefix("promptry-")]))
+    return {"folder": str(folder), "report": str(folder / "report.html"), "artifact": artifact}
+
+
+def _comment_name(report: Report, job: Workflow) -> str:
+    """Return what tells a suite from others of the repository: its name, and the folder below the root it runs in."""
+    here = Path(os.getcwd())
+    place = here.relative_to(job.workspace).as_posix() if here.is_relative_to(job.workspace) else "."
+    return report.result.suite if place == "." else f"{place}: {report.result.suite}"
+
+
+def _comment_text(report: Report, notes: list[str], job: Workflow) -> str:
+    run = f"[Run {job.run_id}]({job.server_url}/{job.repository}/actions/runs/{job.run_id}) of {job.sha[:12]}"
+    return "\n\n".join([render_markdown([report]), *map(_note_line, notes[:5]), run])
+
+
+def _annotations_of(reports: list[Report], job: Workflow) -> list[Annotation]:
+    """Return what keeps the suites from passing, the worst first, and that a baseline is missing."""
+    bad = [report for report in _by_badness(reports) if report.code]
+    found, told = [], set()
+    for title in _WORST_FIRST:
+        for report in bad:
+            reasons = reasons_of(report)
+            for name in groups_of(report).get(title, []):
+                said = f"{name}: {reasons[name]}" if reasons.get(name) else name
+                found.append(Annotation("error", f"{report.result.suite}: {title}", said, **_place(report, job)))
+                told.add(report.result.run_id)
+    for report in bad:
+        if report.result.run_id not in told:
+            said = "; ".join([*evidence_of(report), *report.result.notes]) or finding_of(report)
+            found.append(
+                Annotation("error", f"{report.result.suite}: {finding_of(report)}", said, **_place(report, job))
+            )
+    for report in reports:
+        if report.code == 0 and report.result.compare is not None and report.result.comparison is None:
+            said = "; ".join(report.result.notes)
+            found.append(Annotation("warning", f"{report.result.suite}: no baseline", said, **_place(report, job)))
+    return found
+
+
+def _place(report: Report, job: Workflow) -> dict[str, Any]:
+    """Return where a suite stands, as GitHub names files: below the workspace, else not at all."""
+    told = place_of_report(report)
+    file = Path(os.getcwd(), told.get("file", ""))
+    if "file" not in told or not file.is_relative_to(job.workspace):
+        return {}
+    return {"file": file.relative_to(job.workspace).as_posix(), "line": int(told.get("line", 1))}
 
 
 # ======================================================================================

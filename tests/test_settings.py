@@ -125,6 +125,7 @@ def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
         *(None,) * 6,
         100_000,
         120.0,
+        *(None, None),
         *("127.0.0.1", 8420, ()),
         (),
     )
@@ -144,14 +145,15 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         '[budget]\nenforce = true\nlease_s = 5\nif_unreadable = "REFUSE"\n'
         '[judge]\nprovider = "openai"\nmodel = "m"\nbase_url = "http://h"\napi_key_env = "K"\ntemperature = 0\n'
         "max_tokens = 9\nmax_chars = 0\ntimeout_s = 5\n"
+        '[remote]\nurl = "http://hub:1"\ntoken_env = "HUB"\n'
         '[dashboard]\nhost = "::1"\nport = 0\nhosts = ["a.lan", "b.lan:1"]\n'
         '[pricing."my/model"]\ninput = 3\noutput = 1.5\n'
     )
     embedder = ("e", "http://h/v1", "KEY")
     first = (tmp_path / "promptry.toml", "a.db", 0, "FULL", "checks", "py", *embedder, 8, 2.5, ("qa/a", "qa/b"))
     pricing = (("my/model", {"input": 3, "output": 1.5}),)
-    judge = ("openai", "m", "http://h", "K", 0, 9, 0, 5)
-    rest = (True, 0, 0.5, 0, False, True, 5, "refuse", *judge, "::1", 0, ("a.lan", "b.lan:1"), pricing)
+    judge, remote = ("openai", "m", "http://h", "K", 0, 9, 0, 5), ("http://hub:1", "HUB")
+    rest = (True, 0, 0.5, 0, False, True, 5, "refuse", *judge, *remote, "::1", 0, ("a.lan", "b.lan:1"), pricing)
     assert promptry.settings() == promptry.Settings(*first, *rest)
 
 

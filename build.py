@@ -82,6 +82,7 @@ NOT_FROZEN = {"antigravity", "ensurepip", "idlelib", "lib2to3", "test", "this", 
 SMOKE = {
     "demo": ["demo", "."],
     "run": ["run", "qa", "--compare", "prod", "--format", "junit"],
+    "monitor": ["monitor", "qa", "--once"],
     "status": ["status", "--json"],
     "suites": ["suites", "--json"],
     "runs": ["runs", "1", "--json"],
@@ -124,6 +125,7 @@ SMOKE = {
     "import promptfoo": ["import", "promptfoo", "promptfooconfig.yaml", "--output", "evals.yaml"],
     "watch": ["watch", "--help"],  # it ends with Ctrl-C only
     "dashboard": ["dashboard", "--check"],  # it serves, asks itself, and ends
+    "mcp": ["mcp", "--config", "claude"],
 }
 
 

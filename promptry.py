@@ -4,7 +4,7 @@ Application code calls track() and track_invocation(); evals, comparisons, the l
 write the same store.db. No service to run, no account, nothing sent anywhere.
 
 Floors, from the ground up; each section uses only sections above it:
-    GROUND   ERRORS · WORDING · CLOCK · SETTINGS · ASSETS · MASKING · ENDPOINTS
+    GROUND   ERRORS · WORDING · CLOCK · SETTINGS · ASSETS · MASKING · TRUST · ENDPOINTS
     STORE    TABLES · MIGRATIONS · STORE · ROWS · CHANGES · SCRIPTS · QUERIES · SHIPMENTS · COURIER
     LEDGERS  SCOPE · DIFFS · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS ·
              CAPTURE · CALLS · TOTALS · FEEDBACK · DATASETS · BUCKETS · COSTS · CARE
@@ -13,10 +13,10 @@ Floors, from the ground up; each section uses only sections above it:
              DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · TALLIES ·
              RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
              COMPARISON · MODELS · PLAN · TRENDS · TRAFFIC · DRIFT · BISECT · HISTORY · VERSIONS · NEWS · OVERVIEW ·
-             ARRIVALS · INGEST · CONFIGURATION · INTERPRETERS
+             ARRIVALS · INGEST · STATES · CONFIGURATION · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · COMMANDS · CLI · LAUNCH ·
-             EDITS · WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · POSTS · PLAYGROUND · TASKS · OPENAPI ·
-             APPLICATION · DASHBOARD
+             EDITS · WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · POSTS · PLAYGROUND · TASKS · MONITOR ·
+             OPENAPI · APPLICATION · DASHBOARD · EXCERPTS · OFFERS · CLIENTS · MCP
     ROOF     MAIN
     CELLAR   EMBEDDED
 Find your way:   grep -n '^# === ' promptry.py
@@ -572,8 +572,10 @@ class _Key(NamedTuple):
     takes: str
     bounds: tuple[float, float] = (-math.inf, math.inf)
     choices: tuple[str, ...] = ()
+    form: str = ""
 
 
+EVERY_FORM = "[1-9][0-9]{0,5}[smhd]"
 _TEXT, _SHARE = "text, and not an empty one", "a share from 0 to 1"
 _KEYS = {
     "store": {
@@ -612,6 +614,14 @@ _KEYS = {
         "max_tokens": _Key("judge_max_tokens", int, "a whole number of tokens, 1 or more", (1, 10**9)),
         "max_chars": _Key("judge_max_chars", int, "a whole number of characters, 0 for no limit", (0, 10**9)),
         "timeout_s": _Key("judge_timeout_s", float, "seconds, 1 to 3600", (1, 3_600)),
+    },
+    "monitor": {
+        "every": _Key("monitor_every", str, "a time such as 30s, 15m, 1h or 1d", form=EVERY_FORM),
+        "compare": _Key("monitor_compare", str, _TEXT),
+        "webhook_env": _Key(
+            "monitor_webhook_env", str, "the name of an environment variable", form="[A-Za-z_][0-9A-Za-z_]*"
+        ),
+        "command": _Key("monitor_command", str, _TEXT),
     },
     "remote": {
         "url": _Key("remote_url", str, "the address of another promptry, such as https://promptry.lan"),
@@ -663,6 +673,10 @@ class Settings(NamedTuple):
     judge_max_tokens: int | None = None
     judge_max_chars: int = 100_000
     judge_timeout_s: float = 120.0
+    monitor_every: str = "1h"
+    monitor_compare: str | None = None
+    monitor_webhook_env: str | None = None
+    monitor_command: str | None = None
     remote_url: str | None = None
     remote_token_env: str | None = None
     dashboard_host: str = "127.0.0.1"
@@ -753,6 +767,8 @@ def _check_value(place: str, key: _Key, value: Any) -> Any:
         fits = value in key.choices
     if key.kind is list and fits:
         fits, value = all(isinstance(item, str) and item for item in value), tuple(value)
+    if key.form and fits and not re.fullmatch(key.form, value):
+        fits, value = False, "an address" if "://" in value else value  # which may be a secret itself
     if not fits:
         raise ConfigError(f"{place} is {value!r}; it takes {key.takes}.")
     return value
@@ -987,9 +1003,47 @@ def _is_iban(text: str) -> bool:
 
 
 # ======================================================================================
+# === TRUST: which authorities vouch for an address
+# ======================================================================================
+# Uses: ERRORS.
+# Public: nothing.
+
+_ROOTS = (  # where Linux distributions and BSDs keep the certificates of authorities
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+
+
+@functools.cache
+def trust_of(file: str | None, folder: str | None) -> Any:
+    """Make the TLS context: the system's authorities, else those of a known place or of certifi.
+
+    An executable looks where the system it was built on keeps them, which may be nowhere here.
+    """
+    import ssl
+
+    if file and not os.path.isfile(file):
+        raise ConfigError(f"SSL_CERT_FILE is {file}, and there is no such file.", "Correct or remove the variable.")
+    context, paths = ssl.create_default_context(), ssl.get_default_verify_paths()
+    if paths.cafile or context.get_ca_certs() or (paths.capath and os.listdir(paths.capath)):
+        return context
+    known = next((place for place in _ROOTS if os.path.isfile(place)), None)
+    with contextlib.suppress(ImportError):
+        import importlib
+
+        known = known or importlib.import_module("certifi").where()
+    if known:
+        context.load_verify_locations(known)
+    return context
+
+
+# ======================================================================================
 # === ENDPOINTS: JSON is sent to an address and its answer read, with patience and within bounds
 # ======================================================================================
-# Uses: ERRORS, CLOCK, MASKING.
+# Uses: ERRORS, CLOCK, MASKING, TRUST.
 # Public: nothing.
 #
 # The standard library alone, because a suite runs in a Python whose packages are not ours. What an address answers is
@@ -1002,13 +1056,6 @@ ANSWER_TIMEOUT_S = 120.0
 _RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
 _SECRET_HEADER = "(?i)key|auth|token|secret|cookie"
-_ROOTS = (  # where Linux distributions and BSDs keep the certificates of authorities
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-)
 
 
 class _Answer(NamedTuple):
@@ -1026,26 +1073,53 @@ def post_json(
     *,
     timeout_s: float = ANSWER_TIMEOUT_S,
     tries: int = 4,
+    is_note: bool = False,
 ) -> tuple[dict[str, Any], float]:
     """Post JSON and return the JSON object that is answered, and the milliseconds of the try that was answered.
 
     A try may take `timeout_s`, to the last byte. What is busy, broken or refuses the connection is tried again, up to
-    `tries` in all. Errors: ProviderError, and WrongUse for the request itself.
+    `tries` in all. Who takes a note, as a webhook, may answer anything: {}. Errors: ProviderError, and WrongUse for the
+    request itself.
     """
-    host, data, headers = _check_url(url), _as_wire(body), _check_headers(headers or {})
+    host, data, sent = _check_url(url), _as_wire(body), _check_headers(headers or {})
+    answer, took_ms = _ask_patiently("POST", url, host, data, sent, timeout_s, tries)
+    return _read_answer(host, answer, sent, () if is_note else (dict,)), took_ms
+
+
+def ask_json(
+    method: str, url: str, body: Any = None, headers: dict[str, str] | None = None, *, tries: int = 4
+) -> tuple[Any, dict[str, str]]:
+    """Ask by any method; return the JSON object or list that is answered, and the headers by lower-case name.
+
+    Patience, bounds and errors: as of post_json. A body of None is none.
+    """
+    host, data, sent = _check_url(url), None if body is None else _as_wire(body), _check_headers(headers or {})
+    answer, _ = _ask_patiently(method, url, host, data, sent, ANSWER_TIMEOUT_S, tries)
+    return _read_answer(host, answer, sent, (dict, list)), answer.headers
+
+
+def _ask_patiently(
+    method: str, url: str, host: str, data: bytes | None, headers: dict[str, str], timeout_s: float, tries: int
+) -> tuple[_Answer, float]:
+    """Send a request until it is answered, up to `tries` times; return the answer and the milliseconds of its try."""
     for left in range(tries - 1, -1, -1):
         began = monotonic_s()
         try:
-            answer = _post(url, host, data, headers, timeout_s)
+            answer = _send_once(method, url, host, data, headers, timeout_s)
         except ConnectionError as error:
             if not left:
                 raise ProviderError(f"{host} cannot be reached: {_reason_of(error)}.", _TRY_LATER) from None
             _pause(_back_off_s(tries - 1 - left))
             continue
-        if answer.status not in _RETRIED or not left:
-            return _read_answer(host, answer, headers), (monotonic_s() - began) * 1000
+        if not _asks_to_wait(answer) or not left:
+            return answer, (monotonic_s() - began) * 1000
         _pause(_asked_wait_s(host, answer, headers, _back_off_s(tries - 1 - left)))
     raise WrongUse(f"tries is {tries!r}; it takes a whole number from 1.")
+
+
+def _asks_to_wait(answer: _Answer) -> bool:
+    """Tell an answer that may be another in a while; a refusal that says when is a limit, as some APIs tell it."""
+    return answer.status in _RETRIED or (answer.status == 403 and _retry_after_s(answer.headers) is not None)
 
 
 def post_for_events(
@@ -1059,7 +1133,7 @@ def post_for_events(
     host, data, headers = _check_url(url), _as_wire(body), _check_headers(headers or {})
     headers["Accept"] = "text/event-stream, application/json"
     try:
-        with _opened(url, host, data, headers, timeout_s) as response:
+        with _opened("POST", url, host, data, headers, timeout_s) as response:
             answer = _answer_in(response, host)
             kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
             if not 200 <= answer.status < 300 or kind == "application/json" or "content-encoding" in answer.headers:
@@ -1095,7 +1169,7 @@ def _event_in(text: bytes, host: str, status: int, headers: dict[str, str]) -> d
     """Return the JSON object of an event, {} for the mark of the end; raises ProviderError."""
     if text == b"[DONE]":
         return {}
-    found = _read_answer(host, _Answer(status, {}, text), headers)
+    found: dict[str, Any] = _read_answer(host, _Answer(status, {}, text), headers)
     if found.get("error"):
         told = _words_of(_Answer(status, {}, text), headers)
         raise ProviderError(f"{host} ended its answer with an error: {told}", status=status)
@@ -1198,9 +1272,11 @@ def _check_headers(headers: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _post(url: str, host: str, data: bytes, headers: dict[str, str], timeout_s: float) -> _Answer:
+def _send_once(
+    method: str, url: str, host: str, data: bytes | None, headers: dict[str, str], timeout_s: float
+) -> _Answer:
     """Send one request; raises ConnectionError for what may be tried again, ProviderError for what may not."""
-    with _opened(url, host, data, headers, timeout_s) as response:
+    with _opened(method, url, host, data, headers, timeout_s) as response:
         answer = _answer_in(response, host, _read_body(response, host))
     return answer._replace(body=_unpack(host, answer))
 
@@ -1210,12 +1286,14 @@ def _answer_in(response: Any, host: str, body: bytes = b"") -> _Answer:
 
 
 @contextlib.contextmanager
-def _opened(url: str, host: str, data: bytes, headers: dict[str, str], timeout_s: float) -> Iterator[Any]:
-    """Send one request and give its response, to be read in the block; raises what _post raises."""
+def _opened(
+    method: str, url: str, host: str, data: bytes | None, headers: dict[str, str], timeout_s: float
+) -> Iterator[Any]:
+    """Send one request and give its response, to be read in the block; raises what _send_once raises."""
     import urllib.request
     from http.client import HTTPException
 
-    request = urllib.request.Request(url, data, headers, method="POST")
+    request = urllib.request.Request(url, data, headers, method=method)
     try:
         with _opener(url).open(request, timeout=timeout_s) as response:
             yield response
@@ -1256,7 +1334,7 @@ def _opener(url: str) -> Any:
         def https_open(self, request: Any) -> Any:
             files = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
             secure = http.client.HTTPSConnection  # which a Python without ssl lacks
-            return self.do_open(functools.partial(_connect, secure, context=_trust(*files)), request)
+            return self.do_open(functools.partial(_connect, secure, context=trust_of(*files)), request)
 
         http_request = https_request = urllib.request.AbstractHTTPHandler.do_request_
 
@@ -1299,29 +1377,6 @@ def _response_until(until: float, sock: Any, *given: Any, **more: Any) -> Any:
     return response
 
 
-@functools.cache
-def _trust(file: str | None, folder: str | None) -> Any:
-    """Make the TLS context: the system's authorities, else those of a known place or of certifi.
-
-    An executable looks where the system it was built on keeps them, which may be nowhere here.
-    """
-    import ssl
-
-    if file and not os.path.isfile(file):
-        raise ConfigError(f"SSL_CERT_FILE is {file}, and there is no such file.", "Correct or remove the variable.")
-    context, paths = ssl.create_default_context(), ssl.get_default_verify_paths()
-    if paths.cafile or context.get_ca_certs() or (paths.capath and os.listdir(paths.capath)):
-        return context
-    known = next((place for place in _ROOTS if os.path.isfile(place)), None)
-    with contextlib.suppress(ImportError):
-        import importlib
-
-        known = known or importlib.import_module("certifi").where()
-    if known:
-        context.load_verify_locations(known)
-    return context
-
-
 def _read_body(response: Any, host: str) -> bytes:
     """Read a body to its end; raises ProviderError for one that is cut or too long."""
     pieces, length = [], 0
@@ -1361,8 +1416,8 @@ def _unpack(host: str, answer: _Answer) -> bytes:
     return plain
 
 
-def _read_answer(host: str, answer: _Answer, headers: dict[str, str]) -> dict[str, Any]:
-    """Return the JSON object of an answer; raises ProviderError with the status and the provider's own message."""
+def _read_answer(host: str, answer: _Answer, headers: dict[str, str], kinds: tuple[type, ...] = (dict,)) -> Any:
+    """Return the JSON of an answer, {} where no kind is wanted; raises ProviderError with what the provider says."""
     if 300 <= answer.status < 400:
         where = _without_keys(_target_of(answer.headers.get("location", "")), headers)
         raise ProviderError(
@@ -1373,10 +1428,10 @@ def _read_answer(host: str, answer: _Answer, headers: dict[str, str]) -> dict[st
     if not 200 <= answer.status < 300:
         raise ProviderError(f"{host} answered {answer.status}: {_words_of(answer, headers)}", status=answer.status)
     try:
-        found = json.loads(answer.body, parse_constant=refuse_constant)
+        found = json.loads(answer.body, parse_constant=refuse_constant) if kinds else {}
     except (ValueError, RecursionError):
         found = None
-    if not isinstance(found, dict):
+    if kinds and not isinstance(found, kinds):
         raise ProviderError(
             f"{host} answered {answer.status} and no JSON object: {_words_of(answer, headers)}",
             "Look whether the address is that of the API.",
@@ -2714,7 +2769,7 @@ _MOST_ROW_BYTES, _MOST_OPEN, _FORGET_OPEN_S, _MOST_COUNTED = 40 * 2**20, 2_000, 
 _BEGIN_SOURCE = """INSERT INTO datasets (name, version, items) SELECT :name, 1, json_quote(:id)
     WHERE NOT EXISTS (SELECT 1 FROM datasets WHERE name = :name)"""
 _FORGET = "DELETE FROM datasets WHERE name = ? AND version = ? AND items = ?"
-_NOTED = "SELECT version, items FROM datasets WHERE name = ? AND version <= ? ORDER BY version LIMIT ?"
+_CHANGED = "SELECT version, items FROM datasets WHERE name = ? AND version <= ? ORDER BY version LIMIT ?"
 _RESERVED = """SELECT id FROM invocations INDEXED BY calls_reserved WHERE status = 'reserved'
     AND coalesce(json_extract(metadata, '$.lease_until'), '') >= ? ORDER BY id LIMIT ?"""
 _VERSIONS = """SELECT name, version, hash FROM json_each(?) AS asked JOIN prompts
@@ -2966,7 +3021,7 @@ def _load_table(reader: sqlite3.Connection, load: _Load, table: str, road: Road)
     """Load what changed and what is new of a table; return its place then, the calls reserved below, and if all fit."""
     place, name = road.places[table], f"promptry/changed/{table}"
     room = load.rows_left
-    noted = reader.execute(_NOTED, (name, place[0], room)).fetchall()
+    noted = reader.execute(_CHANGED, (name, place[0], room)).fetchall()
     reserved, until = _reserved_calls(reader) if table == "invocations" else ([], sys.maxsize)
     owed = set(road.open) - set(reserved) if table == "invocations" else set[int]()
     again = sorted({id for id, _ in noted} | owed)
@@ -2979,7 +3034,7 @@ def _load_table(reader: sqlite3.Connection, load: _Load, table: str, road: Road)
     loaded, fits = _load_rows(reader, load, table, "id > ? AND id <= ?", (place[0], until))
     if loaded:
         place = loaded[-1], _identity(reader, table, loaded[-1]) or ""
-        came = reader.execute(_NOTED, (name, place[0], SHIPPED_ROWS)).fetchall()
+        came = reader.execute(_CHANGED, (name, place[0], SHIPPED_ROWS)).fetchall()
         load.noted += [(name, *row) for row in came if row[0] > road.places[table][0]]
     return place, tuple(id for id in reserved if id < place[0]), fits and len(noted) < room
 
@@ -3088,7 +3143,7 @@ def count_waiting(connection: sqlite3.Connection, places: Any) -> tuple[int, str
 LEAVE_S = 2.0
 _GATHER_S, _FIRST_REST_S, _LONGEST_REST_S, _POST_S = 0.25, 1.0, 60.0, 15.0
 _NOTE_EVERY_S, _MOST_TOLD, _MOST_STRAYS = 5.0, 20, 3
-_NOTE = "UPDATE datasets SET metadata = ? WHERE name = ? AND items = json_quote(?)"
+_NOTE_STANDING = "UPDATE datasets SET metadata = ? WHERE name = ? AND items = json_quote(?)"
 _STANDING = "SELECT metadata FROM datasets WHERE name = ?"
 
 
@@ -3352,7 +3407,7 @@ def _note_standing(courier: _Courier, error: str | None, *, at_once: bool = Fals
         if error and told["failing_since"] is None:
             told["failing_since"] = courier.failing_since
         with transact(_GATHER_S, tells=False) as connection:
-            connection.execute(_NOTE, (write_json({"promptry": told}), SOURCE, source))
+            connection.execute(_NOTE_STANDING, (write_json({"promptry": told}), SOURCE, source))
         courier.lost = 0
 
 
@@ -9773,15 +9828,16 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_loop)
 
 
-def ask_command(command: str, prompt: str, who: str, timeout_s: float) -> str:
+def ask_command(command: str, prompt: str, who: str, timeout_s: float, more: dict[str, str] | None = None) -> str:
     """Return what a command answers on stdout to a prompt on stdin; raises ProviderError.
 
-    The command line is the shell's, and the author's of the suite; the prompt never comes near it. What it started is
-    ended with it where it is late, says too much, or is no longer waited for.
+    The command line is the shell's, and the author's of the suite or the settings; the prompt, and the variables that
+    it is given `more` of, never come near it. What it started is ended with it where it is late, says too much, or is
+    no longer waited for.
     """
     import subprocess
 
-    with _start_command(command) as process:
+    with _start_command(command, more or {}) as process:
         try:
             said, told = _talk_with(process, prompt.encode(errors="replace"), monotonic_s() + timeout_s)
         except BaseException as error:
@@ -9802,11 +9858,11 @@ def ask_command(command: str, prompt: str, who: str, timeout_s: float) -> str:
         raise ProviderError(f"{who} answered what is no text in UTF-8.") from None
 
 
-def _start_command(command: str) -> Any:
+def _start_command(command: str, more: dict[str, str]) -> Any:
     """Start a command; it is known from the moment it runs, as end_commands waits for it."""
     import subprocess
 
-    pipe, known = subprocess.PIPE, outside_environment()
+    pipe, known = subprocess.PIPE, {**outside_environment(), **more}
     with _commands_lock:
         process = subprocess.Popen(
             command, bufsize=0, shell=True, stdin=pipe, stdout=pipe, stderr=pipe, env=known, start_new_session=True
@@ -15698,7 +15754,7 @@ def open_spool(header: dict[str, Any]) -> Spool:
     try:
         path = _spool_folder() / f"{_store_mark()}-{header['uid']}.jsonl"
         file = os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600), "w+b", buffering=0)
-        _lock(file)
+        lock_file(file)
         file.write(json.dumps(header).encode() + b"\n")
     except OSError as error:
         raise StoreError(
@@ -15815,13 +15871,26 @@ def _store_mark() -> str:
     return hash_text(str(store_path().resolve()))[:12]
 
 
-def _lock(file: IO[bytes]) -> None:
-    """Lock a file until its process ends; raises BlockingIOError if another process holds it."""
-    try:
+_BEYOND = 2**30  # a byte that no file of ours has: Windows lets nobody read what is locked
+
+
+def lock_file(file: IO[bytes]) -> None:
+    """Lock a file until its process ends; raises BlockingIOError if another process holds it, OSError if none can."""
+    if os.name == "posix":
         import fcntl
-    except ModuleNotFoundError:
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    import importlib
+
+    system, at = importlib.import_module("msvcrt"), os.lseek(file.fileno(), 0, os.SEEK_CUR)
+    os.lseek(file.fileno(), _BEYOND, os.SEEK_SET)
+    try:
+        system.locking(file.fileno(), system.LK_NBLCK, 1)
+    except PermissionError as error:
+        raise BlockingIOError(*error.args) from None
+    finally:
+        os.lseek(file.fileno(), at, os.SEEK_SET)
 
 
 def _is_alive(path: Path) -> bool:
@@ -15830,7 +15899,7 @@ def _is_alive(path: Path) -> bool:
         return (age_s(_modified_text(path)) or 0.0) < 86_400
     with path.open("rb") as file:
         try:
-            _lock(file)
+            lock_file(file)
         except BlockingIOError:
             return True
     return False
@@ -20252,6 +20321,7 @@ _VERSIONS_HERE = """SELECT json_extract(asked.value, '$[0]'), json_extract(asked
     FROM json_each(?) AS asked LEFT JOIN prompts ON name = json_extract(asked.value, '$[0]')
     AND hash = json_extract(asked.value, '$[2]')"""
 _STAMPS = ("current_at", "tracked_at")
+_OF_ONE_STORE = {"monitor", "shipped"}  # keys of a manifest
 
 Row = tuple[Any, ...]
 Refused = list[tuple[int, str]]  # the id of each row where it came from, and why
@@ -20445,6 +20515,7 @@ def _replace_run(connection: sqlite3.Connection, id: int, manifest: dict[str, An
     before = read_object(text)
     if not isinstance(manifest.get("judged_at"), str) or manifest["judged_at"] <= str(before.get("judged_at") or ""):
         return 0
+    manifest |= {key: value for key, value in before.items() if key in _OF_ONE_STORE}
     shipped = object_in(before, "shipped")
     now = _arriving(manifest, {**shipped, "complete": manifest.get("complete")}) if shipped else manifest
     sql = "UPDATE eval_runs SET metadata = ?, overall_pass = ? WHERE id = ?"
@@ -20453,7 +20524,7 @@ def _replace_run(connection: sqlite3.Connection, id: int, manifest: dict[str, An
 
 def _manifest_here(connection: sqlite3.Connection, there: Elsewhere, manifest: dict[str, Any]) -> dict[str, Any]:
     """Return a manifest in which versions, datasets and runs have the numbers that they have here."""
-    found = {key: value for key, value in manifest.items() if key != "shipped"}
+    found = {key: value for key, value in manifest.items() if key not in _OF_ONE_STORE}
     prompts = {}
     for name, own in object_in(manifest, "prompts").items():
         known = connection.execute(_FIND_PROMPT, (name, own.get("hash") if isinstance(own, dict) else None)).fetchone()
@@ -20763,6 +20834,132 @@ def _check_lists(field: str, values: list[Any] | None, kinds: tuple[tuple[type, 
 
 
 # ======================================================================================
+# === STATES: how a suite stands for who watches over it, what changed, and what of that was told
+# ======================================================================================
+# Uses: ERRORS, CLOCK, SETTINGS, STORE, ROWS, BUDGETS, DRIFT.   Writes: eval_runs.
+# Public: nothing.
+#
+# What was told last is noted in the newest run of the suite, under `monitor`: so whoever watches next, in this process
+# or another, tells what differs from that, whatever ran in between. Where nothing was noted a suite that is ok, steady
+# and within its budgets is no news. A state is what the run itself came to, with its further tries for cases that fail:
+# nothing more is done against flapping.
+
+_SUITE_STATES = ("ok", "regressed", "failing", "error")
+_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_LONGEST_S = 365 * 86_400
+_NOTE = """UPDATE eval_runs SET metadata = json_set(coalesce(metadata, '{}'), '$.monitor', json(?))
+    WHERE id = (SELECT max(id) FROM eval_runs WHERE suite_name = ?)"""
+_NOTED = """SELECT json_extract(metadata, '$.monitor') AS note FROM eval_runs
+    WHERE suite_name = ? AND json_extract(metadata, '$.monitor') IS NOT NULL ORDER BY id DESC LIMIT 1"""
+
+
+class Standing(NamedTuple):
+    """How a suite stands: its state, how it drifts (an empty text: it does not), and the budgets that are spent.
+
+    Spent budgets are told by name, each with its dollars; `drift` and `spent` are None where the store did not say.
+    """
+
+    state: str = "ok"
+    drift: str | None = ""
+    spent: dict[str, str] | None = {}
+
+
+def interval_s(text: str) -> float:
+    """Return the seconds of an interval such as 30s, 15m, 1h or 1d; raises WrongUse.
+
+    >>> interval_s("15m")
+    900.0
+    """
+    if not re.fullmatch(EVERY_FORM, text) or int(text[:-1]) * _UNITS_S[text[-1]] > _LONGEST_S:
+        raise WrongUse(f"The interval is {text!r}; it takes a time such as 30s, 15m, 1h or 1d, to 365d.")
+    return float(int(text[:-1]) * _UNITS_S[text[-1]])
+
+
+def next_beat(beat: int, every_s: float, elapsed_s: float) -> tuple[int, int]:
+    """Return the first beat that is still to come, and how many after the given one were missed.
+
+    Beats are counted from 0 at the start, one an interval.
+
+    >>> next_beat(0, 60.0, 12.5), next_beat(0, 60.0, 185.0)
+    ((1, 0), (4, 3))
+    """
+    coming = max(beat + 1, int(elapsed_s // every_s) + 1)
+    return coming, coming - beat - 1
+
+
+def state_of(exit_code: int | None, verdict: str | None, is_saved: bool) -> str:
+    """Return the state of a suite by how its run ended; one that saved nothing, or could not decide, is in error."""
+    if not is_saved or exit_code not in {0, 1}:
+        return "error"
+    return "ok" if exit_code == 0 else "regressed" if verdict == "regressed" else "failing"
+
+
+def check_standing(suite_name: str, state: str) -> Standing:
+    """Tell how a suite stands now that a run has come to a state; what the store does not say is None."""
+    try:
+        report = check_drift(suite_name)
+        spent = {
+            _budget_name(status): f"${status.spent_usd:,.2f} of ${status.limit_usd:,.2f}" for status in check_budgets()
+        }
+    except StoreError:
+        return Standing(state, None, None)
+    return Standing(state, report.reason if report.drifting else "", spent)
+
+
+def _budget_name(status: BudgetStatus) -> str:
+    return f"the {status.period} budget of {f'{status.scope} {status.target}' if status.target else 'all calls'}"
+
+
+def known_standing(before: Standing, now: Standing) -> Standing:
+    """Return how a suite stands, with what is not known now as it was before."""
+    drift = before.drift if now.drift is None else now.drift
+    return Standing(now.state, drift, before.spent if now.spent is None else now.spent)
+
+
+def list_turns(suite_name: str, before: Standing, now: Standing) -> list[dict[str, Any]]:
+    """List what changed between two standings: [{kind (suite, drift, budget), name, before, now, text}]."""
+    found = []
+    if before.state != now.state:
+        found.append(_turn("suite", suite_name, before.state, now.state, f"{before.state} -> {now.state}"))
+    if bool(before.drift) != bool(now.drift):
+        was, told = (
+            "drifting" if before.drift else "steady",
+            f"drift begins: {now.drift}" if now.drift else "drift ends",
+        )
+        found.append(_turn("drift", suite_name, was, "drifting" if now.drift else "steady", told))
+    old, new = before.spent or {}, now.spent or {}
+    for name in sorted(old.keys() | new.keys()):
+        if name not in old:
+            found.append(_turn("budget", name, "within", "spent", f"{name} is spent: {new[name]}"))
+        elif name not in new:
+            found.append(_turn("budget", name, "spent", "within", f"{name} is spent no more"))
+    return found
+
+
+def _turn(kind: str, name: str, before: str, now: str, text: str) -> dict[str, Any]:
+    return {"kind": kind, "name": name, "before": before, "now": now, "text": text}
+
+
+def find_told(suite_name: str) -> Standing:
+    """Find how a suite stood when that was last told; raises StoreError."""
+    rows = fetch(_NOTED, (suite_name,)) if store_path().exists() else []
+    note = read_object(rows[0]["note"]) if rows else {}
+    state, drift, spent = (note.get(key) for key in ("state", "drift", "spent"))
+    return Standing(
+        state if state in _SUITE_STATES else "ok",
+        drift if isinstance(drift, str) else "",
+        {str(name): "" for name in spent} if isinstance(spent, list) else {},
+    )
+
+
+def save_told(suite_name: str, told: Standing) -> None:
+    """Note in the newest run of a suite, if there is one, how it stood when that was told; raises StoreError."""
+    note = {"state": told.state, "drift": told.drift, "spent": sorted(told.spent or ()), "at": now_text()}
+    with transact() as connection:
+        connection.execute(_NOTE, (write_json(note), suite_name))
+
+
+# ======================================================================================
 # === CONFIGURATION: what is set, where that is said, and which secrets are there
 # ======================================================================================
 # Uses: ERRORS, SETTINGS, MASKING, STORE, CARE, APIS.
@@ -20776,6 +20973,11 @@ _OWN_VARIABLES = {
     "PROMPTRY_PYTHON": "whose Python runs suites",
     "PROMPTRY_TOKEN": "the dashboard's token",
     "PROMPTRY_INGEST_TOKEN": "the token of what may only post",
+}
+_NAMED_VARIABLES = {
+    "judge.api_key_env": "the key of the judge",
+    "run.embedder_key_env": "the key of the embedder",
+    "monitor.webhook_env": "the address of the monitor's webhook",
 }
 
 
@@ -20843,9 +21045,9 @@ def _variables(values: dict[str, Any]) -> list[dict[str, Any]]:
     for kind, api in APIS.items():
         what |= dict.fromkeys(api.key_variables, f"the key of {kind}")
         what[api.base_variable] = f"the address of {kind}"
-    for key, name in (("judge.api_key_env", "the judge"), ("run.embedder_key_env", "the embedder")):
+    for key, named in _NAMED_VARIABLES.items():
         if isinstance(values.get(key), str):
-            what.setdefault(values[key], f"the key of {name}")
+            what.setdefault(values[key], named)
     return [{"name": name, "is_set": bool(os.environ.get(name)), "what": told} for name, told in what.items()]
 
 
@@ -21335,7 +21537,7 @@ def _span_text(seconds_passed: float) -> str:
 _INK = int.from_bytes(os.urandom(7))
 _OWN_COLOUR = rf"\x1b\[([0-9;]+);{_INK}m"
 _COLOURS = dict.fromkeys(
-    ("regressed", "fail", "error", "fault", "broken", "broke", "FAIL", "breached", "drifting"), "31;1"
+    ("regressed", "fail", "error", "fault", "broken", "broke", "FAIL", "breached", "drifting", "failing"), "31;1"
 )
 _COLOURS |= dict.fromkeys(("improved", "pass", "ok", "fixed", "PASS", "steady"), "32;1")
 _COLOURS |= {"not enough data": "33;1", "hint": "33;1", "flaky": "33;1", "tied": "36;1"}
@@ -25006,10 +25208,11 @@ _VALUE_WORDS: dict[type, str] = {
 def read_routes() -> list[Route]:
     """Return the routes of all reads, and those that show the SQL of each."""
     reads = [read for read in READS if read.route]
-    return [route for read in reads for route in (_route_of(read), _sql_route_of(read))]
+    return [route for read in reads for route in (route_of(read), _sql_route_of(read))]
 
 
-def _route_of(read: Read) -> Route:
+def route_of(read: Read) -> Route:
+    """Return the route of a read, which takes what its function takes, but for what no client may choose."""
     parts = set(re.findall("<([a-z_]+)>", read.route))
     asked = [parameter for parameter in read.parameters if f"{read.name}.{parameter.name}" not in _NOT_ASKED]
     taken = tuple(parameter._replace(required=parameter.required or parameter.name in parts) for parameter in asked)
@@ -25020,7 +25223,7 @@ def _route_of(read: Read) -> Route:
 
 
 def _sql_route_of(read: Read) -> Route:
-    route, sentence = _route_of(read), f"Show the SQL that {read.name} rests on, and what is computed from its rows."
+    route, sentence = route_of(read), f"Show the SQL that {read.name} rests on, and what is computed from its rows."
     return Route(
         f"sql/{read.name}", functools.partial(_answer_sql, read), sentence, route.parameters, marked=route.marked
     )
@@ -25078,19 +25281,22 @@ def read_words(parameters: tuple[Parameter, ...], words: str) -> dict[str, Any]:
     return asked
 
 
-def read_fields(parameters: tuple[Parameter, ...], body: Any) -> dict[str, Any]:
-    """Return the fields of a JSON body, each of its parameter's type, null as if left out; raises WrongUse."""
+def read_fields(parameters: tuple[Parameter, ...], body: Any, what: str = "field") -> dict[str, Any]:
+    """Return the fields of a JSON body, or what else they are called, each of its type; raises WrongUse.
+
+    One that is null is as if left out.
+    """
     if not isinstance(body, dict):
         raise WrongUse("The body is no JSON object.", f"Send one, such as {_example(parameters)}.")
     known = {parameter.name: parameter for parameter in parameters}
     asked = {}
     for name, value in body.items():
-        parameter = _known_parameter("field", name, known, parameters)
+        parameter = _known_parameter(what, name, known, parameters)
         kinds = (int, float) if parameter.kind is float else parameter.kind
         if value is None:
             continue
         if not isinstance(value, kinds) or isinstance(value, bool) != (parameter.kind is bool):
-            raise WrongUse(f"The field {name} is {_shown(value)}; it takes {_VALUE_WORDS[parameter.kind]}.")
+            raise WrongUse(f"The {what} {name} is {_shown(value)}; it takes {_VALUE_WORDS[parameter.kind]}.")
         asked[name] = value
     return asked
 
@@ -25104,7 +25310,7 @@ def require_all(parameters: tuple[Parameter, ...], asked: dict[str, Any]) -> Non
 
 def _known_parameter(what: str, name: str, known: dict[str, Parameter], parameters: tuple[Parameter, ...]) -> Parameter:
     if name not in known:
-        names = ", ".join(parameter.name if what == "field" else short_name(parameter) for parameter in parameters)
+        names = ", ".join(short_name(parameter) if what == "parameter" else parameter.name for parameter in parameters)
         takes = f"It takes {names}." if names else "It takes none."
         raise WrongUse(f"There is no {what} {_shown(name)} here.", nearest(name, known) or takes)
     return known[name]
@@ -25877,7 +26083,7 @@ def _start_run(path: Path, suite: str, words: list[str]) -> Task:
         output.close()
         raise PromptryError(f"The run cannot be started: {error.strerror}.", f"Try promptry run {suite}.") from None
     known = {"state": "running", "done": 0, "total": None, "states": {}, "began_at": now_text(), "ended_at": None}
-    known |= {"run_id": None, "verdict": None, "passed": None, "exit_code": None, "error": None}
+    known |= dict.fromkeys(("run_id", "verdict", "passed", "score", "reasons", "exit_code", "error"))
     return Task(make_uid(), suite, process, output, known, deque(maxlen=20))
 
 
@@ -25925,7 +26131,7 @@ def _ending_of(task: Task, code: int, answer: dict[str, Any]) -> dict[str, Any]:
     """Return what is known of a run that has ended: its state, its id, or why there is none."""
     items = answer.get("items") or []
     row = items[0] if isinstance(items, list) and items and isinstance(items[0], dict) else {}
-    found = {"run_id": row.get("run_id"), "passed": row.get("passed"), "verdict": row.get("verdict")}
+    found = {key: row.get(key) for key in ("run_id", "passed", "verdict", "score", "reasons")}
     if task.known["state"] == "cancelling":
         return {**found, "state": "cancelled"}
     if row:
@@ -26063,6 +26269,351 @@ def task_routes(tasks: Tasks) -> list[Route]:
 
 
 # ======================================================================================
+# === MONITOR: a suite runs again and again, and what changes is told once
+# ======================================================================================
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, MASKING, ENDPOINTS, STORE, PROMPTS, PROGRAMS, SPOOLS, RUNS, STATES, PRINTING,
+#   COMMANDS, CLI, TASKS.
+# Public: nothing.
+#
+# Each run is a process of its own, so whatever it does to itself ends no monitor, and a monitor that is killed leaves
+# no run behind. One suite of a store has one monitor, by a lock that the system takes back when its process ends. Beats
+# are counted on a clock that nobody sets; those that a run or a sleep of the machine swallows are left out.
+
+_LOOK_AT_RUN_S, _LONGEST_NAP_S = 0.1, 60.0
+_TELL_S, _TELL_TRIES, _MOST_WAITING, _LONGEST_TELLING = 20.0, 3, 100, 3_000
+
+
+class _Notice(NamedTuple):
+    """What is to be told, and how the suite stood before."""
+
+    event: dict[str, Any]
+    before: Standing
+
+
+class _Channel(NamedTuple):
+    """A way to tell: what does it, what still waits for it, and the complaint that was made of it last."""
+
+    tell: Callable[[dict[str, Any]], object]
+    waiting: deque[_Notice]
+    faults: list[str]
+
+
+class _Monitor(NamedTuple):
+    """What a monitor watches, how, and whom it tells.
+
+    `noted` holds the standing that everybody was told of, as the store knows it; `said` what is said but once.
+    """
+
+    suite: str
+    options: dict[str, str]
+    every: str
+    channels: dict[str, _Channel]
+    tasks: Tasks
+    as_json: bool
+    noted: list[Standing]
+    said: set[str]
+
+
+@cli_command("monitor")
+@cli_argument("suite")
+@cli_option("--every", metavar="TIME", help="How often: 30s, 15m, 1h (without it), 1d.")
+@cli_option("--compare", metavar="TAG", help="Judge against the newest good run on the version with this tag.")
+@cli_option("--module", help="Module or file of the suite: evals, evals.py or pkg.evals.")
+@cli_option("--python", metavar="PATH", help="The Python that runs the suite.")
+@cli_option("--once", is_flag=True, help="Run it once; exit 0: it is ok, 1: regressed or failing, 3: in error.")
+@cli_option("--json", "as_json", is_flag=True, help="Print each round as one line of JSON.")
+@DB_OPTION
+def cli_monitor(suite: str, every: str | None, once: bool, as_json: bool, **options: str | None) -> None:
+    """Run a suite now and at an interval, and tell when its state, its drift or a budget changes; Ctrl-C ends.
+
+    [monitor] in promptry.toml names who is told: a webhook (webhook_env), a command, or both.
+    """
+    import click
+
+    known = settings()
+    options = {**options, "compare": options["compare"] or known.monitor_compare}
+    given = {name: value for name, value in options.items() if value is not None}
+    channels, every = _make_channels(), every or known.monitor_every
+    interval_s(every)
+    watch = _Monitor(suite, given, every, channels, make_tasks(store_path()), as_json, [Standing()], set())
+    code = 3 if once else 0
+    with contextlib.suppress(KeyboardInterrupt), _sole_monitor(suite), _ended_by_signals(watch.tasks):
+        code = _watch_over(watch, once)
+    click.get_current_context().exit(code)
+
+
+def _watch_over(watch: _Monitor, once: bool) -> int:
+    """Go round after round until a signal ends that, or one round, whose state's exit code is returned."""
+    beat, began, every_s, last = 0, monotonic_s(), interval_s(watch.every), None
+    try:
+        if not once:
+            _say_safely(f"Monitoring {watch.suite} every {watch.every}; Ctrl-C ends.", err=True)
+        while True:
+            last = _go_round(watch, last, began + (beat + 1) * every_s)
+            if once:
+                return {"ok": 0, "error": 3}.get(last.state, 1)
+            beat, _ = next_beat(beat, every_s, monotonic_s() - began)
+            while (left := began + beat * every_s - monotonic_s()) > 0:
+                time.sleep(min(left, _LONGEST_NAP_S))
+    finally:
+        end_tasks(watch.tasks)
+        if not once:
+            _drop_unwritten()
+
+
+def _go_round(watch: _Monitor, last: Standing | None, next_s: float) -> Standing:
+    """Run the suite, tell what changed since the last round or what was told before, and return how it stands."""
+    ending = _run_suite(watch, next_s)
+    if last is None:
+        _refuse_unknown(watch.suite, ending)
+        with contextlib.suppress(StoreError):
+            watch.noted[:] = [find_told(watch.suite)]
+    state = state_of(ending["exit_code"], ending["verdict"], ending["run_id"] is not None)
+    before = last or watch.noted[0]
+    now = known_standing(before, check_standing(watch.suite, state))
+    event = _make_event(watch, ending, before, now)
+    if event["changes"]:
+        for channel in watch.channels.values():
+            channel.waiting.append(_Notice(event, before))
+    is_told = _tell_all(watch, now)
+    _print_round(watch, {**event, "told": is_told if event["changes"] and watch.channels else None})
+    return now
+
+
+def _run_suite(watch: _Monitor, next_s: float) -> dict[str, Any]:
+    """Run the suite in a process of its own and return what is known of it at its end, as of a task."""
+    try:
+        id = start_task(watch.tasks, watch.suite, **watch.options)["job"]
+    except (PromptryError, OSError) as error:
+        return _ending_without_run("error", str(error))
+    while (found := get_task(watch.tasks, id))["ended_at"] is None:
+        if monotonic_s() > next_s:
+            late = f"The run takes longer than {watch.every}: the beats that it misses are left out."
+            _say_once(watch, "late", late)
+        time.sleep(_LOOK_AT_RUN_S)
+    return found
+
+
+def _ending_without_run(code: str, message: str) -> dict[str, Any]:
+    empty = dict.fromkeys(("run_id", "verdict", "passed", "score", "reasons", "exit_code"))
+    return {**empty, "error": {"code": code, "message": message, "hint": ""}}
+
+
+def _refuse_unknown(suite: str, ending: dict[str, Any]) -> None:
+    """Refuse a suite that cannot be run and never was: somebody has mistyped it; raises NotFound or WrongUse."""
+    kind = {"not_found": NotFound, "wrong_use": WrongUse}.get((ending["error"] or {}).get("code", ""))
+    if kind is None:
+        return
+    with contextlib.suppress(StoreError):
+        if is_missing(store_path()) or not list_runs(suite, limit=1)["total"]:
+            raise kind(ending["error"]["message"], ending["error"]["hint"])
+
+
+def _make_event(watch: _Monitor, ending: dict[str, Any], before: Standing, now: Standing) -> dict[str, Any]:
+    """Return what a round found as it is printed and told.
+
+    Shape: {at, suite, state, before, run_id, score, verdict, drift, spent, changes, reason, text}.
+    """
+    changes, fault = list_turns(watch.suite, before, now), ending["error"]
+    reason = "; ".join(ending["reasons"] or ()) or (f"{fault['message']} {fault['hint']}".strip() if fault else "")
+    told: dict[str, Any] = {"at": now_text(), "suite": watch.suite, "state": now.state, "before": before.state}
+    told |= {key: ending[key] for key in ("run_id", "score", "verdict")}
+    told |= {"drift": now.drift or None, "spent": sorted(now.spent or ()), "changes": changes, "reason": reason or None}
+    lines = [f"promptry: {watch.suite} is {now.state}", *(f"- {row['text']}" for row in changes)]
+    lines += [] if told["run_id"] is None else [_run_text(told)]
+    lines += [f"because {reason}"] if reason else []
+    text = mask_secrets(legible("\n".join(lines)))
+    return {**told, "text": text if len(text) <= _LONGEST_TELLING else f"{text[: _LONGEST_TELLING - 3]}..."}
+
+
+def _run_text(told: dict[str, Any]) -> str:
+    if told["run_id"] is None:
+        return "no run"
+    score = "no score" if told["score"] is None else f"score {told['score']:.3f}"
+    return f"run {told['run_id']}, {score}, verdict {told['verdict'] or '-'}"
+
+
+def _print_round(watch: _Monitor, told: dict[str, Any]) -> None:
+    """Print a round: as JSON, or as a line of its time, suite, state, run, score, verdict, and what changed."""
+    if watch.as_json:
+        with contextlib.suppress(OSError):
+            print_json(told, indent=None)
+        return
+    parts = [f"{told['at'][:19]}Z", watch.suite, coloured(told["state"]), _run_text(told)]
+    parts += [row["text"] for row in told["changes"]]
+    parts += [" ".join(told["reason"].split())[:300]] if told["reason"] else []
+    _say_safely("  ".join(parts))
+
+
+def _say_safely(text: str, err: bool = False) -> None:
+    """Print a line; where that cannot be written the monitor goes on."""
+    with contextlib.suppress(OSError):
+        print_text(text.replace("\n", " "), err=err)
+
+
+def _say_once(watch: _Monitor, what: str, text: str) -> None:
+    """Say something to stderr the first time that it is so."""
+    if what not in watch.said:
+        watch.said.add(what)
+        _say_safely(text, err=True)
+
+
+def _drop_unwritten() -> None:
+    """Give up what stdout could not take, so that it does not decide how the monitor ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _make_channels() -> dict[str, _Channel]:
+    """Make the ways to tell that promptry.toml names; raises WrongUse for a webhook without an address."""
+    known, found = settings(), dict[str, Callable[[dict[str, Any]], object]]()
+    if known.monitor_webhook_env is not None:
+        url = find_key([known.monitor_webhook_env])
+        if url is None or not re.fullmatch(r"https?://[^/?#@\s]+([/?#][!-~]*)?", url):
+            what = "is not set" if url is None else "holds no address"
+            raise WrongUse(
+                f"The variable {known.monitor_webhook_env}, which [monitor] webhook_env names, {what}.",
+                "It takes what the webhook is at: https://HOST/....",
+            )
+        found["webhook"] = functools.partial(_post_event, url)
+    if known.monitor_command is not None:
+        found["command"] = functools.partial(_give_event, known.monitor_command)
+    return {name: _Channel(tell, deque(maxlen=_MOST_WAITING), []) for name, tell in found.items()}
+
+
+def _post_event(url: str, event: dict[str, Any]) -> None:
+    """Post the text of an event as Slack takes it; raises ProviderError, which does not repeat the address."""
+    text = event["text"].replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")  # else it could call everybody
+    try:
+        post_json(url, {"text": text}, timeout_s=_TELL_S, tries=_TELL_TRIES, is_note=True)
+    except PromptryError as error:
+        path = url.split("/", 3)[-1]
+        raise ProviderError(str(error).replace(url, "the address").replace(path, "[address removed]")) from None
+
+
+def _give_event(command: str, event: dict[str, Any]) -> None:
+    """Give an event to a command: as JSON on stdin, and in variables; raises ProviderError."""
+    keys = {"SUITE": "suite", "STATE": "state", "BEFORE": "before", "RUN": "run_id", "SCORE": "score"}
+    keys |= {"VERDICT": "verdict", "TEXT": "text"}
+    more = {f"PROMPTRY_{name}": "" if event[key] is None else legible(str(event[key])) for name, key in keys.items()}
+    more["PROMPTRY_DB"] = str(store_path())
+    ask_command(command, json_text(event, None), "the command of [monitor]", _TELL_S, more)
+
+
+def _tell_all(watch: _Monitor, now: Standing) -> bool:
+    """Tell what waits, the oldest first, note what everybody knows now, and return whether nothing waits any more."""
+    for name, channel in watch.channels.items():
+        _tell_waiting(name, channel)
+    left = [channel.waiting[0] for channel in watch.channels.values() if channel.waiting]
+    told = min(left, key=lambda notice: notice.event["at"]).before if left else now
+    if list_turns(watch.suite, watch.noted[0], told):
+        with contextlib.suppress(StoreError):  # then it is noted in the next round
+            save_told(watch.suite, told)
+            watch.noted[:] = [told]
+    return not left
+
+
+def _tell_waiting(name: str, channel: _Channel) -> None:
+    """Tell what waits for one way until that fails, of which is complained once until it works again."""
+    while channel.waiting:
+        try:
+            channel.tell(channel.waiting[0].event)
+        except (PromptryError, OSError) as error:
+            if not channel.faults:
+                channel.faults.append(str(error))
+                told = f"promptry: The {name} of [monitor] was not told, and will be in a later round: {error}"
+                _say_safely(told, err=True)
+            return
+        channel.waiting.popleft()
+        channel.faults.clear()
+
+
+@contextlib.contextmanager
+def _ended_by_signals(tasks: Tasks) -> Iterator[None]:
+    """Have SIGINT, SIGTERM and SIGHUP end the block as Ctrl-C does; the second of them kills what still runs."""
+    import signal
+
+    told: list[int] = []
+
+    def stop(number: int, _frame: Any) -> None:
+        told.append(number)
+        if len(told) == 1:
+            raise KeyboardInterrupt
+        kill_tasks(tasks)
+
+    numbers = {getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)}
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        if before[number] != signal.SIG_IGN or number == signal.SIGINT:  # nohup has SIGHUP ignored
+            signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _sole_monitor(suite: str) -> Iterator[None]:
+    """Hold the lock of a suite's monitor on this store; raises WrongUse if another has it, StoreError if none can."""
+    store = Path(os.path.realpath(store_path()))  # whichever way somebody goes to it
+    path = store.with_name(f"{store.name}-monitor-{hash_text(suite)[:12]}.lock")
+    try:
+        store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = _take_lock(path, suite)
+    except OSError as error:
+        hint = "Check the owner and mode of the file and its folder."
+        raise StoreError(f"{path} cannot be locked: {error.strerror or error}.", hint) from None
+    with file:
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # Windows removes no file that is open
+                path.unlink()
+
+
+def _take_lock(path: Path, suite: str) -> IO[bytes]:
+    """Open and lock a file of ours, with this process's number in it. Errors: WrongUse, OSError."""
+    flags = os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    while True:
+        file = os.fdopen(os.open(path, flags, 0o600), "r+b", buffering=0)
+        try:
+            _check_own(file)
+            lock_file(file)
+            is_there = os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+        except FileNotFoundError:
+            is_there = False
+        except OSError as error:
+            with file:
+                if not isinstance(error, BlockingIOError):
+                    raise
+                said = file.read(20).strip()
+            who = f"process {said.decode()}" if said.isdigit() else "another process"
+            hint = "End that one first; another suite, or another store, has a monitor of its own."
+            raise WrongUse(f"{suite!r} is monitored on this store already, by {who}.", hint) from None
+        if is_there:
+            with contextlib.suppress(OSError):  # a full disk: who comes next is not told the number
+                file.truncate()
+                file.write(f"{os.getpid()}\n".encode())
+            return file
+        file.close()  # whoever had it took it away just now
+
+
+def _check_own(file: IO[bytes]) -> None:
+    """Refuse what somebody else has put where the lock would be; raises PermissionError."""
+    import errno
+    import stat
+
+    facts = os.fstat(file.fileno())
+    if not stat.S_ISREG(facts.st_mode) or facts.st_nlink > 1:
+        raise PermissionError(errno.EPERM, "it is no plain file")
+    if hasattr(os, "getuid") and facts.st_uid != os.getuid():
+        raise PermissionError(errno.EPERM, "it belongs to another user")
+
+
+# ======================================================================================
 # === OPENAPI: the routes as an OpenAPI document, and as a list
 # ======================================================================================
 # Uses: READS, ROUTES.
@@ -26169,7 +26720,7 @@ def _operation_of(route: Route) -> dict[str, Any]:
         },
     }
     if route.method == "POST":
-        body = {"application/json": {"schema": _body_schema(in_body)}}
+        body = {"application/json": {"schema": fields_schema(in_body)}}
         operation["requestBody"] = {"required": True, "content": body}
     return operation
 
@@ -26178,17 +26729,19 @@ def _answer_schema(route: Route) -> dict[str, Any]:
     return {"$ref": "#/components/schemas/List"} if route.is_list else {"type": "object"}
 
 
-def _body_schema(fields: list[Parameter]) -> dict[str, Any]:
+def fields_schema(fields: Iterable[Parameter], may_be_null: bool = True) -> dict[str, Any]:
+    """Return the JSON Schema of an object with some fields, of which those that may be left out may be null too."""
     properties = {
-        field.name: {
-            "type": [_SCHEMA_TYPES[field.kind], *([] if field.required else ["null"])],
-            "description": field.sentence,
-        }
-        for field in fields
+        field.name: {"type": _field_type(field, may_be_null), "description": field.sentence} for field in fields
     }
     schema = {"type": "object", "additionalProperties": False, "properties": properties}
     required = [field.name for field in fields if field.required]
     return {**schema, "required": required} if required else schema
+
+
+def _field_type(field: Parameter, may_be_null: bool) -> str | list[str]:
+    name = _SCHEMA_TYPES[field.kind]
+    return [name, *([] if field.required else ["null"])] if may_be_null else name
 
 
 # ======================================================================================
@@ -26680,6 +27233,467 @@ def _show_page(url: str) -> None:
             webbrowser.open(url)
     except (OSError, webbrowser.Error) as error:
         log.debug("no browser could be opened: %s", error)
+
+
+# ======================================================================================
+# === EXCERPTS: answers that fit into what an agent can read at once, and what was left out of them
+# ======================================================================================
+# Uses: ERRORS, PRINTING.
+# Public: nothing.
+#
+# An excerpt has the shape of the whole answer: its long lists and texts are only shorter, and `cut` says which. Who
+# goes on with one of them asks the same question again, so nothing is kept between two answers.
+
+_LEVELS = ((200, 8000), (100, 4000), (50, 2000), (20, 1000), (10, 500), (5, 250), (2, 120), (1, 60))
+_MOST_KEYS = 60  # of an object; one with more is a map of names, not a shape
+_ROOM_OF_NOTE = 200
+_HALF_SIGN = re.compile(r"(?<!\\)((?:\\\\)*)\\ud[89a-f][0-9a-f]{2}", re.IGNORECASE)
+Notes = dict[str, dict[str, Any]]
+
+
+def strict_json(found: Any) -> Any:
+    """Return a value as JSON that any reader takes: NaN is null, half characters are question marks."""
+    return json.loads(_HALF_SIGN.sub(r"\1\\ufffd", json_text(found, None)))
+
+
+def size_of(found: Any) -> int:
+    """Return how many bytes a value takes as JSON."""
+    return len(json_text(found, None).encode("utf-8", "replace"))
+
+
+def excerpt_of(found: dict[str, Any], room: int, part: str = "", after: int = 0) -> dict[str, Any]:
+    """Return an answer shortened to about so many bytes; what of it is left out stands in `cut`.
+
+    With a `part`, such as `cases` or `cases.3.reason`, that list or text is shown from so many entries or characters
+    on, and gets the room. Shape: the answer's, and cut [{at, shown, of, unit}], of a part with `after` too, where
+    `*` in `at` stands for any entry. Errors: WrongUse for a part that the answer has not.
+    """
+    if part:
+        return _part_of(found, room, part, after)
+    if size_of(found) <= room:
+        return found
+    short, notes = _cut_to(found, room)
+    return {**short, "cut": [*notes.values()]}
+
+
+def _cut_to(value: Any, room: int) -> tuple[Any, Notes]:
+    """Return a value cut by the first level at which it fits, or by the last."""
+    for entries, signs in _LEVELS:
+        notes: Notes = {}
+        short = _shorter(value, entries, signs, "", notes)
+        if size_of(short) + size_of([*notes.values()]) <= room:
+            break
+    return short, notes
+
+
+def _shorter(value: Any, entries: int, signs: int, at: str, notes: Notes) -> Any:
+    """Return a value whose lists and texts are not longer than a level allows, and note each that was."""
+    if isinstance(value, str) and len(value) > signs:
+        _note(notes, at, signs, len(value), "characters")
+        return f"{value[:signs]}…"
+    if isinstance(value, list):
+        if len(value) > entries:
+            _note(notes, at, entries, len(value), "entries")
+        return [_shorter(entry, entries, signs, f"{at}.*", notes) for entry in value[:entries]]
+    if isinstance(value, dict):
+        most = max(entries, _MOST_KEYS)
+        if len(value) > most:
+            _note(notes, at, most, len(value), "keys")
+        pairs = itertools.islice(value.items(), most)
+        return {key: _shorter(one, entries, signs, f"{at}.{key}".lstrip("."), notes) for key, one in pairs}
+    return value
+
+
+def _note(notes: Notes, at: str, shown: int, count: int, unit: str) -> None:
+    known = notes.setdefault(at, {"at": at, "shown": shown, "of": count, "unit": unit})
+    known["of"] = max(known["of"], count)
+
+
+def _part_of(found: dict[str, Any], room: int, part: str, after: int) -> dict[str, Any]:
+    """Return an answer that shows one of its parts from a place on, and hardly more of the others than their shape."""
+    narrow, rest = _emptied(found, part, part)
+    if not 0 <= after <= len(rest):
+        raise WrongUse(f"after is {after}; {part} has {len(rest)}.", "Give what `shown` and `after` come to.")
+    entries, signs = _LEVELS[-1]
+    notes: Notes = {}
+    short = _shorter(narrow, entries, signs, "", notes)
+    left = max(room - size_of(short) - size_of([*notes.values()]) - _ROOM_OF_NOTE, room // 2)
+    shown = _that_fits(rest[after:], left, f"{part}.*", notes)
+    unit = "characters" if isinstance(rest, str) else "entries"
+    told = {"at": part, "after": after, "shown": len(shown), "of": len(rest), "unit": unit}
+    return {**_put_back(short, narrow, part, shown), "cut": [told, *notes.values()]}
+
+
+def _emptied(value: Any, path: str, part: str) -> tuple[Any, Any]:
+    """Return a value that has nothing in one of its parts, and what stood there; raises WrongUse where there is none.
+
+    Of a list on the way only the entry that is meant is kept.
+    """
+    if not path and isinstance(value, (str, list)):
+        return type(value)(), value
+    key, others = _first_step(value, path)
+    if key is None:
+        raise WrongUse(f"No list or text of this answer is at {part[:80]!r}.", "`cut` names those that are cut.")
+    inner, rest = _emptied(value[key], others, part)
+    return [inner] if isinstance(value, list) else {**value, key: inner}, rest
+
+
+def _first_step(value: Any, path: str) -> tuple[Any, str]:
+    """Return the key or place in a value that a path begins with, or None, and the rest of the path."""
+    if isinstance(value, dict):
+        keys = [key for key in value if path == key or path.startswith(f"{key}.")]
+        key = max(keys, key=len, default=None)
+        return key, path[len(key or "") + 1 :]
+    word, _, others = path.partition(".")
+    is_place = isinstance(value, list) and re.fullmatch("[0-9]{1,9}", word, re.ASCII) and int(word) < len(value)
+    return (int(word), others) if is_place else (None, "")
+
+
+def _put_back(value: Any, narrow: Any, path: str, shown: Any) -> Any:
+    """Put what is shown of a part into its place."""
+    if not path:
+        return shown
+    key, others = _first_step(narrow, path) if isinstance(narrow, dict) else (0, path.partition(".")[2])
+    if isinstance(value, list):
+        return [_put_back(value[0], narrow[0], others, shown)]
+    return {**value, key: _put_back(value.get(key, narrow[key]), narrow[key], others, shown)}
+
+
+def _that_fits(rest: Any, room: int, at: str, notes: Notes) -> Any:
+    """Return as much of a text, or as many entries of a list, as there is room for; of each entry no more than half."""
+    if isinstance(rest, str):
+        return _text_that_fits(rest, room)
+    shown: list[Any] = []
+    for entry in rest:
+        inner: Notes = {}
+        short, inner = (entry, inner) if size_of(entry) <= room // 2 else _cut_to(entry, room // 2)
+        room -= size_of(short) + 2
+        if shown and room < 0:
+            break
+        shown.append(short)
+        for name, note in inner.items():
+            place = f"{at}.{name}".rstrip(".")
+            _note(notes, place, note["shown"], note["of"], note["unit"])
+    return shown
+
+
+def _text_that_fits(text: str, room: int) -> str:
+    piece = text[:room]
+    while len(piece) > 1 and size_of(piece) > room:
+        piece = piece[: max(1, len(piece) * room // (size_of(piece) + 1))]
+    return piece
+
+
+# ======================================================================================
+# === OFFERS: what an agent can ask: each read as a tool, with its schemas, and answers of a size that can be read
+# ======================================================================================
+# Uses: ERRORS, ASSETS, READS, CLI, ROUTES, OPENAPI, EXCERPTS.
+# Public: nothing.
+#
+# An agent reads each word of an answer, and pays for it. So a list is as long as fits, a long answer is an excerpt, and
+# both say how to go on. Nothing here knows the protocol.
+
+_ROOM_OF_LIST, _ROOM = 8_000, 16_000  # bytes of an answer as JSON
+_USUAL_LIMIT = 20
+_READ_HINTS = {"readOnlyHint": True, "destructiveHint": False, "idempotentHint": True, "openWorldHint": False}
+_MORE = ("part", str), ("after", int)
+
+
+class Offer(NamedTuple):
+    """A tool: its name, what it is for, what it takes, who answers, the types of the answer's keys, and its hints."""
+
+    name: str
+    sentence: str
+    parameters: tuple[Parameter, ...]
+    answer: Callable[..., Any]
+    keys: dict[str, str]
+    hints: dict[str, bool]
+
+
+@functools.cache
+def told_to_agents() -> dict[str, Any]:
+    """Return the sentences on tools and parameters that are for agents, and the keys of each tool's answer."""
+    told: dict[str, Any] = json.loads(asset("agents/tools.json"))
+    return told
+
+
+def read_offers() -> dict[str, Offer]:
+    """Return the reads as tools by name: what HTTP lets nobody ask, no agent may."""
+    return {read.name: _offer_of(read) for read in READS}
+
+
+def _offer_of(read: Read) -> Offer:
+    told, route = told_to_agents(), route_of(read)
+    own, said = told["tools"][read.name], told["parameters"]
+    parameters = [parameter._replace(sentence=_sentence_for(read.name, parameter)) for parameter in route.parameters]
+    more = [Parameter(name, kind, said[name]) for name, kind in _MORE]
+    keys = {**_KEYS_OF_LIST, **own.get("keys", {})} if route.is_list else own["keys"]
+    answer = functools.partial(_answer_list if route.is_list else _answer_one, route)
+    return Offer(read.name, own["sentence"], (*parameters, *more), answer, keys, _READ_HINTS)
+
+
+_KEYS_OF_LIST = {"items": "array", "total": "number?", "next": "string?"}
+
+
+def _sentence_for(name: str, parameter: Parameter) -> str:
+    said: dict[str, str] = told_to_agents()["parameters"]
+    return said.get(f"{name}.{parameter.name}") or said.get(parameter.name) or parameter.sentence
+
+
+def input_schema(offer: Offer) -> dict[str, Any]:
+    """Return the JSON Schema of what a tool takes."""
+    return fields_schema(offer.parameters, may_be_null=False)
+
+
+def output_schema(offer: Offer) -> dict[str, Any]:
+    """Return the JSON Schema of what a tool answers; a key with ? in the table may be null or left out."""
+    properties = {key: _key_schema(kind) for key, kind in offer.keys.items()}
+    required = [key for key, kind in offer.keys.items() if not kind.endswith("?") and kind != "any"]
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def _key_schema(kind: str) -> dict[str, Any]:
+    name = kind.rstrip("?")
+    return {} if name == "any" else {"type": [name, "null"]} if kind.endswith("?") else {"type": name}
+
+
+def ask_offer(offer: Offer, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return what a tool answers; raises WrongUse for what it does not take."""
+    asked = read_fields(offer.parameters, arguments, "argument")
+    for parameter in offer.parameters:
+        if parameter.required and parameter.name not in asked:
+            raise WrongUse(f"{parameter.name} is missing.", parameter.sentence)
+    found: dict[str, Any] = strict_json(offer.answer(**asked))
+    return found
+
+
+def _answer_one(route: Route, part: str = "", after: int = 0, **asked: Any) -> dict[str, Any]:
+    with no_new_store():
+        found = route.answer(**asked)
+    if part or size_of(found) > _ROOM:
+        found = _worst_first(found)
+    return excerpt_of(found, _ROOM, part, after)
+
+
+def _worst_first(found: dict[str, Any]) -> dict[str, Any]:
+    """Return a run with the cases first that failed, for these must not be cut."""
+    if not isinstance(found.get("cases"), list) or "manifest" not in found:
+        return found
+    return {**found, "cases": sorted(found["cases"], key=lambda row: row["state"] not in {"fail", "error"})}
+
+
+def _answer_list(route: Route, part: str = "", after: int = 0, **asked: Any) -> dict[str, Any]:
+    """Return a page of a list: of as many rows as asked for, else of as many as fit."""
+    if "limit" in asked:
+        with no_new_store():
+            return excerpt_of(route.answer(**asked), _ROOM, part, after) if part else dict(route.answer(**asked))
+    limit = _USUAL_LIMIT
+    while True:
+        with no_new_store():
+            found = route.answer(**asked, limit=limit)
+        size, count = size_of(found), len(found["items"])
+        if size <= _ROOM_OF_LIST or count <= 1:
+            return excerpt_of(found, _ROOM_OF_LIST, part, after)
+        limit = max(1, min(count - 1, count * _ROOM_OF_LIST * 9 // (size * 10)))
+
+
+# ======================================================================================
+# === CLIENTS: how the programs that agents live in are told to start promptry
+# ======================================================================================
+# Uses: ERRORS, SETTINGS, STORE, TASKS.
+# Public: nothing.
+#
+# A client starts its servers in a folder of its own choice and with hardly any environment. So the configuration names
+# the interpreter, the folder and the store by their whole paths, each a word of its own that no shell takes apart.
+
+
+class Client(NamedTuple):
+    """A program that agents live in: where its configuration stands, under which key, and what each server says."""
+
+    file: str
+    key: str
+    facts: dict[str, str]
+
+
+CLIENTS = {
+    "claude": Client(".mcp.json in the project's folder", "mcpServers", {"type": "stdio"}),
+    "cursor": Client(".cursor/mcp.json in the project's folder", "mcpServers", {}),
+    "vscode": Client(".vscode/mcp.json in the project's folder", "servers", {"type": "stdio"}),
+    "windsurf": Client("~/.codeium/windsurf/mcp_config.json", "mcpServers", {}),
+}
+
+
+def client_config(name: str, may_write: bool) -> dict[str, Any]:
+    """Return what a client is to be told, in its own form, so that it serves this folder and store."""
+    client = CLIENTS[name]
+    command, *words = own_command()
+    words += ["mcp", "--folder", os.getcwd()]
+    if chosen_store() or os.environ.get("PROMPTRY_DB"):
+        words += ["--db", str(store_path())]
+    words += ["--allow-writes"] if may_write else []
+    return {client.key: {"promptry": {**client.facts, "command": command, "args": words}}}
+
+
+def enter_folder(path: str) -> None:
+    """Go on as if this process had been started in another folder; raises WrongUse where that is none."""
+    try:
+        os.chdir(path)
+    except OSError as error:
+        raise WrongUse(f"--folder {path} cannot be entered: {error.strerror}.", "Name a folder.") from None
+    forget_settings()
+
+
+# ======================================================================================
+# === MCP: the tools are served to an agent over its stdin and stdout, until it closes them
+# ======================================================================================
+# Uses: ERRORS, ASSETS, STORE, PRINTING, COMMANDS, TASKS, OFFERS, CLIENTS.
+# Public: nothing.
+#
+# stdout is the protocol's alone: whatever else is printed in this process or a child of it goes to stderr. Reads are
+# answered one after the other by one thread, which keeps the store open; a run is a process of its own.
+
+_NEEDED_SDK = "mcp>=2.3,<3"
+
+
+class Desk(NamedTuple):
+    """What serves an agent: the tools by name, the runs it started, and the thread that answers."""
+
+    offers: dict[str, Offer]
+    tasks: Tasks
+    thread: Any
+
+
+def _go_to_folder(_context: click.Context, _parameter: click.Parameter, path: str | None) -> None:
+    if path is not None:
+        enter_folder(path)
+
+
+@cli_command("mcp")
+@cli_option("--config", type=("Choice", [*CLIENTS]), help="Print what a client is to be told, and serve nobody.")
+@cli_option(
+    "--folder",
+    metavar="FOLDER",
+    expose_value=False,
+    is_eager=True,
+    callback=_go_to_folder,
+    help="Serve as if started there: its promptry.toml, store and suites.",
+)
+@DB_OPTION
+def cli_mcp(config: str | None) -> None:
+    """Serve coding agents over stdin and stdout by the Model Context Protocol, until they close them."""
+    if config is not None:
+        print_json(client_config(config, may_write=False))
+        place = f"This goes into {CLIENTS[config].file}"
+        print_text(f"{place}; where that file is there already, add promptry to the servers in it.", err=True)
+        return
+    _require_sdk()
+    serve_agent()
+
+
+def _require_sdk() -> None:
+    """Refuse to serve where the SDK is missing or of another age; raises WrongUse."""
+    import importlib.util
+
+    if importlib.util.find_spec("mcp") is None or importlib.util.find_spec("mcp_types") is None:
+        hint = f"{sys.executable} -m pip install '{_NEEDED_SDK}', or take the executable, which has it."
+        raise WrongUse("promptry mcp needs the package mcp 2, and this Python has none.", hint)
+
+
+def serve_agent() -> None:
+    """Serve an agent until it closes its end, or this process is told to end."""
+    import concurrent.futures
+    import gc
+
+    gc.disable()  # the SDK makes many objects as it is loaded, and none of them goes
+    import anyio
+
+    thread = concurrent.futures.ThreadPoolExecutor(1)
+    desk = Desk({}, make_tasks(store_path()), thread)
+    server = _make_mcp(desk)
+    gc.freeze()
+    gc.enable()
+    anyio.run(_serve_streams, server)
+    thread.shutdown(wait=False, cancel_futures=True)
+
+
+async def _serve_streams(server: Any) -> None:
+    from mcp.server.stdio import stdio_server
+
+    async with stdio_server() as (incoming, outgoing):
+        with contextlib.redirect_stdout(sys.stderr):
+            await server.run(incoming, outgoing, server.create_initialization_options())
+
+
+def _make_mcp(desk: Desk) -> Any:
+    """Make the server of the SDK, whose handlers know of the protocol what must be known."""
+    import mcp_types as types
+    from mcp.server.lowlevel import Server
+
+    async def list_tools(_context: Any, _params: Any) -> Any:
+        return types.ListToolsResult(tools=[_tool_of(types, offer) for offer in offers_of(desk).values()])
+
+    async def call_tool(_context: Any, params: Any) -> Any:
+        return await _in_thread(desk, functools.partial(_answered, types, desk, params.name, params.arguments or {}))
+
+    return Server(
+        "promptry",
+        version=__version__,
+        title="promptry",
+        instructions=asset("agents/instructions.txt").decode("utf-8").strip(),
+        on_list_tools=list_tools,
+        on_call_tool=call_tool,
+    )
+
+
+async def _in_thread(desk: Desk, work: Callable[[], Any]) -> Any:
+    import asyncio
+
+    return await asyncio.wrap_future(desk.thread.submit(work))
+
+
+def offers_of(desk: Desk) -> dict[str, Offer]:
+    """Return the tools of a desk, which are made when they are asked for first."""
+    if not desk.offers:
+        desk.offers.update(read_offers())
+    return desk.offers
+
+
+def _tool_of(types: Any, offer: Offer) -> Any:
+    return types.Tool(
+        name=offer.name,
+        description=offer.sentence,
+        input_schema=input_schema(offer),
+        output_schema=output_schema(offer),
+        annotations=types.ToolAnnotations.model_validate(offer.hints),
+    )
+
+
+def _answered(types: Any, desk: Desk, name: str, arguments: dict[str, Any]) -> Any:
+    """Return the result of a call of a tool; every error ends here, as the sentence that the command line prints."""
+    try:
+        found = ask_offer(_require_offer(desk, name), arguments)
+    except PromptryError as error:
+        return _refusal(types, error)
+    except RecursionError:
+        return _refusal(types, WrongUse("What is given is nested too deeply to be read."))
+    except Exception as error:
+        log.error("a fault in promptry itself, in the tool %s", name, exc_info=True)
+        return _refusal(types, PromptryError(f"A fault in promptry: {type(error).__name__}.", "Please report it."))
+    text = types.TextContent(type="text", text=json_text(found, None))
+    return types.CallToolResult(content=[text], structured_content=found)
+
+
+def _refusal(types: Any, error: PromptryError) -> Any:
+    text = types.TextContent(type="text", text=str(error))
+    told = {"code": error.code, "message": error.message, "hint": error.hint}
+    return types.CallToolResult(content=[text], is_error=True, _meta={"promptry/error": told})
+
+
+def _require_offer(desk: Desk, name: str) -> Offer:
+    known = offers_of(desk)
+    if name not in known:
+        raise NotFound(f"There is no tool {name[:80]!r}.", nearest(name, known) or "tools/list lists them.")
+    return known[name]
 
 
 # ======================================================================================

@@ -70,6 +70,7 @@ BROAD_EXCEPTS = {
     "_start_task": "what a case could not keep is raised where the run goes on",
     "run_command": "the faces' one translator",
     "_respond": "the one translator of the API",
+    "_answered": "the one translator of the tools",
     "_run_trial": "the translator of a stream, which has begun before it fails",
     "safe_repr": "repr() of a caller's value is not our code",
     "_quietly": "never breaks the caller: his call of a provider goes on unrecorded",

@@ -2765,7 +2765,7 @@ SHIPPING_FORMAT = 1
 SOURCE = "promptry/source"
 SHIPPED_ROWS, SHIPPED_BYTES = 2_000, 2 * 2**20
 MOST_UNPACKED_BYTES = 48 * 2**20
-_MOST_ROW_BYTES, _MOST_OPEN, _FORGET_OPEN_S, _MOST_COUNTED = 40 * 2**20, 2_000, 86_400, 10_000
+_MOST_ROW_BYTES, _MOST_OPEN, _FORGET_OPEN_S, MOST_COUNTED = 40 * 2**20, 2_000, 86_400, 10_000
 _BEGIN_SOURCE = """INSERT INTO datasets (name, version, items) SELECT :name, 1, json_quote(:id)
     WHERE NOT EXISTS (SELECT 1 FROM datasets WHERE name = :name)"""
 _FORGET = "DELETE FROM datasets WHERE name = ? AND version = ? AND items = ?"
@@ -3123,7 +3123,7 @@ def count_waiting(connection: sqlite3.Connection, places: Any) -> tuple[int, str
         place = _spot_in({"id": "", "places": places}, table) or _NOWHERE
         rows = f"FROM {table} NOT INDEXED WHERE id > ? AND {_STAYS.get(table, 'TRUE')} ORDER BY id"
         sql = f"SELECT count(*) FROM (SELECT 1 {rows} LIMIT ?)"
-        count += connection.execute(sql, (place[0], _MOST_COUNTED - count)).fetchone()[0]
+        count += connection.execute(sql, (place[0], MOST_COUNTED - count)).fetchone()[0]
         at = next((name for name in ("created_at", "timestamp") if name in columns), None)
         if at is not None:
             since += [str(first) for (first,) in connection.execute(f"SELECT {at} {rows} LIMIT 1", (place[0],))]
@@ -3431,7 +3431,18 @@ def remote_standing() -> dict[str, Any] | None:
     told = {key: own.get(key) if isinstance(own.get(key), str) else None for key in ("error", "failing_since")}
     shipped_at = own.get("at") if isinstance(own.get("at"), str) else None
     facts = {"waiting": waiting, "since": since, "shipped_at": shipped_at, **told, "lost": _number(own.get("lost"))}
-    return {"url": url.partition("?")[0], **facts}
+    return {"url": re.sub("//[^/@]*@", "//", url.partition("?")[0]), **facts}
+
+
+def remote_text(found: dict[str, Any]) -> str:
+    """Say how shipping stands."""
+    rows, at = counted(found["waiting"], "row waits", "rows wait"), str(found["since"])[:16].replace("T", " ")
+    more = " and more" * (found["waiting"] >= MOST_COUNTED)
+    parts = [f"{rows}{more}, the oldest of {at}" if found["waiting"] else "nothing waits"]
+    parts += [f"{counted(found['lost'], 'row was', 'rows were')} refused"] if found["lost"] else []
+    if found["error"]:
+        parts.append(f"it fails since {str(found['failing_since'])[:16].replace('T', ' ')}: {found['error']}")
+    return f"{found['url']}: {'; '.join(parts)}"
 
 
 def _leave_courier_behind() -> None:
@@ -8385,7 +8396,7 @@ def _litellm_rates(told: dict[str, Decimal], suffix: str) -> dict[str, Any]:
 # ======================================================================================
 # === CARE: what is wrong with a store, said before it hurts; backups, and room given back
 # ======================================================================================
-# Uses: ERRORS, WORDING, CLOCK, SETTINGS, MIGRATIONS, STORE, ROWS, TEMPLATES, INVOCATIONS, COSTS.
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, MIGRATIONS, STORE, ROWS, COURIER, TEMPLATES, INVOCATIONS, COSTS.
 # Public: backup, retention.
 
 LARGE_WAL_BYTES = 64 * 1024 * 1024
@@ -8487,6 +8498,8 @@ def diagnose() -> list[dict[str, str]]:
         _finding("other store", "hint", f"{place} exists too and is not read here") for place in other_stores()
     ]
     looks = {"integrity": _look_at_integrity, "size": _look_at_size, "rows": _look_at_rows, "prices": _look_at_prices}
+    if settings_or_default().remote_url is not None:
+        looks["remote"] = _look_at_remote
     for name, look in {**(looks if store_path().is_file() else {}), "fallbacks": _look_at_fallbacks}.items():
         try:
             findings.append(look())
@@ -8571,6 +8584,12 @@ def _look_at_rows() -> dict[str, str]:
             "rows", "fault", f"{detail}; {counted(lost, 'call was', 'calls were')} lost, waiting in memory: {waiting:,}"
         )
     return _finding("rows", "ok", detail)
+
+
+def _look_at_remote() -> dict[str, str]:
+    found = remote_standing() or {}
+    is_well = found["error"] is None and not found["lost"]
+    return _finding("remote", "ok" if is_well else "hint", remote_text(found))
 
 
 def _look_at_fallbacks() -> dict[str, str]:
@@ -20157,7 +20176,7 @@ def _model_changes(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 # ======================================================================================
 # === OVERVIEW: how everything stands, in one answer
 # ======================================================================================
-# Uses: CLOCK, ROWS, SCOPE, TEMPLATES, SPEND, BUDGETS, CALLS, TOTALS, TALLIES, RUNS, COMPARISON, DRIFT, NEWS.
+# Uses: CLOCK, ROWS, COURIER, SCOPE, TEMPLATES, SPEND, BUDGETS, CALLS, TOTALS, TALLIES, RUNS, COMPARISON, DRIFT, NEWS.
 # Public: get_overview.
 
 _MOST_MODULES = 50
@@ -20173,8 +20192,8 @@ def get_overview() -> dict[str, Any]:
     spend {since, spent_usd, today_usd, forecast_usd, unpriced}, budgets [BudgetStatus], fallbacks [{name, times,
     last_at}], today (production calls of the UTC day: {calls, errors, unpriced, cost_usd, p95_ms, latency_of, rated
     {up, down}, renders_fallback}), modules (of the month, all origins: [{module, calls, unpriced, cost_usd,
-    per_thousand_usd}], the dearest 50), changes (see list_changes). A request is rated up from 0.5 on; latency_of: how
-    many calls p95_ms is of.
+    per_thousand_usd}], the dearest 50), changes (see list_changes), remote (see remote_standing). A request is rated up
+    from 0.5 on; latency_of: how many calls p95_ms is of.
     """
     now, rows = now_text(), query("get_overview")
     drifts = {report.suite: report for report in check_drifts([row["suite"] for row in rows])}
@@ -20195,6 +20214,7 @@ def get_overview() -> dict[str, Any]:
         "today": _today(now),
         "modules": _modules(spent),
         "changes": list_changes(now, budgets),
+        "remote": remote_standing(),
     }
 
 
@@ -20977,6 +20997,7 @@ _OWN_VARIABLES = {
 _NAMED_VARIABLES = {
     "judge.api_key_env": "the key of the judge",
     "run.embedder_key_env": "the key of the embedder",
+    "remote.token_env": "the token of the remote",
     "monitor.webhook_env": "the address of the monitor's webhook",
 }
 
@@ -22137,7 +22158,7 @@ def cause_lines(cause: dict[str, Any] | None) -> list[str]:
 # ======================================================================================
 # === FINDINGS: what the history of a suite says, as sentences
 # ======================================================================================
-# Uses: WORDING, TRENDS, FIGURES, PRINTING, REPORTS.
+# Uses: WORDING, COURIER, TRENDS, FIGURES, PRINTING, REPORTS.
 # Public: nothing.
 
 
@@ -22248,6 +22269,8 @@ def render_overview(found: dict[str, Any]) -> str:
         times, names = sum(row["times"] for row in found["fallbacks"]), found["fallbacks"][:5]
         served = f"{counted(times, 'time')} the text in the code was served because the store failed"
         lines.append(f"{served}: {', '.join(row['name'] for row in names)}.")
+    if found["remote"] and (found["remote"]["waiting"] or found["remote"]["error"] or found["remote"]["lost"]):
+        lines.append(f"{remote_text(found['remote'])}.")
     lines += [_today_text(found["today"])] if found["today"]["calls"] else []
     return "\n".join([*lines, *_change_lines(found["changes"])])
 
@@ -24067,8 +24090,8 @@ def cli_drift(names: tuple[str, ...], of: str, window: int, as_json: bool) -> No
 # ======================================================================================
 # === EDITS: the commands that write: prompts, datasets, prices, votes and ratings, care of the file
 # ======================================================================================
-# Uses: ERRORS, WORDING, PROMPTS, TEMPLATES, PRICES, BUDGETS, FEEDBACK, DATASETS, COSTS, CARE, PROMPTFOO, PRINTING,
-#   RECORDS, COMMANDS, CLI.
+# Uses: ERRORS, WORDING, COURIER, PROMPTS, TEMPLATES, PRICES, BUDGETS, FEEDBACK, DATASETS, COSTS, CARE, PROMPTFOO,
+#   PRINTING, RECORDS, COMMANDS, CLI.
 # Public: nothing.
 
 
@@ -24326,6 +24349,30 @@ def _render_retention(found: dict[str, Any]) -> str:
         held = " Another process still reads the old state: the room comes back when it ends." if found["held"] else ""
         return f"{table}\n\nThe file had {found['bytes_before']:,} bytes and has {found['bytes_after']:,}.{held}"
     return f"{table}\n\nNothing is written yet: --apply does it. The file has {found['bytes_before']:,} bytes."
+
+
+@cli_command("push")
+@cli_option("--all", "everything", is_flag=True, help="Send all rows once more; those that are there are passed over.")
+@JSON_OPTION
+@DB_OPTION
+def cli_push(everything: bool, as_json: bool) -> None:
+    """Ship now what the promptry of [remote] in promptry.toml lacks; exits 3 if rows were refused."""
+    import click
+
+    with no_new_store():
+        found = push(everything)
+    print_answer(found, _render_push, as_json)
+    if found["lost"]:
+        click.get_current_context().exit(3)
+
+
+def _render_push(found: dict[str, Any]) -> str:
+    columns, tables = {"what": "what", "sent": "sent", "taken": "new there"}, found["sent"]
+    rows = [{"what": table, "sent": sent, "taken": found["taken"].get(table, 0)} for table, sent in tables.items()]
+    lines = [render_table(columns, rows)] if rows else [f"{found['remote']} lacks nothing."]
+    lines += [f"{row['table']} {row['id']} was refused: {row['reason']}" for row in found["refused"]]
+    more = found["lost"] - len(found["refused"])
+    return "\n".join([*lines, *([f"... and {counted(more, 'other row')}"] if more > 0 else [])])
 
 
 @cli_command("import promptfoo")

@@ -62,6 +62,7 @@ BROAD_EXCEPTS = {
     "seed_prompt": "never breaks the caller",
     "record_call": "never breaks the caller",
     "flush_kept_rows": "runs at exit, where nobody could catch it",
+    "_ship_quietly": "a thread beside the application; what failed is noted, and the rows wait in the store",
     "check_all": "a check is not our code; what it raises goes on, once all were made",
     "_emitting": "a case is not our code; what it raises is stored as its error",
     "_take": "what keeps a case from starting is raised where the run goes on",

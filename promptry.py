@@ -24566,8 +24566,8 @@ def save_comments(job: Workflow, token: str, texts: dict[str, str]) -> str:
         known = _find_comments(job, token) if texts else {}
         for name, text in texts.items():
             _save_comment(job, token, f"{_mark_for(name)}\n{text}", _mark_for(name), known)
-    except ProviderError as error:
-        if error.status in {401, 403, 404} and not _is_limit(error):
+    except PromptryError as error:
+        if isinstance(error, ProviderError) and error.status in {401, 403, 404} and not _is_limit(error):
             return (
                 "This token cannot write comments, as in pull requests from forks: the report is in the summary only."
             )

@@ -26116,7 +26116,9 @@ def _show_page(url: str) -> None:
 # An excerpt has the shape of the whole answer: its long lists and texts are only shorter, and `cut` says which. Who
 # goes on with one of them asks the same question again, so nothing is kept between two answers.
 
-_LEVELS = ((200, 8000), (100, 4000), (50, 2000), (20, 1000), (10, 500), (5, 250), (2, 120), (1, 60))
+# How many entries a list may have and how many characters a text: lists give way first, for one text may be all.
+_LEVELS = ((200, 8000), (100, 8000), (50, 4000), (20, 4000), (20, 2000), (10, 2000), (10, 1000), (5, 1000), (5, 500))
+_LEVELS += ((3, 250), (2, 120), (1, 60))
 _MOST_KEYS = 60  # of an object; one with more is a map of names, not a shape
 _ROOM_OF_NOTE = 200
 _HALF_SIGN = re.compile(r"(?<!\\)((?:\\\\)*)\\ud[89a-f][0-9a-f]{2}", re.IGNORECASE)
@@ -26331,8 +26333,13 @@ def _key_schema(kind: str) -> dict[str, Any]:
 
 
 def ask_offer(offer: Offer, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return what a tool answers; raises WrongUse for what it does not take."""
-    asked = read_fields(offer.parameters, arguments, "argument")
+    """Return what a tool answers; raises WrongUse for what it does not take.
+
+    A whole number where a text is taken is its digits: agents write ids so.
+    """
+    texts = {parameter.name for parameter in offer.parameters if parameter.kind is str}
+    given = {name: str(value) if name in texts and type(value) is int else value for name, value in arguments.items()}
+    asked = read_fields(offer.parameters, given, "argument")
     for parameter in offer.parameters:
         if parameter.required and parameter.name not in asked:
             raise WrongUse(f"{parameter.name} is missing.", parameter.sentence)
@@ -26528,7 +26535,7 @@ def read_address(address: str) -> tuple[str, str]:
         raise NotFound(f"There is nothing at {address[:80]!r}.", f"An address is {forms}.")
     if scheme != "prompt":
         found = ask_offer(read_offers()[f"get_{scheme}"], {"id": unquote(rest)})
-        return JSON_KIND, json_text(found)
+        return JSON_KIND, json_text(found, None)
     name, _, word = rest.rpartition("@")
     if not name:
         raise NotFound(f"{address[:80]!r} names no version.", "Write prompt://NAME@VERSION, or @latest.")
@@ -26652,6 +26659,7 @@ def enter_folder(path: str) -> None:
 
 _NEEDED_SDK = "mcp>=2.3,<3"
 _NEWS_EACH_S = 0.1  # of how far a run is
+_LONGEST_SENTENCE = 500
 
 
 class Desk(NamedTuple):
@@ -26912,8 +26920,10 @@ def _answered(types: Any, name: str, ask: Callable[[], dict[str, Any]]) -> Any:
 
 
 def _refusal(types: Any, error: PromptryError) -> Any:
-    text = types.TextContent(type="text", text=str(error))
-    told = {"code": error.code, "message": error.message, "hint": error.hint}
+    """Return an error as a result: its sentence, in which a value of any length is not shown whole."""
+    message = error.message if len(error.message) <= _LONGEST_SENTENCE else f"{error.message[:_LONGEST_SENTENCE]}..."
+    text = types.TextContent(type="text", text=f"{message} {error.hint}".strip())
+    told = {"code": error.code, "message": message, "hint": error.hint}
     return types.CallToolResult(content=[text], is_error=True, _meta={"promptry/error": told})
 
 

@@ -26117,8 +26117,8 @@ def _show_page(url: str) -> None:
 # goes on with one of them asks the same question again, so nothing is kept between two answers.
 
 # How many entries a list may have and how many characters a text: lists give way first, for one text may be all.
-_LEVELS = ((200, 8000), (100, 8000), (50, 4000), (20, 4000), (20, 2000), (10, 2000), (10, 1000), (5, 1000), (5, 500))
-_LEVELS += ((3, 250), (2, 120), (1, 60))
+_LEVELS = [(200, 8000), (100, 8000), (50, 4000), (20, 4000), (20, 2000), (10, 2000), (10, 1000), (5, 1000), (5, 500)]
+_LEVELS += [(3, 250), (2, 120), (1, 60)]
 _MOST_KEYS = 60  # of an object; one with more is a map of names, not a shape
 _ROOM_OF_NOTE = 200
 _HALF_SIGN = re.compile(r"(?<!\\)((?:\\\\)*)\\ud[89a-f][0-9a-f]{2}", re.IGNORECASE)
@@ -26650,8 +26650,8 @@ def enter_folder(path: str) -> None:
 # ======================================================================================
 # === MCP: the tools are served to an agent over its stdin and stdout, until it closes them
 # ======================================================================================
-# Uses: ERRORS, ASSETS, STORE, WORKERS, PRINTING, COMMANDS, TASKS, OFFERS, DEEDS,
-#   REFERENCES, CLIENTS.
+# Uses: ERRORS, ASSETS, STORE, TOTALS, WORKERS, PRINTING, COMMANDS, CLI, TASKS, EXCERPTS, OFFERS,
+#   DEEDS, REFERENCES, CLIENTS.
 # Public: nothing.
 #
 # stdout is the protocol's alone: whatever else is printed in this process or a child of it goes to stderr. Reads are
@@ -26869,8 +26869,10 @@ async def _in_thread(desk: Desk, work: Callable[[], Any]) -> Any:
 
 
 def offers_of(desk: Desk) -> dict[str, Offer]:
-    """Return the tools of a desk, which are made when they are asked for first."""
+    """Return the tools of a desk; when they are asked for first they are made, and the sums that most begin with."""
     if not desk.offers:
+        if not is_missing(desk.tasks.path):
+            threading.Thread(target=keep_totals, daemon=True).start()
         desk.offers.update(read_offers() | (write_offers(desk.tasks) if desk.may_write else {}))
     return desk.offers
 
@@ -26922,8 +26924,8 @@ def _answered(types: Any, name: str, ask: Callable[[], dict[str, Any]]) -> Any:
 def _refusal(types: Any, error: PromptryError) -> Any:
     """Return an error as a result: its sentence, in which a value of any length is not shown whole."""
     message = error.message if len(error.message) <= _LONGEST_SENTENCE else f"{error.message[:_LONGEST_SENTENCE]}..."
-    text = types.TextContent(type="text", text=f"{message} {error.hint}".strip())
-    told = {"code": error.code, "message": message, "hint": error.hint}
+    told = strict_json({"code": error.code, "message": message, "hint": error.hint})
+    text = types.TextContent(type="text", text=f"{told['message']} {told['hint']}".strip())
     return types.CallToolResult(content=[text], is_error=True, _meta={"promptry/error": told})
 
 

@@ -88,6 +88,13 @@ def test_tools_are_typed_and_hinted_as_reads(agent: Agent) -> None:
         assert all(field["description"] for field in tool.input_schema["properties"].values())
 
 
+def test_what_an_agent_reads_of_the_tools_is_bounded(agent: Agent) -> None:
+    told = [
+        tool.model_dump(by_alias=True, exclude_none=True, exclude={"output_schema"}) for tool in agent.tools.values()
+    ]
+    assert len(json.dumps(told)) < 24_000
+
+
 def test_an_error_is_told_as_such_and_the_server_lives_on(agent: Agent) -> None:
     assert agent.refusal("get_run", id="99") == "There is no run 99. promptry runs lists them."
     assert agent.refusal("get_rum").startswith("There is no tool 'get_rum'. Did you mean 'get_run'?")
@@ -370,7 +377,8 @@ def test_whatever_comes_in_the_server_answers_what_comes_next(filled: Path, tmp_
 
 def test_each_refusal_is_short(agent: Agent) -> None:
     for line in HOSTILE:
-        if isinstance(line, dict) and line["params"]["arguments"] and line["id"] == 5:
+        is_sent = isinstance(line, dict) and "\\ud800" not in json.dumps(line)  # which the client does not send
+        if is_sent and line["params"]["arguments"] and line["id"] == 5:
             result = agent.call(line["params"]["name"], **line["params"]["arguments"])
             text = result.content[0].text
             assert not result.is_error or (len(text) < 600 and "\n" not in text), text[:300]

@@ -123,8 +123,11 @@ SMOKE = {
     "settings": ["settings", "--json"],
     "init": ["init", "--yaml", "fresh"],
     "import promptfoo": ["import", "promptfoo", "promptfooconfig.yaml", "--output", "evals.yaml"],
+    "push": ["push", "--help"],  # it needs another promptry to ship to
     "watch": ["watch", "--help"],  # it ends with Ctrl-C only
+    "completion": ["completion", "bash"],
     "dashboard": ["dashboard", "--check"],  # it serves, asks itself, and ends
+    "action": ["action", "--help"],  # it needs a job of GitHub; tests/test_action.py gives it one
     "mcp": ["mcp", "--config", "claude"],
 }
 

@@ -88,6 +88,7 @@ NOT_FROZEN |= {"_testbuffer", "_testcapi", "_testclinic", "_testimportmultiple",
 SMOKE = {
     "demo": ["demo", "."],
     "run": ["run", "qa", "--compare", "prod", "--format", "junit"],
+    "monitor": ["monitor", "qa", "--once"],
     "status": ["status", "--json"],
     "suites": ["suites", "--json"],
     "runs": ["runs", "1", "--json"],
@@ -128,8 +129,12 @@ SMOKE = {
     "settings": ["settings", "--json"],
     "init": ["init", "--yaml", "fresh"],
     "import promptfoo": ["import", "promptfoo", "promptfooconfig.yaml", "--output", "evals.yaml"],
+    "push": ["push", "--help"],  # it needs another promptry to ship to
     "watch": ["watch", "--help"],  # it ends with Ctrl-C only
+    "completion": ["completion", "bash"],
     "dashboard": ["dashboard", "--check"],  # it serves, asks itself, and ends
+    "action": ["action", "--help"],  # it needs a job of GitHub; tests/test_action.py gives it one
+    "mcp": ["mcp", "--config", "claude"],
 }
 
 

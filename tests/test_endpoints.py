@@ -45,11 +45,17 @@ def server() -> Iterator[Scripted]:
         def log_message(self, format: str, *args: Any) -> None: ...
 
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"null")
             seen.append(({name.lower(): value for name, value in self.headers.items()}, body))
             answer = answers[min(len(seen), len(answers)) - 1]
             with contextlib.suppress(OSError):
                 answer(self) if callable(answer) else self.say(*answer)
+
+        def do_GET(self) -> None:
+            assert "content-length" not in self.headers
+            self.do_POST()
+
+        do_PATCH = do_POST
 
         def say(self, status: int, headers: dict[str, str], body: bytes) -> None:
             self.send_response(status)
@@ -100,6 +106,20 @@ def test_an_object_comes_back_and_the_key_goes_out(server: Scripted) -> None:
     headers, body = server.seen[0]
     assert body == {"q": "ä\ud800"} and headers["authorization"] == f"Bearer {KEY}"
     assert headers["content-type"] == "application/json" and headers["user-agent"].startswith("promptry/")
+
+
+def test_any_method_is_asked_and_a_list_and_the_headers_come_back(server: Scripted) -> None:
+    server.answers.extend([(200, {"Link": "<x>; rel=next"}, b'[{"id": 1}]'), (200, {}, b'{"id": 2}')])
+    found, headers = promptry.ask_json("GET", server.url, headers=KEYS)
+    assert found == [{"id": 1}] and headers["link"] == "<x>; rel=next"
+    assert promptry.ask_json("PATCH", server.url, {"body": "b"}, KEYS)[0] == {"id": 2}
+    assert [body for _, body in server.seen] == [None, {"body": "b"}]
+    assert failure(server, (200, {}, b"[]")).message.startswith("127.0.0.1:")  # a post is answered by an object
+
+
+def test_a_refusal_that_says_when_to_come_back_is_a_limit(server: Scripted, waits: list[float]) -> None:
+    server.answers.extend([(403, {"Retry-After": "3"}, b"{}"), GOOD])
+    assert promptry.ask_json("GET", server.url)[0] == {"ok": True} and waits == [3.0]
 
 
 @pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504, 529])
@@ -442,31 +462,6 @@ def test_a_file_of_authorities_that_is_not_there_is_told(monkeypatch: pytest.Mon
         post("https://127.0.0.1:9/", {})
 
 
-def test_where_this_python_has_no_authorities_a_known_file_is_taken(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
-) -> None:
-    import ssl
-
-    paths = ssl.DefaultVerifyPaths(None, None, "SSL_CERT_FILE", "/x", "SSL_CERT_DIR", "/x")
-    empty = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    loaded: list[str] = []
-    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
-    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", lambda self, file: loaded.append(file))
-    monkeypatch.setattr(ssl, "create_default_context", lambda: empty)
-    known = tmp_path / "roots.pem"
-    known.write_text("")
-    monkeypatch.setattr(promptry, "_ROOTS", ("/nowhere", str(known)))
-    promptry._trust.cache_clear()
-    promptry._trust(None, None)
-    assert loaded == [str(known)]
-    monkeypatch.setattr(promptry, "_ROOTS", ())
-    monkeypatch.setitem(__import__("sys").modules, "certifi", type("certifi", (), {"where": lambda: "/certifi.pem"}))
-    promptry._trust.cache_clear()
-    promptry._trust(None, None)
-    assert loaded[1:] == ["/certifi.pem"]
-    promptry._trust.cache_clear()
-
-
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a certificate for localhost that no authority has signed; its key is in the same file."""
@@ -554,3 +549,12 @@ def test_plain_http_where_tls_is_meant_is_told(server: Scripted) -> None:
 )
 def test_a_path_is_put_before_the_query_of_a_base(base: str, address: str) -> None:
     assert promptry.join_address(base, "/x/y") == address
+
+
+def test_a_note_is_taken_whatever_is_answered_and_refused_by_its_status(server: Scripted) -> None:
+    server.answers[:] = [(200, {}, b"ok"), (204, {}, b""), (404, {}, b"no_service"), (302, {"location": "/x"}, b"")]
+    for _ in range(2):
+        assert promptry.post_json(server.url, {"text": "a"}, is_note=True)[0] == {}
+    for said in ("answered 404: no_service.", "redirects are not followed"):
+        with pytest.raises(promptry.ProviderError, match=said):
+            promptry.post_json(server.url, {"text": "a"}, is_note=True)

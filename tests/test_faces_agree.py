@@ -1,4 +1,4 @@
-"""The faces agree: HTTP and --json give one answer for every read, and the SQL that is shown gives its rows."""
+"""The faces agree: HTTP, MCP and --json give one answer for every read, and the SQL that is shown gives its rows."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from agents import Agent, connect_agent
 from served import Served, serve
 from test_reads import ASKED, BY_NAME, fill_store, nearly, without_age
 
@@ -37,6 +38,13 @@ def full(filled: Path, clean_process: Path) -> Iterator[Served]:
     promptry.use_store(None)
 
 
+@pytest.fixture(scope="module")
+def agent(filled: Path) -> Iterator[Agent]:
+    """An agent that asks the filled store, once for all tests here."""
+    with connect_agent("--db", filled) as agent:
+        yield agent
+
+
 def address_of(name: str, arguments: dict[str, Any], prefix: str = "") -> str:
     """Return the address that asks a read what its function is asked with these arguments."""
     path, left = prefix or BY_NAME[name].route, dict(arguments)
@@ -60,6 +68,35 @@ def test_http_answers_what_the_command_prints_as_json(
     answer = full.get(address_of(name, arguments))
     assert answer.status == 200
     assert without_age(answer.json) == without_age(printed)
+
+
+@pytest.mark.parametrize(("name", "words", "arguments"), ASKED, ids=lambda part: str(part)[:40])
+def test_mcp_answers_what_the_command_prints_as_json(
+    name: str,
+    words: list[str],
+    arguments: dict[str, Any],
+    agent: Agent,
+    filled: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    promptry.use_store(filled)
+    capsys.readouterr()
+    assert promptry.run_command([*BY_NAME[name].command.split(), *words, "--json"]) in {0, 1}
+    printed = json.loads(capsys.readouterr().out)
+    found = agent.ask(name, **arguments)
+    assert "cut" not in found
+    assert without_age(found) == without_age(printed)
+
+
+def test_every_read_is_a_tool_and_takes_what_http_takes(agent: Agent, full: Served) -> None:
+    assert set(agent.tools) == set(BY_NAME)
+    paths = full.get("/api/openapi.json").json["paths"]
+    for name, tool in agent.tools.items():
+        told = paths["/api/" + re.sub("<([a-z_]+)>", r"{\1}", BY_NAME[name].route)]["get"]["parameters"]
+        taken = {re.sub("_(id|name)$", "", key) for key in tool.input_schema["properties"]} - {"part", "after"}
+        assert taken == {parameter["name"] for parameter in told}
+        needed = {re.sub("_(id|name)$", "", key) for key in tool.input_schema.get("required", [])}
+        assert needed == {parameter["name"] for parameter in told if parameter["required"]}
 
 
 WRONG = [
@@ -89,6 +126,25 @@ def test_http_refuses_with_the_words_of_the_command(
     answer = full.get(address_of(name, arguments))
     assert answer.json == json.loads(capsys.readouterr().out)
     assert answer.status in {400, 404}
+
+
+@pytest.mark.parametrize(("name", "words", "arguments"), WRONG, ids=lambda part: str(part)[:40])
+def test_mcp_refuses_with_the_words_of_the_command(
+    name: str,
+    words: list[str],
+    arguments: dict[str, Any],
+    agent: Agent,
+    filled: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    promptry.use_store(filled)
+    capsys.readouterr()
+    assert promptry.run_command([*BY_NAME[name].command.split(), *words, "--json"]) == 2
+    said = capsys.readouterr()
+    result = agent.call(name, **arguments)
+    assert result.is_error
+    assert {"error": result.meta["promptry/error"]} == json.loads(said.out)
+    assert f"promptry: {result.content[0].text}" == said.err.strip()
 
 
 def paste(store: Path, script: str) -> list[dict[str, Any]]:

@@ -93,7 +93,7 @@ def best_arguments(name: str) -> dict[str, Any]:
 
 
 def test_each_read_is_told() -> None:
-    assert SHAPES.keys() == {*BY_NAME, "run --format json"}
+    assert SHAPES.keys() == {*BY_NAME, "run --format json", "monitor --json"}  # the last: see test_monitor
 
 
 @pytest.mark.parametrize("name", sorted(BY_NAME))

@@ -54,6 +54,12 @@ BAD: list[tuple[bytes, str, str]] = [
     (b"[judge]\nmax_tokens = 0\n", r"max_tokens is 0; it takes a whole number of tokens", ""),
     (b"[judge]\nmax_chars = -1\n", r"max_chars is -1", ""),
     (b"[judge]\ntimeout_s = 0\n", r"timeout_s is 0; it takes seconds, 1 to 3600", ""),
+    (b"[monitor]\nevry = '1h'\n", r"\[monitor\] has no key 'evry'", "Did you mean 'every'?"),
+    (b"[monitor]\nevery = '1 hour'\n", r"every is '1 hour'; it takes a time such as 30s, 15m, 1h or 1d", ""),
+    (b"[monitor]\nevery = 60\n", r"every is 60; it takes a time", ""),
+    (b"[monitor]\nwebhook_env = 'a b'\n", r"webhook_env is 'a b'; it takes the name of an environment variable", ""),
+    (b"[monitor]\nwebhook_env = 'https://h/secret'\n", r"webhook_env is 'an address'; it takes the name", ""),
+    (b"[monitor]\ncommand = ''\n", r"command is ''", ""),
     (b"[dashboard]\nprot = 1\n", r"\[dashboard\] has no key 'prot'", "Did you mean 'port'?"),
     (b"[dashboard]\nport = 65536\n", r"port is 65536; it takes a port, 0 to 65535", ""),
     (b"[dashboard]\nhosts = 'a'\n", r"hosts is 'a'; it takes a list of names", ""),
@@ -125,6 +131,8 @@ def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
         *(None,) * 6,
         100_000,
         120.0,
+        *("1h", None, None, None),
+        *(None, None),
         *("127.0.0.1", 8420, ()),
         (),
     )
@@ -144,15 +152,18 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         '[budget]\nenforce = true\nlease_s = 5\nif_unreadable = "REFUSE"\n'
         '[judge]\nprovider = "openai"\nmodel = "m"\nbase_url = "http://h"\napi_key_env = "K"\ntemperature = 0\n'
         "max_tokens = 9\nmax_chars = 0\ntimeout_s = 5\n"
+        '[monitor]\nevery = "15m"\ncompare = "prod"\nwebhook_env = "HOOK"\ncommand = "say it"\n'
+        '[remote]\nurl = "http://hub:1"\ntoken_env = "HUB"\n'
         '[dashboard]\nhost = "::1"\nport = 0\nhosts = ["a.lan", "b.lan:1"]\n'
         '[pricing."my/model"]\ninput = 3\noutput = 1.5\n'
     )
     embedder = ("e", "http://h/v1", "KEY")
     first = (tmp_path / "promptry.toml", "a.db", 0, "FULL", "checks", "py", *embedder, 8, 2.5, ("qa/a", "qa/b"))
     pricing = (("my/model", {"input": 3, "output": 1.5}),)
-    judge = ("openai", "m", "http://h", "K", 0, 9, 0, 5)
-    rest = (True, 0, 0.5, 0, False, True, 5, "refuse", *judge, "::1", 0, ("a.lan", "b.lan:1"), pricing)
-    assert promptry.settings() == promptry.Settings(*first, *rest)
+    judge, remote = ("openai", "m", "http://h", "K", 0, 9, 0, 5), ("http://hub:1", "HUB")
+    monitor = ("15m", "prod", "HOOK", "say it")
+    rest = (True, 0, 0.5, 0, False, True, 5, "refuse", *judge, *monitor, *remote, "::1", 0, ("a.lan", "b.lan:1"))
+    assert promptry.settings() == promptry.Settings(*first, *rest, pricing)
 
 
 def test_the_file_is_read_once_until_it_is_forgotten(tmp_path: Path) -> None:

@@ -24983,7 +24983,7 @@ def cli_action(step: str) -> None:
     except (PromptryError, click.ClickException) as error:
         said = str(error) if isinstance(error, PromptryError) else error.format_message()
         print_annotations([Annotation("error", "promptry", said)])
-        write_summary(f"**Not run.** {plain_line(said)}")
+        write_summary(f"**Not decided.** {plain_line(said)}")
         raise
     click.get_current_context().exit(code)
 
@@ -25056,13 +25056,22 @@ def _run_for(job: Workflow, asked: _Inputs) -> int:
     if asked.comments and job.pull_request is not None:
         texts = {_comment_name(report, job): _comment_text(report, notes, job) for report in reports}
         notes += filter(None, [save_comments(job, asked.token, texts)])
+    is_whole = own and _settle()
+    if own and not is_whole:
+        notes.append("The store is not kept in the cache: another process uses it, so its file is not whole.")
+    write_outputs({"save": "true" if is_whole else ""})
     write_summary("\n\n".join([render_markdown(reports), *map(_note_line, notes)]))
     print_text("\n".join(notes))
     print_annotations(_annotations_of(reports, job))
-    if own:
-        write_outputs({"save": "true" if settle_store() else ""})
     close_store()
     return worst_code(judged)
+
+
+def _settle() -> bool:
+    try:
+        return settle_store()
+    except StoreError:  # the run is saved and judged, and that is what counts
+        return False
 
 
 def _note_line(note: str) -> str:

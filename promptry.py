@@ -25056,7 +25056,7 @@ def _run_for(job: Workflow, asked: _Inputs) -> int:
     if asked.comments and job.pull_request is not None:
         texts = {_comment_name(report, job): _comment_text(report, notes, job) for report in reports}
         notes += filter(None, [save_comments(job, asked.token, texts)])
-    is_whole = own and _settle()
+    is_whole = own and _is_settled()
     if own and not is_whole:
         notes.append("The store is not kept in the cache: another process uses it, so its file is not whole.")
     write_outputs({"save": "true" if is_whole else ""})
@@ -25067,7 +25067,8 @@ def _run_for(job: Workflow, asked: _Inputs) -> int:
     return worst_code(judged)
 
 
-def _settle() -> bool:
+def _is_settled() -> bool:
+    """Settle the store and tell whether its file is whole now."""
     try:
         return settle_store()
     except StoreError:  # the run is saved and judged, and that is what counts

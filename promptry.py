@@ -24845,7 +24845,7 @@ def deaf_runner() -> Iterator[None]:
 # A comment is ours if it begins with the mark and no outsider wrote it: anybody can write a mark, and would have the
 # report put under their name.
 
-_MARK = re.compile(r"<!-- promptry report of (\S+) -->")
+_MARK = r"<!-- promptry report of (\S+) -->"
 _OWN_PEOPLE = {"OWNER", "MEMBER", "COLLABORATOR"}  # in whose names a token may write
 _COMMENT_TRIES, _MOST_PAGES = 4, 100
 
@@ -24926,7 +24926,7 @@ def _own_mark(row: Any) -> str | None:
     is_bot = isinstance(user, dict) and user.get("type") == "Bot"
     if not isinstance(row, dict) or type(row.get("id")) is not int:
         return None
-    mark = _MARK.match(str(row.get("body") or ""))
+    mark = re.match(_MARK, str(row.get("body") or ""))
     return mark[0] if mark and (is_bot or row.get("author_association") in _OWN_PEOPLE) else None
 
 

@@ -28248,6 +28248,7 @@ def _text_that_fits(text: str, room: int) -> str:
 
 _ROOM_OF_LIST, _ROOM = 8_000, 16_000  # bytes of an answer as JSON
 _USUAL_LIMIT = 20
+_ID_NAMES = "id|.*_id|before"
 _READ_HINTS = {"readOnlyHint": True, "destructiveHint": False, "idempotentHint": True, "openWorldHint": False}
 _MORE = ("part", str), ("after", int)
 
@@ -28314,10 +28315,12 @@ def _key_schema(kind: str) -> dict[str, Any]:
 def ask_offer(offer: Offer, arguments: dict[str, Any]) -> dict[str, Any]:
     """Return what a tool answers; raises WrongUse for what it does not take.
 
-    A whole number where a text is taken is its digits: agents write ids so.
+    An id that is a whole number is its digits: agents write it so.
     """
-    texts = {parameter.name for parameter in offer.parameters if parameter.kind is str}
-    given = {name: str(value) if name in texts and type(value) is int else value for name, value in arguments.items()}
+    given = {
+        name: str(value) if re.fullmatch(_ID_NAMES, name) and type(value) is int else value
+        for name, value in arguments.items()
+    }
     asked = read_fields(offer.parameters, given, "argument")
     for parameter in offer.parameters:
         if parameter.required and parameter.name not in asked:

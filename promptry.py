@@ -4,7 +4,7 @@ Application code calls track() and track_invocation(); evals, comparisons, the l
 write the same store.db. No service to run, no account, nothing sent anywhere.
 
 Floors, from the ground up; each section uses only sections above it:
-    GROUND   ERRORS · WORDING · CLOCK · SETTINGS · ASSETS · MASKING · TRUST · ENDPOINTS
+    GROUND   ERRORS · WORDING · CLOCK · SETTINGS · ASSETS · PAYLOAD · MASKING · TRUST · ENDPOINTS
     STORE    TABLES · MIGRATIONS · STORE · ROWS · CHANGES · SCRIPTS · QUERIES · SHIPMENTS · COURIER
     LEDGERS  SCOPE · DIFFS · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS ·
              CAPTURE · CALLS · TOTALS · FEEDBACK · DATASETS · BUCKETS · COSTS · CARE
@@ -29,7 +29,7 @@ Units: money is US dollars, tokens are counts, durations are milliseconds, times
 State that outlives a call: the settings, the open store, what was tracked and served, the rows kept in memory, the
     open calls, the suites, the active run, the judge, the link to a parent, the notes for it on what may hang, the
     embedder and the vectors it made, the totals read last, the process that answers queries, how many models the page
-    asks, the courier. No other.
+    asks, the courier, which parts of the executable are unpacked and held. No other.
 For pytest, whose plugin this module is too: PYTEST_DONT_REWRITE.
 """
 
@@ -879,6 +879,294 @@ def _packed_assets() -> Any:
     import zipfile
 
     return zipfile.ZipFile(io.BytesIO(base64.b64decode(_EMBEDDED)))
+
+
+# ======================================================================================
+# === PAYLOAD: what the executable carries packed is unpacked once per user, when it is first needed
+# ======================================================================================
+# Uses: ERRORS, WORDING, CLOCK.
+# Public: nothing.
+#
+# A start of the executable writes all its files into a temporary folder. So what few commands need lies in it packed,
+# in parts: packages that are found by the finder below when they are first imported, and what a team's Python loads.
+# A part is unpacked into a folder of this user alone, whose name tells its content, and is only ever used whole: the
+# content is hashed before each use, the folder appears by renaming, and whoever unpacks holds the place of all parts,
+# so what lies there unfinished is of a process that was killed. A user of a part holds its folder, so that another
+# version removes only what nobody uses. Where the place cannot be used, the temporary folder of this start is taken,
+# which is removed at its end.
+
+CACHE_VARIABLE = "PROMPTRY_CACHE"
+
+_ARCHIVE_END, _COOKIE, _ENTRY = b"MEI\014\013\012\013\016", "!8sIIII64s", "!IIIIBc"
+_LOCK_S = 60.0
+
+
+def cache_folder() -> Path:
+    """Return the folder that the parts are kept in: in PROMPTRY_CACHE, else among the user's caches; raises OSError."""
+    named = os.environ.get(CACHE_VARIABLE)
+    if named:
+        base = named
+    elif os.name == "nt":
+        base = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~/AppData/Local")
+    elif sys.platform == "darwin":
+        base = os.path.expanduser("~/Library/Caches")
+    else:
+        told = os.environ.get("XDG_CACHE_HOME", "")
+        base = told if os.path.isabs(told) else os.path.expanduser("~/.cache")
+    if base.startswith("~") and not named:
+        raise OSError("this user has no home folder")
+    return Path(os.path.abspath(base), "promptry")
+
+
+def part_folder(name: str) -> Path:
+    """Return the folder of a part, which is unpacked if it is not there; raises HelperMissing where it cannot be."""
+    found = _find_part(name)
+    if isinstance(found, str):
+        raise HelperMissing(found, f"{CACHE_VARIABLE} names another folder to unpack it into.")
+    return found
+
+
+@functools.cache
+def _find_part(name: str) -> Path | str:
+    """Return the folder of a part, or why there is none; asked again, it does not try again."""
+    digest, faults = _parts()[name]["digest"], list[str]()
+    for make_place in (cache_folder, lambda: Path(_start_folder(), "promptry")):
+        try:
+            place = make_place()
+            _check_place(place)
+            folder = _settle(place, name, digest)
+        except OSError as error:
+            faults.append(str(error) if not error.errno else f"{error.filename} cannot be used ({error.strerror})")
+            continue
+        if faults:
+            hint = f"{CACHE_VARIABLE} names another folder"
+            say(f"promptry: {faults[0]}, so what this needs is unpacked anew at each start; {hint}.")
+        return folder
+    return f"The part '{name}' of this executable cannot be unpacked: {', and '.join(faults)}."
+
+
+def _start_folder() -> str:
+    """Return the temporary folder that the start of the executable made and its end removes."""
+    return str(getattr(sys, "_MEIPASS", ""))
+
+
+@functools.cache
+def _parts() -> dict[str, dict[str, Any]]:
+    """Return the parts in their order: {name: {digest, modules, distributions}}; none in another's executable."""
+    try:
+        with open(os.path.join(_start_folder(), "parts.json"), "rb") as file:  # pathlib's own imports may ask
+            parts: dict[str, dict[str, Any]] = json.load(file)
+    except OSError:
+        return {}
+    return parts
+
+
+def _check_place(place: Path) -> None:
+    """Make the place of the parts where there is none; raises OSError unless it is this user's alone and can be run."""
+    import stat
+
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    facts = place.lstat()
+    if not stat.S_ISDIR(facts.st_mode):
+        raise OSError(f"{place} is no folder")
+    if hasattr(os, "geteuid"):
+        if facts.st_uid != os.geteuid():
+            raise OSError(f"{place} belongs to another user")
+        if facts.st_mode & 0o077:
+            raise OSError(f"{place} is open to others (its mode is {facts.st_mode & 0o777:04o}, and not 0700)")
+        if os.statvfs(place).f_flag & getattr(os, "ST_NOEXEC", 0):
+            raise OSError(f"{place} is on a file system that runs no programs (noexec)")
+
+
+def _settle(place: Path, name: str, digest: str) -> Path:
+    """Return the folder of a part in a place, unpacked by this process unless another has; raises OSError."""
+    folder = place / f"{name}-{digest[:20]}"
+    if _hold(folder, digest):
+        return folder
+    with _alone(place) as is_alone:
+        if _hold(folder, digest):
+            return folder
+        _clear(place, name, is_alone)
+        fresh = _make_fresh(place)
+        try:
+            _unpack_part(name, fresh / name)
+            if digest_of(fresh / name) != digest:
+                raise OSError(f"{sys.executable} is damaged, or another than was started")
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(folder, fresh / "damaged")
+            os.rename(fresh / name, folder)
+        except OSError:
+            if not _hold(folder, digest):
+                raise
+        finally:
+            _remove(fresh)
+        if not _hold(folder, digest):
+            raise OSError(f"{place} does not keep what is written to it")
+    return folder
+
+
+def _make_fresh(place: Path) -> Path:
+    import tempfile
+
+    return Path(tempfile.mkdtemp(prefix="unpacking-", dir=place))
+
+
+def _hold(folder: Path, digest: str) -> bool:
+    """Hold a part's folder until this process ends; False where it is not there, not whole, or being removed."""
+    descriptor = _lock_folder(folder, is_shared=True) if folder.is_dir() else None
+    try:
+        is_whole = descriptor is not None and digest_of(folder) == digest
+    except OSError:
+        is_whole = False
+    if descriptor and not is_whole:
+        os.close(descriptor)
+    return is_whole
+
+
+def digest_of(folder: Path) -> str:
+    """Return the SHA-256 of the names and bytes in a folder as hex; byte code that a Python keeps there is left out."""
+    whole = hashlib.sha256()
+    for base, inner, files in os.walk(folder):
+        inner[:] = sorted(name for name in inner if name != "__pycache__")
+        for name in sorted(files):
+            path = os.path.join(base, name)
+            data = Path(path).read_bytes()
+            whole.update(f"{os.path.relpath(path, folder).replace(os.sep, '/')}\0{len(data)}\0".encode())
+            whole.update(data)
+    return whole.hexdigest()
+
+
+def _lock_folder(folder: Path, *, is_shared: bool) -> int | None:
+    """Lock a folder without waiting: what holds the lock, 0 where folders have none, None where another holds it."""
+    try:
+        import fcntl
+    except ModuleNotFoundError:
+        return 0
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError as error:
+        if isinstance(error, BlockingIOError):
+            os.close(descriptor)
+            return None
+    return descriptor
+
+
+@contextlib.contextmanager
+def _alone(place: Path) -> Iterator[bool]:
+    """Hold the place of all parts, and tell whether it is held: after a minute, or without locks, it is not."""
+    until, descriptor = monotonic_s() + _LOCK_S, _lock_folder(place, is_shared=False)
+    while descriptor is None and monotonic_s() < until:
+        time.sleep(0.05)
+        descriptor = _lock_folder(place, is_shared=False)
+    try:
+        yield bool(descriptor)
+    finally:
+        if descriptor:
+            os.close(descriptor)
+
+
+def _clear(place: Path, name: str, is_alone: bool) -> None:
+    """Remove what killed processes left unfinished, and other versions of a part unless somebody uses them."""
+    for folder in sorted(place.iterdir()):
+        if folder.name.startswith("unpacking-"):
+            if is_alone or (age_s(text_of(folder.stat().st_mtime)) or 0.0) > 3_600:
+                _remove(folder)
+        elif folder.name.rpartition("-")[0] == name:
+            descriptor = _lock_folder(folder, is_shared=False)
+            if descriptor is not None:
+                _remove(folder)
+            if descriptor:
+                os.close(descriptor)
+
+
+def _remove(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unpack_part(name: str, target: Path) -> None:
+    """Write the files of a part into a folder; raises OSError, also where the executable does not hold it any more."""
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(io.BytesIO(_packed_part(list(_parts()).index(name)))) as archive:
+            archive.extractall(target)
+    except (zipfile.BadZipFile, ValueError, IndexError, EOFError) as error:
+        raise OSError(f"{sys.executable} is damaged, or another than was started") from error
+
+
+def _packed_part(place: int) -> bytes:
+    """Return the bytes of a part by its place, from the table of contents at the end of PyInstaller's archive."""
+    import struct
+
+    with open(sys.executable, "rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        found, start = -1, end
+        while found < 0 and start > 0:  # a signature may stand behind the archive
+            start = max(0, start - (1 << 20))
+            file.seek(start)
+            found = file.read((1 << 20) + 64).rfind(_ARCHIVE_END)
+        if found < 0:
+            raise ValueError("no archive")
+        file.seek(start + found)
+        _, length, table, size, _, _ = struct.unpack(_COOKIE, file.read(struct.calcsize(_COOKIE)))
+        base = start + found + struct.calcsize(_COOKIE) - length
+        file.seek(base + table)
+        entries, packed = file.read(size), list[tuple[int, int]]()
+        while entries:
+            step, offset, stored, _, _, kind = struct.unpack_from(_ENTRY, entries)
+            packed += [(offset, stored)] if kind == b"z" else []
+            entries = entries[step:]
+        offset, stored = packed[1:][place]  # the first is Python's own
+        file.seek(base + offset)
+        return file.read(stored)
+
+
+def _find_packed(name: str, path: Any = None, target: Any = None) -> Any:
+    """Find a top-level package in the parts, as a finder of sys.meta_path; raises ImportError with the reason."""
+    from importlib.machinery import PathFinder
+
+    part = next((part for part, facts in _parts().items() if name in facts["modules"]), None)
+    if part is None:
+        return None
+    folder = _part_on_path(part)
+    return PathFinder.find_spec(name, [folder])
+
+
+def _part_on_path(part: str) -> str:
+    try:
+        folder = str(part_folder(part))
+    except HelperMissing as error:
+        raise ImportError(str(error)) from None
+    if folder not in sys.path:
+        sys.path.append(folder)
+    return folder
+
+
+def _find_packed_distributions(context: Any) -> Iterable[Any]:
+    """Find what a distribution says of itself, as a finder of sys.meta_path: its part is unpacked for that."""
+    from importlib.metadata import MetadataPathFinder
+
+    name = re.sub(r"[-_.]+", "-", context.name or "").lower()
+    part = next((part for part, facts in _parts().items() if name in facts["distributions"]), None)
+    if part is None or str(_find_part(part)) in sys.path:
+        return ()
+    return MetadataPathFinder.find_distributions(type(context)(name=context.name, path=[_part_on_path(part)]))
+
+
+def _serve_parts() -> None:
+    """Have the parts found by imports, after everything else."""
+    from types import SimpleNamespace
+
+    finder = SimpleNamespace(find_spec=_find_packed, find_distributions=_find_packed_distributions)
+    finder.invalidate_caches = lambda: None
+    sys.meta_path.append(finder)
+
+
+if getattr(sys, "frozen", False):
+    _serve_parts()
 
 
 # ======================================================================================
@@ -21257,6 +21545,7 @@ def save_told(suite_name: str, told: Standing) -> None:
 _OWN_VARIABLES = {
     "PROMPTRY_DB": "the store",
     "PROMPTRY_PYTHON": "whose Python runs suites",
+    "PROMPTRY_CACHE": "where the executable unpacks what it carries",
     "PROMPTRY_TOKEN": "the dashboard's token",
     "PROMPTRY_INGEST_TOKEN": "the token of what may only post",
 }
@@ -21341,24 +21630,28 @@ def _variables(values: dict[str, Any]) -> list[dict[str, Any]]:
 # ======================================================================================
 # === INTERPRETERS: whose Python runs a suite: this one, or the team's in a child process
 # ======================================================================================
-# Uses: ERRORS, WORDING, CLOCK, SETTINGS, STORE, ROWS, HELPERS, SUITES, FILES, TALLIES, RUNS, WORKERS, JOBS, HANGS,
-#   RUNNER, COMPARISON.
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, PAYLOAD, STORE, ROWS, HELPERS, SUITES, FILES, TALLIES, RUNS, WORKERS, JOBS,
+#   HANGS, RUNNER, COMPARISON.
 # Public: list_suites.
 #
 # A suite imports its team's packages, which an executable does not carry. The child runs and records; this process
 # answers what the child's Python lacks, judges and reports. Both speak JSON lines over the child's stdin and stdout;
 # what the suite itself prints goes to stderr. The child is a process group of its own, so that a Ctrl-C reaches it
-# once. Ours come after the team's own packages on the path.
+# once. Ours come after the team's own packages on the path. What the executable unpacked for it is a folder of our
+# own, where byte code is kept whatever PYTHONDONTWRITEBYTECODE says: compiling this file takes longer than most suites.
 
 _LAUNCHER = """
 import json, sys
 if sys.version_info < (3, 11):
     sys.stdout.write(json.dumps({"refused": "%d.%d" % sys.version_info[:2]}) + chr(10))
     raise SystemExit(2)
-import importlib.util, zipimport
-source, packages = sys.argv[1:3]
+import importlib.util, os, zipimport
+source, packages, is_ours = sys.argv[1:4]
 sys.argv[:] = ["promptry"]
 sys.path.append(packages)
+if is_ours and not os.path.exists(importlib.util.cache_from_source(source)):
+    import compileall
+    compileall.compile_dir(packages, quiet=2)
 if source.endswith(".py"):
     spec = importlib.util.spec_from_file_location("promptry", source)
 else:
@@ -21638,7 +21931,7 @@ def _ask_child(interpreter: str, order: dict[str, Any]) -> dict[str, Any]:
         order = {**order, "hangs": folder}
         try:
             child = subprocess.Popen(
-                [interpreter, "-c", _LAUNCHER, source, packages],
+                [interpreter, "-c", _LAUNCHER, source, packages, "1" if getattr(sys, "frozen", False) else ""],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env={**outside_environment(), **_virtual_environment(), "PROMPTRY_DB": str(store_path())},
@@ -21731,7 +22024,7 @@ def _carried_packages(folder: Path) -> tuple[str, str]:
     import click
 
     if getattr(sys, "frozen", False):
-        carried = Path(getattr(sys, "_MEIPASS", "")) / "vendor"
+        carried = part_folder("vendor")
         return str(carried / "promptry.py"), str(carried)
     source = Path(__file__).resolve()
     if not source.is_file():
@@ -24690,7 +24983,7 @@ def cli_action(step: str) -> None:
     except (PromptryError, click.ClickException) as error:
         said = str(error) if isinstance(error, PromptryError) else error.format_message()
         print_annotations([Annotation("error", "promptry", said)])
-        write_summary(f"**Not run.** {plain_line(said)}")
+        write_summary(f"**Not decided.** {plain_line(said)}")
         raise
     click.get_current_context().exit(code)
 
@@ -24763,13 +25056,23 @@ def _run_for(job: Workflow, asked: _Inputs) -> int:
     if asked.comments and job.pull_request is not None:
         texts = {_comment_name(report, job): _comment_text(report, notes, job) for report in reports}
         notes += filter(None, [save_comments(job, asked.token, texts)])
+    is_whole = own and _is_settled()
+    if own and not is_whole:
+        notes.append("The store is not kept in the cache: another process uses it, so its file is not whole.")
+    write_outputs({"save": "true" if is_whole else ""})
     write_summary("\n\n".join([render_markdown(reports), *map(_note_line, notes)]))
     print_text("\n".join(notes))
     print_annotations(_annotations_of(reports, job))
-    if own:
-        write_outputs({"save": "true" if settle_store() else ""})
     close_store()
     return worst_code(judged)
+
+
+def _is_settled() -> bool:
+    """Settle the store and tell whether its file is whole now."""
+    try:
+        return settle_store()
+    except StoreError:  # the run is saved and judged, and that is what counts
+        return False
 
 
 def _note_line(note: str) -> str:

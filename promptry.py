@@ -4,19 +4,20 @@ Application code calls track() and track_invocation(); evals, comparisons, the l
 write the same store.db. No service to run, no account, nothing sent anywhere.
 
 Floors, from the ground up; each section uses only sections above it:
-    GROUND   ERRORS · WORDING · CLOCK · SETTINGS · ASSETS · MASKING · TRUST · ENDPOINTS
+    GROUND   ERRORS · WORDING · CLOCK · SETTINGS · ASSETS · PAYLOAD · MASKING · TRUST · ENDPOINTS
     STORE    TABLES · MIGRATIONS · STORE · ROWS · CHANGES · SCRIPTS · QUERIES · SHIPMENTS · COURIER
     LEDGERS  SCOPE · DIFFS · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS ·
              CAPTURE · CALLS · TOTALS · FEEDBACK · DATASETS · BUCKETS · COSTS · CARE
     EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · APIS · PROVIDERS · TRIALS · JUDGE ·
              EMBEDDINGS · SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION ·
-             DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · TALLIES ·
-             RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
-             COMPARISON · MODELS · PLAN · TRENDS · TRAFFIC · DRIFT · BISECT · HISTORY · VERSIONS · NEWS · OVERVIEW ·
-             ARRIVALS · INGEST · STATES · CONFIGURATION · INTERPRETERS
+             DOCUMENTS · EXCHANGES · STEPS · FILES · DRAFTS · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES ·
+             TALLIES · RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
+             COMPARISON · MODELS · PLAN · TRENDS · TRAFFIC · DRIFT · BISECT · HISTORY · VERSIONS · NEWS · NAMES ·
+             OVERVIEW · ARRIVALS · INGEST · STATES · CONFIGURATION · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · COMMANDS · CLI · LAUNCH ·
-             EDITS · WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · POSTS · PLAYGROUND · TASKS · MONITOR ·
-             OPENAPI · APPLICATION · DASHBOARD · EXCERPTS · OFFERS · CLIENTS · MCP
+             WORKFLOWS · COMMENTS · ACTION · EDITS · WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · POSTS ·
+             PLAYGROUND · TASKS · MONITOR · OPENAPI · APPLICATION · DASHBOARD · EXCERPTS · OFFERS · DEEDS · REFERENCES ·
+             CLIENTS · MCP · COMPLETION
     ROOF     MAIN
     CELLAR   EMBEDDED
 Find your way:   grep -n '^# === ' promptry.py
@@ -28,7 +29,7 @@ Units: money is US dollars, tokens are counts, durations are milliseconds, times
 State that outlives a call: the settings, the open store, what was tracked and served, the rows kept in memory, the
     open calls, the suites, the active run, the judge, the link to a parent, the notes for it on what may hang, the
     embedder and the vectors it made, the totals read last, the process that answers queries, how many models the page
-    asks, the courier. No other.
+    asks, the courier, which parts of the executable are unpacked and held. No other.
 For pytest, whose plugin this module is too: PYTEST_DONT_REWRITE.
 """
 
@@ -374,14 +375,18 @@ class HelperMissing(PromptryError):
 
 
 class ProviderError(PromptryError):
-    """A model, or what serves it, cannot be asked or answered badly; `status` is that of HTTP, where there was one."""
+    """A model, or what serves it, cannot be asked or answered badly.
+
+    `status` is that of HTTP, where there was one; `wait_s` how long to wait before another try, where that was said.
+    """
 
     code = "provider"
     http_status = 502
 
-    def __init__(self, message: str, hint: str = "", status: int | None = None) -> None:
+    def __init__(self, message: str, hint: str = "", status: int | None = None, wait_s: float | None = None) -> None:
         super().__init__(message, hint)
         self.status = status
+        self.wait_s = wait_s
 
 
 class BudgetExceeded(PromptryError):
@@ -874,6 +879,294 @@ def _packed_assets() -> Any:
     import zipfile
 
     return zipfile.ZipFile(io.BytesIO(base64.b64decode(_EMBEDDED)))
+
+
+# ======================================================================================
+# === PAYLOAD: what the executable carries packed is unpacked once per user, when it is first needed
+# ======================================================================================
+# Uses: ERRORS, WORDING, CLOCK.
+# Public: nothing.
+#
+# A start of the executable writes all its files into a temporary folder. So what few commands need lies in it packed,
+# in parts: packages that are found by the finder below when they are first imported, and what a team's Python loads.
+# A part is unpacked into a folder of this user alone, whose name tells its content, and is only ever used whole: the
+# content is hashed before each use, the folder appears by renaming, and whoever unpacks holds the place of all parts,
+# so what lies there unfinished is of a process that was killed. A user of a part holds its folder, so that another
+# version removes only what nobody uses. Where the place cannot be used, the temporary folder of this start is taken,
+# which is removed at its end.
+
+CACHE_VARIABLE = "PROMPTRY_CACHE"
+
+_ARCHIVE_END, _COOKIE, _ENTRY = b"MEI\014\013\012\013\016", "!8sIIII64s", "!IIIIBc"
+_LOCK_S = 60.0
+
+
+def cache_folder() -> Path:
+    """Return the folder that the parts are kept in: in PROMPTRY_CACHE, else among the user's caches; raises OSError."""
+    named = os.environ.get(CACHE_VARIABLE)
+    if named:
+        base = named
+    elif os.name == "nt":
+        base = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~/AppData/Local")
+    elif sys.platform == "darwin":
+        base = os.path.expanduser("~/Library/Caches")
+    else:
+        told = os.environ.get("XDG_CACHE_HOME", "")
+        base = told if os.path.isabs(told) else os.path.expanduser("~/.cache")
+    if base.startswith("~") and not named:
+        raise OSError("this user has no home folder")
+    return Path(os.path.abspath(base), "promptry")
+
+
+def part_folder(name: str) -> Path:
+    """Return the folder of a part, which is unpacked if it is not there; raises HelperMissing where it cannot be."""
+    found = _find_part(name)
+    if isinstance(found, str):
+        raise HelperMissing(found, f"{CACHE_VARIABLE} names another folder to unpack it into.")
+    return found
+
+
+@functools.cache
+def _find_part(name: str) -> Path | str:
+    """Return the folder of a part, or why there is none; asked again, it does not try again."""
+    digest, faults = _parts()[name]["digest"], list[str]()
+    for make_place in (cache_folder, lambda: Path(_start_folder(), "promptry")):
+        try:
+            place = make_place()
+            _check_place(place)
+            folder = _settle(place, name, digest)
+        except OSError as error:
+            faults.append(str(error) if not error.errno else f"{error.filename} cannot be used ({error.strerror})")
+            continue
+        if faults:
+            hint = f"{CACHE_VARIABLE} names another folder"
+            say(f"promptry: {faults[0]}, so what this needs is unpacked anew at each start; {hint}.")
+        return folder
+    return f"The part '{name}' of this executable cannot be unpacked: {', and '.join(faults)}."
+
+
+def _start_folder() -> str:
+    """Return the temporary folder that the start of the executable made and its end removes."""
+    return str(getattr(sys, "_MEIPASS", ""))
+
+
+@functools.cache
+def _parts() -> dict[str, dict[str, Any]]:
+    """Return the parts in their order: {name: {digest, modules, distributions}}; none in another's executable."""
+    try:
+        with open(os.path.join(_start_folder(), "parts.json"), "rb") as file:  # pathlib's own imports may ask
+            parts: dict[str, dict[str, Any]] = json.load(file)
+    except OSError:
+        return {}
+    return parts
+
+
+def _check_place(place: Path) -> None:
+    """Make the place of the parts where there is none; raises OSError unless it is this user's alone and can be run."""
+    import stat
+
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    facts = place.lstat()
+    if not stat.S_ISDIR(facts.st_mode):
+        raise OSError(f"{place} is no folder")
+    if hasattr(os, "geteuid"):
+        if facts.st_uid != os.geteuid():
+            raise OSError(f"{place} belongs to another user")
+        if facts.st_mode & 0o077:
+            raise OSError(f"{place} is open to others (its mode is {facts.st_mode & 0o777:04o}, and not 0700)")
+        if os.statvfs(place).f_flag & getattr(os, "ST_NOEXEC", 0):
+            raise OSError(f"{place} is on a file system that runs no programs (noexec)")
+
+
+def _settle(place: Path, name: str, digest: str) -> Path:
+    """Return the folder of a part in a place, unpacked by this process unless another has; raises OSError."""
+    folder = place / f"{name}-{digest[:20]}"
+    if _hold(folder, digest):
+        return folder
+    with _alone(place) as is_alone:
+        if _hold(folder, digest):
+            return folder
+        _clear(place, name, is_alone)
+        fresh = _make_fresh(place)
+        try:
+            _unpack_part(name, fresh / name)
+            if digest_of(fresh / name) != digest:
+                raise OSError(f"{sys.executable} is damaged, or another than was started")
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(folder, fresh / "damaged")
+            os.rename(fresh / name, folder)
+        except OSError:
+            if not _hold(folder, digest):
+                raise
+        finally:
+            _remove(fresh)
+        if not _hold(folder, digest):
+            raise OSError(f"{place} does not keep what is written to it")
+    return folder
+
+
+def _make_fresh(place: Path) -> Path:
+    import tempfile
+
+    return Path(tempfile.mkdtemp(prefix="unpacking-", dir=place))
+
+
+def _hold(folder: Path, digest: str) -> bool:
+    """Hold a part's folder until this process ends; False where it is not there, not whole, or being removed."""
+    descriptor = _lock_folder(folder, is_shared=True) if folder.is_dir() else None
+    try:
+        is_whole = descriptor is not None and digest_of(folder) == digest
+    except OSError:
+        is_whole = False
+    if descriptor and not is_whole:
+        os.close(descriptor)
+    return is_whole
+
+
+def digest_of(folder: Path) -> str:
+    """Return the SHA-256 of the names and bytes in a folder as hex; byte code that a Python keeps there is left out."""
+    whole = hashlib.sha256()
+    for base, inner, files in os.walk(folder):
+        inner[:] = sorted(name for name in inner if name != "__pycache__")
+        for name in sorted(files):
+            path = os.path.join(base, name)
+            data = Path(path).read_bytes()
+            whole.update(f"{os.path.relpath(path, folder).replace(os.sep, '/')}\0{len(data)}\0".encode())
+            whole.update(data)
+    return whole.hexdigest()
+
+
+def _lock_folder(folder: Path, *, is_shared: bool) -> int | None:
+    """Lock a folder without waiting: what holds the lock, 0 where folders have none, None where another holds it."""
+    try:
+        import fcntl
+    except ModuleNotFoundError:
+        return 0
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError as error:
+        if isinstance(error, BlockingIOError):
+            os.close(descriptor)
+            return None
+    return descriptor
+
+
+@contextlib.contextmanager
+def _alone(place: Path) -> Iterator[bool]:
+    """Hold the place of all parts, and tell whether it is held: after a minute, or without locks, it is not."""
+    until, descriptor = monotonic_s() + _LOCK_S, _lock_folder(place, is_shared=False)
+    while descriptor is None and monotonic_s() < until:
+        time.sleep(0.05)
+        descriptor = _lock_folder(place, is_shared=False)
+    try:
+        yield bool(descriptor)
+    finally:
+        if descriptor:
+            os.close(descriptor)
+
+
+def _clear(place: Path, name: str, is_alone: bool) -> None:
+    """Remove what killed processes left unfinished, and other versions of a part unless somebody uses them."""
+    for folder in sorted(place.iterdir()):
+        if folder.name.startswith("unpacking-"):
+            if is_alone or (age_s(text_of(folder.stat().st_mtime)) or 0.0) > 3_600:
+                _remove(folder)
+        elif folder.name.rpartition("-")[0] == name:
+            descriptor = _lock_folder(folder, is_shared=False)
+            if descriptor is not None:
+                _remove(folder)
+            if descriptor:
+                os.close(descriptor)
+
+
+def _remove(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unpack_part(name: str, target: Path) -> None:
+    """Write the files of a part into a folder; raises OSError, also where the executable does not hold it any more."""
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(io.BytesIO(_packed_part(list(_parts()).index(name)))) as archive:
+            archive.extractall(target)
+    except (zipfile.BadZipFile, ValueError, IndexError, EOFError) as error:
+        raise OSError(f"{sys.executable} is damaged, or another than was started") from error
+
+
+def _packed_part(place: int) -> bytes:
+    """Return the bytes of a part by its place, from the table of contents at the end of PyInstaller's archive."""
+    import struct
+
+    with open(sys.executable, "rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        found, start = -1, end
+        while found < 0 and start > 0:  # a signature may stand behind the archive
+            start = max(0, start - (1 << 20))
+            file.seek(start)
+            found = file.read((1 << 20) + 64).rfind(_ARCHIVE_END)
+        if found < 0:
+            raise ValueError("no archive")
+        file.seek(start + found)
+        _, length, table, size, _, _ = struct.unpack(_COOKIE, file.read(struct.calcsize(_COOKIE)))
+        base = start + found + struct.calcsize(_COOKIE) - length
+        file.seek(base + table)
+        entries, packed = file.read(size), list[tuple[int, int]]()
+        while entries:
+            step, offset, stored, _, _, kind = struct.unpack_from(_ENTRY, entries)
+            packed += [(offset, stored)] if kind == b"z" else []
+            entries = entries[step:]
+        offset, stored = packed[1:][place]  # the first is Python's own
+        file.seek(base + offset)
+        return file.read(stored)
+
+
+def _find_packed(name: str, path: Any = None, target: Any = None) -> Any:
+    """Find a top-level package in the parts, as a finder of sys.meta_path; raises ImportError with the reason."""
+    from importlib.machinery import PathFinder
+
+    part = next((part for part, facts in _parts().items() if name in facts["modules"]), None)
+    if part is None:
+        return None
+    folder = _part_on_path(part)
+    return PathFinder.find_spec(name, [folder])
+
+
+def _part_on_path(part: str) -> str:
+    try:
+        folder = str(part_folder(part))
+    except HelperMissing as error:
+        raise ImportError(str(error)) from None
+    if folder not in sys.path:
+        sys.path.append(folder)
+    return folder
+
+
+def _find_packed_distributions(context: Any) -> Iterable[Any]:
+    """Find what a distribution says of itself, as a finder of sys.meta_path: its part is unpacked for that."""
+    from importlib.metadata import MetadataPathFinder
+
+    name = re.sub(r"[-_.]+", "-", context.name or "").lower()
+    part = next((part for part, facts in _parts().items() if name in facts["distributions"]), None)
+    if part is None or str(_find_part(part)) in sys.path:
+        return ()
+    return MetadataPathFinder.find_distributions(type(context)(name=context.name, path=[_part_on_path(part)]))
+
+
+def _serve_parts() -> None:
+    """Have the parts found by imports, after everything else."""
+    from types import SimpleNamespace
+
+    finder = SimpleNamespace(find_spec=_find_packed, find_distributions=_find_packed_distributions)
+    finder.invalidate_caches = lambda: None
+    sys.meta_path.append(finder)
+
+
+if getattr(sys, "frozen", False):
+    _serve_parts()
 
 
 # ======================================================================================
@@ -1426,7 +1719,8 @@ def _read_answer(host: str, answer: _Answer, headers: dict[str, str], kinds: tup
             status=answer.status,
         )
     if not 200 <= answer.status < 300:
-        raise ProviderError(f"{host} answered {answer.status}: {_words_of(answer, headers)}", status=answer.status)
+        told = f"{host} answered {answer.status}: {_words_of(answer, headers)}"
+        raise ProviderError(told, status=answer.status, wait_s=_retry_after_s(answer.headers))
     try:
         found = json.loads(answer.body, parse_constant=refuse_constant) if kinds else {}
     except (ValueError, RecursionError):
@@ -4106,6 +4400,34 @@ def placeholder_in(text: str) -> str | None:
     """Return the name of the one placeholder that a text is, or None."""
     match = re.fullmatch(_PLACEHOLDER, text)
     return match["named"] or match["braced"] if match else None
+
+
+def values_filled_in(text: str, filled: str) -> dict[str, str] | None:
+    """Return the values that the $placeholders of a text had where it became another, or None where it cannot have.
+
+    >>> values_filled_in("Answer: $question!", "Answer: Why?!"), values_filled_in("$a$b", "xy")
+    ({'question': 'Why?'}, None)
+    """
+    literals, names, end = [""], [], 0
+    for match in re.finditer(_PLACEHOLDER, text):
+        literals[-1] += text[end : match.start()]
+        end, name = match.end(), match["named"] or match["braced"]
+        if name is None:
+            literals[-1] += "$"
+        else:
+            names.append(name)
+            literals.append("")
+    literals[-1] += text[end:]
+    values: dict[str, str] = {}
+    at = len(literals[0])
+    for place, (name, literal) in enumerate(zip(names, literals[1:], strict=True), 1):
+        last = place == len(names)
+        end = len(filled) - len(literal) if last else filled.find(literal, at) if literal else -1
+        if end < at:
+            return None
+        values[name] = filled[at:end]
+        at = end + len(literal)
+    return values if fill_placeholders(text, values) == filled else None
 
 
 def fill_placeholders(text: str, values: dict[str, Any]) -> str:
@@ -7759,7 +8081,7 @@ def add_to_dataset(name: str, call: str | None = None, vote_id: str | None = Non
     """
     if (call is None) == (vote_id is None):
         raise WrongUse("A call or a vote becomes an item.", "Give one of --call ID and --vote ID.")
-    item = _item_of_call(call) if call is not None else _item_of_vote(str(read_id(vote_id, "vote")))
+    item = item_of_call(call) if call is not None else _item_of_vote(str(read_id(vote_id, "vote")))
     with transact():
         known = fetch("SELECT max(version) AS version FROM datasets WHERE name = ?", (name,))[0]["version"]
         items = load_dataset(name) if known else []
@@ -7768,7 +8090,11 @@ def add_to_dataset(name: str, call: str | None = None, vote_id: str | None = Non
     return {"name": name, "version": version, "item": item, "added": added}
 
 
-def _item_of_call(id: str) -> dict[str, Any]:
+def item_of_call(id: str) -> dict[str, Any]:
+    """Return a recorded call as an item of a dataset, its answer as `expected` or `rejected` where it was kept.
+
+    Errors: NotFound; WrongUse for a call that failed or has no captured text.
+    """
     found = get_call(id)
     if fetch("SELECT status FROM invocations WHERE id = ?", (found["id"],))[0]["status"] == "error":
         raise WrongUse(f"Call {id} ended in an error, so it has no answer to learn from.", "Choose one that is ok.")
@@ -8501,6 +8827,17 @@ def _give_room_back() -> bool:
         connection = connect()
         with bounded_wait(connection, PATIENCE_S):
             connection.execute("VACUUM")
+        return settle_store()
+
+
+def settle_store() -> bool:
+    """Bring the log into the store's file, and tell whether that file alone is whole now: a reader may hold the log.
+
+    Raises StoreError while another process writes for longer.
+    """
+    with translated_faults(), write_lock(PATIENCE_S):
+        connection = connect()
+        with bounded_wait(connection, PATIENCE_S):
             ((busy, *_),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     return not busy
 
@@ -14755,6 +15092,198 @@ def _check_open(reading: Reading, told: Told, got: dict[str, Node], places: dict
 
 
 # ======================================================================================
+# === DRAFTS: a suite in YAML, made from calls that people rated
+# ======================================================================================
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, ROWS, SCOPE, PROMPTS, CALLS, DATASETS, PROVIDERS, DOCUMENTS, FILES.
+# Public: nothing.
+#
+# A file is written in the folder of the configured module only, and asks an API only: who may make a suite must not be
+# able to run a program by it. What stands in a file already stays as it is: a suite is added after it, or not at all.
+
+_HELD_BY = {"rouge_l": 0.3, "semantic": 0.7}  # against an answer that was rated up, and the score that it takes
+_OWN_PROGRAMS = {"python", "exec"}
+_MOST_DRAFTED = 200
+
+
+class Draft(NamedTuple):
+    """A case from a call: what the prompt was filled in with (None: nobody can tell), what was sent, and the answer."""
+
+    call: dict[str, Any]
+    values: dict[str, str] | None
+    item: dict[str, Any]
+
+
+def create_suite(
+    name: str,
+    prompt: str,
+    rating: str | None = None,
+    file: str | None = None,
+    provider: str | None = None,
+    assertion: str = "rouge_l",
+    limit: int = 20,
+) -> dict[str, Any]:
+    """Write a suite made of the newest rated calls of a prompt into a file of suites, and return what is in it.
+
+    A new answer is held against one that was rated up, by its words or its meaning; one that was rated down must not
+    come again. Shape: {suite, file, prompt, provider, cases, skipped [{call, reason}], next}; prompt is None where the
+    calls do not show what it was filled in with: then what was sent is sent again. Errors: WrongUse, NotFound,
+    ConfigError. Writes: the file.
+    """
+    check_choice(assertion, tuple(_HELD_BY), "assertion")
+    path = _file_in_folder(file)
+    chosen = None if provider is None else _check_provider(provider)
+    drafts, skipped = _drafts_of(prompt, rating, min(read_limit(limit), _MOST_DRAFTED))
+    if not drafts:
+        hint = f"{skipped[0]['reason']}" if skipped else "promptry calls --rating up lists those that are."
+        raise NotFound(f"No call of '{prompt}' that was rated can be made a case.", hint)
+    fills = [draft for draft in drafts if draft.values is not None]
+    if fills:
+        lost = [draft for draft in drafts if draft.values is None]
+        skipped += [_skip(draft.call["id"], "what was sent is not the prompt filled in") for draft in lost]
+    cases = [_drafted_case(draft, assertion, bool(fills)) for draft in fills or drafts]
+    chosen = chosen or _usual_provider(fills or drafts)
+    told: dict[str, Any] = {"name": check_name(name), "description": f"Calls of {legible(prompt)} that people rated."}
+    told |= {"prompt": {"name": prompt}} if fills else {}
+    _add_suite(path, {**told, "provider": chosen, "cases": cases})
+    found = {"suite": name, "file": str(path), "prompt": prompt if fills else None, "provider": chosen}
+    return {**found, "cases": len(cases), "skipped": skipped, "next": _next_step(name, path)}
+
+
+def _skip(call: str, reason: str) -> dict[str, str]:
+    return {"call": call, "reason": reason}
+
+
+def _drafts_of(prompt: str, rating: str | None, limit: int) -> tuple[list[Draft], list[dict[str, str]]]:
+    """Return the newest calls that were rated as drafts of cases, and those that cannot be any."""
+    ratings = ("up", "down") if rating is None else (rating,)
+    lists = [list_calls(prompt=prompt, status="ok", rating=one, limit=limit)["items"] for one in ratings]
+    rows = sorted(itertools.chain(*lists), key=lambda row: int(row["id"]), reverse=True)[:limit]
+    drafts: list[Draft] = []
+    skipped: list[dict[str, str]] = []
+    for row in rows:
+        try:
+            item = item_of_call(row["id"])
+        except WrongUse as error:
+            skipped.append(_skip(row["id"], str(error)))
+            continue
+        if "expected" in item or "rejected" in item:
+            drafts.append(Draft(row, _values_of(prompt, row["prompt_version"], item["input"]), item))
+        else:
+            skipped.append(_skip(row["id"], "its answer was not kept"))
+    return drafts, skipped
+
+
+def _values_of(prompt: str, version: int | None, sent: Any) -> dict[str, str] | None:
+    """Return what a prompt was filled in with: read off what was sent, or the whole of it where there is one place."""
+    found = find_prompt(prompt, version=version) or find_prompt(prompt)
+    if found is None:
+        return None
+    texts = [sent] if isinstance(sent, str) else [row.get("content") for row in sent if isinstance(row, dict)]
+    for text in texts:
+        values = values_filled_in(found.content, text) if isinstance(text, str) else None
+        if values is not None and (len(texts) == 1 or values):
+            return values
+    names = placeholders(found.content)
+    return {names[0]: sent} if len(names) == 1 and isinstance(sent, str) else None
+
+
+def _drafted_case(draft: Draft, assertion: str, fills: bool) -> dict[str, Any]:
+    """Return a case as a file of suites has it; an answer is a variable, so that its dollar signs stay such."""
+    kind = "expected" if "expected" in draft.item else "rejected"
+    values = dict(draft.values or {}) if fills else {}
+    place = kind if kind not in values else f"{kind}_answer"
+    told = f"${place}"
+    step = {assertion: {"expected": told, "min_score": _HELD_BY[assertion]}} if kind == "expected" else None
+    case: dict[str, Any] = {"id": draft.item["id"], **({} if fills else {"input": draft.item["input"]})}
+    return {
+        **case,
+        "variables": {**values, place: draft.item[kind]},
+        "assert": [step or {"not_contains": told}],
+    }
+
+
+def _check_provider(provider: str) -> str:
+    if make_provider(provider).kind in _OWN_PROGRAMS:
+        hint = "Give an API, such as openai:gpt-4.1-mini; a person may write another into the file."
+        raise WrongUse(f"The provider {provider[:80]!r} runs a program.", hint)
+    return provider
+
+
+def _usual_provider(drafts: list[Draft]) -> str:
+    """Return the API and model that answered most of some calls; raises WrongUse where they name none."""
+    facts = [get_call(draft.call["id"])["metadata"] for draft in drafts]
+    named = Counter(f"{row.get('provider')}:{row.get('model')}" for row in facts)
+    for name, _ in named.most_common():
+        with contextlib.suppress(WrongUse):
+            return _check_provider(name)
+    raise WrongUse("The calls do not name an API that can be asked.", "Give provider, such as openai:gpt-4.1-mini.")
+
+
+def _module_folder() -> tuple[Path, str]:
+    """Return the folder in which the configured module is, and the name of a file of suites there."""
+    name = settings().module
+    told = find_suite_file(name) if not name.endswith((".yaml", ".yml")) or Path(name).is_file() else Path(name)
+    path = told or Path(name.removesuffix(".py").replace(".", "/") + ".yaml")
+    return Path(os.getcwd(), path).parent.resolve(), path.name
+
+
+def _file_in_folder(file: str | None) -> Path:
+    """Return where a file of suites is to be; raises WrongUse for a place outside the folder of the module."""
+    folder, usual = _module_folder()
+    text = usual if file is None else file
+    if "\0" in text or len(text) > 200 or not text.endswith((".yaml", ".yml")):
+        raise WrongUse(f"The file is {text[:80]!r}.", "It takes the name of a YAML file, such as evals.yaml.")
+    path = Path(folder, text).resolve()
+    if not path.is_relative_to(folder) or not path.parent.is_dir():
+        raise WrongUse(
+            f"The file {text!r} is not in {folder}.", "Suites are written beside the configured module only."
+        )
+    return path
+
+
+def _add_suite(path: Path, told: dict[str, Any]) -> None:
+    """Write a suite into a new file, or after those in a file; nothing is written where the whole could not be read."""
+    block = write_yaml({"suites": [told]})
+    before = text_of_file(path) if path.exists() else ""
+    names = [one.name for one in read_suites(path)] if before.strip() else []
+    if told["name"] in names:
+        raise WrongUse(f"{path.name} has a suite {told['name']!r} already.", "Give the suite another name.")
+    draft = path.with_name(f".{path.name}.{make_uid()}")
+    try:
+        draft.write_text(_text_with(before, block) if names else block, encoding="utf-8")
+        if [one.name for one in read_suites(draft)] != [*names, told["name"]]:
+            raise ConfigError(f"{path.name} is no plain list of suites.")
+        if before:
+            draft.chmod(path.stat().st_mode)
+        os.replace(draft, path)
+    except ConfigError as error:
+        message = f"No suite can be added to those in {path.name}." if names else error.message
+        raise WrongUse(message, "Name another file.") from None
+    except OSError as error:
+        raise WrongUse(f"{path} cannot be written: {error.strerror}.", "Name a file in a folder of yours.") from None
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _text_with(before: str, block: str) -> str:
+    """Return a file of suites with those of another after its own, as far in as the first of them stands."""
+    first = re.search(r"^suites:[^\n]*\n(?:[ ]*(?:#[^\n]*)?\n)*([ ]*)- ", before, re.MULTILINE)
+    added = block.partition("\n")[2]
+    inset = first[1] if first else ""
+    return f"{before.rstrip()}\n\n" + re.sub("(?m)^(?=.)", inset, added)
+
+
+def _next_step(name: str, path: Path) -> str:
+    """Return what is to be done with a suite that was written: run it, where it is of the configured module."""
+    import shlex
+
+    usual = find_suite_file(settings().module)
+    if usual is not None and usual.resolve() == path:
+        return f"Read {path.name}, then run the suite {name!r} with run_suite."
+    return f"Read {path.name}, then run it with: promptry run {shlex.quote(name)} --module {shlex.quote(str(path))}"
+
+
+# ======================================================================================
 # === TRANSLATIONS: promptfoo's templates and assertions in our words, or the reason why there are none
 # ======================================================================================
 # Uses: ERRORS, PROMPTS, HELPERS, ASSERTIONS, STEPS, FILES.
@@ -16880,9 +17409,9 @@ def _parted(stdout: Any) -> Any:
     return stdout if type(stdout).__name__ == "Parted" else Parted()
 
 
-def end_process(code: int) -> None:
-    """End this process; where a case was left behind, without waiting for its threads: they may never end."""
-    if not _left_behind:
+def end_process(code: int, at_once: bool = False) -> None:
+    """End this process; where a case was left behind, or at once, without waiting for threads: they may never end."""
+    if not _left_behind and not at_once:
         sys.exit(code)
     last = threading.Thread(target=atexit._run_exitfuncs, daemon=True)
     last.start()
@@ -20190,6 +20719,31 @@ def _model_changes(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 # ======================================================================================
+# === NAMES: the names that a store knows, for who types one
+# ======================================================================================
+# Uses: STORE.
+# Public: nothing.
+
+_MOST_NAMES = 1000
+_NAMES_SQL = {
+    "prompt": "SELECT DISTINCT name FROM prompts",
+    "suite": "SELECT DISTINCT suite_name FROM eval_runs",
+    "tag": "SELECT DISTINCT tag FROM prompt_tags",
+    "dataset": "SELECT DISTINCT name FROM datasets WHERE name NOT LIKE 'promptry/%'",
+}
+
+
+def find_names(kind: str, begun: str = "") -> list[str]:
+    """Find the names of prompts, suites, tags or datasets that begin with a text, in order, a thousand at most.
+
+    No store is made, and none is changed. Errors: StoreError.
+    """
+    with reading(store_path()) as reader:
+        found = (str(name) for (name,) in reader.execute(_NAMES_SQL[kind]))
+        return sorted(name for name in found if name.startswith(begun))[:_MOST_NAMES]
+
+
+# ======================================================================================
 # === OVERVIEW: how everything stands, in one answer
 # ======================================================================================
 # Uses: CLOCK, ROWS, COURIER, SCOPE, TEMPLATES, SPEND, BUDGETS, CALLS, TOTALS, TALLIES, RUNS, COMPARISON, DRIFT, NEWS.
@@ -21011,6 +21565,7 @@ def save_told(suite_name: str, told: Standing) -> None:
 _OWN_VARIABLES = {
     "PROMPTRY_DB": "the store",
     "PROMPTRY_PYTHON": "whose Python runs suites",
+    "PROMPTRY_CACHE": "where the executable unpacks what it carries",
     "PROMPTRY_TOKEN": "the dashboard's token",
     "PROMPTRY_INGEST_TOKEN": "the token of what may only post",
 }
@@ -21095,24 +21650,28 @@ def _variables(values: dict[str, Any]) -> list[dict[str, Any]]:
 # ======================================================================================
 # === INTERPRETERS: whose Python runs a suite: this one, or the team's in a child process
 # ======================================================================================
-# Uses: ERRORS, WORDING, CLOCK, SETTINGS, STORE, ROWS, HELPERS, SUITES, FILES, TALLIES, RUNS, WORKERS, JOBS, HANGS,
-#   RUNNER, COMPARISON.
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, PAYLOAD, STORE, ROWS, HELPERS, SUITES, FILES, TALLIES, RUNS, WORKERS, JOBS,
+#   HANGS, RUNNER, COMPARISON.
 # Public: list_suites.
 #
 # A suite imports its team's packages, which an executable does not carry. The child runs and records; this process
 # answers what the child's Python lacks, judges and reports. Both speak JSON lines over the child's stdin and stdout;
 # what the suite itself prints goes to stderr. The child is a process group of its own, so that a Ctrl-C reaches it
-# once. Ours come after the team's own packages on the path.
+# once. Ours come after the team's own packages on the path. What the executable unpacked for it is a folder of our
+# own, where byte code is kept whatever PYTHONDONTWRITEBYTECODE says: compiling this file takes longer than most suites.
 
 _LAUNCHER = """
 import json, sys
 if sys.version_info < (3, 11):
     sys.stdout.write(json.dumps({"refused": "%d.%d" % sys.version_info[:2]}) + chr(10))
     raise SystemExit(2)
-import importlib.util, zipimport
-source, packages = sys.argv[1:3]
+import importlib.util, os, zipimport
+source, packages, is_ours = sys.argv[1:4]
 sys.argv[:] = ["promptry"]
 sys.path.append(packages)
+if is_ours and not os.path.exists(importlib.util.cache_from_source(source)):
+    import compileall
+    compileall.compile_dir(packages, quiet=2)
 if source.endswith(".py"):
     spec = importlib.util.spec_from_file_location("promptry", source)
 else:
@@ -21392,7 +21951,7 @@ def _ask_child(interpreter: str, order: dict[str, Any]) -> dict[str, Any]:
         order = {**order, "hangs": folder}
         try:
             child = subprocess.Popen(
-                [interpreter, "-c", _LAUNCHER, source, packages],
+                [interpreter, "-c", _LAUNCHER, source, packages, "1" if getattr(sys, "frozen", False) else ""],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env={**outside_environment(), **_virtual_environment(), "PROMPTRY_DB": str(store_path())},
@@ -21485,7 +22044,7 @@ def _carried_packages(folder: Path) -> tuple[str, str]:
     import click
 
     if getattr(sys, "frozen", False):
-        carried = Path(getattr(sys, "_MEIPASS", "")) / "vendor"
+        carried = part_folder("vendor")
         return str(carried / "promptry.py"), str(carried)
     source = Path(__file__).resolve()
     if not source.is_file():
@@ -22645,7 +23204,7 @@ def _junit_counts(cases: list[_Testcase]) -> dict[str, str]:
 def _testsuite(report: Report, cases: list[_Testcase]) -> str:
     result = report.result
     told = [make_element("property", {"name": name, "value": text}) for name, text in _properties(report).items()]
-    rows, place = [], _place_attributes(report)
+    rows, place = [], place_of_report(report)
     for row in cases:
         attributes = {"message": row.message, "type": row.kind}
         inner = [make_element(row.tag, attributes, escaped(row.text))] if row.tag else []
@@ -22657,7 +23216,7 @@ def _testsuite(report: Report, cases: list[_Testcase]) -> str:
     return make_element("testsuite", attributes, "\n".join(["", *inner, ""]))
 
 
-def _place_attributes(report: Report) -> dict[str, str]:
+def place_of_report(report: Report) -> dict[str, str]:
     """Return the file and line of a suite's function, as far as the run knows them: no case has a line of its own."""
     source = report.run["manifest"].get("source")
     told = source if isinstance(source, dict) else {}
@@ -22727,15 +23286,15 @@ def _markdown_head(report: Report) -> str:
 def _markdown_blocks(report: Report) -> list[str]:
     """Return a report as paragraphs, lists, tables and fences, each whole."""
     numbers, facts = numbers_of(report), facts_of(report)
-    blocks = [_markdown_table(list(numbers), [[_plain_line(text) for text in numbers.values()]])]
+    blocks = [_markdown_table(list(numbers), [[plain_line(text) for text in numbers.values()]])]
     said = [*evidence_of(report), *report.result.notes]
-    blocks += ["\n".join(f"- {_plain_line(text)}" for text in said)] if said else []
+    blocks += ["\n".join(f"- {plain_line(text)}" for text in said)] if said else []
     reasons = reasons_of(report)
     blocks += [_markdown_group(title, names, reasons) for title, names in groups_of(report).items()]
-    lines = [f"- {_plain_line(line)}" for line in break_lines((report.result.comparison or {}).get("breaks", []))]
+    lines = [f"- {plain_line(line)}" for line in break_lines((report.result.comparison or {}).get("breaks", []))]
     blocks += ["\n".join(["**Tries of what fails now**", "", *lines])] if lines else []
     rows = [delta_row(row) for row in (report.result.comparison or {}).get("deltas", [])]
-    cells = [[_plain_line(row[key]) for key in DELTA_COLUMNS] for row in rows]
+    cells = [[plain_line(row[key]) for key in DELTA_COLUMNS] for row in rows]
     blocks += [_markdown_table(list(DELTA_COLUMNS.values()), cells)] if rows else []
     blocks += _markdown_cause(report)
     return [*blocks, ", ".join(f"{name} {_code(text)}" for name, text in facts.items())]
@@ -22794,7 +23353,7 @@ def _code(text: str) -> str:
     return f"{ticks}{pad}{line}{pad}{ticks}"
 
 
-def _plain_line(value: Any) -> str:
+def plain_line(value: Any) -> str:
     """Return a value as one line of Markdown that is only text, in a table too: signs become entities."""
     line = " ".join(legible(value if isinstance(value, str) else str(value)).split())
     line = re.sub('[]!"#$&*/:;<=>?@[\\\\^_`{|}~]|(?<=www)[.]', lambda found: f"&#{ord(found[0])};", line)
@@ -23473,7 +24032,7 @@ def read_names() -> list[str]:
 # ======================================================================================
 # === COMMANDS: the commands of the command line, told where they stand
 # ======================================================================================
-# Uses: SETTINGS, STORE.
+# Uses: ERRORS, SETTINGS, STORE, NAMES.
 # Public: nothing.
 #
 # They are made by what click has for it when one is called, and click is loaded then: an application that imports
@@ -23489,15 +24048,17 @@ def _choose_store(context: click.Context, _parameter: click.Parameter, path: str
 
 
 COMMANDS: dict[str, Callable[..., Any]] = {}
+HIDDEN: set[str] = set()
 _TAKES: dict[Callable[..., Any], list[tuple[str, tuple[str, ...], dict[str, Any]]]] = {}
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def cli_command(words: str) -> Callable[[_Function], _Function]:
-    """Tell that a function is the command of some words; make_cli makes it."""
+def cli_command(words: str, *, hidden: bool = False) -> Callable[[_Function], _Function]:
+    """Tell that a function is the command of some words; make_cli makes it. A hidden one is for programs."""
 
     def tell(function: _Function) -> _Function:
         COMMANDS[words] = function
+        HIDDEN.update([words] if hidden else [])
         return function
 
     return tell
@@ -23521,14 +24082,54 @@ def _told(kind: str, names: tuple[str, ...], facts: dict[str, Any]) -> Callable[
     return tell
 
 
-def take_in(function: Callable[..., Any]) -> None:
-    """Give a command what was told of its arguments and options."""
+def take_in(words: str, function: Callable[..., Any]) -> None:
+    """Give the command of some words what was told of its arguments and options."""
     import click
 
     for kind, names, facts in _TAKES.get(function, ()):
         wanted = facts.get("type")
         made = {"type": getattr(click, wanted[0])(*wanted[1:])} if isinstance(wanted, tuple) else {}
+        name = next((name for name in names if name.isidentifier()), names[0].lstrip("-"))
+        made["shell_complete"] = completer_of(words, name)
         getattr(click, kind)(*names, **{**facts, **made})(function)
+
+
+# What a value names, by the parameter it is of: after a command's words, for all that begin with them, or for each.
+_VALUES_NAMED = {
+    "suite": "suite",
+    "suites": "suite",
+    "suite_name": "suite",
+    "prompt": "prompt",
+    "compare": "tag",
+    "env": "tag",
+    "tag": "tag",
+    "prompt name": "prompt",
+    "dataset name": "dataset",
+    "suites name": "suite",
+    "drift names": "suite",
+    "vote name": "prompt",
+    "votes name": "prompt",
+}
+_NEEDS_NO_QUOTES = r"[^\W_][\w./@:%+-]*"  # a shell would not take a name with other signs as it is
+
+
+def completer_of(words: str, name: str) -> Callable[..., list[str]] | None:
+    """Return what gives a shell the names that may stand for a parameter, or None for one that takes none.
+
+    They are read from the store that there is; where it cannot be read there are none, and nothing is said.
+    """
+    kind = _VALUES_NAMED.get(f"{words.partition(' ')[0]} {name}") or _VALUES_NAMED.get(name)
+    return None if kind is None else functools.partial(_complete, kind)
+
+
+def _complete(kind: str, _context: Any, _parameter: Any, begun: str) -> list[str]:
+    log.disabled, before = True, log.disabled  # what is logged would stand amid what somebody types
+    try:
+        return [name for name in find_names(kind, begun) if re.fullmatch(_NEEDS_NO_QUOTES, name)]
+    except PromptryError:
+        return []
+    finally:
+        log.disabled = before
 
 
 DB_FACTS: dict[str, Any] = {"metavar": "FILE", "expose_value": False, "callback": _choose_store}
@@ -23571,8 +24172,8 @@ def make_cli() -> click.Group:
     for words in dict.fromkeys(read.command for read in READS if "--" not in read.command):
         _add_command(cli, words, _make_read_command(words))
     for words, function in COMMANDS.items():
-        take_in(function)
-        _add_command(cli, words, click.command(words.rpartition(" ")[2])(function))
+        take_in(words, function)
+        _add_command(cli, words, click.command(words.rpartition(" ")[2], hidden=words in HIDDEN)(function))
     return cli
 
 
@@ -23592,7 +24193,7 @@ def _make_read_command(words: str) -> click.Command:
     command = kind(
         name,
         callback=_read_callback(reads),
-        params=[_click_parameter(parameter, len(reads) == 1) for parameter in taken.values()],
+        params=[_click_parameter(words, parameter, len(reads) == 1) for parameter in taken.values()],
         help=reads[0].sentence,
     )
     if list_calls in {read.function for read in reads}:
@@ -23659,18 +24260,19 @@ def print_answer(found: Any, render: Callable[[Any], str], as_json: bool) -> Non
         print_text(render(found))
 
 
-def _click_parameter(parameter: Parameter, is_alone: bool) -> click.Parameter:
+def _click_parameter(words: str, parameter: Parameter, is_alone: bool) -> click.Parameter:
     import click
 
     kind = {int: click.INT, float: click.FLOAT}.get(parameter.kind, click.STRING)
+    given: dict[str, Any] = {"type": kind, "shell_complete": completer_of(words, parameter.name)}
     if parameter.positional:
         name = re.sub("_(id|name)$", "", parameter.name).upper()
         required = parameter.required and is_alone
-        return click.Argument([parameter.name], required=required, type=kind, metavar=name if required else f"[{name}]")
+        return click.Argument([parameter.name], required=required, metavar=name if required else f"[{name}]", **given)
     option = f"--{parameter.name.replace('_', '-')}"
     if parameter.kind is bool:
         return click.Option([option], is_flag=True, help=parameter.sentence)
-    return click.Option([option], type=kind, help=parameter.sentence)
+    return click.Option([option], help=parameter.sentence, **given)
 
 
 def _read_callback(reads: list[Read]) -> Callable[..., None]:
@@ -23946,8 +24548,8 @@ def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool
 # ======================================================================================
 # === LAUNCH: suites run and judged from the command line, and what they could see
 # ======================================================================================
-# Uses: ERRORS, WORDING, SETTINGS, SPOOLS, RERUNS, JOBS, COMPARISON, PLAN, DRIFT, INTERPRETERS, PRINTING, REPORTS,
-#   FINDINGS, FORMATS, PAGES, COMMANDS, CLI.
+# Uses: ERRORS, WORDING, SETTINGS, SPOOLS, RUNS, RERUNS, JOBS, COMPARISON, PLAN, DRIFT, INTERPRETERS, PRINTING,
+#   REPORTS, FINDINGS, FORMATS, PAGES, COMMANDS, CLI.
 # Public: nothing.
 
 _LOOK_AFTER_PARENT_S, _PATIENCE_AFTER_PARENT_S = 1.0, 10.0
@@ -23993,7 +24595,7 @@ def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, *
         _settle_spools(recover, form == "json")
         return
     _end_with_parent()
-    _check_together(options)
+    check_together(options)
     if options["plan"] or options["drop"] is not None:
         if form in FORMS or options["output"] is not None:
             raise WrongUse("--plan runs nothing, so there is no report.", "Leave --format or --output out.")
@@ -24002,16 +24604,31 @@ def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, *
         return
     _offer_spools()
     check_output(options["output"])
+    judged = run_as_asked(suites, python, options, form != "json" or sys.stdout.isatty())
+    table = "\n\n".join(render_result(result) for result, _ in judged)
+    items = [result.to_dict() for result, _ in judged] if form == "json" else []
+    found = {"items": items, "total": len(judged), "next": None}
+    print_in_form(form, options["output"], table, found, lambda: list(itertools.starmap(load_report, judged)))
+    click.get_current_context().exit(worst_code(judged))
+
+
+def run_as_asked(
+    suites: tuple[str, ...], python: str | None, options: dict[str, Any], progress: bool
+) -> list[tuple[RunResult, int]]:
+    """Run suites with the options of `run`, by their names there, judge them, and return each with its exit code.
+
+    Errors: as of run_job. Writes: eval_runs, eval_results.
+    """
     chosen = {key: options[key] for key in Job._fields if key not in {"module", "suites", "progress"}}
-    chosen |= {"progress": form != "json" or sys.stdout.isatty()}
-    results = run_job(Job(options["module"] or settings().module, suites, **chosen), python)
+    job = Job(options["module"] or settings().module, suites, **chosen, progress=progress)
     asked = options["require_baseline"], options["require_power"]
-    codes = [exit_code_of(result, *asked) for result in results]
-    table = "\n\n".join(render_result(result) for result in results)
-    items = [result.to_dict() for result in results] if form == "json" else []
-    found = {"items": items, "total": len(results), "next": None}
-    print_in_form(form, options["output"], table, found, lambda: list(map(load_report, results, codes)))
-    click.get_current_context().exit(next((code for code in (1, 3) if code in codes), 0))
+    return [(result, exit_code_of(result, *asked)) for result in run_job(job, python)]
+
+
+def worst_code(judged: list[tuple[RunResult, int]]) -> int:
+    """Return the exit code of several suites: what failed goes before what could not be decided."""
+    codes = {code for _, code in judged}
+    return next((code for code in (1, 3) if code in codes), 0)
 
 
 def _end_with_parent() -> None:
@@ -24036,7 +24653,7 @@ def _watch_parent(parent: int) -> None:
 _NEEDED = {"require_baseline": "--compare TAG", "require_power": "--compare TAG", "of": "--rerun failed, errors or all"}
 
 
-def _check_together(options: dict[str, Any]) -> None:
+def check_together(options: dict[str, Any]) -> None:
     """Refuse an option that says nothing without another; raises WrongUse."""
     for name, other in _NEEDED.items():
         if options[name] not in (None, False) and options[other.partition(" ")[0].strip("-")] is None:
@@ -24105,6 +24722,505 @@ def cli_drift(names: tuple[str, ...], of: str, window: int, as_json: bool) -> No
         print_answer(found, lambda answer: render_drifts({**answer, "of": of}), as_json)
     if any(report.drifting for report in reports):
         click.get_current_context().exit(1)
+
+
+# ======================================================================================
+# === WORKFLOWS: a job of GitHub: what it says of itself, and what it is told: outputs, a summary, annotations
+# ======================================================================================
+# Uses: ERRORS, WORDING, CLOCK, PRINTING.
+# Public: nothing.
+#
+# The runner reads files that it names, and takes each line that begins with two colons, on stdout as on stderr, for a
+# command. What others wrote stands in both, so it is escaped, or ends where nobody can know that it does.
+
+MAX_SUMMARY_BYTES = 2**20 - 2**12  # GitHub drops what has a megabyte
+MAX_ANNOTATIONS = 10  # of a step; GitHub shows no more
+_TOLD_BY_RUNNER = ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_REPOSITORY", "GITHUB_WORKSPACE", "RUNNER_TEMP")
+_OWN_EVENTS = frozenset({"push", "schedule", "workflow_dispatch"})
+
+
+class Workflow(NamedTuple):
+    """The job that this process is a step of; pull_request is its number, where there is one."""
+
+    event: str
+    ref: str
+    default_branch: str
+    pull_request: int | None
+    repository: str
+    server_url: str
+    api_url: str
+    run_id: str
+    attempt: str
+    sha: str
+    system: str
+    workspace: Path
+    temporary: Path
+
+
+def load_workflow() -> Workflow:
+    """Return the job that GitHub's runner tells of in the environment; raises WrongUse where there is none."""
+    told = os.environ
+    missing = [name for name in _TOLD_BY_RUNNER if not told.get(name)]
+    if missing:
+        raise WrongUse(f"{missing[0]} is not set: this is a step of the GitHub Action.", "People use: promptry run.")
+    event, ref = told.get("GITHUB_EVENT_NAME", ""), told.get("GITHUB_REF", "")
+    payload = _read_payload(told.get("GITHUB_EVENT_PATH", ""))
+    repository, pull = payload.get("repository"), payload.get("pull_request")
+    branch = repository.get("default_branch") if isinstance(repository, dict) else None
+    if event == "schedule" and not branch:  # its payload may name no repository, and it runs on no other branch
+        branch = ref.removeprefix("refs/heads/")
+    number = pull.get("number") if isinstance(pull, dict) and event.startswith("pull_request") else None
+    return Workflow(
+        event,
+        ref,
+        str(branch or ""),
+        number if type(number) is int else None,
+        told["GITHUB_REPOSITORY"],
+        told.get("GITHUB_SERVER_URL", "").rstrip("/"),
+        told.get("GITHUB_API_URL", "").rstrip("/"),
+        told.get("GITHUB_RUN_ID", ""),
+        told.get("GITHUB_RUN_ATTEMPT", ""),
+        told.get("GITHUB_SHA", ""),
+        told.get("RUNNER_OS", ""),
+        Path(told["GITHUB_WORKSPACE"]),
+        Path(told["RUNNER_TEMP"]),
+    )
+
+
+def _read_payload(path: str) -> dict[str, Any]:
+    try:
+        found = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def is_of_default_branch(job: Workflow) -> bool:
+    """Tell a job that runs what the default branch holds; some events name that branch, and run what others sent in."""
+    return job.event in _OWN_EVENTS and bool(job.default_branch) and job.ref == f"refs/heads/{job.default_branch}"
+
+
+def write_outputs(values: dict[str, str]) -> None:
+    """Write what later steps read; each value ends at a line that its author cannot have known."""
+    with open(os.environ["GITHUB_OUTPUT"], "a", encoding="utf-8", newline="\n") as file:
+        for name, value in values.items():
+            end = f"end-of-{make_uid()}"
+            file.write(f"{name}<<{end}\n{legible(value)}\n{end}\n")
+
+
+def write_summary(text: str) -> None:
+    """Write Markdown to the page of the job, cut where GitHub would drop all of it."""
+    file = Path(os.environ["GITHUB_STEP_SUMMARY"])
+    room = MAX_SUMMARY_BYTES - (file.stat().st_size if file.exists() else 0)
+    with file.open("ab") as target:
+        target.write(f"{legible(text)}\n\n".encode()[: max(0, room)])
+
+
+class Annotation(NamedTuple):
+    """What GitHub shows beside the code: level is error, warning or notice; file is relative to the workspace."""
+
+    level: str
+    title: str
+    message: str
+    file: str | None = None
+    line: int | None = None
+
+
+def print_annotations(found: list[Annotation]) -> None:
+    """Print annotations as commands to the runner: the first of them, and how many there are beyond."""
+    if len(found) > MAX_ANNOTATIONS:
+        more = len(found) - MAX_ANNOTATIONS + 1
+        found = [
+            *found[: MAX_ANNOTATIONS - 1],
+            Annotation(found[0].level, "promptry", f"{more} more: see the summary."),
+        ]
+    for one in found:
+        where = {"file": one.file, "line": one.line, "title": one.title}
+        told = ",".join(f"{key}={_escape(value, ':,')}" for key, value in where.items() if value is not None)
+        print_data(f"::{one.level} {told}::{_escape(one.message)}\n")
+
+
+def _escape(value: Any, more: str = "") -> str:
+    """Return a text as the runner takes it in a command; between its properties more signs mean something."""
+    return re.sub(f"[%\r\n{more}]", lambda found: f"%{ord(found[0]):02X}", legible(str(value)))
+
+
+@contextlib.contextmanager
+def deaf_runner() -> Iterator[None]:
+    """Have the runner take no commands within the block: suites print what models say, on the stream that says this."""
+    word = make_uid()
+    say(f"::stop-commands::{word}")
+    try:
+        yield
+    finally:
+        say(f"\n::{word}::")
+
+
+# ======================================================================================
+# === COMMENTS: the comment of each suite on a pull request, found again by its mark
+# ======================================================================================
+# Uses: ERRORS, ENDPOINTS, WORKFLOWS.
+# Public: nothing.
+#
+# A comment is ours if it begins with the mark and no outsider wrote it: anybody can write a mark, and would have the
+# report put under their name.
+
+_MARK = re.compile(r"<!-- promptry report of (\S+) -->")
+_OWN_PEOPLE = {"OWNER", "MEMBER", "COLLABORATOR"}  # in whose names a token may write
+_COMMENT_TRIES, _MOST_PAGES = 4, 100
+
+
+def save_comments(job: Workflow, token: str, texts: dict[str, str]) -> str:
+    """Have each text stand in the comment of its name on the pull request of a job; return why not, or nothing.
+
+    Names are of suites, and of where they are.
+    """
+    try:
+        known = _find_comments(job, token) if texts else {}
+        for name, text in texts.items():
+            _save_comment(job, token, f"{_mark_for(name)}\n{text}", _mark_for(name), known)
+    except ProviderError as error:
+        if error.status in {401, 403, 404} and not _is_limit(error):
+            return (
+                "This token cannot write comments, as in pull requests from forks: the report is in the summary only."
+            )
+        return f"There is no comment with the report: {error}"
+    return ""
+
+
+def _mark_for(name: str) -> str:
+    """Return the mark of a name: nothing in it can end an HTML comment."""
+    from urllib.parse import quote
+
+    return f"<!-- promptry report of {quote(name, safe='').replace('-', '%2D')} -->"
+
+
+def _save_comment(job: Workflow, token: str, body: str, mark: str, known: dict[str, int]) -> None:
+    """Correct the comment of a mark, or write it; looks anew before each further try, for the last may have arrived."""
+    for left in range(_COMMENT_TRIES - 1, -1, -1):
+        path = f"issues/comments/{known[mark]}" if mark in known else f"issues/{job.pull_request}/comments"
+        try:
+            _ask_github(job, token, "PATCH" if mark in known else "POST", path, {"body": body}, 1)
+            return
+        except ProviderError as error:
+            is_gone = error.status == 404 and mark in known
+            wait_s = (
+                0.0 if is_gone else (error.wait_s if error.wait_s is not None else 2.0 ** (_COMMENT_TRIES - 1 - left))
+            )
+            if not left or wait_s > MAX_WAIT_S or not (is_gone or _may_pass(error)):
+                raise
+            time.sleep(wait_s)
+            known = _find_comments(job, token)
+
+
+def _may_pass(error: ProviderError) -> bool:
+    return error.status is None or error.status >= 500 or _is_limit(error)
+
+
+def _is_limit(error: ProviderError) -> bool:
+    """Tell a limit of how often one may ask from a refusal, which has the same status."""
+    return error.status == 429 or (
+        error.status == 403 and (error.wait_s is not None or "rate limit" in error.message.lower())
+    )
+
+
+def _find_comments(job: Workflow, token: str) -> dict[str, int]:
+    """Return the ids of our comments on the pull request by their marks, the first of each. Errors: ProviderError."""
+    found: dict[str, int] = {}
+    path: str | None = f"issues/{job.pull_request}/comments?per_page=100"
+    for _ in range(_MOST_PAGES):
+        rows, headers = _ask_github(job, token, "GET", path)
+        for row in rows if isinstance(rows, list) else []:
+            mark = _own_mark(row)
+            if mark is not None:
+                found.setdefault(mark, row["id"])
+        path = _next_page(headers.get("link", ""))
+        if path is None:
+            break
+    return found
+
+
+def _own_mark(row: Any) -> str | None:
+    """Return the mark that a comment of ours begins with, None for any other comment."""
+    user = row.get("user") if isinstance(row, dict) else None
+    is_bot = isinstance(user, dict) and user.get("type") == "Bot"
+    if not isinstance(row, dict) or type(row.get("id")) is not int:
+        return None
+    mark = _MARK.match(str(row.get("body") or ""))
+    return mark[0] if mark and (is_bot or row.get("author_association") in _OWN_PEOPLE) else None
+
+
+def _next_page(link: str) -> str | None:
+    """Return what a Link header says of the next page, as the query that it asks for: the address stays ours."""
+    found = re.search(r'<[^>]*/(issues/\d+/comments\?[^>]*)>\s*;\s*rel="?next"?', link)
+    return found[1] if found else None
+
+
+def _ask_github(
+    job: Workflow, token: str, method: str, path: str | None, body: Any = None, tries: int = 4
+) -> tuple[Any, dict[str, str]]:
+    """Ask the API of the job's GitHub about its repository."""
+    headers = {"Accept": "application/vnd.github+json", "Authorization": f"Bearer {token}"}
+    return ask_json(method, f"{job.api_url}/repos/{job.repository}/{path}", body, headers, tries=tries)
+
+
+# ======================================================================================
+# === ACTION: the steps of action.yml: suites are run as its inputs say, judged, and told to GitHub
+# ======================================================================================
+# Uses: ERRORS, CLOCK, STORE, PROMPTS, CARE, RUNS, PRINTING, REPORTS, FORMATS, PAGES, COMMANDS, CLI, LAUNCH,
+#   WORKFLOWS, COMMENTS.
+# Public: nothing.
+#
+# The inputs come as INPUT_... variables and become a command line of `run`, word by word: no shell reads them.
+
+_OPTIONS = ("module", "compare", "min-score", "repeats", "python")
+_OURS = {"form": "--format", "as_json": "--json", "output": "--output", "plan": "--plan", "drop": "--drop"}
+_OURS |= {"recover": "--recover or --discard"}
+_WORST_FIRST = ("broken hard", "broken", "failing", "in error")
+
+
+class _Inputs(NamedTuple):
+    """What the inputs ask for: options are those of `run`, as it names them."""
+
+    suites: tuple[str, ...]
+    python: str | None
+    options: dict[str, Any]
+    promote: str
+    comments: bool
+    token: str
+
+
+@cli_command("action", hidden=True)
+@cli_argument("step", type=("Choice", ("prepare", "run")))
+def cli_action(step: str) -> None:
+    """Do a step of the GitHub Action, as the environment of action.yml asks; people use `promptry run`."""
+    import click
+
+    job = load_workflow()
+    try:
+        asked = _read_inputs()
+        code = _run_for(job, asked) if step == "run" else _prepare_cache(job)
+    except (PromptryError, click.ClickException) as error:
+        said = str(error) if isinstance(error, PromptryError) else error.format_message()
+        print_annotations([Annotation("error", "promptry", said)])
+        write_summary(f"**Not decided.** {plain_line(said)}")
+        raise
+    click.get_current_context().exit(code)
+
+
+def _input(name: str) -> str:
+    return os.environ.get(f"INPUT_{name.upper().replace('-', '_')}", "").strip()
+
+
+def _is_on(name: str) -> bool:
+    """Return an input that is true or false; raises WrongUse."""
+    given = _input(name)
+    if given.lower() not in {"", "true", "false"}:
+        raise WrongUse(f"The input {name} is {given!r}; it takes true or false.")
+    return given.lower() == "true"
+
+
+def _read_inputs() -> _Inputs:
+    """Read the inputs; raises WrongUse, and click's errors for what `run` does not take.
+
+    The token leaves the environment, so that no suite finds it there.
+    """
+    import shlex
+
+    import click
+
+    words = [f"--{name}={_input(name)}" for name in _OPTIONS if _input(name)]
+    words += ["--require-baseline"] if _is_on("require-baseline") else []
+    words += [f"--db={_input('store')}"] if _input("store") else []
+    try:
+        words += shlex.split(_input("args"))
+    except ValueError as error:
+        raise WrongUse(f"The input args is {_input('args')!r}: {error}.", "It takes words as a shell does.") from None
+    suites = [line.strip() for line in _input("suite").splitlines() if line.strip()]
+    command, above = make_cli().commands["run"], click.get_current_context()
+    read = command.make_context("run", [*words, "--", *suites], parent=above, help_option_names=[])
+    options = dict(read.params)
+    for name, option in _OURS.items():
+        del options[name]
+        if read.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise WrongUse(f"The input args holds {option}, which the action has its own way for.", "Leave it out.")
+    check_together(options)
+    token, asked = os.environ.pop("INPUT_TOKEN", "").strip(), options.pop("suites")
+    return _Inputs(asked, options.pop("python"), options, _input("promote"), _is_on("comment"), token)
+
+
+def _prepare_cache(job: Workflow) -> int:
+    """Tell the steps that keep the store in the cache where it is, and under which key; raises WrongUse."""
+    path = store_path()
+    if re.search(r"[*?\[\]\r\n]", str(path)):
+        raise WrongUse(f"The store {str(path)!r} has a sign that the cache takes for a pattern.", "Name another file.")
+    place = os.path.relpath(path, job.workspace) if path.is_relative_to(job.workspace) else str(path)
+    prefix = f"promptry-{job.system}-{hashlib.sha256(Path(place).as_posix().encode()).hexdigest()[:12]}-"
+    key = f"{prefix}{job.run_id}-{job.attempt}-{make_uid()}"
+    is_here = not is_missing(path)
+    if is_here:
+        print_text(f"The store {path} is here already, and used as it is: none is taken from the cache.")
+    write_outputs({"store": str(path), "key": key, "prefix": prefix, "restore": "" if is_here else "true"})
+    return 0
+
+
+def _run_for(job: Workflow, asked: _Inputs) -> int:
+    """Run and judge the suites, tell of them in each way, and return the exit code of the run."""
+    with deaf_runner():
+        judged = run_as_asked(asked.suites, asked.python, asked.options, progress=False)
+    print_text("\n\n".join(render_result(result) for result, _ in judged))
+    reports = [load_report(result, code) for result, code in judged]
+    own = is_of_default_branch(job)
+    notes = [*_promote(judged, asked.promote, own), *_tell_baselines(judged, asked.promote, job)]
+    write_outputs({**_outputs_of(reports), **_write_files(reports, job)})
+    if asked.comments and job.pull_request is not None:
+        texts = {_comment_name(report, job): _comment_text(report, notes, job) for report in reports}
+        notes += filter(None, [save_comments(job, asked.token, texts)])
+    is_whole = own and _settle()
+    if own and not is_whole:
+        notes.append("The store is not kept in the cache: another process uses it, so its file is not whole.")
+    write_outputs({"save": "true" if is_whole else ""})
+    write_summary("\n\n".join([render_markdown(reports), *map(_note_line, notes)]))
+    print_text("\n".join(notes))
+    print_annotations(_annotations_of(reports, job))
+    close_store()
+    return worst_code(judged)
+
+
+def _settle() -> bool:
+    try:
+        return settle_store()
+    except StoreError:  # the run is saved and judged, and that is what counts
+        return False
+
+
+def _note_line(note: str) -> str:
+    return f"> {plain_line(note)}"
+
+
+def _is_good(result: RunResult, code: int) -> bool:
+    """Tell a run that may become what the next are compared with; a baseline that is only missing stands in no way."""
+    return result.passed and result.complete and result.partial is None and (code == 0 or result.comparison is None)
+
+
+def _promote(judged: list[tuple[RunResult, int]], tag: str, own: bool) -> list[str]:
+    """Move a tag to each version that did well in every suite it was served in; say which, and why others were not.
+
+    Writes: prompt_tags, prompts.
+    """
+    if not tag or not own:
+        return []
+    served: dict[str, list[tuple[RunResult, int]]] = {}
+    for result, code in judged:
+        served.setdefault(result.prompt or "", []).append((result, code))
+    notes = [
+        f"{_suites_told(rows)} served no one prompt, so no version has {tag}." for rows in [served.pop("", [])] if rows
+    ]
+    for prompt, rows in served.items():
+        bad, versions = [row for row in rows if not _is_good(*row)], {result.prompt_version for result, _ in rows}
+        version = versions.pop()
+        if bad or versions or version is None:
+            why = f"{_suites_told(bad)} did not pass" if bad else "its suites served several versions"
+            notes.append(f"{tag} stays where it is on {prompt}: {why}.")
+            continue
+        promote(prompt, version, tag)
+        notes.append(f"{version_text(prompt, version)} has the tag {tag}.")
+    return notes
+
+
+def _suites_told(rows: list[tuple[RunResult, int]]) -> str:
+    return ", ".join(result.suite for result, _ in rows)
+
+
+def _tell_baselines(judged: list[tuple[RunResult, int]], tag: str, job: Workflow) -> list[str]:
+    """Say how the suites without a baseline come to one, where a runner begins with what the cache holds."""
+    bare = [result.suite for result, _ in judged if result.compare is not None and result.comparison is None]
+    if not bare:
+        return []
+    compare = next(result.compare for result, _ in judged if result.compare is not None)
+    branch = job.default_branch or "the default branch"
+    if tag == compare:
+        how = f"The first run on {branch} that passes gives the version the tag {compare}, and is the baseline then."
+    else:
+        how = f"With the input `promote: {compare}` a run on {branch} that passes gives its version that tag."
+    return [f"No baseline for {', '.join(bare)}: no version in the store has the tag {compare}, or no good run. {how}"]
+
+
+def _by_badness(reports: list[Report]) -> list[Report]:
+    return sorted(reports, key=lambda report: ((1, 3, 0).index(report.code), report.result.verdict != "regressed"))
+
+
+def _outputs_of(reports: list[Report]) -> dict[str, str]:
+    """Return the outputs: of the suite that did worst, the cost of all, and each suite as JSON."""
+    rows = [_row_of(report) for report in _by_badness(reports)]
+    costs = [report.result.cost_usd for report in reports]
+    cost = None if any(usd is None for usd in costs) else math.fsum(usd or 0.0 for usd in costs)
+    worst = {key: "" if value is None else str(value) for key, value in rows[0].items() if key != "suite"}
+    return {**worst, "cost": "" if cost is None else str(cost), "results": json.dumps(rows)}
+
+
+def _row_of(report: Report) -> dict[str, Any]:
+    result, found = report.result, report.result.comparison or {}
+    verdict = result.verdict or ("no baseline" if result.compare is not None else None)
+    numbers = {"score": result.score, "delta": found.get("delta"), "p": found.get("p"), "cost": result.cost_usd}
+    return {"suite": result.suite, "code": report.code, "verdict": verdict, **numbers}
+
+
+def _write_files(reports: list[Report], job: Workflow) -> dict[str, str]:
+    """Write the reports that are kept, in a folder of their own; return where, and what the artifact is called."""
+    name = f"promptry-{make_uid()}"
+    folder = job.temporary / name
+    folder.mkdir(parents=True)
+    for file, form in {"report.html": "html", "junit.xml": "junit"}.items():
+        (folder / file).write_text(FORMS[form](reports) + "\n", encoding="utf-8")
+    words = re.sub(r"[^A-Za-z0-9_.]+", "-", "-".join(report.result.suite for report in reports))[:60].strip("-.")
+    artifact = "-".join(filter(None, ["promptry", words, name.removeprefix("promptry-")]))
+    return {"folder": str(folder), "report": str(folder / "report.html"), "artifact": artifact}
+
+
+def _comment_name(report: Report, job: Workflow) -> str:
+    """Return what tells a suite from others of the repository: its name, and the folder below the root it runs in."""
+    here = Path(os.getcwd())
+    place = here.relative_to(job.workspace).as_posix() if here.is_relative_to(job.workspace) else "."
+    return report.result.suite if place == "." else f"{place}: {report.result.suite}"
+
+
+def _comment_text(report: Report, notes: list[str], job: Workflow) -> str:
+    run = f"[Run {job.run_id}]({job.server_url}/{job.repository}/actions/runs/{job.run_id}) of {job.sha[:12]}"
+    return "\n\n".join([render_markdown([report]), *map(_note_line, notes[:5]), run])
+
+
+def _annotations_of(reports: list[Report], job: Workflow) -> list[Annotation]:
+    """Return what keeps the suites from passing, the worst first, and that a baseline is missing."""
+    bad = [report for report in _by_badness(reports) if report.code]
+    found, told = [], set()
+    for title in _WORST_FIRST:
+        for report in bad:
+            reasons = reasons_of(report)
+            for name in groups_of(report).get(title, []):
+                said = f"{name}: {reasons[name]}" if reasons.get(name) else name
+                found.append(Annotation("error", f"{report.result.suite}: {title}", said, **_place(report, job)))
+                told.add(report.result.run_id)
+    for report in bad:
+        if report.result.run_id not in told:
+            said = "; ".join([*evidence_of(report), *report.result.notes]) or finding_of(report)
+            found.append(
+                Annotation("error", f"{report.result.suite}: {finding_of(report)}", said, **_place(report, job))
+            )
+    for report in reports:
+        if report.code == 0 and report.result.compare is not None and report.result.comparison is None:
+            said = "; ".join(report.result.notes)
+            found.append(Annotation("warning", f"{report.result.suite}: no baseline", said, **_place(report, job)))
+    return found
+
+
+def _place(report: Report, job: Workflow) -> dict[str, Any]:
+    """Return where a suite stands, as GitHub names files: below the workspace, else not at all."""
+    told = place_of_report(report)
+    file = Path(os.getcwd(), told.get("file", ""))
+    if "file" not in told or not file.is_relative_to(job.workspace):
+        return {}
+    return {"file": file.relative_to(job.workspace).as_posix(), "line": int(told.get("line", 1))}
 
 
 # ======================================================================================
@@ -26113,7 +27229,7 @@ def start_task(tasks: Tasks, suite: str, **options: Any) -> dict[str, Any]:
     words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     for word in (suite, *words):
         if len(word) > _LONGEST_WORD_OF_RUN or "\0" in word or word.encode("utf-8", "replace").decode() != word:
-            raise WrongUse(f"No run can be asked for {word[:50]!r}.", "GET /api/suites lists the suites.")
+            raise WrongUse(f"No run can be asked for {word[:50]!r}.", "promptry suites lists the suites.")
     with tasks.lock:
         running = [task for task in tasks.rows.values() if task.known["ended_at"] is None]
         if any(task.suite == suite for task in running):
@@ -26424,8 +27540,6 @@ def _watch_over(watch: _Monitor, once: bool) -> int:
                 time.sleep(min(left, _LONGEST_NAP_S))
     finally:
         end_tasks(watch.tasks)
-        if not once:
-            _drop_unwritten()
 
 
 def _go_round(watch: _Monitor, last: Standing | None, next_s: float) -> Standing:
@@ -26523,14 +27637,6 @@ def _say_once(watch: _Monitor, what: str, text: str) -> None:
     if what not in watch.said:
         watch.said.add(what)
         _say_safely(text, err=True)
-
-
-def _drop_unwritten() -> None:
-    """Give up what stdout could not take, so that it does not decide how the monitor ends."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _make_channels() -> dict[str, _Channel]:
@@ -27311,7 +28417,9 @@ def _show_page(url: str) -> None:
 # An excerpt has the shape of the whole answer: its long lists and texts are only shorter, and `cut` says which. Who
 # goes on with one of them asks the same question again, so nothing is kept between two answers.
 
-_LEVELS = ((200, 8000), (100, 4000), (50, 2000), (20, 1000), (10, 500), (5, 250), (2, 120), (1, 60))
+# How many entries a list may have and how many characters a text: lists give way first, for one text may be all.
+_LEVELS = [(200, 8000), (100, 8000), (50, 4000), (20, 4000), (20, 2000), (10, 2000), (10, 1000), (5, 1000), (5, 500)]
+_LEVELS += [(3, 250), (2, 120), (1, 60)]
 _MOST_KEYS = 60  # of an object; one with more is a map of names, not a shape
 _ROOM_OF_NOTE = 200
 _HALF_SIGN = re.compile(r"(?<!\\)((?:\\\\)*)\\ud[89a-f][0-9a-f]{2}", re.IGNORECASE)
@@ -27492,7 +28600,7 @@ def read_offers() -> dict[str, Offer]:
 def _offer_of(read: Read) -> Offer:
     told, route = told_to_agents(), route_of(read)
     own, said = told["tools"][read.name], told["parameters"]
-    parameters = [parameter._replace(sentence=_sentence_for(read.name, parameter)) for parameter in route.parameters]
+    parameters = [parameter._replace(sentence=sentence_for(read.name, parameter)) for parameter in route.parameters]
     more = [Parameter(name, kind, said[name]) for name, kind in _MORE]
     keys = {**_KEYS_OF_LIST, **own.get("keys", {})} if route.is_list else own["keys"]
     answer = functools.partial(_answer_list if route.is_list else _answer_one, route)
@@ -27502,7 +28610,8 @@ def _offer_of(read: Read) -> Offer:
 _KEYS_OF_LIST = {"items": "array", "total": "number?", "next": "string?"}
 
 
-def _sentence_for(name: str, parameter: Parameter) -> str:
+def sentence_for(name: str, parameter: Parameter) -> str:
+    """Return what an agent is told of a parameter: a sentence of its own, else the one that all faces have."""
     said: dict[str, str] = told_to_agents()["parameters"]
     return said.get(f"{name}.{parameter.name}") or said.get(parameter.name) or parameter.sentence
 
@@ -27525,8 +28634,13 @@ def _key_schema(kind: str) -> dict[str, Any]:
 
 
 def ask_offer(offer: Offer, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return what a tool answers; raises WrongUse for what it does not take."""
-    asked = read_fields(offer.parameters, arguments, "argument")
+    """Return what a tool answers; raises WrongUse for what it does not take.
+
+    A whole number where a text is taken is its digits: agents write ids so.
+    """
+    texts = {parameter.name for parameter in offer.parameters if parameter.kind is str}
+    given = {name: str(value) if name in texts and type(value) is int else value for name, value in arguments.items()}
+    asked = read_fields(offer.parameters, given, "argument")
     for parameter in offer.parameters:
         if parameter.required and parameter.name not in asked:
             raise WrongUse(f"{parameter.name} is missing.", parameter.sentence)
@@ -27562,6 +28676,230 @@ def _answer_list(route: Route, part: str = "", after: int = 0, **asked: Any) -> 
         if size <= _ROOM_OF_LIST or count <= 1:
             return excerpt_of(found, _ROOM_OF_LIST, part, after)
         limit = max(1, min(count - 1, count * _ROOM_OF_LIST * 9 // (size * 10)))
+
+
+# ======================================================================================
+# === DEEDS: what an agent may change where it is let: each write as a tool, and runs that are watched
+# ======================================================================================
+# Uses: ERRORS, RUNS, DRAFTS, READS, CLI, POSTS, TASKS, OFFERS.
+# Public: nothing.
+#
+# Without --allow-writes these tools are not there: a hint to a client is a request, and this is not left to it.
+
+_OWN_POSTS = {
+    "save_prompt": "prompts",
+    "promote_prompt": "promote",
+    "set_budget": "budgets",
+    "save_dataset": "datasets",
+}
+# Whether it takes something away, whether twice is as once, and whether it reaches beyond the store.
+_HINTS = {
+    "save_prompt": (False, True, False),
+    "promote_prompt": (True, True, False),
+    "set_budget": (True, True, False),
+    "save_dataset": (False, True, False),
+    "run_suite": (False, False, True),
+    "create_suite": (False, False, False),
+}
+_MOST_FAILING, _LONGEST_REASON = 10, 300
+
+
+def write_offers(tasks: Tasks) -> dict[str, Offer]:
+    """Return the writes as tools by name."""
+    posts = {route.path: route for route in post_routes()}
+    runs = next(route for route in task_routes(tasks) if route.path == "runs" and route.method == "POST")
+    sources = {name: (posts[path].answer, posts[path].parameters) for name, path in _OWN_POSTS.items()}
+    sources["run_suite"] = functools.partial(_start, tasks), runs.parameters
+    sources["create_suite"] = create_suite, _parameters_of_draft()
+    return {name: _deed(name, *sources[name]) for name in _HINTS}
+
+
+def write_names() -> list[str]:
+    """Return the names of the tools that write."""
+    return [*_HINTS]
+
+
+def _deed(name: str, answer: Callable[..., Any], parameters: tuple[Parameter, ...]) -> Offer:
+    told, hints = told_to_agents()["tools"][name], _HINTS[name]
+    said = tuple(parameter._replace(sentence=sentence_for(name, parameter)) for parameter in parameters)
+    names = ("destructiveHint", "idempotentHint", "openWorldHint")
+    known = {"readOnlyHint": False, **dict(zip(names, hints, strict=True))}
+    return Offer(name, told["sentence"], said, functools.partial(_done, answer), told["keys"], known)
+
+
+def _done(answer: Callable[..., Any], **asked: Any) -> dict[str, Any]:
+    with no_new_store(is_read=False):
+        found: dict[str, Any] = answer(**asked)
+    return found
+
+
+def _parameters_of_draft() -> tuple[Parameter, ...]:
+    said = told_to_agents()["parameters"]
+    return fields_of(
+        create_suite, {name: said[f"create_suite.{name}"] for name in inspect.signature(create_suite).parameters}
+    )
+
+
+def _start(tasks: Tasks, suite: str, **options: Any) -> dict[str, Any]:
+    return start_task(tasks, suite, **options)
+
+
+def told_progress(tasks: Tasks, job: str) -> tuple[float, float | None, str] | None:
+    """Return how far a run is: done, total, and a sentence; None once it has ended."""
+    known = get_task(tasks, job)
+    if known["ended_at"] is not None:
+        return None
+    states = ", ".join(f"{count:,} {state}" for state, count in (known["states"] or {}).items())
+    return known["done"], known["total"] or None, states or "begun"
+
+
+def verdict_of(tasks: Tasks, job: str) -> dict[str, Any]:
+    """Return what came of a run that has ended, in few words: its verdict, counts, and the worst cases.
+
+    Shape: {suite, state, run_id, passed, verdict, exit_code, score, counts, cost_usd, failing [{case, state, reason}],
+    more_failing, next}. Errors: PromptryError with the words of the run where it saved nothing.
+    """
+    known = get_task(tasks, job)
+    if known["run_id"] is None:
+        fault = known["error"] or {"message": "The run was cancelled before a case had ended.", "hint": ""}
+        error = PromptryError(fault["message"], fault["hint"])
+        error.code = fault.get("code", error.code)
+        raise error
+    run = get_run(known["run_id"])
+    bad = [row for row in run["cases"] if row["state"] in {"fail", "error"}]
+    told = {key: known[key] for key in ("suite", "state", "run_id", "passed", "verdict", "exit_code")}
+    told |= {key: run[key] for key in ("score", "counts", "cost_usd")}
+    failing = [
+        {"case": row["case"], "state": row["state"], "reason": (row["reason"] or "")[:_LONGEST_REASON]} for row in bad
+    ]
+    step = "compare_runs with this run_id tells what got worse and why; get_run shows every case."
+    more = max(0, len(failing) - _MOST_FAILING)
+    return {**told, "failing": failing[:_MOST_FAILING], "more_failing": more, "next": step if bad else None}
+
+
+# ======================================================================================
+# === REFERENCES: prompts, runs and calls by address, and texts that lead an agent by the tools
+# ======================================================================================
+# Uses: ERRORS, ASSETS, PROMPTS, CALLS, RUNS, INTERPRETERS, PRINTING, CLI, OFFERS.
+# Public: nothing.
+#
+# A name may hold / and @, so it is percent-encoded in an address; the version is what stands behind the last @.
+
+_MOST_LISTED, _MOST_COMPLETED, _MOST_SEARCHED = 20, 100, 1000
+JSON_KIND, TEXT_KIND = "application/json", "text/plain"
+
+
+class Address(NamedTuple):
+    """A kind of address: its template, the kind of text that is there, and what that is."""
+
+    template: str
+    kind: str
+    sentence: str
+
+
+class Opening(NamedTuple):
+    """A text that begins a talk: its title, what it is for, and the words to fill in, each with its usual value."""
+
+    title: str
+    sentence: str
+    words: dict[str, tuple[str, str | None]]
+
+
+ADDRESSES = {
+    "prompt": Address(
+        "prompt://{name}@{version}", TEXT_KIND, "The text of a version of a prompt; or a tag, or latest."
+    ),
+    "run": Address("run://{id}", JSON_KIND, "A run with its cases, as get_run shows it."),
+    "call": Address("call://{id}", JSON_KIND, "A call with its texts, as get_call shows it."),
+}
+OPENINGS = {
+    "diagnose_regression": Opening(
+        "Diagnose this regression",
+        "Find the line of the prompt, or the other change, that made a suite worse.",
+        {"suite": ("The suite that got worse.", None)},
+    ),
+    "explain_cost": Opening(
+        "Why did cost rise",
+        "Find the day, the prompt, version or model, and the reason.",
+        {"days": ("How many days to look back, 30 without it.", "30")},
+    ),
+}
+
+
+def read_address(address: str) -> tuple[str, str]:
+    """Return the kind of text that is at an address, and the text. Errors: NotFound, WrongUse."""
+    from urllib.parse import unquote
+
+    scheme, _, rest = address.partition("://")
+    if scheme not in ADDRESSES or not rest:
+        forms = ", ".join(known.template for known in ADDRESSES.values())
+        raise NotFound(f"There is nothing at {address[:80]!r}.", f"An address is {forms}.")
+    if scheme != "prompt":
+        found = ask_offer(read_offers()[f"get_{scheme}"], {"id": unquote(rest)})
+        return JSON_KIND, json_text(found, None)
+    name, _, word = rest.rpartition("@")
+    if not name:
+        raise NotFound(f"{address[:80]!r} names no version.", "Write prompt://NAME@VERSION, or @latest.")
+    word = unquote(word)
+    chosen: dict[str, Any] = {"version": int(word)} if re.fullmatch("[0-9]{1,18}", word, re.ASCII) else {"tag": word}
+    with no_new_store():
+        return TEXT_KIND, load_prompt(unquote(name), **({} if word == "latest" else chosen))["content"]
+
+
+def list_addresses() -> list[tuple[str, str, str]]:
+    """List the prompts that changed last and the newest runs: address, name, kind of text."""
+    with no_new_store(must_be_there=False):
+        prompts, runs = list_prompts(_MOST_LISTED)["items"], list_runs(limit=_MOST_LISTED)["items"]
+    found = [(_prompt_address(row["name"], row["latest"]), f"{row['name']}@{row['latest']}") for row in prompts]
+    told = [(f"run://{row['id']}", f"{row['suite']}, run {row['id']}") for row in runs]
+    return [(*pair, TEXT_KIND) for pair in found] + [(*pair, JSON_KIND) for pair in told]
+
+
+def _prompt_address(name: str, version: int) -> str:
+    from urllib.parse import quote
+
+    return f"prompt://{quote(name, safe='')}@{version}"
+
+
+def complete_word(word: str, begun: str, others: dict[str, str]) -> list[str]:
+    """Return what a word that has begun may be, of an address or of a text that begins a talk: at most 100."""
+    with no_new_store(must_be_there=False):
+        found = _words_for(word, others)
+    return [text for text in found if text.lower().startswith(begun.lower())][:_MOST_COMPLETED]
+
+
+def _words_for(word: str, others: dict[str, str]) -> list[str]:
+    if word == "name":
+        return [row["name"] for row in list_prompts(_MOST_SEARCHED)["items"]]
+    if word == "version":
+        try:
+            versions = load_prompt(others.get("name", ""))["versions"]
+        except PromptryError:
+            return []
+        return ["latest", *(str(row["version"]) for row in versions), *(tag for row in versions for tag in row["tags"])]
+    if word == "suite":
+        return [row["suite"] for row in list_suites(limit=_MOST_SEARCHED)["items"]]
+    return {"days": ["7", "30", "90"]}.get(word, [])
+
+
+def complete_id(scheme: str, begun: str) -> list[str]:
+    """Return the ids of the newest runs or calls that begin so."""
+    ask = functools.partial(list_runs if scheme == "run" else list_calls, limit=_MOST_COMPLETED)
+    with no_new_store(must_be_there=False):
+        return [row["id"] for row in ask()["items"] if row["id"].startswith(begun)]
+
+
+def opening_text(name: str, words: dict[str, str]) -> str:
+    """Return the text that begins a talk, filled in. Errors: NotFound, WrongUse."""
+    if name not in OPENINGS:
+        hint = nearest(name, OPENINGS) or f"There are {' and '.join(OPENINGS)}."
+        raise NotFound(f"There is no prompt {name[:80]!r}.", hint)
+    known = OPENINGS[name].words
+    values = {word: words.get(word) or usual for word, (_, usual) in known.items()}
+    for word, value in values.items():
+        if value is None:
+            raise WrongUse(f"{word} is missing.", known[word][0])
+    return fill_placeholders(asset(f"agents/{name}.md").decode("utf-8").strip(), values)
 
 
 # ======================================================================================
@@ -27613,19 +28951,23 @@ def enter_folder(path: str) -> None:
 # ======================================================================================
 # === MCP: the tools are served to an agent over its stdin and stdout, until it closes them
 # ======================================================================================
-# Uses: ERRORS, ASSETS, STORE, PRINTING, COMMANDS, TASKS, OFFERS, CLIENTS.
+# Uses: ERRORS, ASSETS, STORE, TOTALS, WORKERS, PRINTING, COMMANDS, CLI, TASKS, EXCERPTS, OFFERS,
+#   DEEDS, REFERENCES, CLIENTS.
 # Public: nothing.
 #
 # stdout is the protocol's alone: whatever else is printed in this process or a child of it goes to stderr. Reads are
 # answered one after the other by one thread, which keeps the store open; a run is a process of its own.
 
 _NEEDED_SDK = "mcp>=2.3,<3"
+_NEWS_EACH_S = 0.1  # of how far a run is
+_LONGEST_SENTENCE = 500
 
 
 class Desk(NamedTuple):
-    """What serves an agent: the tools by name, the runs it started, and the thread that answers."""
+    """What serves an agent: the tools by name, whether it may write, the runs it started, the thread that answers."""
 
     offers: dict[str, Offer]
+    may_write: bool
     tasks: Tasks
     thread: Any
 
@@ -27637,6 +28979,7 @@ def _go_to_folder(_context: click.Context, _parameter: click.Parameter, path: st
 
 @cli_command("mcp")
 @cli_option("--config", type=("Choice", [*CLIENTS]), help="Print what a client is to be told, and serve nobody.")
+@cli_option("--allow-writes", is_flag=True, help="Let the agent save prompts and data, set budgets, and run suites.")
 @cli_option(
     "--folder",
     metavar="FOLDER",
@@ -27646,15 +28989,15 @@ def _go_to_folder(_context: click.Context, _parameter: click.Parameter, path: st
     help="Serve as if started there: its promptry.toml, store and suites.",
 )
 @DB_OPTION
-def cli_mcp(config: str | None) -> None:
+def cli_mcp(config: str | None, allow_writes: bool) -> None:
     """Serve coding agents over stdin and stdout by the Model Context Protocol, until they close them."""
     if config is not None:
-        print_json(client_config(config, may_write=False))
+        print_json(client_config(config, allow_writes))
         place = f"This goes into {CLIENTS[config].file}"
         print_text(f"{place}; where that file is there already, add promptry to the servers in it.", err=True)
         return
     _require_sdk()
-    serve_agent()
+    serve_agent(allow_writes)
 
 
 def _require_sdk() -> None:
@@ -27666,21 +29009,45 @@ def _require_sdk() -> None:
         raise WrongUse("promptry mcp needs the package mcp 2, and this Python has none.", hint)
 
 
-def serve_agent() -> None:
-    """Serve an agent until it closes its end, or this process is told to end."""
+def serve_agent(may_write: bool) -> None:
+    """Serve an agent until it closes its end, or this process is told to end; the runs it started end too."""
     import concurrent.futures
     import gc
+    import signal
 
     gc.disable()  # the SDK makes many objects as it is loaded, and none of them goes
     import anyio
 
     thread = concurrent.futures.ThreadPoolExecutor(1)
-    desk = Desk({}, make_tasks(store_path()), thread)
+    desk = Desk({}, may_write, make_tasks(store_path()), thread)
     server = _make_mcp(desk)
     gc.freeze()
     gc.enable()
-    anyio.run(_serve_streams, server)
-    thread.shutdown(wait=False, cancel_futures=True)
+    stop = functools.partial(_stop_agent, desk, [])
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
+            signal.signal(getattr(signal, name), stop)
+    try:
+        anyio.run(_serve_streams, server)
+    except* OSError as group:
+        log.debug("the agent is gone: %s", group.exceptions)
+    finally:
+        end_tasks(desk.tasks)
+        thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _stop_agent(desk: Desk, told: list[int], number: int, _frame: Any) -> None:
+    """End the server when it is told so, though it waits for its stdin; told again, kill what it has started."""
+    told.append(number)
+    if len(told) == 1:
+        threading.Thread(target=_end_agent, args=(desk,), daemon=True).start()
+    else:
+        kill_tasks(desk.tasks)
+
+
+def _end_agent(desk: Desk) -> None:
+    end_tasks(desk.tasks)
+    end_process(0, at_once=True)
 
 
 async def _serve_streams(server: Any) -> None:
@@ -27699,8 +29066,16 @@ def _make_mcp(desk: Desk) -> Any:
     async def list_tools(_context: Any, _params: Any) -> Any:
         return types.ListToolsResult(tools=[_tool_of(types, offer) for offer in offers_of(desk).values()])
 
-    async def call_tool(_context: Any, params: Any) -> Any:
-        return await _in_thread(desk, functools.partial(_answered, types, desk, params.name, params.arguments or {}))
+    async def call_tool(context: Any, params: Any) -> Any:
+        ask = functools.partial(_ask_desk, desk, params.name, params.arguments or {})
+        begun = await _in_thread(desk, functools.partial(_answered, types, params.name, ask))
+        if params.name != "run_suite" or begun.is_error:
+            return begun
+        job = begun.structured_content["job"]
+        await _watch_run(desk.tasks, job, context.session)
+        return await _in_thread(
+            desk, functools.partial(_answered, types, params.name, lambda: verdict_of(desk.tasks, job))
+        )
 
     return Server(
         "promptry",
@@ -27709,7 +29084,83 @@ def _make_mcp(desk: Desk) -> Any:
         instructions=asset("agents/instructions.txt").decode("utf-8").strip(),
         on_list_tools=list_tools,
         on_call_tool=call_tool,
+        **_resource_handlers(types, desk),
+        **_prompt_handlers(types, desk),
     )
+
+
+def _resource_handlers(types: Any, desk: Desk) -> dict[str, Any]:
+    """Return what answers for resources, which are prompts, runs and calls by their address."""
+
+    async def list_resources(_context: Any, _params: Any) -> Any:
+        rows = await _in_thread(desk, lambda: _unless_refused(list_addresses))
+        found = [types.Resource(uri=address, name=name, mime_type=kind) for address, name, kind in rows]
+        return types.ListResourcesResult(resources=found)
+
+    async def list_templates(_context: Any, _params: Any) -> Any:
+        found = [
+            types.ResourceTemplate(uri_template=row.template, name=name, description=row.sentence, mime_type=row.kind)
+            for name, row in ADDRESSES.items()
+        ]
+        return types.ListResourceTemplatesResult(resource_templates=found)
+
+    async def read_resource(_context: Any, params: Any) -> Any:
+        address = str(params.uri)
+        kind, text = await _in_thread(desk, lambda: _unless_refused(lambda: read_address(address)))
+        found = types.TextResourceContents(uri=address, mime_type=kind, text=text)
+        return types.ReadResourceResult(contents=[found])
+
+    return {
+        "on_list_resources": list_resources,
+        "on_list_resource_templates": list_templates,
+        "on_read_resource": read_resource,
+    }
+
+
+def _prompt_handlers(types: Any, desk: Desk) -> dict[str, Any]:
+    """Return what answers for the protocol's prompts, which are texts that begin a talk, and completes words."""
+
+    async def list_prompts(_context: Any, _params: Any) -> Any:
+        found = [
+            types.Prompt(
+                name=name,
+                title=row.title,
+                description=row.sentence,
+                arguments=[
+                    types.PromptArgument(name=word, description=sentence, required=usual is None)
+                    for word, (sentence, usual) in row.words.items()
+                ],
+            )
+            for name, row in OPENINGS.items()
+        ]
+        return types.ListPromptsResult(prompts=found)
+
+    async def get_prompt(_context: Any, params: Any) -> Any:
+        text = _unless_refused(lambda: opening_text(params.name, params.arguments or {}))
+        said = types.PromptMessage(role="user", content=types.TextContent(type="text", text=text))
+        return types.GetPromptResult(description=OPENINGS[params.name].sentence, messages=[said])
+
+    async def complete(_context: Any, params: Any) -> Any:
+        word, begun = params.argument.name, params.argument.value
+        scheme = str(getattr(params.ref, "uri", "")).partition("://")[0]
+        known = (params.context.arguments if params.context else None) or {}
+        ask = functools.partial(complete_id, scheme) if word == "id" else functools.partial(complete_word, word)
+        ask = functools.partial(ask, begun) if word == "id" else functools.partial(ask, begun, known)
+        values = await _in_thread(desk, lambda: _unless_refused(ask))
+        return types.CompleteResult(completion=types.Completion(values=values))
+
+    return {"on_list_prompts": list_prompts, "on_get_prompt": get_prompt, "on_completion": complete}
+
+
+def _unless_refused(work: Callable[[], Any]) -> Any:
+    """Return what some work gives; an error of ours becomes one of the protocol, in the same words."""
+    from mcp.shared.exceptions import MCPError
+    from mcp_types import INVALID_PARAMS
+
+    try:
+        return work()
+    except PromptryError as error:
+        raise MCPError(INVALID_PARAMS, str(error)) from None
 
 
 async def _in_thread(desk: Desk, work: Callable[[], Any]) -> Any:
@@ -27719,9 +29170,11 @@ async def _in_thread(desk: Desk, work: Callable[[], Any]) -> Any:
 
 
 def offers_of(desk: Desk) -> dict[str, Offer]:
-    """Return the tools of a desk, which are made when they are asked for first."""
+    """Return the tools of a desk; when they are asked for first they are made, and the sums that most begin with."""
     if not desk.offers:
-        desk.offers.update(read_offers())
+        if not is_missing(desk.tasks.path):
+            threading.Thread(target=keep_totals, daemon=True).start()
+        desk.offers.update(read_offers() | (write_offers(desk.tasks) if desk.may_write else {}))
     return desk.offers
 
 
@@ -27735,10 +29188,29 @@ def _tool_of(types: Any, offer: Offer) -> Any:
     )
 
 
-def _answered(types: Any, desk: Desk, name: str, arguments: dict[str, Any]) -> Any:
+async def _watch_run(tasks: Tasks, job: str, session: Any) -> None:
+    """Tell how far a run is until it has ended; who no longer waits for it ends it, and what it did is kept."""
+    import asyncio
+
+    before = None
+    try:
+        while (told := told_progress(tasks, job)) is not None:
+            if told != before:
+                await session.report_progress(*told)
+            before = told
+            await asyncio.sleep(_NEWS_EACH_S)
+    finally:
+        cancel_task(tasks, job)
+
+
+def _ask_desk(desk: Desk, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    return ask_offer(_require_offer(desk, name), arguments)
+
+
+def _answered(types: Any, name: str, ask: Callable[[], dict[str, Any]]) -> Any:
     """Return the result of a call of a tool; every error ends here, as the sentence that the command line prints."""
     try:
-        found = ask_offer(_require_offer(desk, name), arguments)
+        found = ask()
     except PromptryError as error:
         return _refusal(types, error)
     except RecursionError:
@@ -27751,16 +29223,48 @@ def _answered(types: Any, desk: Desk, name: str, arguments: dict[str, Any]) -> A
 
 
 def _refusal(types: Any, error: PromptryError) -> Any:
-    text = types.TextContent(type="text", text=str(error))
-    told = {"code": error.code, "message": error.message, "hint": error.hint}
+    """Return an error as a result: its sentence, in which a value of any length is not shown whole."""
+    message = error.message if len(error.message) <= _LONGEST_SENTENCE else f"{error.message[:_LONGEST_SENTENCE]}..."
+    told = strict_json({"code": error.code, "message": message, "hint": error.hint})
+    text = types.TextContent(type="text", text=f"{told['message']} {told['hint']}".strip())
     return types.CallToolResult(content=[text], is_error=True, _meta={"promptry/error": told})
 
 
 def _require_offer(desk: Desk, name: str) -> Offer:
     known = offers_of(desk)
-    if name not in known:
-        raise NotFound(f"There is no tool {name[:80]!r}.", nearest(name, known) or "tools/list lists them.")
-    return known[name]
+    if name in known:
+        return known[name]
+    if name in write_names():
+        raise WrongUse(f"{name} writes, and this server only reads.", "A person can start it with --allow-writes.")
+    raise NotFound(f"There is no tool {name[:80]!r}.", nearest(name, known) or "tools/list lists them.")
+
+
+# ======================================================================================
+# === COMPLETION: the script by which a shell completes commands, options and names
+# ======================================================================================
+# Uses: ERRORS, PRINTING, COMMANDS, CLI.
+# Public: nothing.
+
+_SHELLS = ("bash", "zsh", "fish")
+
+
+@cli_command("completion")
+@cli_argument("shell", required=False, metavar="[bash|zsh|fish]")
+def cli_completion(shell: str | None) -> None:
+    """Print the script that has a shell complete commands, options and names; that of SHELL without a name.
+
+    For bash: eval "$(promptry completion bash)" in ~/.bashrc; zsh takes it likewise in ~/.zshrc, fish as the file
+    ~/.config/fish/completions/promptry.fish.
+    """
+    from click.shell_completion import ShellComplete, get_completion_class
+
+    name = shell or os.path.basename(os.environ.get("SHELL", ""))
+    if name not in _SHELLS:
+        what = f"for {name!r}" if name else "without a shell: SHELL is not set"
+        raise WrongUse(f"There is no completion {what}.", f"It takes {', '.join(_SHELLS[:-1])} or {_SHELLS[-1]}.")
+    kind: Any = get_completion_class(name)
+    # What bash's own class adds is a look for its version, by a bash that may be another.
+    print_data(ShellComplete.source(kind(make_cli(), {}, "promptry", "_PROMPTRY_COMPLETE")))
 
 
 # ======================================================================================

@@ -551,17 +551,22 @@ def test_what_is_no_lock_of_ours_is_left_alone(project: Path) -> None:
 
 
 @pytest.mark.fault
-def test_a_lock_that_is_taken_away_while_one_waits_for_it_is_not_held(project: Path, tmp_path: Path) -> None:
+def test_a_lock_that_is_taken_away_just_then_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever ends removes the file: a lock on a file that has no name any more would be a lock of nothing."""
-    path = tmp_path / "x.lock"
-    first = promptry._take_lock(path, "qa")
-    path.unlink()
-    second = promptry._take_lock(path, "qa")
-    assert os.path.samestat(os.fstat(second.fileno()), path.stat())
+    path, real, calls = tmp_path / "x.lock", promptry.lock_file, list[int]()
+
+    def lock_late(file: Any) -> None:
+        if not calls:
+            path.unlink()
+        calls.append(1)
+        real(file)
+
+    monkeypatch.setattr(promptry, "lock_file", lock_late)
+    held = promptry._take_lock(path, "qa")
+    assert len(calls) == 2 and os.path.samestat(os.fstat(held.fileno()), path.stat())
     with pytest.raises(promptry.WrongUse, match=f"by process {os.getpid()}"):
         promptry._take_lock(path, "qa")
-    first.close()
-    second.close()
+    held.close()
 
 
 # --- faults around it

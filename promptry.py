@@ -4,19 +4,20 @@ Application code calls track() and track_invocation(); evals, comparisons, the l
 write the same store.db. No service to run, no account, nothing sent anywhere.
 
 Floors, from the ground up; each section uses only sections above it:
-    GROUND   ERRORS · WORDING · CLOCK · SETTINGS · ASSETS · MASKING · TRUST · ENDPOINTS
-    STORE    TABLES · MIGRATIONS · STORE · ROWS · CHANGES · SCRIPTS · QUERIES
+    GROUND   ERRORS · WORDING · CLOCK · SETTINGS · ASSETS · PAYLOAD · MASKING · TRUST · ENDPOINTS
+    STORE    TABLES · MIGRATIONS · STORE · ROWS · CHANGES · SCRIPTS · QUERIES · SHIPMENTS · COURIER
     LEDGERS  SCOPE · DIFFS · PROMPTS · TEMPLATES · USAGE · PRICES · TRACES · INVOCATIONS · SPEND · BUDGETS · ANSWERS ·
              CAPTURE · CALLS · TOTALS · FEEDBACK · DATASETS · BUCKETS · COSTS · CARE
     EVALS    STATISTICS · SERIES · HELPERS · ASSERTIONS · TEXTS · PROGRAMS · APIS · PROVIDERS · TRIALS · JUDGE ·
              EMBEDDINGS · SEMANTICS · SCHEMAS · TOOLS · TRAJECTORIES · CONVERSATIONS · CASES · SUITES · SELECTION ·
-             DOCUMENTS · EXCHANGES · STEPS · FILES · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES · TALLIES ·
-             RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
+             DOCUMENTS · EXCHANGES · STEPS · FILES · DRAFTS · TRANSLATIONS · FOREIGN · PROMPTFOO · SPOOLS · FLAKES ·
+             TALLIES · RUNS · WORKERS · PROGRESS · RERUNS · JOBS · HANGS · RUNNER · PAIRS · POWER · BREAKS · FLIPS ·
              COMPARISON · MODELS · PLAN · TRENDS · TRAFFIC · DRIFT · BISECT · HISTORY · VERSIONS · NEWS · NAMES ·
-             OVERVIEW · STATES · CONFIGURATION · INTERPRETERS
+             OVERVIEW · ARRIVALS · INGEST · STATES · CONFIGURATION · INTERPRETERS
     FACES    FIGURES · PRINTING · RECORDS · REPORTS · FINDINGS · FORMATS · PAGES · READS · COMMANDS · CLI · LAUNCH ·
-             EDITS · WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · POSTS · PLAYGROUND · TASKS · MONITOR ·
-             OPENAPI · APPLICATION · DASHBOARD · EXCERPTS · OFFERS · CLIENTS · MCP · COMPLETION
+             WORKFLOWS · COMMENTS · ACTION · EDITS · WATCH · OUTCOMES · PYTEST · DEMO · ROUTES · GUARD · SITE · POSTS ·
+             PLAYGROUND · TASKS · MONITOR · OPENAPI · APPLICATION · DASHBOARD · EXCERPTS · OFFERS · DEEDS · REFERENCES ·
+             CLIENTS · MCP · COMPLETION
     ROOF     MAIN
     CELLAR   EMBEDDED
 Find your way:   grep -n '^# === ' promptry.py
@@ -28,7 +29,7 @@ Units: money is US dollars, tokens are counts, durations are milliseconds, times
 State that outlives a call: the settings, the open store, what was tracked and served, the rows kept in memory, the
     open calls, the suites, the active run, the judge, the link to a parent, the notes for it on what may hang, the
     embedder and the vectors it made, the totals read last, the process that answers queries, how many models the page
-    asks. No other.
+    asks, the courier, which parts of the executable are unpacked and held. No other.
 For pytest, whose plugin this module is too: PYTEST_DONT_REWRITE.
 """
 
@@ -374,14 +375,18 @@ class HelperMissing(PromptryError):
 
 
 class ProviderError(PromptryError):
-    """A model, or what serves it, cannot be asked or answered badly; `status` is that of HTTP, where there was one."""
+    """A model, or what serves it, cannot be asked or answered badly.
+
+    `status` is that of HTTP, where there was one; `wait_s` how long to wait before another try, where that was said.
+    """
 
     code = "provider"
     http_status = 502
 
-    def __init__(self, message: str, hint: str = "", status: int | None = None) -> None:
+    def __init__(self, message: str, hint: str = "", status: int | None = None, wait_s: float | None = None) -> None:
         super().__init__(message, hint)
         self.status = status
+        self.wait_s = wait_s
 
 
 class BudgetExceeded(PromptryError):
@@ -488,6 +493,12 @@ def later_text(text: str) -> str:
 
     moment = datetime.fromisoformat(text.replace("Z", "")) + timedelta(milliseconds=1)
     return moment.isoformat(timespec="milliseconds") + "Z"
+
+
+def later_than(text: Any) -> str:
+    """Return the present as UTC text, or one millisecond after a time that is not yet over: what grows each time."""
+    now = now_text()
+    return max(now, later_text(text)) if isinstance(text, str) and age_s(text) is not None else now
 
 
 def seconds_of(text: str) -> float | None:
@@ -617,6 +628,10 @@ _KEYS = {
         ),
         "command": _Key("monitor_command", str, _TEXT),
     },
+    "remote": {
+        "url": _Key("remote_url", str, "the address of another promptry, such as https://promptry.lan"),
+        "token_env": _Key("remote_token_env", str, "the name of an environment variable"),
+    },
     "dashboard": {
         "host": _Key("dashboard_host", str, "an address or name of this machine, such as 127.0.0.1"),
         "port": _Key("dashboard_port", int, "a port, 0 to 65535; 0 takes a free one", (0, 65_535)),
@@ -667,6 +682,8 @@ class Settings(NamedTuple):
     monitor_compare: str | None = None
     monitor_webhook_env: str | None = None
     monitor_command: str | None = None
+    remote_url: str | None = None
+    remote_token_env: str | None = None
     dashboard_host: str = "127.0.0.1"
     dashboard_port: int = 8420
     dashboard_hosts: tuple[str, ...] = ()
@@ -862,6 +879,294 @@ def _packed_assets() -> Any:
     import zipfile
 
     return zipfile.ZipFile(io.BytesIO(base64.b64decode(_EMBEDDED)))
+
+
+# ======================================================================================
+# === PAYLOAD: what the executable carries packed is unpacked once per user, when it is first needed
+# ======================================================================================
+# Uses: ERRORS, WORDING, CLOCK.
+# Public: nothing.
+#
+# A start of the executable writes all its files into a temporary folder. So what few commands need lies in it packed,
+# in parts: packages that are found by the finder below when they are first imported, and what a team's Python loads.
+# A part is unpacked into a folder of this user alone, whose name tells its content, and is only ever used whole: the
+# content is hashed before each use, the folder appears by renaming, and whoever unpacks holds the place of all parts,
+# so what lies there unfinished is of a process that was killed. A user of a part holds its folder, so that another
+# version removes only what nobody uses. Where the place cannot be used, the temporary folder of this start is taken,
+# which is removed at its end.
+
+CACHE_VARIABLE = "PROMPTRY_CACHE"
+
+_ARCHIVE_END, _COOKIE, _ENTRY = b"MEI\014\013\012\013\016", "!8sIIII64s", "!IIIIBc"
+_LOCK_S = 60.0
+
+
+def cache_folder() -> Path:
+    """Return the folder that the parts are kept in: in PROMPTRY_CACHE, else among the user's caches; raises OSError."""
+    named = os.environ.get(CACHE_VARIABLE)
+    if named:
+        base = named
+    elif os.name == "nt":
+        base = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~/AppData/Local")
+    elif sys.platform == "darwin":
+        base = os.path.expanduser("~/Library/Caches")
+    else:
+        told = os.environ.get("XDG_CACHE_HOME", "")
+        base = told if os.path.isabs(told) else os.path.expanduser("~/.cache")
+    if base.startswith("~") and not named:
+        raise OSError("this user has no home folder")
+    return Path(os.path.abspath(base), "promptry")
+
+
+def part_folder(name: str) -> Path:
+    """Return the folder of a part, which is unpacked if it is not there; raises HelperMissing where it cannot be."""
+    found = _find_part(name)
+    if isinstance(found, str):
+        raise HelperMissing(found, f"{CACHE_VARIABLE} names another folder to unpack it into.")
+    return found
+
+
+@functools.cache
+def _find_part(name: str) -> Path | str:
+    """Return the folder of a part, or why there is none; asked again, it does not try again."""
+    digest, faults = _parts()[name]["digest"], list[str]()
+    for make_place in (cache_folder, lambda: Path(_start_folder(), "promptry")):
+        try:
+            place = make_place()
+            _check_place(place)
+            folder = _settle(place, name, digest)
+        except OSError as error:
+            faults.append(str(error) if not error.errno else f"{error.filename} cannot be used ({error.strerror})")
+            continue
+        if faults:
+            hint = f"{CACHE_VARIABLE} names another folder"
+            say(f"promptry: {faults[0]}, so what this needs is unpacked anew at each start; {hint}.")
+        return folder
+    return f"The part '{name}' of this executable cannot be unpacked: {', and '.join(faults)}."
+
+
+def _start_folder() -> str:
+    """Return the temporary folder that the start of the executable made and its end removes."""
+    return str(getattr(sys, "_MEIPASS", ""))
+
+
+@functools.cache
+def _parts() -> dict[str, dict[str, Any]]:
+    """Return the parts in their order: {name: {digest, modules, distributions}}; none in another's executable."""
+    try:
+        with open(os.path.join(_start_folder(), "parts.json"), "rb") as file:  # pathlib's own imports may ask
+            parts: dict[str, dict[str, Any]] = json.load(file)
+    except OSError:
+        return {}
+    return parts
+
+
+def _check_place(place: Path) -> None:
+    """Make the place of the parts where there is none; raises OSError unless it is this user's alone and can be run."""
+    import stat
+
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    facts = place.lstat()
+    if not stat.S_ISDIR(facts.st_mode):
+        raise OSError(f"{place} is no folder")
+    if hasattr(os, "geteuid"):
+        if facts.st_uid != os.geteuid():
+            raise OSError(f"{place} belongs to another user")
+        if facts.st_mode & 0o077:
+            raise OSError(f"{place} is open to others (its mode is {facts.st_mode & 0o777:04o}, and not 0700)")
+        if os.statvfs(place).f_flag & getattr(os, "ST_NOEXEC", 0):
+            raise OSError(f"{place} is on a file system that runs no programs (noexec)")
+
+
+def _settle(place: Path, name: str, digest: str) -> Path:
+    """Return the folder of a part in a place, unpacked by this process unless another has; raises OSError."""
+    folder = place / f"{name}-{digest[:20]}"
+    if _hold(folder, digest):
+        return folder
+    with _alone(place) as is_alone:
+        if _hold(folder, digest):
+            return folder
+        _clear(place, name, is_alone)
+        fresh = _make_fresh(place)
+        try:
+            _unpack_part(name, fresh / name)
+            if digest_of(fresh / name) != digest:
+                raise OSError(f"{sys.executable} is damaged, or another than was started")
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(folder, fresh / "damaged")
+            os.rename(fresh / name, folder)
+        except OSError:
+            if not _hold(folder, digest):
+                raise
+        finally:
+            _remove(fresh)
+        if not _hold(folder, digest):
+            raise OSError(f"{place} does not keep what is written to it")
+    return folder
+
+
+def _make_fresh(place: Path) -> Path:
+    import tempfile
+
+    return Path(tempfile.mkdtemp(prefix="unpacking-", dir=place))
+
+
+def _hold(folder: Path, digest: str) -> bool:
+    """Hold a part's folder until this process ends; False where it is not there, not whole, or being removed."""
+    descriptor = _lock_folder(folder, is_shared=True) if folder.is_dir() else None
+    try:
+        is_whole = descriptor is not None and digest_of(folder) == digest
+    except OSError:
+        is_whole = False
+    if descriptor and not is_whole:
+        os.close(descriptor)
+    return is_whole
+
+
+def digest_of(folder: Path) -> str:
+    """Return the SHA-256 of the names and bytes in a folder as hex; byte code that a Python keeps there is left out."""
+    whole = hashlib.sha256()
+    for base, inner, files in os.walk(folder):
+        inner[:] = sorted(name for name in inner if name != "__pycache__")
+        for name in sorted(files):
+            path = os.path.join(base, name)
+            data = Path(path).read_bytes()
+            whole.update(f"{os.path.relpath(path, folder).replace(os.sep, '/')}\0{len(data)}\0".encode())
+            whole.update(data)
+    return whole.hexdigest()
+
+
+def _lock_folder(folder: Path, *, is_shared: bool) -> int | None:
+    """Lock a folder without waiting: what holds the lock, 0 where folders have none, None where another holds it."""
+    try:
+        import fcntl
+    except ModuleNotFoundError:
+        return 0
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError as error:
+        if isinstance(error, BlockingIOError):
+            os.close(descriptor)
+            return None
+    return descriptor
+
+
+@contextlib.contextmanager
+def _alone(place: Path) -> Iterator[bool]:
+    """Hold the place of all parts, and tell whether it is held: after a minute, or without locks, it is not."""
+    until, descriptor = monotonic_s() + _LOCK_S, _lock_folder(place, is_shared=False)
+    while descriptor is None and monotonic_s() < until:
+        time.sleep(0.05)
+        descriptor = _lock_folder(place, is_shared=False)
+    try:
+        yield bool(descriptor)
+    finally:
+        if descriptor:
+            os.close(descriptor)
+
+
+def _clear(place: Path, name: str, is_alone: bool) -> None:
+    """Remove what killed processes left unfinished, and other versions of a part unless somebody uses them."""
+    for folder in sorted(place.iterdir()):
+        if folder.name.startswith("unpacking-"):
+            if is_alone or (age_s(text_of(folder.stat().st_mtime)) or 0.0) > 3_600:
+                _remove(folder)
+        elif folder.name.rpartition("-")[0] == name:
+            descriptor = _lock_folder(folder, is_shared=False)
+            if descriptor is not None:
+                _remove(folder)
+            if descriptor:
+                os.close(descriptor)
+
+
+def _remove(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unpack_part(name: str, target: Path) -> None:
+    """Write the files of a part into a folder; raises OSError, also where the executable does not hold it any more."""
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(io.BytesIO(_packed_part(list(_parts()).index(name)))) as archive:
+            archive.extractall(target)
+    except (zipfile.BadZipFile, ValueError, IndexError, EOFError) as error:
+        raise OSError(f"{sys.executable} is damaged, or another than was started") from error
+
+
+def _packed_part(place: int) -> bytes:
+    """Return the bytes of a part by its place, from the table of contents at the end of PyInstaller's archive."""
+    import struct
+
+    with open(sys.executable, "rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        found, start = -1, end
+        while found < 0 and start > 0:  # a signature may stand behind the archive
+            start = max(0, start - (1 << 20))
+            file.seek(start)
+            found = file.read((1 << 20) + 64).rfind(_ARCHIVE_END)
+        if found < 0:
+            raise ValueError("no archive")
+        file.seek(start + found)
+        _, length, table, size, _, _ = struct.unpack(_COOKIE, file.read(struct.calcsize(_COOKIE)))
+        base = start + found + struct.calcsize(_COOKIE) - length
+        file.seek(base + table)
+        entries, packed = file.read(size), list[tuple[int, int]]()
+        while entries:
+            step, offset, stored, _, _, kind = struct.unpack_from(_ENTRY, entries)
+            packed += [(offset, stored)] if kind == b"z" else []
+            entries = entries[step:]
+        offset, stored = packed[1:][place]  # the first is Python's own
+        file.seek(base + offset)
+        return file.read(stored)
+
+
+def _find_packed(name: str, path: Any = None, target: Any = None) -> Any:
+    """Find a top-level package in the parts, as a finder of sys.meta_path; raises ImportError with the reason."""
+    from importlib.machinery import PathFinder
+
+    part = next((part for part, facts in _parts().items() if name in facts["modules"]), None)
+    if part is None:
+        return None
+    folder = _part_on_path(part)
+    return PathFinder.find_spec(name, [folder])
+
+
+def _part_on_path(part: str) -> str:
+    try:
+        folder = str(part_folder(part))
+    except HelperMissing as error:
+        raise ImportError(str(error)) from None
+    if folder not in sys.path:
+        sys.path.append(folder)
+    return folder
+
+
+def _find_packed_distributions(context: Any) -> Iterable[Any]:
+    """Find what a distribution says of itself, as a finder of sys.meta_path: its part is unpacked for that."""
+    from importlib.metadata import MetadataPathFinder
+
+    name = re.sub(r"[-_.]+", "-", context.name or "").lower()
+    part = next((part for part, facts in _parts().items() if name in facts["distributions"]), None)
+    if part is None or str(_find_part(part)) in sys.path:
+        return ()
+    return MetadataPathFinder.find_distributions(type(context)(name=context.name, path=[_part_on_path(part)]))
+
+
+def _serve_parts() -> None:
+    """Have the parts found by imports, after everything else."""
+    from types import SimpleNamespace
+
+    finder = SimpleNamespace(find_spec=_find_packed, find_distributions=_find_packed_distributions)
+    finder.invalidate_caches = lambda: None
+    sys.meta_path.append(finder)
+
+
+if getattr(sys, "frozen", False):
+    _serve_parts()
 
 
 # ======================================================================================
@@ -1236,9 +1541,9 @@ def _check_url(url: str) -> str:
 
 
 def _as_wire(body: Any) -> bytes:
-    """Return a body as JSON; raises WrongUse for what is no JSON, or is more than 64 MB of it."""
+    """Return a body as JSON, bytes as they are; raises WrongUse for what is no JSON, or is more than 64 MB of it."""
     try:
-        data = json.dumps(body, allow_nan=False).encode()
+        data = body if isinstance(body, bytes) else json.dumps(body, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise WrongUse(f"The request cannot be written as JSON: {error}.") from None
     if len(data) > MAX_WIRE_BYTES:
@@ -1414,7 +1719,8 @@ def _read_answer(host: str, answer: _Answer, headers: dict[str, str], kinds: tup
             status=answer.status,
         )
     if not 200 <= answer.status < 300:
-        raise ProviderError(f"{host} answered {answer.status}: {_words_of(answer, headers)}", status=answer.status)
+        told = f"{host} answered {answer.status}: {_words_of(answer, headers)}"
+        raise ProviderError(told, status=answer.status, wait_s=_retry_after_s(answer.headers))
     try:
         found = json.loads(answer.body, parse_constant=refuse_constant) if kinds else {}
     except (ValueError, RecursionError):
@@ -1654,6 +1960,15 @@ _VOID_SUMS = """BEGIN UPDATE datasets SET version = version % 2000000000 + 1, it
     WHERE id = (SELECT max(id) FROM datasets WHERE name = 'promptry/spend'); END"""
 
 
+def _note_changes(table: str, columns: str, when: str = "TRUE") -> str:
+    """Return the trigger that notes which rows changed after another promptry may have got them (see SHIPMENTS)."""
+    return f"""CREATE TRIGGER changed_{table}_travel_again AFTER UPDATE OF {columns} ON {table}
+        WHEN {when} AND NEW.id > 0 AND EXISTS (SELECT 1 FROM datasets WHERE name = 'promptry/source') BEGIN
+        DELETE FROM datasets WHERE name = 'promptry/changed/{table}' AND version = NEW.id;
+        INSERT INTO datasets (name, version, items)
+        VALUES ('promptry/changed/{table}', NEW.id, json_quote(hex(randomblob(8)))); END"""
+
+
 def _number_column(name: str, kind: str) -> str:
     path = f"json_extract(metadata, '$.{name}')"
     return f"""{name} {kind} GENERATED ALWAYS AS
@@ -1794,6 +2109,10 @@ _FIRST_SCHEMA = (
         created_at TEXT NOT NULL DEFAULT {_NOW},
         CHECK ((scope = 'global') = (target IS NULL)))""",
     "CREATE UNIQUE INDEX budgets_once ON budgets (scope, coalesce(target, ''), period)",
+    _note_changes("prompts", "metadata"),
+    _note_changes("eval_runs", "overall_pass, metadata"),
+    _note_changes("invocations", "metadata", "OLD.status <> 'reserved'"),
+    _note_changes("feedback", "prompt_name, rating, comment, created_at"),
 )
 
 # For people with sqlite3 or Datasette; the module of a prompt is its name up to the first / or dot.
@@ -1906,6 +2225,7 @@ _LOOK_EVERY_S = 0.1
 _chosen_path: str | None = None
 _looked: list[Path] = []
 _memories: list[Callable[[], object]] = []
+_listeners: list[Callable[[], object]] = []
 
 
 def store_path() -> Path:
@@ -2127,8 +2447,11 @@ def bounded_wait(connection: sqlite3.Connection, wait_s: float) -> Iterator[None
 
 
 @contextlib.contextmanager
-def transact(patience_s: float = PATIENCE_S) -> Iterator[sqlite3.Connection]:
-    """Give one immediate transaction, committed at the end of the block; raises StoreError, nothing half-written."""
+def transact(patience_s: float = PATIENCE_S, *, tells: bool = True) -> Iterator[sqlite3.Connection]:
+    """Give one immediate transaction, committed at the end of the block; raises StoreError, nothing half-written.
+
+    `tells`: whether those who wait for commits are told; what promptry notes for itself is no news.
+    """
     with translated_faults(), write_lock(patience_s):
         connection = connect(patience_s)
         if connection.in_transaction:
@@ -2142,6 +2465,19 @@ def transact(patience_s: float = PATIENCE_S) -> Iterator[sqlite3.Connection]:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+        if tells:
+            note_commit()
+
+
+def at_commit(tell: Callable[[], object]) -> None:
+    """Have somebody told whenever this process has committed rows; he must neither wait nor raise."""
+    _listeners.append(tell)
+
+
+def note_commit() -> None:
+    """Tell those who wait for it that this process has committed rows."""
+    for tell in _listeners:
+        tell()
 
 
 def open_scratch(columns: str) -> sqlite3.Connection:
@@ -2708,6 +3044,717 @@ def _refusal_of(error: BaseException, elapsed_s: float) -> dict[str, Any]:
 
 
 # ======================================================================================
+# === SHIPMENTS: what another promptry lacks of this store, as rows that nobody here understands, a bounded batch a time
+# ======================================================================================
+# Uses: ERRORS, CLOCK, SETTINGS, ENDPOINTS, MIGRATIONS, STORE.   Writes: datasets.
+# Public: nothing.
+#
+# Ids grow in the order of commits, so how far another promptry, the hub, has got is the last id that it has of each
+# table, and the calls below that were reserved then. The hub keeps that for us as marks, and a mark counts only while
+# the rows that it names are what they were: so a copy of a store, a hub put back to an older state, and one that lies
+# are all led back to what both have, else to the beginning; a row that comes twice is known by its key. What changes
+# after it was sent is noted by triggers (see MIGRATIONS).
+
+SHIPPING_FORMAT = 1
+SOURCE = "promptry/source"
+SHIPPED_ROWS, SHIPPED_BYTES = 2_000, 2 * 2**20
+MOST_UNPACKED_BYTES = 48 * 2**20
+_MOST_ROW_BYTES, _MOST_OPEN, _FORGET_OPEN_S, MOST_COUNTED = 40 * 2**20, 2_000, 86_400, 10_000
+_BEGIN_SOURCE = """INSERT INTO datasets (name, version, items) SELECT :name, 1, json_quote(:id)
+    WHERE NOT EXISTS (SELECT 1 FROM datasets WHERE name = :name)"""
+_FORGET = "DELETE FROM datasets WHERE name = ? AND version = ? AND items = ?"
+_CHANGED = "SELECT version, items FROM datasets WHERE name = ? AND version <= ? ORDER BY version LIMIT ?"
+_RESERVED = """SELECT id FROM invocations INDEXED BY calls_reserved WHERE status = 'reserved'
+    AND coalesce(json_extract(metadata, '$.lease_until'), '') >= ? ORDER BY id LIMIT ?"""
+_VERSIONS = """SELECT name, version, hash FROM json_each(?) AS asked JOIN prompts
+    ON name = json_extract(asked.value, '$[0]') AND version = json_extract(asked.value, '$[1]')"""
+_RUN_UID = "(SELECT json_extract(metadata, '$.uid') FROM eval_runs WHERE id = run_id)"
+_RUNS = """SELECT id, CASE json_type(metadata, '$.uid') WHEN 'text' THEN json_extract(metadata, '$.uid') END,
+    suite_name, timestamp, (SELECT count(*) FROM eval_results WHERE run_id = eval_runs.id) FROM eval_runs
+    WHERE id IN (SELECT value FROM json_each(?))"""
+_RUNS_NAMED = """SELECT json_extract(metadata, '$.baseline_id'), json_extract(metadata, '$.partial.run'),
+    json_extract(metadata, '$.gate.comparison.baseline.id') FROM eval_runs
+    WHERE id IN (SELECT value FROM json_each(?))"""
+# In this order: what others refer to goes first.
+TRAVELLING: dict[str, tuple[str, ...]] = {
+    "prompts": ("id", "name", "version", "content", "hash", "metadata", "created_at"),
+    "datasets": ("id", "name", "version", "items", "metadata", "created_at"),
+    "eval_runs": (
+        *("id", "suite_name", "prompt_name", "prompt_version", "model_version", "timestamp"),
+        *("overall_pass", "overall_score", "metadata"),
+    ),
+    "eval_results": (
+        *("ordinal", "run_id", "test_name", "assertion_type", "passed", "score", "details", "latency_ms"),
+    ),
+    "votes": ("id", "prompt_name", "prompt_version", "response", "score", "message", "metadata", "created_at"),
+    "invocations": (
+        *("id", "prompt_name", "prompt_version", "metadata", "input_text", "output_text", "request_id", "created_at"),
+    ),
+    "feedback": ("id", "request_id", "prompt_name", "rating", "comment", "source", "created_at"),
+}
+_STAYS = {"datasets": "name NOT LIKE 'promptry/%'", "invocations": "status <> 'reserved'"}
+_NEVER_CHANGES = {
+    "prompts": "name, hash",
+    "datasets": "name, version, created_at",
+    "eval_runs": "suite_name, timestamp, json_extract(metadata, '$.uid')",
+    "eval_results": f"run_id, test_name, assertion_type, {_RUN_UID}",
+    "votes": "prompt_name, response, created_at, json_extract(metadata, '$.promptry.uid')",
+    "invocations": "prompt_name, created_at, json_extract(metadata, '$.uid')",
+    "feedback": "request_id, source",
+}
+_Spot = tuple[int, str]  # the id of a row, and a hash of what never changes of it
+_NOWHERE: _Spot = (0, "")
+_encode_row = json.JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":")).encode
+
+
+class Remote(NamedTuple):
+    """Where rows are shipped to: the address that takes them, and the headers that go along."""
+
+    url: str
+    headers: dict[str, str]
+
+
+class Road(NamedTuple):
+    """How far a hub has got: the marks that say so, its last row of each table, the calls below that were reserved."""
+
+    marks: tuple[str, ...]
+    places: dict[str, _Spot]
+    open: tuple[int, ...]
+
+
+class Shipment(NamedTuple):
+    """What goes on its way at once: packed JSON, how many rows of each table, and where the road is once it arrived.
+
+    `noted` are the notes of changed rows that are done with then; `unfit` rows that no JSON can say, or are too large;
+    `last` is the table and id of the last row.
+    """
+
+    wire: bytes
+    rows: Counter[str]
+    road: Road
+    noted: list[tuple[str, int, str]]
+    is_last: bool
+    unfit: list[dict[str, Any]]
+    last: tuple[str, int]
+
+
+class Delivery(NamedTuple):
+    """What came of a shipment: the road from there, rows sent and taken (the others were known), and what was refused.
+
+    `refused`: [{table, id, reason}], of the hub's the first ones; `lost` counts them all.
+    """
+
+    road: Road
+    sent: Counter[str]
+    taken: Counter[str]
+    refused: list[dict[str, Any]]
+    lost: int
+    is_last: bool
+
+
+def find_remote() -> Remote | None:
+    """Find where promptry.toml has rows shipped to, None for nowhere; raises ConfigError where the token is not set."""
+    known = settings_or_default()
+    if known.remote_url is None:
+        return None
+    address, name, headers = join_address(known.remote_url, "/api/ingest"), known.remote_token_env, {}
+    if name is not None:
+        token = find_key([name])
+        if token is None:
+            raise ConfigError(f"[remote] token_env names {name}, and no such variable is set.", "Set it to the token.")
+        headers["Authorization"] = f"Bearer {token}"
+    return Remote(address, {**headers, "Content-Encoding": "gzip"})
+
+
+def find_source(reader: sqlite3.Connection) -> str | None:
+    """Return what this store ships as, None if it never did."""
+    found = reader.execute("SELECT items FROM datasets WHERE name = ?", (SOURCE,)).fetchone()
+    told = json.loads(found[0]) if found else None
+    return told if isinstance(told, str) else None
+
+
+def begin_source() -> None:
+    """Give this store a name to ship as, if it has none: from then on what changes is noted. Writes: datasets."""
+    with transact() as connection:
+        connection.execute(_BEGIN_SOURCE, {"name": SOURCE, "id": os.urandom(12).hex()})
+
+
+def forget_noted(noted: list[tuple[str, int, str]]) -> None:
+    """Forget notes of changed rows that have arrived, but none that was written anew since. Writes: datasets."""
+    if noted:
+        with transact() as connection:
+            connection.executemany(_FORGET, noted)
+
+
+def ask_road(remote: Remote, reader: sqlite3.Connection, source: str, timeout_s: float) -> Road:
+    """Ask a hub how far it has got with this store, and believe what our own rows confirm. Errors: ProviderError."""
+    asked = {"format": SHIPPING_FORMAT, "schema": MIGRATIONS[-1][0], "source": source}
+    reply, _ = post_json(remote.url, _packed(json.dumps(asked)), dict(remote.headers), timeout_s=timeout_s, tries=1)
+    return find_road(reader, _marks_in(reply))
+
+
+def find_road(reader: sqlite3.Connection, marks: Any) -> Road:
+    """Return the road from marks, the newest first: of each table the newest whose row is still the one it names."""
+    used, places, open = list[str](), dict.fromkeys(TRAVELLING, _NOWHERE), tuple[int, ...]()
+    for table in TRAVELLING:
+        for mark in marks if isinstance(marks, list) else ():
+            place = _spot_in(mark, table)
+            if place is not None and (place == _NOWHERE or _identity(reader, table, place[0]) == place[1]):
+                places[table], used = place, [*used, mark["id"]]
+                open = _open_in(mark) if table == "invocations" else open
+                break
+    return Road(tuple(dict.fromkeys(used)), places, open)
+
+
+def holds(reader: sqlite3.Connection, road: Road) -> bool:
+    """Tell whether the rows at the end of a road are still what they were."""
+    ends = ((table, place) for table, place in road.places.items() if place != _NOWHERE)
+    return all(_identity(reader, table, place[0]) == place[1] for table, place in ends)
+
+
+def _spot_in(mark: Any, table: str) -> _Spot | None:
+    """Return the place that a mark names in a table, None where it is no mark of ours."""
+    places = mark.get("places") if isinstance(mark, dict) and isinstance(mark.get("id"), str) else None
+    place = places.get(table) if isinstance(places, dict) else None
+    if not isinstance(place, list) or [type(part) for part in place] != [int, str] or not 0 <= place[0] < 2**63:
+        return None
+    return place[0], place[1]
+
+
+def _open_in(mark: dict[str, Any]) -> tuple[int, ...]:
+    open = mark.get("open")
+    return tuple(id for id in open if type(id) is int and 0 < id < 2**63) if isinstance(open, list) else ()
+
+
+def _identity(reader: sqlite3.Connection, table: str, id: int) -> str | None:
+    """Return a hash of what never changes of a row that travels, None where there is none of that id."""
+    sql = f"SELECT {_NEVER_CHANGES[table]} FROM {table} WHERE id = ? AND {_STAYS.get(table, 'TRUE')}"
+    row = reader.execute(sql, (id,)).fetchone()
+    return None if row is None else hashlib.sha256(repr(row).encode("utf-8", "replace")).hexdigest()[:16]
+
+
+class _Load:
+    """What is read for one shipment: lines of JSON by table within bounds, and what they refer to."""
+
+    def __init__(self, most: tuple[int, int], skipped: set[tuple[str, int]]) -> None:
+        self.rows_left, self.bytes_left = most
+        self.skipped = skipped
+        self.lines: dict[str, list[str]] = {table: [] for table in TRAVELLING}
+        self.noted: list[tuple[str, int, str]] = []
+        self.unfit: list[dict[str, Any]] = []
+        self.versions: set[tuple[str, int]] = set()
+        self.last = ("", 0)
+        self.runs: dict[int, int] = {}  # the results of each that were counted so far
+
+    def takes(self, table: str, id: int, row: tuple[Any, ...]) -> bool:
+        """Take a row in, tell whether there was room; what can never travel is passed over, and told."""
+        try:
+            line = _encode_row(row)
+            reason = "too large" if len(line) > _MOST_ROW_BYTES or (table, id) in self.skipped else None
+        except (TypeError, ValueError):
+            line, reason = "", "holds what JSON cannot say"
+        if reason is not None:
+            self.unfit.append({"table": table, "id": str(id), "reason": reason})
+            return True
+        if not self.rows_left or (len(line) > self.bytes_left and any(self.lines.values())):
+            return False
+        self.last = table, id
+        self.lines[table].append(line)
+        self.rows_left, self.bytes_left = self.rows_left - 1, self.bytes_left - len(line)
+        return True
+
+
+def next_shipment(
+    reader: sqlite3.Connection,
+    source: str,
+    road: Road,
+    most: tuple[int, int] = (SHIPPED_ROWS, SHIPPED_BYTES),
+    skipped: set[tuple[str, int]] | None = None,
+) -> Shipment | None:
+    """Return the next rows on a road, at most so many rows and bytes, or None where nothing is left to do.
+
+    Rows are of one state of the file; those that others refer to are never later on the road. `skipped`: (table, id) of
+    rows that proved too large.
+    """
+    load, places, open, is_last = _Load(most, skipped or set()), dict(road.places), road.open, True
+    reader.execute("BEGIN")
+    try:
+        for table in TRAVELLING:
+            places[table], left, is_last = _load_table(reader, load, table, road)
+            open = left if table == "invocations" else open
+            if not is_last:
+                break
+        references = _references(reader, load)
+    finally:
+        reader.execute("COMMIT")
+    rows = Counter({table: len(lines) for table, lines in load.lines.items() if lines})
+    if not rows and not load.noted and places == road.places:
+        return None
+    cursor: dict[str, Any] = {"id": make_uid(), "places": places, "open": open}
+    head = {"format": SHIPPING_FORMAT, "schema": MIGRATIONS[-1][0], "source": source, "after": road.marks}
+    text = f'{json.dumps({**head, "cursor": cursor, **references})[:-1]}, "tables": {{{_told_tables(load.lines)}}}}}'
+    after = Road((cursor["id"],), places, open)
+    return Shipment(_packed(text), rows, after, load.noted, is_last, load.unfit, load.last)
+
+
+def _told_tables(lines: dict[str, list[str]]) -> str:
+    """Return rows that are JSON already as the inside of a JSON object: by table their columns and themselves."""
+    told = ((table, json.dumps(TRAVELLING[table]), ",".join(rows)) for table, rows in lines.items() if rows)
+    return ",".join(f'"{table}":{{"columns":{columns},"rows":[{rows}]}}' for table, columns, rows in told)
+
+
+def _packed(text: str) -> bytes:
+    """Return a text as gzip, at the level that costs least: rows of calls are a tenth of their size then."""
+    import zlib
+
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+    return packer.compress(text.encode()) + packer.flush()
+
+
+def _load_table(reader: sqlite3.Connection, load: _Load, table: str, road: Road) -> tuple[_Spot, tuple[int, ...], bool]:
+    """Load what changed and what is new of a table; return its place then, the calls reserved below, and if all fit."""
+    place, name = road.places[table], f"promptry/changed/{table}"
+    room = load.rows_left
+    noted = reader.execute(_CHANGED, (name, place[0], room)).fetchall()
+    reserved, until = _reserved_calls(reader) if table == "invocations" else ([], sys.maxsize)
+    owed = set(road.open) - set(reserved) if table == "invocations" else set[int]()
+    again = sorted({id for id, _ in noted} | owed)
+    loaded, fits = _load_rows(reader, load, table, "id IN (SELECT value FROM json_each(?))", (json.dumps(again),))
+    if not fits:
+        done = set(loaded)
+        load.noted += [(name, id, text) for id, text in noted if id in done]
+        return place, (*(id for id in reserved if id < place[0]), *sorted(owed - done)), False
+    load.noted += [(name, id, text) for id, text in noted]
+    loaded, fits = _load_rows(reader, load, table, "id > ? AND id <= ?", (place[0], until))
+    if loaded:
+        place = loaded[-1], _identity(reader, table, loaded[-1]) or ""
+        came = reader.execute(_CHANGED, (name, place[0], SHIPPED_ROWS)).fetchall()
+        load.noted += [(name, *row) for row in came if row[0] > road.places[table][0]]
+    return place, tuple(id for id in reserved if id < place[0]), fits and len(noted) < room
+
+
+def _load_rows(
+    reader: sqlite3.Connection, load: _Load, table: str, where: str, asked: tuple[Any, ...]
+) -> tuple[list[int], bool]:
+    """Load rows of a table in the order of their ids; return the ids of those that are done with, and if all fit."""
+    columns, done = TRAVELLING[table], list[int]()
+    place = [columns.index(name) if name in columns else -1 for name in ("prompt_name", "prompt_version", "run_id")]
+    names = ", ".join(("id", *columns[1:]))
+    sql = f"SELECT {names} FROM {table} NOT INDEXED WHERE {where} AND {_STAYS.get(table, 'TRUE')} ORDER BY id"
+    for id, *others in reader.execute(sql, asked):
+        ordinal = _ordinal(reader, load, others[place[2] - 1], id) if place[2] > 0 else id
+        if not load.takes(table, id, (ordinal, *others)):
+            return done, False
+        done.append(id)
+        if place[1] > 0 and type(others[place[1] - 1]) is int:
+            load.versions.add((str(others[place[0] - 1]), others[place[1] - 1]))
+        if place[2] > 0:
+            load.runs[others[place[2] - 1]] = ordinal + 1
+        elif table == "eval_runs":
+            load.runs.setdefault(id, -1)
+    return done, True
+
+
+def _ordinal(reader: sqlite3.Connection, load: _Load, run: int, id: int) -> int:
+    """Return the how manieth result of its run a row is, from 0 on."""
+    if load.runs.get(run, -1) < 0:
+        sql = "SELECT count(*) FROM eval_results WHERE run_id = ? AND id < ?"
+        load.runs[run] = reader.execute(sql, (run, id)).fetchone()[0]
+    return load.runs[run]
+
+
+def _reserved_calls(reader: sqlite3.Connection) -> tuple[list[int], int]:
+    """Return the ids of calls that may still settle, and up to which id calls can go without too many of them."""
+    since = text_of((seconds_of(now_text()) or 0.0) - _FORGET_OPEN_S)
+    found = [id for (id,) in reader.execute(_RESERVED, (since, _MOST_OPEN + 1))]
+    return found[:_MOST_OPEN], found[_MOST_OPEN] - 1 if len(found) > _MOST_OPEN else sys.maxsize
+
+
+def _references(reader: sqlite3.Connection, load: _Load) -> dict[str, Any]:
+    """Return what numbers in the loaded rows stand for: the hash of a version, the uid, suite and time of a run."""
+    known = json.dumps([*load.runs])
+    named = [id for row in reader.execute(_RUNS_NAMED, (known,)) for id in row if re.fullmatch("[0-9]{1,18}", str(id))]
+    runs = reader.execute(_RUNS, (json.dumps([*load.runs, *map(int, named)]),)).fetchall() if load.runs else []
+    versions = reader.execute(_VERSIONS, (json.dumps([*load.versions]),)).fetchall() if load.versions else []
+    return {"versions": versions, "runs": runs}
+
+
+def deliver(remote: Remote, shipment: Shipment, timeout_s: float) -> Delivery | list[Any]:
+    """Post a shipment, and return what came of it, or the marks of a hub that knows nothing of where this road began.
+
+    Errors: ProviderError, also for an answer that no promptry gives. Then nothing is known of what has arrived.
+    """
+    reply, _ = post_json(remote.url, shipment.wire, dict(remote.headers), timeout_s=timeout_s, tries=1)
+    marks = _marks_in(reply)
+    if reply.get("mark") != shipment.road.marks[0]:
+        return marks
+    taken, refused, lost = reply.get("taken"), reply.get("refused"), reply.get("refused_total")
+    if not isinstance(taken, dict) or not isinstance(refused, list) or type(lost) is not int:
+        raise _no_hub()
+    counts = Counter({table: n for table, n in taken.items() if table in TRAVELLING and type(n) is int})
+    told = [row for row in refused if isinstance(row, dict)] + shipment.unfit
+    return Delivery(shipment.road, shipment.rows, counts, told, lost + len(shipment.unfit), shipment.is_last)
+
+
+def _marks_in(reply: dict[str, Any]) -> list[Any]:
+    marks = reply.get("marks")
+    if not isinstance(marks, list):
+        raise _no_hub()
+    return marks
+
+
+def _no_hub() -> ProviderError:
+    return ProviderError(
+        "The remote answers, but not as a promptry does that takes rows.",
+        "Look whether [remote] url is that of a dashboard, and whether its promptry is as new as this one.",
+    )
+
+
+def count_waiting(connection: sqlite3.Connection, places: Any) -> tuple[int, str | None]:
+    """Count the rows beyond some places, 10,000 at most, and return with that the time of the oldest."""
+    count, since = 0, list[str]()
+    for table, columns in TRAVELLING.items():
+        place = _spot_in({"id": "", "places": places}, table) or _NOWHERE
+        rows = f"FROM {table} NOT INDEXED WHERE id > ? AND {_STAYS.get(table, 'TRUE')} ORDER BY id"
+        sql = f"SELECT count(*) FROM (SELECT 1 {rows} LIMIT ?)"
+        count += connection.execute(sql, (place[0], MOST_COUNTED - count)).fetchone()[0]
+        at = next((name for name in ("created_at", "timestamp") if name in columns), None)
+        if at is not None:
+            since += [str(first) for (first,) in connection.execute(f"SELECT {at} {rows} LIMIT 1", (place[0],))]
+    return count, min(since, default=None)
+
+
+# ======================================================================================
+# === COURIER: a thread ships what was committed while the application goes on, and what is left at the process's end
+# ======================================================================================
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, STORE, ROWS, SHIPMENTS.   Writes: datasets.
+# Public: nothing.
+#
+# A commit rings a bell, and nothing else happens on the way of a caller. Whatever a hub does, the rows are in the store
+# and stay there: a failure only makes the courier rest longer. Two processes of one store may ship the same rows; the
+# one that sees that all of its rows were known steps back.
+
+LEAVE_S = 2.0
+_GATHER_S, _FIRST_REST_S, _LONGEST_REST_S, _POST_S = 0.25, 1.0, 60.0, 15.0
+_NOTE_EVERY_S, _MOST_TOLD, _MOST_STRAYS = 5.0, 20, 3
+_NOTE_STANDING = "UPDATE datasets SET metadata = ? WHERE name = ? AND items = json_quote(?)"
+_STANDING = "SELECT metadata FROM datasets WHERE name = ?"
+
+
+class _Courier:
+    """What one thread ships, and how it is told: the bell rings when rows are there, and when it has to leave."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.bell, self.leaving, self.ended = threading.Event(), threading.Event(), threading.Event()
+        self.until: float | None = None
+        self.idle = self.dismissed = self.owes_note = False
+        self.ident: int | None = None
+        self.reader: sqlite3.Connection | None = None
+        self.road: Road | None = None
+        self.failing_since: str | None = None
+        self.noted_at, self.lost = -math.inf, 0
+
+
+_courier: _Courier | None = None
+_asked: list[bool] = []  # whether it is known that rows go nowhere, or that a courier is there
+_of_parents: list[_Courier | None] = []  # a parent's: what it has open must not be closed in a child
+
+
+def _ring() -> None:
+    """Tell the courier that rows were committed; the first commit of a process looks whether there is to be one."""
+    courier = _courier
+    if courier is None:
+        if not _asked:
+            _begin()
+    elif not courier.bell.is_set() and threading.get_ident() != courier.ident:
+        courier.bell.set()
+
+
+def _begin() -> None:
+    global _courier
+    _asked.append(True)
+    if settings_or_default().remote_url is None:
+        return
+    courier = _Courier(store_path())
+    courier.bell.set()
+    with contextlib.suppress(RuntimeError):  # the interpreter is ending: the rows wait for the next process
+        threading.Thread(target=_carry, args=(courier,), name="promptry-courier", daemon=True).start()
+        _courier = courier
+        if "multiprocessing.util" in sys.modules:  # a worker ends without atexit
+            sys.modules["multiprocessing.util"].Finalize(None, leave, exitpriority=0)
+
+
+def dismiss_courier() -> None:
+    """Have the courier of this process go; what it has not shipped stays, and the next commit gets another courier."""
+    global _courier
+    courier, _courier = _courier, None
+    _asked.clear()
+    if courier is not None:
+        courier.dismissed = True
+        courier.leaving.set()
+        courier.bell.set()
+
+
+def leave(wait_s: float = LEAVE_S) -> None:
+    """Have the courier ship what is left at the end of the process, and wait for that a bounded time."""
+    courier = _courier
+    if courier is None or courier.ended.is_set():
+        return
+    if courier.idle and not courier.owes_note and not courier.bell.is_set():
+        return
+    courier.until = monotonic_s() + wait_s
+    courier.leaving.set()
+    courier.bell.set()
+    if not courier.ended.wait(wait_s):
+        courier.dismissed = True  # so that it says nothing more while the interpreter ends
+
+
+def _carry(courier: _Courier) -> None:
+    """Ship whenever the bell has rung, after longer and longer rests while that fails."""
+    courier.ident, failures = threading.get_ident(), 0
+    while not courier.ended.is_set():
+        if not courier.bell.wait(_NOTE_EVERY_S if courier.owes_note else None):
+            _note_standing(courier, None, at_once=True)
+            continue
+        courier.leaving.wait(_rest_s(failures))
+        is_leaving, courier.idle = courier.leaving.is_set(), False
+        courier.bell.clear()
+        if not courier.dismissed:
+            failures = 0 if _ship_quietly(courier) else failures + 1
+        if failures:
+            courier.bell.set()
+        courier.idle = not failures
+        if is_leaving:
+            courier.ended.set()
+    _close(courier)
+
+
+def _rest_s(failures: int) -> float:
+    import random
+
+    if not failures:
+        return _GATHER_S
+    return min(_FIRST_REST_S * 2.0 ** min(failures - 1, 10), _LONGEST_REST_S) * random.uniform(0.75, 1.25)
+
+
+def _ship_quietly(courier: _Courier) -> bool:
+    """Ship all that is there, and tell whether it arrived; why it did not is said once, until it does again."""
+    try:
+        _ship_waiting(courier)
+    except Exception as error:
+        courier.road = None
+        if courier.failing_since is None and not courier.dismissed:
+            log.warning("rows wait in the store, for they cannot be shipped: %s", error)
+        _note_standing(courier, str(error) or type(error).__name__)
+        return False
+    _note_standing(courier, None)
+    return True
+
+
+def _ship_waiting(courier: _Courier) -> None:
+    """Ship what is there; raises what ship does."""
+    remote = find_remote()
+    if remote is None:
+        return
+    reader = _reader_of(courier)
+    for found in ship(remote, reader, _source_here(courier), courier.road, functools.partial(_time_left, courier)):
+        courier.road = found.road
+        _count_lost(courier, found)
+        if courier.dismissed:
+            return
+        if found.sent and not found.taken and not courier.leaving.is_set():  # another process ships the same
+            courier.road = None
+            courier.bell.set()
+            courier.leaving.wait(_rest_s(1))
+            return
+
+
+def _time_left(courier: _Courier) -> float:
+    """Return the seconds that a post may take; raises ProviderError where none are left."""
+    left = _POST_S if courier.until is None else min(_POST_S, courier.until - monotonic_s())
+    if left <= 0:
+        raise ProviderError("The process ends before all is shipped.", "promptry push ships the rest.")
+    return left
+
+
+def _reader_of(courier: _Courier) -> sqlite3.Connection:
+    if courier.reader is None:
+        courier.reader = open_reader(courier.path)
+    return courier.reader
+
+
+def _source_here(courier: _Courier) -> str:
+    """Return what the store ships as, which is given to it if need be."""
+    source = find_source(_reader_of(courier))
+    if source is None:
+        begin_source()
+        source = find_source(_reader_of(courier))
+    if source is None:
+        raise StoreError(f"{courier.path} has no name to ship as.", "Delete its dataset promptry/source.")
+    return source
+
+
+def _close(courier: _Courier) -> None:
+    reader, courier.reader = courier.reader, None
+    if reader is not None:
+        reader.close()
+
+
+def _count_lost(courier: _Courier, found: Delivery) -> None:
+    """Count the rows that were refused, which are not sent again, and say of one why."""
+    courier.lost += found.lost
+    if found.lost and not courier.dismissed:
+        first = found.refused[0] if found.refused else {}
+        why = " ".join(str(first.get(key, "")) for key in ("table", "id", "reason"))
+        log.warning("%s cannot be shipped and stay here: %s", counted(found.lost, "row"), why)
+
+
+def ship(
+    remote: Remote, reader: sqlite3.Connection, source: str, road: Road | None, time_left: Callable[[], float]
+) -> Iterator[Delivery]:
+    """Ship what is left on a road, else from where the hub has got to, and give what came of each shipment.
+
+    Errors: ProviderError, WrongUse, StoreError; what has arrived by then is not sent again.
+    """
+    if road is None or not holds(reader, road):
+        road = ask_road(remote, reader, source, time_left())
+    most, skipped, strays = (SHIPPED_ROWS, SHIPPED_BYTES), set[tuple[str, int]](), 0
+    while (shipment := next_shipment(reader, source, road, most, skipped)) is not None:
+        if not shipment.rows and shipment.road.places == road.places:  # changed rows that are gone
+            forget_noted(shipment.noted)
+            return
+        try:
+            found = deliver(remote, shipment, time_left())
+        except ProviderError as error:
+            if error.status != 413:
+                raise
+            most = _smaller(most, shipment, skipped)
+            continue
+        if isinstance(found, list):
+            road, strays = find_road(reader, found), strays + 1
+            if strays > _MOST_STRAYS:
+                raise ProviderError("The remote forgets how far it has got.", "Look at the log of its promptry.")
+            continue
+        road, strays = found.road, 0
+        forget_noted(shipment.noted)
+        yield found
+        if found.is_last:
+            return
+
+
+def _smaller(most: tuple[int, int], shipment: Shipment, skipped: set[tuple[str, int]]) -> tuple[int, int]:
+    """Return smaller bounds after a shipment that was too large; a single row that is so stays here."""
+    if sum(shipment.rows.values()) > 1:
+        return max(1, most[0] // 4), max(1, most[1] // 4)
+    skipped.add(shipment.last)
+    return SHIPPED_ROWS, SHIPPED_BYTES
+
+
+def push(everything: bool = False) -> dict[str, Any]:
+    """Ship now what the hub lacks, or all rows once more, and return what arrived.
+
+    Shape: {remote, sent {table: rows}, taken {table: rows that the hub had not}, refused [{table, id, reason}, at most
+    20], lost (how many were refused)}. Errors: ConfigError without [remote] url; ProviderError, StoreError. Writes:
+    datasets.
+    """
+    dismiss_courier()
+    _asked.append(True)
+    remote = find_remote()
+    if remote is None:
+        raise ConfigError("promptry.toml does not say where to ship to.", 'Write [remote] and url = "https://...".')
+    courier, sent, taken = _Courier(store_path()), Counter[str](), Counter[str]()
+    refused: list[dict[str, Any]] = []
+    with translated_faults():
+        connect()
+        try:
+            road = find_road(_reader_of(courier), []) if everything else None
+            for found in ship(remote, _reader_of(courier), _source_here(courier), road, lambda: 4 * _POST_S):
+                sent, taken, refused = sent + found.sent, taken + found.taken, refused + found.refused
+                courier.road, courier.lost = found.road, courier.lost + found.lost
+            _note_standing(courier, None, at_once=True)
+        except PromptryError as error:
+            _note_standing(courier, str(error), at_once=True)
+            raise
+        finally:
+            _close(courier)
+    told = {"sent": dict(sent), "taken": dict(taken), "refused": refused[:_MOST_TOLD], "lost": courier.lost}
+    return {"remote": remote.url, **told}
+
+
+def _note_standing(courier: _Courier, error: str | None, *, at_once: bool = False) -> None:
+    """Note in the store how shipping stands, for those who ask: when that turns, at the end, and now and then."""
+    is_turn = (error is None) != (courier.failing_since is None)
+    courier.failing_since = None if error is None else courier.failing_since or now_text()
+    is_due = is_turn or at_once or courier.leaving.is_set() or monotonic_s() - courier.noted_at >= _NOTE_EVERY_S
+    courier.owes_note = not is_due and not courier.dismissed
+    if not is_due or courier.dismissed:
+        return
+    courier.noted_at = monotonic_s()
+    with contextlib.suppress(*STORE_FAULTS, StoreError):
+        source = _source_here(courier)
+        before = read_own(_reader_of(courier).execute(_STANDING, (SOURCE,)).fetchone()[0])
+        places = before.get("places") if courier.road is None else courier.road.places
+        known = {**before, "lost": _number(before.get("lost")) + courier.lost, "places": places}
+        now = {"at": now_text()} if error is None else {}
+        told = {**known, **now, "error": error, "failing_since": before.get("failing_since") if error else None}
+        if error and told["failing_since"] is None:
+            told["failing_since"] = courier.failing_since
+        with transact(_GATHER_S, tells=False) as connection:
+            connection.execute(_NOTE_STANDING, (write_json({"promptry": told}), SOURCE, source))
+        courier.lost = 0
+
+
+def _number(value: Any) -> int:
+    return value if type(value) is int else 0
+
+
+def remote_standing() -> dict[str, Any] | None:
+    """Tell how shipping stands, as far as this store was told; None where [remote] names nothing.
+
+    Shape: {url (without what stands behind a question mark), waiting (rows, 10,000 at most), since (of the oldest that
+    waits), shipped_at, error, failing_since, lost (rows that were refused)}.
+    """
+    url = settings_or_default().remote_url
+    if url is None:
+        return None
+    rows = fetch(_STANDING, (SOURCE,))
+    own = read_own(rows[0]["metadata"]) if rows else {}
+    with translated_faults():
+        waiting, since = count_waiting(connect(), own.get("places"))
+    told = {key: own.get(key) if isinstance(own.get(key), str) else None for key in ("error", "failing_since")}
+    shipped_at = own.get("at") if isinstance(own.get("at"), str) else None
+    facts = {"waiting": waiting, "since": since, "shipped_at": shipped_at, **told, "lost": _number(own.get("lost"))}
+    return {"url": re.sub("//[^/@]*@", "//", url.partition("?")[0]), **facts}
+
+
+def remote_text(found: dict[str, Any]) -> str:
+    """Say how shipping stands."""
+    rows, at = counted(found["waiting"], "row waits", "rows wait"), str(found["since"])[:16].replace("T", " ")
+    more = " and more" * (found["waiting"] >= MOST_COUNTED)
+    parts = [f"{rows}{more}, the oldest of {at}" if found["waiting"] else "nothing waits"]
+    parts += [f"{counted(found['lost'], 'row was', 'rows were')} refused"] if found["lost"] else []
+    if found["error"]:
+        parts.append(f"it fails since {str(found['failing_since'])[:16].replace('T', ' ')}: {found['error']}")
+    return f"{found['url']}: {'; '.join(parts)}"
+
+
+def _leave_courier_behind() -> None:
+    """Start a forked child without a courier; what the parent's has open stays open here, for ever unused."""
+    global _courier
+    _of_parents.append(_courier)
+    _courier = None
+    _asked.clear()
+
+
+at_commit(_ring)
+at_store_change(dismiss_courier)
+atexit.register(leave)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_courier_behind)
+
+
+# ======================================================================================
 # === SCOPE: what is fixed while a run goes, and what this process served last
 # ======================================================================================
 # Uses: ERRORS, STORE.
@@ -3201,6 +4248,12 @@ def _write_own(prompt_id: int, changes: dict[str, Any]) -> None:
     Prompt.update(metadata=write_json(metadata)).where(Prompt.id == prompt_id).execute()
 
 
+def note_edition() -> None:
+    """Have this process look again at what it serves: a prompt was changed by other means than save_prompt."""
+    global _edition
+    _edition += 1
+
+
 def edition() -> int:
     """Return a number that grows whenever this process changes a prompt."""
     return _edition
@@ -3331,6 +4384,34 @@ def placeholder_in(text: str) -> str | None:
     """Return the name of the one placeholder that a text is, or None."""
     match = re.fullmatch(_PLACEHOLDER, text)
     return match["named"] or match["braced"] if match else None
+
+
+def values_filled_in(text: str, filled: str) -> dict[str, str] | None:
+    """Return the values that the $placeholders of a text had where it became another, or None where it cannot have.
+
+    >>> values_filled_in("Answer: $question!", "Answer: Why?!"), values_filled_in("$a$b", "xy")
+    ({'question': 'Why?'}, None)
+    """
+    literals, names, end = [""], [], 0
+    for match in re.finditer(_PLACEHOLDER, text):
+        literals[-1] += text[end : match.start()]
+        end, name = match.end(), match["named"] or match["braced"]
+        if name is None:
+            literals[-1] += "$"
+        else:
+            names.append(name)
+            literals.append("")
+    literals[-1] += text[end:]
+    values: dict[str, str] = {}
+    at = len(literals[0])
+    for place, (name, literal) in enumerate(zip(names, literals[1:], strict=True), 1):
+        last = place == len(names)
+        end = len(filled) - len(literal) if last else filled.find(literal, at) if literal else -1
+        if end < at:
+            return None
+        values[name] = filled[at:end]
+        at = end + len(literal)
+    return values if fill_placeholders(text, values) == filled else None
 
 
 def fill_placeholders(text: str, values: dict[str, Any]) -> str:
@@ -3577,7 +4658,7 @@ def tell_fallbacks() -> None:
         return
     told = dict(_untold)
     try:
-        with transact(settings_or_default().wait_ms / 1000) as connection:
+        with transact(settings_or_default().wait_ms / 1000, tells=False) as connection:
             counts = write_json(Counter(stored_fallbacks()) + Counter(told))
             day, before = now_text()[:10], fallbacks_of_day(now_text()[:10])
             own = {} if before is None else {"promptry": {"day": day, "times": before + sum(told.values())}}
@@ -4512,6 +5593,7 @@ def record_call(
             settles = take_reservation(name)
         key = _store_row((name, version, write_json(facts), *texts, request, at, settles), until)
         if key is not None:
+            note_commit()
             tell_fallbacks()
         return key
     except Exception:
@@ -4723,19 +5805,19 @@ def _execute(connection: sqlite3.Connection, sql: str, values: tuple[Any, ...]) 
     try:
         return connection.execute(sql, values)
     except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
-        if not _is_refusal(error):
+        if not is_refusal(error):
             raise
     try:
         return connection.execute(sql, tuple(_mended(part) for part in values))
     except sqlite3.Error as error:
-        if not _is_refusal(error):
+        if not is_refusal(error):
             raise
         log.error("a call of %r cannot be stored: %s", values[0], error)
         _lost_rows += 1
         return None
 
 
-def _is_refusal(error: Exception) -> bool:
+def is_refusal(error: Exception) -> bool:
     """Tell a fault of the row, which will not go away, from one of the store."""
     if isinstance(error, (sqlite3.OperationalError, sqlite3.InternalError)):
         return "JSON" in str(error)
@@ -4821,6 +5903,7 @@ def flush_kept_rows(wait_s: float = 2.0) -> int:
                 connection = connect(wait_s)
                 with bounded_wait(connection, wait_s):
                     _store_rows(connection, [])
+            note_commit()
         except Exception as error:
             log.error("%s could not be stored: %s", counted(len(_kept), "call"), error)
     return len(_kept)
@@ -5098,7 +6181,7 @@ def _is_near(connection: sqlite3.Connection, now: str, scopes: set[Scope]) -> bo
 def offer_spend(spend: Spend) -> None:
     """Keep sums that were read outside a transaction of writers, if that spares the next look much and can be done."""
     if spend.tail > _READ_TAIL:
-        with contextlib.suppress(StoreError), transact(OFFER_S) as connection:
+        with contextlib.suppress(StoreError), transact(OFFER_S, tells=False) as connection:
             keep_spend(connection, spend)
 
 
@@ -5128,7 +6211,7 @@ def watch_calls() -> tuple[Watch, int] | None:
     The watch is another one as soon as one of these calls has changed, or one was added among them. None where the
     store cannot be written now. Writes: datasets.
     """
-    with contextlib.suppress(StoreError), transact(OFFER_S) as connection:
+    with contextlib.suppress(StoreError), transact(OFFER_S, tells=False) as connection:
         begin_spend(connection)
         last = last_settled_id(connection)
         if find_watch(connection, last) is None:  # to write the same again would look like news
@@ -6701,7 +7784,7 @@ def _keep_totals(totals: Totals) -> bool:
     if "\\ufffd" in text:  # two texts that are none may be read as the same
         return False
     row = (_KEPT_TOTALS, text, write_json({"promptry": {"hash": _hash_of(text)}}))
-    with contextlib.suppress(StoreError), transact(OFFER_S) as connection:
+    with contextlib.suppress(StoreError), transact(OFFER_S, tells=False) as connection:
         if find_watch(connection, totals.mark.last) == totals.watch:
             connection.execute("DELETE FROM datasets WHERE name = ?", (_KEPT_TOTALS,))
             return connection.execute(_INSERT_TOTALS, row).rowcount == 1
@@ -6723,6 +7806,7 @@ _RATE_REQUEST = """INSERT INTO feedback (request_id, prompt_name, rating, commen
     VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (request_id, coalesce(source, '')) DO UPDATE SET
     prompt_name = coalesce(excluded.prompt_name, prompt_name), rating = coalesce(excluded.rating, rating),
     comment = coalesce(excluded.comment, comment), created_at = excluded.created_at RETURNING id"""
+_RATED_AT = "SELECT created_at FROM feedback WHERE request_id = ? AND coalesce(source, '') = coalesce(?, '')"
 _COMMON_WORDS = frozenset(
     re.findall("[a-z]+", "and are but did does for from had has have its not our she that the their them there they")
     + re.findall("[a-z]+", "this too was were what when which who will with would you your")
@@ -6750,7 +7834,9 @@ def record_feedback(
         calls = fetch(
             "SELECT prompt_name FROM invocations WHERE request_id = ? ORDER BY id DESC LIMIT 1", (request_id,)
         )
-        row = (request_id, calls[0]["prompt_name"] if calls else None, rating, comment, source, now_text())
+        known = fetch(_RATED_AT, (request_id, source))
+        at = later_than(known[0]["created_at"] if known else None)  # elsewhere the newest wins
+        row = (request_id, calls[0]["prompt_name"] if calls else None, rating, comment, source, at)
         ((key,),) = connection.execute(_RATE_REQUEST, row).fetchall()
     return int(key)
 
@@ -6908,7 +7994,7 @@ def write_dataset(name: str, items: list[Any], metadata: dict[str, Any] | None =
     with transact():
         known = list(Dataset.select().where(Dataset.name == name))
         for row in known:
-            if _dataset_hash(row.items, row.metadata) == digest:
+            if dataset_hash(row.items, row.metadata) == digest:
                 return int(row.version)
         version = max((row.version for row in known), default=0) + 1
         own = write_json({**(metadata or {}), "promptry": {"hash": digest}})
@@ -6943,7 +8029,7 @@ def require_dataset(name: str, version: int | None = None) -> DatasetVersion:
         if name in known:
             raise NotFound(f"Dataset '{name}' has no version {version}.")
         raise NotFound(f"There is no dataset '{name}'.", nearest(name, known) or "save_dataset(name, items) makes one.")
-    digest = _dataset_hash(rows[0]["items"], rows[0]["metadata"])
+    digest = dataset_hash(rows[0]["items"], rows[0]["metadata"])
     return DatasetVersion(name, rows[0]["version"], json.loads(rows[0]["items"]), digest)
 
 
@@ -6979,7 +8065,7 @@ def add_to_dataset(name: str, call: str | None = None, vote_id: str | None = Non
     """
     if (call is None) == (vote_id is None):
         raise WrongUse("A call or a vote becomes an item.", "Give one of --call ID and --vote ID.")
-    item = _item_of_call(call) if call is not None else _item_of_vote(str(read_id(vote_id, "vote")))
+    item = item_of_call(call) if call is not None else _item_of_vote(str(read_id(vote_id, "vote")))
     with transact():
         known = fetch("SELECT max(version) AS version FROM datasets WHERE name = ?", (name,))[0]["version"]
         items = load_dataset(name) if known else []
@@ -6988,7 +8074,11 @@ def add_to_dataset(name: str, call: str | None = None, vote_id: str | None = Non
     return {"name": name, "version": version, "item": item, "added": added}
 
 
-def _item_of_call(id: str) -> dict[str, Any]:
+def item_of_call(id: str) -> dict[str, Any]:
+    """Return a recorded call as an item of a dataset, its answer as `expected` or `rejected` where it was kept.
+
+    Errors: NotFound; WrongUse for a call that failed or has no captured text.
+    """
     found = get_call(id)
     if fetch("SELECT status FROM invocations WHERE id = ?", (found["id"],))[0]["status"] == "error":
         raise WrongUse(f"Call {id} ended in an error, so it has no answer to learn from.", "Choose one that is ok.")
@@ -7113,7 +8203,7 @@ def _delimiter_of(text: str) -> str:
     return max(",;\t", key=columns)
 
 
-def _dataset_hash(items: str, metadata: str | None) -> str:
+def dataset_hash(items: str, metadata: str | None) -> str:
     """Return the hash of a dataset, made from its items where another program wrote it."""
     known = read_own(metadata).get("hash")
     return known if isinstance(known, str) else hash_text(json.dumps(json.loads(items), sort_keys=True))
@@ -7432,19 +8522,19 @@ def _repriced(row: dict[str, Any], models: dict[str, dict[str, Any]]) -> tuple[s
     note_money(new, row["created_at"])
     is_kept = old.get("cost_source") == "computed" != new["cost_source"] and "usage_faults" not in new
     new = old if is_kept else new
-    before, after = old.get("cost_usd"), new.get("cost_usd")
-    name = str(old.get("model") or "-")
+    before, after, name = old.get("cost_usd"), new.get("cost_usd"), str(old.get("model") or "-")
     known = models.setdefault(
         name, {"model": name, **dict.fromkeys(_REPRICE_COUNTS, 0), **dict.fromkeys(_REPRICE_SUMS)}
     )
-    differs = before != after or old.get("rates") != new.get("rates")
+    differs = (before, old.get("rates")) != (after, new.get("rates"))
     for key, cost in (("before", before), ("after", after)):
         known[f"unpriced_{key}"] += cost is None
         known[f"{key}_usd"] = cost if known[f"{key}_usd"] is None else known[f"{key}_usd"] + (cost or 0.0)
     known.update(calls=known["calls"] + 1, changed=known["changed"] + differs, kept=known["kept"] + is_kept)
     if not differs:
         return None
-    new.setdefault("repriced", {"cost_usd": before, "rate_source": old.get("rate_source"), "at": now_text()})
+    first = {"cost_usd": before, "rate_source": old.get("rate_source"), **object_in(old, "repriced")}
+    new["repriced"] = {**first, "at": later_than(first.get("at"))}
     return write_json(new), row["id"], row["metadata"]
 
 
@@ -7632,7 +8722,7 @@ def _litellm_rates(told: dict[str, Decimal], suffix: str) -> dict[str, Any]:
 # ======================================================================================
 # === CARE: what is wrong with a store, said before it hurts; backups, and room given back
 # ======================================================================================
-# Uses: ERRORS, WORDING, CLOCK, SETTINGS, MIGRATIONS, STORE, ROWS, TEMPLATES, INVOCATIONS, COSTS.
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, MIGRATIONS, STORE, ROWS, COURIER, TEMPLATES, INVOCATIONS, COSTS.
 # Public: backup, retention.
 
 LARGE_WAL_BYTES = 64 * 1024 * 1024
@@ -7721,6 +8811,17 @@ def _give_room_back() -> bool:
         connection = connect()
         with bounded_wait(connection, PATIENCE_S):
             connection.execute("VACUUM")
+        return settle_store()
+
+
+def settle_store() -> bool:
+    """Bring the log into the store's file, and tell whether that file alone is whole now: a reader may hold the log.
+
+    Raises StoreError while another process writes for longer.
+    """
+    with translated_faults(), write_lock(PATIENCE_S):
+        connection = connect()
+        with bounded_wait(connection, PATIENCE_S):
             ((busy, *_),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     return not busy
 
@@ -7734,6 +8835,8 @@ def diagnose() -> list[dict[str, str]]:
         _finding("other store", "hint", f"{place} exists too and is not read here") for place in other_stores()
     ]
     looks = {"integrity": _look_at_integrity, "size": _look_at_size, "rows": _look_at_rows, "prices": _look_at_prices}
+    if settings_or_default().remote_url is not None:
+        looks["remote"] = _look_at_remote
     for name, look in {**(looks if store_path().is_file() else {}), "fallbacks": _look_at_fallbacks}.items():
         try:
             findings.append(look())
@@ -7818,6 +8921,12 @@ def _look_at_rows() -> dict[str, str]:
             "rows", "fault", f"{detail}; {counted(lost, 'call was', 'calls were')} lost, waiting in memory: {waiting:,}"
         )
     return _finding("rows", "ok", detail)
+
+
+def _look_at_remote() -> dict[str, str]:
+    found = remote_standing() or {}
+    is_well = found["error"] is None and not found["lost"]
+    return _finding("remote", "ok" if is_well else "hint", remote_text(found))
 
 
 def _look_at_fallbacks() -> dict[str, str]:
@@ -13967,6 +15076,198 @@ def _check_open(reading: Reading, told: Told, got: dict[str, Node], places: dict
 
 
 # ======================================================================================
+# === DRAFTS: a suite in YAML, made from calls that people rated
+# ======================================================================================
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, ROWS, SCOPE, PROMPTS, CALLS, DATASETS, PROVIDERS, DOCUMENTS, FILES.
+# Public: nothing.
+#
+# A file is written in the folder of the configured module only, and asks an API only: who may make a suite must not be
+# able to run a program by it. What stands in a file already stays as it is: a suite is added after it, or not at all.
+
+_HELD_BY = {"rouge_l": 0.3, "semantic": 0.7}  # against an answer that was rated up, and the score that it takes
+_OWN_PROGRAMS = {"python", "exec"}
+_MOST_DRAFTED = 200
+
+
+class Draft(NamedTuple):
+    """A case from a call: what the prompt was filled in with (None: nobody can tell), what was sent, and the answer."""
+
+    call: dict[str, Any]
+    values: dict[str, str] | None
+    item: dict[str, Any]
+
+
+def create_suite(
+    name: str,
+    prompt: str,
+    rating: str | None = None,
+    file: str | None = None,
+    provider: str | None = None,
+    assertion: str = "rouge_l",
+    limit: int = 20,
+) -> dict[str, Any]:
+    """Write a suite made of the newest rated calls of a prompt into a file of suites, and return what is in it.
+
+    A new answer is held against one that was rated up, by its words or its meaning; one that was rated down must not
+    come again. Shape: {suite, file, prompt, provider, cases, skipped [{call, reason}], next}; prompt is None where the
+    calls do not show what it was filled in with: then what was sent is sent again. Errors: WrongUse, NotFound,
+    ConfigError. Writes: the file.
+    """
+    check_choice(assertion, tuple(_HELD_BY), "assertion")
+    path = _file_in_folder(file)
+    chosen = None if provider is None else _check_provider(provider)
+    drafts, skipped = _drafts_of(prompt, rating, min(read_limit(limit), _MOST_DRAFTED))
+    if not drafts:
+        hint = f"{skipped[0]['reason']}" if skipped else "promptry calls --rating up lists those that are."
+        raise NotFound(f"No call of '{prompt}' that was rated can be made a case.", hint)
+    fills = [draft for draft in drafts if draft.values is not None]
+    if fills:
+        lost = [draft for draft in drafts if draft.values is None]
+        skipped += [_skip(draft.call["id"], "what was sent is not the prompt filled in") for draft in lost]
+    cases = [_drafted_case(draft, assertion, bool(fills)) for draft in fills or drafts]
+    chosen = chosen or _usual_provider(fills or drafts)
+    told: dict[str, Any] = {"name": check_name(name), "description": f"Calls of {legible(prompt)} that people rated."}
+    told |= {"prompt": {"name": prompt}} if fills else {}
+    _add_suite(path, {**told, "provider": chosen, "cases": cases})
+    found = {"suite": name, "file": str(path), "prompt": prompt if fills else None, "provider": chosen}
+    return {**found, "cases": len(cases), "skipped": skipped, "next": _next_step(name, path)}
+
+
+def _skip(call: str, reason: str) -> dict[str, str]:
+    return {"call": call, "reason": reason}
+
+
+def _drafts_of(prompt: str, rating: str | None, limit: int) -> tuple[list[Draft], list[dict[str, str]]]:
+    """Return the newest calls that were rated as drafts of cases, and those that cannot be any."""
+    ratings = ("up", "down") if rating is None else (rating,)
+    lists = [list_calls(prompt=prompt, status="ok", rating=one, limit=limit)["items"] for one in ratings]
+    rows = sorted(itertools.chain(*lists), key=lambda row: int(row["id"]), reverse=True)[:limit]
+    drafts: list[Draft] = []
+    skipped: list[dict[str, str]] = []
+    for row in rows:
+        try:
+            item = item_of_call(row["id"])
+        except WrongUse as error:
+            skipped.append(_skip(row["id"], str(error)))
+            continue
+        if "expected" in item or "rejected" in item:
+            drafts.append(Draft(row, _values_of(prompt, row["prompt_version"], item["input"]), item))
+        else:
+            skipped.append(_skip(row["id"], "its answer was not kept"))
+    return drafts, skipped
+
+
+def _values_of(prompt: str, version: int | None, sent: Any) -> dict[str, str] | None:
+    """Return what a prompt was filled in with: read off what was sent, or the whole of it where there is one place."""
+    found = find_prompt(prompt, version=version) or find_prompt(prompt)
+    if found is None:
+        return None
+    texts = [sent] if isinstance(sent, str) else [row.get("content") for row in sent if isinstance(row, dict)]
+    for text in texts:
+        values = values_filled_in(found.content, text) if isinstance(text, str) else None
+        if values is not None and (len(texts) == 1 or values):
+            return values
+    names = placeholders(found.content)
+    return {names[0]: sent} if len(names) == 1 and isinstance(sent, str) else None
+
+
+def _drafted_case(draft: Draft, assertion: str, fills: bool) -> dict[str, Any]:
+    """Return a case as a file of suites has it; an answer is a variable, so that its dollar signs stay such."""
+    kind = "expected" if "expected" in draft.item else "rejected"
+    values = dict(draft.values or {}) if fills else {}
+    place = kind if kind not in values else f"{kind}_answer"
+    told = f"${place}"
+    step = {assertion: {"expected": told, "min_score": _HELD_BY[assertion]}} if kind == "expected" else None
+    case: dict[str, Any] = {"id": draft.item["id"], **({} if fills else {"input": draft.item["input"]})}
+    return {
+        **case,
+        "variables": {**values, place: draft.item[kind]},
+        "assert": [step or {"not_contains": told}],
+    }
+
+
+def _check_provider(provider: str) -> str:
+    if make_provider(provider).kind in _OWN_PROGRAMS:
+        hint = "Give an API, such as openai:gpt-4.1-mini; a person may write another into the file."
+        raise WrongUse(f"The provider {provider[:80]!r} runs a program.", hint)
+    return provider
+
+
+def _usual_provider(drafts: list[Draft]) -> str:
+    """Return the API and model that answered most of some calls; raises WrongUse where they name none."""
+    facts = [get_call(draft.call["id"])["metadata"] for draft in drafts]
+    named = Counter(f"{row.get('provider')}:{row.get('model')}" for row in facts)
+    for name, _ in named.most_common():
+        with contextlib.suppress(WrongUse):
+            return _check_provider(name)
+    raise WrongUse("The calls do not name an API that can be asked.", "Give provider, such as openai:gpt-4.1-mini.")
+
+
+def _module_folder() -> tuple[Path, str]:
+    """Return the folder in which the configured module is, and the name of a file of suites there."""
+    name = settings().module
+    told = find_suite_file(name) if not name.endswith((".yaml", ".yml")) or Path(name).is_file() else Path(name)
+    path = told or Path(name.removesuffix(".py").replace(".", "/") + ".yaml")
+    return Path(os.getcwd(), path).parent.resolve(), path.name
+
+
+def _file_in_folder(file: str | None) -> Path:
+    """Return where a file of suites is to be; raises WrongUse for a place outside the folder of the module."""
+    folder, usual = _module_folder()
+    text = usual if file is None else file
+    if "\0" in text or len(text) > 200 or not text.endswith((".yaml", ".yml")):
+        raise WrongUse(f"The file is {text[:80]!r}.", "It takes the name of a YAML file, such as evals.yaml.")
+    path = Path(folder, text).resolve()
+    if not path.is_relative_to(folder) or not path.parent.is_dir():
+        raise WrongUse(
+            f"The file {text!r} is not in {folder}.", "Suites are written beside the configured module only."
+        )
+    return path
+
+
+def _add_suite(path: Path, told: dict[str, Any]) -> None:
+    """Write a suite into a new file, or after those in a file; nothing is written where the whole could not be read."""
+    block = write_yaml({"suites": [told]})
+    before = text_of_file(path) if path.exists() else ""
+    names = [one.name for one in read_suites(path)] if before.strip() else []
+    if told["name"] in names:
+        raise WrongUse(f"{path.name} has a suite {told['name']!r} already.", "Give the suite another name.")
+    draft = path.with_name(f".{path.name}.{make_uid()}")
+    try:
+        draft.write_text(_text_with(before, block) if names else block, encoding="utf-8")
+        if [one.name for one in read_suites(draft)] != [*names, told["name"]]:
+            raise ConfigError(f"{path.name} is no plain list of suites.")
+        if before:
+            draft.chmod(path.stat().st_mode)
+        os.replace(draft, path)
+    except ConfigError as error:
+        message = f"No suite can be added to those in {path.name}." if names else error.message
+        raise WrongUse(message, "Name another file.") from None
+    except OSError as error:
+        raise WrongUse(f"{path} cannot be written: {error.strerror}.", "Name a file in a folder of yours.") from None
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _text_with(before: str, block: str) -> str:
+    """Return a file of suites with those of another after its own, as far in as the first of them stands."""
+    first = re.search(r"^suites:[^\n]*\n(?:[ ]*(?:#[^\n]*)?\n)*([ ]*)- ", before, re.MULTILINE)
+    added = block.partition("\n")[2]
+    inset = first[1] if first else ""
+    return f"{before.rstrip()}\n\n" + re.sub("(?m)^(?=.)", inset, added)
+
+
+def _next_step(name: str, path: Path) -> str:
+    """Return what is to be done with a suite that was written: run it, where it is of the configured module."""
+    import shlex
+
+    usual = find_suite_file(settings().module)
+    if usual is not None and usual.resolve() == path:
+        return f"Read {path.name}, then run the suite {name!r} with run_suite."
+    return f"Read {path.name}, then run it with: promptry run {shlex.quote(name)} --module {shlex.quote(str(path))}"
+
+
+# ======================================================================================
 # === TRANSLATIONS: promptfoo's templates and assertions in our words, or the reason why there are none
 # ======================================================================================
 # Uses: ERRORS, PROMPTS, HELPERS, ASSERTIONS, STEPS, FILES.
@@ -16092,9 +17393,9 @@ def _parted(stdout: Any) -> Any:
     return stdout if type(stdout).__name__ == "Parted" else Parted()
 
 
-def end_process(code: int) -> None:
-    """End this process; where a case was left behind, without waiting for its threads: they may never end."""
-    if not _left_behind:
+def end_process(code: int, at_once: bool = False) -> None:
+    """End this process; where a case was left behind, or at once, without waiting for threads: they may never end."""
+    if not _left_behind and not at_once:
         sys.exit(code)
     last = threading.Thread(target=atexit._run_exitfuncs, daemon=True)
     last.start()
@@ -18248,7 +19549,8 @@ def _reasons(comparison: Comparison, result: RunResult, manifest: dict[str, Any]
 def _write_verdict(run: int, passed: bool, facts: dict[str, Any], gate: dict[str, Any]) -> None:
     with transact():
         manifest = read_object(EvalRun.get_by_id(run).metadata)
-        manifest |= {**facts, "gate": {**(manifest.get("gate") or {}), **gate}}
+        at = later_than(manifest.get("judged_at"))
+        manifest |= {**facts, "judged_at": at, "gate": {**(manifest.get("gate") or {}), **gate}}
         EvalRun.update(metadata=write_json(manifest), overall_pass=int(passed)).where(EvalRun.id == run).execute()
 
 
@@ -19428,7 +20730,7 @@ def find_names(kind: str, begun: str = "") -> list[str]:
 # ======================================================================================
 # === OVERVIEW: how everything stands, in one answer
 # ======================================================================================
-# Uses: CLOCK, ROWS, SCOPE, TEMPLATES, SPEND, BUDGETS, CALLS, TOTALS, TALLIES, RUNS, COMPARISON, DRIFT, NEWS.
+# Uses: CLOCK, ROWS, COURIER, SCOPE, TEMPLATES, SPEND, BUDGETS, CALLS, TOTALS, TALLIES, RUNS, COMPARISON, DRIFT, NEWS.
 # Public: get_overview.
 
 _MOST_MODULES = 50
@@ -19444,8 +20746,8 @@ def get_overview() -> dict[str, Any]:
     spend {since, spent_usd, today_usd, forecast_usd, unpriced}, budgets [BudgetStatus], fallbacks [{name, times,
     last_at}], today (production calls of the UTC day: {calls, errors, unpriced, cost_usd, p95_ms, latency_of, rated
     {up, down}, renders_fallback}), modules (of the month, all origins: [{module, calls, unpriced, cost_usd,
-    per_thousand_usd}], the dearest 50), changes (see list_changes). A request is rated up from 0.5 on; latency_of: how
-    many calls p95_ms is of.
+    per_thousand_usd}], the dearest 50), changes (see list_changes), remote (see remote_standing). A request is rated up
+    from 0.5 on; latency_of: how many calls p95_ms is of.
     """
     now, rows = now_text(), query("get_overview")
     drifts = {report.suite: report for report in check_drifts([row["suite"] for row in rows])}
@@ -19466,6 +20768,7 @@ def get_overview() -> dict[str, Any]:
         "today": _today(now),
         "modules": _modules(spent),
         "changes": list_changes(now, budgets),
+        "remote": remote_standing(),
     }
 
 
@@ -19545,6 +20848,563 @@ def _modules(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         found.append(told)
     found.sort(key=lambda row: (row["cost_usd"] or 0.0, row["calls"]), reverse=True)
     return found[:_MOST_MODULES]
+
+
+# ======================================================================================
+# === ARRIVALS: rows of other stores take their place in this one, each once, and what they refer to is found here
+# ======================================================================================
+# Uses: CLOCK, ENDPOINTS, ROWS, PROMPTS, INVOCATIONS, DATASETS.
+#   Writes: prompts, datasets, eval_runs, eval_results, votes, feedback, invocations.
+# Public: nothing.
+#
+# A row is known by a key that it has from birth, else by one made of where it came from. Versions and runs have other
+# numbers here: what refers to them is told with the hash of the text, the uid of the run. A row that cannot be is
+# refused by itself, and the others go on.
+
+_ADD_PROMPT = "INSERT INTO prompts (name, version, content, hash, metadata, created_at) VALUES (?, ?, ?, ?, ?, ?)"
+_FIND_PROMPT = "SELECT id, version, metadata FROM prompts WHERE name = ? AND hash = ?"
+_LAST_VERSION = "SELECT coalesce(max(version), 0) FROM prompts WHERE name = ?"
+_ADD_DATASET = "INSERT INTO datasets (name, version, items, metadata, created_at) VALUES (?, ?, ?, ?, ?)"
+_DATASETS = """SELECT version, CASE WHEN json_extract(metadata, '$.promptry.hash') IS NULL THEN items END, metadata
+    FROM datasets WHERE name = ?"""
+_ADD_RUN = """INSERT INTO eval_runs (suite_name, prompt_name, prompt_version, model_version, timestamp, overall_pass,
+    overall_score, metadata) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+_FIND_RUNS = """SELECT json_extract(metadata, '$.uid'), id FROM eval_runs
+    WHERE suite_name IN (SELECT value FROM json_each(?)) AND timestamp IN (SELECT value FROM json_each(?))"""
+_ADD_RESULT = """INSERT INTO eval_results (run_id, test_name, assertion_type, passed, score, details, latency_ms)
+    VALUES (?, ?, ?, ?, ?, ?, ?)"""
+_ADD_VOTE = """INSERT INTO votes (prompt_name, prompt_version, response, score, message, metadata, created_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?)"""
+_FIND_VOTES = """SELECT json_extract(metadata, '$.promptry.uid') FROM votes INDEXED BY votes_by_prompt
+    WHERE prompt_name IN (SELECT value FROM json_each(?)) AND created_at IN (SELECT value FROM json_each(?))"""
+_FIND_CALLS = """SELECT json_extract(metadata, '$.uid'), id, json_extract(metadata, '$.repriced.at')
+    FROM invocations INDEXED BY calls_by_request WHERE request_id IN (SELECT value FROM json_each(?))"""
+_IS_NEWER = "excluded.created_at > created_at"
+_TAKE_FEEDBACK = f"""INSERT INTO feedback (request_id, prompt_name, rating, comment, source, created_at)
+    VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (request_id, coalesce(source, '')) DO UPDATE SET
+    prompt_name = CASE WHEN {_IS_NEWER} THEN coalesce(excluded.prompt_name, prompt_name)
+        ELSE coalesce(prompt_name, excluded.prompt_name) END,
+    rating = CASE WHEN {_IS_NEWER} THEN coalesce(excluded.rating, rating) ELSE coalesce(rating, excluded.rating) END,
+    comment = CASE WHEN {_IS_NEWER} THEN coalesce(excluded.comment, comment)
+        ELSE coalesce(comment, excluded.comment) END,
+    created_at = max(created_at, excluded.created_at)
+    WHERE {_IS_NEWER} OR (rating IS NULL AND excluded.rating IS NOT NULL)
+        OR (comment IS NULL AND excluded.comment IS NOT NULL)
+        OR (prompt_name IS NULL AND excluded.prompt_name IS NOT NULL)"""
+_VERSIONS_HERE = """SELECT json_extract(asked.value, '$[0]'), json_extract(asked.value, '$[1]'), prompts.version
+    FROM json_each(?) AS asked LEFT JOIN prompts ON name = json_extract(asked.value, '$[0]')
+    AND hash = json_extract(asked.value, '$[2]')"""
+_STAMPS = ("current_at", "tracked_at")
+_OF_ONE_STORE = {"monitor", "shipped"}  # keys of a manifest
+
+Row = tuple[Any, ...]
+Refused = list[tuple[int, str]]  # the id of each row where it came from, and why
+
+
+class Elsewhere(NamedTuple):
+    """What is known of another store: what it and this one ship as, what its versions and runs are called here.
+
+    versions: {(prompt, version there): version here, None for a text that is not here}; runs: {id there: (key, how many
+    results)}; runs_here: {key: id here}.
+    """
+
+    source: str
+    own: str | None
+    versions: dict[tuple[str, int], int | None]
+    runs: dict[int, tuple[str, int]]
+    runs_here: dict[str, int]
+
+    def is_ours(self, key: str) -> bool:
+        """Tell whether a row was made in this store and comes back to it."""
+        return self.own is not None and key.startswith(f"{self.own}.")
+
+
+def key_of(there: Elsewhere, uid: Any, table: str, id: int, *parts: Any) -> str:
+    """Return the key of a row: its uid, else one made of where it stands and of what never changes of it."""
+    if isinstance(uid, str) and uid:
+        return uid
+    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+    return f"{there.source}.{table}.{id}.{digest}"
+
+
+def learn_versions(connection: sqlite3.Connection, there: Elsewhere, versions: list[list[Any]]) -> None:
+    """Find what the versions [name, version there, hash] of a source are called here."""
+    for name, version, here in connection.execute(_VERSIONS_HERE, (json.dumps(versions),)):
+        there.versions[name, version] = here
+
+
+def learn_runs(connection: sqlite3.Connection, there: Elsewhere, runs: list[list[Any]]) -> None:
+    """Find which runs here those of a source are: [id there, uid or None, suite, timestamp, results]."""
+    for id, uid, suite, at, results in runs:
+        there.runs[id] = key_of(there, uid, "eval_runs", id, suite, at), results
+    asked = (json.dumps(sorted({row[place] for row in runs})) for place in (2, 3))
+    there.runs_here.update((key, id) for key, id in connection.execute(_FIND_RUNS, tuple(asked)) if key is not None)
+
+
+def _version_here(connection: sqlite3.Connection, there: Elsewhere, name: Any, version: Any) -> int | None:
+    """Return what a version of a source is called here; a number without a text keeps it, unless it is another's."""
+    if version is None or name is None:
+        return None
+    if (name, version) not in there.versions:
+        is_taken = connection.execute("SELECT 1 FROM prompts WHERE name = ? AND version = ?", (name, version))
+        there.versions[name, version] = None if is_taken.fetchone() else version
+    return there.versions[name, version]
+
+
+def _facts_of(metadata: str | None) -> dict[str, Any]:
+    """Return the object in a metadata column; another value stands under `metadata` of one. Errors: ValueError."""
+    value = {} if metadata is None else json.loads(metadata, parse_constant=refuse_constant)
+    return value if isinstance(value, dict) else {"metadata": value}
+
+
+def _own_in(facts: dict[str, Any]) -> dict[str, Any]:
+    return object_in(facts, "promptry")
+
+
+def _add_rows(connection: sqlite3.Connection, sql: str, rows: list[tuple[int, Row]]) -> tuple[int, Refused]:
+    """Write rows at once, or each by itself where one is refused; return how many were written, and which were not."""
+    connection.execute("SAVEPOINT some_rows")
+    try:
+        count = connection.executemany(sql, [row for _, row in rows]).rowcount if rows else 0
+    except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
+        if not is_refusal(error):
+            raise
+        connection.execute("ROLLBACK TO some_rows")
+        count, refused = 0, Refused()
+        for id, row in rows:
+            added, reason = _add_row(connection, sql, row)
+            count += added
+            refused += [(id, reason)] if reason else []
+    else:
+        refused = []
+    connection.execute("RELEASE some_rows")
+    return count, refused
+
+
+def _add_row(connection: sqlite3.Connection, sql: str, row: Row) -> tuple[int, str]:
+    """Write a row; return how many that are, and why it cannot be."""
+    try:
+        return connection.execute(sql, row).rowcount, ""
+    except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
+        if not is_refusal(error):
+            raise
+        return 0, str(error)
+
+
+def take_prompts(connection: sqlite3.Connection, there: Elsewhere, rows: list[Row]) -> tuple[int, Refused]:
+    """Take versions of prompts in: equal texts are one row, which has the latest stamps of all. Writes: prompts."""
+    taken, refused = 0, Refused()
+    for id, name, _, content, digest, metadata, at in rows:
+        if re.fullmatch("[0-9a-f]{64}", digest) and digest != hash_text(content):
+            refused.append((id, "its hash is that of another text"))
+            continue
+        facts = _facts_of(metadata)
+        told_stamps = {key: _own_in(facts).get(key) for key in _STAMPS}
+        stamps = {key: text for key, text in told_stamps.items() if isinstance(text, str) and age_s(text) is not None}
+        found = connection.execute(_FIND_PROMPT, (name, digest)).fetchone()
+        if found is not None:
+            taken += _move_stamps(connection, found[0], found[2], stamps)
+            continue
+        (last,) = connection.execute(_LAST_VERSION, (name,)).fetchone()
+        text = write_json({**facts, "promptry": stamps}) if facts else None
+        added, reason = _add_row(connection, _ADD_PROMPT, (name, last + 1, content, digest, text, at))
+        taken += added
+        refused += [(id, reason)] if reason else []
+    if taken:
+        note_edition()
+    return taken, refused
+
+
+def _move_stamps(connection: sqlite3.Connection, id: int, metadata: str | None, stamps: dict[str, str]) -> int:
+    """Move on when a version was made the latest, or tracked, never back; return whether that changed it."""
+    own = read_own(metadata)
+    later = {key: text for key, text in stamps.items() if not isinstance(own.get(key), str) or own[key] < text}
+    if later:
+        text = write_json({**_facts_of(metadata), "promptry": {**own, **later}})
+        connection.execute("UPDATE prompts SET metadata = ? WHERE id = ?", (text, id))
+    return int(bool(later))
+
+
+def take_datasets(connection: sqlite3.Connection, there: Elsewhere, rows: list[Row]) -> tuple[int, Refused]:
+    """Take versions of datasets in; those of equal items are one. Writes: datasets."""
+    taken, refused = 0, Refused()
+    for id, name, _, items, metadata, at in rows:
+        if name.startswith("promptry/"):
+            refused.append((id, "its name is one of promptry's own"))
+            continue
+        digest, facts = dataset_hash(items, None), _facts_of(metadata)
+        known = connection.execute(_DATASETS, (name,)).fetchall()
+        if any(dataset_hash(text, own) == digest for _, text, own in known):
+            continue
+        version = max((row[0] for row in known), default=0) + 1
+        text = write_json({**facts, "promptry": {**_own_in(facts), "hash": digest}})
+        added, reason = _add_row(connection, _ADD_DATASET, (name, version, items, text, at))
+        taken += added
+        refused += [(id, reason)] if reason else []
+    return taken, refused
+
+
+def take_runs(connection: sqlite3.Connection, there: Elsewhere, rows: list[Row]) -> tuple[int, Refused]:
+    """Take runs in; one that is here already is replaced if it was judged since. Writes: eval_runs.
+
+    A run is not complete here until its results are.
+    """
+    taken, refused = 0, Refused()
+    for id, suite, name, version, model, at, passed, score, metadata in rows:
+        if id not in there.runs:
+            refused.append((id, "nothing is told of its results"))
+            continue
+        manifest, (key, results) = _facts_of(metadata), there.runs[id]
+        if there.is_ours(key):
+            continue
+        manifest = {**_manifest_here(connection, there, manifest), "uid": key}
+        here = there.runs_here.get(key)
+        if here is not None:
+            taken += _replace_run(connection, here, manifest, passed)
+            continue
+        text = write_json(_arriving(manifest, {"taken": 0, "of": results, "complete": manifest.get("complete")}))
+        values = (suite, name, _version_here(connection, there, name, version), model, at, passed, score, text)
+        added, reason = _add_row(connection, _ADD_RUN, values)
+        taken += added
+        if added:
+            (there.runs_here[key],) = connection.execute("SELECT last_insert_rowid()").fetchone()
+        refused += [(id, reason)] if reason else []
+    return taken, refused
+
+
+def _arriving(manifest: dict[str, Any], shipped: dict[str, Any]) -> dict[str, Any]:
+    """Return a manifest that says how many of its results are here, and is complete only with all of them."""
+    found = {**manifest, "shipped": shipped}
+    if shipped["taken"] < shipped["of"]:
+        return {**found, "complete": False}
+    if shipped["complete"] is None:
+        found.pop("complete", None)
+        return found
+    return {**found, "complete": shipped["complete"]}
+
+
+def _replace_run(connection: sqlite3.Connection, id: int, manifest: dict[str, Any], passed: int) -> int:
+    """Put the manifest of a run in the place of an earlier one; return whether it is a later one."""
+    (text,) = connection.execute("SELECT metadata FROM eval_runs WHERE id = ?", (id,)).fetchone()
+    before = read_object(text)
+    if not isinstance(manifest.get("judged_at"), str) or manifest["judged_at"] <= str(before.get("judged_at") or ""):
+        return 0
+    manifest |= {key: value for key, value in before.items() if key in _OF_ONE_STORE}
+    shipped = object_in(before, "shipped")
+    now = _arriving(manifest, {**shipped, "complete": manifest.get("complete")}) if shipped else manifest
+    sql = "UPDATE eval_runs SET metadata = ?, overall_pass = ? WHERE id = ?"
+    return _add_row(connection, sql, (write_json(now), passed, id))[0]
+
+
+def _manifest_here(connection: sqlite3.Connection, there: Elsewhere, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return a manifest in which versions, datasets and runs have the numbers that they have here."""
+    found = {key: value for key, value in manifest.items() if key not in _OF_ONE_STORE}
+    prompts = {}
+    for name, own in object_in(manifest, "prompts").items():
+        known = connection.execute(_FIND_PROMPT, (name, own.get("hash") if isinstance(own, dict) else None)).fetchone()
+        prompts[name] = {**own, "version": known[1]} if known else own
+    found |= {"prompts": prompts} if "prompts" in manifest else {}
+    name, _, _ = str(manifest.get("dataset") or "").rpartition("@")
+    for version, text, own in connection.execute(_DATASETS, (name,)) if name else ():
+        if dataset_hash(text, own) == manifest.get("dataset_hash"):
+            found["dataset"] = f"{name}@{version}"
+    if "baseline_id" in manifest:
+        found["baseline_id"] = _run_here(there, manifest["baseline_id"])
+    partial, gate = object_in(manifest, "partial"), object_in(manifest, "gate")
+    if "run" in partial:
+        found["partial"] = {**partial, "run": _run_here(there, partial["run"])}
+    comparison = object_in(gate, "comparison")
+    baseline = object_in(comparison, "baseline")
+    if "id" in baseline:
+        here = _run_here(there, baseline["id"])
+        now = {**comparison, "baseline": {**baseline, "id": None if here is None else str(here)}}
+        found["gate"] = {**gate, "comparison": now}
+    return found
+
+
+def _run_here(there: Elsewhere, id: Any) -> int | None:
+    """Return which run here a run of a source is, None where it is not here."""
+    known = there.runs.get(int(id)) if re.fullmatch("[0-9]{1,18}", str(id)) else None
+    return None if known is None else there.runs_here.get(known[0])
+
+
+def take_results(connection: sqlite3.Connection, there: Elsewhere, rows: list[Row]) -> tuple[int, Refused]:
+    """Take results in, those of each run in their order; a run with all of its results is complete. Writes: eval_runs.
+
+    Writes: eval_results.
+    """
+    taken, refused = 0, Refused()
+    by_run: dict[int, list[Row]] = {}
+    for row in rows:
+        by_run.setdefault(row[1], []).append(row)
+    for run, own in by_run.items():
+        here = _run_here(there, run)
+        if here is None:
+            refused += [
+                (row[0], f"its run {run} is not here")
+                for row in own
+                if not there.is_ours(there.runs.get(run, ("",))[0])
+            ]
+            continue
+        (text,) = connection.execute("SELECT metadata FROM eval_runs WHERE id = ?", (here,)).fetchone()
+        manifest = read_object(text)
+        shipped = object_in(manifest, "shipped") or _counted_results(connection, here, manifest)
+        new = [row for row in own if row[0] >= shipped["taken"]]
+        in_order = [row for place, row in enumerate(new) if row[0] == shipped["taken"] + place]
+        refused += [(row[0], f"results of run {run} before it are missing") for row in new[len(in_order) :]]
+        added, bad = _add_rows(connection, _ADD_RESULT, [(row[0], (here, *row[2:])) for row in in_order])
+        taken, refused = taken + added, refused + bad
+        if in_order:
+            now = _arriving(manifest, {**shipped, "taken": shipped["taken"] + len(in_order)})
+            connection.execute("UPDATE eval_runs SET metadata = ? WHERE id = ?", (write_json(now), here))
+    return taken, refused
+
+
+def _counted_results(connection: sqlite3.Connection, run: int, manifest: dict[str, Any]) -> dict[str, Any]:
+    (count,) = connection.execute("SELECT count(*) FROM eval_results WHERE run_id = ?", (run,)).fetchone()
+    return {"taken": count, "of": count, "complete": manifest.get("complete")}
+
+
+def take_votes(connection: sqlite3.Connection, there: Elsewhere, rows: list[Row]) -> tuple[int, Refused]:
+    """Take votes in. Writes: votes."""
+    asked = (json.dumps([*{row[place] for row in rows}]) for place in (1, 7))
+    known, new = {uid for (uid,) in connection.execute(_FIND_VOTES, tuple(asked))}, list[tuple[int, Row]]()
+    for id, name, version, response, score, message, metadata, at in rows:
+        facts = _facts_of(metadata)
+        key = key_of(there, _own_in(facts).get("uid"), "votes", id, name, response, at)
+        if key not in known and not there.is_ours(key):
+            known.add(key)
+            text = write_json({**facts, "promptry": {**_own_in(facts), "uid": key}})
+            here = _version_here(connection, there, name, version)
+            new.append((id, (name, here, response, score, message, text, at)))
+    return _add_rows(connection, _ADD_VOTE, new)
+
+
+def take_calls(connection: sqlite3.Connection, there: Elsewhere, rows: list[Row]) -> tuple[int, Refused]:
+    """Take settled calls in; one that is here is replaced if it was priced anew since. Writes: invocations.
+
+    A call without a request id gets its key as one, as track_invocation does it.
+    """
+    refused, keyed = Refused(), list[tuple[str, dict[str, Any], Row]]()
+    for row in rows:
+        facts = _facts_of(row[3])
+        if facts.get("status") == "reserved":
+            refused.append((row[0], "a reservation stays in its store"))
+            continue
+        key = key_of(there, facts.get("uid"), "invocations", row[0], row[1], row[7])
+        if not there.is_ours(key):
+            keyed.append((key, facts, row))
+    requests = json.dumps([*{key if row[6] is None else row[6] for key, _, row in keyed}])
+    known = {uid: (id, at) for uid, id, at in connection.execute(_FIND_CALLS, (requests,))}
+    new, taken = list[tuple[int, Row]](), 0
+    for key, facts, (id, name, version, text, *texts, request, at) in keyed:
+        told_text = text if facts.get("uid") == key else write_json({**facts, "uid": key})
+        if key in known:
+            taken += _reprice_call(connection, known[key], facts, told_text)
+            continue
+        known[key] = (None, None)
+        here = _version_here(connection, there, name, version)
+        new.append((id, (name, here, told_text, *texts, key if request is None else request, at)))
+    added, bad = _add_rows(connection, INSERT_CALL, new)
+    return taken + added, refused + bad
+
+
+def _reprice_call(connection: sqlite3.Connection, known: tuple[Any, Any], facts: dict[str, Any], text: str) -> int:
+    """Give a call the facts that it got when it was priced anew, if that is later than what is here."""
+    (id, priced_at), at = known, object_in(facts, "repriced").get("at")
+    if id is None or not isinstance(at, str) or (isinstance(priced_at, str) and at <= priced_at):
+        return 0
+    return _add_row(connection, "UPDATE invocations SET metadata = ? WHERE id = ?", (text, id))[0]
+
+
+def take_feedback(connection: sqlite3.Connection, there: Elsewhere, rows: list[Row]) -> tuple[int, Refused]:
+    """Take feedback in: of the same request and source the newest holds, whichever comes first. Writes: feedback."""
+    return _add_rows(connection, _TAKE_FEEDBACK, [(row[0], row[1:]) for row in rows])
+
+
+# ======================================================================================
+# === INGEST: what another promptry ships is checked, takes its place in one transaction, and is marked as taken
+# ======================================================================================
+# Uses: ERRORS, WORDING, CLOCK, ENDPOINTS, MIGRATIONS, STORE, ROWS, SHIPMENTS, ARRIVALS.   Writes: datasets.
+# Public: nothing.
+#
+# How far a source has got stands where its rows stand, and is written with them, so no answer that is lost and no
+# process that is killed can part the two. Of the marks of a source the latest stay, and fewer and fewer of the older
+# ones: copies of its store go on from the mark that they have in common.
+
+_TAKEN_FROM = "promptry/taken/"
+_MOST_ROWS, _MOST_MARK_CHARS, _MOST_REASONS, _LATEST_MARKS = 20_000, 200_000, 20, 4
+_KNOWN_MARKS = "SELECT items, metadata FROM datasets WHERE name = ?"
+_BEGIN_MARKS = """INSERT INTO datasets (name, version, items) SELECT :name, 1, '[]'
+    WHERE NOT EXISTS (SELECT 1 FROM datasets WHERE name = :name)"""
+_KEEP_MARKS = "UPDATE datasets SET items = ?, metadata = ? WHERE name = ?"
+_TAKERS: dict[str, Callable[[sqlite3.Connection, Elsewhere, list[Row]], tuple[int, Refused]]] = {
+    "prompts": take_prompts,
+    "datasets": take_datasets,
+    "eval_runs": take_runs,
+    "eval_results": take_results,
+    "votes": take_votes,
+    "invocations": take_calls,
+    "feedback": take_feedback,
+}
+# What each column takes: i a whole number, t a text, n a number, j a text of JSON; a capital letter takes nothing too.
+_TAKES_OF = {
+    "prompts": "ititt" + "Jt",
+    "datasets": "itijJt",
+    "eval_runs": "itTITtiNJ",
+    "eval_results": "iittINJN",
+    "votes": "itItiTJt",
+    "invocations": "itIJTTTt",
+    "feedback": "itTNTTt",
+}
+_TYPES: dict[str, tuple[type, ...]] = {"i": (int,), "t": (str,), "n": (int, float), "j": (str,)}
+_NAMES_OF_TYPES = {"i": "a whole number", "t": "text", "n": "a number", "j": "text of JSON"}
+
+
+class Cargo(NamedTuple):
+    """What a source has sent: who it is, the marks it builds on, its new mark, rows by table, what they refer to."""
+
+    source: str
+    format: int
+    schema: int | None = None
+    after: list[Any] | None = None
+    cursor: dict[str, Any] | None = None
+    tables: dict[str, Any] | None = None
+    versions: list[Any] | None = None
+    runs: list[Any] | None = None
+
+
+def ingest(cargo: Cargo) -> dict[str, Any]:
+    """Take in what another promptry has sent, in one transaction with how far it has got then.
+
+    Rows that are here are passed over, so that it may be sent any number of times. Shape: {source, mark (of the cargo
+    once it is taken, else None: then nothing was), marks (what is known of the source, the newest first), taken {table:
+    rows that are new or newer}, refused [{table, id, reason}, at most 20], refused_total}. Errors: WrongUse,
+    StoreError. Writes: all that travels.
+    """
+    rows = _check_cargo(cargo)
+    name = f"{_TAKEN_FROM}{cargo.source}"
+    with transact() as connection:
+        own = find_source(connection)
+        if own == cargo.source:
+            hint = "Give the hub a store of its own, and [remote] url its address."
+            raise WrongUse("The store that takes these rows is the one that sends them, or a copy of it.", hint)
+        found = connection.execute(_KNOWN_MARKS, (name,)).fetchone()
+        marks, known = (read_list(found[0]), read_own(found[1])) if found else ([], {})
+        is_road = {mark["id"] for mark in marks}.issuperset(cargo.after or ())
+        if cargo.cursor is None or not is_road:
+            return {"source": cargo.source, "mark": None, "marks": marks[::-1], **_told_counts(Counter(), [])}
+        taken, refused = _take_tables(connection, cargo, own, rows)
+        number = marks[-1]["n"] + 1 if marks else 1
+        kept = [mark for mark in marks if _stays(number - mark["n"], mark["n"])]
+        told = {"at": now_text(), "rows": known.get("rows", 0) + sum(taken.values())}
+        facts = {"promptry": {**told, "refused": known.get("refused", 0) + len(refused)}}
+        connection.execute(_BEGIN_MARKS, {"name": name})
+        text = write_json([*kept, {**cargo.cursor, "n": number}])
+        connection.execute(_KEEP_MARKS, (text, write_json(facts), name))
+    if refused:
+        first = refused[0]
+        log.warning("%s of %s are refused; %s", counted(len(refused), "row"), cargo.source, first)
+    return {"source": cargo.source, "mark": cargo.cursor["id"], "marks": [], **_told_counts(taken, refused)}
+
+
+def _told_counts(taken: Counter[str], refused: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"taken": dict(taken), "refused": refused[:_MOST_REASONS], "refused_total": len(refused)}
+
+
+def _stays(age: int, number: int) -> bool:
+    """Tell whether a mark stays when it is so old: the latest do, then every second, every fourth, and so on."""
+    return number % (1 << (age // _LATEST_MARKS).bit_length()) == 0
+
+
+def _take_tables(
+    connection: sqlite3.Connection, cargo: Cargo, own: str | None, rows: dict[str, list[Row]]
+) -> tuple[Counter[str], list[dict[str, Any]]]:
+    """Have the rows of each table take their place; return how many are new or newer, and which are refused."""
+    there, taken, refused = Elsewhere(cargo.source, own, {}, {}, {}), Counter[str](), list[dict[str, Any]]()
+    learn_runs(connection, there, cargo.runs or [])
+    for table, take in _TAKERS.items():
+        fit, unfit = _sorted_out(table, rows.get(table, []))
+        if table == "eval_runs":  # the texts are here by now
+            learn_versions(connection, there, cargo.versions or [])
+        count, bad = take(connection, there, fit) if fit else (0, [])
+        taken[table] += count
+        refused += [{"table": table, "id": str(id), "reason": reason} for id, reason in unfit + bad]
+    return +taken, refused
+
+
+def _sorted_out(table: str, rows: list[Row]) -> tuple[list[Row], Refused]:
+    """Return the rows that each have what their columns take, and why the others have not."""
+    takes, fit, unfit = _TAKES_OF[table], list[Row](), Refused()
+    for row in rows:
+        fault = _unfit_because(takes, TRAVELLING[table], row)
+        if fault:
+            unfit.append((row[0] if isinstance(row, (list, tuple)) and row and type(row[0]) is int else 0, fault))
+        else:
+            fit.append(tuple(row))
+    return fit, unfit
+
+
+def _unfit_because(takes: str, columns: tuple[str, ...], row: Any) -> str:
+    """Return why a row cannot be, an empty text if it can."""
+    if not isinstance(row, list) or len(row) != len(takes):
+        return f"it is no list of {len(takes)} values"
+    for sign, column, value in zip(takes, columns, row, strict=True):
+        kind = sign.lower()
+        if value is None and sign != kind:
+            continue
+        if type(value) not in _TYPES[kind] or (type(value) is int and abs(value) >= 2**63):
+            return f"{column} takes {_NAMES_OF_TYPES[kind]}"
+        if kind == "j" and not _is_json(value):
+            return f"{column} takes {_NAMES_OF_TYPES[kind]}"
+    return ""
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text, parse_constant=refuse_constant)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _check_cargo(cargo: Cargo) -> dict[str, list[Row]]:
+    """Return the rows by table of what was sent; raises WrongUse for what no source of this format sends."""
+    if cargo.format != SHIPPING_FORMAT or (cargo.schema or 0) > MIGRATIONS[-1][0]:
+        told = f"format {cargo.format} of schema {cargo.schema}"
+        here = f"format {SHIPPING_FORMAT} of schemas up to {MIGRATIONS[-1][0]}"
+        raise WrongUse(f"Rows are sent in {told}; this promptry takes {here}.", "Update the older of the two.")
+    if not re.fullmatch("[0-9a-z]{16,64}", cargo.source):
+        raise WrongUse(f"The source is {cargo.source[:80]!r}; it takes 16 to 64 digits and small letters.")
+    cursor = cargo.cursor
+    if cursor is not None and (type(cursor.get("id")) is not str or len(json.dumps(cursor)) > _MOST_MARK_CHARS):
+        raise WrongUse("The cursor is none.", f"It takes an id, which is text, and {_MOST_MARK_CHARS:,} signs at most.")
+    if not all(type(mark) is str for mark in cargo.after or ()):
+        raise WrongUse("The field after takes the ids of marks.")
+    found = {table: _rows_of(table, sent) for table, sent in (cargo.tables or {}).items()}
+    if sum(map(len, found.values())) > _MOST_ROWS:
+        raise WrongUse(f"There are more than {_MOST_ROWS:,} rows.", "Send fewer at a time.")
+    _check_lists("versions", cargo.versions, ((str,), (int,), (str,)))
+    _check_lists("runs", cargo.runs, ((int,), (str, type(None)), (str,), (str,), (int,)))
+    return found
+
+
+def _rows_of(table: str, sent: Any) -> list[Row]:
+    if table not in TRAVELLING:
+        raise WrongUse(f"Rows of {table[:50]!r} are sent, and such rows do not travel.", nearest(table, TRAVELLING))
+    columns, rows = (sent.get(key) if isinstance(sent, dict) else None for key in ("columns", "rows"))
+    if columns != [*TRAVELLING[table]] or not isinstance(rows, list):
+        takes = ", ".join(TRAVELLING[table])
+        raise WrongUse(f"{table} takes columns, which are {takes}, and rows.", "Update the older promptry of the two.")
+    return rows
+
+
+def _check_lists(field: str, values: list[Any] | None, kinds: tuple[tuple[type, ...], ...]) -> None:
+    """Refuse a list of lists of which one has not the values that it takes; raises WrongUse."""
+    for value in values or ():
+        fits = isinstance(value, list) and len(value) == len(kinds)
+        if not fits or not all(type(part) in kind for part, kind in zip(value, kinds, strict=True)):
+            raise WrongUse(f"The field {field} holds {str(value)[:80]}, which tells of none.")
 
 
 # ======================================================================================
@@ -19685,12 +21545,14 @@ def save_told(suite_name: str, told: Standing) -> None:
 _OWN_VARIABLES = {
     "PROMPTRY_DB": "the store",
     "PROMPTRY_PYTHON": "whose Python runs suites",
+    "PROMPTRY_CACHE": "where the executable unpacks what it carries",
     "PROMPTRY_TOKEN": "the dashboard's token",
     "PROMPTRY_INGEST_TOKEN": "the token of what may only post",
 }
 _NAMED_VARIABLES = {
     "judge.api_key_env": "the key of the judge",
     "run.embedder_key_env": "the key of the embedder",
+    "remote.token_env": "the token of the remote",
     "monitor.webhook_env": "the address of the monitor's webhook",
 }
 
@@ -19768,24 +21630,28 @@ def _variables(values: dict[str, Any]) -> list[dict[str, Any]]:
 # ======================================================================================
 # === INTERPRETERS: whose Python runs a suite: this one, or the team's in a child process
 # ======================================================================================
-# Uses: ERRORS, WORDING, CLOCK, SETTINGS, STORE, ROWS, HELPERS, SUITES, FILES, TALLIES, RUNS, WORKERS, JOBS, HANGS,
-#   RUNNER, COMPARISON.
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, PAYLOAD, STORE, ROWS, HELPERS, SUITES, FILES, TALLIES, RUNS, WORKERS, JOBS,
+#   HANGS, RUNNER, COMPARISON.
 # Public: list_suites.
 #
 # A suite imports its team's packages, which an executable does not carry. The child runs and records; this process
 # answers what the child's Python lacks, judges and reports. Both speak JSON lines over the child's stdin and stdout;
 # what the suite itself prints goes to stderr. The child is a process group of its own, so that a Ctrl-C reaches it
-# once. Ours come after the team's own packages on the path.
+# once. Ours come after the team's own packages on the path. What the executable unpacked for it is a folder of our
+# own, where byte code is kept whatever PYTHONDONTWRITEBYTECODE says: compiling this file takes longer than most suites.
 
 _LAUNCHER = """
 import json, sys
 if sys.version_info < (3, 11):
     sys.stdout.write(json.dumps({"refused": "%d.%d" % sys.version_info[:2]}) + chr(10))
     raise SystemExit(2)
-import importlib.util, zipimport
-source, packages = sys.argv[1:3]
+import importlib.util, os, zipimport
+source, packages, is_ours = sys.argv[1:4]
 sys.argv[:] = ["promptry"]
 sys.path.append(packages)
+if is_ours and not os.path.exists(importlib.util.cache_from_source(source)):
+    import compileall
+    compileall.compile_dir(packages, quiet=2)
 if source.endswith(".py"):
     spec = importlib.util.spec_from_file_location("promptry", source)
 else:
@@ -20065,7 +21931,7 @@ def _ask_child(interpreter: str, order: dict[str, Any]) -> dict[str, Any]:
         order = {**order, "hangs": folder}
         try:
             child = subprocess.Popen(
-                [interpreter, "-c", _LAUNCHER, source, packages],
+                [interpreter, "-c", _LAUNCHER, source, packages, "1" if getattr(sys, "frozen", False) else ""],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env={**outside_environment(), **_virtual_environment(), "PROMPTRY_DB": str(store_path())},
@@ -20158,7 +22024,7 @@ def _carried_packages(folder: Path) -> tuple[str, str]:
     import click
 
     if getattr(sys, "frozen", False):
-        carried = Path(getattr(sys, "_MEIPASS", "")) / "vendor"
+        carried = part_folder("vendor")
         return str(carried / "promptry.py"), str(carried)
     source = Path(__file__).resolve()
     if not source.is_file():
@@ -20851,7 +22717,7 @@ def cause_lines(cause: dict[str, Any] | None) -> list[str]:
 # ======================================================================================
 # === FINDINGS: what the history of a suite says, as sentences
 # ======================================================================================
-# Uses: WORDING, TRENDS, FIGURES, PRINTING, REPORTS.
+# Uses: WORDING, COURIER, TRENDS, FIGURES, PRINTING, REPORTS.
 # Public: nothing.
 
 
@@ -20962,6 +22828,8 @@ def render_overview(found: dict[str, Any]) -> str:
         times, names = sum(row["times"] for row in found["fallbacks"]), found["fallbacks"][:5]
         served = f"{counted(times, 'time')} the text in the code was served because the store failed"
         lines.append(f"{served}: {', '.join(row['name'] for row in names)}.")
+    if found["remote"] and (found["remote"]["waiting"] or found["remote"]["error"] or found["remote"]["lost"]):
+        lines.append(f"{remote_text(found['remote'])}.")
     lines += [_today_text(found["today"])] if found["today"]["calls"] else []
     return "\n".join([*lines, *_change_lines(found["changes"])])
 
@@ -21316,7 +23184,7 @@ def _junit_counts(cases: list[_Testcase]) -> dict[str, str]:
 def _testsuite(report: Report, cases: list[_Testcase]) -> str:
     result = report.result
     told = [make_element("property", {"name": name, "value": text}) for name, text in _properties(report).items()]
-    rows, place = [], _place_attributes(report)
+    rows, place = [], place_of_report(report)
     for row in cases:
         attributes = {"message": row.message, "type": row.kind}
         inner = [make_element(row.tag, attributes, escaped(row.text))] if row.tag else []
@@ -21328,7 +23196,7 @@ def _testsuite(report: Report, cases: list[_Testcase]) -> str:
     return make_element("testsuite", attributes, "\n".join(["", *inner, ""]))
 
 
-def _place_attributes(report: Report) -> dict[str, str]:
+def place_of_report(report: Report) -> dict[str, str]:
     """Return the file and line of a suite's function, as far as the run knows them: no case has a line of its own."""
     source = report.run["manifest"].get("source")
     told = source if isinstance(source, dict) else {}
@@ -21398,15 +23266,15 @@ def _markdown_head(report: Report) -> str:
 def _markdown_blocks(report: Report) -> list[str]:
     """Return a report as paragraphs, lists, tables and fences, each whole."""
     numbers, facts = numbers_of(report), facts_of(report)
-    blocks = [_markdown_table(list(numbers), [[_plain_line(text) for text in numbers.values()]])]
+    blocks = [_markdown_table(list(numbers), [[plain_line(text) for text in numbers.values()]])]
     said = [*evidence_of(report), *report.result.notes]
-    blocks += ["\n".join(f"- {_plain_line(text)}" for text in said)] if said else []
+    blocks += ["\n".join(f"- {plain_line(text)}" for text in said)] if said else []
     reasons = reasons_of(report)
     blocks += [_markdown_group(title, names, reasons) for title, names in groups_of(report).items()]
-    lines = [f"- {_plain_line(line)}" for line in break_lines((report.result.comparison or {}).get("breaks", []))]
+    lines = [f"- {plain_line(line)}" for line in break_lines((report.result.comparison or {}).get("breaks", []))]
     blocks += ["\n".join(["**Tries of what fails now**", "", *lines])] if lines else []
     rows = [delta_row(row) for row in (report.result.comparison or {}).get("deltas", [])]
-    cells = [[_plain_line(row[key]) for key in DELTA_COLUMNS] for row in rows]
+    cells = [[plain_line(row[key]) for key in DELTA_COLUMNS] for row in rows]
     blocks += [_markdown_table(list(DELTA_COLUMNS.values()), cells)] if rows else []
     blocks += _markdown_cause(report)
     return [*blocks, ", ".join(f"{name} {_code(text)}" for name, text in facts.items())]
@@ -21465,7 +23333,7 @@ def _code(text: str) -> str:
     return f"{ticks}{pad}{line}{pad}{ticks}"
 
 
-def _plain_line(value: Any) -> str:
+def plain_line(value: Any) -> str:
     """Return a value as one line of Markdown that is only text, in a table too: signs become entities."""
     line = " ".join(legible(value if isinstance(value, str) else str(value)).split())
     line = re.sub('[]!"#$&*/:;<=>?@[\\\\^_`{|}~]|(?<=www)[.]', lambda found: f"&#{ord(found[0])};", line)
@@ -22160,15 +24028,17 @@ def _choose_store(context: click.Context, _parameter: click.Parameter, path: str
 
 
 COMMANDS: dict[str, Callable[..., Any]] = {}
+HIDDEN: set[str] = set()
 _TAKES: dict[Callable[..., Any], list[tuple[str, tuple[str, ...], dict[str, Any]]]] = {}
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def cli_command(words: str) -> Callable[[_Function], _Function]:
-    """Tell that a function is the command of some words; make_cli makes it."""
+def cli_command(words: str, *, hidden: bool = False) -> Callable[[_Function], _Function]:
+    """Tell that a function is the command of some words; make_cli makes it. A hidden one is for programs."""
 
     def tell(function: _Function) -> _Function:
         COMMANDS[words] = function
+        HIDDEN.update([words] if hidden else [])
         return function
 
     return tell
@@ -22283,7 +24153,7 @@ def make_cli() -> click.Group:
         _add_command(cli, words, _make_read_command(words))
     for words, function in COMMANDS.items():
         take_in(words, function)
-        _add_command(cli, words, click.command(words.rpartition(" ")[2])(function))
+        _add_command(cli, words, click.command(words.rpartition(" ")[2], hidden=words in HIDDEN)(function))
     return cli
 
 
@@ -22658,8 +24528,8 @@ def _say_error(code: str, message: str, hint: str, exit_code: int, as_json: bool
 # ======================================================================================
 # === LAUNCH: suites run and judged from the command line, and what they could see
 # ======================================================================================
-# Uses: ERRORS, WORDING, SETTINGS, SPOOLS, RERUNS, JOBS, COMPARISON, PLAN, DRIFT, INTERPRETERS, PRINTING, REPORTS,
-#   FINDINGS, FORMATS, PAGES, COMMANDS, CLI.
+# Uses: ERRORS, WORDING, SETTINGS, SPOOLS, RUNS, RERUNS, JOBS, COMPARISON, PLAN, DRIFT, INTERPRETERS, PRINTING,
+#   REPORTS, FINDINGS, FORMATS, PAGES, COMMANDS, CLI.
 # Public: nothing.
 
 _LOOK_AFTER_PARENT_S, _PATIENCE_AFTER_PARENT_S = 1.0, 10.0
@@ -22705,7 +24575,7 @@ def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, *
         _settle_spools(recover, form == "json")
         return
     _end_with_parent()
-    _check_together(options)
+    check_together(options)
     if options["plan"] or options["drop"] is not None:
         if form in FORMS or options["output"] is not None:
             raise WrongUse("--plan runs nothing, so there is no report.", "Leave --format or --output out.")
@@ -22714,16 +24584,31 @@ def cli_run(suites: tuple[str, ...], recover: bool | None, python: str | None, *
         return
     _offer_spools()
     check_output(options["output"])
+    judged = run_as_asked(suites, python, options, form != "json" or sys.stdout.isatty())
+    table = "\n\n".join(render_result(result) for result, _ in judged)
+    items = [result.to_dict() for result, _ in judged] if form == "json" else []
+    found = {"items": items, "total": len(judged), "next": None}
+    print_in_form(form, options["output"], table, found, lambda: list(itertools.starmap(load_report, judged)))
+    click.get_current_context().exit(worst_code(judged))
+
+
+def run_as_asked(
+    suites: tuple[str, ...], python: str | None, options: dict[str, Any], progress: bool
+) -> list[tuple[RunResult, int]]:
+    """Run suites with the options of `run`, by their names there, judge them, and return each with its exit code.
+
+    Errors: as of run_job. Writes: eval_runs, eval_results.
+    """
     chosen = {key: options[key] for key in Job._fields if key not in {"module", "suites", "progress"}}
-    chosen |= {"progress": form != "json" or sys.stdout.isatty()}
-    results = run_job(Job(options["module"] or settings().module, suites, **chosen), python)
+    job = Job(options["module"] or settings().module, suites, **chosen, progress=progress)
     asked = options["require_baseline"], options["require_power"]
-    codes = [exit_code_of(result, *asked) for result in results]
-    table = "\n\n".join(render_result(result) for result in results)
-    items = [result.to_dict() for result in results] if form == "json" else []
-    found = {"items": items, "total": len(results), "next": None}
-    print_in_form(form, options["output"], table, found, lambda: list(map(load_report, results, codes)))
-    click.get_current_context().exit(next((code for code in (1, 3) if code in codes), 0))
+    return [(result, exit_code_of(result, *asked)) for result in run_job(job, python)]
+
+
+def worst_code(judged: list[tuple[RunResult, int]]) -> int:
+    """Return the exit code of several suites: what failed goes before what could not be decided."""
+    codes = {code for _, code in judged}
+    return next((code for code in (1, 3) if code in codes), 0)
 
 
 def _end_with_parent() -> None:
@@ -22748,7 +24633,7 @@ def _watch_parent(parent: int) -> None:
 _NEEDED = {"require_baseline": "--compare TAG", "require_power": "--compare TAG", "of": "--rerun failed, errors or all"}
 
 
-def _check_together(options: dict[str, Any]) -> None:
+def check_together(options: dict[str, Any]) -> None:
     """Refuse an option that says nothing without another; raises WrongUse."""
     for name, other in _NEEDED.items():
         if options[name] not in (None, False) and options[other.partition(" ")[0].strip("-")] is None:
@@ -22820,10 +24705,510 @@ def cli_drift(names: tuple[str, ...], of: str, window: int, as_json: bool) -> No
 
 
 # ======================================================================================
+# === WORKFLOWS: a job of GitHub: what it says of itself, and what it is told: outputs, a summary, annotations
+# ======================================================================================
+# Uses: ERRORS, WORDING, CLOCK, PRINTING.
+# Public: nothing.
+#
+# The runner reads files that it names, and takes each line that begins with two colons, on stdout as on stderr, for a
+# command. What others wrote stands in both, so it is escaped, or ends where nobody can know that it does.
+
+MAX_SUMMARY_BYTES = 2**20 - 2**12  # GitHub drops what has a megabyte
+MAX_ANNOTATIONS = 10  # of a step; GitHub shows no more
+_TOLD_BY_RUNNER = ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_REPOSITORY", "GITHUB_WORKSPACE", "RUNNER_TEMP")
+_OWN_EVENTS = frozenset({"push", "schedule", "workflow_dispatch"})
+
+
+class Workflow(NamedTuple):
+    """The job that this process is a step of; pull_request is its number, where there is one."""
+
+    event: str
+    ref: str
+    default_branch: str
+    pull_request: int | None
+    repository: str
+    server_url: str
+    api_url: str
+    run_id: str
+    attempt: str
+    sha: str
+    system: str
+    workspace: Path
+    temporary: Path
+
+
+def load_workflow() -> Workflow:
+    """Return the job that GitHub's runner tells of in the environment; raises WrongUse where there is none."""
+    told = os.environ
+    missing = [name for name in _TOLD_BY_RUNNER if not told.get(name)]
+    if missing:
+        raise WrongUse(f"{missing[0]} is not set: this is a step of the GitHub Action.", "People use: promptry run.")
+    event, ref = told.get("GITHUB_EVENT_NAME", ""), told.get("GITHUB_REF", "")
+    payload = _read_payload(told.get("GITHUB_EVENT_PATH", ""))
+    repository, pull = payload.get("repository"), payload.get("pull_request")
+    branch = repository.get("default_branch") if isinstance(repository, dict) else None
+    if event == "schedule" and not branch:  # its payload may name no repository, and it runs on no other branch
+        branch = ref.removeprefix("refs/heads/")
+    number = pull.get("number") if isinstance(pull, dict) and event.startswith("pull_request") else None
+    return Workflow(
+        event,
+        ref,
+        str(branch or ""),
+        number if type(number) is int else None,
+        told["GITHUB_REPOSITORY"],
+        told.get("GITHUB_SERVER_URL", "").rstrip("/"),
+        told.get("GITHUB_API_URL", "").rstrip("/"),
+        told.get("GITHUB_RUN_ID", ""),
+        told.get("GITHUB_RUN_ATTEMPT", ""),
+        told.get("GITHUB_SHA", ""),
+        told.get("RUNNER_OS", ""),
+        Path(told["GITHUB_WORKSPACE"]),
+        Path(told["RUNNER_TEMP"]),
+    )
+
+
+def _read_payload(path: str) -> dict[str, Any]:
+    try:
+        found = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def is_of_default_branch(job: Workflow) -> bool:
+    """Tell a job that runs what the default branch holds; some events name that branch, and run what others sent in."""
+    return job.event in _OWN_EVENTS and bool(job.default_branch) and job.ref == f"refs/heads/{job.default_branch}"
+
+
+def write_outputs(values: dict[str, str]) -> None:
+    """Write what later steps read; each value ends at a line that its author cannot have known."""
+    with open(os.environ["GITHUB_OUTPUT"], "a", encoding="utf-8", newline="\n") as file:
+        for name, value in values.items():
+            end = f"end-of-{make_uid()}"
+            file.write(f"{name}<<{end}\n{legible(value)}\n{end}\n")
+
+
+def write_summary(text: str) -> None:
+    """Write Markdown to the page of the job, cut where GitHub would drop all of it."""
+    file = Path(os.environ["GITHUB_STEP_SUMMARY"])
+    room = MAX_SUMMARY_BYTES - (file.stat().st_size if file.exists() else 0)
+    with file.open("ab") as target:
+        target.write(f"{legible(text)}\n\n".encode()[: max(0, room)])
+
+
+class Annotation(NamedTuple):
+    """What GitHub shows beside the code: level is error, warning or notice; file is relative to the workspace."""
+
+    level: str
+    title: str
+    message: str
+    file: str | None = None
+    line: int | None = None
+
+
+def print_annotations(found: list[Annotation]) -> None:
+    """Print annotations as commands to the runner: the first of them, and how many there are beyond."""
+    if len(found) > MAX_ANNOTATIONS:
+        more = len(found) - MAX_ANNOTATIONS + 1
+        found = [
+            *found[: MAX_ANNOTATIONS - 1],
+            Annotation(found[0].level, "promptry", f"{more} more: see the summary."),
+        ]
+    for one in found:
+        where = {"file": one.file, "line": one.line, "title": one.title}
+        told = ",".join(f"{key}={_escape(value, ':,')}" for key, value in where.items() if value is not None)
+        print_data(f"::{one.level} {told}::{_escape(one.message)}\n")
+
+
+def _escape(value: Any, more: str = "") -> str:
+    """Return a text as the runner takes it in a command; between its properties more signs mean something."""
+    return re.sub(f"[%\r\n{more}]", lambda found: f"%{ord(found[0]):02X}", legible(str(value)))
+
+
+@contextlib.contextmanager
+def deaf_runner() -> Iterator[None]:
+    """Have the runner take no commands within the block: suites print what models say, on the stream that says this."""
+    word = make_uid()
+    say(f"::stop-commands::{word}")
+    try:
+        yield
+    finally:
+        say(f"\n::{word}::")
+
+
+# ======================================================================================
+# === COMMENTS: the comment of each suite on a pull request, found again by its mark
+# ======================================================================================
+# Uses: ERRORS, ENDPOINTS, WORKFLOWS.
+# Public: nothing.
+#
+# A comment is ours if it begins with the mark and no outsider wrote it: anybody can write a mark, and would have the
+# report put under their name.
+
+_MARK = re.compile(r"<!-- promptry report of (\S+) -->")
+_OWN_PEOPLE = {"OWNER", "MEMBER", "COLLABORATOR"}  # in whose names a token may write
+_COMMENT_TRIES, _MOST_PAGES = 4, 100
+
+
+def save_comments(job: Workflow, token: str, texts: dict[str, str]) -> str:
+    """Have each text stand in the comment of its name on the pull request of a job; return why not, or nothing.
+
+    Names are of suites, and of where they are.
+    """
+    try:
+        known = _find_comments(job, token) if texts else {}
+        for name, text in texts.items():
+            _save_comment(job, token, f"{_mark_for(name)}\n{text}", _mark_for(name), known)
+    except ProviderError as error:
+        if error.status in {401, 403, 404} and not _is_limit(error):
+            return (
+                "This token cannot write comments, as in pull requests from forks: the report is in the summary only."
+            )
+        return f"There is no comment with the report: {error}"
+    return ""
+
+
+def _mark_for(name: str) -> str:
+    """Return the mark of a name: nothing in it can end an HTML comment."""
+    from urllib.parse import quote
+
+    return f"<!-- promptry report of {quote(name, safe='').replace('-', '%2D')} -->"
+
+
+def _save_comment(job: Workflow, token: str, body: str, mark: str, known: dict[str, int]) -> None:
+    """Correct the comment of a mark, or write it; looks anew before each further try, for the last may have arrived."""
+    for left in range(_COMMENT_TRIES - 1, -1, -1):
+        path = f"issues/comments/{known[mark]}" if mark in known else f"issues/{job.pull_request}/comments"
+        try:
+            _ask_github(job, token, "PATCH" if mark in known else "POST", path, {"body": body}, 1)
+            return
+        except ProviderError as error:
+            is_gone = error.status == 404 and mark in known
+            wait_s = (
+                0.0 if is_gone else (error.wait_s if error.wait_s is not None else 2.0 ** (_COMMENT_TRIES - 1 - left))
+            )
+            if not left or wait_s > MAX_WAIT_S or not (is_gone or _may_pass(error)):
+                raise
+            time.sleep(wait_s)
+            known = _find_comments(job, token)
+
+
+def _may_pass(error: ProviderError) -> bool:
+    return error.status is None or error.status >= 500 or _is_limit(error)
+
+
+def _is_limit(error: ProviderError) -> bool:
+    """Tell a limit of how often one may ask from a refusal, which has the same status."""
+    return error.status == 429 or (
+        error.status == 403 and (error.wait_s is not None or "rate limit" in error.message.lower())
+    )
+
+
+def _find_comments(job: Workflow, token: str) -> dict[str, int]:
+    """Return the ids of our comments on the pull request by their marks, the first of each. Errors: ProviderError."""
+    found: dict[str, int] = {}
+    path: str | None = f"issues/{job.pull_request}/comments?per_page=100"
+    for _ in range(_MOST_PAGES):
+        rows, headers = _ask_github(job, token, "GET", path)
+        for row in rows if isinstance(rows, list) else []:
+            mark = _own_mark(row)
+            if mark is not None:
+                found.setdefault(mark, row["id"])
+        path = _next_page(headers.get("link", ""))
+        if path is None:
+            break
+    return found
+
+
+def _own_mark(row: Any) -> str | None:
+    """Return the mark that a comment of ours begins with, None for any other comment."""
+    user = row.get("user") if isinstance(row, dict) else None
+    is_bot = isinstance(user, dict) and user.get("type") == "Bot"
+    if not isinstance(row, dict) or type(row.get("id")) is not int:
+        return None
+    mark = _MARK.match(str(row.get("body") or ""))
+    return mark[0] if mark and (is_bot or row.get("author_association") in _OWN_PEOPLE) else None
+
+
+def _next_page(link: str) -> str | None:
+    """Return what a Link header says of the next page, as the query that it asks for: the address stays ours."""
+    found = re.search(r'<[^>]*/(issues/\d+/comments\?[^>]*)>\s*;\s*rel="?next"?', link)
+    return found[1] if found else None
+
+
+def _ask_github(
+    job: Workflow, token: str, method: str, path: str | None, body: Any = None, tries: int = 4
+) -> tuple[Any, dict[str, str]]:
+    """Ask the API of the job's GitHub about its repository."""
+    headers = {"Accept": "application/vnd.github+json", "Authorization": f"Bearer {token}"}
+    return ask_json(method, f"{job.api_url}/repos/{job.repository}/{path}", body, headers, tries=tries)
+
+
+# ======================================================================================
+# === ACTION: the steps of action.yml: suites are run as its inputs say, judged, and told to GitHub
+# ======================================================================================
+# Uses: ERRORS, CLOCK, STORE, PROMPTS, CARE, RUNS, PRINTING, REPORTS, FORMATS, PAGES, COMMANDS, CLI, LAUNCH,
+#   WORKFLOWS, COMMENTS.
+# Public: nothing.
+#
+# The inputs come as INPUT_... variables and become a command line of `run`, word by word: no shell reads them.
+
+_OPTIONS = ("module", "compare", "min-score", "repeats", "python")
+_OURS = {"form": "--format", "as_json": "--json", "output": "--output", "plan": "--plan", "drop": "--drop"}
+_OURS |= {"recover": "--recover or --discard"}
+_WORST_FIRST = ("broken hard", "broken", "failing", "in error")
+
+
+class _Inputs(NamedTuple):
+    """What the inputs ask for: options are those of `run`, as it names them."""
+
+    suites: tuple[str, ...]
+    python: str | None
+    options: dict[str, Any]
+    promote: str
+    comments: bool
+    token: str
+
+
+@cli_command("action", hidden=True)
+@cli_argument("step", type=("Choice", ("prepare", "run")))
+def cli_action(step: str) -> None:
+    """Do a step of the GitHub Action, as the environment of action.yml asks; people use `promptry run`."""
+    import click
+
+    job = load_workflow()
+    try:
+        asked = _read_inputs()
+        code = _run_for(job, asked) if step == "run" else _prepare_cache(job)
+    except (PromptryError, click.ClickException) as error:
+        said = str(error) if isinstance(error, PromptryError) else error.format_message()
+        print_annotations([Annotation("error", "promptry", said)])
+        write_summary(f"**Not decided.** {plain_line(said)}")
+        raise
+    click.get_current_context().exit(code)
+
+
+def _input(name: str) -> str:
+    return os.environ.get(f"INPUT_{name.upper().replace('-', '_')}", "").strip()
+
+
+def _is_on(name: str) -> bool:
+    """Return an input that is true or false; raises WrongUse."""
+    given = _input(name)
+    if given.lower() not in {"", "true", "false"}:
+        raise WrongUse(f"The input {name} is {given!r}; it takes true or false.")
+    return given.lower() == "true"
+
+
+def _read_inputs() -> _Inputs:
+    """Read the inputs; raises WrongUse, and click's errors for what `run` does not take.
+
+    The token leaves the environment, so that no suite finds it there.
+    """
+    import shlex
+
+    import click
+
+    words = [f"--{name}={_input(name)}" for name in _OPTIONS if _input(name)]
+    words += ["--require-baseline"] if _is_on("require-baseline") else []
+    words += [f"--db={_input('store')}"] if _input("store") else []
+    try:
+        words += shlex.split(_input("args"))
+    except ValueError as error:
+        raise WrongUse(f"The input args is {_input('args')!r}: {error}.", "It takes words as a shell does.") from None
+    suites = [line.strip() for line in _input("suite").splitlines() if line.strip()]
+    command, above = make_cli().commands["run"], click.get_current_context()
+    read = command.make_context("run", [*words, "--", *suites], parent=above, help_option_names=[])
+    options = dict(read.params)
+    for name, option in _OURS.items():
+        del options[name]
+        if read.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise WrongUse(f"The input args holds {option}, which the action has its own way for.", "Leave it out.")
+    check_together(options)
+    token, asked = os.environ.pop("INPUT_TOKEN", "").strip(), options.pop("suites")
+    return _Inputs(asked, options.pop("python"), options, _input("promote"), _is_on("comment"), token)
+
+
+def _prepare_cache(job: Workflow) -> int:
+    """Tell the steps that keep the store in the cache where it is, and under which key; raises WrongUse."""
+    path = store_path()
+    if re.search(r"[*?\[\]\r\n]", str(path)):
+        raise WrongUse(f"The store {str(path)!r} has a sign that the cache takes for a pattern.", "Name another file.")
+    place = os.path.relpath(path, job.workspace) if path.is_relative_to(job.workspace) else str(path)
+    prefix = f"promptry-{job.system}-{hashlib.sha256(Path(place).as_posix().encode()).hexdigest()[:12]}-"
+    key = f"{prefix}{job.run_id}-{job.attempt}-{make_uid()}"
+    is_here = not is_missing(path)
+    if is_here:
+        print_text(f"The store {path} is here already, and used as it is: none is taken from the cache.")
+    write_outputs({"store": str(path), "key": key, "prefix": prefix, "restore": "" if is_here else "true"})
+    return 0
+
+
+def _run_for(job: Workflow, asked: _Inputs) -> int:
+    """Run and judge the suites, tell of them in each way, and return the exit code of the run."""
+    with deaf_runner():
+        judged = run_as_asked(asked.suites, asked.python, asked.options, progress=False)
+    print_text("\n\n".join(render_result(result) for result, _ in judged))
+    reports = [load_report(result, code) for result, code in judged]
+    own = is_of_default_branch(job)
+    notes = [*_promote(judged, asked.promote, own), *_tell_baselines(judged, asked.promote, job)]
+    write_outputs({**_outputs_of(reports), **_write_files(reports, job)})
+    if asked.comments and job.pull_request is not None:
+        texts = {_comment_name(report, job): _comment_text(report, notes, job) for report in reports}
+        notes += filter(None, [save_comments(job, asked.token, texts)])
+    is_whole = own and _is_settled()
+    if own and not is_whole:
+        notes.append("The store is not kept in the cache: another process uses it, so its file is not whole.")
+    write_outputs({"save": "true" if is_whole else ""})
+    write_summary("\n\n".join([render_markdown(reports), *map(_note_line, notes)]))
+    print_text("\n".join(notes))
+    print_annotations(_annotations_of(reports, job))
+    close_store()
+    return worst_code(judged)
+
+
+def _is_settled() -> bool:
+    """Settle the store and tell whether its file is whole now."""
+    try:
+        return settle_store()
+    except StoreError:  # the run is saved and judged, and that is what counts
+        return False
+
+
+def _note_line(note: str) -> str:
+    return f"> {plain_line(note)}"
+
+
+def _is_good(result: RunResult, code: int) -> bool:
+    """Tell a run that may become what the next are compared with; a baseline that is only missing stands in no way."""
+    return result.passed and result.complete and result.partial is None and (code == 0 or result.comparison is None)
+
+
+def _promote(judged: list[tuple[RunResult, int]], tag: str, own: bool) -> list[str]:
+    """Move a tag to each version that did well in every suite it was served in; say which, and why others were not.
+
+    Writes: prompt_tags, prompts.
+    """
+    if not tag or not own:
+        return []
+    served: dict[str, list[tuple[RunResult, int]]] = {}
+    for result, code in judged:
+        served.setdefault(result.prompt or "", []).append((result, code))
+    notes = [
+        f"{_suites_told(rows)} served no one prompt, so no version has {tag}." for rows in [served.pop("", [])] if rows
+    ]
+    for prompt, rows in served.items():
+        bad, versions = [row for row in rows if not _is_good(*row)], {result.prompt_version for result, _ in rows}
+        version = versions.pop()
+        if bad or versions or version is None:
+            why = f"{_suites_told(bad)} did not pass" if bad else "its suites served several versions"
+            notes.append(f"{tag} stays where it is on {prompt}: {why}.")
+            continue
+        promote(prompt, version, tag)
+        notes.append(f"{version_text(prompt, version)} has the tag {tag}.")
+    return notes
+
+
+def _suites_told(rows: list[tuple[RunResult, int]]) -> str:
+    return ", ".join(result.suite for result, _ in rows)
+
+
+def _tell_baselines(judged: list[tuple[RunResult, int]], tag: str, job: Workflow) -> list[str]:
+    """Say how the suites without a baseline come to one, where a runner begins with what the cache holds."""
+    bare = [result.suite for result, _ in judged if result.compare is not None and result.comparison is None]
+    if not bare:
+        return []
+    compare = next(result.compare for result, _ in judged if result.compare is not None)
+    branch = job.default_branch or "the default branch"
+    if tag == compare:
+        how = f"The first run on {branch} that passes gives the version the tag {compare}, and is the baseline then."
+    else:
+        how = f"With the input `promote: {compare}` a run on {branch} that passes gives its version that tag."
+    return [f"No baseline for {', '.join(bare)}: no version in the store has the tag {compare}, or no good run. {how}"]
+
+
+def _by_badness(reports: list[Report]) -> list[Report]:
+    return sorted(reports, key=lambda report: ((1, 3, 0).index(report.code), report.result.verdict != "regressed"))
+
+
+def _outputs_of(reports: list[Report]) -> dict[str, str]:
+    """Return the outputs: of the suite that did worst, the cost of all, and each suite as JSON."""
+    rows = [_row_of(report) for report in _by_badness(reports)]
+    costs = [report.result.cost_usd for report in reports]
+    cost = None if any(usd is None for usd in costs) else math.fsum(usd or 0.0 for usd in costs)
+    worst = {key: "" if value is None else str(value) for key, value in rows[0].items() if key != "suite"}
+    return {**worst, "cost": "" if cost is None else str(cost), "results": json.dumps(rows)}
+
+
+def _row_of(report: Report) -> dict[str, Any]:
+    result, found = report.result, report.result.comparison or {}
+    verdict = result.verdict or ("no baseline" if result.compare is not None else None)
+    numbers = {"score": result.score, "delta": found.get("delta"), "p": found.get("p"), "cost": result.cost_usd}
+    return {"suite": result.suite, "code": report.code, "verdict": verdict, **numbers}
+
+
+def _write_files(reports: list[Report], job: Workflow) -> dict[str, str]:
+    """Write the reports that are kept, in a folder of their own; return where, and what the artifact is called."""
+    name = f"promptry-{make_uid()}"
+    folder = job.temporary / name
+    folder.mkdir(parents=True)
+    for file, form in {"report.html": "html", "junit.xml": "junit"}.items():
+        (folder / file).write_text(FORMS[form](reports) + "\n", encoding="utf-8")
+    words = re.sub(r"[^A-Za-z0-9_.]+", "-", "-".join(report.result.suite for report in reports))[:60].strip("-.")
+    artifact = "-".join(filter(None, ["promptry", words, name.removeprefix("promptry-")]))
+    return {"folder": str(folder), "report": str(folder / "report.html"), "artifact": artifact}
+
+
+def _comment_name(report: Report, job: Workflow) -> str:
+    """Return what tells a suite from others of the repository: its name, and the folder below the root it runs in."""
+    here = Path(os.getcwd())
+    place = here.relative_to(job.workspace).as_posix() if here.is_relative_to(job.workspace) else "."
+    return report.result.suite if place == "." else f"{place}: {report.result.suite}"
+
+
+def _comment_text(report: Report, notes: list[str], job: Workflow) -> str:
+    run = f"[Run {job.run_id}]({job.server_url}/{job.repository}/actions/runs/{job.run_id}) of {job.sha[:12]}"
+    return "\n\n".join([render_markdown([report]), *map(_note_line, notes[:5]), run])
+
+
+def _annotations_of(reports: list[Report], job: Workflow) -> list[Annotation]:
+    """Return what keeps the suites from passing, the worst first, and that a baseline is missing."""
+    bad = [report for report in _by_badness(reports) if report.code]
+    found, told = [], set()
+    for title in _WORST_FIRST:
+        for report in bad:
+            reasons = reasons_of(report)
+            for name in groups_of(report).get(title, []):
+                said = f"{name}: {reasons[name]}" if reasons.get(name) else name
+                found.append(Annotation("error", f"{report.result.suite}: {title}", said, **_place(report, job)))
+                told.add(report.result.run_id)
+    for report in bad:
+        if report.result.run_id not in told:
+            said = "; ".join([*evidence_of(report), *report.result.notes]) or finding_of(report)
+            found.append(
+                Annotation("error", f"{report.result.suite}: {finding_of(report)}", said, **_place(report, job))
+            )
+    for report in reports:
+        if report.code == 0 and report.result.compare is not None and report.result.comparison is None:
+            said = "; ".join(report.result.notes)
+            found.append(Annotation("warning", f"{report.result.suite}: no baseline", said, **_place(report, job)))
+    return found
+
+
+def _place(report: Report, job: Workflow) -> dict[str, Any]:
+    """Return where a suite stands, as GitHub names files: below the workspace, else not at all."""
+    told = place_of_report(report)
+    file = Path(os.getcwd(), told.get("file", ""))
+    if "file" not in told or not file.is_relative_to(job.workspace):
+        return {}
+    return {"file": file.relative_to(job.workspace).as_posix(), "line": int(told.get("line", 1))}
+
+
+# ======================================================================================
 # === EDITS: the commands that write: prompts, datasets, prices, votes and ratings, care of the file
 # ======================================================================================
-# Uses: ERRORS, WORDING, PROMPTS, TEMPLATES, PRICES, BUDGETS, FEEDBACK, DATASETS, COSTS, CARE, PROMPTFOO, PRINTING,
-#   RECORDS, COMMANDS, CLI.
+# Uses: ERRORS, WORDING, COURIER, PROMPTS, TEMPLATES, PRICES, BUDGETS, FEEDBACK, DATASETS, COSTS, CARE, PROMPTFOO,
+#   PRINTING, RECORDS, COMMANDS, CLI.
 # Public: nothing.
 
 
@@ -23081,6 +25466,30 @@ def _render_retention(found: dict[str, Any]) -> str:
         held = " Another process still reads the old state: the room comes back when it ends." if found["held"] else ""
         return f"{table}\n\nThe file had {found['bytes_before']:,} bytes and has {found['bytes_after']:,}.{held}"
     return f"{table}\n\nNothing is written yet: --apply does it. The file has {found['bytes_before']:,} bytes."
+
+
+@cli_command("push")
+@cli_option("--all", "everything", is_flag=True, help="Send all rows once more; those that are there are passed over.")
+@JSON_OPTION
+@DB_OPTION
+def cli_push(everything: bool, as_json: bool) -> None:
+    """Ship now what the promptry of [remote] in promptry.toml lacks; exits 3 if rows were refused."""
+    import click
+
+    with no_new_store():
+        found = push(everything)
+    print_answer(found, _render_push, as_json)
+    if found["lost"]:
+        click.get_current_context().exit(3)
+
+
+def _render_push(found: dict[str, Any]) -> str:
+    columns, tables = {"what": "what", "sent": "sent", "taken": "new there"}, found["sent"]
+    rows = [{"what": table, "sent": sent, "taken": found["taken"].get(table, 0)} for table, sent in tables.items()]
+    lines = [render_table(columns, rows)] if rows else [f"{found['remote']} lacks nothing."]
+    lines += [f"{row['table']} {row['id']} was refused: {row['reason']}" for row in found["refused"]]
+    more = found["lost"] - len(found["refused"])
+    return "\n".join([*lines, *([f"... and {counted(more, 'other row')}"] if more > 0 else [])])
 
 
 @cli_command("import promptfoo")
@@ -24438,8 +26847,8 @@ def is_unchanged(environ: dict[str, Any], mark: str) -> bool:
 # ======================================================================================
 # === POSTS: what can be written over HTTP, each by the function that its command calls
 # ======================================================================================
-# Uses: ERRORS, ROWS, QUERIES, PROMPTS, TEMPLATES, BUDGETS, CALLS, FEEDBACK, DATASETS, TRIALS, READS, CLI, ROUTES,
-#   GUARD.
+# Uses: ERRORS, ROWS, QUERIES, PROMPTS, TEMPLATES, BUDGETS, CALLS, FEEDBACK, DATASETS, TRIALS, INGEST, READS, CLI,
+#   ROUTES, GUARD.
 # Public: nothing.
 
 
@@ -24514,6 +26923,20 @@ def api_add_item(name: str, call: str | None = None, vote: str | None = None) ->
     return {"name": name, **add_to_dataset(name, call, vote)}
 
 
+def api_ingest(
+    source: str,
+    format: int,
+    schema: int | None = None,
+    after: list[Any] | None = None,
+    cursor: dict[str, Any] | None = None,
+    tables: dict[str, Any] | None = None,
+    versions: list[Any] | None = None,
+    runs: list[Any] | None = None,
+) -> dict[str, Any]:
+    """Take in rows that another promptry ships, or tell how far that has got: {mark, marks, taken, refused}."""
+    return ingest(Cargo(source, format, schema, after, cursor, tables, versions, runs))
+
+
 def api_query(sql: str, limit: int = 1000) -> dict[str, Any]:
     """Answer a SELECT of your own: {columns, rows, truncated, elapsed_ms}."""
     return ask_sql(sql, limit)
@@ -24547,9 +26970,12 @@ _MOST_EXPORTS = 4
 _exports = threading.BoundedSemaphore(_MOST_EXPORTS)
 # What each field means, once for all that take it, but for one in which it takes more.
 _FIELDS = {
+    "after": "The ids of the marks that these rows follow; none from the beginning.",
     "call": "The id of a recorded call.",
     "comment": "What was said.",
     "content": "The text.",
+    "cursor": "The mark of how far the source has got with these rows; without it nothing is taken.",
+    "format": "The format of what is sent, 1.",
     "items": "The items; each may have an id.",
     "limit": "How many rows to answer at most, 1,000 by default.",
     "limit_usd": "What the period may cost, in USD.",
@@ -24560,15 +26986,20 @@ _FIELDS = {
     "rating": "From 0 (bad) to 1 (good).",
     "request_id": "The id of the request whose answer is rated.",
     "response": "The response that is voted on.",
+    "runs": "What runs are: lists of id, uid, suite, timestamp, results.",
+    "schema": "The schema of the source's store.",
     "scope": "global, module or prompt.",
     "score": "1 for up, -1 for down.",
     "source": "Who said it; the same source replaces what it said before.",
+    "api_ingest.source": "What the store ships as.",
     "sql": "One SELECT.",
+    "tables": "By table the columns and the rows, each a list of values.",
     "tag": "The tag.",
     "target": "The module or prompt; none for global.",
     "variables": "The values of the placeholders, by name.",
     "api_lint.variables": "The names that the code passes.",
     "version": "The version.",
+    "versions": "What versions are: lists of prompt, version, hash.",
     "vote": "The id of a vote.",
 }
 _FIELD_KINDS = {"str": str, "int": int, "float": float, "list[Any]": list, "dict[str, Any]": dict}
@@ -24597,6 +27028,7 @@ _POSTS: dict[str, Callable[..., Any]] = {
     "lint": api_lint,
     "render": render_draft,
     "query": api_query,
+    "ingest": api_ingest,
 }
 _ASK_ONLY = {"lint", "render", "query"}
 
@@ -24778,7 +27210,7 @@ def start_task(tasks: Tasks, suite: str, **options: Any) -> dict[str, Any]:
     words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     for word in (suite, *words):
         if len(word) > _LONGEST_WORD_OF_RUN or "\0" in word or word.encode("utf-8", "replace").decode() != word:
-            raise WrongUse(f"No run can be asked for {word[:50]!r}.", "GET /api/suites lists the suites.")
+            raise WrongUse(f"No run can be asked for {word[:50]!r}.", "promptry suites lists the suites.")
     with tasks.lock:
         running = [task for task in tasks.rows.values() if task.known["ended_at"] is None]
         if any(task.suite == suite for task in running):
@@ -25469,8 +27901,8 @@ def _field_type(field: Parameter, may_be_null: bool) -> str | list[str]:
 # ======================================================================================
 # === APPLICATION: what is asked over HTTP is let in and answered by its route, or refused
 # ======================================================================================
-# Uses: ERRORS, CLOCK, CHANGES, QUERIES, CONFIGURATION, READS, CLI, ROUTES, GUARD, SITE, PLAYGROUND, POSTS, TASKS,
-#   OPENAPI.
+# Uses: ERRORS, CLOCK, CHANGES, QUERIES, SHIPMENTS, CONFIGURATION, READS, CLI, ROUTES, GUARD, SITE, PLAYGROUND, POSTS,
+#   TASKS, OPENAPI.
 # Public: nothing.
 #
 # Every error ends here, as one sentence with the status that says whose fault it is.
@@ -25666,13 +28098,32 @@ def _with_mark(reply: Response, mark: str | None, environ: dict[str, Any]) -> Re
 
 def _body_fields(route: Route, environ: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a request's body; raises WrongUse."""
-    raw = environ["wsgi.input"].read(MOST_BODY_BYTES + 1)
+    raw = _unpacked(route, environ, environ["wsgi.input"].read(MOST_BODY_BYTES + 1))
     try:
         text = raw.decode("utf-8") if raw.strip() else "{}"
         body = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_object_of)
     except (ValueError, UnicodeDecodeError) as error:
         raise WrongUse(f"The body is no JSON: {error}.") from None
     return read_fields(route.parameters, body)
+
+
+def _unpacked(route: Route, environ: dict[str, Any], raw: bytes) -> bytes:
+    """Return a body as it was before it was packed, which only rows that are shipped are; raises Refusal."""
+    kind = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
+    if kind in {"", "identity"}:
+        return raw
+    import zlib
+
+    reader = zlib.decompressobj(31)
+    try:
+        if kind != "gzip" or route.path != "ingest":
+            raise zlib.error
+        plain = reader.decompress(raw, MOST_UNPACKED_BYTES)
+    except zlib.error:
+        raise Refusal(415, "media_type", f"The body is packed as {kind[:40]!r}.", "Send it as it is.") from None
+    if reader.unconsumed_tail:
+        raise Refusal(413, "too_large", f"The body has more than {MOST_UNPACKED_BYTES:,} bytes.", "Send less.")
+    return plain
 
 
 def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -25947,7 +28398,9 @@ def _show_page(url: str) -> None:
 # An excerpt has the shape of the whole answer: its long lists and texts are only shorter, and `cut` says which. Who
 # goes on with one of them asks the same question again, so nothing is kept between two answers.
 
-_LEVELS = ((200, 8000), (100, 4000), (50, 2000), (20, 1000), (10, 500), (5, 250), (2, 120), (1, 60))
+# How many entries a list may have and how many characters a text: lists give way first, for one text may be all.
+_LEVELS = [(200, 8000), (100, 8000), (50, 4000), (20, 4000), (20, 2000), (10, 2000), (10, 1000), (5, 1000), (5, 500)]
+_LEVELS += [(3, 250), (2, 120), (1, 60)]
 _MOST_KEYS = 60  # of an object; one with more is a map of names, not a shape
 _ROOM_OF_NOTE = 200
 _HALF_SIGN = re.compile(r"(?<!\\)((?:\\\\)*)\\ud[89a-f][0-9a-f]{2}", re.IGNORECASE)
@@ -26128,7 +28581,7 @@ def read_offers() -> dict[str, Offer]:
 def _offer_of(read: Read) -> Offer:
     told, route = told_to_agents(), route_of(read)
     own, said = told["tools"][read.name], told["parameters"]
-    parameters = [parameter._replace(sentence=_sentence_for(read.name, parameter)) for parameter in route.parameters]
+    parameters = [parameter._replace(sentence=sentence_for(read.name, parameter)) for parameter in route.parameters]
     more = [Parameter(name, kind, said[name]) for name, kind in _MORE]
     keys = {**_KEYS_OF_LIST, **own.get("keys", {})} if route.is_list else own["keys"]
     answer = functools.partial(_answer_list if route.is_list else _answer_one, route)
@@ -26138,7 +28591,8 @@ def _offer_of(read: Read) -> Offer:
 _KEYS_OF_LIST = {"items": "array", "total": "number?", "next": "string?"}
 
 
-def _sentence_for(name: str, parameter: Parameter) -> str:
+def sentence_for(name: str, parameter: Parameter) -> str:
+    """Return what an agent is told of a parameter: a sentence of its own, else the one that all faces have."""
     said: dict[str, str] = told_to_agents()["parameters"]
     return said.get(f"{name}.{parameter.name}") or said.get(parameter.name) or parameter.sentence
 
@@ -26161,8 +28615,13 @@ def _key_schema(kind: str) -> dict[str, Any]:
 
 
 def ask_offer(offer: Offer, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return what a tool answers; raises WrongUse for what it does not take."""
-    asked = read_fields(offer.parameters, arguments, "argument")
+    """Return what a tool answers; raises WrongUse for what it does not take.
+
+    A whole number where a text is taken is its digits: agents write ids so.
+    """
+    texts = {parameter.name for parameter in offer.parameters if parameter.kind is str}
+    given = {name: str(value) if name in texts and type(value) is int else value for name, value in arguments.items()}
+    asked = read_fields(offer.parameters, given, "argument")
     for parameter in offer.parameters:
         if parameter.required and parameter.name not in asked:
             raise WrongUse(f"{parameter.name} is missing.", parameter.sentence)
@@ -26198,6 +28657,230 @@ def _answer_list(route: Route, part: str = "", after: int = 0, **asked: Any) -> 
         if size <= _ROOM_OF_LIST or count <= 1:
             return excerpt_of(found, _ROOM_OF_LIST, part, after)
         limit = max(1, min(count - 1, count * _ROOM_OF_LIST * 9 // (size * 10)))
+
+
+# ======================================================================================
+# === DEEDS: what an agent may change where it is let: each write as a tool, and runs that are watched
+# ======================================================================================
+# Uses: ERRORS, RUNS, DRAFTS, READS, CLI, POSTS, TASKS, OFFERS.
+# Public: nothing.
+#
+# Without --allow-writes these tools are not there: a hint to a client is a request, and this is not left to it.
+
+_OWN_POSTS = {
+    "save_prompt": "prompts",
+    "promote_prompt": "promote",
+    "set_budget": "budgets",
+    "save_dataset": "datasets",
+}
+# Whether it takes something away, whether twice is as once, and whether it reaches beyond the store.
+_HINTS = {
+    "save_prompt": (False, True, False),
+    "promote_prompt": (True, True, False),
+    "set_budget": (True, True, False),
+    "save_dataset": (False, True, False),
+    "run_suite": (False, False, True),
+    "create_suite": (False, False, False),
+}
+_MOST_FAILING, _LONGEST_REASON = 10, 300
+
+
+def write_offers(tasks: Tasks) -> dict[str, Offer]:
+    """Return the writes as tools by name."""
+    posts = {route.path: route for route in post_routes()}
+    runs = next(route for route in task_routes(tasks) if route.path == "runs" and route.method == "POST")
+    sources = {name: (posts[path].answer, posts[path].parameters) for name, path in _OWN_POSTS.items()}
+    sources["run_suite"] = functools.partial(_start, tasks), runs.parameters
+    sources["create_suite"] = create_suite, _parameters_of_draft()
+    return {name: _deed(name, *sources[name]) for name in _HINTS}
+
+
+def write_names() -> list[str]:
+    """Return the names of the tools that write."""
+    return [*_HINTS]
+
+
+def _deed(name: str, answer: Callable[..., Any], parameters: tuple[Parameter, ...]) -> Offer:
+    told, hints = told_to_agents()["tools"][name], _HINTS[name]
+    said = tuple(parameter._replace(sentence=sentence_for(name, parameter)) for parameter in parameters)
+    names = ("destructiveHint", "idempotentHint", "openWorldHint")
+    known = {"readOnlyHint": False, **dict(zip(names, hints, strict=True))}
+    return Offer(name, told["sentence"], said, functools.partial(_done, answer), told["keys"], known)
+
+
+def _done(answer: Callable[..., Any], **asked: Any) -> dict[str, Any]:
+    with no_new_store(is_read=False):
+        found: dict[str, Any] = answer(**asked)
+    return found
+
+
+def _parameters_of_draft() -> tuple[Parameter, ...]:
+    said = told_to_agents()["parameters"]
+    return fields_of(
+        create_suite, {name: said[f"create_suite.{name}"] for name in inspect.signature(create_suite).parameters}
+    )
+
+
+def _start(tasks: Tasks, suite: str, **options: Any) -> dict[str, Any]:
+    return start_task(tasks, suite, **options)
+
+
+def told_progress(tasks: Tasks, job: str) -> tuple[float, float | None, str] | None:
+    """Return how far a run is: done, total, and a sentence; None once it has ended."""
+    known = get_task(tasks, job)
+    if known["ended_at"] is not None:
+        return None
+    states = ", ".join(f"{count:,} {state}" for state, count in (known["states"] or {}).items())
+    return known["done"], known["total"] or None, states or "begun"
+
+
+def verdict_of(tasks: Tasks, job: str) -> dict[str, Any]:
+    """Return what came of a run that has ended, in few words: its verdict, counts, and the worst cases.
+
+    Shape: {suite, state, run_id, passed, verdict, exit_code, score, counts, cost_usd, failing [{case, state, reason}],
+    more_failing, next}. Errors: PromptryError with the words of the run where it saved nothing.
+    """
+    known = get_task(tasks, job)
+    if known["run_id"] is None:
+        fault = known["error"] or {"message": "The run was cancelled before a case had ended.", "hint": ""}
+        error = PromptryError(fault["message"], fault["hint"])
+        error.code = fault.get("code", error.code)
+        raise error
+    run = get_run(known["run_id"])
+    bad = [row for row in run["cases"] if row["state"] in {"fail", "error"}]
+    told = {key: known[key] for key in ("suite", "state", "run_id", "passed", "verdict", "exit_code")}
+    told |= {key: run[key] for key in ("score", "counts", "cost_usd")}
+    failing = [
+        {"case": row["case"], "state": row["state"], "reason": (row["reason"] or "")[:_LONGEST_REASON]} for row in bad
+    ]
+    step = "compare_runs with this run_id tells what got worse and why; get_run shows every case."
+    more = max(0, len(failing) - _MOST_FAILING)
+    return {**told, "failing": failing[:_MOST_FAILING], "more_failing": more, "next": step if bad else None}
+
+
+# ======================================================================================
+# === REFERENCES: prompts, runs and calls by address, and texts that lead an agent by the tools
+# ======================================================================================
+# Uses: ERRORS, ASSETS, PROMPTS, CALLS, RUNS, INTERPRETERS, PRINTING, CLI, OFFERS.
+# Public: nothing.
+#
+# A name may hold / and @, so it is percent-encoded in an address; the version is what stands behind the last @.
+
+_MOST_LISTED, _MOST_COMPLETED, _MOST_SEARCHED = 20, 100, 1000
+JSON_KIND, TEXT_KIND = "application/json", "text/plain"
+
+
+class Address(NamedTuple):
+    """A kind of address: its template, the kind of text that is there, and what that is."""
+
+    template: str
+    kind: str
+    sentence: str
+
+
+class Opening(NamedTuple):
+    """A text that begins a talk: its title, what it is for, and the words to fill in, each with its usual value."""
+
+    title: str
+    sentence: str
+    words: dict[str, tuple[str, str | None]]
+
+
+ADDRESSES = {
+    "prompt": Address(
+        "prompt://{name}@{version}", TEXT_KIND, "The text of a version of a prompt; or a tag, or latest."
+    ),
+    "run": Address("run://{id}", JSON_KIND, "A run with its cases, as get_run shows it."),
+    "call": Address("call://{id}", JSON_KIND, "A call with its texts, as get_call shows it."),
+}
+OPENINGS = {
+    "diagnose_regression": Opening(
+        "Diagnose this regression",
+        "Find the line of the prompt, or the other change, that made a suite worse.",
+        {"suite": ("The suite that got worse.", None)},
+    ),
+    "explain_cost": Opening(
+        "Why did cost rise",
+        "Find the day, the prompt, version or model, and the reason.",
+        {"days": ("How many days to look back, 30 without it.", "30")},
+    ),
+}
+
+
+def read_address(address: str) -> tuple[str, str]:
+    """Return the kind of text that is at an address, and the text. Errors: NotFound, WrongUse."""
+    from urllib.parse import unquote
+
+    scheme, _, rest = address.partition("://")
+    if scheme not in ADDRESSES or not rest:
+        forms = ", ".join(known.template for known in ADDRESSES.values())
+        raise NotFound(f"There is nothing at {address[:80]!r}.", f"An address is {forms}.")
+    if scheme != "prompt":
+        found = ask_offer(read_offers()[f"get_{scheme}"], {"id": unquote(rest)})
+        return JSON_KIND, json_text(found, None)
+    name, _, word = rest.rpartition("@")
+    if not name:
+        raise NotFound(f"{address[:80]!r} names no version.", "Write prompt://NAME@VERSION, or @latest.")
+    word = unquote(word)
+    chosen: dict[str, Any] = {"version": int(word)} if re.fullmatch("[0-9]{1,18}", word, re.ASCII) else {"tag": word}
+    with no_new_store():
+        return TEXT_KIND, load_prompt(unquote(name), **({} if word == "latest" else chosen))["content"]
+
+
+def list_addresses() -> list[tuple[str, str, str]]:
+    """List the prompts that changed last and the newest runs: address, name, kind of text."""
+    with no_new_store(must_be_there=False):
+        prompts, runs = list_prompts(_MOST_LISTED)["items"], list_runs(limit=_MOST_LISTED)["items"]
+    found = [(_prompt_address(row["name"], row["latest"]), f"{row['name']}@{row['latest']}") for row in prompts]
+    told = [(f"run://{row['id']}", f"{row['suite']}, run {row['id']}") for row in runs]
+    return [(*pair, TEXT_KIND) for pair in found] + [(*pair, JSON_KIND) for pair in told]
+
+
+def _prompt_address(name: str, version: int) -> str:
+    from urllib.parse import quote
+
+    return f"prompt://{quote(name, safe='')}@{version}"
+
+
+def complete_word(word: str, begun: str, others: dict[str, str]) -> list[str]:
+    """Return what a word that has begun may be, of an address or of a text that begins a talk: at most 100."""
+    with no_new_store(must_be_there=False):
+        found = _words_for(word, others)
+    return [text for text in found if text.lower().startswith(begun.lower())][:_MOST_COMPLETED]
+
+
+def _words_for(word: str, others: dict[str, str]) -> list[str]:
+    if word == "name":
+        return [row["name"] for row in list_prompts(_MOST_SEARCHED)["items"]]
+    if word == "version":
+        try:
+            versions = load_prompt(others.get("name", ""))["versions"]
+        except PromptryError:
+            return []
+        return ["latest", *(str(row["version"]) for row in versions), *(tag for row in versions for tag in row["tags"])]
+    if word == "suite":
+        return [row["suite"] for row in list_suites(limit=_MOST_SEARCHED)["items"]]
+    return {"days": ["7", "30", "90"]}.get(word, [])
+
+
+def complete_id(scheme: str, begun: str) -> list[str]:
+    """Return the ids of the newest runs or calls that begin so."""
+    ask = functools.partial(list_runs if scheme == "run" else list_calls, limit=_MOST_COMPLETED)
+    with no_new_store(must_be_there=False):
+        return [row["id"] for row in ask()["items"] if row["id"].startswith(begun)]
+
+
+def opening_text(name: str, words: dict[str, str]) -> str:
+    """Return the text that begins a talk, filled in. Errors: NotFound, WrongUse."""
+    if name not in OPENINGS:
+        hint = nearest(name, OPENINGS) or f"There are {' and '.join(OPENINGS)}."
+        raise NotFound(f"There is no prompt {name[:80]!r}.", hint)
+    known = OPENINGS[name].words
+    values = {word: words.get(word) or usual for word, (_, usual) in known.items()}
+    for word, value in values.items():
+        if value is None:
+            raise WrongUse(f"{word} is missing.", known[word][0])
+    return fill_placeholders(asset(f"agents/{name}.md").decode("utf-8").strip(), values)
 
 
 # ======================================================================================
@@ -26249,19 +28932,23 @@ def enter_folder(path: str) -> None:
 # ======================================================================================
 # === MCP: the tools are served to an agent over its stdin and stdout, until it closes them
 # ======================================================================================
-# Uses: ERRORS, ASSETS, STORE, PRINTING, COMMANDS, TASKS, OFFERS, CLIENTS.
+# Uses: ERRORS, ASSETS, STORE, TOTALS, WORKERS, PRINTING, COMMANDS, CLI, TASKS, EXCERPTS, OFFERS,
+#   DEEDS, REFERENCES, CLIENTS.
 # Public: nothing.
 #
 # stdout is the protocol's alone: whatever else is printed in this process or a child of it goes to stderr. Reads are
 # answered one after the other by one thread, which keeps the store open; a run is a process of its own.
 
 _NEEDED_SDK = "mcp>=2.3,<3"
+_NEWS_EACH_S = 0.1  # of how far a run is
+_LONGEST_SENTENCE = 500
 
 
 class Desk(NamedTuple):
-    """What serves an agent: the tools by name, the runs it started, and the thread that answers."""
+    """What serves an agent: the tools by name, whether it may write, the runs it started, the thread that answers."""
 
     offers: dict[str, Offer]
+    may_write: bool
     tasks: Tasks
     thread: Any
 
@@ -26273,6 +28960,7 @@ def _go_to_folder(_context: click.Context, _parameter: click.Parameter, path: st
 
 @cli_command("mcp")
 @cli_option("--config", type=("Choice", [*CLIENTS]), help="Print what a client is to be told, and serve nobody.")
+@cli_option("--allow-writes", is_flag=True, help="Let the agent save prompts and data, set budgets, and run suites.")
 @cli_option(
     "--folder",
     metavar="FOLDER",
@@ -26282,15 +28970,15 @@ def _go_to_folder(_context: click.Context, _parameter: click.Parameter, path: st
     help="Serve as if started there: its promptry.toml, store and suites.",
 )
 @DB_OPTION
-def cli_mcp(config: str | None) -> None:
+def cli_mcp(config: str | None, allow_writes: bool) -> None:
     """Serve coding agents over stdin and stdout by the Model Context Protocol, until they close them."""
     if config is not None:
-        print_json(client_config(config, may_write=False))
+        print_json(client_config(config, allow_writes))
         place = f"This goes into {CLIENTS[config].file}"
         print_text(f"{place}; where that file is there already, add promptry to the servers in it.", err=True)
         return
     _require_sdk()
-    serve_agent()
+    serve_agent(allow_writes)
 
 
 def _require_sdk() -> None:
@@ -26302,21 +28990,45 @@ def _require_sdk() -> None:
         raise WrongUse("promptry mcp needs the package mcp 2, and this Python has none.", hint)
 
 
-def serve_agent() -> None:
-    """Serve an agent until it closes its end, or this process is told to end."""
+def serve_agent(may_write: bool) -> None:
+    """Serve an agent until it closes its end, or this process is told to end; the runs it started end too."""
     import concurrent.futures
     import gc
+    import signal
 
     gc.disable()  # the SDK makes many objects as it is loaded, and none of them goes
     import anyio
 
     thread = concurrent.futures.ThreadPoolExecutor(1)
-    desk = Desk({}, make_tasks(store_path()), thread)
+    desk = Desk({}, may_write, make_tasks(store_path()), thread)
     server = _make_mcp(desk)
     gc.freeze()
     gc.enable()
-    anyio.run(_serve_streams, server)
-    thread.shutdown(wait=False, cancel_futures=True)
+    stop = functools.partial(_stop_agent, desk, [])
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
+            signal.signal(getattr(signal, name), stop)
+    try:
+        anyio.run(_serve_streams, server)
+    except* OSError as group:
+        log.debug("the agent is gone: %s", group.exceptions)
+    finally:
+        end_tasks(desk.tasks)
+        thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _stop_agent(desk: Desk, told: list[int], number: int, _frame: Any) -> None:
+    """End the server when it is told so, though it waits for its stdin; told again, kill what it has started."""
+    told.append(number)
+    if len(told) == 1:
+        threading.Thread(target=_end_agent, args=(desk,), daemon=True).start()
+    else:
+        kill_tasks(desk.tasks)
+
+
+def _end_agent(desk: Desk) -> None:
+    end_tasks(desk.tasks)
+    end_process(0, at_once=True)
 
 
 async def _serve_streams(server: Any) -> None:
@@ -26335,8 +29047,16 @@ def _make_mcp(desk: Desk) -> Any:
     async def list_tools(_context: Any, _params: Any) -> Any:
         return types.ListToolsResult(tools=[_tool_of(types, offer) for offer in offers_of(desk).values()])
 
-    async def call_tool(_context: Any, params: Any) -> Any:
-        return await _in_thread(desk, functools.partial(_answered, types, desk, params.name, params.arguments or {}))
+    async def call_tool(context: Any, params: Any) -> Any:
+        ask = functools.partial(_ask_desk, desk, params.name, params.arguments or {})
+        begun = await _in_thread(desk, functools.partial(_answered, types, params.name, ask))
+        if params.name != "run_suite" or begun.is_error:
+            return begun
+        job = begun.structured_content["job"]
+        await _watch_run(desk.tasks, job, context.session)
+        return await _in_thread(
+            desk, functools.partial(_answered, types, params.name, lambda: verdict_of(desk.tasks, job))
+        )
 
     return Server(
         "promptry",
@@ -26345,7 +29065,83 @@ def _make_mcp(desk: Desk) -> Any:
         instructions=asset("agents/instructions.txt").decode("utf-8").strip(),
         on_list_tools=list_tools,
         on_call_tool=call_tool,
+        **_resource_handlers(types, desk),
+        **_prompt_handlers(types, desk),
     )
+
+
+def _resource_handlers(types: Any, desk: Desk) -> dict[str, Any]:
+    """Return what answers for resources, which are prompts, runs and calls by their address."""
+
+    async def list_resources(_context: Any, _params: Any) -> Any:
+        rows = await _in_thread(desk, lambda: _unless_refused(list_addresses))
+        found = [types.Resource(uri=address, name=name, mime_type=kind) for address, name, kind in rows]
+        return types.ListResourcesResult(resources=found)
+
+    async def list_templates(_context: Any, _params: Any) -> Any:
+        found = [
+            types.ResourceTemplate(uri_template=row.template, name=name, description=row.sentence, mime_type=row.kind)
+            for name, row in ADDRESSES.items()
+        ]
+        return types.ListResourceTemplatesResult(resource_templates=found)
+
+    async def read_resource(_context: Any, params: Any) -> Any:
+        address = str(params.uri)
+        kind, text = await _in_thread(desk, lambda: _unless_refused(lambda: read_address(address)))
+        found = types.TextResourceContents(uri=address, mime_type=kind, text=text)
+        return types.ReadResourceResult(contents=[found])
+
+    return {
+        "on_list_resources": list_resources,
+        "on_list_resource_templates": list_templates,
+        "on_read_resource": read_resource,
+    }
+
+
+def _prompt_handlers(types: Any, desk: Desk) -> dict[str, Any]:
+    """Return what answers for the protocol's prompts, which are texts that begin a talk, and completes words."""
+
+    async def list_prompts(_context: Any, _params: Any) -> Any:
+        found = [
+            types.Prompt(
+                name=name,
+                title=row.title,
+                description=row.sentence,
+                arguments=[
+                    types.PromptArgument(name=word, description=sentence, required=usual is None)
+                    for word, (sentence, usual) in row.words.items()
+                ],
+            )
+            for name, row in OPENINGS.items()
+        ]
+        return types.ListPromptsResult(prompts=found)
+
+    async def get_prompt(_context: Any, params: Any) -> Any:
+        text = _unless_refused(lambda: opening_text(params.name, params.arguments or {}))
+        said = types.PromptMessage(role="user", content=types.TextContent(type="text", text=text))
+        return types.GetPromptResult(description=OPENINGS[params.name].sentence, messages=[said])
+
+    async def complete(_context: Any, params: Any) -> Any:
+        word, begun = params.argument.name, params.argument.value
+        scheme = str(getattr(params.ref, "uri", "")).partition("://")[0]
+        known = (params.context.arguments if params.context else None) or {}
+        ask = functools.partial(complete_id, scheme) if word == "id" else functools.partial(complete_word, word)
+        ask = functools.partial(ask, begun) if word == "id" else functools.partial(ask, begun, known)
+        values = await _in_thread(desk, lambda: _unless_refused(ask))
+        return types.CompleteResult(completion=types.Completion(values=values))
+
+    return {"on_list_prompts": list_prompts, "on_get_prompt": get_prompt, "on_completion": complete}
+
+
+def _unless_refused(work: Callable[[], Any]) -> Any:
+    """Return what some work gives; an error of ours becomes one of the protocol, in the same words."""
+    from mcp.shared.exceptions import MCPError
+    from mcp_types import INVALID_PARAMS
+
+    try:
+        return work()
+    except PromptryError as error:
+        raise MCPError(INVALID_PARAMS, str(error)) from None
 
 
 async def _in_thread(desk: Desk, work: Callable[[], Any]) -> Any:
@@ -26355,9 +29151,11 @@ async def _in_thread(desk: Desk, work: Callable[[], Any]) -> Any:
 
 
 def offers_of(desk: Desk) -> dict[str, Offer]:
-    """Return the tools of a desk, which are made when they are asked for first."""
+    """Return the tools of a desk; when they are asked for first they are made, and the sums that most begin with."""
     if not desk.offers:
-        desk.offers.update(read_offers())
+        if not is_missing(desk.tasks.path):
+            threading.Thread(target=keep_totals, daemon=True).start()
+        desk.offers.update(read_offers() | (write_offers(desk.tasks) if desk.may_write else {}))
     return desk.offers
 
 
@@ -26371,10 +29169,29 @@ def _tool_of(types: Any, offer: Offer) -> Any:
     )
 
 
-def _answered(types: Any, desk: Desk, name: str, arguments: dict[str, Any]) -> Any:
+async def _watch_run(tasks: Tasks, job: str, session: Any) -> None:
+    """Tell how far a run is until it has ended; who no longer waits for it ends it, and what it did is kept."""
+    import asyncio
+
+    before = None
+    try:
+        while (told := told_progress(tasks, job)) is not None:
+            if told != before:
+                await session.report_progress(*told)
+            before = told
+            await asyncio.sleep(_NEWS_EACH_S)
+    finally:
+        cancel_task(tasks, job)
+
+
+def _ask_desk(desk: Desk, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    return ask_offer(_require_offer(desk, name), arguments)
+
+
+def _answered(types: Any, name: str, ask: Callable[[], dict[str, Any]]) -> Any:
     """Return the result of a call of a tool; every error ends here, as the sentence that the command line prints."""
     try:
-        found = ask_offer(_require_offer(desk, name), arguments)
+        found = ask()
     except PromptryError as error:
         return _refusal(types, error)
     except RecursionError:
@@ -26387,16 +29204,20 @@ def _answered(types: Any, desk: Desk, name: str, arguments: dict[str, Any]) -> A
 
 
 def _refusal(types: Any, error: PromptryError) -> Any:
-    text = types.TextContent(type="text", text=str(error))
-    told = {"code": error.code, "message": error.message, "hint": error.hint}
+    """Return an error as a result: its sentence, in which a value of any length is not shown whole."""
+    message = error.message if len(error.message) <= _LONGEST_SENTENCE else f"{error.message[:_LONGEST_SENTENCE]}..."
+    told = strict_json({"code": error.code, "message": message, "hint": error.hint})
+    text = types.TextContent(type="text", text=f"{told['message']} {told['hint']}".strip())
     return types.CallToolResult(content=[text], is_error=True, _meta={"promptry/error": told})
 
 
 def _require_offer(desk: Desk, name: str) -> Offer:
     known = offers_of(desk)
-    if name not in known:
-        raise NotFound(f"There is no tool {name[:80]!r}.", nearest(name, known) or "tools/list lists them.")
-    return known[name]
+    if name in known:
+        return known[name]
+    if name in write_names():
+        raise WrongUse(f"{name} writes, and this server only reads.", "A person can start it with --allow-writes.")
+    raise NotFound(f"There is no tool {name[:80]!r}.", nearest(name, known) or "tools/list lists them.")
 
 
 # ======================================================================================

@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 MAX_FUNCTION_LINES = 60
 MAX_SECTION_LINES = 450
-MAX_FILE_LINES = 28_500
+MAX_FILE_LINES = 30_000
 
 PROMISED_MODULES = sys.stdlib_module_names | {"peewee", "click"}
 STAMPED_DATA = {"_EMBEDDED"}  # build.py writes it at the foot: the one name that may be used from above
@@ -62,6 +62,7 @@ BROAD_EXCEPTS = {
     "seed_prompt": "never breaks the caller",
     "record_call": "never breaks the caller",
     "flush_kept_rows": "runs at exit, where nobody could catch it",
+    "_ship_quietly": "a thread beside the application; what failed is noted, and the rows wait in the store",
     "check_all": "a check is not our code; what it raises goes on, once all were made",
     "_emitting": "a case is not our code; what it raises is stored as its error",
     "_take": "what keeps a case from starting is raised where the run goes on",
@@ -625,7 +626,7 @@ def sections_are_short(house: House) -> Breaches:
 
 
 def the_file_is_bounded(house: House) -> Breaches:
-    """The file has at most 28,500 lines."""
+    """The file has at most 30,000 lines."""
     if len(house.lines) > MAX_FILE_LINES:
         yield 1, f"the file has {len(house.lines)} lines, {MAX_FILE_LINES} are allowed: move data to assets/."
 
@@ -1091,7 +1092,7 @@ BROKEN = [
     ("function length", "61 lines", PACKED, PACKED + LONG_FUNCTION),
     ("function length", "61 lines with the function inside", PACKED, PACKED + NESTED_LONG_FUNCTION),
     ("section length", "451 lines", PACKED, PACKED + "# more\n" * 440),
-    ("file length", "28,501 lines", "import time\n", "import time\n" + "\n" * 28_500),
+    ("file length", "30,001 lines", "import time\n", "import time\n" + "\n" * 30_000),
     ("one meaning", "a function of the same name", IN_PROMPTS, IN_PROMPTS + "STATES = ()\n"),
     ("one meaning", "a name in another section", IN_CLI, "\nSTATES = ()\n" + IN_CLI),
     ("one meaning", "beside a word for the checker", IN_ERRORS, TOLD_TWICE + IN_ERRORS),

@@ -132,6 +132,7 @@ def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
         100_000,
         120.0,
         *("1h", None, None, None),
+        *(None, None),
         *("127.0.0.1", 8420, ()),
         (),
     )
@@ -152,16 +153,17 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         '[judge]\nprovider = "openai"\nmodel = "m"\nbase_url = "http://h"\napi_key_env = "K"\ntemperature = 0\n'
         "max_tokens = 9\nmax_chars = 0\ntimeout_s = 5\n"
         '[monitor]\nevery = "15m"\ncompare = "prod"\nwebhook_env = "HOOK"\ncommand = "say it"\n'
+        '[remote]\nurl = "http://hub:1"\ntoken_env = "HUB"\n'
         '[dashboard]\nhost = "::1"\nport = 0\nhosts = ["a.lan", "b.lan:1"]\n'
         '[pricing."my/model"]\ninput = 3\noutput = 1.5\n'
     )
     embedder = ("e", "http://h/v1", "KEY")
     first = (tmp_path / "promptry.toml", "a.db", 0, "FULL", "checks", "py", *embedder, 8, 2.5, ("qa/a", "qa/b"))
     pricing = (("my/model", {"input": 3, "output": 1.5}),)
-    judge = ("openai", "m", "http://h", "K", 0, 9, 0, 5)
+    judge, remote = ("openai", "m", "http://h", "K", 0, 9, 0, 5), ("http://hub:1", "HUB")
     monitor = ("15m", "prod", "HOOK", "say it")
-    rest = (True, 0, 0.5, 0, False, True, 5, "refuse", *judge, *monitor, "::1", 0, ("a.lan", "b.lan:1"), pricing)
-    assert promptry.settings() == promptry.Settings(*first, *rest)
+    rest = (True, 0, 0.5, 0, False, True, 5, "refuse", *judge, *monitor, *remote, "::1", 0, ("a.lan", "b.lan:1"))
+    assert promptry.settings() == promptry.Settings(*first, *rest, pricing)
 
 
 def test_the_file_is_read_once_until_it_is_forgotten(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""INGEST: what is shipped is checked, taken in one transaction, and marked."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from agents import connect_agent
-from forms import NAMES, PLACE, VERSIONS, Form, form_of, held, team_python
+from forms import NAMES, PLACE, VERSIONS, Form, form_of, held, python_of, team_python
 from test_build import OUTSIDE, Make, build, made, say  # noqa: F401
 
 import promptry
@@ -395,3 +395,23 @@ def test_every_form_on_every_python_says_the_same(
 ) -> None:
     found = journey(form_of(form, made, version, tmp_path), team_python(version, made("wheel")), tmp_path)
     assert differences(json.loads(json.dumps(constant(found))), reference) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks and signals of POSIX")
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_a_bare_python_lacks_is_one_sentence_and_the_rest_works(version: str, made: Make, tmp_path: Path) -> None:  # noqa: F811
+    """A Python with no package at all: a copied file says which it needs, the zipapp brings all but the SDK of MCP."""
+    bare = (python_of(version), "-S")
+    (tmp_path / "promptry.py").write_bytes(made("module").read_bytes())
+    for words in (["--version"], ["run"], ["dashboard"]):
+        done = say(*bare, "promptry.py", *words, cwd=tmp_path, code=2)
+        assert done.stderr.startswith("promptry: This Python has no package peewee: ") and done.stdout == ""
+        assert done.stderr.count("\n") == 1 and "-m pip install click peewee" in done.stderr
+    done = say(*bare, "-c", "import promptry", cwd=tmp_path, code=1)
+    assert done.stderr.splitlines()[-1] == "ModuleNotFoundError: No module named 'peewee'", "for an application"
+    (tmp_path / "promptry.py").unlink()
+    done = say(*bare, made("zipapp"), "mcp", cwd=tmp_path, code=2)
+    assert done.stderr.startswith("promptry: promptry mcp needs the package mcp 2, and this Python has none.")
+    assert done.stderr.count("\n") == 1 and "-m pip install 'mcp" in done.stderr and done.stdout == ""
+    say(*bare, made("zipapp"), "init", cwd=tmp_path)
+    assert "PASS  greeting" in say(*bare, made("zipapp"), "run", cwd=tmp_path).stdout

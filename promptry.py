@@ -72,9 +72,22 @@ from bisect import bisect_left, bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar
 
-import peewee
+
+def refuse_bare_python(error: ModuleNotFoundError) -> NoReturn:
+    """End a copied file that is run by a Python without the packages it needs, with one sentence and exit code 2."""
+    advice = f"{sys.executable} -m pip install click peewee, or take promptry.pyz, which needs none"
+    sys.stderr.write(f"promptry: This Python has no package {error.name}: {advice}.\n")
+    raise SystemExit(2)
+
+
+try:
+    import peewee
+except ModuleNotFoundError as error:
+    if __name__ != "__main__":
+        raise
+    refuse_bare_python(error)
 
 __all__ = [
     # ERRORS
@@ -29312,6 +29325,10 @@ def cli_completion(shell: str | None) -> None:
 def main() -> None:
     """Run promptry on the words of the command line and exit with the code that says what came of it."""
     _open_streams()
+    try:
+        import click  # noqa: F401
+    except ModuleNotFoundError as error:
+        refuse_bare_python(error)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

@@ -72,9 +72,22 @@ from bisect import bisect_left, bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar
 
-import peewee
+
+def refuse_bare_python(error: ModuleNotFoundError) -> NoReturn:
+    """End a copied file that is run by a Python without the packages it needs, with one sentence and exit code 2."""
+    advice = f"{sys.executable} -m pip install click peewee, or take promptry.pyz, which needs none"
+    sys.stderr.write(f"promptry: This Python has no package {error.name}: {advice}.\n")
+    raise SystemExit(2)
+
+
+try:
+    import peewee
+except ModuleNotFoundError as error:
+    if __name__ != "__main__":
+        raise
+    refuse_bare_python(error)
 
 __all__ = [
     # ERRORS
@@ -1122,6 +1135,37 @@ def _packed_part(place: int) -> bytes:
         offset, stored = packed[1:][place]  # the first is Python's own
         file.seek(base + offset)
         return file.read(stored)
+
+
+def clear_starts() -> None:
+    """Remove what starts of the executable that were ended before they were through left in the temporary folder.
+
+    The program that PyInstaller puts before ours unpacks without a thought of signals. It names the folder by its
+    process, and no Python has run from one without base_library.zip, which comes after all libraries.
+    """
+    own = _start_folder()
+    base, name = os.path.split(own)
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(base):
+            if entry.name.startswith("_MEI") and entry.name != name and _is_remnant(entry, own):
+                _remove(Path(entry.path))
+
+
+def _is_remnant(entry: Any, own: str) -> bool:
+    """Tell whether a folder is of a start of this executable, and of a process that has ended."""
+    if os.name != "posix" or not entry.is_dir(follow_symlinks=False) or entry.stat().st_uid != os.geteuid():
+        return False
+    try:
+        os.kill(int(entry.name[4:12], 16), 0)
+        return False
+    except ValueError:
+        return False
+    except OSError as error:
+        if not isinstance(error, ProcessLookupError):
+            return False
+    found = [os.path.join(at, file) for at, _, files in os.walk(entry.path) for file in files]
+    names = [os.path.relpath(path, entry.path) for path in found]
+    return "base_library.zip" not in names and all(os.path.exists(os.path.join(own, name)) for name in names)
 
 
 def _find_packed(name: str, path: Any = None, target: Any = None) -> Any:
@@ -3458,6 +3502,8 @@ class _Courier:
 
 _courier: _Courier | None = None
 _asked: list[bool] = []  # whether it is known that rows go nowhere, or that a courier is there
+_preloading = threading.Lock()
+_LOADED = ("email.utils", "encodings.idna", "http.client", "random", "ssl", "urllib.request", "zlib")
 _of_parents: list[_Courier | None] = []  # a parent's: what it has open must not be closed in a child
 
 
@@ -3513,6 +3559,7 @@ def leave(wait_s: float = LEAVE_S) -> None:
 def _carry(courier: _Courier) -> None:
     """Ship whenever the bell has rung, after longer and longer rests while that fails."""
     courier.ident, failures = threading.get_ident(), 0
+    _load_modules()
     while not courier.ended.is_set():
         if not courier.bell.wait(_NOTE_EVERY_S if courier.owes_note else None):
             _note_standing(courier, None, at_once=True)
@@ -3530,6 +3577,16 @@ def _carry(courier: _Courier) -> None:
     _close(courier)
 
 
+def _load_modules() -> None:
+    """Load what shipping needs, and have no fork meanwhile: its child would have a module half loaded for ever."""
+    import importlib
+
+    with _preloading:
+        for name in _LOADED:
+            with contextlib.suppress(ImportError):  # a Python may lack ssl
+                importlib.import_module(name)
+
+
 def _rest_s(failures: int) -> float:
     import random
 
@@ -3542,13 +3599,13 @@ def _ship_quietly(courier: _Courier) -> bool:
     """Ship all that is there, and tell whether it arrived; why it did not is said once, until it does again."""
     try:
         _ship_waiting(courier)
+        _note_standing(courier, None)
     except Exception as error:
         courier.road = None
         if courier.failing_since is None and not courier.dismissed:
             log.warning("rows wait in the store, for they cannot be shipped: %s", error)
         _note_standing(courier, str(error) or type(error).__name__)
         return False
-    _note_standing(courier, None)
     return True
 
 
@@ -3587,7 +3644,7 @@ def _reader_of(courier: _Courier) -> sqlite3.Connection:
 def _source_here(courier: _Courier) -> str:
     """Return what the store ships as, which is given to it if need be."""
     source = find_source(_reader_of(courier))
-    if source is None:
+    if source is None and not courier.dismissed:
         begin_source()
         source = find_source(_reader_of(courier))
     if source is None:
@@ -3663,7 +3720,7 @@ def push(everything: bool = False) -> dict[str, Any]:
     remote = find_remote()
     if remote is None:
         raise ConfigError("promptry.toml does not say where to ship to.", 'Write [remote] and url = "https://...".')
-    courier, sent, taken = _Courier(store_path()), Counter[str](), Counter[str]()
+    courier, sent, taken, lost = _Courier(store_path()), Counter[str](), Counter[str](), 0
     refused: list[dict[str, Any]] = []
     with translated_faults():
         connect()
@@ -3671,14 +3728,14 @@ def push(everything: bool = False) -> dict[str, Any]:
             road = find_road(_reader_of(courier), []) if everything else None
             for found in ship(remote, _reader_of(courier), _source_here(courier), road, lambda: 4 * _POST_S):
                 sent, taken, refused = sent + found.sent, taken + found.taken, refused + found.refused
-                courier.road, courier.lost = found.road, courier.lost + found.lost
+                courier.road, courier.lost, lost = found.road, courier.lost + found.lost, lost + found.lost
             _note_standing(courier, None, at_once=True)
         except PromptryError as error:
             _note_standing(courier, str(error), at_once=True)
             raise
         finally:
             _close(courier)
-    told = {"sent": dict(sent), "taken": dict(taken), "refused": refused[:_MOST_TOLD], "lost": courier.lost}
+    told = {"sent": dict(sent), "taken": dict(taken), "refused": refused[:_MOST_TOLD], "lost": lost}
     return {"remote": remote.url, **told}
 
 
@@ -3742,6 +3799,7 @@ def remote_text(found: dict[str, Any]) -> str:
 def _leave_courier_behind() -> None:
     """Start a forked child without a courier; what the parent's has open stays open here, for ever unused."""
     global _courier
+    _preloading.release()
     _of_parents.append(_courier)
     _courier = None
     _asked.clear()
@@ -3751,7 +3809,9 @@ at_commit(_ring)
 at_store_change(dismiss_courier)
 atexit.register(leave)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_courier_behind)
+    os.register_at_fork(
+        before=_preloading.acquire, after_in_parent=_preloading.release, after_in_child=_leave_courier_behind
+    )
 
 
 # ======================================================================================
@@ -20853,7 +20913,7 @@ def _modules(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 # ======================================================================================
 # === ARRIVALS: rows of other stores take their place in this one, each once, and what they refer to is found here
 # ======================================================================================
-# Uses: CLOCK, ENDPOINTS, ROWS, PROMPTS, INVOCATIONS, DATASETS.
+# Uses: CLOCK, ROWS, PROMPTS, INVOCATIONS, DATASETS, ASSERTIONS.
 #   Writes: prompts, datasets, eval_runs, eval_results, votes, feedback, invocations.
 # Public: nothing.
 #
@@ -20951,9 +21011,9 @@ def _version_here(connection: sqlite3.Connection, there: Elsewhere, name: Any, v
     return there.versions[name, version]
 
 
-def _facts_of(metadata: str | None) -> dict[str, Any]:
+def metadata_of(metadata: str | None) -> dict[str, Any]:
     """Return the object in a metadata column; another value stands under `metadata` of one. Errors: ValueError."""
-    value = {} if metadata is None else json.loads(metadata, parse_constant=refuse_constant)
+    value = {} if metadata is None else parse_json(metadata)
     return value if isinstance(value, dict) else {"metadata": value}
 
 
@@ -20994,11 +21054,10 @@ def _add_row(connection: sqlite3.Connection, sql: str, row: Row) -> tuple[int, s
 def take_prompts(connection: sqlite3.Connection, there: Elsewhere, rows: list[Row]) -> tuple[int, Refused]:
     """Take versions of prompts in: equal texts are one row, which has the latest stamps of all. Writes: prompts."""
     taken, refused = 0, Refused()
-    for id, name, _, content, digest, metadata, at in rows:
+    for id, name, _, content, digest, _, at, facts in rows:
         if re.fullmatch("[0-9a-f]{64}", digest) and digest != hash_text(content):
             refused.append((id, "its hash is that of another text"))
             continue
-        facts = _facts_of(metadata)
         told_stamps = {key: _own_in(facts).get(key) for key in _STAMPS}
         stamps = {key: text for key, text in told_stamps.items() if isinstance(text, str) and age_s(text) is not None}
         found = connection.execute(_FIND_PROMPT, (name, digest)).fetchone()
@@ -21020,7 +21079,7 @@ def _move_stamps(connection: sqlite3.Connection, id: int, metadata: str | None, 
     own = read_own(metadata)
     later = {key: text for key, text in stamps.items() if not isinstance(own.get(key), str) or own[key] < text}
     if later:
-        text = write_json({**_facts_of(metadata), "promptry": {**own, **later}})
+        text = write_json({**metadata_of(metadata), "promptry": {**own, **later}})
         connection.execute("UPDATE prompts SET metadata = ? WHERE id = ?", (text, id))
     return int(bool(later))
 
@@ -21028,11 +21087,11 @@ def _move_stamps(connection: sqlite3.Connection, id: int, metadata: str | None, 
 def take_datasets(connection: sqlite3.Connection, there: Elsewhere, rows: list[Row]) -> tuple[int, Refused]:
     """Take versions of datasets in; those of equal items are one. Writes: datasets."""
     taken, refused = 0, Refused()
-    for id, name, _, items, metadata, at in rows:
+    for id, name, _, items, _, at, facts in rows:
         if name.startswith("promptry/"):
             refused.append((id, "its name is one of promptry's own"))
             continue
-        digest, facts = dataset_hash(items, None), _facts_of(metadata)
+        digest = dataset_hash(items, None)
         known = connection.execute(_DATASETS, (name,)).fetchall()
         if any(dataset_hash(text, own) == digest for _, text, own in known):
             continue
@@ -21050,14 +21109,14 @@ def take_runs(connection: sqlite3.Connection, there: Elsewhere, rows: list[Row])
     A run is not complete here until its results are.
     """
     taken, refused = 0, Refused()
-    for id, suite, name, version, model, at, passed, score, metadata in rows:
+    for id, suite, name, version, model, at, passed, score, _, facts in rows:
         if id not in there.runs:
             refused.append((id, "nothing is told of its results"))
             continue
-        manifest, (key, results) = _facts_of(metadata), there.runs[id]
+        key, results = there.runs[id]
         if there.is_ours(key):
             continue
-        manifest = {**_manifest_here(connection, there, manifest), "uid": key}
+        manifest = {**_manifest_here(connection, there, facts), "uid": key}
         here = there.runs_here.get(key)
         if here is not None:
             taken += _replace_run(connection, here, manifest, passed)
@@ -21169,8 +21228,7 @@ def take_votes(connection: sqlite3.Connection, there: Elsewhere, rows: list[Row]
     """Take votes in. Writes: votes."""
     asked = (json.dumps([*{row[place] for row in rows}]) for place in (1, 7))
     known, new = {uid for (uid,) in connection.execute(_FIND_VOTES, tuple(asked))}, list[tuple[int, Row]]()
-    for id, name, version, response, score, message, metadata, at in rows:
-        facts = _facts_of(metadata)
+    for id, name, version, response, score, message, _, at, facts in rows:
         key = key_of(there, _own_in(facts).get("uid"), "votes", id, name, response, at)
         if key not in known and not there.is_ours(key):
             known.add(key)
@@ -21186,14 +21244,13 @@ def take_calls(connection: sqlite3.Connection, there: Elsewhere, rows: list[Row]
     A call without a request id gets its key as one, as track_invocation does it.
     """
     refused, keyed = Refused(), list[tuple[str, dict[str, Any], Row]]()
-    for row in rows:
-        facts = _facts_of(row[3])
+    for *row, facts in rows:
         if facts.get("status") == "reserved":
             refused.append((row[0], "a reservation stays in its store"))
             continue
         key = key_of(there, facts.get("uid"), "invocations", row[0], row[1], row[7])
         if not there.is_ours(key):
-            keyed.append((key, facts, row))
+            keyed.append((key, facts, tuple(row)))
     requests = json.dumps([*{key if row[6] is None else row[6] for key, _, row in keyed}])
     known = {uid: (id, at) for uid, id, at in connection.execute(_FIND_CALLS, (requests,))}
     new, taken = list[tuple[int, Row]](), 0
@@ -21225,7 +21282,7 @@ def take_feedback(connection: sqlite3.Connection, there: Elsewhere, rows: list[R
 # ======================================================================================
 # === INGEST: what another promptry ships is checked, takes its place in one transaction, and is marked as taken
 # ======================================================================================
-# Uses: ERRORS, WORDING, CLOCK, ENDPOINTS, MIGRATIONS, STORE, ROWS, SHIPMENTS, ARRIVALS.   Writes: datasets.
+# Uses: ERRORS, WORDING, CLOCK, MIGRATIONS, STORE, ROWS, SHIPMENTS, ASSERTIONS, ARRIVALS.   Writes: datasets.
 # Public: nothing.
 #
 # How far a source has got stands where its rows stand, and is written with them, so no answer that is lost and no
@@ -21334,14 +21391,21 @@ def _take_tables(
 
 
 def _sorted_out(table: str, rows: list[Row]) -> tuple[list[Row], Refused]:
-    """Return the rows that each have what their columns take, and why the others have not."""
-    takes, fit, unfit = _TAKES_OF[table], list[Row](), Refused()
+    """Return the rows that each have what their columns take, and why the others have not.
+
+    Those of a table with metadata have the object in it behind their columns.
+    """
+    takes, columns, fit, unfit = _TAKES_OF[table], TRAVELLING[table], list[Row](), Refused()
+    place = columns.index("metadata") if "metadata" in columns else None
     for row in rows:
-        fault = _unfit_because(takes, TRAVELLING[table], row)
+        fault = _unfit_because(takes, columns, row)
         if fault:
-            unfit.append((row[0] if isinstance(row, (list, tuple)) and row and type(row[0]) is int else 0, fault))
-        else:
-            fit.append(tuple(row))
+            unfit.append((row[0] if isinstance(row, list) and row and type(row[0]) is int else 0, fault))
+            continue
+        try:
+            fit.append((*row, metadata_of(row[place])) if place is not None else tuple(row))
+        except (ValueError, RecursionError):
+            unfit.append((row[0], f"metadata takes {_NAMES_OF_TYPES['j']}"))
     return fit, unfit
 
 
@@ -21355,14 +21419,14 @@ def _unfit_because(takes: str, columns: tuple[str, ...], row: Any) -> str:
             continue
         if type(value) not in _TYPES[kind] or (type(value) is int and abs(value) >= 2**63):
             return f"{column} takes {_NAMES_OF_TYPES[kind]}"
-        if kind == "j" and not _is_json(value):
+        if kind == "j" and column != "metadata" and not _is_json(value):
             return f"{column} takes {_NAMES_OF_TYPES[kind]}"
     return ""
 
 
 def _is_json(text: str) -> bool:
     try:
-        json.loads(text, parse_constant=refuse_constant)
+        parse_json(text)
     except (ValueError, RecursionError):
         return False
     return True
@@ -28551,6 +28615,7 @@ def _text_that_fits(text: str, room: int) -> str:
 
 _ROOM_OF_LIST, _ROOM = 8_000, 16_000  # bytes of an answer as JSON
 _USUAL_LIMIT = 20
+_ID_NAMES = "id|.*_id|before"
 _READ_HINTS = {"readOnlyHint": True, "destructiveHint": False, "idempotentHint": True, "openWorldHint": False}
 _MORE = ("part", str), ("after", int)
 
@@ -28617,10 +28682,12 @@ def _key_schema(kind: str) -> dict[str, Any]:
 def ask_offer(offer: Offer, arguments: dict[str, Any]) -> dict[str, Any]:
     """Return what a tool answers; raises WrongUse for what it does not take.
 
-    A whole number where a text is taken is its digits: agents write ids so.
+    An id that is a whole number is its digits: agents write it so.
     """
-    texts = {parameter.name for parameter in offer.parameters if parameter.kind is str}
-    given = {name: str(value) if name in texts and type(value) is int else value for name, value in arguments.items()}
+    given = {
+        name: str(value) if re.fullmatch(_ID_NAMES, name) and type(value) is int else value
+        for name, value in arguments.items()
+    }
     asked = read_fields(offer.parameters, given, "argument")
     for parameter in offer.parameters:
         if parameter.required and parameter.name not in asked:
@@ -29251,17 +29318,24 @@ def cli_completion(shell: str | None) -> None:
 # ======================================================================================
 # === MAIN: the command line's way in
 # ======================================================================================
-# Uses: WORKERS, CLI.
+# Uses: PAYLOAD, WORKERS, CLI.
 # Public: main.
 
 
 def main() -> None:
     """Run promptry on the words of the command line and exit with the code that says what came of it."""
     _open_streams()
+    try:
+        import click  # noqa: F401
+    except ModuleNotFoundError as error:
+        refuse_bare_python(error)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    end_process(run_command(sys.argv[1:]))
+    code = run_command(sys.argv[1:])
+    if getattr(sys, "frozen", False):
+        clear_starts()
+    end_process(code)
 
 
 def _open_streams() -> None:

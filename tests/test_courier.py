@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hubs import false_hub, free_port, running_hub, sums_of, tell_remote
+from hubs import false_hub, free_port, pass_on, running_hub, sums_of, tell_remote
 
 import promptry
 
@@ -210,19 +210,22 @@ def test_what_is_too_large_for_a_hub_is_sent_in_parts_and_a_row_that_is_stays(st
     assert (promptry.remote_standing() or {})["lost"] == 1
 
 
-def test_two_processes_of_a_store_ship_each_row_and_not_all_of_them_twice(
-    tmp_path: Path, hub: Path, start_python: Any
-) -> None:
+def test_two_processes_of_a_store_ship_each_row_and_not_all_of_them_twice(tmp_path: Path, start_python: Any) -> None:
     code = """
-    import sys, time, promptry
-    for number in range(400):
+    import time, promptry
+    for number in range(500):
         promptry.track_invocation("p", {"cost_usd": 0.25})
-        time.sleep(0.005)
+        time.sleep(0.01)
     """
-    children = [start_python(code, PROMPTRY_DB=str(tmp_path / "store.db")) for _ in range(2)]
-    for child in children:
-        assert child.communicate(timeout=60)[1] == "" and child.returncode == 0
-    assert sums_of(hub) == sums_of(tmp_path / "store.db") and sums_of(hub)["calls"][0][0] == 800
+    store, hub, port = tmp_path / "store.db", tmp_path / "hub.db", free_port()
+    with running_hub(hub, port), false_hub(pass_on(port, lambda body: False)) as (between, seen):
+        tell_remote(tmp_path, between)
+        children = [start_python(code, PROMPTRY_DB=str(store)) for _ in range(2)]
+        for child in children:
+            assert child.communicate(timeout=60)[1] == "" and child.returncode == 0
+    assert sums_of(hub) == sums_of(store) and sums_of(hub)["calls"][0][0] == 1000
+    sent = sum(len(body["tables"]["invocations"]["rows"]) for body in seen if "invocations" in body.get("tables", {}))
+    assert sent < 1500, "most rows were sent once"
 
 
 def test_another_store_gets_another_courier_and_the_first_one_goes(tmp_path: Path) -> None:

@@ -72,9 +72,22 @@ from bisect import bisect_left, bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar
 
-import peewee
+
+def refuse_bare_python(error: ModuleNotFoundError) -> NoReturn:
+    """End a copied file that is run by a Python without the packages it needs, with one sentence and exit code 2."""
+    advice = f"{sys.executable} -m pip install click peewee, or take promptry.pyz, which needs none"
+    sys.stderr.write(f"promptry: This Python has no package {error.name}: {advice}.\n")
+    raise SystemExit(2)
+
+
+try:
+    import peewee
+except ModuleNotFoundError as error:
+    if __name__ != "__main__":
+        raise
+    refuse_bare_python(error)
 
 __all__ = [
     # ERRORS
@@ -1122,6 +1135,37 @@ def _packed_part(place: int) -> bytes:
         offset, stored = packed[1:][place]  # the first is Python's own
         file.seek(base + offset)
         return file.read(stored)
+
+
+def clear_starts() -> None:
+    """Remove what starts of the executable that were ended before they were through left in the temporary folder.
+
+    The program that PyInstaller puts before ours unpacks without a thought of signals. It names the folder by its
+    process, and no Python has run from one without base_library.zip, which comes after all libraries.
+    """
+    own = _start_folder()
+    base, name = os.path.split(own)
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(base):
+            if entry.name.startswith("_MEI") and entry.name != name and _is_remnant(entry, own):
+                _remove(Path(entry.path))
+
+
+def _is_remnant(entry: Any, own: str) -> bool:
+    """Tell whether a folder is of a start of this executable, and of a process that has ended."""
+    if os.name != "posix" or not entry.is_dir(follow_symlinks=False) or entry.stat().st_uid != os.geteuid():
+        return False
+    try:
+        os.kill(int(entry.name[4:12], 16), 0)
+        return False
+    except ValueError:
+        return False
+    except OSError as error:
+        if not isinstance(error, ProcessLookupError):
+            return False
+    found = [os.path.join(at, file) for at, _, files in os.walk(entry.path) for file in files]
+    names = [os.path.relpath(path, entry.path) for path in found]
+    return "base_library.zip" not in names and all(os.path.exists(os.path.join(own, name)) for name in names)
 
 
 def _find_packed(name: str, path: Any = None, target: Any = None) -> Any:
@@ -24884,7 +24928,7 @@ def deaf_runner() -> Iterator[None]:
 # A comment is ours if it begins with the mark and no outsider wrote it: anybody can write a mark, and would have the
 # report put under their name.
 
-_MARK = re.compile(r"<!-- promptry report of (\S+) -->")
+_MARK = r"<!-- promptry report of (\S+) -->"
 _OWN_PEOPLE = {"OWNER", "MEMBER", "COLLABORATOR"}  # in whose names a token may write
 _COMMENT_TRIES, _MOST_PAGES = 4, 100
 
@@ -24898,8 +24942,8 @@ def save_comments(job: Workflow, token: str, texts: dict[str, str]) -> str:
         known = _find_comments(job, token) if texts else {}
         for name, text in texts.items():
             _save_comment(job, token, f"{_mark_for(name)}\n{text}", _mark_for(name), known)
-    except ProviderError as error:
-        if error.status in {401, 403, 404} and not _is_limit(error):
+    except PromptryError as error:
+        if isinstance(error, ProviderError) and error.status in {401, 403, 404} and not _is_limit(error):
             return (
                 "This token cannot write comments, as in pull requests from forks: the report is in the summary only."
             )
@@ -24965,7 +25009,7 @@ def _own_mark(row: Any) -> str | None:
     is_bot = isinstance(user, dict) and user.get("type") == "Bot"
     if not isinstance(row, dict) or type(row.get("id")) is not int:
         return None
-    mark = _MARK.match(str(row.get("body") or ""))
+    mark = re.match(_MARK, str(row.get("body") or ""))
     return mark[0] if mark and (is_bot or row.get("author_association") in _OWN_PEOPLE) else None
 
 
@@ -25095,7 +25139,7 @@ def _run_for(job: Workflow, asked: _Inputs) -> int:
     if asked.comments and job.pull_request is not None:
         texts = {_comment_name(report, job): _comment_text(report, notes, job) for report in reports}
         notes += filter(None, [save_comments(job, asked.token, texts)])
-    is_whole = own and _settle()
+    is_whole = own and _is_settled()
     if own and not is_whole:
         notes.append("The store is not kept in the cache: another process uses it, so its file is not whole.")
     write_outputs({"save": "true" if is_whole else ""})
@@ -25106,7 +25150,8 @@ def _run_for(job: Workflow, asked: _Inputs) -> int:
     return worst_code(judged)
 
 
-def _settle() -> bool:
+def _is_settled() -> bool:
+    """Settle the store and tell whether its file is whole now."""
     try:
         return settle_store()
     except StoreError:  # the run is saved and judged, and that is what counts
@@ -28589,6 +28634,7 @@ def _text_that_fits(text: str, room: int) -> str:
 
 _ROOM_OF_LIST, _ROOM = 8_000, 16_000  # bytes of an answer as JSON
 _USUAL_LIMIT = 20
+_ID_NAMES = "id|.*_id|before"
 _READ_HINTS = {"readOnlyHint": True, "destructiveHint": False, "idempotentHint": True, "openWorldHint": False}
 _MORE = ("part", str), ("after", int)
 
@@ -28655,10 +28701,12 @@ def _key_schema(kind: str) -> dict[str, Any]:
 def ask_offer(offer: Offer, arguments: dict[str, Any]) -> dict[str, Any]:
     """Return what a tool answers; raises WrongUse for what it does not take.
 
-    A whole number where a text is taken is its digits: agents write ids so.
+    An id that is a whole number is its digits: agents write it so.
     """
-    texts = {parameter.name for parameter in offer.parameters if parameter.kind is str}
-    given = {name: str(value) if name in texts and type(value) is int else value for name, value in arguments.items()}
+    given = {
+        name: str(value) if re.fullmatch(_ID_NAMES, name) and type(value) is int else value
+        for name, value in arguments.items()
+    }
     asked = read_fields(offer.parameters, given, "argument")
     for parameter in offer.parameters:
         if parameter.required and parameter.name not in asked:
@@ -29289,17 +29337,24 @@ def cli_completion(shell: str | None) -> None:
 # ======================================================================================
 # === MAIN: the command line's way in
 # ======================================================================================
-# Uses: WORKERS, CLI.
+# Uses: PAYLOAD, WORKERS, CLI.
 # Public: main.
 
 
 def main() -> None:
     """Run promptry on the words of the command line and exit with the code that says what came of it."""
     _open_streams()
+    try:
+        import click  # noqa: F401
+    except ModuleNotFoundError as error:
+        refuse_bare_python(error)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    end_process(run_command(sys.argv[1:]))
+    code = run_command(sys.argv[1:])
+    if getattr(sys, "frozen", False):
+        clear_starts()
+    end_process(code)
 
 
 def _open_streams() -> None:

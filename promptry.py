@@ -3752,8 +3752,8 @@ def push(everything: bool = False) -> dict[str, Any]:
             raise
         finally:
             _close(courier)
-    told = {"sent": dict(sent), "taken": dict(taken), "refused": refused[:_MOST_TOLD], "lost": lost}
-    return {"remote": remote.url, **told}
+    counts = {key: {table: count[table] for table in TRAVELLING} for key, count in (("sent", sent), ("taken", taken))}
+    return {"remote": remote.url, **counts, "refused": refused[:_MOST_TOLD], "lost": lost}
 
 
 def _note_standing(courier: _Courier, error: str | None, *, at_once: bool = False) -> None:
@@ -18479,6 +18479,7 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
         "uid": scope.uid,
         "complete": complete,
         "verdict": None,
+        "judged_at": None,
         "baseline_id": None,
         "dataset": f"{dataset.name}@{dataset.version}" if dataset and dataset.name else None,
         "dataset_hash": dataset.hash if dataset else None,
@@ -25567,8 +25568,8 @@ def cli_push(everything: bool, as_json: bool) -> None:
 
 
 def _render_push(found: dict[str, Any]) -> str:
-    columns, tables = {"what": "what", "sent": "sent", "taken": "new there"}, found["sent"]
-    rows = [{"what": table, "sent": sent, "taken": found["taken"].get(table, 0)} for table, sent in tables.items()]
+    columns, tables = {"what": "what", "sent": "sent", "taken": "new there"}, found["sent"].items()
+    rows = [{"what": table, "sent": sent, "taken": found["taken"][table]} for table, sent in tables if sent]
     lines = [render_table(columns, rows)] if rows else [f"{found['remote']} lacks nothing."]
     lines += [f"{row['table']} {row['id']} was refused: {row['reason']}" for row in found["refused"]]
     more = found["lost"] - len(found["refused"])

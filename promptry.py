@@ -3185,7 +3185,8 @@ class Shipment(NamedTuple):
 class Delivery(NamedTuple):
     """What came of a shipment: the road from there, rows sent and taken (the others were known), and what was refused.
 
-    `refused`: [{table, id, reason}], of the hub's the first ones; `lost` counts them all.
+    `refused`: [{table, id, reason}], of the hub's the first ones; `lost` counts them all. `is_shared` tells that
+    another process ships the same store.
     """
 
     road: Road
@@ -3194,6 +3195,7 @@ class Delivery(NamedTuple):
     refused: list[dict[str, Any]]
     lost: int
     is_last: bool
+    is_shared: bool
 
 
 def find_remote() -> Remote | None:
@@ -3238,12 +3240,13 @@ def ask_road(remote: Remote, reader: sqlite3.Connection, source: str, timeout_s:
 
 
 def find_road(reader: sqlite3.Connection, marks: Any) -> Road:
-    """Return the road from marks, the newest first: of each table the newest whose row is still the one it names."""
+    """Return the road from marks: of each table the farthest whose row is still the one that the mark names."""
     used, places, open = list[str](), dict.fromkeys(TRAVELLING, _NOWHERE), tuple[int, ...]()
     for table in TRAVELLING:
-        for mark in marks if isinstance(marks, list) else ():
-            place = _spot_in(mark, table)
-            if place is not None and (place == _NOWHERE or _identity(reader, table, place[0]) == place[1]):
+        told = ((_spot_in(mark, table), mark) for mark in marks) if isinstance(marks, list) else ()
+        known = [(place, mark) for place, mark in told if place is not None]
+        for place, mark in sorted(known, key=lambda pair: -pair[0][0]):
+            if place == _NOWHERE or _identity(reader, table, place[0]) == place[1]:
                 places[table], used = place, [*used, mark["id"]]
                 open = _open_in(mark) if table == "invocations" else open
                 break
@@ -3334,10 +3337,10 @@ def next_shipment(
     rows = Counter({table: len(lines) for table, lines in load.lines.items() if lines})
     if not rows and not load.noted and places == road.places:
         return None
-    cursor: dict[str, Any] = {"id": make_uid(), "places": places, "open": open}
+    after = Road((make_uid(),), places, open)
     head = {"format": SHIPPING_FORMAT, "schema": MIGRATIONS[-1][0], "source": source, "after": road.marks}
-    text = f'{json.dumps({**head, "cursor": cursor, **references})[:-1]}, "tables": {{{_told_tables(load.lines)}}}}}'
-    after = Road((cursor["id"],), places, open)
+    told = json.dumps({**head, "cursor": _mark_of_road(after), **references})
+    text = f'{told[:-1]}, "tables": {{{_told_tables(load.lines)}}}}}'
     return Shipment(_packed(text), rows, after, load.noted, is_last, load.unfit, load.last)
 
 
@@ -3423,21 +3426,33 @@ def _references(reader: sqlite3.Connection, load: _Load) -> dict[str, Any]:
     return {"versions": versions, "runs": runs}
 
 
-def deliver(remote: Remote, shipment: Shipment, timeout_s: float) -> Delivery | list[Any]:
-    """Post a shipment, and return what came of it, or the marks of a hub that knows nothing of where this road began.
+def deliver(remote: Remote, reader: sqlite3.Connection, shipment: Shipment, timeout_s: float) -> Delivery | Road:
+    """Post a shipment, and return what came of it, or the road from a hub that does not know where this one began.
 
     Errors: ProviderError, also for an answer that no promptry gives. Then nothing is known of what has arrived.
     """
     reply, _ = post_json(remote.url, shipment.wire, dict(remote.headers), timeout_s=timeout_s, tries=1)
     marks = _marks_in(reply)
     if reply.get("mark") != shipment.road.marks[0]:
-        return marks
+        return find_road(reader, marks)
     taken, refused, lost = reply.get("taken"), reply.get("refused"), reply.get("refused_total")
     if not isinstance(taken, dict) or not isinstance(refused, list) or type(lost) is not int:
         raise _no_hub()
     counts = Counter({table: n for table, n in taken.items() if table in TRAVELLING and type(n) is int})
     told = [row for row in refused if isinstance(row, dict)] + shipment.unfit
-    return Delivery(shipment.road, shipment.rows, counts, told, lost + len(shipment.unfit), shipment.is_last)
+    road = shipment.road
+    if marks:  # another process has got so far
+        road = find_road(reader, [*marks, _mark_of_road(road)])
+    lost += len(shipment.unfit)
+    return Delivery(road, shipment.rows, counts, told, lost, shipment.is_last, bool(marks))
+
+
+def _mark_of_road(road: Road) -> dict[str, Any]:
+    return {
+        "id": road.marks[0],
+        "places": {table: [*place] for table, place in road.places.items()},
+        "open": [*road.open],
+    }
 
 
 def _marks_in(reply: dict[str, Any]) -> list[Any]:
@@ -3475,12 +3490,12 @@ def count_waiting(connection: sqlite3.Connection, places: Any) -> tuple[int, str
 # Public: nothing.
 #
 # A commit rings a bell, and nothing else happens on the way of a caller. Whatever a hub does, the rows are in the store
-# and stay there: a failure only makes the courier rest longer. Two processes of one store may ship the same rows; the
-# one that sees that all of its rows were known steps back.
+# and stay there: a failure only makes the courier rest longer. Two processes of one store may ship the same rows: who
+# is told of another one asks first how far that has got, and steps back where all of his rows were known.
 
 LEAVE_S = 2.0
 _GATHER_S, _FIRST_REST_S, _LONGEST_REST_S, _POST_S = 0.25, 1.0, 60.0, 15.0
-_NOTE_EVERY_S, _MOST_TOLD, _MOST_STRAYS = 5.0, 20, 3
+_NOTE_EVERY_S, _SHARED_S, _MOST_TOLD, _MOST_STRAYS = 5.0, 10.0, 20, 3
 _NOTE_STANDING = "UPDATE datasets SET metadata = ? WHERE name = ? AND items = json_quote(?)"
 _STANDING = "SELECT metadata FROM datasets WHERE name = ?"
 
@@ -3497,7 +3512,7 @@ class _Courier:
         self.reader: sqlite3.Connection | None = None
         self.road: Road | None = None
         self.failing_since: str | None = None
-        self.noted_at, self.lost = -math.inf, 0
+        self.noted_at, self.shared_at, self.lost = -math.inf, -math.inf, 0
 
 
 _courier: _Courier | None = None
@@ -3591,7 +3606,7 @@ def _rest_s(failures: int) -> float:
     import random
 
     if not failures:
-        return _GATHER_S
+        return _GATHER_S * random.uniform(0.75, 1.25)
     return min(_FIRST_REST_S * 2.0 ** min(failures - 1, 10), _LONGEST_REST_S) * random.uniform(0.75, 1.25)
 
 
@@ -3614,9 +3629,11 @@ def _ship_waiting(courier: _Courier) -> None:
     remote = find_remote()
     if remote is None:
         return
-    reader = _reader_of(courier)
-    for found in ship(remote, reader, _source_here(courier), courier.road, functools.partial(_time_left, courier)):
+    reader, is_alone = _reader_of(courier), monotonic_s() - courier.shared_at > _SHARED_S
+    road, left = courier.road if is_alone else None, functools.partial(_time_left, courier)
+    for found in ship(remote, reader, _source_here(courier), road, left):
         courier.road = found.road
+        courier.shared_at = monotonic_s() if found.is_shared else courier.shared_at
         _count_lost(courier, found)
         if courier.dismissed:
             return
@@ -3682,14 +3699,14 @@ def ship(
             forget_noted(shipment.noted)
             return
         try:
-            found = deliver(remote, shipment, time_left())
+            found = deliver(remote, reader, shipment, time_left())
         except ProviderError as error:
             if error.status != 413:
                 raise
             most = _smaller(most, shipment, skipped)
             continue
-        if isinstance(found, list):
-            road, strays = find_road(reader, found), strays + 1
+        if isinstance(found, Road):
+            road, strays = found, strays + 1
             if strays > _MOST_STRAYS:
                 raise ProviderError("The remote forgets how far it has got.", "Look at the log of its promptry.")
             continue
@@ -3735,8 +3752,8 @@ def push(everything: bool = False) -> dict[str, Any]:
             raise
         finally:
             _close(courier)
-    told = {"sent": dict(sent), "taken": dict(taken), "refused": refused[:_MOST_TOLD], "lost": lost}
-    return {"remote": remote.url, **told}
+    counts = {key: {table: count[table] for table in TRAVELLING} for key, count in (("sent", sent), ("taken", taken))}
+    return {"remote": remote.url, **counts, "refused": refused[:_MOST_TOLD], "lost": lost}
 
 
 def _note_standing(courier: _Courier, error: str | None, *, at_once: bool = False) -> None:
@@ -18462,6 +18479,7 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
         "uid": scope.uid,
         "complete": complete,
         "verdict": None,
+        "judged_at": None,
         "baseline_id": None,
         "dataset": f"{dataset.name}@{dataset.version}" if dataset and dataset.name else None,
         "dataset_hash": dataset.hash if dataset else None,
@@ -21335,7 +21353,8 @@ def ingest(cargo: Cargo) -> dict[str, Any]:
     """Take in what another promptry has sent, in one transaction with how far it has got then.
 
     Rows that are here are passed over, so that it may be sent any number of times. Shape: {source, mark (of the cargo
-    once it is taken, else None: then nothing was), marks (what is known of the source, the newest first), taken {table:
+    once it is taken, else None: then nothing was), marks (what is known of the source, the newest first; once it is
+    taken only the latest one before, if it did not build on that), taken {table:
     rows that are new or newer}, refused [{table, id, reason}, at most 20], refused_total}. Errors: WrongUse,
     StoreError. Writes: all that travels.
     """
@@ -21362,7 +21381,8 @@ def ingest(cargo: Cargo) -> dict[str, Any]:
     if refused:
         first = refused[0]
         log.warning("%s of %s are refused; %s", counted(len(refused), "row"), cargo.source, first)
-    return {"source": cargo.source, "mark": cargo.cursor["id"], "marks": [], **_told_counts(taken, refused)}
+    other = marks[-1:] if cargo.after and marks[-1]["id"] not in cargo.after else []
+    return {"source": cargo.source, "mark": cargo.cursor["id"], "marks": other, **_told_counts(taken, refused)}
 
 
 def _told_counts(taken: Counter[str], refused: list[dict[str, Any]]) -> dict[str, Any]:
@@ -25548,8 +25568,8 @@ def cli_push(everything: bool, as_json: bool) -> None:
 
 
 def _render_push(found: dict[str, Any]) -> str:
-    columns, tables = {"what": "what", "sent": "sent", "taken": "new there"}, found["sent"]
-    rows = [{"what": table, "sent": sent, "taken": found["taken"].get(table, 0)} for table, sent in tables.items()]
+    columns, tables = {"what": "what", "sent": "sent", "taken": "new there"}, found["sent"].items()
+    rows = [{"what": table, "sent": sent, "taken": found["taken"][table]} for table, sent in tables if sent]
     lines = [render_table(columns, rows)] if rows else [f"{found['remote']} lacks nothing."]
     lines += [f"{row['table']} {row['id']} was refused: {row['reason']}" for row in found["refused"]]
     more = found["lost"] - len(found["refused"])

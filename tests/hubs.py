@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import http.client
 import http.server
 import json
 import math
@@ -102,6 +103,21 @@ def false_hub(
         server.shutdown()
         server.server_close()
         thread.join(5)
+
+
+def pass_on(port: int, loses: Callable[[dict[str, Any]], bool]) -> Callable[[Any, dict[str, Any]], None]:
+    """Return what passes on to a true hub what a false one is sent, and the answers that are not to be lost."""
+
+    def answer(self: Any, body: dict[str, Any]) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        with contextlib.closing(connection):
+            connection.request("POST", "/api/ingest", json.dumps(body), {"Content-Type": "application/json"})
+            reply = connection.getresponse()
+            told = reply.read()
+        if not loses(body):
+            self.say(reply.status, told)
+
+    return answer
 
 
 def shipments(store: Path, marks: list[Any] | None = None, **bounds: Any) -> Iterator[promptry.Shipment]:

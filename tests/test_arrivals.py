@@ -201,6 +201,12 @@ def test_a_run_that_was_judged_later_is_judged_here_and_never_back(source: Path,
     assert rows(hub, found) == [(0, "regressed", 1)]
     take(hub, *before)
     assert rows(hub, found) == [(0, "regressed", 1)]
+    first = [read_wire(found) for found in shipments(source)]
+    promptry.use_store(source)
+    promptry._write_verdict(run, True, {"verdict": "improved"}, {"broken": []})
+    carry(source, hub)
+    take(hub, *first)
+    assert rows(hub, found) == [(1, "improved", 1)]
     assert rows(hub, "SELECT count(*) FROM eval_results") == [(3,)]
 
 

@@ -149,3 +149,13 @@ def test_what_each_source_has_sent_is_in_no_list(body: dict[str, Any], store: Pa
     with closing(sqlite3.connect(store)) as connection:
         ((name, own),) = connection.execute("SELECT name, metadata FROM datasets").fetchall()
     assert name == f"promptry/taken/{body['source']}" and json.loads(own)["promptry"]["rows"] == 4
+
+
+def test_who_goes_on_from_an_older_mark_is_told_that_another_has_got_farther(body: dict[str, Any], store: Path) -> None:
+    take(store, body)
+    first = body["cursor"]["id"]
+    for name in ("second", "third"):
+        (told,) = take(store, {**body, "after": [first], "cursor": {**body["cursor"], "id": name}})
+    assert [mark["id"] for mark in told["marks"]] == ["second"] and told["mark"] == "third"
+    (told,) = take(store, {**body, "after": [], "cursor": {**body["cursor"], "id": "all once more"}})
+    assert told["marks"] == [], "who begins at the beginning means all of it"

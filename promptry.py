@@ -942,20 +942,26 @@ def part_folder(name: str) -> Path:
 @functools.cache
 def _find_part(name: str) -> Path | str:
     """Return the folder of a part, or why there is none; asked again, it does not try again."""
-    digest, faults = _parts()[name]["digest"], list[str]()
+    digest, faults, place = _parts()[name]["digest"], list[str](), Path(_start_folder())
     for make_place in (cache_folder, lambda: Path(_start_folder(), "promptry")):
         try:
             place = make_place()
             _check_place(place)
             folder = _settle(place, name, digest)
         except OSError as error:
-            faults.append(str(error) if not error.errno else f"{error.filename} cannot be used ({error.strerror})")
+            where = error.filename or place
+            faults.append(f"{where} cannot be used ({error.strerror})" if error.errno else str(error))
             continue
         if faults:
-            hint = f"{CACHE_VARIABLE} names another folder"
-            say(f"promptry: {faults[0]}, so what this needs is unpacked anew at each start; {hint}.")
+            _complain(faults[0])
         return folder
     return f"The part '{name}' of this executable cannot be unpacked: {', and '.join(faults)}."
+
+
+@functools.cache
+def _complain(fault: str) -> None:
+    """Say once why what is needed takes longer than it might."""
+    say(f"promptry: {fault}, so what this needs is unpacked anew at each start; {CACHE_VARIABLE} names another folder.")
 
 
 def _start_folder() -> str:
@@ -1103,6 +1109,7 @@ def _unpack_part(name: str, target: Path) -> None:
     """Write the files of a part into a folder; raises OSError, also where the executable does not hold it any more."""
     import zipfile
 
+    target.mkdir(mode=0o700)
     try:
         with zipfile.ZipFile(io.BytesIO(_packed_part(list(_parts()).index(name)))) as archive:
             archive.extractall(target)
@@ -1138,10 +1145,9 @@ def _packed_part(place: int) -> bytes:
 
 
 def clear_starts() -> None:
-    """Remove what starts of the executable that were ended before they were through left in the temporary folder.
+    """Remove what starts of this executable that were ended before they were through left in the temporary folder.
 
-    The program that PyInstaller puts before ours unpacks without a thought of signals. It names the folder by its
-    process, and no Python has run from one without base_library.zip, which comes after all libraries.
+    The program that PyInstaller puts before ours fills and empties the folder of a start without a thought of signals.
     """
     own = _start_folder()
     base, name = os.path.split(own)
@@ -1151,21 +1157,34 @@ def clear_starts() -> None:
                 _remove(Path(entry.path))
 
 
+_FILLED_S = 10.0  # a start fills its folder in much less, also one whose process is not seen from here
+
+
 def _is_remnant(entry: Any, own: str) -> bool:
-    """Tell whether a folder is of a start of this executable, and of a process that has ended."""
+    """Tell whether a folder is of this executable, of a process that has ended, and not whole: then nobody runs it."""
     if os.name != "posix" or not entry.is_dir(follow_symlinks=False) or entry.stat().st_uid != os.geteuid():
         return False
     try:
-        os.kill(int(entry.name[4:12], 16), 0)
+        os.kill(int(entry.name[4:12], 16), 0)  # the loader names the folder by its process
         return False
     except ValueError:
         return False
     except OSError as error:
-        if not isinstance(error, ProcessLookupError):
+        if not isinstance(error, ProcessLookupError) or (age_s(text_of(entry.stat().st_mtime)) or 0.0) < _FILLED_S:
             return False
-    found = [os.path.join(at, file) for at, _, files in os.walk(entry.path) for file in files]
-    names = [os.path.relpath(path, entry.path) for path in found]
-    return "base_library.zip" not in names and all(os.path.exists(os.path.join(own, name)) for name in names)
+    left, whole = _files_in(entry.path), _files_in(own)
+    if not left <= whole:
+        return False
+    if "parts.json" in left and left < whole:
+        return Path(entry.path, "parts.json").read_bytes() == Path(own, "parts.json").read_bytes()
+    return "base_library.zip" not in left
+
+
+def _files_in(folder: str) -> set[str]:
+    """Return the names of the files of a start; the parts that it unpacked for itself are not among them."""
+    found = (os.path.join(at, file) for at, _, files in os.walk(folder) for file in files)
+    names = {os.path.relpath(path, folder) for path in found}
+    return {name for name in names if not name.startswith(f"promptry{os.sep}")}
 
 
 def _find_packed(name: str, path: Any = None, target: Any = None) -> Any:
@@ -2273,13 +2292,19 @@ _listeners: list[Callable[[], object]] = []
 
 
 def store_path() -> Path:
-    """Return where the store is: --db, PROMPTRY_DB, [store] path, beside promptry.toml, else in the home folder."""
+    """Return where the store is: --db, PROMPTRY_DB, [store] path, beside promptry.toml, else in the home folder.
+
+    Errors: StoreError where nothing names it and this user has no home folder.
+    """
     chosen = _chosen_path or os.environ.get("PROMPTRY_DB")
     if chosen:
         return Path(chosen).expanduser().absolute()
     known = settings_or_default()
     if known.file is None:
-        return Path("~").expanduser() / ".promptry" / "store.db"
+        home = Path(os.path.expanduser("~"))
+        if not home.is_absolute():
+            raise StoreError("This user has no home folder for the store.", "--db FILE or PROMPTRY_DB names another.")
+        return home / ".promptry" / "store.db"
     return known.file.parent / Path(known.store_path or ".promptry/store.db").expanduser()
 
 
@@ -8955,7 +8980,7 @@ def other_stores() -> list[Path]:
     places = [Path(variable).expanduser().absolute()] if variable else []
     if known.file is not None:
         places.append(known.file.parent / Path(known.store_path or ".promptry/store.db").expanduser())
-    places.append(Path("~").expanduser() / ".promptry" / "store.db")
+    places.append(Path(os.path.expanduser("~")) / ".promptry" / "store.db")
     found = {os.path.realpath(place): place for place in places if os.path.isfile(place)}
     found.pop(os.path.realpath(store_path()), None)
     return list(found.values())

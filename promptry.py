@@ -18504,7 +18504,6 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
         "uid": scope.uid,
         "complete": complete,
         "verdict": None,
-        "judged_at": None,
         "baseline_id": None,
         "dataset": f"{dataset.name}@{dataset.version}" if dataset and dataset.name else None,
         "dataset_hash": dataset.hash if dataset else None,
@@ -18520,6 +18519,7 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
             "mode": "statistical" if is_statistical(chosen, job) else "cases",
             "compare": job.compare,
             "judged": int(job.compare is None),
+            "judged_at": None,
             "min_pass_rate": chosen.min_pass_rate,
             "min_score": job.min_score,
             "tolerance": chosen.tolerance,
@@ -19652,8 +19652,8 @@ def _reasons(comparison: Comparison, result: RunResult, manifest: dict[str, Any]
 def _write_verdict(run: int, passed: bool, facts: dict[str, Any], gate: dict[str, Any]) -> None:
     with transact():
         manifest = read_object(EvalRun.get_by_id(run).metadata)
-        at = later_than(manifest.get("judged_at"))
-        manifest |= {**facts, "judged_at": at, "gate": {**(manifest.get("gate") or {}), **gate}}
+        before = manifest.get("gate") or {}
+        manifest |= {**facts, "gate": {**before, **gate, "judged_at": later_than(before.get("judged_at"))}}
         EvalRun.update(metadata=write_json(manifest), overall_pass=int(passed)).where(EvalRun.id == run).execute()
 
 
@@ -21189,7 +21189,8 @@ def _replace_run(connection: sqlite3.Connection, id: int, manifest: dict[str, An
     """Put the manifest of a run in the place of an earlier one; return whether it is a later one."""
     (text,) = connection.execute("SELECT metadata FROM eval_runs WHERE id = ?", (id,)).fetchone()
     before = read_object(text)
-    if not isinstance(manifest.get("judged_at"), str) or manifest["judged_at"] <= str(before.get("judged_at") or ""):
+    judged_at, known_at = (str(object_in(told, "gate").get("judged_at") or "") for told in (manifest, before))
+    if judged_at <= known_at:
         return 0
     manifest |= {key: value for key, value in before.items() if key in _OF_ONE_STORE}
     shipped = object_in(before, "shipped")

@@ -816,6 +816,7 @@ def run_tests(words: list[str]) -> int:
     python = set_up(dev=True)
     need_program("sqlite3")
     need_program("chromium")
+    need_program("shellcheck")
     set_up_npm()
     make_all()
     bench = run(python, "-m", "pytest", "-s", "-m", "bench", "tests/bench")

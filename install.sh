@@ -57,14 +57,18 @@ download() { # ADDRESS FILE: true if it is there and whole
     fi
 }
 
-sum_of() { # FILE
+find_summer() { # sets summer
     if is_there sha256sum; then
-        sha256sum <"$1"
+        summer=sha256sum
     elif is_there shasum; then
-        shasum -a 256 <"$1"
+        summer='shasum -a 256'
     else
         end 2 "Neither sha256sum nor shasum is here, and without one nothing can be verified."
-    fi | cut -d ' ' -f 1
+    fi
+}
+
+sum_of() { # FILE
+    $summer <"$1" | cut -d ' ' -f 1
 }
 
 install_promptry() {
@@ -82,6 +86,7 @@ install_promptry() {
         *[!A-Za-z0-9._+-]*) end 2 "The version '$version' is no name of a release, such as v0.1.0." ;;
     esac
     find_file_name
+    find_summer
     releases="${server%/}/$repository/releases"
     folder="$releases/download/$version"
     if [ "$version" = latest ]; then
@@ -120,4 +125,4 @@ install_promptry() {
     esac
 }
 
-install_promptry "$@"
+{ install_promptry "$@"; }

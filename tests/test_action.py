@@ -391,6 +391,7 @@ HOSTILE = [
 FREE = ("suite", "module", "compare", "min_score", "repeats", "require_baseline", "comment", "args", "python")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_is_only_text_in_every_input(ci: Ci, text: str) -> None:
     outputs = {"verdict", "score", "delta", "p", "cost", "report", "results", "folder", "artifact", "code", "save"}
@@ -429,6 +430,7 @@ WRONG = {
     "a baseline of nothing": ({"require_baseline": "true"}, "--require-baseline says nothing without --compare"),
     "a pattern": ({"store": "store[1].db"}, "has a sign that the cache takes for a pattern"),
     "no such suite": ({"suite": "qaa"}, "Did you mean 'qa'?"),
+    "a suite called as an option": ({"suite": "--max-usd=1"}, "There is no suite '--max-usd=1'"),
     "no such module": ({"module": "evil.py"}, "There is no file evil.py"),
 }
 
@@ -437,7 +439,7 @@ WRONG = {
 def test_a_wrong_input_is_one_sentence_in_log_summary_and_annotation(ci: Ci, given: dict[str, str], said: str) -> None:
     found = checked(ci.job(**given), 2)
     assert len(found.annotations) == 1 and said in found.annotations[0].message
-    assert found.summary.startswith("**Not run.** ") and found.outputs["verdict"] == "" and ci.caches == []
+    assert found.summary.startswith("**Not decided.** ") and found.outputs["verdict"] == "" and ci.caches == []
 
 
 def test_further_options_of_run_are_taken(ci: Ci) -> None:
@@ -484,14 +486,32 @@ def test_the_job_ends_with_the_code_of_the_run_once_all_is_kept(ci: Ci) -> None:
 
 
 def test_a_comment_that_cannot_be_written_changes_no_exit_code(ci: Ci) -> None:
-    ci.fake.refusals += [("GET", 429, {"Retry-After": "3600"}, "slow down")]
-    ci.fake.requests.clear()
     ci.fresh()
-    ci.fake.refusals[:] = []
     ci.step(comment="false")  # the release is here now
     ci.fake.refusals += [("POST", 429, {"Retry-After": "3600"}, "slow down")]
     found = checked(ci.step("pull_request", "refs/pull/7/merge"), 0)
     assert "There is no comment with the report" in found.summary and ci.fake.comments == []
+
+
+@pytest.mark.parametrize("token", ["", "half\nof one", "ü"])
+def test_a_token_that_cannot_be_sent_changes_no_exit_code(ci: Ci, token: str) -> None:
+    ci.fake.may_write = bool(token)
+    assert "comment" in checked(ci.pull(token=token), 0).summary and ci.fake.comments == []
+
+
+@pytest.mark.slow
+def test_a_store_that_another_process_reads_is_not_kept_half(ci: Ci) -> None:
+    ci.fresh()
+    checked(ci.step(suite="qa"), 0)
+    reader = sqlite3.connect(ci.workspace / ".promptry" / "store.db", isolation_level=None)
+    try:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM eval_runs").fetchone()
+        found = checked(ci.step(suite="qa"), 0)
+    finally:
+        reader.close()
+    assert len(ci.caches) == 1 and "Keep the store in the cache" not in found.ran
+    assert "The store is not kept in the cache: another process uses it" in found.log
 
 
 def test_no_comment_is_written_where_none_is_wanted(ci: Ci) -> None:

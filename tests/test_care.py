@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -235,6 +236,24 @@ def test_a_backup_while_others_write_is_a_moment_of_the_store(store: Path, tmp_p
         assert rows == list(range(len(rows))), "no hole and no later row before an earlier one"
         counts.append(len(rows))
     assert counts == sorted(counts) and counts[-1] > 0
+
+
+@pytest.mark.slow
+def test_the_file_alone_is_whole_once_nobody_needs_the_log(store: Path, tmp_path: Path) -> None:
+    promptry.save_prompt("p", "text")
+    log = Path(f"{store}-wal")
+    assert log.stat().st_size > 0
+    reader = sqlite3.connect(store, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM prompts").fetchone()
+    promptry.save_prompt("p", "another text")
+    assert not promptry.settle_store() and log.stat().st_size > 0
+    reader.close()
+    assert promptry.settle_store() and log.stat().st_size == 0
+    copy = tmp_path / "copy.db"
+    copy.write_bytes(store.read_bytes())
+    with contextlib.closing(sqlite3.connect(f"{copy.as_uri()}?mode=ro&immutable=1", uri=True)) as alone:
+        assert alone.execute("SELECT count(*) FROM prompts").fetchone() == (2,)
 
 
 # --- retention

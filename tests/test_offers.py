@@ -31,7 +31,8 @@ def test_every_read_is_offered_with_sentences_of_its_own() -> None:
 
 
 def test_every_sentence_of_the_table_belongs_to_a_tool() -> None:
-    told, offers = promptry.told_to_agents(), read_offers()
+    told = promptry.told_to_agents()
+    offers = read_offers() | promptry.write_offers(promptry.make_tasks(promptry.store_path()))
     assert set(told["tools"]) == set(offers)
     taken = {parameter.name for offer in offers.values() for parameter in offer.parameters}
     taken |= {f"{offer.name}.{parameter.name}" for offer in offers.values() for parameter in offer.parameters}
@@ -62,7 +63,9 @@ def test_answers_fit_the_schemas(name: str, words: list[str], arguments: dict[st
 
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("get_run", {}, "id is missing"),
-    ("get_run", {"id": 7}, "The argument id is '?7'?; it takes text"),
+    ("get_run", {"id": 7.5}, "The argument id is 7.5; it takes text"),
+    ("get_run", {"id": [7]}, "it takes text"),
+    ("get_run", {"id": True}, "it takes text"),
     ("compare_runs", {"baseline_id": "1"}, "run_id is missing"),
     ("list_calls", {"limit": "3"}, "takes a whole number"),
     ("list_calls", {"limit": True}, "takes a whole number"),
@@ -78,6 +81,10 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 def test_what_a_tool_does_not_take_is_refused(name: str, arguments: dict[str, Any], sentence: str, full: None) -> None:
     with pytest.raises(WrongUse, match=sentence):
         ask_offer(read_offers()[name], arguments)
+
+
+def test_an_id_may_be_a_number(full: None) -> None:
+    assert ask_offer(read_offers()["get_run"], {"id": 1}) == ask_offer(read_offers()["get_run"], {"id": "1"})
 
 
 def make_long(kind: str) -> None:
@@ -162,8 +169,10 @@ def test_the_failed_cases_of_a_long_run_come_first(own_registry: None) -> None:
 
 def test_looking_makes_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ask_offer(read_offers()["list_runs"], {}) == {"items": [], "total": 0, "next": None}
+    assert ask_offer(read_offers()["get_overview"], {})["suites"] == []
     assert not list(tmp_path.glob("**/*.db"))
     monkeypatch.setenv("PROMPTRY_DB", str(tmp_path / "none.db"))
-    with pytest.raises(promptry.NotFound, match="There is no store at"):
-        ask_offer(read_offers()["list_runs"], {})
+    for name in ("list_runs", "get_overview"):
+        with pytest.raises(promptry.NotFound, match="There is no store at"):
+            ask_offer(read_offers()[name], {})
     assert not (tmp_path / "none.db").exists()

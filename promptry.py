@@ -1094,7 +1094,8 @@ def _clear(place: Path, name: str, is_alone: bool) -> None:
         elif folder.name.rpartition("-")[0] == name:
             descriptor = _lock_folder(folder, is_shared=False)
             if descriptor is not None:
-                _remove(folder)
+                with contextlib.suppress(OSError):  # Windows keeps what somebody has open
+                    _remove(folder.rename(place / f"unpacking-{folder.name}"))
             if descriptor:
                 os.close(descriptor)
 

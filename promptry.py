@@ -1094,7 +1094,8 @@ def _clear(place: Path, name: str, is_alone: bool) -> None:
         elif folder.name.rpartition("-")[0] == name:
             descriptor = _lock_folder(folder, is_shared=False)
             if descriptor is not None:
-                _remove(folder)
+                with contextlib.suppress(OSError):  # Windows keeps what somebody has open
+                    _remove(folder.rename(place / f"unpacking-{folder.name}"))
             if descriptor:
                 os.close(descriptor)
 
@@ -1173,18 +1174,22 @@ def _is_remnant(entry: Any, own: str) -> bool:
         if not isinstance(error, ProcessLookupError) or (age_s(text_of(entry.stat().st_mtime)) or 0.0) < _FILLED_S:
             return False
     left, whole = _files_in(entry.path), _files_in(own)
-    if not left <= whole:
-        return False
-    if "parts.json" in left and left < whole:
-        return Path(entry.path, "parts.json").read_bytes() == Path(own, "parts.json").read_bytes()
-    return "base_library.zip" not in left
+    if "base_library.zip" not in left:  # which no Python starts without, and comes after all libraries
+        return left.keys() < whole.keys()
+    return left.items() < whole.items() and _reads_alike(entry.path, own, "parts.json")
 
 
-def _files_in(folder: str) -> set[str]:
-    """Return the names of the files of a start; the parts that it unpacked for itself are not among them."""
-    found = (os.path.join(at, file) for at, _, files in os.walk(folder) for file in files)
-    names = {os.path.relpath(path, folder) for path in found}
-    return {name for name in names if not name.startswith(f"promptry{os.sep}")}
+def _reads_alike(folder: str, own: str, name: str) -> bool:
+    """Tell whether a file of a folder is that of the own one, or is not there."""
+    path = Path(folder, name)
+    return not path.exists() or path.read_bytes() == Path(own, name).read_bytes()
+
+
+def _files_in(folder: str) -> dict[str, int]:
+    """Return the names and bytes of the files of a start, but for the parts that it unpacked for itself."""
+    found = [os.path.join(at, file) for at, _, files in os.walk(folder) for file in files]
+    sizes = {os.path.relpath(path, folder): os.path.getsize(path) for path in found}
+    return {name: size for name, size in sizes.items() if not name.startswith(f"promptry{os.sep}")}
 
 
 def _find_packed(name: str, path: Any = None, target: Any = None) -> Any:

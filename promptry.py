@@ -942,20 +942,26 @@ def part_folder(name: str) -> Path:
 @functools.cache
 def _find_part(name: str) -> Path | str:
     """Return the folder of a part, or why there is none; asked again, it does not try again."""
-    digest, faults = _parts()[name]["digest"], list[str]()
+    digest, faults, place = _parts()[name]["digest"], list[str](), Path(_start_folder())
     for make_place in (cache_folder, lambda: Path(_start_folder(), "promptry")):
         try:
             place = make_place()
             _check_place(place)
             folder = _settle(place, name, digest)
         except OSError as error:
-            faults.append(str(error) if not error.errno else f"{error.filename} cannot be used ({error.strerror})")
+            where = error.filename or place
+            faults.append(f"{where} cannot be used ({error.strerror})" if error.errno else str(error))
             continue
         if faults:
-            hint = f"{CACHE_VARIABLE} names another folder"
-            say(f"promptry: {faults[0]}, so what this needs is unpacked anew at each start; {hint}.")
+            _complain(faults[0])
         return folder
     return f"The part '{name}' of this executable cannot be unpacked: {', and '.join(faults)}."
+
+
+@functools.cache
+def _complain(fault: str) -> None:
+    """Say once why what is needed takes longer than it might."""
+    say(f"promptry: {fault}, so what this needs is unpacked anew at each start; {CACHE_VARIABLE} names another folder.")
 
 
 def _start_folder() -> str:
@@ -1103,6 +1109,7 @@ def _unpack_part(name: str, target: Path) -> None:
     """Write the files of a part into a folder; raises OSError, also where the executable does not hold it any more."""
     import zipfile
 
+    target.mkdir(mode=0o700)
     try:
         with zipfile.ZipFile(io.BytesIO(_packed_part(list(_parts()).index(name)))) as archive:
             archive.extractall(target)
@@ -1135,6 +1142,49 @@ def _packed_part(place: int) -> bytes:
         offset, stored = packed[1:][place]  # the first is Python's own
         file.seek(base + offset)
         return file.read(stored)
+
+
+def clear_starts() -> None:
+    """Remove what starts of this executable that were ended before they were through left in the temporary folder.
+
+    The program that PyInstaller puts before ours fills and empties the folder of a start without a thought of signals.
+    """
+    own = _start_folder()
+    base, name = os.path.split(own)
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(base):
+            if entry.name.startswith("_MEI") and entry.name != name and _is_remnant(entry, own):
+                _remove(Path(entry.path))
+
+
+_FILLED_S = 10.0  # a start fills its folder in much less, also one whose process is not seen from here
+
+
+def _is_remnant(entry: Any, own: str) -> bool:
+    """Tell whether a folder is of this executable, of a process that has ended, and not whole: then nobody runs it."""
+    if os.name != "posix" or not entry.is_dir(follow_symlinks=False) or entry.stat().st_uid != os.geteuid():
+        return False
+    try:
+        os.kill(int(entry.name[4:12], 16), 0)  # the loader names the folder by its process
+        return False
+    except ValueError:
+        return False
+    except OSError as error:
+        if not isinstance(error, ProcessLookupError) or (age_s(text_of(entry.stat().st_mtime)) or 0.0) < _FILLED_S:
+            return False
+    left, whole = _files_in(entry.path), _files_in(own)
+    if not left <= whole:
+        return False
+    if "parts.json" in left and left < whole:
+        return Path(entry.path, "parts.json").read_bytes() == Path(own, "parts.json").read_bytes()
+    return "base_library.zip" not in left
+
+
+def _files_in(folder: str) -> set[str]:
+    """Return the names of the files of a start; the parts that it unpacked for itself are not among them."""
+    found = (os.path.join(at, file) for at, _, files in os.walk(folder) for file in files)
+    names = {os.path.relpath(path, folder) for path in found}
+    return {name for name in names if not name.startswith(f"promptry{os.sep}")}
 
 
 def _find_packed(name: str, path: Any = None, target: Any = None) -> Any:
@@ -2242,13 +2292,19 @@ _listeners: list[Callable[[], object]] = []
 
 
 def store_path() -> Path:
-    """Return where the store is: --db, PROMPTRY_DB, [store] path, beside promptry.toml, else in the home folder."""
+    """Return where the store is: --db, PROMPTRY_DB, [store] path, beside promptry.toml, else in the home folder.
+
+    Errors: StoreError where nothing names it and this user has no home folder.
+    """
     chosen = _chosen_path or os.environ.get("PROMPTRY_DB")
     if chosen:
         return Path(chosen).expanduser().absolute()
     known = settings_or_default()
     if known.file is None:
-        return Path("~").expanduser() / ".promptry" / "store.db"
+        home = Path(os.path.expanduser("~"))
+        if not home.is_absolute():
+            raise StoreError("This user has no home folder for the store.", "--db FILE or PROMPTRY_DB names another.")
+        return home / ".promptry" / "store.db"
     return known.file.parent / Path(known.store_path or ".promptry/store.db").expanduser()
 
 
@@ -3154,7 +3210,8 @@ class Shipment(NamedTuple):
 class Delivery(NamedTuple):
     """What came of a shipment: the road from there, rows sent and taken (the others were known), and what was refused.
 
-    `refused`: [{table, id, reason}], of the hub's the first ones; `lost` counts them all.
+    `refused`: [{table, id, reason}], of the hub's the first ones; `lost` counts them all. `is_shared` tells that
+    another process ships the same store.
     """
 
     road: Road
@@ -3163,6 +3220,7 @@ class Delivery(NamedTuple):
     refused: list[dict[str, Any]]
     lost: int
     is_last: bool
+    is_shared: bool
 
 
 def find_remote() -> Remote | None:
@@ -3207,12 +3265,13 @@ def ask_road(remote: Remote, reader: sqlite3.Connection, source: str, timeout_s:
 
 
 def find_road(reader: sqlite3.Connection, marks: Any) -> Road:
-    """Return the road from marks, the newest first: of each table the newest whose row is still the one it names."""
+    """Return the road from marks: of each table the farthest whose row is still the one that the mark names."""
     used, places, open = list[str](), dict.fromkeys(TRAVELLING, _NOWHERE), tuple[int, ...]()
     for table in TRAVELLING:
-        for mark in marks if isinstance(marks, list) else ():
-            place = _spot_in(mark, table)
-            if place is not None and (place == _NOWHERE or _identity(reader, table, place[0]) == place[1]):
+        told = ((_spot_in(mark, table), mark) for mark in marks) if isinstance(marks, list) else ()
+        known = [(place, mark) for place, mark in told if place is not None]
+        for place, mark in sorted(known, key=lambda pair: -pair[0][0]):
+            if place == _NOWHERE or _identity(reader, table, place[0]) == place[1]:
                 places[table], used = place, [*used, mark["id"]]
                 open = _open_in(mark) if table == "invocations" else open
                 break
@@ -3303,10 +3362,10 @@ def next_shipment(
     rows = Counter({table: len(lines) for table, lines in load.lines.items() if lines})
     if not rows and not load.noted and places == road.places:
         return None
-    cursor: dict[str, Any] = {"id": make_uid(), "places": places, "open": open}
+    after = Road((make_uid(),), places, open)
     head = {"format": SHIPPING_FORMAT, "schema": MIGRATIONS[-1][0], "source": source, "after": road.marks}
-    text = f'{json.dumps({**head, "cursor": cursor, **references})[:-1]}, "tables": {{{_told_tables(load.lines)}}}}}'
-    after = Road((cursor["id"],), places, open)
+    told = json.dumps({**head, "cursor": _mark_of_road(after), **references})
+    text = f'{told[:-1]}, "tables": {{{_told_tables(load.lines)}}}}}'
     return Shipment(_packed(text), rows, after, load.noted, is_last, load.unfit, load.last)
 
 
@@ -3392,21 +3451,33 @@ def _references(reader: sqlite3.Connection, load: _Load) -> dict[str, Any]:
     return {"versions": versions, "runs": runs}
 
 
-def deliver(remote: Remote, shipment: Shipment, timeout_s: float) -> Delivery | list[Any]:
-    """Post a shipment, and return what came of it, or the marks of a hub that knows nothing of where this road began.
+def deliver(remote: Remote, reader: sqlite3.Connection, shipment: Shipment, timeout_s: float) -> Delivery | Road:
+    """Post a shipment, and return what came of it, or the road from a hub that does not know where this one began.
 
     Errors: ProviderError, also for an answer that no promptry gives. Then nothing is known of what has arrived.
     """
     reply, _ = post_json(remote.url, shipment.wire, dict(remote.headers), timeout_s=timeout_s, tries=1)
     marks = _marks_in(reply)
     if reply.get("mark") != shipment.road.marks[0]:
-        return marks
+        return find_road(reader, marks)
     taken, refused, lost = reply.get("taken"), reply.get("refused"), reply.get("refused_total")
     if not isinstance(taken, dict) or not isinstance(refused, list) or type(lost) is not int:
         raise _no_hub()
     counts = Counter({table: n for table, n in taken.items() if table in TRAVELLING and type(n) is int})
     told = [row for row in refused if isinstance(row, dict)] + shipment.unfit
-    return Delivery(shipment.road, shipment.rows, counts, told, lost + len(shipment.unfit), shipment.is_last)
+    road = shipment.road
+    if marks:  # another process has got so far
+        road = find_road(reader, [*marks, _mark_of_road(road)])
+    lost += len(shipment.unfit)
+    return Delivery(road, shipment.rows, counts, told, lost, shipment.is_last, bool(marks))
+
+
+def _mark_of_road(road: Road) -> dict[str, Any]:
+    return {
+        "id": road.marks[0],
+        "places": {table: [*place] for table, place in road.places.items()},
+        "open": [*road.open],
+    }
 
 
 def _marks_in(reply: dict[str, Any]) -> list[Any]:
@@ -3444,12 +3515,12 @@ def count_waiting(connection: sqlite3.Connection, places: Any) -> tuple[int, str
 # Public: nothing.
 #
 # A commit rings a bell, and nothing else happens on the way of a caller. Whatever a hub does, the rows are in the store
-# and stay there: a failure only makes the courier rest longer. Two processes of one store may ship the same rows; the
-# one that sees that all of its rows were known steps back.
+# and stay there: a failure only makes the courier rest longer. Two processes of one store may ship the same rows: who
+# is told of another one asks first how far that has got, and steps back where all of his rows were known.
 
 LEAVE_S = 2.0
 _GATHER_S, _FIRST_REST_S, _LONGEST_REST_S, _POST_S = 0.25, 1.0, 60.0, 15.0
-_NOTE_EVERY_S, _MOST_TOLD, _MOST_STRAYS = 5.0, 20, 3
+_NOTE_EVERY_S, _SHARED_S, _MOST_TOLD, _MOST_STRAYS = 5.0, 10.0, 20, 3
 _NOTE_STANDING = "UPDATE datasets SET metadata = ? WHERE name = ? AND items = json_quote(?)"
 _STANDING = "SELECT metadata FROM datasets WHERE name = ?"
 
@@ -3466,11 +3537,13 @@ class _Courier:
         self.reader: sqlite3.Connection | None = None
         self.road: Road | None = None
         self.failing_since: str | None = None
-        self.noted_at, self.lost = -math.inf, 0
+        self.noted_at, self.shared_at, self.lost = -math.inf, -math.inf, 0
 
 
 _courier: _Courier | None = None
 _asked: list[bool] = []  # whether it is known that rows go nowhere, or that a courier is there
+_preloading = threading.Lock()
+_LOADED = ("email.utils", "encodings.idna", "http.client", "random", "ssl", "urllib.request", "zlib")
 _of_parents: list[_Courier | None] = []  # a parent's: what it has open must not be closed in a child
 
 
@@ -3526,6 +3599,7 @@ def leave(wait_s: float = LEAVE_S) -> None:
 def _carry(courier: _Courier) -> None:
     """Ship whenever the bell has rung, after longer and longer rests while that fails."""
     courier.ident, failures = threading.get_ident(), 0
+    _load_modules()
     while not courier.ended.is_set():
         if not courier.bell.wait(_NOTE_EVERY_S if courier.owes_note else None):
             _note_standing(courier, None, at_once=True)
@@ -3543,11 +3617,21 @@ def _carry(courier: _Courier) -> None:
     _close(courier)
 
 
+def _load_modules() -> None:
+    """Load what shipping needs, and have no fork meanwhile: its child would have a module half loaded for ever."""
+    import importlib
+
+    with _preloading:
+        for name in _LOADED:
+            with contextlib.suppress(ImportError):  # a Python may lack ssl
+                importlib.import_module(name)
+
+
 def _rest_s(failures: int) -> float:
     import random
 
     if not failures:
-        return _GATHER_S
+        return _GATHER_S * random.uniform(0.75, 1.25)
     return min(_FIRST_REST_S * 2.0 ** min(failures - 1, 10), _LONGEST_REST_S) * random.uniform(0.75, 1.25)
 
 
@@ -3555,13 +3639,13 @@ def _ship_quietly(courier: _Courier) -> bool:
     """Ship all that is there, and tell whether it arrived; why it did not is said once, until it does again."""
     try:
         _ship_waiting(courier)
+        _note_standing(courier, None)
     except Exception as error:
         courier.road = None
         if courier.failing_since is None and not courier.dismissed:
             log.warning("rows wait in the store, for they cannot be shipped: %s", error)
         _note_standing(courier, str(error) or type(error).__name__)
         return False
-    _note_standing(courier, None)
     return True
 
 
@@ -3570,9 +3654,11 @@ def _ship_waiting(courier: _Courier) -> None:
     remote = find_remote()
     if remote is None:
         return
-    reader = _reader_of(courier)
-    for found in ship(remote, reader, _source_here(courier), courier.road, functools.partial(_time_left, courier)):
+    reader, is_alone = _reader_of(courier), monotonic_s() - courier.shared_at > _SHARED_S
+    road, left = courier.road if is_alone else None, functools.partial(_time_left, courier)
+    for found in ship(remote, reader, _source_here(courier), road, left):
         courier.road = found.road
+        courier.shared_at = monotonic_s() if found.is_shared else courier.shared_at
         _count_lost(courier, found)
         if courier.dismissed:
             return
@@ -3600,7 +3686,7 @@ def _reader_of(courier: _Courier) -> sqlite3.Connection:
 def _source_here(courier: _Courier) -> str:
     """Return what the store ships as, which is given to it if need be."""
     source = find_source(_reader_of(courier))
-    if source is None:
+    if source is None and not courier.dismissed:
         begin_source()
         source = find_source(_reader_of(courier))
     if source is None:
@@ -3638,14 +3724,14 @@ def ship(
             forget_noted(shipment.noted)
             return
         try:
-            found = deliver(remote, shipment, time_left())
+            found = deliver(remote, reader, shipment, time_left())
         except ProviderError as error:
             if error.status != 413:
                 raise
             most = _smaller(most, shipment, skipped)
             continue
-        if isinstance(found, list):
-            road, strays = find_road(reader, found), strays + 1
+        if isinstance(found, Road):
+            road, strays = found, strays + 1
             if strays > _MOST_STRAYS:
                 raise ProviderError("The remote forgets how far it has got.", "Look at the log of its promptry.")
             continue
@@ -3676,7 +3762,7 @@ def push(everything: bool = False) -> dict[str, Any]:
     remote = find_remote()
     if remote is None:
         raise ConfigError("promptry.toml does not say where to ship to.", 'Write [remote] and url = "https://...".')
-    courier, sent, taken = _Courier(store_path()), Counter[str](), Counter[str]()
+    courier, sent, taken, lost = _Courier(store_path()), Counter[str](), Counter[str](), 0
     refused: list[dict[str, Any]] = []
     with translated_faults():
         connect()
@@ -3684,15 +3770,15 @@ def push(everything: bool = False) -> dict[str, Any]:
             road = find_road(_reader_of(courier), []) if everything else None
             for found in ship(remote, _reader_of(courier), _source_here(courier), road, lambda: 4 * _POST_S):
                 sent, taken, refused = sent + found.sent, taken + found.taken, refused + found.refused
-                courier.road, courier.lost = found.road, courier.lost + found.lost
+                courier.road, courier.lost, lost = found.road, courier.lost + found.lost, lost + found.lost
             _note_standing(courier, None, at_once=True)
         except PromptryError as error:
             _note_standing(courier, str(error), at_once=True)
             raise
         finally:
             _close(courier)
-    told = {"sent": dict(sent), "taken": dict(taken), "refused": refused[:_MOST_TOLD], "lost": courier.lost}
-    return {"remote": remote.url, **told}
+    counts = {key: {table: count[table] for table in TRAVELLING} for key, count in (("sent", sent), ("taken", taken))}
+    return {"remote": remote.url, **counts, "refused": refused[:_MOST_TOLD], "lost": lost}
 
 
 def _note_standing(courier: _Courier, error: str | None, *, at_once: bool = False) -> None:
@@ -3755,6 +3841,7 @@ def remote_text(found: dict[str, Any]) -> str:
 def _leave_courier_behind() -> None:
     """Start a forked child without a courier; what the parent's has open stays open here, for ever unused."""
     global _courier
+    _preloading.release()
     _of_parents.append(_courier)
     _courier = None
     _asked.clear()
@@ -3764,7 +3851,9 @@ at_commit(_ring)
 at_store_change(dismiss_courier)
 atexit.register(leave)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_courier_behind)
+    os.register_at_fork(
+        before=_preloading.acquire, after_in_parent=_preloading.release, after_in_child=_leave_courier_behind
+    )
 
 
 # ======================================================================================
@@ -8891,7 +8980,7 @@ def other_stores() -> list[Path]:
     places = [Path(variable).expanduser().absolute()] if variable else []
     if known.file is not None:
         places.append(known.file.parent / Path(known.store_path or ".promptry/store.db").expanduser())
-    places.append(Path("~").expanduser() / ".promptry" / "store.db")
+    places.append(Path(os.path.expanduser("~")) / ".promptry" / "store.db")
     found = {os.path.realpath(place): place for place in places if os.path.isfile(place)}
     found.pop(os.path.realpath(store_path()), None)
     return list(found.values())
@@ -18415,6 +18504,7 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
         "uid": scope.uid,
         "complete": complete,
         "verdict": None,
+        "judged_at": None,
         "baseline_id": None,
         "dataset": f"{dataset.name}@{dataset.version}" if dataset and dataset.name else None,
         "dataset_hash": dataset.hash if dataset else None,
@@ -20866,7 +20956,7 @@ def _modules(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 # ======================================================================================
 # === ARRIVALS: rows of other stores take their place in this one, each once, and what they refer to is found here
 # ======================================================================================
-# Uses: CLOCK, ENDPOINTS, ROWS, PROMPTS, INVOCATIONS, DATASETS.
+# Uses: CLOCK, ROWS, PROMPTS, INVOCATIONS, DATASETS, ASSERTIONS.
 #   Writes: prompts, datasets, eval_runs, eval_results, votes, feedback, invocations.
 # Public: nothing.
 #
@@ -20964,9 +21054,9 @@ def _version_here(connection: sqlite3.Connection, there: Elsewhere, name: Any, v
     return there.versions[name, version]
 
 
-def _facts_of(metadata: str | None) -> dict[str, Any]:
+def metadata_of(metadata: str | None) -> dict[str, Any]:
     """Return the object in a metadata column; another value stands under `metadata` of one. Errors: ValueError."""
-    value = {} if metadata is None else json.loads(metadata, parse_constant=refuse_constant)
+    value = {} if metadata is None else parse_json(metadata)
     return value if isinstance(value, dict) else {"metadata": value}
 
 
@@ -21007,11 +21097,10 @@ def _add_row(connection: sqlite3.Connection, sql: str, row: Row) -> tuple[int, s
 def take_prompts(connection: sqlite3.Connection, there: Elsewhere, rows: list[Row]) -> tuple[int, Refused]:
     """Take versions of prompts in: equal texts are one row, which has the latest stamps of all. Writes: prompts."""
     taken, refused = 0, Refused()
-    for id, name, _, content, digest, metadata, at in rows:
+    for id, name, _, content, digest, _, at, facts in rows:
         if re.fullmatch("[0-9a-f]{64}", digest) and digest != hash_text(content):
             refused.append((id, "its hash is that of another text"))
             continue
-        facts = _facts_of(metadata)
         told_stamps = {key: _own_in(facts).get(key) for key in _STAMPS}
         stamps = {key: text for key, text in told_stamps.items() if isinstance(text, str) and age_s(text) is not None}
         found = connection.execute(_FIND_PROMPT, (name, digest)).fetchone()
@@ -21033,7 +21122,7 @@ def _move_stamps(connection: sqlite3.Connection, id: int, metadata: str | None, 
     own = read_own(metadata)
     later = {key: text for key, text in stamps.items() if not isinstance(own.get(key), str) or own[key] < text}
     if later:
-        text = write_json({**_facts_of(metadata), "promptry": {**own, **later}})
+        text = write_json({**metadata_of(metadata), "promptry": {**own, **later}})
         connection.execute("UPDATE prompts SET metadata = ? WHERE id = ?", (text, id))
     return int(bool(later))
 
@@ -21041,11 +21130,11 @@ def _move_stamps(connection: sqlite3.Connection, id: int, metadata: str | None, 
 def take_datasets(connection: sqlite3.Connection, there: Elsewhere, rows: list[Row]) -> tuple[int, Refused]:
     """Take versions of datasets in; those of equal items are one. Writes: datasets."""
     taken, refused = 0, Refused()
-    for id, name, _, items, metadata, at in rows:
+    for id, name, _, items, _, at, facts in rows:
         if name.startswith("promptry/"):
             refused.append((id, "its name is one of promptry's own"))
             continue
-        digest, facts = dataset_hash(items, None), _facts_of(metadata)
+        digest = dataset_hash(items, None)
         known = connection.execute(_DATASETS, (name,)).fetchall()
         if any(dataset_hash(text, own) == digest for _, text, own in known):
             continue
@@ -21063,14 +21152,14 @@ def take_runs(connection: sqlite3.Connection, there: Elsewhere, rows: list[Row])
     A run is not complete here until its results are.
     """
     taken, refused = 0, Refused()
-    for id, suite, name, version, model, at, passed, score, metadata in rows:
+    for id, suite, name, version, model, at, passed, score, _, facts in rows:
         if id not in there.runs:
             refused.append((id, "nothing is told of its results"))
             continue
-        manifest, (key, results) = _facts_of(metadata), there.runs[id]
+        key, results = there.runs[id]
         if there.is_ours(key):
             continue
-        manifest = {**_manifest_here(connection, there, manifest), "uid": key}
+        manifest = {**_manifest_here(connection, there, facts), "uid": key}
         here = there.runs_here.get(key)
         if here is not None:
             taken += _replace_run(connection, here, manifest, passed)
@@ -21182,8 +21271,7 @@ def take_votes(connection: sqlite3.Connection, there: Elsewhere, rows: list[Row]
     """Take votes in. Writes: votes."""
     asked = (json.dumps([*{row[place] for row in rows}]) for place in (1, 7))
     known, new = {uid for (uid,) in connection.execute(_FIND_VOTES, tuple(asked))}, list[tuple[int, Row]]()
-    for id, name, version, response, score, message, metadata, at in rows:
-        facts = _facts_of(metadata)
+    for id, name, version, response, score, message, _, at, facts in rows:
         key = key_of(there, _own_in(facts).get("uid"), "votes", id, name, response, at)
         if key not in known and not there.is_ours(key):
             known.add(key)
@@ -21199,14 +21287,13 @@ def take_calls(connection: sqlite3.Connection, there: Elsewhere, rows: list[Row]
     A call without a request id gets its key as one, as track_invocation does it.
     """
     refused, keyed = Refused(), list[tuple[str, dict[str, Any], Row]]()
-    for row in rows:
-        facts = _facts_of(row[3])
+    for *row, facts in rows:
         if facts.get("status") == "reserved":
             refused.append((row[0], "a reservation stays in its store"))
             continue
         key = key_of(there, facts.get("uid"), "invocations", row[0], row[1], row[7])
         if not there.is_ours(key):
-            keyed.append((key, facts, row))
+            keyed.append((key, facts, tuple(row)))
     requests = json.dumps([*{key if row[6] is None else row[6] for key, _, row in keyed}])
     known = {uid: (id, at) for uid, id, at in connection.execute(_FIND_CALLS, (requests,))}
     new, taken = list[tuple[int, Row]](), 0
@@ -21238,7 +21325,7 @@ def take_feedback(connection: sqlite3.Connection, there: Elsewhere, rows: list[R
 # ======================================================================================
 # === INGEST: what another promptry ships is checked, takes its place in one transaction, and is marked as taken
 # ======================================================================================
-# Uses: ERRORS, WORDING, CLOCK, ENDPOINTS, MIGRATIONS, STORE, ROWS, SHIPMENTS, ARRIVALS.   Writes: datasets.
+# Uses: ERRORS, WORDING, CLOCK, MIGRATIONS, STORE, ROWS, SHIPMENTS, ASSERTIONS, ARRIVALS.   Writes: datasets.
 # Public: nothing.
 #
 # How far a source has got stands where its rows stand, and is written with them, so no answer that is lost and no
@@ -21291,7 +21378,8 @@ def ingest(cargo: Cargo) -> dict[str, Any]:
     """Take in what another promptry has sent, in one transaction with how far it has got then.
 
     Rows that are here are passed over, so that it may be sent any number of times. Shape: {source, mark (of the cargo
-    once it is taken, else None: then nothing was), marks (what is known of the source, the newest first), taken {table:
+    once it is taken, else None: then nothing was), marks (what is known of the source, the newest first; once it is
+    taken only the latest one before, if it did not build on that), taken {table:
     rows that are new or newer}, refused [{table, id, reason}, at most 20], refused_total}. Errors: WrongUse,
     StoreError. Writes: all that travels.
     """
@@ -21318,7 +21406,8 @@ def ingest(cargo: Cargo) -> dict[str, Any]:
     if refused:
         first = refused[0]
         log.warning("%s of %s are refused; %s", counted(len(refused), "row"), cargo.source, first)
-    return {"source": cargo.source, "mark": cargo.cursor["id"], "marks": [], **_told_counts(taken, refused)}
+    other = marks[-1:] if cargo.after and marks[-1]["id"] not in cargo.after else []
+    return {"source": cargo.source, "mark": cargo.cursor["id"], "marks": other, **_told_counts(taken, refused)}
 
 
 def _told_counts(taken: Counter[str], refused: list[dict[str, Any]]) -> dict[str, Any]:
@@ -21347,14 +21436,21 @@ def _take_tables(
 
 
 def _sorted_out(table: str, rows: list[Row]) -> tuple[list[Row], Refused]:
-    """Return the rows that each have what their columns take, and why the others have not."""
-    takes, fit, unfit = _TAKES_OF[table], list[Row](), Refused()
+    """Return the rows that each have what their columns take, and why the others have not.
+
+    Those of a table with metadata have the object in it behind their columns.
+    """
+    takes, columns, fit, unfit = _TAKES_OF[table], TRAVELLING[table], list[Row](), Refused()
+    place = columns.index("metadata") if "metadata" in columns else None
     for row in rows:
-        fault = _unfit_because(takes, TRAVELLING[table], row)
+        fault = _unfit_because(takes, columns, row)
         if fault:
-            unfit.append((row[0] if isinstance(row, (list, tuple)) and row and type(row[0]) is int else 0, fault))
-        else:
-            fit.append(tuple(row))
+            unfit.append((row[0] if isinstance(row, list) and row and type(row[0]) is int else 0, fault))
+            continue
+        try:
+            fit.append((*row, metadata_of(row[place])) if place is not None else tuple(row))
+        except (ValueError, RecursionError):
+            unfit.append((row[0], f"metadata takes {_NAMES_OF_TYPES['j']}"))
     return fit, unfit
 
 
@@ -21368,14 +21464,14 @@ def _unfit_because(takes: str, columns: tuple[str, ...], row: Any) -> str:
             continue
         if type(value) not in _TYPES[kind] or (type(value) is int and abs(value) >= 2**63):
             return f"{column} takes {_NAMES_OF_TYPES[kind]}"
-        if kind == "j" and not _is_json(value):
+        if kind == "j" and column != "metadata" and not _is_json(value):
             return f"{column} takes {_NAMES_OF_TYPES[kind]}"
     return ""
 
 
 def _is_json(text: str) -> bool:
     try:
-        json.loads(text, parse_constant=refuse_constant)
+        parse_json(text)
     except (ValueError, RecursionError):
         return False
     return True
@@ -24858,7 +24954,7 @@ def deaf_runner() -> Iterator[None]:
 # A comment is ours if it begins with the mark and no outsider wrote it: anybody can write a mark, and would have the
 # report put under their name.
 
-_MARK = re.compile(r"<!-- promptry report of (\S+) -->")
+_MARK = r"<!-- promptry report of (\S+) -->"
 _OWN_PEOPLE = {"OWNER", "MEMBER", "COLLABORATOR"}  # in whose names a token may write
 _COMMENT_TRIES, _MOST_PAGES = 4, 100
 
@@ -24872,8 +24968,8 @@ def save_comments(job: Workflow, token: str, texts: dict[str, str]) -> str:
         known = _find_comments(job, token) if texts else {}
         for name, text in texts.items():
             _save_comment(job, token, f"{_mark_for(name)}\n{text}", _mark_for(name), known)
-    except ProviderError as error:
-        if error.status in {401, 403, 404} and not _is_limit(error):
+    except PromptryError as error:
+        if isinstance(error, ProviderError) and error.status in {401, 403, 404} and not _is_limit(error):
             return (
                 "This token cannot write comments, as in pull requests from forks: the report is in the summary only."
             )
@@ -24939,7 +25035,7 @@ def _own_mark(row: Any) -> str | None:
     is_bot = isinstance(user, dict) and user.get("type") == "Bot"
     if not isinstance(row, dict) or type(row.get("id")) is not int:
         return None
-    mark = _MARK.match(str(row.get("body") or ""))
+    mark = re.match(_MARK, str(row.get("body") or ""))
     return mark[0] if mark and (is_bot or row.get("author_association") in _OWN_PEOPLE) else None
 
 
@@ -25497,8 +25593,8 @@ def cli_push(everything: bool, as_json: bool) -> None:
 
 
 def _render_push(found: dict[str, Any]) -> str:
-    columns, tables = {"what": "what", "sent": "sent", "taken": "new there"}, found["sent"]
-    rows = [{"what": table, "sent": sent, "taken": found["taken"].get(table, 0)} for table, sent in tables.items()]
+    columns, tables = {"what": "what", "sent": "sent", "taken": "new there"}, found["sent"].items()
+    rows = [{"what": table, "sent": sent, "taken": found["taken"][table]} for table, sent in tables if sent]
     lines = [render_table(columns, rows)] if rows else [f"{found['remote']} lacks nothing."]
     lines += [f"{row['table']} {row['id']} was refused: {row['reason']}" for row in found["refused"]]
     more = found["lost"] - len(found["refused"])
@@ -28564,6 +28660,7 @@ def _text_that_fits(text: str, room: int) -> str:
 
 _ROOM_OF_LIST, _ROOM = 8_000, 16_000  # bytes of an answer as JSON
 _USUAL_LIMIT = 20
+_ID_NAMES = "id|.*_id|before"
 _READ_HINTS = {"readOnlyHint": True, "destructiveHint": False, "idempotentHint": True, "openWorldHint": False}
 _MORE = ("part", str), ("after", int)
 
@@ -28630,10 +28727,12 @@ def _key_schema(kind: str) -> dict[str, Any]:
 def ask_offer(offer: Offer, arguments: dict[str, Any]) -> dict[str, Any]:
     """Return what a tool answers; raises WrongUse for what it does not take.
 
-    A whole number where a text is taken is its digits: agents write ids so.
+    An id that is a whole number is its digits: agents write it so.
     """
-    texts = {parameter.name for parameter in offer.parameters if parameter.kind is str}
-    given = {name: str(value) if name in texts and type(value) is int else value for name, value in arguments.items()}
+    given = {
+        name: str(value) if re.fullmatch(_ID_NAMES, name) and type(value) is int else value
+        for name, value in arguments.items()
+    }
     asked = read_fields(offer.parameters, given, "argument")
     for parameter in offer.parameters:
         if parameter.required and parameter.name not in asked:
@@ -29264,7 +29363,7 @@ def cli_completion(shell: str | None) -> None:
 # ======================================================================================
 # === MAIN: the command line's way in
 # ======================================================================================
-# Uses: WORKERS, CLI.
+# Uses: PAYLOAD, WORKERS, CLI.
 # Public: main.
 
 
@@ -29278,7 +29377,10 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    end_process(run_command(sys.argv[1:]))
+    code = run_command(sys.argv[1:])
+    if getattr(sys, "frozen", False):
+        clear_starts()
+    end_process(code)
 
 
 def _open_streams() -> None:

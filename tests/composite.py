@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,21 +38,14 @@ def evaluate(text: str, contexts: dict[str, Any]) -> Any:
     return value
 
 
-def _either(tokens: list[str], contexts: dict[str, Any]) -> Any:
-    value = _both(tokens, contexts)
-    while tokens[:1] == ["||"]:
+def _either(tokens: list[str], contexts: dict[str, Any], sign: str = "||") -> Any:
+    """Read what stands around || or, which binds closer, &&: the side that decides is the value."""
+    read = _compared if sign == "&&" else partial(_either, sign="&&")
+    value = read(tokens, contexts)
+    while tokens[:1] == [sign]:
         tokens.pop(0)
-        other = _both(tokens, contexts)
-        value = value or other
-    return value
-
-
-def _both(tokens: list[str], contexts: dict[str, Any]) -> Any:
-    value = _compared(tokens, contexts)
-    while tokens[:1] == ["&&"]:
-        tokens.pop(0)
-        other = _compared(tokens, contexts)
-        value = value and other
+        other = read(tokens, contexts)
+        value = other if bool(value) == (sign == "&&") else value
     return value
 
 

@@ -1,9 +1,10 @@
-"""Hubs for the tests of shipping: a real one in a process of its own, false ones that answer nonsense, and their sums."""
+"""Hubs for the tests of shipping: a real one in a process of its own, false ones that answer nonsense; and sums."""
 
 from __future__ import annotations
 
 import contextlib
 import gzip
+import http.client
 import http.server
 import json
 import math
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from served import ROOT, child_environment
+
+import promptry
 
 HIDDEN = "name NOT LIKE 'promptry/%'"
 
@@ -100,6 +103,61 @@ def false_hub(
         server.shutdown()
         server.server_close()
         thread.join(5)
+
+
+def pass_on(port: int, loses: Callable[[dict[str, Any]], bool]) -> Callable[[Any, dict[str, Any]], None]:
+    """Return what passes on to a true hub what a false one is sent, and the answers that are not to be lost."""
+
+    def answer(self: Any, body: dict[str, Any]) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        with contextlib.closing(connection):
+            connection.request("POST", "/api/ingest", json.dumps(body), {"Content-Type": "application/json"})
+            reply = connection.getresponse()
+            told = reply.read()
+        if not loses(body):
+            self.say(reply.status, told)
+
+    return answer
+
+
+def shipments(store: Path, marks: list[Any] | None = None, **bounds: Any) -> Iterator[promptry.Shipment]:
+    """Give what a store ships, from the beginning or from marks, to somebody who takes it all."""
+    promptry.use_store(store)
+    promptry.begin_source()
+    with promptry.reading(store) as reader:
+        source = promptry.find_source(reader)
+        assert source is not None
+        road = promptry.find_road(reader, marks or [])
+        while (found := promptry.next_shipment(reader, source, road, **bounds)) is not None:
+            yield found
+            road = found.road
+            if found.is_last:
+                return
+
+
+def read_wire(shipment: promptry.Shipment) -> dict[str, Any]:
+    return json.loads(gzip.decompress(shipment.wire))  # type: ignore[no-any-return]
+
+
+def take(store: Path, *bodies: dict[str, Any]) -> list[dict[str, Any]]:
+    """Have a store take in what was sent, and return what it answers."""
+    promptry.use_store(store)
+    return [promptry.ingest(promptry.Cargo(**body)) for body in bodies]
+
+
+def carry(source: Path, hub: Path, **bounds: Any) -> list[dict[str, Any]]:
+    """Carry all that a store ships to another one, from where that has got to."""
+    promptry.use_store(source)
+    promptry.begin_source()
+    with promptry.reading(source) as reader:
+        name = promptry.find_source(reader)
+    (told,) = take(hub, {"source": name, "format": 1})
+    bodies, noted = [], []
+    for found in shipments(source, told["marks"], **bounds):
+        bodies.append(read_wire(found))
+        noted += found.noted
+    promptry.forget_noted(noted)
+    return take(hub, *bodies)
 
 
 def sums_of(store: Path) -> dict[str, Any]:

@@ -391,6 +391,7 @@ HOSTILE = [
 FREE = ("suite", "module", "compare", "min_score", "repeats", "require_baseline", "comment", "args", "python")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_is_only_text_in_every_input(ci: Ci, text: str) -> None:
     outputs = {"verdict", "score", "delta", "p", "cost", "report", "results", "folder", "artifact", "code", "save"}
@@ -490,6 +491,12 @@ def test_a_comment_that_cannot_be_written_changes_no_exit_code(ci: Ci) -> None:
     ci.fake.refusals += [("POST", 429, {"Retry-After": "3600"}, "slow down")]
     found = checked(ci.step("pull_request", "refs/pull/7/merge"), 0)
     assert "There is no comment with the report" in found.summary and ci.fake.comments == []
+
+
+@pytest.mark.parametrize("token", ["", "half\nof one", "ü"])
+def test_a_token_that_cannot_be_sent_changes_no_exit_code(ci: Ci, token: str) -> None:
+    ci.fake.may_write = bool(token)
+    assert "comment" in checked(ci.pull(token=token), 0).summary and ci.fake.comments == []
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ MAYBE = {
     "cause.commit",
     "cause.embedder",
     "fallbacks",
+    "remote",
     "unpaired.checks",
 }  # null unless it changed, empty unless there are any
 
@@ -93,7 +94,12 @@ def best_arguments(name: str) -> dict[str, Any]:
 
 
 def test_each_read_is_told() -> None:
-    assert SHAPES.keys() == {*BY_NAME, "run --format json", "monitor --json"}  # the last: see test_monitor
+    assert SHAPES.keys() == {
+        *BY_NAME,
+        "run --format json",
+        "monitor --json",
+        "push --json",
+    }  # see test_monitor, test_courier
 
 
 @pytest.mark.parametrize("name", sorted(BY_NAME))

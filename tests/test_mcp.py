@@ -417,6 +417,7 @@ def test_however_the_server_ends_its_run_ends_too_and_is_kept(end: str, store: P
         else:
             child.send_signal(getattr(signal, end))
         assert child.wait(20) == (-9 if end == "SIGKILL" else 0)
+        assert end == "SIGKILL" or has_ended(pid), "the server has waited for it"
         wait_until(lambda: has_ended(pid))
         assert child.stdout and child.stderr
         for line in child.stdout.read().splitlines():
@@ -475,3 +476,37 @@ def test_a_broken_promptry_toml_is_one_sentence_before_anything_is_served(tmp_pa
     (tmp_path / "promptry.toml").write_text("[run\n")
     done = speak([HELLO], cwd=tmp_path)
     assert done.returncode == 2 and done.stdout == "" and "promptry.toml" in done.stderr
+
+
+LOUD = """
+import os, promptry
+real = promptry.ask_offer
+def loud(*given):
+    print("noise of ours")
+    os.write(1, b"noise of the process\\n")
+    os.system("echo noise of a child")
+    return real(*given)
+promptry.ask_offer = loud
+promptry.main()
+"""
+
+
+def test_nothing_that_is_printed_while_a_tool_answers_reaches_stdout(filled: Path, tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", LOUD, "mcp", "--db", str(filled)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=child_environment(PYTHONUNBUFFERED=""),
+        cwd=tmp_path,
+        text=True,
+    ) as child:
+        say(child, HELLO)
+        hear(child, 0)
+        say(child, READY, call(1, "list_runs", {}))
+        assert hear(child, 1)["result"]["structuredContent"]["total"] == 15
+        assert child.stdin and child.stdout and child.stderr
+        child.stdin.close()
+        assert child.stdout.read() == "" and child.wait(20) == 0
+        said = child.stderr.read()
+    assert all(f"noise of {who}" in said for who in ("ours", "the process", "a child"))

@@ -169,8 +169,10 @@ def test_the_failed_cases_of_a_long_run_come_first(own_registry: None) -> None:
 
 def test_looking_makes_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ask_offer(read_offers()["list_runs"], {}) == {"items": [], "total": 0, "next": None}
+    assert ask_offer(read_offers()["get_overview"], {})["suites"] == []
     assert not list(tmp_path.glob("**/*.db"))
     monkeypatch.setenv("PROMPTRY_DB", str(tmp_path / "none.db"))
-    with pytest.raises(promptry.NotFound, match="There is no store at"):
-        ask_offer(read_offers()["list_runs"], {})
+    for name in ("list_runs", "get_overview"):
+        with pytest.raises(promptry.NotFound, match="There is no store at"):
+            ask_offer(read_offers()[name], {})
     assert not (tmp_path / "none.db").exists()

@@ -69,6 +69,7 @@ def digest(files: dict[str, bytes], folder: Path) -> str:
 def forget() -> None:
     promptry._parts.cache_clear()
     promptry._find_part.cache_clear()
+    promptry._complain.cache_clear()
 
 
 @pytest.fixture
@@ -376,3 +377,48 @@ def test_another_version_is_removed_unless_somebody_uses_it(python: str, frozen:
     shutil.rmtree(folder)
     forget()
     assert promptry.part_folder("thing") == folder and not held.exists()
+
+
+# --- what ended starts left ------------------------------------------------------------------------
+
+WHOLE = {"base_library.zip": b"zip", "lib/a.so": b"a", "libpython.so": b"python", "parts.json": b"{}"}
+
+
+def without(*names: str, **more: bytes) -> dict[str, bytes]:
+    return {**{name: data for name, data in WHOLE.items() if name not in names}, **more}
+
+
+@pytest.mark.parametrize(
+    ("case", "files", "is_removed"),
+    [
+        ("killed while it was filled", without("base_library.zip", "parts.json"), True),
+        ("killed before it held a file", {}, True),
+        ("killed while it was emptied", without("lib/a.so"), True),
+        ("killed while it was emptied, beside a part", {**without("lib/a.so"), "promptry/thing-0/a": b""}, True),
+        ("whole, as of a start whose loader was killed", WHOLE, False),
+        ("emptied, of another version", {**without("lib/a.so"), "parts.json": b"[]"}, False),
+        ("of another program", {**without("base_library.zip"), "other.so": b""}, False),
+        ("of another program, whole", without("parts.json", "lib/a.so"), False),
+        ("of a process that runs", {}, False),
+        ("filled a moment ago", {}, False),
+        ("no folder of a start", {}, False),
+    ],
+)
+def test_of_ended_starts_what_nobody_can_run_is_removed(
+    case: str, files: dict[str, bytes], is_removed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    number = os.getpid() if case == "of a process that runs" else ended.pid
+    left = tmp_path / ("_MEIxyz" if case == "no folder of a start" else f"_MEI{number:08x}AbCdEf")
+    for folder, inside in ((tmp_path / "_MEI00000001own", WHOLE), (left, files)):
+        folder.mkdir()
+        for name, data in inside.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(data)
+    if case != "filled a moment ago":
+        os.utime(left, (0, 0))
+    monkeypatch.setattr(sys, "_MEIPASS", str(tmp_path / "_MEI00000001own"), raising=False)
+    promptry.clear_starts()
+    assert left.exists() is not is_removed
+    assert contents(tmp_path / "_MEI00000001own") == WHOLE

@@ -145,6 +145,19 @@ def test_the_nearest_promptry_toml_upward_counts(tmp_path: Path, monkeypatch: py
     assert promptry.store_path() == tmp_path / "a" / ".promptry" / "store.db"
 
 
+def test_a_user_without_a_home_is_told_to_name_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    def find_none(number: int) -> None:
+        raise KeyError(number)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", find_none)
+    with pytest.raises(promptry.StoreError, match="no home folder for the store. --db FILE or PROMPTRY_DB"):
+        promptry.store_path()
+    assert promptry.track("text", "prompt") == "text"
+    monkeypatch.setenv("PROMPTRY_DB", "/tmp/a.db")
+    assert str(promptry.store_path()) == "/tmp/a.db"
+
+
 def test_a_tilde_in_the_path_is_the_home_folder(tmp_path: Path) -> None:
     (tmp_path / "promptry.toml").write_text('[store]\npath = "~/mine.db"\n')
     assert promptry.store_path() == Path.home() / "mine.db"

@@ -21056,7 +21056,7 @@ def learn_runs(connection: sqlite3.Connection, there: Elsewhere, runs: list[list
 
 def _version_here(connection: sqlite3.Connection, there: Elsewhere, name: Any, version: Any) -> int | None:
     """Return what a version of a source is called here; a number without a text keeps it, unless it is another's."""
-    if version is None or name is None:
+    if version is None or name is None or abs(version) >= 2**63:
         return None
     if (name, version) not in there.versions:
         is_taken = connection.execute("SELECT 1 FROM prompts WHERE name = ? AND version = ?", (name, version))
@@ -21452,8 +21452,12 @@ def _sorted_out(table: str, rows: list[Row]) -> tuple[list[Row], Refused]:
     """
     takes, columns, fit, unfit = _TAKES_OF[table], TRAVELLING[table], list[Row](), Refused()
     place = columns.index("metadata") if "metadata" in columns else None
+    fine = set[tuple[type, ...]]()  # what types rows had that fit: nearly all have the same
     for row in rows:
-        fault = _unfit_because(takes, columns, row)
+        types = tuple(map(type, row)) if isinstance(row, list) else ()
+        fault = "" if types in fine else _unfit_because(takes, columns, row)
+        if not fault and place is not None and "j" not in takes:
+            fine.add(types)
         if fault:
             unfit.append((row[0] if isinstance(row, list) and row and type(row[0]) is int else 0, fault))
             continue
@@ -21472,7 +21476,7 @@ def _unfit_because(takes: str, columns: tuple[str, ...], row: Any) -> str:
         kind = sign.lower()
         if value is None and sign != kind:
             continue
-        if type(value) not in _TYPES[kind] or (type(value) is int and abs(value) >= 2**63):
+        if type(value) not in _TYPES[kind]:
             return f"{column} takes {_NAMES_OF_TYPES[kind]}"
         if kind == "j" and column != "metadata" and not _is_json(value):
             return f"{column} takes {_NAMES_OF_TYPES[kind]}"

@@ -16966,6 +16966,12 @@ def _counts_of_cases(cases: list[dict[str, Any]]) -> dict[str, int]:
     return counts_of(tally)
 
 
+def times_judged(manifest: dict[str, Any]) -> int:
+    """Return how often a run was judged; one that is judged against nothing is at once."""
+    told = object_in(manifest, "gate").get("judged")
+    return told if type(told) is int else 0
+
+
 def manifest_partial(manifest: dict[str, Any]) -> dict[str, Any] | None:
     """Return how a run is less than its suite, or None: such a run is no baseline and no part of a trend.
 
@@ -18515,7 +18521,6 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
         "uid": scope.uid,
         "complete": complete,
         "verdict": None,
-        "judged_at": None,
         "baseline_id": None,
         "dataset": f"{dataset.name}@{dataset.version}" if dataset and dataset.name else None,
         "dataset_hash": dataset.hash if dataset else None,
@@ -19573,7 +19578,7 @@ def judge_run(run: int, compare: str | None) -> RunResult:
     if compare is None:
         _write_verdict(run, result.passed, {}, gate)
         return result
-    gate |= {"judged": 1, "broken": [], "comparison": None}
+    gate |= {"broken": [], "comparison": None}
     if comparison is None:
         _write_verdict(run, result.passed, {"verdict": None}, gate)
         what = f"no other complete run of this suite has a prompt version tagged '{compare}' and did not regress"
@@ -19661,10 +19666,10 @@ def _reasons(comparison: Comparison, result: RunResult, manifest: dict[str, Any]
 
 
 def _write_verdict(run: int, passed: bool, facts: dict[str, Any], gate: dict[str, Any]) -> None:
+    """Write down how a run was judged, and count that: elsewhere the later verdict of a run holds."""
     with transact():
         manifest = read_object(EvalRun.get_by_id(run).metadata)
-        at = later_than(manifest.get("judged_at"))
-        manifest |= {**facts, "judged_at": at, "gate": {**(manifest.get("gate") or {}), **gate}}
+        manifest |= {**facts, "gate": {**(manifest.get("gate") or {}), **gate, "judged": times_judged(manifest) + 1}}
         EvalRun.update(metadata=write_json(manifest), overall_pass=int(passed)).where(EvalRun.id == run).execute()
 
 
@@ -20967,7 +20972,7 @@ def _modules(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 # ======================================================================================
 # === ARRIVALS: rows of other stores take their place in this one, each once, and what they refer to is found here
 # ======================================================================================
-# Uses: CLOCK, ROWS, PROMPTS, INVOCATIONS, DATASETS, ASSERTIONS.
+# Uses: CLOCK, ROWS, PROMPTS, INVOCATIONS, DATASETS, ASSERTIONS, RUNS.
 #   Writes: prompts, datasets, eval_runs, eval_results, votes, feedback, invocations.
 # Public: nothing.
 #
@@ -21200,7 +21205,7 @@ def _replace_run(connection: sqlite3.Connection, id: int, manifest: dict[str, An
     """Put the manifest of a run in the place of an earlier one; return whether it is a later one."""
     (text,) = connection.execute("SELECT metadata FROM eval_runs WHERE id = ?", (id,)).fetchone()
     before = read_object(text)
-    if not isinstance(manifest.get("judged_at"), str) or manifest["judged_at"] <= str(before.get("judged_at") or ""):
+    if times_judged(manifest) <= times_judged(before):
         return 0
     manifest |= {key: value for key, value in before.items() if key in _OF_ONE_STORE}
     shipped = object_in(before, "shipped")
@@ -21468,7 +21473,7 @@ def _sorted_out(table: str, rows: list[Row]) -> tuple[list[Row], Refused]:
 def _unfit_because(takes: str, columns: tuple[str, ...], row: Any) -> str:
     """Return why a row cannot be, an empty text if it can."""
     if not isinstance(row, list) or len(row) != len(takes):
-        return f"it is no list of {len(takes)} values"
+        return f"it is no list of {counted(len(takes), 'value')}"
     for sign, column, value in zip(takes, columns, row, strict=True):
         kind = sign.lower()
         if value is None and sign != kind:
@@ -27563,7 +27568,7 @@ def task_routes(tasks: Tasks) -> list[Route]:
 # no run behind. One suite of a store has one monitor, by a lock that the system takes back when its process ends. Beats
 # are counted on a clock that nobody sets; those that a run or a sleep of the machine swallows are left out.
 
-_LOOK_AT_RUN_S, _LONGEST_NAP_S = 0.1, 60.0
+_LOOK_AT_RUN_S, _LOOK_AT_STARTER_S, _LONGEST_NAP_S = 0.1, 1.0, 60.0
 _TELL_S, _TELL_TRIES, _MOST_WAITING, _LONGEST_TELLING = 20.0, 3, 100, 3_000
 
 
@@ -27622,6 +27627,7 @@ def cli_monitor(suite: str, every: str | None, once: bool, as_json: bool, **opti
     watch = _Monitor(suite, given, every, channels, make_tasks(store_path()), as_json, [Standing()], set())
     code = 3 if once else 0
     with contextlib.suppress(KeyboardInterrupt), _sole_monitor(suite), _ended_by_signals(watch.tasks):
+        _end_with_starter()
         code = _watch_over(watch, once)
     click.get_current_context().exit(code)
 
@@ -27827,6 +27833,20 @@ def _ended_by_signals(tasks: Tasks) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _end_with_starter() -> None:
+    """Have an executable end when the process that unpacked it, and is the one that people see, has been killed."""
+    if os.name == "posix" and getattr(sys, "frozen", False):
+        threading.Thread(target=_watch_starter, args=(os.getppid(),), daemon=True).start()
+
+
+def _watch_starter(starter: int) -> None:
+    import signal
+
+    while os.getppid() == starter:
+        time.sleep(_LOOK_AT_STARTER_S)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextlib.contextmanager

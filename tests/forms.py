@@ -99,4 +99,4 @@ def form_of(name: str, made: Any, version: str, folder: Path) -> Form:
     if name == "wheel":
         return Form(name, (str(python.parent / "promptry"),), installed, {})
     # An application of the team's imports what it has installed; a suite gets what the executable carries.
-    return Form(name, (str(made("binary")),), os.path.join("vendor", "promptry.py"), {})
+    return Form(name, (str(made("binary")),), f"{os.sep}vendor", {})

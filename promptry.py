@@ -1158,25 +1158,31 @@ def clear_starts() -> None:
                 _remove(Path(entry.path))
 
 
-_FILLED_S = 10.0  # a start fills its folder in much less, also one whose process is not seen from here
+_FILLED_S, _FORGOTTEN_S = 10.0, 3_600.0  # a start fills its folder in less; its number may be another's by then
 
 
 def _is_remnant(entry: Any, own: str) -> bool:
     """Tell whether a folder is of this executable, of a process that has ended, and not whole: then nobody runs it."""
     if os.name != "posix" or not entry.is_dir(follow_symlinks=False) or entry.stat().st_uid != os.geteuid():
         return False
-    try:
-        os.kill(int(entry.name[4:12], 16), 0)  # the loader names the folder by its process
+    age = age_s(text_of(entry.stat().st_mtime)) or 0.0
+    if age < _FILLED_S or (age < _FORGOTTEN_S and _may_run(entry.name[4:12])):
         return False
-    except ValueError:
-        return False
-    except OSError as error:
-        if not isinstance(error, ProcessLookupError) or (age_s(text_of(entry.stat().st_mtime)) or 0.0) < _FILLED_S:
-            return False
     left, whole = _files_in(entry.path), _files_in(own)
     if "base_library.zip" not in left:  # which no Python starts without, and comes after all libraries
         return left.keys() < whole.keys()
     return left.items() < whole.items() and _reads_alike(entry.path, own, "parts.json")
+
+
+def _may_run(number: str) -> bool:
+    """Tell whether a process runs; the loader names the folder of a start by its own in hexadecimal."""
+    try:
+        os.kill(int(number, 16), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, ValueError):
+        return True
+    return True
 
 
 def _reads_alike(folder: str, own: str, name: str) -> bool:

@@ -29084,7 +29084,8 @@ def enter_folder(path: str) -> None:
 # Public: nothing.
 #
 # stdout is the protocol's alone: whatever else is printed in this process or a child of it goes to stderr. Reads are
-# answered one after the other by one thread, which keeps the store open; a run is a process of its own.
+# answered one after the other by one thread, which keeps the store open; a run is a process of its own. The SDK's
+# MCPServer reads the schemas of tools off signatures; ours are told by READS, as for every face, so its Server does.
 
 _NEEDED_SDK = "mcp>=2.3,<3"
 _NEWS_EACH_S = 0.1  # of how far a run is

@@ -27572,7 +27572,7 @@ def task_routes(tasks: Tasks) -> list[Route]:
 # no run behind. One suite of a store has one monitor, by a lock that the system takes back when its process ends. Beats
 # are counted on a clock that nobody sets; those that a run or a sleep of the machine swallows are left out.
 
-_LOOK_AT_RUN_S, _LOOK_AT_STARTER_S, _LONGEST_NAP_S = 0.1, 1.0, 60.0
+_LOOK_AT_RUN_S, _LONGEST_NAP_S = 0.1, 60.0
 _TELL_S, _TELL_TRIES, _MOST_WAITING, _LONGEST_TELLING = 20.0, 3, 100, 3_000
 
 
@@ -27631,7 +27631,6 @@ def cli_monitor(suite: str, every: str | None, once: bool, as_json: bool, **opti
     watch = _Monitor(suite, given, every, channels, make_tasks(store_path()), as_json, [Standing()], set())
     code = 3 if once else 0
     with contextlib.suppress(KeyboardInterrupt), _sole_monitor(suite), _ended_by_signals(watch.tasks):
-        _end_with_starter()
         code = _watch_over(watch, once)
     click.get_current_context().exit(code)
 
@@ -27837,20 +27836,6 @@ def _ended_by_signals(tasks: Tasks) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _end_with_starter() -> None:
-    """Have an executable end when the process that unpacked it, and is the one that people see, has been killed."""
-    if os.name == "posix" and getattr(sys, "frozen", False):
-        threading.Thread(target=_watch_starter, args=(os.getppid(),), daemon=True).start()
-
-
-def _watch_starter(starter: int) -> None:
-    import signal
-
-    while os.getppid() == starter:
-        time.sleep(_LOOK_AT_STARTER_S)
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextlib.contextmanager
@@ -29402,6 +29387,8 @@ def cli_completion(shell: str | None) -> None:
 # Uses: PAYLOAD, WORKERS, CLI.
 # Public: main.
 
+_LOOK_AT_STARTER_S = 1.0
+
 
 def main() -> None:
     """Run promptry on the words of the command line and exit with the code that says what came of it."""
@@ -29413,10 +29400,25 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    _end_with_starter()
     code = run_command(sys.argv[1:])
     if getattr(sys, "frozen", False):
         clear_starts()
     end_process(code)
+
+
+def _end_with_starter() -> None:
+    """Have an executable end when the process that unpacked it, and is the one that people see, has been killed."""
+    if os.name == "posix" and getattr(sys, "frozen", False):
+        threading.Thread(target=_watch_starter, args=(os.getppid(),), daemon=True).start()
+
+
+def _watch_starter(starter: int) -> None:
+    import signal
+
+    while os.getppid() == starter:
+        time.sleep(_LOOK_AT_STARTER_S)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _open_streams() -> None:

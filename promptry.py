@@ -1094,7 +1094,8 @@ def _clear(place: Path, name: str, is_alone: bool) -> None:
         elif folder.name.rpartition("-")[0] == name:
             descriptor = _lock_folder(folder, is_shared=False)
             if descriptor is not None:
-                _remove(folder)
+                with contextlib.suppress(OSError):  # Windows keeps what somebody has open
+                    _remove(folder.rename(place / f"unpacking-{folder.name}"))
             if descriptor:
                 os.close(descriptor)
 
@@ -1157,34 +1158,44 @@ def clear_starts() -> None:
                 _remove(Path(entry.path))
 
 
-_FILLED_S = 10.0  # a start fills its folder in much less, also one whose process is not seen from here
+_FILLED_S, _FORGOTTEN_S = 10.0, 3_600.0  # a start fills its folder in less; its number may be another's by then
 
 
 def _is_remnant(entry: Any, own: str) -> bool:
     """Tell whether a folder is of this executable, of a process that has ended, and not whole: then nobody runs it."""
     if os.name != "posix" or not entry.is_dir(follow_symlinks=False) or entry.stat().st_uid != os.geteuid():
         return False
-    try:
-        os.kill(int(entry.name[4:12], 16), 0)  # the loader names the folder by its process
+    age = age_s(text_of(entry.stat().st_mtime)) or 0.0
+    if age < _FILLED_S or (age < _FORGOTTEN_S and _may_run(entry.name[4:12])):
         return False
-    except ValueError:
-        return False
-    except OSError as error:
-        if not isinstance(error, ProcessLookupError) or (age_s(text_of(entry.stat().st_mtime)) or 0.0) < _FILLED_S:
-            return False
     left, whole = _files_in(entry.path), _files_in(own)
-    if not left <= whole:
+    if "base_library.zip" not in left:  # which no Python starts without, and comes after all libraries
+        return left.keys() < whole.keys()
+    return left.items() < whole.items() and _reads_alike(entry.path, own, "parts.json")
+
+
+def _may_run(number: str) -> bool:
+    """Tell whether a process runs; the loader names the folder of a start by its own in hexadecimal."""
+    try:
+        os.kill(int(number, 16), 0)
+    except ProcessLookupError:
         return False
-    if "parts.json" in left and left < whole:
-        return Path(entry.path, "parts.json").read_bytes() == Path(own, "parts.json").read_bytes()
-    return "base_library.zip" not in left
+    except (OSError, ValueError):
+        return True
+    return True
 
 
-def _files_in(folder: str) -> set[str]:
-    """Return the names of the files of a start; the parts that it unpacked for itself are not among them."""
-    found = (os.path.join(at, file) for at, _, files in os.walk(folder) for file in files)
-    names = {os.path.relpath(path, folder) for path in found}
-    return {name for name in names if not name.startswith(f"promptry{os.sep}")}
+def _reads_alike(folder: str, own: str, name: str) -> bool:
+    """Tell whether a file of a folder is that of the own one, or is not there."""
+    path = Path(folder, name)
+    return not path.exists() or path.read_bytes() == Path(own, name).read_bytes()
+
+
+def _files_in(folder: str) -> dict[str, int]:
+    """Return the names and bytes of the files of a start, but for the parts that it unpacked for itself."""
+    found = [os.path.join(at, file) for at, _, files in os.walk(folder) for file in files]
+    sizes = {os.path.relpath(path, folder): os.path.getsize(path) for path in found}
+    return {name: size for name, size in sizes.items() if not name.startswith(f"promptry{os.sep}")}
 
 
 def _find_packed(name: str, path: Any = None, target: Any = None) -> Any:
@@ -16955,6 +16966,12 @@ def _counts_of_cases(cases: list[dict[str, Any]]) -> dict[str, int]:
     return counts_of(tally)
 
 
+def times_judged(manifest: dict[str, Any]) -> int:
+    """Return how often a run was judged; one that is judged against nothing is at once."""
+    told = object_in(manifest, "gate").get("judged")
+    return told if type(told) is int else 0
+
+
 def manifest_partial(manifest: dict[str, Any]) -> dict[str, Any] | None:
     """Return how a run is less than its suite, or None: such a run is no baseline and no part of a trend.
 
@@ -18504,7 +18521,6 @@ def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: 
         "uid": scope.uid,
         "complete": complete,
         "verdict": None,
-        "judged_at": None,
         "baseline_id": None,
         "dataset": f"{dataset.name}@{dataset.version}" if dataset and dataset.name else None,
         "dataset_hash": dataset.hash if dataset else None,
@@ -19562,7 +19578,7 @@ def judge_run(run: int, compare: str | None) -> RunResult:
     if compare is None:
         _write_verdict(run, result.passed, {}, gate)
         return result
-    gate |= {"judged": 1, "broken": [], "comparison": None}
+    gate |= {"broken": [], "comparison": None}
     if comparison is None:
         _write_verdict(run, result.passed, {"verdict": None}, gate)
         what = f"no other complete run of this suite has a prompt version tagged '{compare}' and did not regress"
@@ -19650,10 +19666,10 @@ def _reasons(comparison: Comparison, result: RunResult, manifest: dict[str, Any]
 
 
 def _write_verdict(run: int, passed: bool, facts: dict[str, Any], gate: dict[str, Any]) -> None:
+    """Write down how a run was judged, and count that: elsewhere the later verdict of a run holds."""
     with transact():
         manifest = read_object(EvalRun.get_by_id(run).metadata)
-        at = later_than(manifest.get("judged_at"))
-        manifest |= {**facts, "judged_at": at, "gate": {**(manifest.get("gate") or {}), **gate}}
+        manifest |= {**facts, "gate": {**(manifest.get("gate") or {}), **gate, "judged": times_judged(manifest) + 1}}
         EvalRun.update(metadata=write_json(manifest), overall_pass=int(passed)).where(EvalRun.id == run).execute()
 
 
@@ -20956,7 +20972,7 @@ def _modules(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 # ======================================================================================
 # === ARRIVALS: rows of other stores take their place in this one, each once, and what they refer to is found here
 # ======================================================================================
-# Uses: CLOCK, ROWS, PROMPTS, INVOCATIONS, DATASETS, ASSERTIONS.
+# Uses: CLOCK, ROWS, PROMPTS, INVOCATIONS, DATASETS, ASSERTIONS, RUNS.
 #   Writes: prompts, datasets, eval_runs, eval_results, votes, feedback, invocations.
 # Public: nothing.
 #
@@ -21046,7 +21062,7 @@ def learn_runs(connection: sqlite3.Connection, there: Elsewhere, runs: list[list
 
 def _version_here(connection: sqlite3.Connection, there: Elsewhere, name: Any, version: Any) -> int | None:
     """Return what a version of a source is called here; a number without a text keeps it, unless it is another's."""
-    if version is None or name is None:
+    if version is None or name is None or abs(version) >= 2**63:
         return None
     if (name, version) not in there.versions:
         is_taken = connection.execute("SELECT 1 FROM prompts WHERE name = ? AND version = ?", (name, version))
@@ -21189,7 +21205,7 @@ def _replace_run(connection: sqlite3.Connection, id: int, manifest: dict[str, An
     """Put the manifest of a run in the place of an earlier one; return whether it is a later one."""
     (text,) = connection.execute("SELECT metadata FROM eval_runs WHERE id = ?", (id,)).fetchone()
     before = read_object(text)
-    if not isinstance(manifest.get("judged_at"), str) or manifest["judged_at"] <= str(before.get("judged_at") or ""):
+    if times_judged(manifest) <= times_judged(before):
         return 0
     manifest |= {key: value for key, value in before.items() if key in _OF_ONE_STORE}
     shipped = object_in(before, "shipped")
@@ -21442,8 +21458,12 @@ def _sorted_out(table: str, rows: list[Row]) -> tuple[list[Row], Refused]:
     """
     takes, columns, fit, unfit = _TAKES_OF[table], TRAVELLING[table], list[Row](), Refused()
     place = columns.index("metadata") if "metadata" in columns else None
+    fine = set[tuple[type, ...]]()  # what types rows had that fit: nearly all have the same
     for row in rows:
-        fault = _unfit_because(takes, columns, row)
+        types = tuple(map(type, row)) if isinstance(row, list) else ()
+        fault = "" if types in fine else _unfit_because(takes, columns, row)
+        if not fault and place is not None and "j" not in takes:
+            fine.add(types)
         if fault:
             unfit.append((row[0] if isinstance(row, list) and row and type(row[0]) is int else 0, fault))
             continue
@@ -21457,12 +21477,12 @@ def _sorted_out(table: str, rows: list[Row]) -> tuple[list[Row], Refused]:
 def _unfit_because(takes: str, columns: tuple[str, ...], row: Any) -> str:
     """Return why a row cannot be, an empty text if it can."""
     if not isinstance(row, list) or len(row) != len(takes):
-        return f"it is no list of {len(takes)} values"
+        return f"it is no list of {counted(len(takes), 'value')}"
     for sign, column, value in zip(takes, columns, row, strict=True):
         kind = sign.lower()
         if value is None and sign != kind:
             continue
-        if type(value) not in _TYPES[kind] or (type(value) is int and abs(value) >= 2**63):
+        if type(value) not in _TYPES[kind]:
             return f"{column} takes {_NAMES_OF_TYPES[kind]}"
         if kind == "j" and column != "metadata" and not _is_json(value):
             return f"{column} takes {_NAMES_OF_TYPES[kind]}"
@@ -29064,7 +29084,8 @@ def enter_folder(path: str) -> None:
 # Public: nothing.
 #
 # stdout is the protocol's alone: whatever else is printed in this process or a child of it goes to stderr. Reads are
-# answered one after the other by one thread, which keeps the store open; a run is a process of its own.
+# answered one after the other by one thread, which keeps the store open; a run is a process of its own. The SDK's
+# MCPServer reads the schemas of tools off signatures; ours are told by READS, as for every face, so its Server does.
 
 _NEEDED_SDK = "mcp>=2.3,<3"
 _NEWS_EACH_S = 0.1  # of how far a run is

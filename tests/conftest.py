@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import click  # noqa: F401 - before pytester forgets what a session in this process loads: a second click is another
 import pytest
 from served import ROOT, Served, child_environment, serve
 

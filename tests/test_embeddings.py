@@ -386,9 +386,9 @@ def test_an_endpoint_is_asked_with_the_patience_and_the_bounds_of_a_model(
 ) -> None:
     asked: list[float] = []
     waits: list[float] = []
-    post = promptry._post
+    send = promptry._send_once
     monkeypatch.setattr(promptry, "_pause", waits.append)
-    monkeypatch.setattr(promptry, "_post", lambda *given: (asked.append(given[-1]), post(*given))[1])
+    monkeypatch.setattr(promptry, "_send_once", lambda *given: (asked.append(given[-1]), send(*given))[1])
     configure(fake, "m!429")
     with pytest.raises(promptry.ProviderError, match="429"):
         promptry.embed(["one"])

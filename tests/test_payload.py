@@ -394,12 +394,15 @@ def without(*names: str, **more: bytes) -> dict[str, bytes]:
         ("killed while it was filled", without("base_library.zip", "parts.json"), True),
         ("killed before it held a file", {}, True),
         ("killed while it was emptied", without("lib/a.so"), True),
+        ("killed while it was emptied, of its parts first", without("parts.json", "lib/a.so"), True),
+        ("killed while it was filled, in a file", {"lib/a.so": b""}, True),
         ("killed while it was emptied, beside a part", {**without("lib/a.so"), "promptry/thing-0/a": b""}, True),
         ("whole, as of a start whose loader was killed", WHOLE, False),
         ("emptied, of another version", {**without("lib/a.so"), "parts.json": b"[]"}, False),
         ("of another program", {**without("base_library.zip"), "other.so": b""}, False),
-        ("of another program, whole", without("parts.json", "lib/a.so"), False),
+        ("of another program, whole", {**without("parts.json", "lib/a.so"), "libpython.so": b"python 2"}, False),
         ("of a process that runs", {}, False),
+        ("of a process whose number was taken again", {}, True),
         ("filled a moment ago", {}, False),
         ("no folder of a start", {}, False),
     ],
@@ -409,15 +412,15 @@ def test_of_ended_starts_what_nobody_can_run_is_removed(
 ) -> None:
     ended = subprocess.Popen(["true"])
     ended.wait()
-    number = os.getpid() if case == "of a process that runs" else ended.pid
+    number = os.getpid() if case.startswith("of a process") else ended.pid
     left = tmp_path / ("_MEIxyz" if case == "no folder of a start" else f"_MEI{number:08x}AbCdEf")
     for folder, inside in ((tmp_path / "_MEI00000001own", WHOLE), (left, files)):
         folder.mkdir()
         for name, data in inside.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(data)
-    if case != "filled a moment ago":
-        os.utime(left, (0, 0))
+    age = {"filled a moment ago": 0, "of a process whose number was taken again": 4_000}.get(case, 100)
+    os.utime(left, (time.time() - age,) * 2)
     monkeypatch.setattr(sys, "_MEIPASS", str(tmp_path / "_MEI00000001own"), raising=False)
     promptry.clear_starts()
     assert left.exists() is not is_removed

@@ -25146,7 +25146,7 @@ def _read_inputs() -> _Inputs:
     except ValueError as error:
         raise WrongUse(f"The input args is {_input('args')!r}: {error}.", "It takes words as a shell does.") from None
     suites = [line.strip() for line in _input("suite").splitlines() if line.strip()]
-    command, above = make_cli().commands["run"], click.get_current_context()
+    command, above = make_cli().commands["run"], click.get_current_context().parent
     read = command.make_context("run", [*words, "--", *suites], parent=above, help_option_names=[])
     options = dict(read.params)
     for name, option in _OURS.items():

@@ -9512,8 +9512,8 @@ def _missing(package: str, error: ImportError) -> HelperMissing:
     """Make the error that names a package which is not there, or which is and cannot be loaded."""
     hint = f"pip install {repr(package) if '[' in package else package}"
     if isinstance(error, ModuleNotFoundError):
-        return HelperMissing(f"This assertion needs the package '{package}', and {sys.executable} has none.", hint)
-    return HelperMissing(f"This assertion needs the package '{package}', and it cannot be loaded: {error}.", hint)
+        return HelperMissing(f"This needs the package '{package}', and {sys.executable} has none.", hint)
+    return HelperMissing(f"This needs the package '{package}', and it cannot be loaded: {error}.", hint)
 
 
 def answer_helper(name: str, arguments: list[Any]) -> dict[str, Any]:
@@ -29143,8 +29143,11 @@ def serve_agent(may_write: bool) -> None:
             signal.signal(getattr(signal, name), stop)
     try:
         anyio.run(_serve_streams, server)
-    except* OSError as group:
-        log.debug("the agent is gone: %s", group.exceptions)
+    except BaseExceptionGroup as group:  # without except*, which a Python 3.10 could not even read
+        gone, others = group.split(OSError)
+        if others is not None:
+            raise others from None
+        log.debug("the agent is gone: %s", gone)
     finally:
         end_tasks(desk.tasks)
         thread.shutdown(wait=False, cancel_futures=True)

@@ -1055,7 +1055,7 @@ def digest_of(folder: Path) -> str:
     return whole.hexdigest()
 
 
-def _lock_folder(folder: Path, *, is_shared: bool) -> int | None:
+def _lock_folder(folder: Path | str, *, is_shared: bool) -> int | None:
     """Lock a folder without waiting: what holds the lock, 0 where folders have none, None where another holds it."""
     try:
         import fcntl
@@ -1065,9 +1065,8 @@ def _lock_folder(folder: Path, *, is_shared: bool) -> int | None:
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
-        if isinstance(error, BlockingIOError):
-            os.close(descriptor)
-            return None
+        os.close(descriptor)
+        return None if isinstance(error, BlockingIOError) else 0
     return descriptor
 
 
@@ -1162,7 +1161,7 @@ _FILLED_S, _FORGOTTEN_S = 10.0, 3_600.0  # a start fills its folder in less; its
 
 
 def _is_remnant(entry: Any, own: str) -> bool:
-    """Tell whether a folder is of this executable, of a process that has ended, and not whole: then nobody runs it."""
+    """Tell whether a folder is of this executable and of a process that has ended, and not whole or held by nobody."""
     if os.name != "posix" or not entry.is_dir(follow_symlinks=False) or entry.stat().st_uid != os.geteuid():
         return False
     age = age_s(text_of(entry.stat().st_mtime)) or 0.0
@@ -1171,7 +1170,17 @@ def _is_remnant(entry: Any, own: str) -> bool:
     left, whole = _files_in(entry.path), _files_in(own)
     if "base_library.zip" not in left:  # which no Python starts without, and comes after all libraries
         return left.keys() < whole.keys()
-    return left.items() < whole.items() and _reads_alike(entry.path, own, "parts.json")
+    if left.pop("parts.json", 0) == whole["parts.json"]:
+        return left.items() <= whole.items() and _begins_alike(entry.path, own) and _is_free(entry.path)
+    return left.items() < whole.items() and _begins_alike(entry.path, own)
+
+
+def _is_free(folder: str) -> bool:
+    """Tell whether no process of a start holds its folder."""
+    descriptor = _lock_folder(folder, is_shared=False)
+    if descriptor:
+        os.close(descriptor)
+    return bool(descriptor)
 
 
 def _may_run(number: str) -> bool:
@@ -1185,10 +1194,10 @@ def _may_run(number: str) -> bool:
     return True
 
 
-def _reads_alike(folder: str, own: str, name: str) -> bool:
-    """Tell whether a file of a folder is that of the own one, or is not there."""
-    path = Path(folder, name)
-    return not path.exists() or path.read_bytes() == Path(own, name).read_bytes()
+def _begins_alike(folder: str, own: str) -> bool:
+    """Tell whether a folder is of no other version: its parts.json is as the own one, as far as it was written."""
+    path = Path(folder, "parts.json")
+    return not path.exists() or Path(own, "parts.json").read_bytes().startswith(path.read_bytes())
 
 
 def _files_in(folder: str) -> dict[str, int]:
@@ -1231,12 +1240,14 @@ def _find_packed_distributions(context: Any) -> Iterable[Any]:
 
 
 def _serve_parts() -> None:
-    """Have the parts found by imports, after everything else."""
+    """Have the parts found by imports, after everything else; the folder of this start is held until its end."""
     from types import SimpleNamespace
 
     finder = SimpleNamespace(find_spec=_find_packed, find_distributions=_find_packed_distributions)
     finder.invalidate_caches = lambda: None
     sys.meta_path.append(finder)
+    with contextlib.suppress(OSError):
+        _lock_folder(_start_folder(), is_shared=True)
 
 
 if getattr(sys, "frozen", False):

@@ -395,9 +395,12 @@ def without(*names: str, **more: bytes) -> dict[str, bytes]:
         ("killed before it held a file", {}, True),
         ("killed while it was emptied", without("lib/a.so"), True),
         ("killed while it was emptied, of its parts first", without("parts.json", "lib/a.so"), True),
+        ("killed while it was filled, in its last file", {**WHOLE, "parts.json": b"{"}, True),
         ("killed while it was filled, in a file", {"lib/a.so": b""}, True),
         ("killed while it was emptied, beside a part", {**without("lib/a.so"), "promptry/thing-0/a": b""}, True),
-        ("whole, as of a start whose loader was killed", WHOLE, False),
+        ("whole, as of a start whose loader was killed", WHOLE, True),
+        ("whole, and held by the Python of a killed loader", WHOLE, False),
+        ("whole, of another version", {**WHOLE, "parts.json": b"[]"}, False),
         ("emptied, of another version", {**without("lib/a.so"), "parts.json": b"[]"}, False),
         ("of another program", {**without("base_library.zip"), "other.so": b""}, False),
         ("of another program, whole", {**without("parts.json", "lib/a.so"), "libpython.so": b"python 2"}, False),
@@ -422,6 +425,9 @@ def test_of_ended_starts_what_nobody_can_run_is_removed(
     age = {"filled a moment ago": 0, "of a process whose number was taken again": 4_000}.get(case, 100)
     os.utime(left, (time.time() - age,) * 2)
     monkeypatch.setattr(sys, "_MEIPASS", str(tmp_path / "_MEI00000001own"), raising=False)
+    held = promptry._lock_folder(left, is_shared=True) if "and held" in case else None
     promptry.clear_starts()
+    if held:
+        os.close(held)
     assert left.exists() is not is_removed
     assert contents(tmp_path / "_MEI00000001own") == WHOLE

@@ -125,7 +125,7 @@ def open_tab(chromium: Any) -> Iterator[Callable[..., Any]]:
     yield open_at
     for context in contexts:
         context.close()
-    assert not foreign and not complaints
+    assert (foreign, complaints) == ([], [])
 
 
 def _is_foreign(url: str, own: str) -> bool:

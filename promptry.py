@@ -9523,8 +9523,8 @@ def _missing(package: str, error: ImportError) -> HelperMissing:
     """Make the error that names a package which is not there, or which is and cannot be loaded."""
     hint = f"pip install {repr(package) if '[' in package else package}"
     if isinstance(error, ModuleNotFoundError):
-        return HelperMissing(f"This assertion needs the package '{package}', and {sys.executable} has none.", hint)
-    return HelperMissing(f"This assertion needs the package '{package}', and it cannot be loaded: {error}.", hint)
+        return HelperMissing(f"This needs the package '{package}', and {sys.executable} has none.", hint)
+    return HelperMissing(f"This needs the package '{package}', and it cannot be loaded: {error}.", hint)
 
 
 def answer_helper(name: str, arguments: list[Any]) -> dict[str, Any]:
@@ -21073,7 +21073,7 @@ def learn_runs(connection: sqlite3.Connection, there: Elsewhere, runs: list[list
 
 def _version_here(connection: sqlite3.Connection, there: Elsewhere, name: Any, version: Any) -> int | None:
     """Return what a version of a source is called here; a number without a text keeps it, unless it is another's."""
-    if version is None or name is None:
+    if version is None or name is None or abs(version) >= 2**63:
         return None
     if (name, version) not in there.versions:
         is_taken = connection.execute("SELECT 1 FROM prompts WHERE name = ? AND version = ?", (name, version))
@@ -21469,8 +21469,12 @@ def _sorted_out(table: str, rows: list[Row]) -> tuple[list[Row], Refused]:
     """
     takes, columns, fit, unfit = _TAKES_OF[table], TRAVELLING[table], list[Row](), Refused()
     place = columns.index("metadata") if "metadata" in columns else None
+    fine = set[tuple[type, ...]]()  # what types rows had that fit: nearly all have the same
     for row in rows:
-        fault = _unfit_because(takes, columns, row)
+        types = tuple(map(type, row)) if isinstance(row, list) else ()
+        fault = "" if types in fine else _unfit_because(takes, columns, row)
+        if not fault and place is not None and "j" not in takes:
+            fine.add(types)
         if fault:
             unfit.append((row[0] if isinstance(row, list) and row and type(row[0]) is int else 0, fault))
             continue
@@ -21489,7 +21493,7 @@ def _unfit_because(takes: str, columns: tuple[str, ...], row: Any) -> str:
         kind = sign.lower()
         if value is None and sign != kind:
             continue
-        if type(value) not in _TYPES[kind] or (type(value) is int and abs(value) >= 2**63):
+        if type(value) not in _TYPES[kind]:
             return f"{column} takes {_NAMES_OF_TYPES[kind]}"
         if kind == "j" and column != "metadata" and not _is_json(value):
             return f"{column} takes {_NAMES_OF_TYPES[kind]}"
@@ -25153,7 +25157,7 @@ def _read_inputs() -> _Inputs:
     except ValueError as error:
         raise WrongUse(f"The input args is {_input('args')!r}: {error}.", "It takes words as a shell does.") from None
     suites = [line.strip() for line in _input("suite").splitlines() if line.strip()]
-    command, above = make_cli().commands["run"], click.get_current_context()
+    command, above = make_cli().commands["run"], click.get_current_context().parent
     read = command.make_context("run", [*words, "--", *suites], parent=above, help_option_names=[])
     options = dict(read.params)
     for name, option in _OURS.items():
@@ -27579,7 +27583,7 @@ def task_routes(tasks: Tasks) -> list[Route]:
 # no run behind. One suite of a store has one monitor, by a lock that the system takes back when its process ends. Beats
 # are counted on a clock that nobody sets; those that a run or a sleep of the machine swallows are left out.
 
-_LOOK_AT_RUN_S, _LOOK_AT_STARTER_S, _LONGEST_NAP_S = 0.1, 1.0, 60.0
+_LOOK_AT_RUN_S, _LONGEST_NAP_S = 0.1, 60.0
 _TELL_S, _TELL_TRIES, _MOST_WAITING, _LONGEST_TELLING = 20.0, 3, 100, 3_000
 
 
@@ -27638,7 +27642,6 @@ def cli_monitor(suite: str, every: str | None, once: bool, as_json: bool, **opti
     watch = _Monitor(suite, given, every, channels, make_tasks(store_path()), as_json, [Standing()], set())
     code = 3 if once else 0
     with contextlib.suppress(KeyboardInterrupt), _sole_monitor(suite), _ended_by_signals(watch.tasks):
-        _end_with_starter()
         code = _watch_over(watch, once)
     click.get_current_context().exit(code)
 
@@ -27844,20 +27847,6 @@ def _ended_by_signals(tasks: Tasks) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _end_with_starter() -> None:
-    """Have an executable end when the process that unpacked it, and is the one that people see, has been killed."""
-    if os.name == "posix" and getattr(sys, "frozen", False):
-        threading.Thread(target=_watch_starter, args=(os.getppid(),), daemon=True).start()
-
-
-def _watch_starter(starter: int) -> None:
-    import signal
-
-    while os.getppid() == starter:
-        time.sleep(_LOOK_AT_STARTER_S)
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextlib.contextmanager
@@ -29091,7 +29080,8 @@ def enter_folder(path: str) -> None:
 # Public: nothing.
 #
 # stdout is the protocol's alone: whatever else is printed in this process or a child of it goes to stderr. Reads are
-# answered one after the other by one thread, which keeps the store open; a run is a process of its own.
+# answered one after the other by one thread, which keeps the store open; a run is a process of its own. The SDK's
+# MCPServer reads the schemas of tools off signatures; ours are told by READS, as for every face, so its Server does.
 
 _NEEDED_SDK = "mcp>=2.3,<3"
 _NEWS_EACH_S = 0.1  # of how far a run is
@@ -29164,8 +29154,11 @@ def serve_agent(may_write: bool) -> None:
             signal.signal(getattr(signal, name), stop)
     try:
         anyio.run(_serve_streams, server)
-    except* OSError as group:
-        log.debug("the agent is gone: %s", group.exceptions)
+    except BaseExceptionGroup as group:  # without except*, which a Python 3.10 could not even read
+        gone, others = group.split(OSError)
+        if others is not None:
+            raise others from None
+        log.debug("the agent is gone: %s", gone)
     finally:
         end_tasks(desk.tasks)
         thread.shutdown(wait=False, cancel_futures=True)
@@ -29408,6 +29401,8 @@ def cli_completion(shell: str | None) -> None:
 # Uses: PAYLOAD, WORKERS, CLI.
 # Public: main.
 
+_LOOK_AT_STARTER_S = 1.0
+
 
 def main() -> None:
     """Run promptry on the words of the command line and exit with the code that says what came of it."""
@@ -29419,10 +29414,25 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    _end_with_starter()
     code = run_command(sys.argv[1:])
     if getattr(sys, "frozen", False):
         clear_starts()
     end_process(code)
+
+
+def _end_with_starter() -> None:
+    """Have an executable end when the process that unpacked it, and is the one that people see, has been killed."""
+    if os.name == "posix" and getattr(sys, "frozen", False):
+        threading.Thread(target=_watch_starter, args=(os.getppid(),), daemon=True).start()
+
+
+def _watch_starter(starter: int) -> None:
+    import signal
+
+    while os.getppid() == starter:
+        time.sleep(_LOOK_AT_STARTER_S)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _open_streams() -> None:

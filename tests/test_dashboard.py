@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 from served import ROOT, Served, child_environment, serve
+from test_build import Make, made  # noqa: F401
 
 import promptry
 
@@ -413,3 +414,21 @@ def test_the_memory_of_large_answers_goes_back(start_dashboard: Start, tmp_path:
     assert int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) < 200_000
     for connection in held:
         connection.close()
+
+
+@pytest.mark.fault
+@pytest.mark.binary
+@pytest.mark.skipif(os.name != "posix", reason="kills a process of POSIX")
+def test_an_executable_that_is_killed_leaves_no_server_behind(tmp_path: Path, made: Make) -> None:  # noqa: F811
+    """What people see, and kill, is the process that unpacked it: the one that serves is a child of that."""
+    command = [str(made("binary")), "dashboard", "--no-open", "--port", "0", "--db", "store.db"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as starter:
+        assert starter.stderr is not None
+        found = re.search(r"http://[^/]+:(\d+)/", starter.stderr.readline())
+        assert found
+        with socket.create_connection(("127.0.0.1", int(found[1])), timeout=10):
+            starter.kill()
+        starter.stderr.read()  # to its end: the server holds it open as long as it lives
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", int(found[1])), timeout=10)

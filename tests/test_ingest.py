@@ -159,3 +159,15 @@ def test_who_goes_on_from_an_older_mark_is_told_that_another_has_got_farther(bod
     assert [mark["id"] for mark in told["marks"]] == ["second"] and told["mark"] == "third"
     (told,) = take(store, {**body, "after": [], "cursor": {**body["cursor"], "id": "all once more"}})
     assert told["marks"] == [], "who begins at the beginning means all of it"
+
+
+def test_numbers_that_no_store_can_hold_end_no_batch(body: dict[str, Any], store: Path) -> None:
+    """JSON can say them; a version of that number is none, and what must be a number is refused by itself."""
+    body["tables"]["invocations"]["rows"][1][2] = 2**70
+    votes = [[id, "p", None, "r", score, None, None, "2026"] for id, score in ((1, 2**70), (2, 1))]
+    body["tables"]["votes"] = {"columns": [*promptry.TRAVELLING["votes"]], "rows": votes}
+    body["runs"], body["versions"] = [[2**70, None, "s", "2026", 2**70]], [["p", 2**70, "h"]]
+    (told,) = take(store, body)
+    assert told["taken"] == {"prompts": 1, "votes": 1, "invocations": 3}, told
+    assert [row["table"] for row in told["refused"]] == ["votes"]
+    assert sums_of(store)["calls"][0][0] == 3

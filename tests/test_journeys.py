@@ -252,17 +252,13 @@ print(json.dumps({"passed": passed, "version": promptry.__version__, "file": pro
 """
 READ = {
     "/api/overview": ("status",),
-    "/api/prompts": ("prompt", "list"),
-    "/api/suites": ("suites",),
     "/api/runs": ("runs",),
     "/api/run/2": ("runs", "2"),
     "/api/compare?run=2&baseline=1": ("compare", "2", "1"),
     "/api/drift?suite=sizes": ("drift", "sizes"),
     "/api/bisect?suite=sizes": ("bisect", "sizes"),
     "/api/calls": ("calls",),
-    "/api/traces": ("traces",),
     "/api/cost?origin=all": ("cost", "--origin", "all"),
-    "/api/feedback": ("feedback",),
 }
 # What differs from one run to the next, or from one Python or form to another, is held by its kind alone.
 VARIES = (

@@ -79,8 +79,8 @@ def parts_in(folder: Path) -> list[str]:
 
 
 def left_in(place: Path) -> list[str]:
-    """List what lies in the temporary folder, but for the empty folder that runs have their spools in."""
-    return [name for name in names_in(place / "tmp") if names_in(place / "tmp" / name) or name.startswith("_MEI")]
+    """List what lies in the temporary folder, but for the folder that runs have their spools in: see SPOOLS."""
+    return [name for name in names_in(place / "tmp") if name != f"promptry-{os.getuid()}"]
 
 
 def say(*words: object, cwd: Path, code: int | None = 0, **options: Any) -> Done:

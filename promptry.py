@@ -1168,11 +1168,10 @@ def _is_remnant(entry: Any, own: str) -> bool:
     if age < _FILLED_S or (age < _FORGOTTEN_S and _may_run(entry.name[4:12])):
         return False
     left, whole = _files_in(entry.path), _files_in(own)
-    if "base_library.zip" not in left:  # which no Python starts without, and comes after all libraries
-        return left.keys() < whole.keys()
-    if left.pop("parts.json", 0) == whole["parts.json"]:
-        return left.items() <= whole.items() and _begins_alike(entry.path, own) and _is_free(entry.path)
-    return left.items() < whole.items() and _begins_alike(entry.path, own)
+    odd = {name for name, size in left.items() if size != whole.get(name)}  # one at most: the last that was written
+    if len(odd) > 1 or not all(_begins_alike(entry.path, own, name) for name in {*odd, *{"parts.json"} & left.keys()}):
+        return False
+    return "parts.json" not in left.keys() - odd or _is_free(entry.path)
 
 
 def _is_free(folder: str) -> bool:
@@ -1194,10 +1193,10 @@ def _may_run(number: str) -> bool:
     return True
 
 
-def _begins_alike(folder: str, own: str) -> bool:
-    """Tell whether a folder is of no other version: its parts.json is as the own one, as far as it was written."""
-    path = Path(folder, "parts.json")
-    return not path.exists() or Path(own, "parts.json").read_bytes().startswith(path.read_bytes())
+def _begins_alike(folder: str, own: str, name: str) -> bool:
+    """Tell whether a file of a folder is the own one, as far as it was written."""
+    path = Path(own, name)
+    return path.is_file() and path.read_bytes().startswith(Path(folder, name).read_bytes())
 
 
 def _files_in(folder: str) -> dict[str, int]:

@@ -212,42 +212,53 @@ def test_a_start_that_was_killed_while_it_unpacked_leaves_no_half_cache(binary: 
 
 @pytest.mark.fault
 @pytest.mark.slow
-def test_ctrl_c_at_any_moment_leaves_nothing_after_a_later_start(binary: Path, place: Path) -> None:
+def test_ctrl_c_at_any_moment_leaves_no_folder_after_a_later_start(binary: Path, place: Path) -> None:
+    """An empty file may stay by which Python's tempfile tries a folder: a signal between two of its lines leaves it."""
     for number in range(40):
         child = start(binary, place)
         time.sleep(number * 0.02 if number % 2 else number * 0.004)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGINT)
         child.wait(60)
-    for name in left_in(place):
-        os.utime(place / "tmp" / name, (0, 0))
+    left = list((place / "tmp").glob("_MEI*"))
+    for folder in left:
+        os.utime(folder, (0, 0))
     say(binary, "--version", cwd=place)
-    assert left_in(place) == []
+    assert [folder for folder in left if folder.exists()] == []
+    for file in (place / "tmp").iterdir():
+        if file.is_file() and not file.stat().st_size:
+            file.unlink()
     run_suite(binary, place)
     assert parts_in(cache(place)) == ["assertions", "meaning"]
 
 
 @pytest.mark.fault
 def test_a_start_that_still_runs_keeps_its_folder(binary: Path, place: Path) -> None:
-    server = subprocess.Popen([binary, "mcp"], cwd=place, env=environment(place), stdin=subprocess.PIPE)
-    wait_for(lambda: list(cache(place).glob("mcp-*")))
-    (folder,) = left_in(place)
-    os.utime(place / "tmp" / folder, (0, 0))
-    before = sorted((place / "tmp" / folder).rglob("*"))
-    say(binary, "--version", cwd=place)
-    assert left_in(place) == [folder] and sorted((place / "tmp" / folder).rglob("*")) == before
-    server.kill()  # the loader, and not the Python that it started, which ends when its stdin does
-    server.wait(60)
-    os.utime(place / "tmp" / folder, (0, 0))
-    say(binary, "--version", cwd=place)
-    assert left_in(place) == [folder]
-    assert server.stdin is not None
-    server.stdin.close()
+    (place / "evals.py").write_text("""
+import pathlib, time
+from promptry import suite
+
+@suite("slow")
+def check():
+    pathlib.Path("began").touch()
+    while not pathlib.Path("go").exists():
+        time.sleep(0.01)
+""")
+    loader = start(binary, place)
+    wait_for((place / "began").exists)
+    (folder,) = (place / "tmp").glob("_MEI*")
+    before = sorted(folder.rglob("*"))
 
     def is_left() -> bool:
+        os.utime(folder, (0, 0))
         say(binary, "--version", cwd=place)
-        return folder in left_in(place)
+        return folder.exists()
 
+    assert is_left() and sorted(folder.rglob("*")) == before
+    loader.kill()  # not the Python that it started
+    loader.wait(60)
+    assert is_left() and sorted(folder.rglob("*")) == before
+    (place / "go").touch()
     wait_for(lambda: not is_left())
 
 

@@ -397,6 +397,8 @@ def without(*names: str, **more: bytes) -> dict[str, bytes]:
         ("killed while it was emptied, of its parts first", without("parts.json", "lib/a.so"), True),
         ("killed while it was filled, in its last file", {**WHOLE, "parts.json": b"{"}, True),
         ("killed while it was filled, in a file", {"lib/a.so": b""}, True),
+        ("killed while it was filled, in the library", without("parts.json", **{"base_library.zip": b"z"}), True),
+        ("of another program, whole, with another library", without("parts.json", **{"base_library.zip": b"y"}), False),
         ("killed while it was emptied, beside a part", {**without("lib/a.so"), "promptry/thing-0/a": b""}, True),
         ("whole, as of a start whose loader was killed", WHOLE, True),
         ("whole, and held by the Python of a killed loader", WHOLE, False),

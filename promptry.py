@@ -448,7 +448,14 @@ _ODD = r"[^\t\n\r\x20-\x7e\xa0-\u2029\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00
 def legible(value: Any) -> str:
     """Return a value as text that every format can hold: control signs and half characters are spelled out."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
+    if _is_plain(text):
+        return text
     return re.sub(_ODD, lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def _is_plain(text: str) -> bool:
+    """Tell a text of printable ASCII and lines: most are, and it takes longer to compile the pattern of the others."""
+    return text.isascii() and text.replace("\n", "").replace("\t", "").replace("\r", "").isprintable()
 
 
 def legible_json(text: str) -> str:

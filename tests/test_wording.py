@@ -62,6 +62,14 @@ ALWAYS_MANY = {
 }
 
 
+def test_no_short_way_lets_an_odd_sign_through() -> None:
+    """Plain texts are told apart before the pattern is asked: sign by sign both say the same."""
+    signs = [chr(number) for number in range(0x3000)]
+    odd = [sign for sign in signs if re.search(promptry._ODD, sign)]
+    assert [sign for sign in signs if promptry.legible(f"a{sign}\n") != f"a{sign}\n"] == odd
+    assert {"\x00", "\x0b", "\x1c", "\x7f", "\x85", "\u202e"} <= set(odd) and not {"\t", "\n", "\r"} & set(odd)
+
+
 def test_no_sentence_counts_with_a_fixed_plural() -> None:
     source = Path(promptry.__file__).read_text(encoding="utf-8")
     found = re.findall(r"\{len\([^{}]*\} ([a-z]+s\b[^\s\"'}]*(?: [a-z]+)?)", source)

@@ -250,7 +250,8 @@ def check():
     before = sorted(folder.rglob("*"))
 
     def is_left() -> bool:
-        os.utime(folder, (0, 0))
+        if folder.exists():
+            os.utime(folder, (0, 0))
         say(binary, "--version", cwd=place)
         return folder.exists()
 

@@ -24284,8 +24284,11 @@ _GROUPS = {
 
 
 @functools.cache
-def make_cli() -> click.Group:
-    """Make the command line: commands are only told where they stand, for making them is a tenth of an import."""
+def make_cli(first: str = "") -> click.Group:
+    """Make the command line, or only those of its commands that begin with a word: making all takes as long as one.
+
+    Commands are only told where they stand, for making them is a tenth of an import.
+    """
     import click
 
     own: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -24295,12 +24298,27 @@ def make_cli() -> click.Group:
     click.version_option(__version__, message="promptry %(version)s")(cli)
     for name, sentence in _GROUPS.items():
         cli.add_command(click.Group(name, help=sentence))
-    for words in dict.fromkeys(read.command for read in READS if "--" not in read.command):
-        _add_command(cli, words, _make_read_command(words))
-    for words, function in COMMANDS.items():
-        take_in(words, function)
-        _add_command(cli, words, click.command(words.rpartition(" ")[2], hidden=words in HIDDEN)(function))
+    for words in _command_words(first):
+        function = COMMANDS.get(words)
+        if function is None:
+            command = _make_read_command(words)
+        else:
+            take_in(words, function)
+            command = click.command(words.rpartition(" ")[2], hidden=words in HIDDEN)(function)
+        _add_command(cli, words, command)
     return cli
+
+
+def _command_words(first: str) -> list[str]:
+    """Return the words of all commands, or of those that begin with a word."""
+    reads = dict.fromkeys(read.command for read in READS if "--" not in read.command)
+    return [words for words in [*reads, *COMMANDS] if first in {"", words.partition(" ")[0]}]
+
+
+def _made_for(arguments: list[str]) -> click.Group:
+    """Make what a command line needs: one that begins with a command needs no other."""
+    first = arguments[0] if arguments else ""
+    return make_cli(first if _command_words(first) else "")
 
 
 def _add_command(cli: click.Group, words: str, command: click.Command) -> None:
@@ -24621,7 +24639,7 @@ def run_command(arguments: list[str]) -> int:
     )
     try:
         _check_words(arguments)
-        code = int(make_cli().main(arguments, prog_name="promptry", standalone_mode=False) or 0)
+        code = int(_made_for(arguments).main(arguments, prog_name="promptry", standalone_mode=False) or 0)
         sys.stdout.flush()
         return code
     except click.exceptions.NoArgsIsHelpError as error:

@@ -181,7 +181,8 @@ def sums_of(store: Path) -> dict[str, Any]:
                 " prompt_version), coalesce(json_extract(metadata, '$.complete'), 1) FROM eval_runs ORDER BY 1, 2"
             ),
             "results": rows(
-                "SELECT suite_name, timestamp, test_name, assertion_type, passed, score, details FROM eval_results"
+                "SELECT suite_name, timestamp, test_name, assertion_type, passed, score, details,"
+                " row_number() OVER (PARTITION BY run_id ORDER BY eval_results.id) FROM eval_results"
                 " JOIN eval_runs ON eval_runs.id = run_id ORDER BY 1, 2, eval_results.id"
             ),
             "votes": rows(

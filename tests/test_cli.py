@@ -62,6 +62,14 @@ def commands(group: click.Group, words: tuple[str, ...] = ()) -> Iterator[tuple[
 ALL = [(), *commands(promptry.make_cli())]
 
 
+def test_a_line_that_begins_with_a_command_makes_no_other() -> None:
+    groups = set(promptry._GROUPS)
+    assert set(promptry._made_for(["calls", "--limit", "1"]).commands) == {"calls", *groups}
+    assert set(promptry._made_for(["prompt", "list"]).commands["prompt"].commands) >= {"list", "show", "promote"}
+    for line in ([], ["--db", "runs", "calls"], ["nope"], ["--help"]):
+        assert set(promptry._made_for(line).commands) == set(promptry.make_cli().commands), line
+
+
 @pytest.mark.parametrize("words", ALL, ids=" ".join)
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_each_command_explains_itself(words: tuple[str, ...], flag: str, say: Say) -> None:

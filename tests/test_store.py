@@ -219,6 +219,14 @@ def test_a_refused_row_is_a_store_error_of_one_sentence(store: Path) -> None:
 # --- threads, asyncio, fork, spawn
 
 
+@pytest.fixture
+def patient(tmp_path: Path) -> None:
+    """Have a call wait for as long as a slow disk may hold up who writes before it: what is tested is not waiting."""
+    (tmp_path / "promptry.toml").write_text("[store]\nwait_ms = 5000\n")
+    assert promptry.settings().wait_ms == 5000
+
+
+@pytest.mark.usefixtures("patient")
 def test_threads_write_at_once_and_no_row_is_lost(store: Path) -> None:
     ids: list[int | None] = []
 
@@ -234,6 +242,7 @@ def test_threads_write_at_once_and_no_row_is_lost(store: Path) -> None:
     assert rows_of(store) == 1600
 
 
+@pytest.mark.usefixtures("patient")
 def test_asyncio_to_thread_writes_every_row(store: Path) -> None:
     async def work() -> list[int | None]:
         calls = (asyncio.to_thread(promptry.track_invocation, "answer", {"n": n}) for n in range(200))
@@ -245,7 +254,6 @@ def test_asyncio_to_thread_writes_every_row(store: Path) -> None:
 
 FORKED = """
 import os, sqlite3, sys, threading, promptry
-open("promptry.toml", "w").write("[store]\\nwait_ms = 5000\\n")  # it is not about waiting
 promptry.use_store(sys.argv[1])
 assert promptry.track_invocation("parent", {"cost_usd": 0.1})
 promptry.track("Hello", "greeting")
@@ -286,6 +294,7 @@ assert one("PRAGMA integrity_check") == "ok"
 """
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize(("threads", "children"), [("idle", 4), ("writing", 12)])
 def test_a_forked_child_writes_and_the_parent_goes_on(
@@ -322,6 +331,7 @@ def test_a_forked_child_does_not_store_the_rows_its_parent_keeps(store: Path, ru
     )
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("method", ["spawn", "fork"])
 def test_a_worker_of_multiprocessing_writes(store: Path, run_python: Any, method: str) -> None:
     run_python(

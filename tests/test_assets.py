@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
-import io
 import shutil
 import subprocess
 import sys
-import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,20 +20,13 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.fixture
 def stamped(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Stamp two files into the module, as build.py does."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as file:
-        file.writestr("sql/one.sql", "SELECT 1 AS one;\nSELECT 2 AS two;\n")
-        file.writestr("starters/demo/a.txt", "ä")
-    monkeypatch.setattr(promptry, "_EMBEDDED", base64.b64encode(packed.getvalue()).decode())
-    forget()
+    files = {"sql/one.sql": "SELECT 1 AS one;\nSELECT 2 AS two;\n", "starters/demo/a.txt": "ä"}
+    packed = {name: base64.b64encode(zlib.compress(text.encode())).decode() for name, text in files.items()}
+    monkeypatch.setattr(promptry, "_EMBEDDED", packed)
+    promptry.asset.cache_clear()
     yield
     monkeypatch.undo()
-    forget()
-
-
-def forget() -> None:
     promptry.asset.cache_clear()
-    promptry._packed_assets.cache_clear()
 
 
 def test_the_source_reads_the_folder_beside_it() -> None:
@@ -83,3 +75,10 @@ except promptry.AssetMissing as error:
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
     )
     assert (done.returncode, done.stdout.strip()) == (0, "asset_missing"), done.stderr
+
+
+@pytest.mark.parametrize("state", ["disable", "enable"])
+def test_an_import_leaves_the_garbage_collector_as_it_was(state: str) -> None:
+    code = f"import gc\ngc.{state}()\nimport promptry\nprint(gc.isenabled())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(state == "enable")

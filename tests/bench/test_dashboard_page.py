@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_dashboard_server import server
+from test_dashboard_server import ledger, server
 from test_hot_path import show
-from test_ledger import in_ledger, ledger
+from test_ledger import in_ledger
 from test_pages import chromium
 
 __all__ = ["chromium", "in_ledger", "ledger", "server"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -72,3 +73,19 @@ def test_a_csv_holds_what_the_table_shows(
         first, *rows = csv.reader(file)
     assert head in first and len(rows) == section.locator("tbody tr:not([aria-hidden])").count()
     assert all(len(row) == len(first) for row in rows)
+
+
+def test_a_csv_waits_for_the_runs_that_are_put_beside(shop: Served, world: World, open_tab: Any) -> None:
+    held: list[Any] = []
+    tab = settled(open_tab(f"{shop.url}#/"))
+    tab.route(re.compile(r"/api/run/103$"), lambda asked: held.append(asked))
+    tab.goto(address_of(shop, world, "matrix"))
+    section = tab.locator("main section").filter(has=tab.get_by_role("table", name="Outputs"))
+    section.get_by_role("link", name="Run 31").wait_for()
+    button = section.get_by_role("button", name="CSV", exact=True)
+    assert section.get_attribute("aria-busy") == "true" and button.is_disabled()
+    while not held:
+        tab.wait_for_timeout(50)
+    held[0].continue_()
+    section.get_by_role("link", name="Run 103").wait_for()
+    assert section.get_attribute("aria-busy") is None and button.is_enabled()

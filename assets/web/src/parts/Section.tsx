@@ -4,7 +4,7 @@ import type { SqlOf } from "../api/useRead";
 import { SqlDrawer } from "./Sql";
 
 /** A rule, a name, a grey note, and its tools at the right: Show SQL and CSV. */
-export function Section({ title, note, tools, sql, csv, children, className }: {
+export function Section({ title, note, tools, sql, csv, busy = false, children, className }: {
   title: string;
   note?: ReactNode;
   tools?: ReactNode;
@@ -12,13 +12,15 @@ export function Section({ title, note, tools, sql, csv, children, className }: {
   sql?: SqlOf | SqlOf[];
   /** Save what is shown; see csvFile. */
   csv?: () => void;
+  /** Some of what is to be shown still loads: what is saved would not be whole. */
+  busy?: boolean;
   children: ReactNode;
   className?: string;
 }) {
   const [open, setOpen] = useState(false);
   const id = useId();
   return (
-    <section aria-labelledby={id} className={className}>
+    <section aria-labelledby={id} aria-busy={busy || undefined} className={className}>
       <div className="sh">
         <h2 id={id}>{title}</h2>
         {note && <span className="note">{note}</span>}
@@ -30,7 +32,7 @@ export function Section({ title, note, tools, sql, csv, children, className }: {
                 Show SQL
               </button>
             )}
-            {csv && <button type="button" className="link" onClick={csv}>CSV</button>}
+            {csv && <button type="button" className="link" disabled={busy} onClick={csv}>CSV</button>}
           </span>
         )}
       </div>

@@ -24,13 +24,14 @@ const MOST = 6; // runs side by side
 const ROW = 104; // pixels of a row: what is said of it, and three lines of the output
 
 /** The runs beside the two that are compared: in the address as `with`. */
-function useOthers(run: Run, baseline: Run): { ids: string[]; runs: Run[]; errors: { id: string; error: unknown }[] } {
+function useOthers(run: Run, baseline: Run): { ids: string[]; runs: Run[]; loads: boolean; errors: { id: string; error: unknown }[] } {
   const named = useParams().getAll("with");
   const ids = [...new Set(named)].filter((id) => /^\d+$/.test(id) && id !== run.id && id !== baseline.id).slice(0, MOST - 2);
   const reads = useReads("run", ids.map((id) => ({ id })));
   return {
     ids,
     runs: reads.flatMap(({ data }) => (data ? [data] : [])),
+    loads: reads.some(({ isPending }) => isPending),
     errors: reads.flatMap(({ error }, at) => (error ? [{ id: ids[at] ?? "", error }] : [])),
   };
 }
@@ -69,6 +70,7 @@ export function Matrix({ pairs, run, baseline, tag, params, items, tools }: {
       note={shown.length === among.length ? `${counted(rows.length, "case")}, ${counted(runs.length, "run")}` : `${number(shown.length)} of ${number(among.length)} fit`}
       tools={<>{tools}<Tabs label="Which cases" value={show} onChange={setShow} choices={SHOWS.map((value) => ({ value, text: `${value[0]?.toUpperCase()}${value.slice(1)} ${number(lists[value].length)}` }))} /></>}
       sql={[{ read: "compare", params }, ...runs.map(({ id }) => ({ read: "run" as const, params: { id } }))]}
+      busy={others.loads}
       csv={() => saveCsv(`outputs-${runs.map((one) => one.id).join("-")}`, savedOf(runs, items), shown)}
     >
       <div className="matrix-tools">

@@ -17,11 +17,18 @@ from pathlib import Path
 import pytest
 from served import ROOT, child_environment
 from test_hot_path import show
-from test_ledger import floor_of, in_ledger, ledger, medians
+from test_ledger import floor_of, in_ledger, medians, using_ledger
 
-__all__ = ["in_ledger", "ledger"]
+__all__ = ["in_ledger"]
 
 pytestmark = pytest.mark.bench
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with using_ledger(tmp_path_factory.mktemp("ledger")) as path:
+        yield path
+
 
 PATHS = (
     "/",

@@ -1,11 +1,13 @@
 """Benchmarks of the ledger with a million calls: a month's cost, budgets, and what a guarded call costs.
 
 The floor is the same aggregate over a copy of the same rows with real columns and a covering index, in blocks that
-alternate with ours.
+alternate with ours. The calls lie in the last thirty days; here the clock stands on a 31st, so that these are a month,
+on whatever day this is run.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import statistics
 import subprocess
@@ -63,16 +65,25 @@ def manifest_of_a_run() -> str:
 
 
 @pytest.fixture(scope="module")
-def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Make a store whose million calls lie in the present month, and a copy of them with real columns."""
-    path = tmp_path_factory.mktemp("ledger") / "store.db"
+def shift() -> Iterator[float]:
+    """Set the clock of this process to the noon of a 31st, and give the seconds by which it is moved."""
+    with pytest.MonkeyPatch.context() as patch:
+        real = time.time
+        moved = (promptry.seconds_of("2026-10-31T12:00:00Z") or 0.0) - real()
+        patch.setattr(time, "time", lambda: real() + moved)
+        yield moved
+
+
+@contextlib.contextmanager
+def using_ledger(folder: Path) -> Iterator[Path]:
+    """Make a store whose million calls lie in the last thirty days, and a copy of them with real columns."""
+    path = folder / "store.db"
     promptry.use_store(path)
     promptry.connect()
-    month = promptry.now_text()[:7]
-    start, now = promptry.seconds_of(f"{month}-01"), promptry.seconds_of(promptry.now_text())
+    now = promptry.seconds_of(promptry.now_text()) or 0.0
     with sqlite3.connect(path, isolation_level=None) as raw:
         raw.execute("PRAGMA synchronous = OFF")
-        raw.execute(FILL, {"calls": CALLS, "start": start, "now": now})
+        raw.execute(FILL, {"calls": CALLS, "start": now - 30 * 86_400, "now": now})
         raw.execute(RUNS, {"manifest": manifest_of_a_run()})
         raw.execute(f"ATTACH '{path.with_name('copy.db')}' AS copy")
         raw.execute("PRAGMA copy.synchronous = OFF")
@@ -81,6 +92,12 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     raw.close()
     yield path
     promptry.use_store(None)
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory, shift: float) -> Iterator[Path]:
+    with using_ledger(tmp_path_factory.mktemp("ledger")) as path:
+        yield path
 
 
 @pytest.fixture(autouse=True)
@@ -135,6 +152,8 @@ def test_the_drift_of_all_calls_is_near_the_cost_aggregate(ledger: Path) -> None
 
 STATUS = """
 import sys, time, promptry
+real, shift = time.time, float(sys.argv[2])
+time.time = lambda: real() + shift
 promptry.use_store(sys.argv[1])
 promptry.connect()
 began = time.perf_counter()
@@ -143,16 +162,16 @@ print(time.perf_counter() - began, found[0].spent_usd)
 """
 
 
-def look_of_another_process(ledger: Path) -> tuple[float, float]:
+def look_of_another_process(ledger: Path, shift: float) -> tuple[float, float]:
     """Return the seconds of the first look in a new process, and what it saw as spent."""
-    words = [sys.executable, "-c", STATUS, str(ledger)]
+    words = [sys.executable, "-c", STATUS, str(ledger), str(shift)]
     folder = Path(promptry.__file__).parent
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=True)
     span, spent = done.stdout.split()
     return float(span), float(spent)
 
 
-def test_budget_status_is_a_fifth_of_a_months_cost(ledger: Path) -> None:
+def test_budget_status_is_a_fifth_of_a_months_cost(ledger: Path, shift: float) -> None:
     began = time.perf_counter()
     promptry.set_budget("global", None, "monthly", 1e6)
     counted = time.perf_counter() - began
@@ -164,15 +183,15 @@ def test_budget_status_is_a_fifth_of_a_months_cost(ledger: Path) -> None:
         return promptry.budget_status()
 
     aggregate, warm = medians(floor_of(ledger, "list_costs"), status)  # list_costs itself reads kept sums
-    first = statistics.median(look_of_another_process(ledger)[0] for _ in range(5))
+    first = statistics.median(look_of_another_process(ledger, shift)[0] for _ in range(5))
     spent = status()[0].spent_usd
     (row,) = promptry.fetch("SELECT sum(cost_usd) AS usd FROM invocations WHERE prompt_name = 'module3/prompt3'")
-    assert spent == pytest.approx(row["usd"], abs=1e-9) == look_of_another_process(ledger)[1]
+    assert spent == pytest.approx(row["usd"], abs=1e-9) == look_of_another_process(ledger, shift)[1]
     unseen = []
     for _ in range(3):
         with promptry.transact() as connection:  # as many as a day of such a month has
             connection.execute(DAY_MORE, {"now": promptry.now_text()})
-        unseen.append(look_of_another_process(ledger)[0])
+        unseen.append(look_of_another_process(ledger, shift)[0])
     with promptry.transact() as connection:
         connection.execute("DELETE FROM invocations WHERE id > ?", (CALLS,))
     rows = [

@@ -12,18 +12,26 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from agents import connect_agent
 from served import ROOT
 from test_hot_path import show
-from test_ledger import in_ledger, ledger
+from test_ledger import in_ledger, using_ledger
 from test_mcp import HELLO
 
-__all__ = ["in_ledger", "ledger"]
+__all__ = ["in_ledger"]
 
 pytestmark = pytest.mark.bench
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with using_ledger(tmp_path_factory.mktemp("ledger")) as path:
+        yield path
+
 
 SDK = "import anyio, mcp_types; from mcp.server.lowlevel import Server; from mcp.server.stdio import stdio_server"
 START = "import promptry; promptry.main()"  # as the installed command does
@@ -87,10 +95,13 @@ ASKED: list[tuple[str, dict[str, object]]] = [
     ("list_calls", {"model": "gpt-4.1", "days": 7}),
     ("list_calls", {"search": "no such text"}),
     ("count_calls", {}),
+    ("count_calls", {"module": "module1", "days": 30}),
+    ("count_calls", {"rating": "down"}),
     ("get_call", {"id": "777"}),
     ("list_traces", {}),
     ("list_costs", {}),
     ("list_costs", {"by": "day", "days": 90}),
+    ("list_costs", {"by": "bucket", "days": 7}),
     ("list_unpriced", {}),
     ("list_budgets", {}),
     ("list_feedback", {}),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -210,26 +212,181 @@ def test_a_start_that_was_killed_while_it_unpacked_leaves_no_half_cache(binary: 
     assert parts_in(cache(place)) == ["assertions", "meaning"]
 
 
+@pytest.fixture(scope="session")
+def patient(binary: Path) -> Path:
+    """Give the executable where its loader has our part: on Linux, compiled."""
+    if sys.platform != "linux" or not shutil.which("cc"):
+        pytest.skip("PyInstaller's own loader stands before it")
+    return binary
+
+
+def interrupt(binary: Path, place: Path, words: list[str], number: int, wait_s: float, all_of_it: bool) -> str:
+    """Send a signal to a new start after some seconds, and return what it said; nothing of it may be left."""
+    child = subprocess.Popen(
+        [binary, *words],
+        cwd=place,
+        env=environment(place),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    time.sleep(wait_s)
+    with contextlib.suppress(ProcessLookupError):
+        (os.killpg if all_of_it else os.kill)(child.pid, number)
+    out, err = child.communicate(timeout=60)
+    told = f"{signal.Signals(number).name} after {wait_s:.3f} s: exit {child.returncode}\n{out}\n{err}"
+    assert left_in(place) == [], told
+    assert "Traceback" not in err and "ERROR" not in err, told
+    assert child.returncode in {-number, 0, 3}, told
+    return err
+
+
 @pytest.mark.fault
 @pytest.mark.slow
-def test_ctrl_c_at_any_moment_leaves_no_folder_after_a_later_start(binary: Path, place: Path) -> None:
-    """An empty file may stay by which Python's tempfile tries a folder: a signal between two of its lines leaves it."""
-    for number in range(40):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_at_any_moment_of_a_short_start_leaves_nothing(number: int, patient: Path, place: Path) -> None:
+    began = time.monotonic()
+    say(patient, "prompt", "list", cwd=place)
+    whole = time.monotonic() - began
+    for step in range(60):
+        interrupt(patient, place, ["prompt", "list"], number, whole * (step % 30) / 25, step >= 30)
+
+
+@pytest.mark.fault
+@pytest.mark.slow
+def test_ctrl_c_at_any_moment_of_a_run_leaves_nothing_and_harms_nothing(patient: Path, place: Path) -> None:
+    for step in range(40):
+        interrupt(patient, place, ["run"], signal.SIGINT, step * 0.02 if step % 2 else step * 0.004, True)
+    run_suite(patient, place)
+    assert parts_in(cache(place)) == ["assertions", "meaning"]
+
+
+@pytest.mark.fault
+def test_ctrl_c_on_a_terminal_is_one_although_two_programs_get_it(patient: Path, place: Path) -> None:
+    (place / "evals.py").write_text("""
+import pathlib, time
+from promptry import suite
+
+@suite("s")
+def check():
+    pass
+
+pathlib.Path("began").touch()
+count, until = 0, time.monotonic() + 20
+while time.monotonic() < until:
+    try:
+        time.sleep(0.01)
+    except KeyboardInterrupt:
+        count, until = count + 1, time.monotonic() + 0.5
+pathlib.Path("count").write_text(str(count))
+""")
+    spawn = f"import pty; pty.spawn([{str(patient)!r}, 'run', 's'])"
+    with subprocess.Popen(
+        [sys.executable, "-c", spawn],
+        cwd=place,
+        env=environment(place),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    ) as terminal:
+        assert terminal.stdin
+        wait_for((place / "began").exists)
+        terminal.stdin.write(b"\x03")
+        terminal.stdin.flush()
+        wait_for((place / "count").exists)
+        terminal.stdin.close()
+        terminal.wait(60)
+    assert (place / "count").read_text() == "1"
+
+
+def end_from_terminal(binary: Path, place: Path, keys: bytes, until: Callable[[], object], wait_s: float) -> int:
+    """Start the suite in a terminal, press keys there or hang up when something is seen, and return the exit code."""
+    ours, its = os.openpty()
+
+    def begin() -> None:
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_DFL)
+        os.login_tty(its)
+
+    child = subprocess.Popen([binary, "run", "slow"], cwd=place, env=environment(place), preexec_fn=begin)
+    os.close(its)
+    wait_for(until)
+    time.sleep(wait_s)
+    if keys:
+        os.write(ours, keys)
+        child.wait(60)
+    os.close(ours)
+    return child.wait(60)
+
+
+SLOW = """
+import pathlib, time
+from promptry import assert_exact, suite
+
+@suite("slow")
+def check():
+    pathlib.Path("began").touch()
+    time.sleep(20)
+    assert_exact(1, 1)
+"""
+
+
+@pytest.mark.fault
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("keys", "number"), [(b"\x03", signal.SIGINT), (b"\x1c", signal.SIGQUIT), (b"", signal.SIGHUP)]
+)
+def test_what_a_terminal_sends_before_there_are_two_programs_is_not_lost(
+    keys: bytes, number: int, patient: Path, place: Path
+) -> None:
+    (place / "evals.py").write_text(SLOW)
+    for step in range(30):
+        wait_s = step * 0.002
+        code = end_from_terminal(patient, place, keys, lambda: list((place / "tmp").glob("_MEI*")), wait_s)
+        assert code in {-number, 3}, f"exit {code} after {wait_s:.3f} s"
+        assert left_in(place) == []
+
+
+@pytest.mark.fault
+def test_a_terminal_that_hangs_up_ends_both_programs_though_it_tells_one(patient: Path, place: Path) -> None:
+    (place / "evals.py").write_text(SLOW)
+    code = end_from_terminal(patient, place, b"", (place / "began").exists, 0.1)
+    assert code == -signal.SIGHUP and left_in(place) == []
+
+
+@pytest.mark.fault
+def test_where_the_ends_of_children_are_ignored_the_exit_code_is_ours_still(patient: Path, place: Path) -> None:
+    (place / "evals.py").write_text("""
+import signal
+from promptry import assert_exact, suite
+
+@suite("usual")
+def check():
+    assert_exact(signal.getsignal(signal.SIGCHLD), signal.SIG_DFL)
+""")
+
+    def ignore() -> None:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+    for words, code in ((["--version"], 0), (["run", "usual"], 0), (["no-command"], 2)):
+        assert "PYI" not in say(patient, *words, cwd=place, code=code, preexec_fn=ignore).stderr
+    assert left_in(place) == []
+
+
+@pytest.mark.fault
+def test_what_a_kill_leaves_is_removed_by_a_later_start(binary: Path, place: Path) -> None:
+    for number in range(8):
         child = start(binary, place)
-        time.sleep(number * 0.02 if number % 2 else number * 0.004)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGINT)
+        time.sleep(number * 0.01)
+        os.killpg(child.pid, signal.SIGKILL)
         child.wait(60)
     left = list((place / "tmp").glob("_MEI*"))
+    assert left
     for folder in left:
         os.utime(folder, (0, 0))
     say(binary, "--version", cwd=place)
     assert [folder for folder in left if folder.exists()] == []
-    for file in (place / "tmp").iterdir():
-        if file.is_file() and not file.stat().st_size:
-            file.unlink()
-    run_suite(binary, place)
-    assert parts_in(cache(place)) == ["assertions", "meaning"]
 
 
 @pytest.mark.fault
@@ -363,14 +520,91 @@ def test_where_nothing_has_room_the_case_says_so(binary: Path, place: Path, moun
     assert case["state"] == "error" and case["reason"].count("No space left on device") == 2, case
 
 
+# Run a command, then say what it left in the temporary folder.
+AND_LIST = ("sh", "-c", '"$@"; code=$?; ls -A "$TMPDIR"; exit $code', "sh")
+
+
 @pytest.mark.fault
-def test_a_temporary_folder_that_runs_no_programs_is_named_by_the_loader(
-    binary: Path, place: Path, mounting: Callable[..., list[str]]
+@pytest.mark.parametrize("mount", ["noexec,mode=700", "size=12m,mode=700"])
+def test_a_temporary_folder_that_runs_no_programs_or_is_full_is_passed_over(
+    mount: str, patient: Path, place: Path, mounting: Callable[..., list[str]]
 ) -> None:
-    """Ours has not begun then: what PyInstaller's loader says is all there is, and README.md says what to do."""
-    env = environment(place, PLACE=str(place))
-    done = say(*mounting(binary, "--version", tmp="noexec,mode=700"), cwd=place, env=env, code=None)
-    assert done.returncode != 0 and "failed to map segment from shared object" in done.stderr
+    env = environment(place, PLACE=str(place), TMP=str(place / "other"))
     (place / "other").mkdir()
-    good = {**env, "TMPDIR": str(place / "other")}
-    assert "promptry" in say(*mounting(binary, "--version", tmp="noexec,mode=700"), cwd=place, env=good).stdout
+    done = say(*mounting(*AND_LIST, patient, "--version", tmp=mount), cwd=place, env=env)
+    assert done.stdout == f"promptry {promptry.__version__}\n" and done.stderr == ""
+    assert names_in(place / "other") == []
+
+
+NOEXEC = "mount --bind $name $name && mount -o remount,bind,noexec $name"
+SMALL = "mount -t tmpfs -o size=12m none $name"
+
+
+@pytest.mark.fault
+@pytest.mark.usefixtures("mounting")
+@pytest.mark.parametrize(
+    ("mount", "listed", "said"),
+    [
+        (NOEXEC, "true", r"no program can be run from /tmp \(it is mounted noexec\)"),
+        (SMALL, "find /tmp /var/tmp -mindepth 1", r"no room to unpack into /tmp \(\d\d MB are needed\)"),
+    ],
+)
+def test_where_no_temporary_folder_can_be_used_one_sentence_says_what_to_do(
+    mount: str, listed: str, said: str, patient: Path, place: Path
+) -> None:
+    if Path("/usr/tmp").exists():
+        pytest.skip("there is one more temporary folder")
+    mounts = f"for name in /tmp /var/tmp; do {mount} || exit 9; done"
+    script = f'{mounts}; TMPDIR=/tmp "$@"; code=$?; {listed}; exit $code'
+    command = [
+        "/usr/bin/env",
+        f"PATH={os.environ['PATH']}",
+        "unshare",
+        "-m",
+        "sh",
+        "-c",
+        script,
+        "sh",
+        patient,
+        "status",
+    ]
+    done = say(*command, cwd=place, code=3)
+    whole = rf"promptry: {said}, and no other temporary folder can be unpacked into; TMPDIR names one that can\.\n"
+    assert done.stdout == "" and re.fullmatch(whole, done.stderr), done.stderr
+
+
+def largest_file(binary: Path) -> int:
+    """Return the bytes of the largest file that a start unpacks."""
+    from PyInstaller.archive.readers import CArchiveReader
+
+    return max(size for _, _, size, _, kind in CArchiveReader(str(binary)).toc.values() if kind in "bx")
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("only_its_end", [False, True])
+def test_a_file_that_cannot_be_written_whole_ends_the_start_which_leaves_nothing(
+    only_its_end: bool, patient: Path, place: Path
+) -> None:
+    size = largest_file(patient) - 1 if only_its_end else 100_000
+    done = say(
+        patient,
+        "--version",
+        cwd=place,
+        code=3,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
+    )
+    assert done.stdout == "" and left_in(place) == []
+    said = f"it could not be unpacked into {place / 'tmp'} (File too large); TMPDIR names another folder."
+    assert done.stderr == f"promptry: {said}\n"
+
+
+@pytest.mark.fault
+def test_a_start_that_cannot_make_its_files_leaves_nothing(
+    patient: Path, place: Path, mounting: Callable[..., list[str]]
+) -> None:
+    env = environment(place, PLACE=str(place))
+    words = mounting(*AND_LIST, patient, "--version", tmp="nr_inodes=30,mode=700")
+    done = say(*words, cwd=place, env=env, code=3)
+    assert done.stdout == ""
+    said = f"promptry: it could not be unpacked into {place / 'tmp'}; TMPDIR names another folder."
+    assert done.stderr.splitlines()[-1] == said

@@ -185,6 +185,21 @@ def test_stamping_changes_one_line_and_keeps_the_rest() -> None:
     assert max(map(len, added)) <= 120
 
 
+@pytest.mark.parametrize(("platform", "compiler"), [("linux", None), ("darwin", "/usr/bin/cc"), ("win32", None)])
+def test_where_the_loader_is_not_compiled_that_is_said_and_pyinstallers_own_is_taken(
+    platform: str,
+    compiler: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(build.shutil, "which", lambda _: compiler)
+    monkeypatch.setattr(build, "must_run", lambda *_, **__: pytest.fail("nothing is to be run"))
+    assert build.make_loader(tmp_path) is None
+    assert "PyInstaller's own loader is taken" in capsys.readouterr().err
+
+
 def test_a_source_without_the_line_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "promptry.py").write_text("pass\n")
     monkeypatch.setattr(build, "SOURCE", tmp_path / "promptry.py")
@@ -529,3 +544,24 @@ def found_pythons() -> dict[tuple[int, int], str]:
 def pythons(fits: Callable[[tuple[int, int]], bool]) -> list[str]:
     """List the interpreters whose version fits, the newest last."""
     return [place for version, place in sorted(found_pythons().items()) if fits(version)]
+
+
+@pytest.mark.parametrize(
+    ("codes", "words", "told"),
+    [
+        ([0, 0], (), 0),
+        ([0, -9, 0], (), -9),
+        ([0, 1, -9], (), 1),
+        ([5, 0, 5], ("-k", "x"), 0),
+        ([5, 5], ("-k", "x"), 5),
+        ([0, 5], (), 5),
+        ([5, 1, 0], ("-k", "x"), 1),
+    ],
+)
+def test_benchmarks_that_fail_or_die_fail_the_whole(
+    codes: list[int], words: tuple[str, ...], told: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = sorted((build.ROOT / "tests" / "bench").glob("test_*.py"))
+    left = [*codes, *[0] * (len(files) - len(codes))] if told != 5 or not words else [5] * len(files)
+    monkeypatch.setattr(build, "run", lambda *asked: left.pop(0))
+    assert build.measure("python", *words) == told and not left

@@ -6,12 +6,14 @@ action.yml are put into a job for it, with the inputs of the action as those of 
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -74,6 +76,20 @@ def test_the_workflow_of_the_readme_is_one_and_names_inputs_that_there_are() -> 
     assert lint(text) == [[]] and text.count("\n") <= 24
     (step,) = [step for step in steps_of(yaml.safe_load(text)) if "promptry" in step.get("uses", "")]
     assert step["with"].keys() <= ACTION["inputs"].keys() and step["uses"] == f"OWNER/promptry@v{promptry.__version__}"
+
+
+def promoting(text: str) -> bool:
+    """Tell a workflow that gives a tag with the action."""
+    return any("promote" in step.get("with", {}) for step in steps_of(yaml.safe_load(text)))
+
+
+def test_workflows_that_promote_run_one_after_the_other_on_a_branch() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    texts = re.findall(r"^```yml\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    texts += [path.read_text(encoding="utf-8") for path in WORKFLOWS]
+    found = [yaml.safe_load(text).get("concurrency") for text in texts if promoting(text)]
+    assert found == ["evals-${{ github.ref }}"], "a mapping could cancel a run that is under way"
+    assert '"Re-run jobs" on an older push gives the tag back' in readme
 
 
 def test_the_readme_tells_each_input_and_output() -> None:
@@ -146,6 +162,40 @@ def test_each_job_of_a_release_has_only_the_permissions_that_it_needs() -> None:
         "release": {"contents": "write", "id-token": "write", "attestations": "write"},
         "pypi": {"id-token": "write"},
     }
+
+
+def artifacts_of_release() -> set[str]:
+    """Return the names of the artifacts that the release's own steps upload."""
+    names = set()
+    for job in RELEASE["jobs"].values():
+        rows = job.get("strategy", {}).get("matrix", {}).get("include", [{}])
+        uploads = [step["with"]["name"] for step in job["steps"] if "actions/upload-artifact@" in step.get("uses", "")]
+        names |= {name.replace("${{ matrix.file }}", row.get("file", "")) for name in uploads for row in rows}
+    return names
+
+
+def artifact_of_action(suite: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return what the action calls the artifact with the reports of a suite."""
+    monkeypatch.setattr(promptry, "FORMS", dict.fromkeys(("html", "junit"), lambda _: ""))
+    report, job = SimpleNamespace(result=SimpleNamespace(suite=suite)), SimpleNamespace(temporary=folder)
+    return promptry._write_files([report], job)["artifact"]  # type: ignore[list-item, arg-type]
+
+
+def test_a_release_takes_its_own_artifacts_and_not_the_reports_of_the_action_that_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (kept,) = [step for step in steps_of(ACTION) if "actions/upload-artifact@" in step.get("uses", "")]
+    assert kept["with"]["name"] == "${{ steps.run.outputs.artifact }}"
+    assert any(step.get("uses") == "./" for step in steps_of(RELEASE))
+    own = artifacts_of_release()
+    reports = {artifact_of_action(suite, tmp_path, monkeypatch) for suite in ("qa", "release-files", *own)}
+    assert len(own) == 6 and len(reports) == 8
+    asked = [step["with"] for step in steps_of(RELEASE) if "actions/download-artifact@" in step.get("uses", "")]
+    found = [
+        {name for name in own | reports if fnmatch.fnmatchcase(name, told.get("pattern") or told.get("name") or "*")}
+        for told in asked
+    ]
+    assert found == [own, {"release-files"}], "the job that releases takes all, PyPI's the wheel"
 
 
 def script_of(name: str) -> str:

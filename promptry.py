@@ -52,6 +52,7 @@ import atexit
 import contextlib
 import contextvars
 import functools
+import gc
 import hashlib
 import inspect
 import io
@@ -88,6 +89,10 @@ except ModuleNotFoundError as error:
     if __name__ != "__main__":
         raise
     refuse_bare_python(error)
+
+# Nothing is garbage while this module loads, and to look for it would take a tenth of the time; its foot lets it go on.
+finds_garbage = gc.isenabled()
+gc.disable()
 
 __all__ = [
     # ERRORS
@@ -865,10 +870,12 @@ def forget_settings() -> None:
 @functools.cache
 def asset(name: str) -> bytes:
     """Return the bytes of assets/NAME; raises AssetMissing where this copy carries none."""
-    packed = _packed_assets()
-    if packed is not None:
-        if name in packed.namelist():
-            return bytes(packed.read(name))
+    if _EMBEDDED:
+        import binascii
+        import zlib
+
+        if name in _EMBEDDED:
+            return zlib.decompress(binascii.a2b_base64(_EMBEDDED[name]))
         raise AssetMissing(f"This copy of promptry carries no asset '{name}'.")
     path = Path(__file__).resolve().parent / "assets" / name
     try:
@@ -882,23 +889,11 @@ def asset(name: str) -> bytes:
 
 def asset_names(folder: str) -> list[str]:
     """Return the names of all assets below a folder, sorted."""
-    packed = _packed_assets()
-    if packed is not None:
-        return sorted(name for name in packed.namelist() if name.startswith(f"{folder}/"))
+    if _EMBEDDED:
+        return sorted(name for name in _EMBEDDED if name.startswith(f"{folder}/"))
     root = Path(__file__).resolve().parent / "assets"
     files = (path for path in (root / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     return sorted(path.relative_to(root).as_posix() for path in files)
-
-
-@functools.cache
-def _packed_assets() -> Any:
-    if not _EMBEDDED:
-        return None
-    import base64
-    import io
-    import zipfile
-
-    return zipfile.ZipFile(io.BytesIO(base64.b64decode(_EMBEDDED)))
 
 
 # ======================================================================================
@@ -919,6 +914,7 @@ CACHE_VARIABLE = "PROMPTRY_CACHE"
 
 _ARCHIVE_END, _COOKIE, _ENTRY = b"MEI\014\013\012\013\016", "!8sIIII64s", "!IIIIBc"
 _LOCK_S = 60.0
+_started: list[os.stat_result] = []  # what the file of this executable was
 
 
 def cache_folder() -> Path:
@@ -976,9 +972,40 @@ def _start_folder() -> str:
     return str(getattr(sys, "_MEIPASS", ""))
 
 
+def is_executable() -> bool:
+    """Tell whether this process is our own executable, and no program of somebody else that has this module inside."""
+    return bool(_parts())
+
+
+def is_replaced() -> bool:
+    """Tell whether another file lies by now where this executable was: that cannot use the folder of this start."""
+    try:
+        return bool(_started) and not os.path.samestat(_started[0], os.stat(sys.executable))
+    except OSError:
+        return False
+
+
+def temporary_folder() -> str:
+    """Return the folder of temporary files; a start of the executable has found one, and tries no other with a file."""
+    import tempfile
+
+    return os.path.dirname(_start_folder()) if _parts() else tempfile.gettempdir()
+
+
+def scratch_folder() -> str | None:
+    """Return where the temporary folders of one process lie, that the end of a start removes; None for where any do."""
+    if not _parts():
+        return None
+    folder = Path(_start_folder(), "promptry")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return str(folder)
+
+
 @functools.cache
 def _parts() -> dict[str, dict[str, Any]]:
     """Return the parts in their order: {name: {digest, modules, distributions}}; none in another's executable."""
+    if not _start_folder():
+        return {}
     try:
         with open(os.path.join(_start_folder(), "parts.json"), "rb") as file:  # pathlib's own imports may ask
             parts: dict[str, dict[str, Any]] = json.load(file)
@@ -1114,13 +1141,16 @@ def _remove(folder: Path) -> None:
 
 def _unpack_part(name: str, target: Path) -> None:
     """Write the files of a part into a folder; raises OSError, also where the executable does not hold it any more."""
+    import struct
     import zipfile
+    import zlib
 
     target.mkdir(mode=0o700)
+    damages = (zipfile.BadZipFile, zlib.error, struct.error, ValueError, IndexError, EOFError, NotImplementedError)
     try:
         with zipfile.ZipFile(io.BytesIO(_packed_part(list(_parts()).index(name)))) as archive:
             archive.extractall(target)
-    except (zipfile.BadZipFile, ValueError, IndexError, EOFError) as error:
+    except damages as error:
         raise OSError(f"{sys.executable} is damaged, or another than was started") from error
 
 
@@ -1154,7 +1184,8 @@ def _packed_part(place: int) -> bytes:
 def clear_starts() -> None:
     """Remove what starts of this executable that were ended before they were through left in the temporary folder.
 
-    The program that PyInstaller puts before ours fills and empties the folder of a start without a thought of signals.
+    The program that stands before ours leaves the folder that it fills or empties where it is killed, and where it is
+    PyInstaller's own, without our part, also where Ctrl-C ends it.
     """
     own = _start_folder()
     base, name = os.path.split(own)
@@ -1254,6 +1285,7 @@ def _serve_parts() -> None:
     sys.meta_path.append(finder)
     with contextlib.suppress(OSError):
         _lock_folder(_start_folder(), is_shared=True)
+        _started.append(os.stat(sys.executable))
 
 
 if getattr(sys, "frozen", False):
@@ -2288,11 +2320,13 @@ def _apply_step(connection: sqlite3.Connection, version: int, description: str, 
 #
 # Each thread has its own connection, and one lock orders the writers of a process: a lock of ours is fair, SQLite's
 # wait is a sleep. A connection must not cross a fork, not even to be closed, so a child keeps the parent's ones open
-# and unused. Errors of the drivers are translated here and nowhere else.
+# and unused. Nor must a fork find SQLite at work in another thread of ours, whose locks the child would have for ever:
+# it waits for both locks below. Errors of the drivers are translated here and nowhere else.
 
 STORE_FAULTS = (sqlite3.Error, peewee.PeeweeException, OSError)
 PATIENCE_S = 5.0
 
+_fork_lock = threading.RLock()
 _write_lock = threading.RLock()
 _LOG_ENDS = ("-wal", "-shm")
 _File = tuple[int, int] | None  # device and inode
@@ -2639,21 +2673,39 @@ def is_busy(error: BaseException) -> bool:
 
 
 def _leave_parent_connections() -> None:
-    """Start a forked child with a lock of its own and no connection; the parent's stay open here, for ever unused."""
-    global _write_lock
+    """Start a forked child with locks of its own and no connection; the parent's stay open here, for ever unused."""
+    global _write_lock, _fork_lock
     _inherited.extend([*_connections, *_left])
     _connections.clear()
     _left.clear()
     if not db.deferred:
         db.dispose()
-    _write_lock = threading.RLock()
+    _fork_lock, _write_lock = threading.RLock(), threading.RLock()
+
+
+@contextlib.contextmanager
+def no_fork() -> Iterator[None]:
+    """Have no fork while a thread of ours is at work in a block, or in a function that this stands before.
+
+    Whoever holds the lock of the writers must not ask for it: a fork takes this one first.
+    """
+    with _fork_lock:
+        yield
+
+
+def _lock_for_fork() -> None:
+    _fork_lock.acquire()
+    _write_lock.acquire()
+
+
+def _unlock_after_fork() -> None:
+    _write_lock.release()
+    _fork_lock.release()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=lambda: _write_lock.acquire(),
-        after_in_parent=lambda: _write_lock.release(),
-        after_in_child=_leave_parent_connections,
+        before=_lock_for_fork, after_in_parent=_unlock_after_fork, after_in_child=_leave_parent_connections
     )
 
 
@@ -2714,6 +2766,15 @@ def fetch(sql: str, parameters: Any = (), wait_s: float = PATIENCE_S) -> list[di
             raise WrongUse(f"No store can hold what is asked for: {error}.") from None
         columns = [column[0] for column in cursor.description]
         return [dict(zip(columns, row, strict=True)) for row in cursor]
+
+
+def sole_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the keys of a JSON object with their values; one that is there twice says two things: ValueError."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise ValueError(f"an object has the key {twice[:50]!r} twice")
+    return found
 
 
 def read_json(text: Any) -> Any:
@@ -3143,7 +3204,7 @@ def _refusal_of(error: BaseException, elapsed_s: float) -> dict[str, Any]:
 # ======================================================================================
 # === SHIPMENTS: what another promptry lacks of this store, as rows that nobody here understands, a bounded batch a time
 # ======================================================================================
-# Uses: ERRORS, CLOCK, SETTINGS, ENDPOINTS, MIGRATIONS, STORE.   Writes: datasets.
+# Uses: ERRORS, CLOCK, SETTINGS, ENDPOINTS, MIGRATIONS, STORE, ROWS.   Writes: datasets.
 # Public: nothing.
 #
 # Ids grow in the order of commits, so how far another promptry, the hub, has got is the last id that it has of each
@@ -3156,7 +3217,7 @@ SHIPPING_FORMAT = 1
 SOURCE = "promptry/source"
 SHIPPED_ROWS, SHIPPED_BYTES = 2_000, 2 * 2**20
 MOST_UNPACKED_BYTES = 48 * 2**20
-_MOST_ROW_BYTES, _MOST_OPEN, _FORGET_OPEN_S, MOST_COUNTED = 40 * 2**20, 2_000, 86_400, 10_000
+_MOST_ROW_BYTES, _MOST_OPEN, _FORGET_OPEN_S, MOST_COUNTED, _STUB_CHARS = 40 * 2**20, 2_000, 86_400, 10_000, 1_000
 _BEGIN_SOURCE = """INSERT INTO datasets (name, version, items) SELECT :name, 1, json_quote(:id)
     WHERE NOT EXISTS (SELECT 1 FROM datasets WHERE name = :name)"""
 _FORGET = "DELETE FROM datasets WHERE name = ? AND version = ? AND items = ?"
@@ -3189,9 +3250,9 @@ TRAVELLING: dict[str, tuple[str, ...]] = {
     ),
     "feedback": ("id", "request_id", "prompt_name", "rating", "comment", "source", "created_at"),
 }
-_STAYS = {"datasets": "name NOT LIKE 'promptry/%'", "invocations": "status <> 'reserved'"}
+_STAYS = {"datasets": "name NOT GLOB 'promptry/*'", "invocations": "status <> 'reserved'"}
 _NEVER_CHANGES = {
-    "prompts": "name, hash",
+    "prompts": "name, hash, created_at",
     "datasets": "name, version, created_at",
     "eval_runs": "suite_name, timestamp, json_extract(metadata, '$.uid')",
     "eval_results": f"run_id, test_name, assertion_type, {_RUN_UID}",
@@ -3292,6 +3353,7 @@ def ask_road(remote: Remote, reader: sqlite3.Connection, source: str, timeout_s:
     return find_road(reader, _marks_in(reply))
 
 
+@no_fork()
 def find_road(reader: sqlite3.Connection, marks: Any) -> Road:
     """Return the road from marks: of each table the farthest whose row is still the one that the mark names."""
     used, places, open = list[str](), dict.fromkeys(TRAVELLING, _NOWHERE), tuple[int, ...]()
@@ -3306,6 +3368,7 @@ def find_road(reader: sqlite3.Connection, marks: Any) -> Road:
     return Road(tuple(dict.fromkeys(used)), places, open)
 
 
+@no_fork()
 def holds(reader: sqlite3.Connection, road: Road) -> bool:
     """Tell whether the rows at the end of a road are still what they were."""
     ends = ((table, place) for table, place in road.places.items() if place != _NOWHERE)
@@ -3347,23 +3410,40 @@ class _Load:
         self.runs: dict[int, int] = {}  # the results of each that were counted so far
 
     def takes(self, table: str, id: int, row: tuple[Any, ...]) -> bool:
-        """Take a row in, tell whether there was room; what can never travel is passed over, and told."""
+        """Take a row in, tell whether there was room; what can never travel is passed over, and told.
+
+        Of a result a stub travels then, as a run is not complete on the hub before each of its results is there.
+        """
         try:
             line = _encode_row(row)
             reason = "too large" if len(line) > _MOST_ROW_BYTES or (table, id) in self.skipped else None
         except (TypeError, ValueError):
             line, reason = "", "holds what JSON cannot say"
-        if reason is not None:
-            self.unfit.append({"table": table, "id": str(id), "reason": reason})
-            return True
+        if reason is not None and table == "eval_results":
+            line = _encode_row(_stub_of(row, reason))
         if not self.rows_left or (len(line) > self.bytes_left and any(self.lines.values())):
             return False
+        if reason is not None:
+            self.unfit.append({"table": table, "id": str(id), "reason": reason})
+            if table != "eval_results":
+                return True
         self.last = table, id
         self.lines[table].append(line)
         self.rows_left, self.bytes_left = self.rows_left - 1, self.bytes_left - len(line)
         return True
 
 
+def _stub_of(row: tuple[Any, ...], reason: str) -> tuple[Any, ...]:
+    """Return a result that travels in the place of one that cannot: all but what it says, which may be anything."""
+    ordinal, run, test, assertion, passed, score, details, latency_ms = row
+    own = {key: value for key, value in read_object(details).items() if key in {"repeat", "group"}}
+    told = write_json({**own, "reason": f"It stays in the store that the run is of: {reason}."})
+    test, assertion = (str(text)[:_STUB_CHARS] for text in (test, assertion))
+    latency_ms = latency_ms if isinstance(latency_ms, (int, float)) and math.isfinite(latency_ms) else None
+    return ordinal, run, test, assertion, passed, score, told if len(told) < 2 * _STUB_CHARS else None, latency_ms
+
+
+@no_fork()
 def next_shipment(
     reader: sqlite3.Connection,
     source: str,
@@ -3570,7 +3650,6 @@ class _Courier:
 
 _courier: _Courier | None = None
 _asked: list[bool] = []  # whether it is known that rows go nowhere, or that a courier is there
-_preloading = threading.Lock()
 _LOADED = ("email.utils", "encodings.idna", "http.client", "random", "ssl", "urllib.request", "zlib")
 _of_parents: list[_Courier | None] = []  # a parent's: what it has open must not be closed in a child
 
@@ -3649,7 +3728,7 @@ def _load_modules() -> None:
     """Load what shipping needs, and have no fork meanwhile: its child would have a module half loaded for ever."""
     import importlib
 
-    with _preloading:
+    with no_fork():
         for name in _LOADED:
             with contextlib.suppress(ImportError):  # a Python may lack ssl
                 importlib.import_module(name)
@@ -3705,12 +3784,14 @@ def _time_left(courier: _Courier) -> float:
     return left
 
 
+@no_fork()
 def _reader_of(courier: _Courier) -> sqlite3.Connection:
     if courier.reader is None:
         courier.reader = open_reader(courier.path)
     return courier.reader
 
 
+@no_fork()
 def _source_here(courier: _Courier) -> str:
     """Return what the store ships as, which is given to it if need be."""
     source = find_source(_reader_of(courier))
@@ -3722,6 +3803,7 @@ def _source_here(courier: _Courier) -> str:
     return source
 
 
+@no_fork()
 def _close(courier: _Courier) -> None:
     reader, courier.reader = courier.reader, None
     if reader is not None:
@@ -3754,7 +3836,7 @@ def ship(
         try:
             found = deliver(remote, reader, shipment, time_left())
         except ProviderError as error:
-            if error.status != 413:
+            if error.status != 413 or shipment.last in skipped:
                 raise
             most = _smaller(most, shipment, skipped)
             continue
@@ -3806,7 +3888,12 @@ def push(everything: bool = False) -> dict[str, Any]:
         finally:
             _close(courier)
     counts = {key: {table: count[table] for table in TRAVELLING} for key, count in (("sent", sent), ("taken", taken))}
-    return {"remote": remote.url, **counts, "refused": refused[:_MOST_TOLD], "lost": lost}
+    return {"remote": _told_url(remote.url), **counts, "refused": refused[:_MOST_TOLD], "lost": lost}
+
+
+def _told_url(url: str) -> str:
+    """Return an address without what may be secret in it: a user, a password, what stands behind a question mark."""
+    return re.sub("//[^/@]*@", "//", url.partition("?")[0])
 
 
 def _note_standing(courier: _Courier, error: str | None, *, at_once: bool = False) -> None:
@@ -3819,8 +3906,7 @@ def _note_standing(courier: _Courier, error: str | None, *, at_once: bool = Fals
         return
     courier.noted_at = monotonic_s()
     with contextlib.suppress(*STORE_FAULTS, StoreError):
-        source = _source_here(courier)
-        before = read_own(_reader_of(courier).execute(_STANDING, (SOURCE,)).fetchone()[0])
+        source, before = _source_here(courier), _standing_before(courier)
         places = before.get("places") if courier.road is None else courier.road.places
         known = {**before, "lost": _number(before.get("lost")) + courier.lost, "places": places}
         now = {"at": now_text()} if error is None else {}
@@ -3830,6 +3916,11 @@ def _note_standing(courier: _Courier, error: str | None, *, at_once: bool = Fals
         with transact(_GATHER_S, tells=False) as connection:
             connection.execute(_NOTE_STANDING, (write_json({"promptry": told}), SOURCE, source))
         courier.lost = 0
+
+
+@no_fork()
+def _standing_before(courier: _Courier) -> dict[str, Any]:
+    return read_own(_reader_of(courier).execute(_STANDING, (SOURCE,)).fetchone()[0])
 
 
 def _number(value: Any) -> int:
@@ -3852,7 +3943,7 @@ def remote_standing() -> dict[str, Any] | None:
     told = {key: own.get(key) if isinstance(own.get(key), str) else None for key in ("error", "failing_since")}
     shipped_at = own.get("at") if isinstance(own.get("at"), str) else None
     facts = {"waiting": waiting, "since": since, "shipped_at": shipped_at, **told, "lost": _number(own.get("lost"))}
-    return {"url": re.sub("//[^/@]*@", "//", url.partition("?")[0]), **facts}
+    return {"url": _told_url(url), **facts}
 
 
 def remote_text(found: dict[str, Any]) -> str:
@@ -3869,7 +3960,6 @@ def remote_text(found: dict[str, Any]) -> str:
 def _leave_courier_behind() -> None:
     """Start a forked child without a courier; what the parent's has open stays open here, for ever unused."""
     global _courier
-    _preloading.release()
     _of_parents.append(_courier)
     _courier = None
     _asked.clear()
@@ -3879,9 +3969,7 @@ at_commit(_ring)
 at_store_change(dismiss_courier)
 atexit.register(leave)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_preloading.acquire, after_in_parent=_preloading.release, after_in_child=_leave_courier_behind
-    )
+    os.register_at_fork(after_in_child=_leave_courier_behind)
 
 
 # ======================================================================================
@@ -7622,15 +7710,17 @@ def call_facts(run_uid: str) -> dict[str, Any]:
 # A pass over a month of many calls takes longer than a page should, so its sums at the finest grain stand under a
 # dataset's name of promptry's own, and a look reads only what came since, as SPEND does. They hold as long as the watch
 # of triggers over the calls that they sum has seen nothing. Of few calls, or in too many groups, nothing is kept, and
-# where nothing is kept the plain SQL answers.
+# where nothing is kept the plain SQL answers. A longer history stands under a name of its own, whole, so that who asks
+# of a month does not parse years.
 
-_KEPT_TOTALS = "promptry/totals"
-_MOST_KEPT_DAYS, _MOST_GROUPS, _LEAST_CALLS = 92, 60_000, 20_000
+_KEPT_TOTALS, _KEPT_WHOLE = "promptry/totals", "promptry/totals/whole"
+_MOST_KEPT_DAYS, _MOST_GROUPS, _MOST_OF_WHOLE, _LEAST_CALLS = 92, 60_000, 150_000, 20_000
 _SHORTEST_TAIL, _LONGEST_TAIL = 2_000, 250_000  # beyond the first they are kept anew; beyond the other, counted
 _USUAL_DAYS = 32  # what a dashboard asks for first, and the whole month
 _GRAIN = "day, prompt_name, prompt_version, model, origin, status"
 _KEYS_OF_COSTS, _KEYS_OF_TOTALS = 5, 6  # a group of costs has all but the status
 _RETRY_S = 60.0
+_SHAPE = "by column"  # a text of another shape has another hash
 _COST_COUNTS = ("calls", "errors", "unpriced", "counted")
 _COST_SUMS = ("cost_usd", "cache_saved_usd", "tokens_in", "tokens_out", "cached_tokens", "told_in")
 _NEEDS = ("needs_in", "needs_out")
@@ -7643,7 +7733,9 @@ _SUMMED = f"""count(cost_usd), count(*) FILTER (WHERE {UNPRICED}), sum(cost_usd)
 _TOTAL_PARTS = sum_parts(_SUMMED, _GRAIN)
 _MOST_SINCE = """SELECT coalesce((SELECT max(id) FROM invocations) - min(id) + 1, 0)
     FROM invocations INDEXED BY calls_by_day
-    WHERE day = (SELECT min(day) FROM invocations INDEXED BY calls_by_day WHERE day >= ?)"""
+    WHERE day = (SELECT min(day) FROM invocations INDEXED BY calls_by_day WHERE day >= ?
+        AND day GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]')"""
+_ANY_OLDER = "SELECT EXISTS (SELECT 1 FROM invocations INDEXED BY calls_by_day WHERE day < ?)"
 # The version is drawn: two that are kept never have the same, so one that was read before need not be read again.
 _INSERT_TOTALS = """INSERT INTO datasets (name, version, items, metadata)
     VALUES (?, 1 + abs(random() % 4611686018427387904), ?, ?)"""
@@ -7680,8 +7772,12 @@ class Total(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """The sums of all calls since a day up to a mark, in the order of the index, and the watch that they hold under."""
+    """The sums of all calls since a day up to a mark, in the order of the index, and the watch that they hold under.
 
+    `since` is empty where no call is older. `name` is what they are kept under.
+    """
+
+    name: str
     watch: Watch
     since: str
     mark: Mark
@@ -7689,15 +7785,21 @@ class Totals(NamedTuple):
     groups: list[Total]
 
 
-_parsed_totals: dict[tuple[int, int], Totals] = {}  # the last one read from a store, by its row and version
-_not_kept_at: list[float] = []  # when what had been counted could not be kept: the plain SQL is quicker then
+_COST_FIELDS = (*Total._fields[:_KEYS_OF_COSTS], *(key for key in Total._fields if key in _COST_COUNTS + _COST_SUMS))
+_cost_fields_of = operator.attrgetter(*_COST_FIELDS)
+_parsed_totals: dict[str, tuple[Any, Totals]] = {}  # by name the last ones read or kept, with their row and version
+_not_kept_at: dict[str, float] = {}  # when what had been counted could not be kept: the plain SQL is quicker then
 at_store_change(_parsed_totals.clear)
 at_store_change(_not_kept_at.clear)
 
 
 def keep_totals() -> None:
-    """Have the totals that a dashboard asks for first kept, if there are none and much is to sum. Writes: datasets."""
-    read_totals(first_day(_USUAL_DAYS), may_count=True)
+    """Have the totals kept that are asked for first, then those of all calls, if much is to sum, and have them at hand.
+
+    Writes: datasets.
+    """
+    for since in (first_day(_USUAL_DAYS), ""):
+        read_totals(since, may_count=True)
 
 
 def read_totals(since: str, *, may_count: bool = False) -> Totals | None:
@@ -7705,15 +7807,13 @@ def read_totals(since: str, *, may_count: bool = False) -> Totals | None:
 
     Nothing is raised for a store that cannot be read or written: the plain SQL will tell. Writes: datasets.
     """
-    if since < first_day(_MOST_KEPT_DAYS):
-        return None
     try:
         found = _read_on(since, may_count)
-        if found is None and may_count and _is_worth_it():
-            with counting("totals") as may:
+        if found is None and may_count and _is_worth_it(name := _place_of(since)):
+            with counting(name) as may:
                 found = _read_on(since, may_count)
-                if found is None and may and _is_worth_it():
-                    found = _count_totals(since)
+                if found is None and may and _is_worth_it(name):
+                    found = _count_totals(name, since)
     except (StoreError, *STORE_FAULTS) as error:
         log.debug("no totals since %s: %s", since, error)
         return None
@@ -7727,7 +7827,8 @@ def read_costs(since: str) -> list[dict[str, Any]]:
         return fetch(*noted)
     groups: dict[tuple[Any, ...], dict[str, Any]] = {}
     for total in totals.groups:
-        own = {**total._asdict(), "errors": total.calls if total.status == "error" else 0}
+        own = dict(zip(_COST_FIELDS, _cost_fields_of(total), strict=True))
+        own["errors"] = total.calls if total.status == "error" else 0
         known = groups.setdefault(tuple(total)[:_KEYS_OF_COSTS], own)
         if known is not own:
             for key in (*_COST_COUNTS, *_COST_SUMS):
@@ -7766,16 +7867,26 @@ def _groups_since(groups: list[Total], since: str) -> list[Total]:
     return [total for total in groups if type(total.day) is not str or total.day >= since]
 
 
-def _is_worth_it() -> bool:
-    """Tell whether there are many calls, and their totals can be kept as far as is known."""
-    if not _may_be_kept():
+def _place_of(since: str) -> str:
+    """Return the name under which the sums since a day are kept: who asks of more than is usual gets all."""
+    first = first_day(_MOST_KEPT_DAYS)
+    return _KEPT_WHOLE if since < first and _has_older(connect(), first) else _KEPT_TOTALS
+
+
+def _has_older(connection: sqlite3.Connection, day: str) -> bool:
+    return bool(connection.execute(_ANY_OLDER, (day,)).fetchone()[0])
+
+
+def _is_worth_it(name: str) -> bool:
+    """Tell whether there are many calls, and their totals can be kept under a name as far as is known."""
+    if not _may_be_kept(name):
         return False
     (most,) = connect().execute("SELECT (SELECT max(id) FROM invocations) - min(id) FROM invocations").fetchone()
     return most is not None and most >= _LEAST_CALLS
 
 
-def _may_be_kept() -> bool:
-    return not _not_kept_at or monotonic_s() - _not_kept_at[-1] >= _RETRY_S
+def _may_be_kept(name: str) -> bool:
+    return name not in _not_kept_at or monotonic_s() - _not_kept_at[name] >= _RETRY_S
 
 
 def _read_on(since: str, may_count: bool) -> Totals | None:
@@ -7789,37 +7900,38 @@ def _read_on(since: str, may_count: bool) -> Totals | None:
         is_far = found.mark.last - known.mark.last > max(_SHORTEST_TAIL, len(known.groups) // 4)
         if is_far and _step_since(connection, known.since) > 2 * known.step:  # far more latencies than are looked at
             return None if may_count else found
-    if is_far and _may_be_kept():
-        _keep_newer(connection, since, now)
+    if is_far and _may_be_kept(known.name):
+        _keep_newer(connection, known, now)
     return found
 
 
-def _keep_newer(connection: sqlite3.Connection, since: str, now: str) -> None:
+def _keep_newer(connection: sqlite3.Connection, read: Totals, now: str) -> None:
     """Keep what is kept as of now; where that cannot be done it is not tried again at once."""
     newer, watched = None, watch_calls()
     if watched is not None:
         with one_state(connection):
-            known = _find_totals(connection, since)
+            known = _find_kept_totals(connection, read.name)
             if known is not None and known.watch == watched[0]:
                 newer = _advanced(connection, known, mark_of(connection, now, watched[1]))
     if newer is None or not _keep_totals(newer):
-        _not_kept_at[:] = [monotonic_s()]
+        _not_kept_at[read.name] = monotonic_s()
 
 
-def _count_totals(since: str) -> Totals | None:
+def _count_totals(name: str, since: str) -> Totals | None:
     """Sum all calls since a day, and keep that: no call among them can change unseen between the two."""
     watched, connection, now = watch_calls(), connect(), now_text()
     is_kept, found = False, None
     if watched is not None:
         with one_state(connection):
+            since = since if name == _KEPT_TOTALS and _has_older(connection, since) else ""
             mark, step = mark_of(connection, now, watched[1]), _step_since(connection, since)
             asked = {"since": since, "after": NO_ID, "until": mark.last, "step": step}
             groups = list(map(Total._make, connection.execute(_TOTAL_PARTS.by_day, asked)))
-            counted = Totals(watched[0], since, mark, step, groups)
+            counted = Totals(name, watched[0], since, mark, step, groups)
             found = _advanced(connection, counted, mark_of(connection, now))
         is_kept = sum(total.calls for total in groups) >= _LEAST_CALLS and _keep_totals(counted)
     if not is_kept:
-        _not_kept_at[:] = [monotonic_s()]
+        _not_kept_at[name] = monotonic_s()
     return found
 
 
@@ -7838,16 +7950,13 @@ def _merged(groups: list[Total], newer: list[Total]) -> list[Total]:
     """Add sums to those of the same groups; groups stand in the order of the index."""
     if not newer:
         return groups
-    found = {tuple(total)[:_KEYS_OF_TOTALS]: total for total in groups}
-    days = set()
+    days = {total.day for total in newer}
+    found = {tuple(total)[:_KEYS_OF_TOTALS]: total for total in groups if total.day in days}
     for total in newer:
         key = tuple(total)[:_KEYS_OF_TOTALS]
-        if key not in found:
-            days.add(total.day)
         found[key] = _with_sums(found[key], total) if key in found else total
-    if not days:
-        return [*found.values()]
-    return sorted(found.values(), key=lambda total: (rank_of(total[0]), _order(total) if total.day in days else ()))
+    others = (total for total in groups if total.day not in days)
+    return sorted((*others, *sorted(found.values(), key=_order)), key=lambda total: rank_of(total.day))
 
 
 def _order(total: Total) -> tuple[Any, ...]:
@@ -7872,52 +7981,87 @@ def _sum(one: Any, other: Any) -> Any:
 
 
 def _find_totals(connection: sqlite3.Connection, since: str) -> Totals | None:
-    """Return what is kept since a day or longer, if no call of these has changed since, and not too much came."""
-    key = connection.execute(_NEWEST_TOTALS, (_KEPT_TOTALS,)).fetchone()
+    """Return what is kept since a day or longer, if no call of these has changed since, and not too much came.
+
+    Who asks of the newest days gets those of all only in a process that has read them, and keeps the newest: to count
+    these once takes less than to parse a long history again and again.
+    """
+    recent = _find_kept_totals(connection, _KEPT_TOTALS)
+    if recent is not None and recent.since <= since:
+        return recent
+    is_whole_read = recent is not None and _KEPT_WHOLE in _parsed_totals
+    if since >= first_day(_MOST_KEPT_DAYS) and not is_whole_read:
+        return None
+    whole = _find_kept_totals(connection, _KEPT_WHOLE)
+    return whole if whole is not None and whole.since <= since else None
+
+
+def _find_kept_totals(connection: sqlite3.Connection, name: str) -> Totals | None:
+    """Return what is kept under a name, if no call of these has changed since, and not too much came."""
+    key = connection.execute(_NEWEST_TOTALS, (name,)).fetchone()
     if key is None:
         return None
-    known = _parsed_totals.get(key)
+    read = _parsed_totals.get(name)
+    known = read[1] if read is not None and read[0] == key else None
     if known is None:
         row = connection.execute("SELECT items, metadata FROM datasets WHERE id = ?", key[:1]).fetchone()
-        known = _parse_totals(*row)
-        _parsed_totals.clear()
+        known = _parse_totals(name, *row)
+        _parsed_totals.pop(name, None)
         if known is not None:
-            _parsed_totals[key] = known
-    if known is None or known.since > since or known.watch != find_watch(connection, known.mark.last):
+            _parsed_totals[name] = (key, known)
+    if known is None or known.watch != find_watch(connection, known.mark.last):
         return None
     return known if last_settled_id(connection) - known.mark.last <= _LONGEST_TAIL else None
 
 
-def _parse_totals(text: str, own: str | None) -> Totals | None:
+def _parse_totals(name: str, text: str, own: str | None) -> Totals | None:
     """Return what a kept text says, None where it is not as it was written."""
     if read_own(own).get("hash") != _hash_of(text):
         return None
-    watch, since, mark, step, groups = json.loads(text)
-    return Totals(tuple(watch), since, Mark(*mark), step, list(map(Total._make, groups)))
+    watch, since, mark, step, columns = json.loads(text)
+    return Totals(name, tuple(watch), since, Mark(*mark), step, _groups_from(columns))
+
+
+def _columns_of(groups: list[Total]) -> list[Any]:
+    """Return groups column by column, which is read quickest; what they are of stands once, and then by its place."""
+    columns: list[Any] = list(zip(*groups, strict=True))
+    for number, column in enumerate(columns[:_KEYS_OF_TOTALS]):
+        places = {value: place for place, value in enumerate(dict.fromkeys(column))}
+        columns[number] = [[*places], [places[value] for value in column]]
+    return columns
+
+
+def _groups_from(columns: list[Any]) -> list[Total]:
+    keys = (map(values.__getitem__, places) for values, places in columns[:_KEYS_OF_TOTALS])
+    return list(map(Total._make, zip(*keys, *columns[_KEYS_OF_TOTALS:], strict=True)))
 
 
 def _hash_of(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(f"{_SHAPE}{text}".encode()).hexdigest()
 
 
 def _keep_totals(totals: Totals) -> bool:
     """Keep totals, unless a call that they sum has changed since, they are too many, or JSON cannot say them."""
-    first = first_day(_MOST_KEPT_DAYS)
-    if len(totals.groups) > _MOST_GROUPS:
+    name, since = totals.name, totals.since
+    if len(totals.groups) > (_MOST_GROUPS if name == _KEPT_TOTALS else _MOST_OF_WHOLE):
         return False
     try:
+        first = first_day(_MOST_KEPT_DAYS) if name == _KEPT_TOTALS else ""
         groups = [total for total in totals.groups if total.day >= first]
-        kept = [totals.watch, max(first, totals.since), totals.mark, totals.step, groups]
-        text = json.dumps(kept, allow_nan=False)
+        since = since if len(groups) == len(totals.groups) else max(first, since)
+        text = json.dumps([totals.watch, since, totals.mark, totals.step, _columns_of(groups)], allow_nan=False)
     except (TypeError, ValueError):
         return False
     if "\\ufffd" in text:  # two texts that are none may be read as the same
         return False
-    row = (_KEPT_TOTALS, text, write_json({"promptry": {"hash": _hash_of(text)}}))
+    row = (name, text, write_json({"promptry": {"hash": _hash_of(text)}}))
     with contextlib.suppress(StoreError), transact(OFFER_S, tells=False) as connection:
         if find_watch(connection, totals.mark.last) == totals.watch:
-            connection.execute("DELETE FROM datasets WHERE name = ?", (_KEPT_TOTALS,))
-            return connection.execute(_INSERT_TOTALS, row).rowcount == 1
+            connection.execute("DELETE FROM datasets WHERE name = ?", (name,))
+            connection.execute(_INSERT_TOTALS, row)
+            key = connection.execute(_NEWEST_TOTALS, (name,)).fetchone()
+            _parsed_totals[name] = (key, totals._replace(since=since, groups=groups))
+            return True
     return False
 
 
@@ -8484,7 +8628,7 @@ def list_costs(
         costs = _costs_by_date(chosen, keys, dates)
         found["items"] = [{**row, "days": costs[tuple(row[key] for key in keys)]} for row in found["items"]]
     empty = {**dict.fromkeys(_COUNTS, 0), **dict.fromkeys(_SUMS), "cached_share": None}
-    whole = (_folded(chosen, ()) or [empty])[0]
+    whole = _summed(chosen) if chosen else empty
     told = {"days": days, "by": by, "origin": origin, "sum": whole, "origins": _folded(rows, ("origin",))}
     forecast = month_forecast(_spent_this_month(every, since, now), now)
     return {**found, **told, "forecast": forecast, **({"dates": dates} if daily else {})}
@@ -8544,7 +8688,7 @@ def _folded(rows: list[dict[str, Any]], keys: tuple[str, ...]) -> list[dict[str,
     """Sum rows that have the same keys; a sum of which no part is known is None."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
-        groups.setdefault(tuple(row[key] for key in keys), []).append(row)
+        groups.setdefault(tuple(map(row.__getitem__, keys)), []).append(row)
     return [{**dict(zip(keys, key, strict=True)), **_summed(own)} for key, own in groups.items()]
 
 
@@ -14863,6 +15007,7 @@ _TEXT_KEYS = ("text", "messages", "file")
 _CASE_KEYS = ("id", "input", "variables", "group", "tags", "assert")
 _SOURCES = ("dataset", "cases", "csv", "jsonl", "json")
 _MARKS = {"group": frozenset({"text"}), "tags": frozenset({"text", "texts"})}
+CASE_MARKS = {"id", *_MARKS}  # a variable of such a name would be taken for what marks the case
 _ONE_TEXT, _ONE_MAP = frozenset({"text"}), frozenset({"map"})
 
 
@@ -15240,8 +15385,8 @@ def create_suite(
 
     A new answer is held against one that was rated up, by its words or its meaning; one that was rated down must not
     come again. Shape: {suite, file, prompt, provider, cases, skipped [{call, reason}], next}; prompt is None where the
-    calls do not show what it was filled in with: then what was sent is sent again. Errors: WrongUse, NotFound,
-    ConfigError. Writes: the file.
+    calls do not show what it was filled in with, or by a name that means something else in a case, as `$id` does: then
+    what was sent is sent again. Errors: WrongUse, NotFound, ConfigError. Writes: the file.
     """
     check_choice(assertion, tuple(_HELD_BY), "assertion")
     path = _file_in_folder(file)
@@ -15250,7 +15395,7 @@ def create_suite(
     if not drafts:
         hint = f"{skipped[0]['reason']}" if skipped else "promptry calls --rating up lists those that are."
         raise NotFound(f"No call of '{prompt}' that was rated can be made a case.", hint)
-    fills = [draft for draft in drafts if draft.values is not None]
+    fills = [] if _takes_own_keys(prompt, drafts) else [draft for draft in drafts if draft.values is not None]
     if fills:
         lost = [draft for draft in drafts if draft.values is None]
         skipped += [_skip(draft.call["id"], "what was sent is not the prompt filled in") for draft in lost]
@@ -15261,6 +15406,13 @@ def create_suite(
     _add_suite(path, {**told, "provider": chosen, "cases": cases})
     found = {"suite": name, "file": str(path), "prompt": prompt if fills else None, "provider": chosen}
     return {**found, "cases": len(cases), "skipped": skipped, "next": _next_step(name, path)}
+
+
+def _takes_own_keys(prompt: str, drafts: list[Draft]) -> bool:
+    """Return whether a prompt, as it is now or as calls were filled in, has a placeholder that a case is marked by."""
+    latest = find_prompt(prompt)
+    names = {*placeholders(latest.content)} if latest else set()
+    return not CASE_MARKS.isdisjoint(names.union(*(draft.values or () for draft in drafts)))
 
 
 def _skip(call: str, reason: str) -> dict[str, str]:
@@ -16412,7 +16564,7 @@ def _as_file(source: Source, suites: list[dict[str, Any]], notes: list[dict[str,
 # ======================================================================================
 # === SPOOLS: the outcomes of a run wait in a private file until the run is saved
 # ======================================================================================
-# Uses: ERRORS, CLOCK, STORE, ROWS, PROMPTS, ASSERTIONS, CASES.   Writes: scratch.
+# Uses: ERRORS, CLOCK, PAYLOAD, STORE, ROWS, PROMPTS, ASSERTIONS, CASES.   Writes: scratch.
 # Public: nothing.
 #
 # No lock on the store is held while cases run, and memory does not grow with the checks. Cases that run at once are
@@ -16535,10 +16687,8 @@ def list_spools() -> list[Path]:
 
 def _spool_folder() -> Path:
     """Return the private folder of this user's spools; a folder of somebody else is refused."""
-    import tempfile
-
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
-    folder = Path(tempfile.gettempdir()) / f"promptry-{user}"
+    folder = Path(temporary_folder()) / f"promptry-{user}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if hasattr(os, "getuid") and (folder.is_symlink() or folder.stat().st_uid != os.getuid()):
         raise PermissionError(f"{folder} belongs to another user")
@@ -17198,12 +17348,32 @@ def only_name(names: Iterable[str]) -> str | None:
 
 _GRACE_S = 1.0
 _LOOK_EACH_S = 0.1
+_MOMENT_S = 0.000_5
 
 _Doing = Callable[[Attempt], Any]
 
 
 class RunStopped(KeyboardInterrupt):
     """A run has to end, but what goes on may do so: no case of it is dropped."""
+
+
+class _Turns:
+    """A lock that who holds it may enter again, and that who waits first lets go on for a moment.
+
+    Python's own is given to a thread that has waited before this can run. So who gave it has to wait next, and from
+    then on each for another at each case: a short one took three times as long.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            time.sleep(_MOMENT_S)
+            self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 class Crew:
@@ -17216,7 +17386,7 @@ class Crew:
     def __init__(self, size: int, is_async: bool, call: _Doing, may_start: Callable[[], None]) -> None:
         self.size, self.is_async, self.workers = size, is_async, 0
         self.call, self.may_start, self.context = call, may_start, contextvars.copy_context()
-        self.lock, self.wake = threading.RLock(), threading.Event()
+        self.lock, self.wake = _Turns(), threading.Event()
         self.is_open, self.look_at_s = False, math.inf
         self.attempts: Iterator[Attempt] = iter(())
         self.going: set[Attempt] = set()
@@ -17324,14 +17494,15 @@ def _take(crew: Crew) -> Attempt | None:
 
 def _work(crew: Crew) -> None:
     """Run attempts in this thread until there is no other, or until one was left behind in it."""
-    while (attempt := _take(crew)) is not None:
+    attempt = _take(crew)
+    while attempt is not None:
         attempt.thread = threading.get_ident()
         try:
             crew.context.copy().run(crew.call, attempt)
         except BaseException as error:
             attempt.fault = error
-        if not _end(crew, attempt):
-            return
+        with crew.lock:
+            attempt = _take(crew) if _end(crew, attempt) else None
 
 
 def _start_task(crew: Crew) -> None:
@@ -18083,7 +18254,7 @@ def why_partial(plan: Schedule) -> dict[str, Any]:
 # ======================================================================================
 # === HANGS: a case that holds the whole interpreter ends its process, and the run is saved without it
 # ======================================================================================
-# Uses: CLOCK, ASSERTIONS, CASES, SPOOLS, WORKERS, RERUNS.
+# Uses: ERRORS, CLOCK, ASSERTIONS, CASES, SPOOLS, WORKERS, RERUNS.
 # Public: nothing.
 #
 # Threads keep the limit of a case, and C code that does not let go of the interpreter stops them all. So a run with a
@@ -18091,7 +18262,7 @@ def why_partial(plan: Schedule) -> dict[str, Any]:
 # interpreter ends it where nothing winds it up again in time. The parent saves what is left.
 
 _WIND_EACH_S = 0.5
-_HANG_GRACE_S = 3.0
+_HANG_GRACE_S, _ALONE_S = 3.0, 10.0
 
 _hang_notes: list[int] = []
 _wound = [-math.inf]
@@ -18101,6 +18272,50 @@ def watch_hangs(folder: str) -> None:
     """Have the runs of this process note in a folder which cases go on, and where it hung once it is ended for that."""
     paths = (os.path.join(folder, name) for name in ("notes", "trace"))
     _hang_notes[:] = [os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600) for path in paths]
+
+
+@contextlib.contextmanager
+def ended_after(child: Any, limit_s: float, module: str) -> Iterator[None]:
+    """Kill a child that loads a module for longer, with what it has started; raises ConfigError then."""
+    late = threading.Event()
+    clock = threading.Timer(limit_s, _end_late, (child, late))
+    clock.start()
+    try:
+        yield
+    except ConfigError:
+        if not late.is_set():
+            raise
+        what = f"{module} does not finish loading: it was ended after {limit_s:g} seconds."
+        raise ConfigError(what, "Look at what it does while it is imported.") from None
+    finally:
+        clock.cancel()
+
+
+def _end_late(child: Any, late: threading.Event) -> None:
+    import signal
+
+    late.set()
+    with contextlib.suppress(OSError):
+        os.killpg(child.pid, signal.SIGKILL) if os.name == "posix" else child.kill()
+
+
+def end_when_left(asker: IO[bytes], is_done: threading.Event) -> None:
+    """Have a child process end once whoever asked it has gone: as by Ctrl-C, then with all that it has started."""
+    if os.name == "posix":
+        threading.Thread(target=_watch_asker, args=(asker.fileno(), is_done), daemon=True).start()
+
+
+def _watch_asker(descriptor: int, is_done: threading.Event) -> None:
+    import select
+    import signal
+
+    pipe = select.poll()
+    pipe.register(descriptor, 0)  # only its end is of interest
+    pipe.poll()
+    if not is_done.is_set():
+        os.killpg(0, signal.SIGINT)
+        if not is_done.wait(_ALONE_S):
+            os.killpg(0, signal.SIGKILL)
 
 
 def wind_up(limit_s: float) -> None:
@@ -18390,6 +18605,9 @@ def _check_served(chosen: Suite, job: Job, scope: RunScope) -> None:
         raise WrongUse(f"Suite '{chosen.name}' rendered no prompt, so {asked} was not tested: nothing was saved.")
 
 
+_told_to_end: list[int] = []  # the signals that this run got
+
+
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
     """Make Ctrl-C and SIGTERM end the cases, so that what has run is saved; a second one does not end the saving."""
@@ -18398,11 +18616,10 @@ def _interruptible() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    seen: list[int] = []
 
     def stop(number: int, _frame: Any) -> None:
-        seen.append(number)
-        if len(seen) != 2:
+        _told_to_end.append(number)
+        if len(_told_to_end) != 2:
             raise KeyboardInterrupt
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -18411,6 +18628,7 @@ def _interruptible() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        _told_to_end.clear()
 
 
 def _run_cases(
@@ -18469,6 +18687,8 @@ def _attempts(
             group = group_of(name, item.get("group") if isinstance(item, dict) else None)
             attempt = Attempt(name, prefix, arguments, repeat, number, in_group(keep, group), lock)
             attempt.limit_s = plan.limit_s
+            if _told_to_end:  # the user's code has caught that
+                raise KeyboardInterrupt
             yield attempt
 
 
@@ -19983,7 +20203,38 @@ _SHOWN_VALUES, _ENOUGH, _MOST_BARS, _DAY_MINUTES = 20, 1_000, 400, 1_440
 _NOT_OF_DAYS = {"since_minute", "until", "until_minute", "unpriced", "min_cost", "rating"}
 _SPANS = ((2, 1), (6, 5), (50, 30))  # up to so many hours, bars of so many minutes; beyond, of days
 
-_Groups = list[dict[str, Any]]
+
+class _Group(NamedTuple):
+    """A row of the statements: what calls of one day, or of a slot of it, and of the same values sum to."""
+
+    day: str
+    slot: int
+    prompt_name: str
+    prompt_version: int | None
+    model: str | None
+    origin: str
+    status: str
+    calls: int
+    unpriced: int
+    cost_usd: float | None
+    tokens_in: int | None
+    tokens_out: int | None
+    latencies: str | None
+
+
+_Groups = Sequence[_Group | Total]
+
+
+class _Kind(NamedTuple):
+    """The values that groups share, how many calls they are, and the groups."""
+
+    values: dict[str, Any]
+    calls: int
+    unpriced: int
+    groups: list[_Group | Total]
+
+
+_values_in = operator.attrgetter("prompt_name", "prompt_version", "model", "origin", "status")
 
 
 def count_calls(
@@ -20016,10 +20267,9 @@ def count_calls(
     (edge,) = query("count_calls", 2, **asked)
     start, end = _ends_of(asked, edge["day"])
     span = _span_of(end - start)
-    rows, step = _traffic_groups(asked, span, step_of(edge["most"] or 0))
-    rows = [{**row, "module": module_of(row["prompt_name"]), "prompt": row["prompt_name"]} for row in rows]
-    wanted = {key: value for key, value in own.items() if value is not None}
-    fitting = [row for row in rows if _is_wanted(row, wanted)]
+    groups, step = _traffic_groups(asked, span, step_of(edge["most"] or 0))
+    kinds, wanted = _kinds_of(groups), {key: value for key, value in own.items() if value is not None}
+    fitting = [group for kind in kinds if _is_wanted(kind, wanted) for group in kind.groups]
     total = _traffic_sums(fitting)
     return {
         "since": text_of(60 * start),
@@ -20027,20 +20277,31 @@ def count_calls(
         "bucket_s": 60 * span,
         "sum": {**total, **_latencies_among(fitting, total["calls"], step, asked)},
         "series": _series_of(fitting, start, end, span),
-        "facets": {facet: _facet_of(rows, facet, wanted) for facet in FACETS},
+        "facets": {facet: _facet_of(kinds, facet, wanted) for facet in FACETS},
         "rated": query("count_calls", 4, **asked)[0],
     }
 
 
 def _traffic_groups(asked: dict[str, Any], span: int, step: int) -> tuple[_Groups, int]:
     """Return the rows of the statement and of which calls they tell the latency: of many calls from what is kept."""
-    is_by_day, is_of_days = span >= _DAY_MINUTES, "since" in asked and asked.keys().isdisjoint(_NOT_OF_DAYS)
-    totals = read_totals(asked["since"], may_count=True) if is_by_day and is_of_days and step > 1 else None
+    is_by_day, is_of_days = span >= _DAY_MINUTES, asked.keys().isdisjoint(_NOT_OF_DAYS)
+    totals = read_totals(asked.get("since", ""), may_count=True) if is_by_day and is_of_days and step > 1 else None
     part, step = 0 if is_by_day else 1, step if totals is None else totals.step
     noted = note_query("count_calls", part, **asked, span=span, step=step)
-    if totals is None:
-        return fetch(*noted), step
-    return [{**total._asdict(), "slot": 0} for total in totals.groups], step
+    return [_Group(**row) for row in fetch(*noted)] if totals is None else totals.groups, step
+
+
+def _kinds_of(groups: _Groups) -> list[_Kind]:
+    """Put groups of all days together that have the same values, so that each is looked at once."""
+    found: dict[tuple[Any, ...], list[_Group | Total]] = {}
+    for group in groups:
+        found.setdefault(_values_in(group), []).append(group)
+    kinds = []
+    for (name, version, model, origin, status), own in found.items():
+        values = {"module": module_of(name), "prompt": name, "version": version}
+        values |= {"model": model, "origin": origin, "status": status}
+        kinds.append(_Kind(values, sum(row.calls for row in own), sum(row.unpriced for row in own), own))
+    return kinds
 
 
 def _ends_of(asked: dict[str, Any], first: str | None) -> tuple[int, int]:
@@ -20063,41 +20324,45 @@ def _span_of(minutes: int) -> int:
     return near or _DAY_MINUTES * max(1, math.ceil(minutes / _DAY_MINUTES / _MOST_BARS))
 
 
-def _is_wanted(row: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    found = {**row, "version": row["prompt_version"]}
-    return all(found[key] == value for key, value in wanted.items())
+def _is_wanted(kind: _Kind, wanted: dict[str, Any]) -> bool:
+    return all(kind.values[key] == value for key, value in wanted.items())
 
 
-def _traffic_sums(rows: _Groups) -> dict[str, Any]:
+def _traffic_sums(groups: _Groups) -> dict[str, Any]:
     """Return the sums of groups of calls; a sum of which no part is known is None."""
-    known = {key: [row[key] for row in rows if row[key] is not None] for key in ("cost_usd", "tokens_in", "tokens_out")}
+    costs = [row.cost_usd for row in groups if row.cost_usd is not None]
+    tokens_in = [row.tokens_in for row in groups if row.tokens_in is not None]
+    tokens_out = [row.tokens_out for row in groups if row.tokens_out is not None]
     return {
-        "calls": sum(row["calls"] for row in rows),
-        "errors": sum(row["calls"] for row in rows if row["status"] == "error"),
-        "unpriced": sum(row["unpriced"] for row in rows),
-        "cost_usd": math.fsum(known["cost_usd"]) if known["cost_usd"] else None,
-        "tokens_in": sum(known["tokens_in"]) if known["tokens_in"] else None,
-        "tokens_out": sum(known["tokens_out"]) if known["tokens_out"] else None,
+        "calls": sum(row.calls for row in groups),
+        "errors": sum(row.calls for row in groups if row.status == "error"),
+        "unpriced": sum(row.unpriced for row in groups),
+        "cost_usd": math.fsum(costs) if costs else None,
+        "tokens_in": sum(tokens_in) if tokens_in else None,
+        "tokens_out": sum(tokens_out) if tokens_out else None,
     }
 
 
-def _latencies_among(rows: _Groups, calls: int, step: int, asked: dict[str, Any]) -> dict[str, Any]:
+def _latencies_among(groups: _Groups, calls: int, step: int, asked: dict[str, Any]) -> dict[str, Any]:
     """Return the latencies that half and 95 of 100 calls keep, and of how many calls that is told."""
-    values = sorted(float(text) for row in rows if row["latencies"] for text in row["latencies"].split())
+    values = sorted(float(text) for row in groups if row.latencies for text in row.latencies.split())
     if step > 1 and len(values) < _ENOUGH:  # few calls of many
         values = sorted(row["latency_ms"] for row in query("count_calls", 3, **asked, step=step_of(calls)))
     p50, p95 = (percentile_of(values, share) for share in (0.5, 0.95))
     return {"p50_ms": p50, "p95_ms": p95, "latency_of": len(values)}
 
 
-def _series_of(rows: _Groups, start: int, end: int, span: int) -> list[dict[str, Any]]:
+def _series_of(groups: _Groups, start: int, end: int, span: int) -> list[dict[str, Any]]:
     """Return a bar for each stretch of `span` minutes, those without a call too."""
     first = start - start % min(span, _DAY_MINUTES)
-    bars: list[_Groups] = [[] for _ in range(-(-(end - first) // span))]
-    for row in rows:
-        minute = _minute_of(row["day"], row["slot"] * span)
+    bars: list[list[_Group | Total]] = [[] for _ in range(-(-(end - first) // span))]
+    slots: dict[tuple[str, int], list[_Group | Total]] = {}
+    for group in groups:
+        slots.setdefault((group.day, 0 if isinstance(group, Total) else group.slot), []).append(group)
+    for (day, slot), own in slots.items():
+        minute = _minute_of(day, slot * span)
         if minute is not None and 0 <= minute - first < len(bars) * span:
-            bars[(minute - first) // span].append(row)
+            bars[(minute - first) // span] += own
     found = []
     for place, own in enumerate(bars):
         sums = _traffic_sums(own)
@@ -20106,16 +20371,16 @@ def _series_of(rows: _Groups, start: int, end: int, span: int) -> list[dict[str,
     return found
 
 
-def _facet_of(rows: _Groups, facet: str, wanted: dict[str, Any]) -> list[dict[str, Any]]:
+def _facet_of(kinds: list[_Kind], facet: str, wanted: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the values of a facet among the calls that fit all other filters, the most frequent first."""
     others = {key: value for key, value in wanted.items() if key != facet}
     counts: Counter[Any] = Counter()
-    for row in rows:
-        if _is_wanted(row, others):
+    for kind in kinds:
+        if _is_wanted(kind, others):
             if facet == "priced":
-                counts.update(priced=row["calls"] - row["unpriced"], unpriced=row["unpriced"])
+                counts.update(priced=kind.calls - kind.unpriced, unpriced=kind.unpriced)
             else:
-                counts[row[facet]] += row["calls"]
+                counts[kind.values[facet]] += kind.calls
     ranked = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))
     return [{"value": value, "calls": calls} for value, calls in ranked[:_SHOWN_VALUES] if calls]
 
@@ -20849,7 +21114,7 @@ _NAMES_SQL = {
     "prompt": "SELECT DISTINCT name FROM prompts",
     "suite": "SELECT DISTINCT suite_name FROM eval_runs",
     "tag": "SELECT DISTINCT tag FROM prompt_tags",
-    "dataset": "SELECT DISTINCT name FROM datasets WHERE name NOT LIKE 'promptry/%'",
+    "dataset": "SELECT DISTINCT name FROM datasets WHERE name NOT GLOB 'promptry/*'",
 }
 
 
@@ -20989,7 +21254,7 @@ def _modules(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 # ======================================================================================
 # === ARRIVALS: rows of other stores take their place in this one, each once, and what they refer to is found here
 # ======================================================================================
-# Uses: CLOCK, ROWS, PROMPTS, INVOCATIONS, DATASETS, ASSERTIONS, RUNS.
+# Uses: CLOCK, ENDPOINTS, ROWS, PROMPTS, INVOCATIONS, DATASETS, ASSERTIONS, RUNS.
 #   Writes: prompts, datasets, eval_runs, eval_results, votes, feedback, invocations.
 # Public: nothing.
 #
@@ -21031,6 +21296,7 @@ _VERSIONS_HERE = """SELECT json_extract(asked.value, '$[0]'), json_extract(asked
     FROM json_each(?) AS asked LEFT JOIN prompts ON name = json_extract(asked.value, '$[0]')
     AND hash = json_extract(asked.value, '$[2]')"""
 _STAMPS = ("current_at", "tracked_at")
+_SOLE_KEYS = json.JSONDecoder(parse_constant=refuse_constant, object_pairs_hook=sole_keys)
 _OF_ONE_STORE = {"monitor", "shipped"}  # keys of a manifest
 
 Row = tuple[Any, ...]
@@ -21087,10 +21353,15 @@ def _version_here(connection: sqlite3.Connection, there: Elsewhere, name: Any, v
     return there.versions[name, version]
 
 
-def metadata_of(metadata: str | None) -> dict[str, Any]:
+def metadata_of(metadata: str | None, parse: Callable[[str], Any] = parse_json) -> dict[str, Any]:
     """Return the object in a metadata column; another value stands under `metadata` of one. Errors: ValueError."""
-    value = {} if metadata is None else parse_json(metadata)
+    value = {} if metadata is None else parse(metadata)
     return value if isinstance(value, dict) else {"metadata": value}
+
+
+def arriving_metadata(metadata: str | None) -> dict[str, Any]:
+    """Return the same of another store, which must not tell us one thing and SQLite another. Errors: ValueError."""
+    return metadata_of(metadata, _SOLE_KEYS.decode)
 
 
 def _own_in(facts: dict[str, Any]) -> dict[str, Any]:
@@ -21236,7 +21507,8 @@ def _manifest_here(connection: sqlite3.Connection, there: Elsewhere, manifest: d
     found = {key: value for key, value in manifest.items() if key not in _OF_ONE_STORE}
     prompts = {}
     for name, own in object_in(manifest, "prompts").items():
-        known = connection.execute(_FIND_PROMPT, (name, own.get("hash") if isinstance(own, dict) else None)).fetchone()
+        digest = own.get("hash") if isinstance(own, dict) else None
+        known = connection.execute(_FIND_PROMPT, (name, digest)).fetchone() if isinstance(digest, str) else None
         prompts[name] = {**own, "version": known[1]} if known else own
     found |= {"prompts": prompts} if "prompts" in manifest else {}
     name, _, _ = str(manifest.get("dataset") or "").rpartition("@")
@@ -21462,7 +21734,10 @@ def _take_tables(
         fit, unfit = _sorted_out(table, rows.get(table, []))
         if table == "eval_runs":  # the texts are here by now
             learn_versions(connection, there, cargo.versions or [])
-        count, bad = take(connection, there, fit) if fit else (0, [])
+        try:
+            count, bad = take(connection, there, fit) if fit else (0, [])
+        except UnicodeEncodeError as error:
+            raise WrongUse(f"Rows of {table} hold text that no store can hold: {error}.") from None
         taken[table] += count
         refused += [{"table": table, "id": str(id), "reason": reason} for id, reason in unfit + bad]
     return +taken, refused
@@ -21485,9 +21760,9 @@ def _sorted_out(table: str, rows: list[Row]) -> tuple[list[Row], Refused]:
             unfit.append((row[0] if isinstance(row, list) and row and type(row[0]) is int else 0, fault))
             continue
         try:
-            fit.append((*row, metadata_of(row[place])) if place is not None else tuple(row))
-        except (ValueError, RecursionError):
-            unfit.append((row[0], f"metadata takes {_NAMES_OF_TYPES['j']}"))
+            fit.append((*row, arriving_metadata(row[place])) if place is not None else tuple(row))
+        except (ValueError, RecursionError) as error:
+            unfit.append((row[0], f"metadata takes {_NAMES_OF_TYPES['j']}: {error}"))
     return fit, unfit
 
 
@@ -21886,7 +22161,7 @@ def _registered_suites(module: str | None, python: str | None) -> dict[str, dict
     return _described(load_any(module)) if interpreter is None else _suites_of_child(interpreter, module)
 
 
-_LISTED_S = 60.0
+_LISTED_S, _LIST_WITHIN_S = 60.0, 60.0
 _listed: dict[tuple[Any, ...], tuple[float, Any]] = {}
 
 
@@ -22072,7 +22347,7 @@ def _ask_child(interpreter: str, order: dict[str, Any]) -> dict[str, Any]:
     import subprocess
     import tempfile
 
-    with tempfile.TemporaryDirectory(prefix="promptry-") as folder:
+    with tempfile.TemporaryDirectory(prefix="promptry-", dir=scratch_folder()) as folder:
         source, packages = _carried_packages(Path(folder))
         order = {**order, "hangs": folder}
         try:
@@ -22090,10 +22365,12 @@ def _ask_child(interpreter: str, order: dict[str, Any]) -> dict[str, Any]:
         is_main = threading.current_thread() is threading.main_thread()  # no other may say what a signal does
         handled = (signal.SIGINT, signal.SIGTERM) if is_main else ()
         before = {number: signal.getsignal(number) for number in handled}
+        bound = ended_after(child, _LIST_WITHIN_S, order["list"]) if "list" in order else contextlib.nullcontext()
         try:
             for number in before:
                 signal.signal(number, lambda got, _frame: child.send_signal(got))
-            return _serve_child(child, interpreter, order)
+            with bound:
+                return _serve_child(child, interpreter, order)
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -22181,8 +22458,9 @@ def _carried_packages(folder: Path) -> tuple[str, str]:
 
 
 def work_for_parent() -> None:
-    """Carry out one order of a parent process and tell it what came of it."""
-    source, target = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    """Carry out one order of a parent process and tell it what came of it; without it this process ends."""
+    source, target, is_done = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb"), threading.Event()
+    end_when_left(source, is_done)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.dup2(2, 1)
@@ -22202,8 +22480,10 @@ def work_for_parent() -> None:
         answer = {"error": {"kind": type(error).__name__, "message": error.message, "hint": error.hint}}
     except KeyboardInterrupt:
         answer = {"error": {"kind": "KeyboardInterrupt", "message": "", "hint": ""}}
-    _send(target, answer)
-    target.close()
+    is_done.set()
+    with contextlib.suppress(OSError):  # nobody waits for it any more
+        _send(target, answer)
+        target.close()
     end_process(0)
 
 
@@ -24266,7 +24546,7 @@ JSON_OPTION = cli_option("--json", "as_json", is_flag=True, help="Print the answ
 # ======================================================================================
 # === CLI: the command line: parse, one call, print
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, ASSETS, STORE, ROWS, CALLS, COSTS, CARE, FILES, COMPARISON, MODELS, TRAFFIC, BISECT,
+# Uses: ERRORS, SETTINGS, ASSETS, PAYLOAD, STORE, ROWS, CALLS, COSTS, CARE, FILES, COMPARISON, MODELS, TRAFFIC, BISECT,
 #   CONFIGURATION, INTERPRETERS, PRINTING, RECORDS, FINDINGS, FORMATS, PAGES, READS, COMMANDS.
 # Public: nothing.
 #
@@ -24376,7 +24656,7 @@ def no_new_store(is_read: bool = True, must_be_there: bool = True) -> Iterator[N
         raise NotFound(f"There is no store at {path}.", hint)
     import tempfile
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=scratch_folder()) as folder:
         use_store(Path(folder) / "store.db")
         try:
             yield
@@ -25169,17 +25449,12 @@ def _read_inputs() -> _Inputs:
 
     The token leaves the environment, so that no suite finds it there.
     """
-    import shlex
-
     import click
 
     words = [f"--{name}={_input(name)}" for name in _OPTIONS if _input(name)]
     words += ["--require-baseline"] if _is_on("require-baseline") else []
     words += [f"--db={_input('store')}"] if _input("store") else []
-    try:
-        words += shlex.split(_input("args"))
-    except ValueError as error:
-        raise WrongUse(f"The input args is {_input('args')!r}: {error}.", "It takes words as a shell does.") from None
+    words += _split_args(_input("args"))
     suites = [line.strip() for line in _input("suite").splitlines() if line.strip()]
     command, above = make_cli().commands["run"], click.get_current_context().parent
     read = command.make_context("run", [*words, "--", *suites], parent=above, help_option_names=[])
@@ -25193,18 +25468,38 @@ def _read_inputs() -> _Inputs:
     return _Inputs(asked, options.pop("python"), options, _input("promote"), _is_on("comment"), token)
 
 
+def _split_args(args: str) -> list[str]:
+    """Return the words of the input args as a shell reads them, on Windows with backslashes as they are there.
+
+    Raises WrongUse.
+    """
+    import shlex
+
+    reader = shlex.shlex(args, posix=True)
+    reader.whitespace_split, reader.commenters = True, ""
+    reader.escape = "" if os.name == "nt" else reader.escape
+    try:
+        return list(reader)
+    except ValueError as error:
+        raise WrongUse(f"The input args is {args!r}: {error}.", "It takes words as a shell does.") from None
+
+
 def _prepare_cache(job: Workflow) -> int:
-    """Tell the steps that keep the store in the cache where it is, and under which key; raises WrongUse."""
+    """Tell the steps that keep the store in the cache where it is, and under which key; raises WrongUse.
+
+    The cache finds what was saved from the very same text: it is below the workspace, which differs between runners.
+    """
     path = store_path()
-    if re.search(r"[*?\[\]\r\n]", str(path)):
+    is_below = path.is_relative_to(job.workspace)
+    place = f"./{path.relative_to(job.workspace).as_posix()}" if is_below else str(path)
+    if re.search(r"[*?\[\]\r\n]", place):
         raise WrongUse(f"The store {str(path)!r} has a sign that the cache takes for a pattern.", "Name another file.")
-    place = os.path.relpath(path, job.workspace) if path.is_relative_to(job.workspace) else str(path)
-    prefix = f"promptry-{job.system}-{hashlib.sha256(Path(place).as_posix().encode()).hexdigest()[:12]}-"
+    prefix = f"promptry-{job.system}-{hashlib.sha256(place.encode()).hexdigest()[:12]}-"
     key = f"{prefix}{job.run_id}-{job.attempt}-{make_uid()}"
     is_here = not is_missing(path)
     if is_here:
         print_text(f"The store {path} is here already, and used as it is: none is taken from the cache.")
-    write_outputs({"store": str(path), "key": key, "prefix": prefix, "restore": "" if is_here else "true"})
+    write_outputs({"store": place, "key": key, "prefix": prefix, "restore": "" if is_here else "true"})
     return 0
 
 
@@ -25243,9 +25538,14 @@ def _note_line(note: str) -> str:
     return f"> {plain_line(note)}"
 
 
+def _is_part(result: RunResult) -> bool:
+    """Tell a run of less than its suite, which is never a baseline, however well it did."""
+    return result.partial is not None or not result.complete
+
+
 def _is_good(result: RunResult, code: int) -> bool:
     """Tell a run that may become what the next are compared with; a baseline that is only missing stands in no way."""
-    return result.passed and result.complete and result.partial is None and (code == 0 or result.comparison is None)
+    return result.passed and not _is_part(result) and (code == 0 or result.comparison is None)
 
 
 def _promote(judged: list[tuple[RunResult, int]], tag: str, own: bool) -> list[str]:
@@ -25265,12 +25565,27 @@ def _promote(judged: list[tuple[RunResult, int]], tag: str, own: bool) -> list[s
         bad, versions = [row for row in rows if not _is_good(*row)], {result.prompt_version for result, _ in rows}
         version = versions.pop()
         if bad or versions or version is None:
-            why = f"{_suites_told(bad)} did not pass" if bad else "its suites served several versions"
+            why = _why_not_good(bad) or "its suites served several versions"
             notes.append(f"{tag} stays where it is on {prompt}: {why}.")
             continue
-        promote(prompt, version, tag)
-        notes.append(f"{version_text(prompt, version)} has the tag {tag}.")
+        notes.append(_promote_version(prompt, version, tag))
     return notes
+
+
+def _promote_version(prompt: str, version: int, tag: str) -> str:
+    """Move a tag to a version and say so, or why it could not be: the run was paid for, and its report is to come."""
+    try:
+        promote(prompt, version, tag)
+    except PromptryError as error:
+        return f"{tag} stays where it is on {prompt}: {error}"
+    return f"{version_text(prompt, version)} has the tag {tag}."
+
+
+def _why_not_good(rows: list[tuple[RunResult, int]]) -> str:
+    """Say why runs are not good: those of a part of their suite may have passed."""
+    parts, others = [row for row in rows if _is_part(row[0])], [row for row in rows if not _is_part(row[0])]
+    said = [f"{_suites_told(others)} did not pass"] if others else []
+    return ", and ".join([*said, *([f"only a part of {_suites_told(parts)} ran"] if parts else [])])
 
 
 def _suites_told(rows: list[tuple[RunResult, int]]) -> str:
@@ -25279,16 +25594,18 @@ def _suites_told(rows: list[tuple[RunResult, int]]) -> str:
 
 def _tell_baselines(judged: list[tuple[RunResult, int]], tag: str, job: Workflow) -> list[str]:
     """Say how the suites without a baseline come to one, where a runner begins with what the cache holds."""
-    bare = [result.suite for result, _ in judged if result.compare is not None and result.comparison is None]
+    bare = [row for row in judged if row[0].compare is not None and row[0].comparison is None]
     if not bare:
         return []
-    compare = next(result.compare for result, _ in judged if result.compare is not None)
-    branch = job.default_branch or "the default branch"
+    compare, parts = bare[0][0].compare, [row for row in bare if _is_part(row[0])]
+    part = f"Only a part of {_suites_told(parts)} ran, which is never a baseline. " if parts else ""
+    run = f"run{' of a whole suite' if parts else ''} on {job.default_branch or 'the default branch'} that passes"
     if tag == compare:
-        how = f"The first run on {branch} that passes gives the version the tag {compare}, and is the baseline then."
+        how = f"The first {run} gives the version the tag {compare}, and is the baseline then."
     else:
-        how = f"With the input `promote: {compare}` a run on {branch} that passes gives its version that tag."
-    return [f"No baseline for {', '.join(bare)}: no version in the store has the tag {compare}, or no good run. {how}"]
+        how = f"With the input `promote: {compare}` a {run} gives its version that tag."
+    told = f"no version in the store has the tag {compare}, or no good run"
+    return [f"No baseline for {_suites_told(bare)}: {told}. {part}{how}"]
 
 
 def _by_badness(reports: list[Report]) -> list[Report]:
@@ -27312,14 +27629,14 @@ def _told_bits(first: Any, next_event: Callable[[], Any], gone: threading.Event)
 # ======================================================================================
 # === TASKS: runs that are started from the page: each a process of its own, watched until it ends
 # ======================================================================================
-# Uses: ERRORS, WORDING, CLOCK, READS, ROUTES, GUARD, POSTS.
+# Uses: ERRORS, WORDING, CLOCK, SETTINGS, PAYLOAD, READS, ROUTES, GUARD, POSTS.
 # Public: nothing.
 #
 # A run may take hours and any memory, so it goes on in a process of its own, by the command that a person would give.
 # What that says to a program on stderr is its progress; the same words in a terminal do the same.
 
 _MOST_RUNNING, _MOST_KEPT = 4, 50
-_PATIENCE_AT_END_S, _LAST_WORDS_S = 10.0, 2.0
+_PATIENCE_AT_END_S, _LAST_WORDS_S, _ECHO_S = 10.0, 2.0, 0.5
 _LONGEST_WORD_OF_RUN = 10_000
 _TASK_FIELDS = {
     "suite": "The suite to run, of the configured module.",
@@ -27396,8 +27713,8 @@ def _start_run(path: Path, suite: str, words: list[str]) -> Task:
     import tempfile
 
     output = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed when the run has ended
-    environment = {**os.environ, "PROMPTRY_DB": str(path), "PROMPTRY_PROGRESS": "json"}
-    environment["PROMPTRY_PARENT"] = str(os.getpid())
+    environment = outside_environment() if is_replaced() else dict(os.environ)
+    environment |= {"PROMPTRY_DB": str(path), "PROMPTRY_PROGRESS": "json", "PROMPTRY_PARENT": str(os.getpid())}
     try:
         process = subprocess.Popen(
             words,
@@ -27522,7 +27839,7 @@ def _interrupt_task(task: Task) -> None:
         if os.name == "posix":
             os.killpg(task.process.pid, signal.SIGINT)
         else:
-            task.process.terminate()
+            _kill_tree(task.process.pid)
 
 
 def _kill_task(task: Task) -> None:
@@ -27533,7 +27850,14 @@ def _kill_task(task: Task) -> None:
             if os.name == "posix":
                 os.killpg(task.process.pid, signal.SIGKILL)
             else:
-                task.process.kill()
+                _kill_tree(task.process.pid)
+
+
+def _kill_tree(number: int) -> None:
+    """Kill a process of Windows with those that it started: an executable is two, and the first one only unpacks."""
+    import subprocess
+
+    subprocess.run(["taskkill", "/T", "/F", "/PID", str(number)], capture_output=True)
 
 
 def end_tasks(tasks: Tasks) -> None:
@@ -27553,6 +27877,18 @@ def kill_tasks(tasks: Tasks) -> None:
     """Kill all runs that were started here; takes no lock, as who handles a signal must not."""
     for task in [*tasks.rows.values()]:
         _kill_task(task)
+
+
+def count_signal(told: list[float]) -> int:
+    """Return the how manieth signal to end this is, from 1 on; 0 for the same one once more.
+
+    What goes to a group of processes reaches an executable twice, as its loader passes on what it gets too.
+    """
+    now = monotonic_s()
+    if told and now - told[-1] < _ECHO_S:
+        return 0
+    told.append(now)
+    return len(told)
 
 
 def _await_end(process: Any, seconds: float) -> None:
@@ -27609,6 +27945,7 @@ def task_routes(tasks: Tasks) -> list[Route]:
 
 _LOOK_AT_RUN_S, _LONGEST_NAP_S = 0.1, 60.0
 _TELL_S, _TELL_TRIES, _MOST_WAITING, _LONGEST_TELLING = 20.0, 3, 100, 3_000
+_SECRET_CHARS = 8  # a shorter path of an address is none, and may stand in any sentence
 
 
 class _Notice(NamedTuple):
@@ -27807,8 +28144,8 @@ def _post_event(url: str, event: dict[str, Any]) -> None:
     try:
         post_json(url, {"text": text}, timeout_s=_TELL_S, tries=_TELL_TRIES, is_note=True)
     except PromptryError as error:
-        path = url.split("/", 3)[-1]
-        raise ProviderError(str(error).replace(url, "the address").replace(path, "[address removed]")) from None
+        said, path = str(error).replace(url, "the address"), url.split("/", 3)[-1]
+        raise ProviderError(said.replace(path, "[address removed]") if len(path) >= _SECRET_CHARS else said) from None
 
 
 def _give_event(command: str, event: dict[str, Any]) -> None:
@@ -27853,13 +28190,14 @@ def _ended_by_signals(tasks: Tasks) -> Iterator[None]:
     """Have SIGINT, SIGTERM and SIGHUP end the block as Ctrl-C does; the second of them kills what still runs."""
     import signal
 
-    told: list[int] = []
+    told: list[float] = []
 
-    def stop(number: int, _frame: Any) -> None:
-        told.append(number)
-        if len(told) == 1:
+    def stop(_number: int, _frame: Any) -> None:
+        nth = count_signal(told)
+        if nth == 1:
             raise KeyboardInterrupt
-        kill_tasks(tasks)
+        if nth:
+            kill_tasks(tasks)
 
     numbers = {getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)}
     before = {number: signal.getsignal(number) for number in numbers}
@@ -28065,8 +28403,8 @@ def _field_type(field: Parameter, may_be_null: bool) -> str | list[str]:
 # ======================================================================================
 # === APPLICATION: what is asked over HTTP is let in and answered by its route, or refused
 # ======================================================================================
-# Uses: ERRORS, CLOCK, CHANGES, QUERIES, SHIPMENTS, CONFIGURATION, READS, CLI, ROUTES, GUARD, SITE, PLAYGROUND, POSTS,
-#   TASKS, OPENAPI.
+# Uses: ERRORS, CLOCK, ROWS, CHANGES, QUERIES, SHIPMENTS, CONFIGURATION, READS, CLI, ROUTES, GUARD, SITE, PLAYGROUND,
+#   POSTS, TASKS, OPENAPI.
 # Public: nothing.
 #
 # Every error ends here, as one sentence with the status that says whose fault it is.
@@ -28148,11 +28486,13 @@ def make_app(serving: Serving) -> Callable[..., Any]:
 
         reply = _admitted(serving, environ)
         if reply is None:
-            return app(environ, start)
+            found = app(environ, start)
+            bottle.response.body = b""  # bottle keeps the last one of each thread, which may be of many megabytes
+            return found
         body = bytes(reply.body)  # type: ignore[arg-type]
-        found = bottle.HTTPResponse(body, reply.status, reply.headers)
+        told = bottle.HTTPResponse(body, reply.status, reply.headers)
         length = [("Content-Length", str(len(body)))] if reply.status != 304 else []
-        start(found.status_line, [*found.headerlist, *length])
+        start(told.status_line, [*told.headerlist, *length])
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     return serve
@@ -28265,7 +28605,7 @@ def _body_fields(route: Route, environ: dict[str, Any]) -> dict[str, Any]:
     raw = _unpacked(route, environ, environ["wsgi.input"].read(MOST_BODY_BYTES + 1))
     try:
         text = raw.decode("utf-8") if raw.strip() else "{}"
-        body = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_object_of)
+        body = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=sole_keys)
     except (ValueError, UnicodeDecodeError) as error:
         raise WrongUse(f"The body is no JSON: {error}.") from None
     return read_fields(route.parameters, body)
@@ -28288,15 +28628,6 @@ def _unpacked(route: Route, environ: dict[str, Any], raw: bytes) -> bytes:
     if reader.unconsumed_tail:
         raise Refusal(413, "too_large", f"The body has more than {MOST_UNPACKED_BYTES:,} bytes.", "Send less.")
     return plain
-
-
-def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the keys of a JSON object with their values; one that is there twice would say two things."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        raise ValueError(f"an object has the key {twice[:50]!r} twice")
-    return found
 
 
 def _finite(word: str) -> float:
@@ -28489,6 +28820,7 @@ def _ask_itself(answers: list[int], url: str) -> None:
     def ask() -> None:
         import _thread
         import http.client
+        import signal
         from urllib.parse import urlsplit
 
         asked = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
@@ -28501,17 +28833,18 @@ def _ask_itself(answers: list[int], url: str) -> None:
         except OSError as error:
             print_error(f"{url} does not answer: {error}.")
         finally:
-            _thread.interrupt_main()
+            _thread.interrupt_main(signal.SIGTERM)  # one in the background may be deaf to Ctrl-C
 
     threading.Thread(target=ask, daemon=True).start()
 
 
-def _stop_serving(serving: Serving, told: list[int], number: int, _frame: Any) -> None:
+def _stop_serving(serving: Serving, told: list[float], _number: int, _frame: Any) -> None:
     """End the server when it is told so; told again, end at once what it has started, and still in good order."""
-    told.append(number)
-    if len(told) == 1:
+    nth = count_signal(told)
+    if nth == 1:
         raise SystemExit(0)
-    kill_tasks(serving.tasks)
+    if nth:
+        kill_tasks(serving.tasks)
 
 
 def _listen(host: str, port: int) -> Any:
@@ -28567,6 +28900,7 @@ _LEVELS = [(200, 8000), (100, 8000), (50, 4000), (20, 4000), (20, 2000), (10, 20
 _LEVELS += [(3, 250), (2, 120), (1, 60)]
 _MOST_KEYS = 60  # of an object; one with more is a map of names, not a shape
 _ROOM_OF_NOTE = 200
+_COUNTED_IN = (str, "characters"), (list, "entries"), (dict, "keys")
 _HALF_SIGN = re.compile(r"(?<!\\)((?:\\\\)*)\\ud[89a-f][0-9a-f]{2}", re.IGNORECASE)
 Notes = dict[str, dict[str, Any]]
 
@@ -28584,9 +28918,9 @@ def size_of(found: Any) -> int:
 def excerpt_of(found: dict[str, Any], room: int, part: str = "", after: int = 0) -> dict[str, Any]:
     """Return an answer shortened to about so many bytes; what of it is left out stands in `cut`.
 
-    With a `part`, such as `cases` or `cases.3.reason`, that list or text is shown from so many entries or characters
-    on, and gets the room. Shape: the answer's, and cut [{at, shown, of, unit}], of a part with `after` too, where
-    `*` in `at` stands for any entry. Errors: WrongUse for a part that the answer has not.
+    With a `part`, such as `cases` or `cases.3.reason`, that list, map or text is shown from so many entries, keys or
+    characters on, and gets the room. Shape: the answer's, and cut [{at, shown, of, unit}], of a part with `after` too,
+    where `*` in `at` stands for any entry. Errors: WrongUse for a part that the answer has not.
     """
     if part:
         return _part_of(found, room, part, after)
@@ -28638,63 +28972,77 @@ def _part_of(found: dict[str, Any], room: int, part: str, after: int) -> dict[st
     notes: Notes = {}
     short = _shorter(narrow, entries, signs, "", notes)
     left = max(room - size_of(short) - size_of([*notes.values()]) - _ROOM_OF_NOTE, room // 2)
-    shown = _that_fits(rest[after:], left, f"{part}.*", notes)
-    unit = "characters" if isinstance(rest, str) else "entries"
-    told = {"at": part, "after": after, "shown": len(shown), "of": len(rest), "unit": unit}
+    shown = _that_fits(_rest_from(rest, after), left, part, notes)
+    told = {"at": part, "after": after, "shown": len(shown), "of": len(rest), "unit": _unit_of(rest)}
     return {**_put_back(short, narrow, part, shown), "cut": [told, *notes.values()]}
 
 
-def _emptied(value: Any, path: str, part: str) -> tuple[Any, Any]:
+def _unit_of(value: Any) -> str | None:
+    """Return what a text, list or map is counted in, None for another value."""
+    return next((unit for kind, unit in _COUNTED_IN if isinstance(value, kind)), None)
+
+
+def _rest_from(rest: Any, after: int) -> Any:
+    return dict(itertools.islice(rest.items(), after, None)) if isinstance(rest, dict) else rest[after:]
+
+
+def _emptied(value: Any, path: str | None, part: str) -> tuple[Any, Any]:
     """Return a value that has nothing in one of its parts, and what stood there; raises WrongUse where there is none.
 
     Of a list on the way only the entry that is meant is kept.
     """
-    if not path and isinstance(value, (str, list)):
+    if path is None and _unit_of(value):
         return type(value)(), value
-    key, others = _first_step(value, path)
+    key, others = (None, None) if path is None else _first_step(value, path)
     if key is None:
-        raise WrongUse(f"No list or text of this answer is at {part[:80]!r}.", "`cut` names those that are cut.")
+        raise WrongUse(f"No list, map or text of this answer is at {part[:80]!r}.", "`cut` names those that are cut.")
     inner, rest = _emptied(value[key], others, part)
     return [inner] if isinstance(value, list) else {**value, key: inner}, rest
 
 
-def _first_step(value: Any, path: str) -> tuple[Any, str]:
+def _first_step(value: Any, path: str) -> tuple[Any, str | None]:
     """Return the key or place in a value that a path begins with, or None, and the rest of the path."""
     if isinstance(value, dict):
         keys = [key for key in value if path == key or path.startswith(f"{key}.")]
         key = max(keys, key=len, default=None)
-        return key, path[len(key or "") + 1 :]
-    word, _, others = path.partition(".")
+        return key, _path_after(path, key or "")
+    word = path.partition(".")[0]
     is_place = isinstance(value, list) and re.fullmatch("[0-9]{1,9}", word, re.ASCII) and int(word) < len(value)
-    return (int(word), others) if is_place else (None, "")
+    return (int(word), _path_after(path, word)) if is_place else (None, None)
 
 
-def _put_back(value: Any, narrow: Any, path: str, shown: Any) -> Any:
+def _path_after(path: str, step: str) -> str | None:
+    """Return what of a path is left after a step: None at its end, for a key may be an empty text."""
+    return path[len(step) + 1 :] if len(path) > len(step) else None
+
+
+def _put_back(value: Any, narrow: Any, path: str | None, shown: Any) -> Any:
     """Put what is shown of a part into its place."""
-    if not path:
+    if path is None:
         return shown
-    key, others = _first_step(narrow, path) if isinstance(narrow, dict) else (0, path.partition(".")[2])
     if isinstance(value, list):
-        return [_put_back(value[0], narrow[0], others, shown)]
+        return [_put_back(value[0], narrow[0], _path_after(path, path.partition(".")[0]), shown)]
+    key, others = _first_step(narrow, path)
     return {**value, key: _put_back(value.get(key, narrow[key]), narrow[key], others, shown)}
 
 
 def _that_fits(rest: Any, room: int, at: str, notes: Notes) -> Any:
-    """Return as much of a text, or as many entries of a list, as there is room for; of each entry no more than half."""
+    """Return as much of a text, list or map as there is room for; of each entry no more than half."""
     if isinstance(rest, str):
         return _text_that_fits(rest, room)
-    shown: list[Any] = []
-    for entry in rest:
+    is_map, half = isinstance(rest, dict), room // 2
+    shown: list[tuple[Any, Any]] = []
+    for key, entry in rest.items() if is_map else enumerate(rest):
         inner: Notes = {}
-        short, inner = (entry, inner) if size_of(entry) <= room // 2 else _cut_to(entry, room // 2)
-        room -= size_of(short) + 2
+        short, inner = (entry, inner) if size_of(entry) <= half else _cut_to(entry, half)
+        room -= size_of({key: short}) if is_map else size_of(short) + 2
         if shown and room < 0:
             break
-        shown.append(short)
+        shown.append((key, short))
         for name, note in inner.items():
-            place = f"{at}.{name}".rstrip(".")
-            _note(notes, place, note["shown"], note["of"], note["unit"])
-    return shown
+            place = f"{at}.{key if is_map else '*'}"
+            _note(notes, f"{place}.{name}" if name else place, note["shown"], note["of"], note["unit"])
+    return dict(shown) if is_map else [short for _, short in shown]
 
 
 def _text_that_fits(text: str, room: int) -> str:
@@ -28707,13 +29055,13 @@ def _text_that_fits(text: str, room: int) -> str:
 # ======================================================================================
 # === OFFERS: what an agent can ask: each read as a tool, with its schemas, and answers of a size that can be read
 # ======================================================================================
-# Uses: ERRORS, ASSETS, READS, CLI, ROUTES, OPENAPI, EXCERPTS.
+# Uses: ERRORS, ASSETS, INTERPRETERS, READS, CLI, ROUTES, OPENAPI, EXCERPTS.
 # Public: nothing.
 #
 # An agent reads each word of an answer, and pays for it. So a list is as long as fits, a long answer is an excerpt, and
 # both say how to go on. Nothing here knows the protocol.
 
-_ROOM_OF_LIST, _ROOM = 8_000, 16_000  # bytes of an answer as JSON
+_ROOM_OF_LIST, _ROOM = 8_000, 16_000  # bytes of an answer as JSON: of a list whose length nobody named, of any other
 _USUAL_LIMIT = 20
 _ID_NAMES = "id|.*_id|before"
 _READ_HINTS = {"readOnlyHint": True, "destructiveHint": False, "idempotentHint": True, "openWorldHint": False}
@@ -28738,19 +29086,26 @@ def told_to_agents() -> dict[str, Any]:
     return told
 
 
-def read_offers() -> dict[str, Offer]:
-    """Return the reads as tools by name: what HTTP lets nobody ask, no agent may."""
-    return {read.name: _offer_of(read) for read in READS}
+def read_offers(may_load: bool = False) -> dict[str, Offer]:
+    """Return the reads as tools by name: what HTTP lets nobody ask, no agent may.
+
+    `may_load`: a tool may load the module of the suites, which is code of the workspace, and does what it likes.
+    """
+    return {read.name: _offer_of(read, may_load) for read in READS}
 
 
-def _offer_of(read: Read) -> Offer:
+def _offer_of(read: Read, may_load: bool) -> Offer:
     told, route = told_to_agents(), route_of(read)
     own, said = told["tools"][read.name], told["parameters"]
     parameters = [parameter._replace(sentence=sentence_for(read.name, parameter)) for parameter in route.parameters]
     more = [Parameter(name, kind, said[name]) for name, kind in _MORE]
     keys = {**_KEYS_OF_LIST, **own.get("keys", {})} if route.is_list else own["keys"]
+    hints = _READ_HINTS
+    if read.function is list_suites:
+        route = route if may_load else route._replace(answer=functools.partial(route.answer, module=None))
+        hints = {**hints, "readOnlyHint": not may_load}
     answer = functools.partial(_answer_list if route.is_list else _answer_one, route)
-    return Offer(read.name, own["sentence"], (*parameters, *more), answer, keys, _READ_HINTS)
+    return Offer(read.name, own["sentence"], (*parameters, *more), answer, keys, hints)
 
 
 _KEYS_OF_LIST = {"items": "array", "total": "number?", "next": "string?"}
@@ -28811,19 +29166,18 @@ def _worst_first(found: dict[str, Any]) -> dict[str, Any]:
     return {**found, "cases": sorted(found["cases"], key=lambda row: row["state"] not in {"fail", "error"})}
 
 
-def _answer_list(route: Route, part: str = "", after: int = 0, **asked: Any) -> dict[str, Any]:
-    """Return a page of a list: of as many rows as asked for, else of as many as fit."""
-    if "limit" in asked:
-        with no_new_store():
-            return excerpt_of(route.answer(**asked), _ROOM, part, after) if part else dict(route.answer(**asked))
-    limit = _USUAL_LIMIT
+def _answer_list(
+    route: Route, part: str = "", after: int = 0, limit: int | None = None, **asked: Any
+) -> dict[str, Any]:
+    """Return a page of a list: of as many rows as asked for, or of fewer, as many as fit."""
+    room, limit = (_ROOM_OF_LIST, _USUAL_LIMIT) if limit is None else (_ROOM, limit)
     while True:
         with no_new_store():
             found = route.answer(**asked, limit=limit)
         size, count = size_of(found), len(found["items"])
-        if size <= _ROOM_OF_LIST or count <= 1:
-            return excerpt_of(found, _ROOM_OF_LIST, part, after)
-        limit = max(1, min(count - 1, count * _ROOM_OF_LIST * 9 // (size * 10)))
+        if size <= room or count <= 1:
+            return excerpt_of(found, room, part, after)
+        limit = max(1, min(count - 1, count * room * 9 // (size * 10)))
 
 
 # ======================================================================================
@@ -29109,6 +29463,7 @@ def enter_folder(path: str) -> None:
 
 _NEEDED_SDK = "mcp>=2.3,<3"
 _NEWS_EACH_S = 0.1  # of how far a run is
+_LAST_ANSWER_S = 5.0
 _LONGEST_SENTENCE = 500
 
 
@@ -29185,15 +29540,17 @@ def serve_agent(may_write: bool) -> None:
         log.debug("the agent is gone: %s", gone)
     finally:
         end_tasks(desk.tasks)
-        thread.shutdown(wait=False, cancel_futures=True)
+        with contextlib.suppress(TimeoutError, RuntimeError):
+            thread.submit(int).result(_LAST_ANSWER_S)  # what was asked last is done by then, unless it never ends
+    end_process(0, at_once=True)
 
 
-def _stop_agent(desk: Desk, told: list[int], number: int, _frame: Any) -> None:
+def _stop_agent(desk: Desk, told: list[float], _number: int, _frame: Any) -> None:
     """End the server when it is told so, though it waits for its stdin; told again, kill what it has started."""
-    told.append(number)
-    if len(told) == 1:
+    nth = count_signal(told)
+    if nth == 1:
         threading.Thread(target=_end_agent, args=(desk,), daemon=True).start()
-    else:
+    elif nth:
         kill_tasks(desk.tasks)
 
 
@@ -29220,7 +29577,7 @@ def _make_mcp(desk: Desk) -> Any:
 
     async def call_tool(context: Any, params: Any) -> Any:
         ask = functools.partial(_ask_desk, desk, params.name, params.arguments or {})
-        begun = await _in_thread(desk, functools.partial(_answered, types, params.name, ask))
+        begun = await _begun(desk, functools.partial(_answered, types, params.name, ask))
         if params.name != "run_suite" or begun.is_error:
             return begun
         job = begun.structured_content["job"]
@@ -29321,12 +29678,31 @@ async def _in_thread(desk: Desk, work: Callable[[], Any]) -> Any:
     return await asyncio.wrap_future(desk.thread.submit(work))
 
 
+async def _begun(desk: Desk, work: Callable[[], Any]) -> Any:
+    """Return the result of a call; a run that it has started ends if nobody waits for it any more by then."""
+    import asyncio
+
+    future = desk.thread.submit(work)
+    try:
+        return await asyncio.wrap_future(future)
+    except asyncio.CancelledError:
+        future.add_done_callback(functools.partial(_end_unwatched, desk.tasks))
+        raise
+
+
+def _end_unwatched(tasks: Tasks, future: Any) -> None:
+    found = None if future.cancelled() or future.exception() else future.result().structured_content
+    if found and isinstance(found.get("job"), str):
+        with contextlib.suppress(PromptryError):
+            cancel_task(tasks, found["job"])
+
+
 def offers_of(desk: Desk) -> dict[str, Offer]:
     """Return the tools of a desk; when they are asked for first they are made, and the sums that most begin with."""
     if not desk.offers:
         if not is_missing(desk.tasks.path):
             threading.Thread(target=keep_totals, daemon=True).start()
-        desk.offers.update(read_offers() | (write_offers(desk.tasks) if desk.may_write else {}))
+        desk.offers.update(read_offers(desk.may_write) | (write_offers(desk.tasks) if desk.may_write else {}))
     return desk.offers
 
 
@@ -29341,15 +29717,18 @@ def _tool_of(types: Any, offer: Offer) -> Any:
 
 
 async def _watch_run(tasks: Tasks, job: str, session: Any) -> None:
-    """Tell how far a run is until it has ended; who no longer waits for it ends it, and what it did is kept."""
+    """Tell how far a run is until it has ended; who no longer waits for it ends it, and what it did is kept.
+
+    MCP wants each progress to be more than the one before, so news of the same number wait for the next.
+    """
     import asyncio
 
-    before = None
+    furthest = -1.0
     try:
         while (told := told_progress(tasks, job)) is not None:
-            if told != before:
+            if told[0] > furthest:
+                furthest = told[0]
                 await session.report_progress(*told)
-            before = told
             await asyncio.sleep(_NEWS_EACH_S)
     finally:
         cancel_task(tasks, job)
@@ -29439,15 +29818,32 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     _end_with_starter()
-    code = run_command(sys.argv[1:])
-    if getattr(sys, "frozen", False):
+    with _heeding_ctrl_c():
+        try:
+            code = run_command(sys.argv[1:])
+        except KeyboardInterrupt:  # the first is being told of
+            code = 3
+    if is_executable():
         clear_starts()
     end_process(code)
 
 
+@contextlib.contextmanager
+def _heeding_ctrl_c() -> Iterator[None]:
+    """Have Ctrl-C end what a block does in an executable, whose loading and last steps it ends without a word."""
+    import signal
+
+    is_quiet = is_executable() and signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    if is_quiet:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    if is_quiet:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def _end_with_starter() -> None:
     """Have an executable end when the process that unpacked it, and is the one that people see, has been killed."""
-    if os.name == "posix" and getattr(sys, "frozen", False):
+    if os.name == "posix" and is_executable():
         threading.Thread(target=_watch_starter, args=(os.getppid(),), daemon=True).start()
 
 
@@ -29470,12 +29866,15 @@ def _open_streams() -> None:
 
 
 # ======================================================================================
-# === EMBEDDED: the packed assets, stamped in by build.py
+# === EMBEDDED: the assets by name, deflated, in base64: stamped in by build.py
 # ======================================================================================
 # Uses: MAIN.
 # Public: nothing.
 
-_EMBEDDED = ""
+_EMBEDDED: dict[str, str] = {}
+
+if finds_garbage:
+    gc.enable()
 
 if __name__ == "__main__":
     main()

@@ -7,6 +7,7 @@ artifact a copy of a folder. The released executable is a script that runs the s
 
 from __future__ import annotations
 
+import contextlib
 import html
 import json
 import shutil
@@ -63,6 +64,7 @@ class Ci:
         self.folder, self.fake = folder, fake
         self.workspace, self.temporary = folder / "work" / "app", folder / "work" / "_temp"
         self.caches: list[tuple[str, bytes]] = []
+        self.paths: dict[str, str] = {}
         self.artifacts: dict[str, dict[str, str]] = {}
         self.github = {"action_repository": "acme/promptry", "action_ref": TAG, "repository": "acme/app"}
         self.github |= {"server_url": fake.url, "token": "s3cret-token"}
@@ -78,18 +80,24 @@ class Ci:
         (self.workspace / "prompt.txt").write_text(text)
 
     def restore(self, given: dict[str, str]) -> dict[str, str]:
-        """Stand in for actions/cache/restore: the newest file whose key begins with the prefix."""
-        found = [data for key, data in self.caches if key.startswith(given["restore-keys"])]
+        """Stand in for actions/cache/restore: the newest file of this very path whose key begins with the prefix."""
+        found = [
+            data
+            for key, data in self.caches
+            if key.startswith(given["restore-keys"]) and self.paths[key] == given["path"]
+        ]
         assert given["key"] not in dict(self.caches)
         if found:
-            Path(given["path"]).parent.mkdir(parents=True, exist_ok=True)
-            Path(given["path"]).write_bytes(found[-1])
+            file = self.workspace / given["path"]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(found[-1])
         return {}
 
     def save(self, given: dict[str, str]) -> dict[str, str]:
-        """Stand in for actions/cache/save: just the file, as it is; a key is written once."""
+        """Stand in for actions/cache/save: just the file, as it is, from the workspace on; a key is written once."""
         assert given["key"] not in dict(self.caches)
-        self.caches.append((given["key"], Path(given["path"]).read_bytes()))
+        self.paths[given["key"]] = given["path"]
+        self.caches.append((given["key"], (self.workspace / given["path"]).read_bytes()))
         return {}
 
     def upload(self, given: dict[str, str]) -> dict[str, str]:
@@ -130,6 +138,15 @@ class Ci:
     def pull(self, **given: str) -> Outcome:
         """Run the action for the pull request."""
         return self.job("pull_request", "refs/pull/7/merge", **given)
+
+    def alter(self, sql: str) -> None:
+        """Change the newest file of the cache, as it is found by the next job."""
+        copy, (key, data) = self.folder / "altered.db", self.caches.pop()
+        copy.write_bytes(data)
+        with contextlib.closing(sqlite3.connect(copy)) as connection:
+            connection.execute(sql)
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.caches.append((key, copy.read_bytes()))
 
     def cached(self, sql: str) -> list[Any]:
         """Ask the newest file of the cache, which is all there is of the store."""
@@ -185,6 +202,24 @@ def test_a_first_push_is_the_baseline_that_the_second_on_a_fresh_runner_is_judge
     assert ci.cached(TAGS) == [("support/answer", 2, "prod")]
     assert ci.cached("SELECT count(*) FROM eval_runs") == [(2,)]
     assert ci.fake.asked("POST") == [] and len(dict(ci.caches)) == 2
+
+
+@pytest.mark.parametrize("given", [{}, {"working_directory": "sub", "store": "#store.db"}], ids=["kept", "named"])
+def test_a_runner_with_another_work_folder_finds_the_store_of_the_first(ci: Ci, given: dict[str, str]) -> None:
+    (ci.workspace / "sub").mkdir()
+    told = {**PROD, **given, "module": "../evals.py" if given else "evals.py"}
+    path = checked(ci.job(**told), 0).steps["prepare"]["store"]
+    assert path == ("./sub/#store.db" if given else "./.promptry/store.db"), "no pattern that is a comment"
+    other = ci.folder / "other [1]" / "app"
+    shutil.copytree(ci.workspace, other, ignore=shutil.ignore_patterns("*store.db*"))
+    ci.workspace = other
+    assert checked(ci.pull(**told), 0).outputs["verdict"] == "tied"
+
+
+def test_a_store_outside_of_the_workspace_is_kept_by_its_whole_path(ci: Ci) -> None:
+    place = ci.folder / "home" / "store.db"
+    assert checked(ci.job(**PROD, store=str(place)), 0).steps["prepare"]["store"] == str(place)
+    assert checked(ci.pull(**PROD, store=str(place)), 0).outputs["verdict"] == "tied"
 
 
 def test_a_pull_request_that_breaks_something_says_so_in_each_place_and_keeps_nothing(ci: Ci) -> None:
@@ -272,6 +307,39 @@ def test_a_night_s_run_is_of_the_default_branch_also_where_its_payload_names_non
     (ci.folder / "night.json").write_text('{"schedule": "0 3 * * *"}')
     ci.environment |= {"GITHUB_EVENT_PATH": str(ci.folder / "night.json")}
     assert "has the tag prod" in checked(ci.step("schedule", **PROD), 0).log and len(ci.caches) == 1
+
+
+def test_a_run_of_a_part_of_its_suite_promotes_nothing_and_says_that_this_is_why(ci: Ci) -> None:
+    part = "Only a part of qa ran, which is never a baseline. "
+    found = checked(ci.job(**PROD, args="-k c03"), 0)
+    for told in (found.log, html.unescape(found.summary)):
+        assert "prod stays where it is on support/answer: only a part of qa ran." in told and "did not pass" not in told
+        assert f"{part}The first run of a whole suite on main that passes gives the version the tag prod" in told
+    bare = checked(ci.job(compare="prod", args="-k c03"), 0)
+    assert f"{part}With the input `promote: prod` a run of a whole suite on main that passes gives its" in bare.log
+    assert ci.cached(TAGS) == []
+
+
+@pytest.mark.parametrize("less", [{"complete": False}, {"partial": {"selected": "-k c03"}}])
+def test_what_failed_and_what_ran_in_part_are_told_apart(less: dict[str, Any]) -> None:
+    whole = promptry.RunResult("1", "qa", True, 1.0, {}, [], None, prompt="support/answer", prompt_version=1)
+    failed, part = whole._replace(passed=False), whole._replace(suite="tone", **less)
+    (note,) = promptry._promote([(failed, 1), (part, 0)], "prod", own=True)
+    assert note == "prod stays where it is on support/answer: qa did not pass, and only a part of tone ran."
+
+
+def test_a_tag_that_cannot_be_moved_costs_neither_the_report_nor_the_exit_code(ci: Ci) -> None:
+    checked(ci.job(**PROD), 0)
+    full = "CREATE TRIGGER t BEFORE INSERT ON prompt_tags BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END"
+    ci.alter(full)
+    ci.say("Answer very politely: $question")
+    found = checked(ci.job(**PROD), 0)
+    for told in (found.log, html.unescape(found.summary)):
+        assert "prod stays where it is on support/answer: " in told and "store.db is full. Free some space" in told
+    assert found.annotations == [] and found.outputs["verdict"] == "tied" and "**Passed: tied.**" in found.summary
+    assert set(ci.artifacts[found.steps["run"]["artifact"]]) == {"report.html", "junit.xml"}
+    assert ci.cached(TAGS) == [("support/answer", 1, "prod")]
+    assert ci.cached("SELECT count(*) FROM eval_runs") == [(2,)], "the run is kept for all that"
 
 
 # --- several suites -------------------------------------------------------------------------------
@@ -447,6 +515,30 @@ def test_further_options_of_run_are_taken(ci: Ci) -> None:
     assert "2 cases: 2 pass" in found.summary and "gpt 4" in found.summary
     assert ci.cached("SELECT model_version FROM eval_runs") == [("gpt 4",)]
     assert ci.cached(TAGS) == [], "a part of a suite promotes nothing"
+
+
+ARGS = {
+    "a path": (r"--db C:\x\y.db -k c03", ["--db", "C:xy.db", "-k", "c03"], ["--db", r"C:\x\y.db", "-k", "c03"]),
+    "quotes": ("""--tag 'a b' "-k=c 'd" #e""", ["--tag", "a b", "-k=c 'd", "#e"], ["--tag", "a b", "-k=c 'd", "#e"]),
+    "a quoted path": (r'"C:\My files\"', None, ["C:\\My files\\"]),
+    "an escaped blank": (r"a\ b", ["a b"], ["a\\", "b"]),
+    "nothing": ("", [], []),
+}
+
+
+@pytest.mark.parametrize("system", ["posix", "nt"])
+@pytest.mark.parametrize(("args", "posix", "windows"), ARGS.values(), ids=ARGS)
+def test_backslashes_of_args_are_as_the_shell_of_the_system_has_them(
+    args: str, posix: list[str] | None, windows: list[str], system: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:  # no longer than this: pathlib asks too
+        patch.setattr("os.name", system)
+        try:
+            found = promptry._split_args(args)
+        except promptry.WrongUse as error:
+            found, said = None, str(error)
+    assert found == (windows if system == "nt" else posix)
+    assert found is not None or "No closing quotation" in said
 
 
 def test_texts_of_cases_and_models_steer_neither_runner_nor_page(ci: Ci) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,9 @@ import promptry
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Iterator[Path]:
+def source(store: Path) -> Path:
     """Give a store that ships, and is the chosen one."""
-    path = tmp_path / "source.db"
-    promptry.use_store(path)
-    yield path
-    promptry.use_store(None)
+    return store
 
 
 @pytest.fixture
@@ -278,6 +274,34 @@ def test_a_hub_ships_on_to_another_and_nothing_comes_back_twice(source: Path, hu
     for here, there in ((source, hub), (hub, third), (source, third), (third, source), (hub, source), (source, hub)):
         carry(here, there)
         assert sums_of(here) == sums_of(there) == whole, (here, there)
+
+
+def test_what_says_one_thing_to_us_and_another_to_sqlite_is_refused(source: Path, hub: Path) -> None:
+    """SQLite reads the first of two keys, and Python the last: it would be a reservation that is in no list."""
+    fill(source)
+    (found,) = shipments(source)
+    body = read_wire(found)
+    call = body["tables"]["invocations"]["rows"][0]
+    twice = ', "status": "reserved", "lease_until": "9999", "status": "ok"}'
+    call[3] = call[3].replace("}", twice, 1)
+    (told,) = take(hub, body)
+    assert told["refused"] == [
+        {
+            "table": "invocations",
+            "id": "1",
+            "reason": "metadata takes text of JSON: an object has the key 'status' twice",
+        }
+    ]
+    assert rows(hub, "SELECT count(*), sum(status = 'reserved') FROM invocations") == [(4, 0)]
+
+
+@pytest.mark.parametrize("prompts", ['{"a": {"hash": ["x"]}}', '{"a": {"hash": 7}}', '{"a": 7}', "[1]"])
+def test_a_manifest_with_anything_in_it_holds_nothing_up(prompts: str, source: Path, hub: Path) -> None:
+    manifest = f'{{"uid": "u1", "complete": true, "prompts": {prompts}}}'
+    by_hand(source, f"INSERT INTO eval_runs (suite_name, metadata) VALUES ('s', '{manifest}')")
+    promptry.track_invocation("p")
+    carry(source, hub)
+    assert rows(hub, "SELECT count(*) FROM eval_runs") == rows(hub, "SELECT count(*) FROM invocations") == [(1,)]
 
 
 def test_a_bad_row_is_told_and_the_others_arrive(source: Path, hub: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hubs import shipments
 
 import promptry
 
@@ -246,3 +247,12 @@ def test_an_empty_name_is_not_that_of_the_file(store: Any, tmp_path: Path, capsy
     (tmp_path / "a.json").write_text("[1]")
     assert promptry.run_command(["dataset", "save", str(tmp_path / "a.json"), "--name", ""]) == 2
     assert "The name is ''" in capsys.readouterr().err and promptry.list_datasets()["total"] == 0
+
+
+def test_a_name_is_promptrys_own_as_it_is_spelled(store: Path, tmp_path: Path) -> None:
+    promptry.save_dataset("Promptry/x", [1])
+    assert [row["name"] for row in promptry.list_datasets()["items"]] == ["Promptry/x"]
+    (found,) = shipments(store)
+    assert found.rows == {"datasets": 1}
+    with pytest.raises(promptry.WrongUse, match="promptry's own"):
+        promptry.save_dataset("promptry/x", [1])

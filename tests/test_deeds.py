@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -152,8 +153,26 @@ def test_a_run_tells_how_far_it_is_and_ends_with_its_verdict(writer: Agent) -> N
     found = result.structured_content
     assert not result.is_error and found["passed"] and found["state"] == "done" and found["exit_code"] == 0
     assert found["counts"]["pass"] == 4 and found["failing"] == [] and found["next"] is None
-    assert told and told == sorted(told, key=lambda row: row[0])
+    assert told and all(one[0] < other[0] for one, other in itertools.pairwise(told))
     assert writer.ask("get_run", id=found["run_id"])["complete"] is True
+
+
+def test_progress_is_told_only_where_it_is_more_than_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[Any] = [(0, None, "begun"), (0, 4, "begun"), (2, 4, "2 pass"), (2, 4, "1 pass, 1 fail")]
+    steps += [(1, 6, "1 pass"), (2, 6, "2 pass"), (6, 6, "6 pass"), None]
+    sent: list[Any] = []
+    ended: list[str] = []
+
+    class Session:
+        async def report_progress(self, *told: Any) -> None:
+            sent.append(told)
+
+    monkeypatch.setattr(promptry, "_NEWS_EACH_S", 0)
+    monkeypatch.setattr(promptry, "told_progress", lambda _tasks, _job: steps.pop(0))
+    monkeypatch.setattr(promptry, "cancel_task", lambda _tasks, job: ended.append(job))
+    anyio.run(partial(promptry._watch_run, promptry.make_tasks(promptry.store_path()), "7", Session()))
+    assert sent == [(0, None, "begun"), (2, 4, "2 pass"), (6, 6, "6 pass")]
+    assert ended == ["7"] and not steps
 
 
 def test_a_red_run_is_an_answer_with_its_worst_cases(writer: Agent) -> None:

@@ -189,6 +189,54 @@ def test_what_was_sent_is_sent_again_where_nobody_can_tell_what_was_filled_in(ra
         create_suite("two b", "two")
 
 
+def rate_orders(*texts: str) -> None:
+    """Record a rated call of each of some versions of the prompt `orders`, filled in the same way."""
+    for number, text in enumerate(texts, 1):
+        save_prompt("orders", text)
+        sent = promptry.fill_placeholders(text, dict.fromkeys(promptry.placeholders(text), f"what {number}?"))
+        track_invocation(
+            "orders", prompt_version=number, request_id=f"o{number}", input_text=sent, output_text=GOOD, capture=True
+        )
+        record_feedback(f"o{number}", 1)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [["Order $id: answer $question"], ["Of $group: $question"], ["$tags"], ["Say ${id}!"]]
+    + [["Order $id: $question", "Answer $question"], ["Answer $question", "Order $id: $question"]],
+    ids=str,
+)
+def test_a_placeholder_that_means_something_else_in_a_case_is_not_filled_in(texts: list[str], rated: Path) -> None:
+    rate_orders(*texts)
+    found = create_suite("orders", "orders", provider="openai:gpt-4.1-mini")
+    assert found["prompt"] is None and found["cases"] == len(texts)
+    (told,) = read_suites(rated / "evals.yaml")
+    items = told.facts["dataset"]
+    sent = [promptry.get_call(item["id"].removeprefix("call-"))["input_text"] for item in items]
+    assert told.prompt is None and [item["input"] for item in items] == sent
+    assert all(item.keys() == {"id", "input", "expected"} for item in items)
+
+
+def test_the_newest_version_is_what_cases_would_be_filled_into(rated: Path) -> None:
+    rate_orders("Answer $question")
+    save_prompt("orders", "Order $id: answer $question")
+    assert create_suite("orders", "orders", provider="openai:gpt-4.1-mini")["prompt"] is None
+
+
+@pytest.mark.parametrize("name", ["input", "variables", "assert", "expected", "name", "prompt", "from", "call"])
+def test_any_other_placeholder_is_filled_in(name: str, rated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rate_orders(f"Order ${name}: answer $question")
+    found = create_suite("orders", "orders", provider="openai:gpt-4.1-mini")
+    assert found["prompt"] == "orders"
+    load_any("evals")
+    with serve_fake() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+        run_suite("orders")
+        sent = [body["messages"][-1]["content"] for _, body in server.requests]
+    assert sent == ["Order what 1?: answer what 1?"]
+
+
 @pytest.mark.parametrize(
     ("text", "filled", "values"),
     [

@@ -66,6 +66,49 @@ def test_paging_through_a_text_gives_each_sign_once(part: str, whole: str) -> No
     assert text == whole
 
 
+MAPS: dict[str, Any] = {
+    "metadata": {f"key {number}": f"{number}" for number in range(200)},
+    "rows": [{"facts": {}}, {"facts": {f"a.{number}": {"text": "é" * number} for number in range(300)}}],
+    "long": {"": "x" * 20_000, "y": {"z": "y" * 20_000}, **{f"k{number}": number for number in range(100)}},
+}
+
+
+@pytest.mark.parametrize("room", [300, 2000, 16_000])
+@pytest.mark.parametrize(("part", "way"), [("metadata", ["metadata"]), ("rows.1.facts", ["rows", 1, "facts"])])
+def test_paging_through_a_map_gives_each_key_once(part: str, way: list[Any], room: int) -> None:
+    whole: Any = MAPS
+    for key in way:
+        whole = whole[key]
+    found: dict[str, Any] = {}
+    while len(found) < len(whole):
+        page: Any = excerpt_of(MAPS, room, part, len(found))
+        told = page["cut"][0]
+        for key in way:
+            page = page[0 if key == 1 else key]
+        assert told == {"at": part, "after": len(found), "shown": len(page), "of": len(whole), "unit": "keys"}
+        assert page and not page.keys() & found.keys()
+        found |= page
+    assert list(found) == list(whole)
+    if room == 16_000:
+        assert found == whole
+
+
+def test_each_part_that_a_cut_names_can_be_read_on() -> None:
+    short = excerpt_of({"metadata": MAPS["metadata"], "long": MAPS["long"]}, 2000)
+    assert {row["unit"] for row in short["cut"]} == {"keys", "characters"}
+    for row in short["cut"]:
+        told = excerpt_of(MAPS, 16_000, row["at"])["cut"][0]
+        assert (told["at"], told["of"], told["unit"]) == (row["at"], row["of"], row["unit"])
+
+
+def test_a_long_value_of_a_map_is_cut_by_its_own_key() -> None:
+    page = excerpt_of(MAPS, 4000, "long")
+    cut = {row["at"]: row for row in page["cut"]}
+    assert cut["long."]["of"] == cut["long.y.z"]["of"] == 20_000
+    assert len(page["long"]) == cut["long"]["shown"] < cut["long"]["of"] == 102
+    assert excerpt_of(MAPS, 4000, "long.", 19_990)["long"][""] == "x" * 10
+
+
 def test_a_part_inside_a_list_is_shown_in_its_entry() -> None:
     page = excerpt_of(LONG, 4000, "cases.77.checks", 1)
     assert [row["case"] for row in page["cases"]] == ["c77"]
@@ -74,7 +117,7 @@ def test_a_part_inside_a_list_is_shown_in_its_entry() -> None:
 
 @pytest.mark.parametrize(
     ("part", "after"),
-    [("cases.500.reason", 0), ("id", 5), ("cases.1.checks.0.n", 0), ("names", 0), ("none", 0), ("...", 0), ("x", 0)]
+    [("cases.500.reason", 0), ("id", 5), ("cases.1.checks.0.n", 0), ("names", 301), ("none", 0), ("...", 0), ("x", 0)]
     + [("cases", -1), ("cases", 501), ("cases.x", 0), ("cases.٣", 0), ("cases.*.reason", 0)],
 )
 def test_a_part_that_is_none_is_refused(part: str, after: int) -> None:

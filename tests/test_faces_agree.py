@@ -54,6 +54,14 @@ def address_of(name: str, arguments: dict[str, Any], prefix: str = "") -> str:
     return f"/api/{path}?{urlencode(words)}".rstrip("?")
 
 
+def said_by(name: str, words: list[str], capsys: pytest.CaptureFixture[str], codes: set[int]) -> tuple[Any, str]:
+    """Return the JSON that a read's command prints for programs, and what it says to people."""
+    capsys.readouterr()
+    assert promptry.run_command([*BY_NAME[name].command.split(), *words, "--json"]) in codes
+    said = capsys.readouterr()
+    return json.loads(said.out), said.err
+
+
 @pytest.mark.parametrize(("name", "words", "arguments"), ASKED, ids=lambda part: str(part)[:40])
 def test_http_answers_what_the_command_prints_as_json(
     name: str,
@@ -62,9 +70,7 @@ def test_http_answers_what_the_command_prints_as_json(
     full: Served,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    capsys.readouterr()
-    assert promptry.run_command([*BY_NAME[name].command.split(), *words, "--json"]) in {0, 1}
-    printed = json.loads(capsys.readouterr().out)
+    printed, _ = said_by(name, words, capsys, {0, 1})
     answer = full.get(address_of(name, arguments))
     assert answer.status == 200
     assert without_age(answer.json) == without_age(printed)
@@ -80,9 +86,7 @@ def test_mcp_answers_what_the_command_prints_as_json(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     promptry.use_store(filled)
-    capsys.readouterr()
-    assert promptry.run_command([*BY_NAME[name].command.split(), *words, "--json"]) in {0, 1}
-    printed = json.loads(capsys.readouterr().out)
+    printed, _ = said_by(name, words, capsys, {0, 1})
     found = agent.ask(name, **arguments)
     assert "cut" not in found
     assert without_age(found) == without_age(printed)
@@ -121,10 +125,9 @@ def test_http_refuses_with_the_words_of_the_command(
     full: Served,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    capsys.readouterr()
-    assert promptry.run_command([*BY_NAME[name].command.split(), *words, "--json"]) == 2
+    printed, _ = said_by(name, words, capsys, {2})
     answer = full.get(address_of(name, arguments))
-    assert answer.json == json.loads(capsys.readouterr().out)
+    assert answer.json == printed
     assert answer.status in {400, 404}
 
 
@@ -138,13 +141,11 @@ def test_mcp_refuses_with_the_words_of_the_command(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     promptry.use_store(filled)
-    capsys.readouterr()
-    assert promptry.run_command([*BY_NAME[name].command.split(), *words, "--json"]) == 2
-    said = capsys.readouterr()
+    printed, told = said_by(name, words, capsys, {2})
     result = agent.call(name, **arguments)
     assert result.is_error
-    assert {"error": result.meta["promptry/error"]} == json.loads(said.out)
-    assert f"promptry: {result.content[0].text}" == said.err.strip()
+    assert {"error": result.meta["promptry/error"]} == printed
+    assert f"promptry: {result.content[0].text}" == told.strip()
 
 
 def paste(store: Path, script: str) -> list[dict[str, Any]]:

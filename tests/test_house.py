@@ -17,6 +17,7 @@ import bisect
 import gc
 import re
 import statistics
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -31,6 +32,9 @@ ROOT = Path(__file__).resolve().parent.parent
 MAX_FUNCTION_LINES = 60
 MAX_SECTION_LINES = 450
 MAX_FILE_LINES = 30_000
+
+TOP_LEVEL = {"promptry.py", "build.py", "pyproject.toml", "assets", "tests", "dist", "action.yml", "install.sh"}
+TOP_LEVEL |= {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", ".gitignore", ".github", ".ci"}
 
 PROMISED_MODULES = sys.stdlib_module_names | {"peewee", "click"}
 STAMPED_DATA = {"_EMBEDDED"}  # build.py writes it at the foot: the one name that may be used from above
@@ -826,6 +830,14 @@ def test_every_door_of_the_store_is_there(house: House) -> None:
 
 def test_every_permission_to_catch_everything_has_a_reason() -> None:
     assert all(reason.strip() for reason in BROAD_EXCEPTS.values())
+
+
+def test_nothing_stands_beside_the_module_that_was_not_put_there_on_purpose() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no checkout, so nothing says what is tracked")
+    command = ["git", "-c", "safe.directory=*", "ls-files"]
+    tracked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {path.split("/")[0] for path in tracked.splitlines()} == TOP_LEVEL
 
 
 def test_checking_the_whole_file_costs_no_more_than_compiling_it_twenty_times(source: str) -> None:

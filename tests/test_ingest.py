@@ -94,6 +94,16 @@ def test_what_no_promptry_sends_is_refused_in_one_sentence_and_nothing_is_writte
     assert dashboard.get("/api/calls").json["total"] == dashboard.get("/api/prompts").json["total"] == 0
 
 
+@pytest.mark.parametrize("table", ["prompts", "invocations"])
+def test_text_that_no_store_can_hold_is_one_sentence_and_nothing_is_written(
+    table: str, body: dict[str, Any], store: Path
+) -> None:
+    body["tables"][table]["rows"][0][1] = "\ud800"
+    with pytest.raises(promptry.WrongUse, match=f"Rows of {table} hold text that no store can hold"):
+        take(store, body)
+    assert sums_of(store)["calls"][0][0] == 0
+
+
 def test_a_store_does_not_take_in_what_it_sends_itself(body: dict[str, Any], store: Path) -> None:
     promptry.begin_source()
     promptry.track_invocation("p")

@@ -420,32 +420,110 @@ def check():
     assert result["complete"] is False and result["counts"]["pass"] == 1
 
 
-@pytest.mark.fault
-def test_a_parent_that_is_killed_does_not_lose_the_run(
-    bare_python: Path, project: Callable[[str], Path], store: Path
-) -> None:
-    folder = project("""
-@suite("s")
-def check():
-    pathlib.Path("ready").write_text("")
-    time.sleep(1)
-    assert_exact(1, 1)
-""")
-    child = subprocess.Popen(
-        [sys.executable, str(ROOT / "promptry.py"), "run", "--python", str(bare_python)],
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def kill_asker(python: Path, folder: Path, store: Path, *words: str) -> int:
+    """Kill a promptry once the child that it has asked is at work; return the number of the child."""
+    parent = subprocess.Popen(
+        [sys.executable, str(ROOT / "promptry.py"), *words, "--python", str(python)],
         env=environment(store),
         cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     until = time.monotonic() + 30
-    while not (folder / "ready").exists() and time.monotonic() < until:
+    while not (folder / "ready").exists() or not (folder / "ready").read_text():
+        assert parent.poll() is None and time.monotonic() < until
         time.sleep(0.02)
-    child.kill()
-    child.wait()
-    while promptry.list_runs()["total"] + len(promptry.list_spools()) == 0 and time.monotonic() < until:
+    parent.kill()
+    parent.wait()
+    return int((folder / "ready").read_text())
+
+
+def await_end(pid: int, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while is_alive(pid):
+        assert time.monotonic() < until, "the child goes on"
         time.sleep(0.05)
-    assert promptry.list_runs()["total"] + len(promptry.list_spools()) == 1
+
+
+SAY_READY = 'pathlib.Path("ready").write_text(str(os.getpid()))'
+DEAF = {
+    "hears": "time.sleep(60)",
+    "catches it again and again": "\n".join(
+        (
+            "for _ in range(600):",
+            "        try:",
+            "            time.sleep(0.1)",
+            "        except BaseException:",
+            "            pass",
+        )
+    ),
+}
+
+
+@pytest.mark.fault
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("how", DEAF)
+def test_a_parent_that_is_killed_loses_nothing_of_what_has_run_and_leaves_nobody_at_work(
+    how: str, bare_python: Path, project: Callable[[str], Path], store: Path
+) -> None:
+    folder = project(f"""
+@suite("s")
+def check():
+    with case("first"):
+        assert_exact(1, 1)
+    {SAY_READY}
+    {DEAF[how]}
+""")
+    child = kill_asker(bare_python, folder, store, "run")
+    await_end(child, 20)
+    spools = promptry.list_spools()
+    assert promptry.list_runs()["total"] + len(spools) == 1
+    if not spools:
+        (run,) = promptry.list_runs()["items"]
+        assert not run["complete"] and run["counts"]["pass"] == 1
+
+
+@pytest.mark.fault
+def test_a_case_that_catches_the_interrupt_is_the_last_one(
+    bare_python: Path, project: Callable[[str], Path], store: Path
+) -> None:
+    folder = project(f"""
+@suite("s", dataset=list(range(40)))
+def check(number):
+    {SAY_READY}
+    try:
+        time.sleep(0.5)
+    except BaseException:
+        pass
+    assert_exact(1, 1)
+""")
+    child = kill_asker(bare_python, folder, store, "run")
+    await_end(child, 8)
+    (run,) = promptry.list_runs()["items"]
+    assert not run["complete"] and 1 <= run["counts"]["pass"] < 5
+
+
+@pytest.mark.fault
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+def test_a_module_that_does_not_finish_loading_is_ended_and_said(
+    bare_python: Path, project: Callable[[str], Path], store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project(f"{SAY_READY}\ntime.sleep(120)\n")
+    monkeypatch.setattr(promptry, "_LIST_WITHIN_S", 3.0)
+    with pytest.raises(ConfigError, match="evals does not finish loading: it was ended after 3 seconds"):
+        promptry.list_suites("evals", str(bare_python))
+    await_end(int(Path("ready").read_text()), 5)
+    began = time.monotonic()
+    with pytest.raises(ConfigError, match="does not finish loading"):
+        promptry.list_suites("evals", str(bare_python))
+    assert time.monotonic() - began < 2, "it is not tried again at once"
 
 
 def test_packages_that_are_carried_along_come_after_the_teams_own(

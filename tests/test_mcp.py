@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -424,6 +425,75 @@ def test_however_the_server_ends_its_run_ends_too_and_is_kept(end: str, store: P
             assert json.loads(line)["jsonrpc"] == "2.0"
         assert "Traceback" not in child.stderr.read()
     assert promptry.list_runs("slow")["items"][0]["complete"] is False
+
+
+LOADED = """
+import os, time
+from pathlib import Path
+from promptry import suite, track
+
+Path("loaded").write_text(str(os.getpid()))
+track("A text of the module", "greet")
+if Path("hangs").exists():
+    time.sleep(120)
+
+@suite("told", "Described in the module.")
+def told():
+    pass
+"""
+
+
+@pytest.mark.parametrize("may_write", [False, True])
+def test_code_of_the_workspace_is_loaded_only_where_writes_are_allowed(
+    may_write: bool, filled: Path, tmp_path: Path
+) -> None:
+    """A tool that is hinted as a read is called unasked, and what a module does while it is imported is anything."""
+    (tmp_path / "evals.py").write_text(LOADED)
+    with connect_agent(*["--allow-writes"] * may_write, "--db", filled, folder=tmp_path) as agent:
+        suites = {row["suite"]: row for row in agent.ask("list_suites")["items"]}
+        assert ("told" in suites) == may_write and len(suites) > 1
+        assert agent.tools["list_suites"].annotations.read_only_hint is not may_write
+        assert ("greet" in {row["name"] for row in agent.ask("list_prompts")["items"]}) == may_write
+    assert (tmp_path / "loaded").exists() == may_write
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("end", ["SIGTERM", "stdin"])
+def test_a_module_that_hangs_holds_no_server_up_at_its_end(end: str, filled: Path, tmp_path: Path) -> None:
+    (tmp_path / "evals.py").write_text(LOADED)
+    (tmp_path / "hangs").touch()
+    (tmp_path / "promptry.toml").write_text(f"[run]\npython = {json.dumps(sys.executable)}\n")
+    with start("--allow-writes", "--db", filled, cwd=tmp_path) as child:
+        say(child, HELLO)
+        hear(child, 0)
+        say(child, READY, call(1, "list_suites", {}))
+        wait_until(lambda: (tmp_path / "loaded").exists() and (tmp_path / "loaded").read_text())
+        assert child.stdin
+        child.stdin.close() if end == "stdin" else child.send_signal(signal.SIGTERM)
+        assert child.wait(12) == 0
+    wait_until(partial(has_ended, int((tmp_path / "loaded").read_text())))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gap_s", [0.0, 0.002])
+def test_a_run_that_nobody_waits_for_when_it_begins_ends(gap_s: float, store: Path, tmp_path: Path) -> None:
+    (tmp_path / "evals.py").write_text(SUITES)
+    promptry.connect()
+    with start("--allow-writes", "--db", store, cwd=tmp_path) as child:
+        say(child, HELLO)
+        hear(child, 0)
+        say(child, READY, call(1, "list_runs", {}))
+        hear(child, 1)
+        say(child, call(2, "run_suite", {"suite": "slow"}))
+        time.sleep(gap_s)
+        gone = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 2}}
+        say(child, gone)
+        time.sleep(3)
+        pid = tmp_path / "pid"
+        wait_until(lambda: not pid.exists() or has_ended(int(pid.read_text())), 8)
+        assert promptry.fetch("SELECT count(*) AS runs FROM v_runs WHERE complete") == [{"runs": 0}]
+        child.kill()
 
 
 def test_a_server_that_is_idle_ends_by_a_signal_though_its_stdin_is_open(filled: Path, tmp_path: Path) -> None:

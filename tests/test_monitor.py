@@ -59,6 +59,11 @@ def check():
 LATE = "The run takes longer than 1s: the beats that it misses are left out."
 
 
+def hear_hangups() -> None:
+    """Start as in a terminal, also where these tests run under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class Monitor:
     """A running `promptry monitor qa` and the rounds that it has printed as JSON."""
 
@@ -71,6 +76,7 @@ class Monitor:
             env={**os.environ, **env},
             stdout=self.out,
             stderr=self.err,
+            preexec_fn=hear_hangups,
         )
 
     def said(self) -> str:
@@ -418,6 +424,19 @@ def test_what_was_not_told_is_told_in_a_later_round_and_complained_of_once(
     assert "4711" not in complaint, "the address is the secret"
 
 
+@pytest.mark.parametrize("path", ["", "a", "services/T1/s3cret-4711"])
+def test_a_complaint_of_a_webhook_is_a_sentence_whatever_its_path(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(url: str, *words: Any, **more: Any) -> None:
+        raise promptry.ProviderError(f"{url} answered 403 at /{path}.", "Is the address right?")
+
+    monkeypatch.setattr(promptry, "post_json", fail)
+    with pytest.raises(promptry.ProviderError) as caught:
+        promptry._post_event(f"https://host/{path}", {"text": "x"})
+    said = str(caught.value)
+    assert said.startswith("the address answered 403 at /") and "4711" not in said
+    assert said.count("[address removed]") == (len(path) > 8)
+
+
 def test_a_restart_tells_what_could_not_be_told(project: Path, hook: Hook) -> None:
     hook.status = 403
     set_mode(project, "bad")
@@ -534,6 +553,26 @@ def test_a_signal_ends_the_run_as_ctrl_c_would_and_exits_0(number: int, project:
     (run,) = promptry.list_runs()["items"]
     assert not run["complete"] and run["counts"]["pass"] == 1
     assert monitor.complaints() == []
+
+
+@pytest.mark.fault
+@pytest.mark.binary
+def test_a_signal_to_the_whole_group_of_an_executable_saves_the_run_too(project: Path, made: Make) -> None:  # noqa: F811
+    """It reaches the process that monitors twice: the one that unpacked it passes on what it gets too."""
+    for _ in range(3):
+        set_mode(project, "wait60")
+        (project / "going").unlink(missing_ok=True)
+        command = [str(made("binary")), "monitor", "qa", "--every", "1h"]
+        with subprocess.Popen(
+            command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        ) as starter:
+            wait_until((project / "going").exists, 60)
+            os.killpg(starter.pid, signal.SIGTERM)
+            assert starter.wait(30) == 0
+        promptry.use_store(store_of(project))
+        run = promptry.list_runs()["items"][0]
+        assert not run["complete"] and run["counts"]["pass"] == 1
+    assert promptry.list_runs()["total"] == 3
 
 
 @pytest.mark.fault

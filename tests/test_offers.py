@@ -13,7 +13,7 @@ from test_reads import ASKED, answer_of, fill_store, without_age
 import promptry
 from promptry import WrongUse, ask_offer, input_schema, output_schema, read_offers, size_of
 
-ONE_LIST = 8_000
+ONE_LIST, ONE_ANSWER = 8_000, 16_000
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("list_calls", {"unpriced": 1}, "takes true or false"),
     ("list_calls", {"limit": 0}, "limit"),
     ("list_calls", {"modle": "x"}, "There is no argument 'modle' here"),
-    ("get_prompt", {"name": "support/answer", "part": "nothing"}, "No list or text"),
+    ("get_prompt", {"name": "support/answer", "part": "nothing"}, "No list, map or text"),
     ("get_prompt", {"name": "support/answer", "part": "content", "after": 999}, "after is 999"),
 ]
 
@@ -141,8 +141,52 @@ def test_a_row_that_is_longer_than_a_page_is_cut_and_can_be_read_on(store: Path)
     assert read == text
 
 
+@pytest.mark.parametrize("limit", [2, 50, 200, 1000])
+def test_long_rows_are_answered_in_pages_that_fit_whatever_limit_is_asked_for(limit: int, store: Path) -> None:
+    for number in range(200):
+        promptry.record_feedback(f"r{number}", 0.5, f"{number:04}" * 1000)
+    rows: list[Any] = []
+    before: dict[str, str] = {}
+    while True:
+        found = ask_offer(read_offers()["list_feedback"], {"limit": limit, **before})
+        assert size_of(found) <= ONE_ANSWER and 1 <= len(found["items"]) <= limit and found["total"] == 200
+        assert "cut" not in found
+        rows += found["items"]
+        if found["next"] is None:
+            break
+        before = {"before": found["next"]}
+    assert [row["comment"] for row in rows] == [f"{number:04}" * 1000 for number in reversed(range(200))]
+
+
+def test_a_long_row_of_a_limited_list_is_cut_and_can_be_read_on(store: Path) -> None:
+    text = "".join(chr(97 + number % 26) for number in range(50_000))
+    for _ in range(3):
+        promptry.vote("p", text, 1)
+    offer = read_offers()["list_votes"]
+    found = ask_offer(offer, {"limit": 3})
+    assert size_of(found) <= ONE_ANSWER and len(found["items"]) == 1 and found["next"] is not None
+    assert found["cut"][0]["at"] == "items.*.response" and found["cut"][0]["of"] == 50_000
+    read = ""
+    while len(read) < len(text):
+        read += ask_offer(offer, {"limit": 3, "part": "items.0.response", "after": len(read)})["items"][0]["response"]
+    assert read == text
+
+
 def test_a_limit_that_is_asked_for_is_kept(full: None) -> None:
     assert len(ask_offer(read_offers()["list_runs"], {"limit": 3})["items"]) == 3
+
+
+def test_metadata_of_many_keys_can_be_read_on(store: Path) -> None:
+    facts = {f"key {number}": "v" * 100 for number in range(200)}
+    promptry.track_invocation("p", {**facts, "latency_ms": 1})
+    offer = read_offers()["get_call"]
+    whole = answer_of("get_call", {"id": "1"})["metadata"]
+    told = next(row for row in ask_offer(offer, {"id": "1"})["cut"] if row["at"] == "metadata")
+    assert told["unit"] == "keys" and told["of"] == len(whole) > told["shown"]
+    read: dict[str, Any] = {}
+    while len(read) < told["of"]:
+        read |= ask_offer(offer, {"id": "1", "part": told["at"], "after": len(read)})["metadata"]
+    assert read == whole
 
 
 def test_the_failed_cases_of_a_long_run_come_first(own_registry: None) -> None:

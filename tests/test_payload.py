@@ -90,6 +90,7 @@ def frozen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     write_executable(tmp_path / "program", zipped({"a.txt": b"a"}), zipped(FILES))
     monkeypatch.setattr(sys, "_MEIPASS", str(start), raising=False)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "program"))
+    monkeypatch.setattr(promptry, "_started", [])
     monkeypatch.setattr(sys, "path", sys.path[:])
     monkeypatch.setattr(sys, "meta_path", sys.meta_path[:])
     monkeypatch.setenv("PROMPTRY_CACHE", str(cache))
@@ -175,6 +176,44 @@ def test_another_program_that_is_frozen_with_promptry_has_no_parts(
     forget()
     assert promptry._find_packed("packedthing") is None
     forget()
+
+
+def test_a_file_of_somebody_elses_is_no_list_of_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plain Python has no folder of a start, and works in a folder that may hold a parts.json."""
+    (tmp_path / "parts.json").write_text('{"wheel": 4}')
+    monkeypatch.chdir(tmp_path)
+    forget()
+    assert not promptry.is_executable() and os.path.isabs(promptry.temporary_folder())
+    assert promptry.scratch_folder() is None
+    forget()
+
+
+def test_another_executable_in_the_place_of_this_one_is_seen(frozen: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = Path(sys.executable)
+    assert promptry.is_executable() and not promptry.is_replaced()
+    monkeypatch.setattr(promptry, "_started", [program.stat()])
+    assert not promptry.is_replaced()
+    newer = program.with_name("newer")
+    newer.write_bytes(program.read_bytes())
+    newer.replace(program)
+    assert promptry.is_replaced()
+    program.unlink()
+    assert not promptry.is_replaced()
+
+
+def test_no_bit_that_is_wrong_is_more_than_one_sentence(frozen: Path) -> None:
+    program = Path(sys.executable)
+    whole = program.read_bytes()
+    start = whole.rindex(b"PK\x03\x04", 0, whole.index(b"big.bin"))
+    places = [*range(start, start + 200, 7), *range(len(whole) - 400, len(whole) - 90, 5)]
+    for place in places:
+        program.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        forget()
+        try:
+            assert contents(promptry.part_folder("thing")).keys() >= FILES.keys(), place
+        except promptry.HelperMissing as error:
+            assert "is damaged" in str(error) or "cannot be used" in str(error), place
+        shutil.rmtree(frozen, ignore_errors=True)
 
 
 def test_a_signature_behind_the_archive_does_not_hide_it(frozen: Path) -> None:

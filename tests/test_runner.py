@@ -879,3 +879,21 @@ def test_a_case_left_behind_does_not_keep_the_next_suite_from_running(
     assert promptry.run_command(["run", "--format", "json"]) == 3
     ended = {row["suite"]: (row["complete"], row["passed"]) for row in json.loads(capsys.readouterr().out)["items"]}
     assert ended == {"first": (False, False), "second": (True, True)}
+
+
+def test_an_interrupt_ends_one_run_and_no_later_one_in_another_thread(store: Any) -> None:
+    """Only the main thread is told of signals; a run elsewhere must not take an old one for its own."""
+
+    @suite("s", dataset=[1, 2])
+    def check(item: int) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.raise_signal(signal.SIGINT)
+        assert_exact(1, 1)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_suite("s")
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(run_suite("s")))
+    thread.start()
+    thread.join(30)
+    assert found and found[0].passed and found[0].counts["pass"] == 2

@@ -220,6 +220,67 @@ def test_a_row_that_no_json_can_say_stays_and_is_told(store: Path, tmp_path: Pat
     assert calls_in([read_wire(found)]) == [1, 3] and found.road.places["invocations"][0] == 3
 
 
+@pytest.mark.parametrize("reason", ["too large", "holds what JSON cannot say"])
+def test_of_a_result_that_cannot_travel_a_stub_does_so_that_its_run_is_whole(
+    store: Path, tmp_path: Path, reason: str
+) -> None:
+    hub, stays = tmp_path / "hub.db", 2
+    promptry.use_store(store)
+    with promptry.transact() as connection:
+        connection.execute("INSERT INTO eval_runs (suite_name, metadata) VALUES ('qa', '{\"complete\": true}')")
+        columns = "run_id, test_name, assertion_type, passed, score, details"
+        sql = f"INSERT INTO eval_results ({columns}) VALUES (1, ?, 'exact', ?, ?, ?)"
+        for number in range(4):
+            told = json.dumps({"repeat": number, "reason": "wrong", "actual": "a text"})
+            connection.execute(sql, (f"case {number}", int(number != 1), 0.5, told))
+        if reason != "too large":
+            connection.execute("UPDATE eval_results SET latency_ms = x'00' WHERE id = 2")
+    skipped = {("eval_results", stays)} if reason == "too large" else set()
+    found = [*shipments(store, skipped=skipped)]
+    assert [row for each in found for row in each.unfit] == [{"table": "eval_results", "id": "2", "reason": reason}]
+    (told,) = take(hub, *map(read_wire, found))
+    assert told["refused"] == []
+    promptry.use_store(hub)
+    assert promptry.fetch("SELECT complete FROM v_runs") == [{"complete": 1}]
+    rows = promptry.fetch("SELECT test_name, passed, score, details, latency_ms FROM eval_results ORDER BY id")
+    assert [(row["test_name"], row["passed"]) for row in rows] == [
+        ("case 0", 1),
+        ("case 1", 0),
+        ("case 2", 1),
+        ("case 3", 1),
+    ]
+    assert json.loads(rows[1]["details"]) == {
+        "repeat": 1,
+        "reason": f"It stays in the store that the run is of: {reason}.",
+    }
+
+
+def test_a_store_that_was_put_back_to_an_older_state_ships_every_version_that_came_since(tmp_path: Path) -> None:
+    """Also those below a row that is there again: an application tracks its prompts in the same order at each start."""
+    hub, store, backup = tmp_path / "hub.db", tmp_path / "a.db", tmp_path / "b.db"
+    promptry.use_store(store)
+    promptry.track("First", "a")
+    carry(store, hub)
+    promptry.use_store(store)
+    promptry.backup(backup)
+    for text in ("Second", "Third"):
+        promptry.use_store(store)
+        promptry.track(text, "a")
+        promptry.track("Other", "b")
+        promptry.track_invocation("a")
+        carry(store, hub)
+        if text == "Second":
+            promptry.close_store()
+            for name in ("a.db-wal", "a.db-shm"):
+                (tmp_path / name).unlink(missing_ok=True)
+            shutil.copy(backup, store)
+    promptry.use_store(hub)
+    versions = promptry.fetch("SELECT name, content, version FROM prompts ORDER BY name, version")
+    assert [row["content"] for row in versions] == ["First", "Second", "Third", "Other"]
+    calls = promptry.fetch("SELECT prompt_version AS version FROM invocations ORDER BY id")
+    assert [row["version"] for row in calls] == [2, 3]
+
+
 def test_rows_taken_out_here_stay_there_and_what_comes_later_arrives(store: Path, tmp_path: Path) -> None:
     """Also if the last row that the hub has is among them, and its id is used again."""
     hub = tmp_path / "hub.db"

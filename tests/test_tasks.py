@@ -217,6 +217,37 @@ def _is_there(pid: int) -> bool:
         return False
 
 
+def test_a_signal_that_comes_twice_at_once_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, told = [100.0], list[float]()
+    monkeypatch.setattr(promptry, "monotonic_s", lambda: now[0])
+    found = []
+    for gap in (0.0, 0.01, 0.4, 0.2, 0.01, 3.0):
+        now[0] += gap
+        found.append(promptry.count_signal(told))
+    assert found == [1, 0, 0, 2, 0, 3]
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_a_run_uses_the_folder_of_this_start_unless_another_executable_lies_there_by_now(
+    is_replaced: bool, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = tmp_path / "shown"
+    (tmp_path / "evals.py").write_text(
+        f"import os, json\njson.dump(dict(os.environ), open({str(shown)!r}, 'w'))\n" + SUITES
+    )
+    monkeypatch.setenv("_PYI_ARCHIVE_FILE", "here")
+    monkeypatch.setattr(promptry, "is_replaced", lambda: is_replaced)
+    tasks = promptry.make_tasks(store)
+    job = promptry.start_task(tasks, "quick")["job"]
+    until = time.monotonic() + 30
+    while promptry.get_task(tasks, job)["ended_at"] is None:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    environment = json.loads(shown.read_text())
+    assert environment.get("_PYI_ARCHIVE_FILE") == (None if is_replaced else "here")
+    assert environment["PROMPTRY_DB"] == str(store)
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 @pytest.mark.parametrize(("suite", "signals"), [("slow", "KILL"), ("deaf", "TERM TERM"), ("deaf", "INT INT")])
 def test_no_run_outlives_its_server_however_that_ends(suite: str, signals: str, tmp_path: Path) -> None:
@@ -237,7 +268,7 @@ def test_no_run_outlives_its_server_however_that_ends(suite: str, signals: str, 
         assert _is_there(run)
         for name in signals.split():
             child.send_signal(getattr(signal, f"SIG{name}"))
-            time.sleep(0.3)
+            time.sleep(0.8)  # what comes at once is the same signal once more
         assert child.wait(8) == (0 if len(signals.split()) == 2 else -9)
         until = time.monotonic() + 6
         while _is_there(run):

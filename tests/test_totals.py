@@ -17,7 +17,7 @@ import pytest
 import promptry
 from promptry import count_calls, get_overview, list_costs, list_unpriced, track_invocation
 
-KEPT = "SELECT version FROM datasets WHERE name = 'promptry/totals'"
+KEPT = "SELECT version FROM datasets WHERE name = ?"
 STEP = 3
 
 
@@ -45,9 +45,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Give a list that grows by one whenever all calls are summed."""
     found, count = [], promptry._count_totals
 
-    def watched(since: str) -> Any:
+    def watched(name: str, since: str) -> Any:
         found.append(since)
-        return count(since)
+        return count(name, since)
 
     monkeypatch.setattr(promptry, "_count_totals", watched)
     return found
@@ -62,11 +62,17 @@ def answers() -> dict[str, Any]:
         "model": list_costs(30, by="model", origin="judge"),
         "day": list_costs(90, by="day", origin="all"),
         "today": list_costs(1, by="prompt", origin="all"),
+        "year": list_costs(365, by="prompt", daily=True, origin="all"),
+        "of all time": list_costs(3650, by="day", prompt="b"),
         "calls": count_calls(days=30),
         "calls of": count_calls(days=30, module="a", status="ok", origin="app"),
         "calls of one": count_calls(days=90, prompt="b", version=1),
+        "all calls": count_calls(),
+        "all calls of": count_calls(module="a", version=2, model="m"),
+        "calls of a year": count_calls(days=365, origin="app"),
         "overview": (overview["modules"], overview["spend"]),
         "unpriced": (list_unpriced(30), list_unpriced(30, limit=1), list_unpriced(30, limit=1, before="1")),
+        "all unpriced": list_unpriced(3650),
     }
 
 
@@ -127,6 +133,7 @@ class World:
     def __init__(self, path: Path, draw: random.Random, move: Callable[[str], None]) -> None:
         self.path, self.draw, self.move, self.held = path, draw, move, list[tuple[str, Any]]()
         self.backup: Path | None = None
+        self.older = draw.choice([(), (), ("02-03", "06-07"), ("08-30",)])
         self.raw = sqlite3.connect(path, isolation_level=None)
 
     def facts(self) -> dict[str, Any]:
@@ -152,7 +159,7 @@ class World:
         draw, now = self.draw, promptry.now_text()
         name, past = (
             draw.choice(NAMES),
-            f"2026-{draw.choice(('10-20', '11-01', '11-28', '11-30', '12-01'))}T01:02:03.000Z",
+            f"2026-{draw.choice(('10-20', '11-01', '11-28', '11-30', '12-01', *self.older))}T01:02:03.000Z",
         )
         sql = self.raw.execute
         options: list[tuple[int, Callable[[], Any]]] = [
@@ -176,6 +183,7 @@ class World:
             (1, lambda: self.move(f"2026-{draw.choice(('11-30T23:59', '12-01T00:00', '12-02T12:00'))}:30.000Z")),
             (1, self.restore),
             (1, self.tamper),
+            (4, promptry._parsed_totals.clear),  # as a new process reads it
         ]
         draw.choices([work for _, work in options], [weight for weight, _ in options])[0]()
 
@@ -208,6 +216,11 @@ class World:
                     "DELETE FROM datasets",
                     "DELETE FROM datasets WHERE name = 'promptry/spend'",
                     "DELETE FROM datasets WHERE name = 'promptry/totals'",
+                    "DELETE FROM datasets WHERE name = 'promptry/totals/whole'",
+                    "UPDATE datasets SET name = 'promptry/totals' WHERE name = 'promptry/totals/whole'"
+                    " AND NOT EXISTS (SELECT 1 FROM datasets WHERE name = 'promptry/totals')",
+                    "UPDATE datasets SET name = 'promptry/totals/whole' WHERE name = 'promptry/totals'"
+                    " AND NOT EXISTS (SELECT 1 FROM datasets WHERE name = 'promptry/totals/whole')",
                     "UPDATE datasets SET items = '[]', version = version + 1 WHERE name = 'promptry/totals'",
                     "UPDATE datasets SET metadata = NULL, version = version + 1 WHERE name = 'promptry/totals'",
                     "UPDATE OR IGNORE datasets SET id = id + 5",
@@ -252,12 +265,22 @@ def fill(raw: sqlite3.Connection, calls: int, at: str = "") -> None:
         )
 
 
-def kept(raw: sqlite3.Connection) -> int | None:
-    row = raw.execute(KEPT).fetchone()
+def kept(raw: sqlite3.Connection, name: str = "promptry/totals") -> int | None:
+    row = raw.execute(KEPT, (name,)).fetchone()
     return row[0] if row else None
 
 
+def whole(raw: sqlite3.Connection) -> int | None:
+    return kept(raw, "promptry/totals/whole")
+
+
+def ago(days: int) -> str:
+    """Return a time of the day so many days ago."""
+    return f"{promptry.first_day(days + 1)}T01:02:03.000Z"
+
+
 def test_calls_are_counted_once_and_then_only_read_on(raw: sqlite3.Connection, counted: list[str]) -> None:
+    fill(raw, 1, ago(200))
     fill(raw, 9)
     list_costs(30)
     first = kept(raw)
@@ -271,9 +294,125 @@ def test_calls_are_counted_once_and_then_only_read_on(raw: sqlite3.Connection, c
     list_costs(90)
     assert len(counted) == 2, "so far back nobody had asked"
     list_costs(30)
-    assert len(counted) == 2
-    list_costs(93)
-    assert len(counted) == 2, "beyond that the plain SQL answers"
+    assert len(counted) == 2 and whole(raw) is None
+    assert list_costs(93)["sum"]["calls"] == 13
+    assert len(counted) == 3 and whole(raw), "beyond that all are kept, under a name of their own"
+    assert list_costs(300)["sum"]["calls"] == count_calls()["sum"]["calls"] == 14 and len(counted) == 3
+    same()
+
+
+def test_where_no_call_is_older_one_count_serves_every_question(raw: sqlite3.Connection, counted: list[str]) -> None:
+    fill(raw, 9, ago(40))
+    fill(raw, 9)
+    promptry.keep_totals()
+    assert counted == [promptry.first_day(32), ""], "forty days ago there were calls"
+    same()
+    list_costs(90)
+    count_calls()
+    assert len(counted) == 2 and whole(raw) is None
+    insert(raw, '{"cost_usd": 8}', ago(200))
+    assert count_calls()["sum"]["calls"] == 19 and len(counted) == 2, "it came later, so it is read on"
+    fill(raw, 9)
+    list_costs(30)
+    assert count_calls()["sum"]["calls"] == 28 and len(counted) == 3, "what is kept anew is of 92 days at most"
+    assert whole(raw)
+    same()
+
+
+INSERT = "INSERT INTO invocations (id, prompt_name, prompt_version, metadata, created_at) VALUES"
+
+
+def test_what_a_process_has_at_hand_is_what_another_one_reads(raw: sqlite3.Connection) -> None:
+    for number, facts in enumerate(ODD):
+        insert(raw, facts, ago(40 * number), NAMES[number % len(NAMES)])
+    promptry.keep_totals()
+    at_hand = dict(promptry._parsed_totals)
+    promptry._parsed_totals.clear()
+    promptry.keep_totals()
+    assert at_hand.keys() == {"promptry/totals", "promptry/totals/whole"} and at_hand == promptry._parsed_totals
+    assert repr(at_hand) == repr(promptry._parsed_totals), "also where numbers of two types are equal"
+
+
+def test_who_has_not_read_all_counts_the_newest_days_once_and_then_reads_them_alone(
+    raw: sqlite3.Connection, counted: list[str]
+) -> None:
+    fill(raw, 3, ago(200))
+    fill(raw, 3, ago(60))
+    fill(raw, 9)
+    promptry.keep_totals()
+    assert list_costs(90)["sum"]["calls"] == 12 and len(counted) == 2, "all are at hand"
+    promptry._parsed_totals.clear()
+    for _ in range(2):
+        assert list_costs(90)["sum"]["calls"] == 12
+    assert len(counted) == 3 and promptry._parsed_totals.keys() == {"promptry/totals"}
+
+
+OLD_CHANGES = [
+    'UPDATE invocations SET metadata = \'{"cost_usd": 30, "model": "m9"}\' WHERE id = 2',
+    "UPDATE invocations SET prompt_version = 9 WHERE id = 2",
+    "UPDATE invocations SET created_at = '2024-02-03T00:00:00.000Z' WHERE id = 12",
+    "DELETE FROM invocations WHERE id = 3",
+    f"{INSERT} (-7, 'b', NULL, '{{\"cost_usd\": 7}}', '2025-01-01')",
+]
+NEW_CALLS = [
+    f"{INSERT} (NULL, 'b', 1, '{{\"model\": \"m\"}}', '')",
+    f"{INSERT} (NULL, 'a/1', NULL, '{{\"cost_usd\": 7}}', 'undated')",
+    f"{INSERT} (NULL, 'a/1', 2, '{{\"cost_usd\": 7}}', '2025-01-01T00:00Z')",
+    f"{INSERT} (NULL, 'b', NULL, NULL, '9999-12-31T00:00:00.000Z')",
+]
+
+
+@pytest.mark.parametrize("change", [*OLD_CHANGES, *NEW_CALLS])
+@pytest.mark.parametrize("asked_before", [True, False])
+def test_a_long_history_is_summed_whole_and_tells_what_the_plain_sql_tells(
+    raw: sqlite3.Connection, counted: list[str], change: str, asked_before: bool
+) -> None:
+    for days in (700, 400, 93, 92, 91, 33, 31, 2, 0):
+        fill(raw, 2, ago(days))
+    insert(raw, '{"tokens_in": 5, "model": "m"}', "")
+    if asked_before:
+        promptry.keep_totals()
+        same()
+        assert counted == [promptry.first_day(32), ""] and kept(raw) and whole(raw)
+    before = len(counted)
+    raw.execute(change)
+    found = count_calls()
+    assert len(counted) == before + (1 if change in OLD_CHANGES or not asked_before else 0)
+    same()
+    (every,) = raw.execute("SELECT count(*) FROM invocations").fetchone()
+    assert found["sum"]["calls"] == promptry.list_calls(limit=1)["total"] == every
+    assert list_costs(365, by="day", origin="all")["sum"]["calls"] == promptry.list_calls(days=365, limit=1)["total"]
+
+
+@pytest.mark.parametrize("undated", [0, 30])
+def test_of_all_calls_as_many_latencies_are_looked_at_as_by_the_plain_sql(
+    raw: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, undated: int
+) -> None:
+    monkeypatch.setattr(promptry, "step_of", lambda calls: 1 + calls // 20)
+    monkeypatch.setattr(promptry, "_ENOUGH", 1)
+    for number in range(90):
+        insert(raw, json.dumps({"latency_ms": number}), ago(3 * (90 - number)))
+    for number in range(undated):
+        insert(raw, json.dumps({"latency_ms": 1000 + number}), "")
+    found = count_calls()
+    assert whole(raw) and found["sum"]["latency_of"] < 30
+    monkeypatch.setattr(promptry, "read_totals", lambda since, may_count=False: None)
+    monkeypatch.setattr(promptry, "now_text", lambda: found["until"])
+    assert count_calls()["sum"] == found["sum"]
+
+
+def test_a_history_in_too_many_groups_is_not_kept_but_its_newest_days_are(
+    raw: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, counted: list[str]
+) -> None:
+    monkeypatch.setattr(promptry, "_MOST_OF_WHOLE", 10)
+    monkeypatch.setattr(promptry, "_RETRY_S", 60.0)
+    for days in range(0, 400, 20):
+        fill(raw, 3, ago(days))
+    for _ in range(2):
+        count_calls()
+    promptry.keep_totals()
+    assert kept(raw) and whole(raw) is None and len(counted) == 2, "what cannot be kept is not counted again at once"
+    same()
 
 
 def test_a_look_that_changes_nothing_writes_nothing(raw: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:

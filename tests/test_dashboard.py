@@ -62,6 +62,11 @@ def start_dashboard(tmp_path: Path) -> Iterator[Start]:
         child.communicate()
 
 
+def memory_kb(process: int) -> int:
+    """Return what a process has in memory, by /proc."""
+    return int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{process}/status").read_text())[0])
+
+
 def ask(port: int, path: str, **headers: str) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     with contextlib.closing(connection):
@@ -196,6 +201,18 @@ def test_it_opens_the_browser_unless_told_not_to(start_dashboard: Start, tmp_pat
 def test_a_check_asks_once_and_ends(run_cli: Any) -> None:
     done = run_cli("dashboard", "--check")
     assert done.returncode == 0 and done.stdout.startswith("the API: 200 OK, ") and "the page: " in done.stdout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_a_check_ends_where_ctrl_c_is_ignored_as_in_the_background_of_a_script(run_python: Any) -> None:
+    code = """
+    import signal, sys, promptry
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.argv[1:] = ["dashboard", "--check"]
+    promptry.main()
+    """
+    done = run_python(code, timeout=60)
+    assert done.returncode == 0 and "the page: 200 OK" in done.stdout, done.stderr
 
 
 def test_a_package_that_is_missing_is_named(run_python: Any) -> None:
@@ -349,8 +366,7 @@ def test_the_memory_of_the_server_stays_small(start_dashboard: Start, tmp_path: 
     for _ in range(100):
         for asked in paths:
             assert ask(port, asked)[0] == 200
-    status = Path(f"/proc/{child.pid}/status").read_text()
-    assert int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) < 200_000
+    assert memory_kb(child.pid) < 200_000
 
 
 def test_a_cold_server_answers_soon(store: Path) -> None:
@@ -405,13 +421,13 @@ def test_the_memory_of_large_answers_goes_back(start_dashboard: Start, tmp_path:
     numbers = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 4000)"
     body = json.dumps({"sql": f"{numbers} SELECT hex(randomblob(2000)) FROM n", "limit": 10_000}).encode()
     head = f"POST /api/query HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
-    held = []
+    before, held = memory_kb(child.pid), []
     for _ in range(10):  # none of which is read
         held.append(socket.create_connection(("127.0.0.1", port)))
         held[-1].sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         held[-1].recv(100)
-    status = Path(f"/proc/{child.pid}/status").read_text()
-    assert int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) < 200_000
+    after = memory_kb(child.pid)
+    assert after < 200_000 and after - before < 40_000, "each of the answers has eight megabytes"
     for connection in held:
         connection.close()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +11,7 @@ from typing import IO, Any, NamedTuple
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from mcp import ClientSession, StdioServerParameters, stdio_client
-from served import ROOT, child_environment
-
-SOURCE = (sys.executable, str(ROOT / "promptry.py"))
+from served import COMMAND, child_environment
 
 
 class Agent(NamedTuple):
@@ -57,7 +54,7 @@ class Agent(NamedTuple):
 
 @contextlib.contextmanager
 def connect_agent(
-    *words: Any, folder: Path | None = None, command: tuple[str, ...] = SOURCE, **env: str
+    *words: Any, folder: Path | None = None, command: tuple[str, ...] = COMMAND, **env: str
 ) -> Iterator[Agent]:
     """Start `promptry mcp` with some words and connect a client to it until the block ends."""
     told = [*command[1:], "mcp", *map(str, words)]

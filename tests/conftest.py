@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import os
 import sqlite3
@@ -14,9 +15,11 @@ from typing import Any
 
 import click  # noqa: F401 - before pytester forgets what a session in this process loads: a second click is another
 import pytest
-from served import ROOT, Served, child_environment, serve
+from served import COMMAND, ROOT, Served, child_environment, serve
 
 import promptry
+
+compileall.compile_file(ROOT / "promptry.py", quiet=1)  # once, not in each child that imports it
 
 Python = Callable[..., "subprocess.CompletedProcess[str]"]
 StartPython = Callable[..., "subprocess.Popen[str]"]
@@ -152,7 +155,7 @@ def run_cli(tmp_path: Path) -> Python:
 
     def run(*words: Any, timeout: float = 60.0, **env: str) -> Any:
         return subprocess.run(
-            [sys.executable, str(ROOT / "promptry.py"), *map(str, words)],
+            [*COMMAND, *map(str, words)],
             env=child_environment(**env),
             cwd=tmp_path,
             capture_output=True,

@@ -12,13 +12,12 @@ import os
 import socket
 import sqlite3
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from served import ROOT, child_environment
+from served import COMMAND, child_environment
 
 import promptry
 
@@ -35,7 +34,7 @@ def start_hub(store: Path, port: int, **env: str) -> subprocess.Popen[str]:
     words = ["dashboard", "--no-open", "--port", str(port), "--db", str(store)]
     home = {"HOME": str(store.parent)}
     child = subprocess.Popen(
-        [sys.executable, str(ROOT / "promptry.py"), *words],
+        [*COMMAND, *words],
         env=child_environment(**home, **env),
         cwd=os.sep,
         stderr=subprocess.PIPE,

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ from waitress import wasyncore
 import promptry
 
 ROOT = Path(__file__).resolve().parent.parent
+# What `python promptry.py` does, but from the bytecode that conftest.py has made: a script is compiled at each start.
+COMMAND = (sys.executable, "-P", "-m", "promptry")
 
 
 def child_environment(**more: str) -> dict[str, str]:

@@ -67,7 +67,7 @@ def test_no_fork_finds_the_courier_reading(step: str, tmp_path: Path, run_python
     """Its child would have what SQLite holds just then for ever, and wait for it in its first own call."""
     code = """
     import os, sys, threading, time, promptry
-    inside, began = [False], threading.Event()
+    inside, began, forked = [False], threading.Event(), threading.Event()
     step = sys.argv[1]
     real = getattr(promptry, step)
     def slowly(*words):
@@ -85,12 +85,14 @@ def test_no_fork_finds_the_courier_reading(step: str, tmp_path: Path, run_python
         with promptry.reading(promptry.store_path()) as reader:
             shipment = promptry.next_shipment(reader, promptry.find_source(reader), promptry.find_road(reader, []))
             promptry.find_road(reader, [promptry._mark_of_road(shipment.road)])
+            forked.wait()  # a courier closes what it reads by only when it ends
     thread = threading.Thread(target=read)
     thread.start()
     began.wait()
     pid = os.fork()
     if pid == 0:
         os._exit(7 if inside[0] else 0 if promptry.track_invocation("p") else 8)
+    forked.set()
     thread.join()
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     """

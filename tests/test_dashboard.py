@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from served import ROOT, Served, child_environment, serve
+from served import COMMAND, Served, child_environment, serve
 from test_build import Make, made  # noqa: F401
 
 import promptry
@@ -40,7 +40,7 @@ def start_dashboard(tmp_path: Path) -> Iterator[Start]:
 
     def start(*words: str, **env: str) -> tuple[subprocess.Popen[str], int, list[str]]:
         child = subprocess.Popen(
-            [sys.executable, str(ROOT / "promptry.py"), "dashboard", "--port", "0", *words],
+            [*COMMAND, "dashboard", "--port", "0", *words],
             cwd=tmp_path,
             env=child_environment(**env),
             stdout=subprocess.PIPE,

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agents import SOURCE, Agent, connect_agent
-from served import ROOT, child_environment
+from agents import Agent, connect_agent
+from served import COMMAND, ROOT, child_environment
 from test_deeds import SUITES, has_ended, pid_in, wait_until
 from test_reads import ASKED, fill_store, without_age
 
@@ -59,7 +59,7 @@ def speak(
     """Give lines to a server, close its stdin, and return what it said."""
     text = "".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines)
     return subprocess.run(
-        [*SOURCE, "mcp", *map(str, words)],
+        [*COMMAND, "mcp", *map(str, words)],
         input=text,
         capture_output=True,
         text=True,
@@ -108,7 +108,7 @@ def test_stdout_holds_the_protocol_and_nothing_else(filled: Path, tmp_path: Path
         params = {"name": name, "arguments": {}}
         calls.append({"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params})
     with subprocess.Popen(
-        [*SOURCE, "mcp", "--db", str(filled)],
+        [*COMMAND, "mcp", "--db", str(filled)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -225,7 +225,7 @@ def test_the_demo_is_diagnosed_in_two_calls(run_cli: Any, tmp_path: Path) -> Non
 # --- the Inspector's command line, against the source and the executable ----------------------------------------------
 
 
-FORMS = [pytest.param(SOURCE, id="source")]
+FORMS = [pytest.param(COMMAND, id="source")]
 BINARY = ROOT / "dist" / ("promptry.exe" if os.name == "nt" else "promptry")
 FORMS.append(pytest.param((str(BINARY),), id="binary", marks=pytest.mark.binary))
 
@@ -302,7 +302,7 @@ def call(number: Any, name: Any, arguments: Any) -> dict[str, Any]:
 def start(*words: Any, cwd: Path, **env: str) -> subprocess.Popen[str]:
     """Start a server whose stdin stays open."""
     return subprocess.Popen(
-        [*SOURCE, "mcp", *map(str, words)],
+        [*COMMAND, "mcp", *map(str, words)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

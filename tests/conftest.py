@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import click  # noqa: F401 - before pytester forgets what a session in this process loads: a second click is another
+import hypothesis
 import pytest
 from served import COMMAND, ROOT, Served, child_environment, serve
 
 import promptry
 
+# The same examples on every machine, however slow it is: what fails is a fault of the change.
+hypothesis.settings.register_profile("promptry", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("promptry")
 compileall.compile_file(ROOT / "promptry.py", quiet=1)  # once, not in each child that imports it
 
 Python = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -189,6 +189,7 @@ def checked(found: Outcome, code: int) -> Outcome:
 # --- pushes and pull requests ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_first_push_is_the_baseline_that_the_second_on_a_fresh_runner_is_judged_by(ci: Ci) -> None:
     first = checked(ci.job(**PROD), 0)
     assert first.outputs["verdict"] == "no baseline" and first.outputs["score"] == "1.0" and not first.outputs["p"]
@@ -204,6 +205,7 @@ def test_a_first_push_is_the_baseline_that_the_second_on_a_fresh_runner_is_judge
     assert ci.fake.asked("POST") == [] and len(dict(ci.caches)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [{}, {"working_directory": "sub", "store": "#store.db"}], ids=["kept", "named"])
 def test_a_runner_with_another_work_folder_finds_the_store_of_the_first(ci: Ci, given: dict[str, str]) -> None:
     (ci.workspace / "sub").mkdir()
@@ -216,12 +218,14 @@ def test_a_runner_with_another_work_folder_finds_the_store_of_the_first(ci: Ci, 
     assert checked(ci.pull(**told), 0).outputs["verdict"] == "tied"
 
 
+@pytest.mark.slow
 def test_a_store_outside_of_the_workspace_is_kept_by_its_whole_path(ci: Ci) -> None:
     place = ci.folder / "home" / "store.db"
     assert checked(ci.job(**PROD, store=str(place)), 0).steps["prepare"]["store"] == str(place)
     assert checked(ci.pull(**PROD, store=str(place)), 0).outputs["verdict"] == "tied"
 
 
+@pytest.mark.slow
 def test_a_pull_request_that_breaks_something_says_so_in_each_place_and_keeps_nothing(ci: Ci) -> None:
     ci.job(**PROD)
     ci.say("Be friendly.")
@@ -250,6 +254,7 @@ def test_a_pull_request_that_breaks_something_says_so_in_each_place_and_keeps_no
     assert comment["body"].startswith("<!-- promptry report of qa -->\n**Passed: tied.**")
 
 
+@pytest.mark.slow
 def test_a_push_that_breaks_something_is_kept_but_moves_no_tag(ci: Ci) -> None:
     ci.job(**PROD)
     ci.say("Be friendly.")
@@ -259,6 +264,7 @@ def test_a_push_that_breaks_something_is_kept_but_moves_no_tag(ci: Ci) -> None:
     assert checked(ci.job(**PROD), 1).outputs["verdict"] == "regressed", "a bad run is no baseline"
 
 
+@pytest.mark.slow
 def test_a_fork_whose_token_cannot_write_has_the_report_in_the_summary(ci: Ci) -> None:
     ci.fake.may_write = False
     ci.say("Be friendly.")
@@ -276,6 +282,7 @@ def test_the_comment_is_found_behind_hundreds_of_others(ci: Ci) -> None:
     assert len(ci.fake.asked("GET")) >= 3 and ci.fake.asked("PATCH") == ["/api/v3/repos/acme/app/issues/comments/221"]
 
 
+@pytest.mark.slow
 def test_a_first_run_without_a_promotion_says_how_there_comes_to_be_a_baseline(ci: Ci) -> None:
     found = checked(ci.job(compare="prod"), 0)
     assert "With the input `promote: prod` a run on main that passes gives its version that tag" in found.log
@@ -285,6 +292,7 @@ def test_a_first_run_without_a_promotion_says_how_there_comes_to_be_a_baseline(c
     assert checked(ci.job(**PROD, require_baseline="true"), 0).outputs["verdict"] == "tied"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("event", "ref"),
     [
@@ -309,6 +317,7 @@ def test_a_night_s_run_is_of_the_default_branch_also_where_its_payload_names_non
     assert "has the tag prod" in checked(ci.step("schedule", **PROD), 0).log and len(ci.caches) == 1
 
 
+@pytest.mark.slow
 def test_a_run_of_a_part_of_its_suite_promotes_nothing_and_says_that_this_is_why(ci: Ci) -> None:
     part = "Only a part of qa ran, which is never a baseline. "
     found = checked(ci.job(**PROD, args="-k c03"), 0)
@@ -328,6 +337,7 @@ def test_what_failed_and_what_ran_in_part_are_told_apart(less: dict[str, Any]) -
     assert note == "prod stays where it is on support/answer: qa did not pass, and only a part of tone ran."
 
 
+@pytest.mark.slow
 def test_a_tag_that_cannot_be_moved_costs_neither_the_report_nor_the_exit_code(ci: Ci) -> None:
     checked(ci.job(**PROD), 0)
     full = "CREATE TRIGGER t BEFORE INSERT ON prompt_tags BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END"
@@ -345,6 +355,7 @@ def test_a_tag_that_cannot_be_moved_costs_neither_the_report_nor_the_exit_code(c
 # --- several suites -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_several_suites_have_a_comment_each_and_the_worst_is_told(ci: Ci) -> None:
     (ci.workspace / "evals.py").write_text(EVALS + TONE)
     checked(ci.job(**PROD, suite="qa\ntone\n"), 0)
@@ -365,6 +376,7 @@ def test_several_suites_have_a_comment_each_and_the_worst_is_told(ci: Ci) -> Non
     assert ci.cached(TAGS) == [("support/answer", 1, "prod")], "what one suite finds bad another does not promote"
 
 
+@pytest.mark.slow
 def test_several_steps_of_a_job_share_the_store_and_keep_their_own_reports(ci: Ci) -> None:
     (ci.workspace / "evals.py").write_text(EVALS + TONE)
     ci.fresh()
@@ -377,6 +389,7 @@ def test_several_steps_of_a_job_share_the_store_and_keep_their_own_reports(ci: C
     assert len(downloads) == 1, "the executable of the first step is verified anew, and not fetched"
 
 
+@pytest.mark.slow
 def test_a_folder_of_a_large_repository_has_comments_and_places_of_its_own(ci: Ci) -> None:
     shutil.copytree(ci.workspace, ci.folder / "answers")
     shutil.move(ci.folder / "answers", ci.workspace / "services" / "answers")
@@ -416,6 +429,7 @@ REFS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("repository", "ref", "version"), REFS.values(), ids=REFS)
 def test_the_release_is_that_of_the_ref_or_what_its_source_states(
     ci: Ci, repository: str, ref: str, version: str
@@ -503,6 +517,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("given", "said"), WRONG.values(), ids=WRONG)
 def test_a_wrong_input_is_one_sentence_in_log_summary_and_annotation(ci: Ci, given: dict[str, str], said: str) -> None:
     found = checked(ci.job(**given), 2)
@@ -585,6 +600,7 @@ def test_a_comment_that_cannot_be_written_changes_no_exit_code(ci: Ci) -> None:
     assert "There is no comment with the report" in found.summary and ci.fake.comments == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("token", ["", "half\nof one", "ü"])
 def test_a_token_that_cannot_be_sent_changes_no_exit_code(ci: Ci, token: str) -> None:
     ci.fake.may_write = bool(token)

@@ -148,6 +148,7 @@ def test_a_wrong_argument_is_a_wrong_use_and_no_failed_check(call: Callable[[], 
     assert checks == []
 
 
+@pytest.mark.slow
 def test_a_catastrophic_pattern_is_an_error_and_neither_a_hang_nor_a_failed_check() -> None:
     began = time.monotonic()
     with collect() as checks, pytest.raises(promptry.PromptryError, match="no answer") as caught:

@@ -212,6 +212,7 @@ def test_the_table_holds_every_assertion() -> None:
     assert set(CALLS) == {name[7:] for name in promptry.__all__ if name.startswith("assert_")}
 
 
+@pytest.mark.slow
 def test_awkward_input_gives_one_row_that_says_what_came_of_it(raw: sqlite3.Connection) -> None:
     @suite("awkward")
     def ask_all() -> None:

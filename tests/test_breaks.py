@@ -38,6 +38,7 @@ def test_fishers_test_is_the_share_of_all_ways_to_deal_the_passes() -> None:
                 assert promptry.fisher_p(passed - passed_now, before, passed_now, now) == pytest.approx(share)
 
 
+@pytest.mark.slow
 def test_fishers_test_equals_scipy_to_nine_places() -> None:
     from scipy import stats
 

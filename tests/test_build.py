@@ -232,6 +232,7 @@ def check_page(*command: Any, cwd: Path, **env: str) -> None:
     assert re.search(r"the API: 200 OK, \d+ bytes\nthe page: 200 OK, [\d,]{3,} bytes", told), told
 
 
+@pytest.mark.slow
 def test_the_stamped_module_alone_in_an_empty_folder_finds_its_assets(tmp_path: Path, made: Make) -> None:
     folder = tmp_path / "alone"
     folder.mkdir()
@@ -266,6 +267,7 @@ def test_the_zipapp_needs_no_installed_package(tmp_path: Path, made: Make) -> No
     check_page(*zipped, cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_the_zipapp_carries_byte_code_beside_each_source(made: Make) -> None:
     names = zipfile.ZipFile(made("zipapp")).namelist()
     sources = {name for name in names if name.endswith(".py")}
@@ -283,6 +285,7 @@ def test_the_zipapp_runs_its_byte_code_and_in_another_python_its_source(tmp_path
         assert promptry.__version__ in say(python, "-S", made("zipapp"), "--version", cwd=tmp_path).stdout
 
 
+@pytest.mark.slow
 def test_a_pattern_in_the_zipapp_is_one_sentence_that_names_the_package(tmp_path: Path, made: Make) -> None:
     (tmp_path / "evals.py").write_text(PATTERN_SUITE)
     done = say(sys.executable, "-S", made("zipapp"), "run", "--json", cwd=tmp_path, code=3)

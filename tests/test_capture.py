@@ -382,6 +382,7 @@ UNRECORDED = {"wrong argument", "a call that is not recorded"}
 TWICE = {"chat stream that a server cannot end with usage"}  # the one thing that a server sees
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_the_caller_gets_what_the_bare_client_gives(server: FakeServer, store: Path, name: str, is_async: bool) -> None:
@@ -640,6 +641,7 @@ def test_a_message_cut_before_its_usage_is_told_is_unpriced(server: FakeServer, 
     assert (row["status"], row["cut"], row["cost_source"], row["response_id"]) == ("ok", True, "unpriced", "msg_1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reads", [True, False], ids=["begun", "unread"])
 @pytest.mark.parametrize("kind", [openai.OpenAI, anthropic.Anthropic])
 def test_a_dropped_stream_is_recorded_by_the_next_call(
@@ -753,6 +755,7 @@ def test_a_request_that_was_wrong_anyway_leaves_the_question_open(server: FakeSe
 # --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_threads_lose_and_double_nothing(server: FakeServer, store: Path) -> None:
     client = promptry.instrument(make_client(openai.OpenAI, server), "answer")
 

@@ -218,6 +218,7 @@ ENDINGS: list[tuple[str, Callable[[], Any], str, str | None, str]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ENDINGS, ids=[row[0] for row in ENDINGS])
 @pytest.mark.parametrize("form", ["block", "function", "async"])
 def test_each_way_a_case_ends_has_its_state_and_reason(row: tuple[Any, ...], form: str) -> None:

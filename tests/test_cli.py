@@ -168,6 +168,7 @@ BAD: list[tuple[list[str], int, str]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "code", "sentence"), BAD, ids=lambda part: " ".join(part) if isinstance(part, list) else ""
 )
@@ -387,6 +388,7 @@ LOOKS: list[tuple[list[str], int]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("toml", [None, "", "[store]\npath = 'data/x.db'\n"])
 @pytest.mark.parametrize(("words", "code"), LOOKS, ids=lambda part: " ".join(part) if isinstance(part, list) else "")
 def test_a_command_that_reads_makes_no_store(
@@ -483,6 +485,7 @@ def test_doctor_exits_0_for_a_hint_and_1_for_a_fault(project: Path, store: Path,
     assert code == 1 and "fault" in out and "chmod 600" in out
 
 
+@pytest.mark.slow
 def test_a_pipe_that_is_closed_early_is_no_error(tmp_path: Path, store: Path) -> None:
     for number in range(300):
         save_prompt(f"p{number}", "text")

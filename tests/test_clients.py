@@ -41,6 +41,7 @@ def told(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[dict[str, Any
     return found[KEYS[words[0]]]["promptry"], said.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("client", sorted(KEYS))
 def test_the_printed_configuration_starts_a_server_that_finds_the_store(
     client: str, project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -514,6 +514,7 @@ NULLS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "null",
     [
@@ -953,6 +954,7 @@ ALL_IN_ERROR = {f"c{number:02}": "error" for number in range(20)}
 EIGHT = {f"c{number:02}": "fail" for number in range(8)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("states", "words", "code"),
     [

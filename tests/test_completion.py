@@ -127,6 +127,7 @@ def completed(line: str, folder: Path, **env: str) -> subprocess.CompletedProces
     )
 
 
+@pytest.mark.slow
 def test_a_store_that_is_named_is_asked_and_none_is_made(shell_home: Path) -> None:
     empty = shell_home / "empty"
     empty.mkdir()
@@ -139,6 +140,7 @@ def test_a_store_that_is_named_is_asked_and_none_is_made(shell_home: Path) -> No
     assert list(empty.iterdir()) == [] and not (Path("~").expanduser() / ".promptry").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", ["promptry.toml", ".promptry/store.db"])
 def test_what_is_broken_completes_nothing_and_says_nothing(broken: str, shell_home: Path) -> None:
     (shell_home / broken).write_text("[stor\n" * 100)

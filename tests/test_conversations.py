@@ -320,6 +320,7 @@ def check_in(function: Any, *arguments: Any) -> promptry.Check:
     return checks[0]
 
 
+@pytest.mark.slow
 def test_a_conversation_on_one_subject_is_coherent_and_one_that_leaves_it_is_not() -> None:
     assert assert_conversation_coherent(talk_of(*ON_COURSE), 0.4) >= 0.4
     check = check_in(assert_conversation_coherent, talk_of(*OFF_COURSE))
@@ -347,6 +348,7 @@ def test_coherence_is_the_least_cosine_of_turns_that_follow_each_other(
     assert check.details["turns"] == turns
 
 
+@pytest.mark.slow
 def test_a_conversation_that_says_the_same_again_repeats_itself() -> None:
     assert assert_no_repetition(talk_of(*ON_COURSE)) == 1.0
     check = check_in(assert_no_repetition, talk_of("How can I help?", *ON_COURSE, "How can I help?"))

@@ -191,6 +191,7 @@ def test_with_no_hub_there_a_script_ends_at_once_and_what_waits_is_told(
     assert [row["state"] for row in promptry.diagnose() if row["name"] == "remote"] == ["ok"]
 
 
+@pytest.mark.slow
 def test_a_hub_that_does_not_answer_holds_a_script_up_for_two_seconds(tmp_path: Path, run_python: Any) -> None:
     gone = threading.Event()
     with false_hub(lambda self, body: gone.wait(30) and None) as (port, seen):
@@ -269,6 +270,7 @@ def test_a_hub_that_finds_anything_too_large_is_said_so_and_not_asked_for_ever(s
     assert len(seen) < 20
 
 
+@pytest.mark.slow
 def test_two_processes_of_a_store_ship_each_row_and_not_all_of_them_twice(tmp_path: Path, start_python: Any) -> None:
     code = """
     import time, promptry
@@ -340,6 +342,7 @@ def test_push_without_a_remote_is_wrong_use(run_cli: Any, store: Path, tmp_path:
     assert done.returncode == 2 and "is no address" in done.stderr
 
 
+@pytest.mark.slow
 def test_no_token_is_ever_told(tmp_path: Path, run_cli: Any, run_python: Any) -> None:
     with false_hub(lambda self, body: self.say(401, self.headers["Authorization"].encode())) as (port, seen):
         tell_remote(tmp_path, port, 'token_env = "HUB_TOKEN"\n')

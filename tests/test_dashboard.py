@@ -181,6 +181,7 @@ def test_host_and_port_come_from_the_settings(run_cli: Any, tmp_path: Path) -> N
     assert "[dashboard] has no key 'prot'. Did you mean 'port'?" in run_cli("dashboard", "--no-open").stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="the browser is a script")
 def test_it_opens_the_browser_unless_told_not_to(start_dashboard: Start, tmp_path: Path) -> None:
     browser = tmp_path / "browser"
@@ -397,6 +398,7 @@ def test_hundreds_of_silent_clients_make_room_for_who_asks(dashboard: Served) ->
         connection.close()
 
 
+@pytest.mark.slow
 def test_a_request_that_drips_is_given_up(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(promptry._SERVER, "channel_timeout", 1)
     monkeypatch.setitem(promptry._SERVER, "cleanup_interval", 1)

@@ -136,6 +136,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "arguments", "sentence"), REFUSED, ids=str)
 def test_what_cannot_be_meant_is_refused_in_a_sentence(
     name: str, arguments: dict[str, Any], sentence: str, writer: Agent
@@ -143,6 +144,7 @@ def test_what_cannot_be_meant_is_refused_in_a_sentence(
     assert sentence in writer.refusal(name, **arguments)
 
 
+@pytest.mark.slow
 def test_a_run_tells_how_far_it_is_and_ends_with_its_verdict(writer: Agent) -> None:
     told: list[tuple[float, float | None, str | None]] = []
 
@@ -183,6 +185,7 @@ def test_a_red_run_is_an_answer_with_its_worst_cases(writer: Agent) -> None:
     assert "compare_runs" in found["next"]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_cancelled_ends_and_is_kept_as_far_as_it_came(writer: Agent, tmp_path: Path) -> None:
     async def give_up() -> None:
         with anyio.CancelScope() as scope:
@@ -198,6 +201,7 @@ def test_a_run_that_is_cancelled_ends_and_is_kept_as_far_as_it_came(writer: Agen
     assert writer.ask("run_suite", suite="quick")["passed"] is True
 
 
+@pytest.mark.slow
 def test_one_suite_runs_once_at_a_time_and_reads_are_answered_meanwhile(writer: Agent, tmp_path: Path) -> None:
     said: list[str] = []
 
@@ -217,6 +221,7 @@ def test_one_suite_runs_once_at_a_time_and_reads_are_answered_meanwhile(writer: 
     wait_until(partial(has_ended, pid_in(tmp_path)))
 
 
+@pytest.mark.slow
 def test_a_run_does_not_outlive_its_server(store: Path, tmp_path: Path) -> None:
     (tmp_path / "evals.py").write_text(SUITES)
     with connect_agent("--allow-writes", "--db", store, folder=tmp_path) as agent:

@@ -95,6 +95,7 @@ def test_no_question_quotes_its_reference() -> None:
 # The formula
 
 
+@pytest.mark.slow
 def test_ranking_is_the_textbook_formula_over_all_words_of_the_query(pipeline: ModuleType) -> None:
     sentences, _ = pipeline.load_index()
     counts = [Counter(pipeline.split_words(sentence)) for sentence in sentences]

@@ -42,6 +42,7 @@ def test_a_long_text_is_told_as_difflib_tells_a_short_one(seed: int, monkeypatch
     assert list(rows) == wanted
 
 
+@pytest.mark.slow
 def test_all_comparisons_of_two_texts_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     cells, matcher = [], difflib.SequenceMatcher
 

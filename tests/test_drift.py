@@ -107,6 +107,7 @@ def name_of(value: object) -> str:
     return getattr(value, "__name__", str(value))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("series", "most"), SOUND, ids=name_of)
 def test_what_does_not_fall_is_seldom_found(series: Series, most: float) -> None:
     rounds = 150
@@ -189,6 +190,7 @@ def found_among(values: list[float], suites: int) -> bool:
     return promptry.benjamini_hochberg([promptry.fall_of(values).p, *[0.5] * (suites - 1)])[0] <= promptry.DRIFT_ALPHA
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [6, 7, 10, 20, 21, 22, 30, 60, 200])
 @pytest.mark.parametrize("series", [perfect, nearly_always, normal], ids=name_of)
 def test_a_last_run_at_zero_is_found_among_many_suites_in_every_window(series: Series, n: int) -> None:
@@ -649,6 +651,7 @@ UP = [1.0, 1.02, 0.99, 1.01, 1.0] * 4 + [1.5, 1.48, 1.52, 1.5, 1.51, 1.5]
 DOWN = [2.5 - mean for mean in UP]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("of", "key", "unit", "means", "reason"),
     [

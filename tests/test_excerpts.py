@@ -40,6 +40,7 @@ def test_an_excerpt_fits_keeps_the_shape_and_says_what_was_cut() -> None:
         assert row["case"] == whole["case"] and row.keys() == whole.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", [300, 1000, 4000, 16_000, 100_000])
 def test_paging_through_a_part_gives_each_entry_once(room: int) -> None:
     rows: list[Any] = []

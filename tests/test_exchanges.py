@@ -217,6 +217,7 @@ def test_every_public_assertion_can_be_told() -> None:
     assert set(PAIRS) == names == set(promptry.known_assertions())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAIRS)
 def test_a_suite_told_and_one_written_give_equal_rows(
     server: Any, raw: sqlite3.Connection, tmp_path: Path, name: str

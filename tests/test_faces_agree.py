@@ -62,6 +62,7 @@ def said_by(name: str, words: list[str], capsys: pytest.CaptureFixture[str], cod
     return json.loads(said.out), said.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "words", "arguments"), ASKED, ids=lambda part: str(part)[:40])
 def test_http_answers_what_the_command_prints_as_json(
     name: str,
@@ -76,6 +77,7 @@ def test_http_answers_what_the_command_prints_as_json(
     assert without_age(answer.json) == without_age(printed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "words", "arguments"), ASKED, ids=lambda part: str(part)[:40])
 def test_mcp_answers_what_the_command_prints_as_json(
     name: str,
@@ -155,6 +157,7 @@ def paste(store: Path, script: str) -> list[dict[str, Any]]:
     return json.loads(done.stdout) if done.stdout.strip() else []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "words", "arguments"), ASKED, ids=lambda part: str(part)[:40])
 def test_each_script_that_is_shown_gives_the_rows_of_the_answer_in_the_sqlite3_program(
     name: str, words: list[str], arguments: dict[str, Any], full: Served, filled: Path

@@ -21,6 +21,7 @@ JSON = {"Content-Type": "application/json"}
 # --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/", "/api", "/api/overview", "/api/nope", "/assets/x.js", "/nope"])
 @pytest.mark.parametrize(
     "host",

@@ -162,6 +162,7 @@ ASKED: dict[str, tuple[list[Any], Callable[[dict[str, Any]], bool]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(promptry.HELPERS))
 def test_each_helper_answers_for_a_child_in_json(name: str) -> None:
     arguments, is_right = ASKED[name]

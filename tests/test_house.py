@@ -840,6 +840,7 @@ def test_nothing_stands_beside_the_module_that_was_not_put_there_on_purpose() ->
     assert {path.split("/")[0] for path in tracked.splitlines()} == TOP_LEVEL
 
 
+@pytest.mark.slow
 def test_checking_the_whole_file_costs_no_more_than_compiling_it_twenty_times(source: str) -> None:
     floor = min(seconds_of(lambda: compile(source, "promptry.py", "exec")) for _ in range(3))
     assert seconds_of(lambda: find_violations(source)) < 20 * floor

@@ -139,6 +139,7 @@ def test_rows_and_the_mark_are_written_together_or_not_at_all(
     assert take(store, body)[0]["taken"] == {"prompts": 1, "invocations": 3}
 
 
+@pytest.mark.slow
 def test_of_many_marks_the_latest_stay_and_ever_fewer_older_ones(store: Path) -> None:
     columns = [*promptry.TRAVELLING["votes"]]
     for number in range(1, 301):

@@ -242,6 +242,7 @@ def test_another_folder_is_taken_also_one_with_odd_signs(machine: Machine) -> No
     assert done.returncode == 0 and (folder / "promptry").read_bytes() == GOOD and not [*machine.home.rglob("harm")]
 
 
+@pytest.mark.slow
 def test_a_server_that_is_busy_is_asked_again(machine: Machine) -> None:
     machine.fake.refusals += [("GET", 503, {"Retry-After": "0"}, "busy")]
     assert machine.install().returncode == 0

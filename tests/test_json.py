@@ -102,6 +102,7 @@ def test_each_read_is_told() -> None:
     }  # see test_monitor, test_courier
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(BY_NAME))
 def test_each_answer_has_the_keys_that_the_readme_tells(name: str, full: None) -> None:  # noqa: F811
     answer = answer_of(name, best_arguments(name))

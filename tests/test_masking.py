@@ -322,6 +322,7 @@ def least_time(text: str) -> float:
     return max(min(times), 0.0005)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_the_time_grows_with_the_length_of_hostile_text(name: str) -> None:
     """Sixteen times the text takes less than sixty-four times as long; a square would take 256 times."""

@@ -190,6 +190,7 @@ promptry.run_suite("numbers", compare="prod" if sys.argv[1] == "judged" else Non
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["judged", "alone"])
 def test_from_red_to_the_line_of_the_prompt_in_at_most_six_calls(how: str, run_python: Any, tmp_path: Path) -> None:
     run_python(STORY, how, PROMPTRY_DB=str(tmp_path / "store.db"))
@@ -212,6 +213,7 @@ def test_from_red_to_the_line_of_the_prompt_in_at_most_six_calls(how: str, run_p
         assert calls <= 6
 
 
+@pytest.mark.slow
 def test_the_demo_is_diagnosed_in_two_calls(run_cli: Any, tmp_path: Path) -> None:
     assert run_cli("demo", "demo", timeout=120).returncode == 0
     with connect_agent(folder=tmp_path / "demo") as agent:
@@ -360,6 +362,7 @@ HOSTILE: list[Any] = [
 ]
 
 
+@pytest.mark.slow
 def test_whatever_comes_in_the_server_answers_what_comes_next(filled: Path, tmp_path: Path) -> None:
     with start("--db", filled, cwd=tmp_path) as child:
         say(child, HELLO)
@@ -402,6 +405,7 @@ def test_two_calls_at_once_are_both_answered(agent: Agent) -> None:
     assert sorted(found, key=int) == [str(number) for number in range(1, 15)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["SIGINT", "SIGTERM", "SIGKILL", "stdin"])
 @pytest.mark.skipif(os.name == "nt", reason="there are no such signals")
 def test_however_the_server_ends_its_run_ends_too_and_is_kept(end: str, store: Path, tmp_path: Path) -> None:
@@ -443,6 +447,7 @@ def told():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("may_write", [False, True])
 def test_code_of_the_workspace_is_loaded_only_where_writes_are_allowed(
     may_write: bool, filled: Path, tmp_path: Path
@@ -496,6 +501,7 @@ def test_a_run_that_nobody_waits_for_when_it_begins_ends(gap_s: float, store: Pa
         child.kill()
 
 
+@pytest.mark.slow
 def test_a_server_that_is_idle_ends_by_a_signal_though_its_stdin_is_open(filled: Path, tmp_path: Path) -> None:
     for name in ("SIGINT", "SIGTERM"):
         with start("--db", filled, cwd=tmp_path) as child:
@@ -507,6 +513,7 @@ def test_a_server_that_is_idle_ends_by_a_signal_though_its_stdin_is_open(filled:
             assert child.stderr and child.stderr.read() == ""
 
 
+@pytest.mark.slow
 def test_what_a_suite_prints_reaches_stderr_at_most(store: Path, tmp_path: Path) -> None:
     (tmp_path / "evals.py").write_text(SUITES)
     promptry.connect()

@@ -49,6 +49,7 @@ def test_what_would_load_code_is_not_offered() -> None:
             ask_offer(read_offers()["list_suites"], {name: "os"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "words", "arguments"), ASKED, ids=lambda part: str(part)[:40])
 def test_answers_fit_the_schemas(name: str, words: list[str], arguments: dict[str, Any], full: None) -> None:
     offer = read_offers()[name]
@@ -141,6 +142,7 @@ def test_a_row_that_is_longer_than_a_page_is_cut_and_can_be_read_on(store: Path)
     assert read == text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [2, 50, 200, 1000])
 def test_long_rows_are_answered_in_pages_that_fit_whatever_limit_is_asked_for(limit: int, store: Path) -> None:
     for number in range(200):

@@ -17,6 +17,7 @@ def document(dashboard: Served) -> dict[str, Any]:
     return answer.json  # type: ignore[no-any-return]
 
 
+@pytest.mark.slow
 def test_the_document_is_valid_openapi_3_1(document: dict[str, Any]) -> None:
     from openapi_spec_validator import OpenAPIV31SpecValidator
 

@@ -107,6 +107,7 @@ def test_many_sign_flips_with_a_common_step_are_exact(n: int, sizes: tuple[int, 
         assert promptry.sign_flip_p([unit * step for unit in units]) == pytest.approx(p, abs=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jitter", [0.01, 0.1, 0.4])
 @pytest.mark.parametrize("big", [0, 3])
 def test_sign_flips_without_a_step_come_near_the_enumeration(jitter: float, big: int) -> None:

@@ -78,6 +78,7 @@ def test_the_cases_needed_see_the_drop_and_one_fewer_does_not() -> None:
         assert not promptry.sees_drop(0.1, needed - 1, noise, binary, 0.04, 0.02)
 
 
+@pytest.mark.slow
 def test_a_mean_of_several_kinds_falls_by_what_each_shows() -> None:
     """However a drop falls on the kinds, one of them falls by what is seen in it."""
     steady, noisy, few = (

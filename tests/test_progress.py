@@ -129,6 +129,7 @@ def test_a_run_in_a_terminal_shows_its_progress(words: list[str], store: Path, t
     assert shown.rstrip().endswith(b"\x1b[K") and b"/16" not in out
 
 
+@pytest.mark.slow
 def test_a_program_that_asks_is_told_by_lines_of_json(tmp_path: Path, store: Path) -> None:
     import json
     import subprocess

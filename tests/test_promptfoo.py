@@ -381,6 +381,7 @@ def test_a_place_names_the_line_and_one_reason_is_told_once(tmp_path: Path) -> N
     assert note["place"] == "line 5, tests[0].assert[0] and 3 more"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("text", "reason"), [
     ("prompts: [a]\nproviders: [echo]\n", "Nothing of .* could be taken over."),
     ("prompts: ['{{a|b}}']\ntests: [{assert: [{type: is-json}]}]\n", r"Nothing (.|\n)*only names of variables"),

@@ -221,6 +221,7 @@ def test_many_small_values_are_bounded_too(filled: Path) -> None:
     assert found["truncated"] and 1000 < len(found["rows"]) < 5000
 
 
+@pytest.mark.slow
 def test_who_asks_while_many_do_is_told_so_and_holds_no_thread(filled: Path, dashboard: Served) -> None:
     bomb = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
     statuses: list[int] = []

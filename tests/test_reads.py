@@ -189,6 +189,7 @@ def test_each_read_is_asked_here() -> None:
     assert {name for name, _, _ in ASKED} == set(BY_NAME)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "words", "arguments"), ASKED, ids=lambda part: str(part)[:40])
 def test_json_of_the_command_is_the_answer_of_the_function(
     name: str, words: list[str], arguments: dict[str, Any], full: None, capsys: pytest.CaptureFixture[str]
@@ -201,6 +202,7 @@ def test_json_of_the_command_is_the_answer_of_the_function(
     assert without_age(json.loads(said.out)) == without_age(json.loads(json.dumps(answer_of(name, arguments))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "words", "arguments"), ASKED, ids=lambda part: str(part)[:40])
 def test_each_command_has_a_text_for_people(
     name: str, words: list[str], arguments: dict[str, Any], full: None, capsys: pytest.CaptureFixture[str]
@@ -228,6 +230,7 @@ def test_empty_lists_have_the_same_shape(name: str, store: Path) -> None:
     assert found == {"items": [], "total": 0, "next": None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [name for name in LISTS if "limit" in inspect.signature(BY_NAME[name].function).parameters]
 )
@@ -308,6 +311,7 @@ def nearly(value: Any) -> Any:
     return pytest.approx(value, abs=1e-9) if isinstance(value, float) else value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "words", "arguments"), ASKED, ids=lambda part: str(part)[:40])
 def test_the_sql_that_is_printed_gives_the_same_rows_in_the_sqlite3_program(
     name: str,
@@ -638,6 +642,7 @@ def test_an_empty_list_of_runs_says_whether_a_filter_made_it_so(full: None, caps
     assert capsys.readouterr().out == "No run fits.\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(BY_NAME))
 def test_promptry_sql_prints_the_sql_of_each_read(
     name: str, full: None, raw: sqlite3.Connection, capsys: pytest.CaptureFixture[str]
@@ -656,6 +661,7 @@ def test_promptry_sql_without_a_name_lists_all_reads(capsys: pytest.CaptureFixtu
         assert read.name in text and read.command in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "exit_code", "code", "message"),
     [

@@ -704,6 +704,7 @@ def test_a_run_that_promotes_its_own_version_is_recorded_as_it_was_served(three:
     assert run_suite("s", env="staging").prompt_version == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
 def test_a_run_does_not_need_its_streams(closed: str, store: Path, tmp_path: Path) -> None:
     """Daemons and cron jobs start programs with closed streams."""

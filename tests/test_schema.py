@@ -291,6 +291,7 @@ def prepare(raw: sqlite3.Connection) -> sqlite3.Connection:
     return raw
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("statement", REFUSED)
 def test_the_schema_refuses_what_can_never_be_meant(raw: sqlite3.Connection, statement: str) -> None:
     prepare(raw)

@@ -117,6 +117,7 @@ def test_child_processes_are_in_the_run(prompts: None, store: Any, run_python: A
     assert done.stdout.split() == ["one", "uid-1", "eval", "1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["", "{", "5", "[]", '"x"', "null", '["uid"]', '{"uid": 1}', '["u", 1, "x", [], {}, 9]']
 )

@@ -126,6 +126,7 @@ def test_the_p_of_the_newest_is_scipys_lomax_tail_once_in_n_and_f_without_what_i
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [6, 12, 21, 60])
 @pytest.mark.parametrize("suites", [1, 10, 50])
 def test_the_newest_of_a_few_or_many_independent_scores_is_seldom_found(n: int, suites: int) -> None:

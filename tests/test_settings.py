@@ -81,6 +81,7 @@ def test_a_file_that_cannot_be_meant_is_an_error_with_the_nearest_spelling(
     assert hint in caught.value.hint
 
 
+@pytest.mark.slow
 @bad_files
 def test_a_broken_file_never_raises_out_of_the_hot_path(
     tmp_path: Path, text: bytes, said: str, hint: str, caplog: pytest.LogCaptureFixture

@@ -102,6 +102,7 @@ def test_no_other_path_leads_to_a_file(path: str, page: Served) -> None:
         assert answer.body == b"There is nothing here; the page is at /.\n"
 
 
+@pytest.mark.slow
 def test_a_whole_address_in_the_request_leads_nowhere_else(page: Served) -> None:
     line = f"GET http://evil.example/api/overview HTTP/1.1\r\nHost: evil.example:{page.port}\r\n\r\n"
     assert b" 403 " in page.raw(line.encode()).split(b"\r\n")[0]
@@ -152,6 +153,7 @@ def test_every_reply_has_the_headers_that_keep_a_browser_safe(path: str, page: S
             assert answer.headers["Cache-Control"] == "no-store"
 
 
+@pytest.mark.slow
 def test_no_header_of_a_reply_can_be_made_by_a_request(page: Served) -> None:
     for path in (
         "/api/run/1%0d%0aX-Evil:%201",

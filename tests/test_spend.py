@@ -344,6 +344,7 @@ def test_the_sums_are_no_dataset_of_anybodys(store: Path) -> None:
         promptry.save_dataset("promptry/spend", [1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_any_order_of_writes_gives_the_sums_of_the_rows(
     store: Path, raw: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, at: Any, seed: int

@@ -203,6 +203,7 @@ def test_a_line_that_a_kill_cut_in_two_is_the_last(project: Path) -> None:
         assert [row.case for row in promptry.read_outcomes(spool.path)][:1] == ["a"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content", [b"", b"\n", b"{}\n", b"[1]\n", b"\xff\xfe\n", b'{"uid": "u"}\n', b'{"uid": "u", "su']
 )

@@ -98,6 +98,7 @@ def test_a_run_that_fails_is_done_and_says_so(suites: None, dashboard: Served) -
     assert (found["state"], found["exit_code"], found["passed"]) == ("done", 1, False) and found["run_id"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -121,6 +122,7 @@ def test_there_is_no_module_to_choose(suites: None, dashboard: Served) -> None:
     assert dashboard.get("/api/jobs").json["total"] == 0
 
 
+@pytest.mark.slow
 def test_progress_is_told_and_a_cancelled_run_keeps_what_it_has_done(suites: None, dashboard: Served) -> None:
     job = start(dashboard, "slow")
     seen = wait_for(dashboard, job, lambda found: found["done"] >= 3)
@@ -149,11 +151,13 @@ def test_a_run_that_does_not_end_is_killed(
     assert found["state"] == "cancelled" and found["exit_code"] == -9
 
 
+@pytest.mark.slow
 def test_a_run_that_leaves_something_running_is_over_when_it_is(suites: None, dashboard: Served) -> None:
     found = wait_for(dashboard, start(dashboard, "litter"), is_over, seconds=15)
     assert found["state"] == "done" and found["states"] == {"pass": 1}
 
 
+@pytest.mark.slow
 def test_runs_end_with_the_server(suites: None, store: Path) -> None:
     promptry.connect()
     with serve(store) as served:
@@ -248,6 +252,7 @@ def test_a_run_uses_the_folder_of_this_start_unless_another_executable_lies_ther
     assert environment["PROMPTRY_DB"] == str(store)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 @pytest.mark.parametrize(("suite", "signals"), [("slow", "KILL"), ("deaf", "TERM TERM"), ("deaf", "INT INT")])
 def test_no_run_outlives_its_server_however_that_ends(suite: str, signals: str, tmp_path: Path) -> None:

@@ -133,6 +133,7 @@ RENDERED: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("template", "values", "text"), RENDERED)
 @pytest.mark.parametrize("saved", [False, True], ids=["default", "saved"])
 @pytest.mark.parametrize("way", ["keywords", "variables"])
@@ -429,6 +430,7 @@ def test_fallbacks_of_a_process_that_records_no_call_are_told_at_its_end(store: 
     assert promptry.stored_fallbacks() == {"p": 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "variables"),
     [

@@ -261,6 +261,7 @@ anything = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(anything)
 def test_whatever_a_trace_is_it_is_read_or_refused(trace: Any) -> None:

@@ -229,7 +229,8 @@ class World:
         )
 
 
-@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 12))])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(12))
 def test_any_order_of_writes_gives_the_answers_of_the_plain_sql(
     store: Path, monkeypatch: pytest.MonkeyPatch, at: Any, seed: int
 ) -> None:
@@ -362,6 +363,7 @@ NEW_CALLS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [*OLD_CHANGES, *NEW_CALLS])
 @pytest.mark.parametrize("asked_before", [True, False])
 def test_a_long_history_is_summed_whole_and_tells_what_the_plain_sql_tells(

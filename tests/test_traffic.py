@@ -141,6 +141,7 @@ FILTERS: list[tuple[dict[str, Any], int]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("asked", "calls_found"), FILTERS, ids=str)
 def test_a_count_and_a_list_of_the_same_filters_agree(asked: dict[str, Any], calls_found: int, calls: None) -> None:
     listed = promptry.list_calls(**asked)

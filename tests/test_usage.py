@@ -124,6 +124,7 @@ def test_the_cost_of_an_entry_is_what_its_working_says(entry: dict[str, Any]) ->
     assert (sides["input"], sides["output"]) == (expected["tokens_in"] or 0, expected["tokens_out"] or 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", CORPUS, ids=IDS)
 def test_a_call_is_counted_and_priced_by_its_providers_rule(
     store: Path, entry: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -333,6 +334,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from(FIELDS), st.one_of(COUNTS, st.dictionaries(st.sampled_from(FIELDS), COUNTS))))
 @settings(max_examples=400, deadline=None)
 def test_buckets_are_never_negative_and_sum_to_the_totals(usage: dict[str, Any]) -> None:
@@ -390,6 +392,7 @@ def test_the_same_call_said_by_four_providers_is_the_same(p: int, c: int, cached
     assert all(other == first for other in others)
 
 
+@pytest.mark.slow
 @given(JSON)
 @settings(max_examples=400, deadline=None)
 def test_random_json_never_raises(value: Any) -> None:

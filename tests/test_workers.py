@@ -629,6 +629,7 @@ suites:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="the commands are those of a POSIX shell")
 @pytest.mark.parametrize("limit", [[], ["--timeout", "2"]], ids=["interrupted", "late"])
 def test_commands_of_cases_that_are_dropped_or_left_behind_are_ended(
@@ -689,6 +690,7 @@ def test_an_interrupt_keeps_what_has_run_and_drops_what_goes_on(
     assert [row["case"] for row in result["cases"]] == ["n0", "n1", "n2", "n3"]
 
 
+@pytest.mark.slow
 def test_the_case_that_blocks_the_loop_is_named_with_its_line_and_the_others_name_it(store: Any) -> None:
     release = threading.Event()
 

@@ -74,6 +74,7 @@ MOVED = {"libstdc++.so.6": "numpy.libs/libstdc++.so.6"}  # numpy alone needs it,
 NOT_COLLECTED = {"jsonschema.benchmarks", "mcp.cli", "numpy.distutils", "numpy.f2py"}  # of tools that we have not
 NEVER_STRIPPED = {"site-packages"}  # libraries of wheels were arranged by auditwheel: strip breaks numpy's
 PRICES_DATE = "2026-11-23"  # when assets/prices.json was made; the day that its rates are said to be of
+BY_FILE = ("--dist", "loadfile", "--no-loadscope-reorder")  # in the order that conftest.py gives
 FAST = "not binary and not bench and not browser and not fault and not simulation and not slow"
 
 # Modules of the standard library that no suite of a service needs, that open windows, or that bring large libraries.
@@ -842,7 +843,7 @@ def run_tests(words: list[str]) -> int:
     bench = measure(python)
     if bench:
         print(f"build.py: the benchmarks above ended with exit code {bench}, and so will this.", file=sys.stderr)
-    tests = run(python, "-m", "pytest", "-n", "2", "--dist", "loadfile", "-m", "not bench", *words)
+    tests = run(python, "-m", "pytest", "-n", "2", *BY_FILE, "-m", "not bench", *words)
     return tests or bench
 
 
@@ -854,7 +855,7 @@ def run_checks(words: list[str]) -> int:
     code = run(python, "-m", "ruff", "format", "--check", ".")
     code = run(python, "-m", "ruff", "check", ".") or code
     code = run(python, "-m", "mypy") or code
-    return run(python, "-m", "pytest", "-q", "-n", "2", "-m", FAST, *words) or code
+    return run(python, "-m", "pytest", "-q", "-n", "auto", "-m", FAST, *words) or code
 
 
 def run_benches(words: list[str]) -> int:

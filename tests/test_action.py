@@ -273,6 +273,7 @@ def test_a_fork_whose_token_cannot_write_has_the_report_in_the_summary(ci: Ci) -
     assert ci.fake.comments == [] and len(ci.artifacts) == 1
 
 
+@pytest.mark.slow
 def test_the_comment_is_found_behind_hundreds_of_others(ci: Ci) -> None:
     for number in range(250):
         ci.fake.add_comment(f"Comment {number}", {"login": "a", "type": "User"})
@@ -440,6 +441,7 @@ def test_the_release_is_that_of_the_ref_or_what_its_source_states(
     assert any(path == f"/{repository or 'acme/app'}/releases/download/{TAG}/{FILE}" for path in ci.fake.asked("GET"))
 
 
+@pytest.mark.slow
 def test_a_program_that_is_here_already_is_taken_in_place_of_a_release(ci: Ci) -> None:
     ci.fake.releases.clear()
     program = ci.workspace / "bin" / "promptry"
@@ -487,6 +489,7 @@ def test_hostile_text_is_only_text_in_every_input(ci: Ci, text: str) -> None:
     assert [*ci.folder.rglob("harm")] == [] and ci.fake.asked("POST") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_names_no_program_and_no_release(ci: Ci, text: str) -> None:
     for name in ("executable", "version"):
@@ -592,6 +595,7 @@ def test_the_job_ends_with_the_code_of_the_run_once_all_is_kept(ci: Ci) -> None:
     assert "served no one prompt" in found.log or "ugly did not pass" in found.log
 
 
+@pytest.mark.slow
 def test_a_comment_that_cannot_be_written_changes_no_exit_code(ci: Ci) -> None:
     ci.fresh()
     ci.step(comment="false")  # the release is here now

@@ -58,6 +58,7 @@ def test_a_missing_asset_of_the_source_says_what_to_do() -> None:
         promptry.asset("sql/nothing.sql")
 
 
+@pytest.mark.slow
 def test_a_bare_source_still_tracks_and_renders(tmp_path: Path) -> None:
     shutil.copy(ROOT / "promptry.py", tmp_path / "promptry.py")
     code = """

@@ -563,6 +563,7 @@ def test_the_settings_have_text_kept(server: FakeServer, store: Path) -> None:
 TOOL_CALLS = json.dumps([{"name": "weather", "arguments": '{"city": "Bonn"}'}])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "ask", "said", "answered"),
     [
@@ -824,6 +825,7 @@ def test_a_store_that_fails_breaks_no_call(
 BREAKS = ("record_call", "request_facts", "find_provider_by_url", "settings_or_default", "note_answer", "note_event")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", BREAKS)
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "stream"])
 def test_a_fault_of_ours_breaks_no_call(

@@ -570,6 +570,7 @@ def test_results_go_to_stdout_and_talk_to_stderr(project: Path, say: Say) -> Non
         spool.path.unlink()
 
 
+@pytest.mark.slow
 def test_colour_appears_only_on_a_terminal(project: Path, run_cli: Say) -> None:
     if not hasattr(os, "openpty"):
         pytest.skip("needs a terminal")

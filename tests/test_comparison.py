@@ -228,6 +228,7 @@ def test_a_suite_without_one_prompt_cannot_be_compared_and_is_told_how(store: Pa
 # --- the verdict
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n", "failed_before", "failed_now", "verdict"),
     [

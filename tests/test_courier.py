@@ -61,6 +61,7 @@ def test_a_short_script_ends_with_five_of_five_shipped(tmp_path: Path, hub: Path
     assert sums_of(hub) == sums_of(tmp_path / "store.db")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 @pytest.mark.parametrize("step", ["_references", "_identity"])
 def test_no_fork_finds_the_courier_reading(step: str, tmp_path: Path, run_python: Any) -> None:
@@ -125,6 +126,7 @@ def test_forked_children_and_workers_of_a_pool_ship_what_they_commit(
     assert sums_of(hub) == sums_of(tmp_path / "store.db")
 
 
+@pytest.mark.slow
 def test_a_process_that_lives_on_ships_within_moments(tmp_path: Path, hub: Path, start_python: Any) -> None:
     code = """
     import sys, promptry
@@ -163,6 +165,7 @@ def test_import_starts_and_loads_nothing_for_it(tmp_path: Path, run_python: Any)
     assert run_python(code, PROMPTRY_DB=str(tmp_path / "s.db")).stdout.split() == ["1", "False"] * 2
 
 
+@pytest.mark.slow
 def test_with_no_hub_there_a_script_ends_at_once_and_what_waits_is_told(
     tmp_path: Path, run_python: Any, run_cli: Any
 ) -> None:
@@ -314,6 +317,7 @@ def test_a_read_ships_nothing(store: Path, tmp_path: Path) -> None:
     assert not any(thread.name == "promptry-courier" for thread in threading.enumerate())
 
 
+@pytest.mark.slow
 def test_push_says_what_was_sent_what_was_refused_and_what_is_wrong(
     tmp_path: Path, hub: Path, run_cli: Any, run_python: Any
 ) -> None:

@@ -80,6 +80,7 @@ def ask(port: int, path: str, **headers: str) -> tuple[int, bytes]:
 # --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_it_says_where_it_is_answers_and_stops_with_exit_code_0(
     number: signal.Signals, start_dashboard: Start, tmp_path: Path
@@ -237,6 +238,7 @@ def test_starting_loads_no_more_than_it_needs(run_python: Any) -> None:
 # --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_settings_tell_the_true_store_while_an_empty_one_answers(store: Path) -> None:
     with serve(store) as served:
         done = threading.Event()
@@ -312,6 +314,7 @@ def test_a_fault_of_ours_is_told_without_a_trace(
     assert "a fault in promptry itself, at GET overview" in caplog.text
 
 
+@pytest.mark.slow
 def test_many_at_once_are_all_answered(dashboard: Served) -> None:
     promptry.save_prompt("p", "Text.")
     statuses: list[int] = []

@@ -87,6 +87,7 @@ def pid_in(folder: Path) -> int:
     return int(wait_until(lambda: file.is_file() and file.read_text()))
 
 
+@pytest.mark.slow
 def test_without_the_flag_no_write_is_listed_or_can_be_called(store: Path, tmp_path: Path) -> None:
     promptry.connect()
     with connect_agent("--db", store, folder=tmp_path) as agent:
@@ -97,6 +98,7 @@ def test_without_the_flag_no_write_is_listed_or_can_be_called(store: Path, tmp_p
         assert agent.ask("list_prompts")["total"] == 0
 
 
+@pytest.mark.slow
 def test_with_the_flag_each_write_is_there_with_its_hints(writer: Agent) -> None:
     tools = writer.tools
     assert set(tools) == {*WRITES, *(read.name for read in promptry.READS)}
@@ -109,6 +111,7 @@ def test_with_the_flag_each_write_is_there_with_its_hints(writer: Agent) -> None
     assert tools["save_prompt"].input_schema["required"] == ["name", "content"]
 
 
+@pytest.mark.slow
 def test_what_is_written_is_what_the_command_writes(writer: Agent) -> None:
     assert writer.ask("save_prompt", name="a/b", content="One.")["version"] == 1
     assert writer.ask("save_prompt", name="a/b", content="Two.", tag="dev")["is_new"] is True
@@ -177,6 +180,7 @@ def test_progress_is_told_only_where_it_is_more_than_before(monkeypatch: pytest.
     assert ended == ["7"] and not steps
 
 
+@pytest.mark.slow
 def test_a_red_run_is_an_answer_with_its_worst_cases(writer: Agent) -> None:
     found = writer.ask("run_suite", suite="bad", repeats=1)
     assert found["passed"] is False and found["exit_code"] == 1
@@ -237,6 +241,7 @@ def test_a_run_does_not_outlive_its_server(store: Path, tmp_path: Path) -> None:
     assert promptry.list_runs("slow")["items"][0]["complete"] is False
 
 
+@pytest.mark.slow
 def test_the_first_write_makes_the_store(tmp_path: Path) -> None:
     path = tmp_path / "new" / "store.db"
     with connect_agent("--allow-writes", "--db", path, folder=tmp_path) as agent:

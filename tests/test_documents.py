@@ -164,6 +164,7 @@ DOCUMENTS = some.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(some.dictionaries(WORDS, DOCUMENTS, min_size=1, max_size=4))
 def test_what_is_written_reads_back_the_same(tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:

@@ -259,6 +259,7 @@ def test_what_a_text_was_filled_in_with_is_read_off_it(text: str, filled: str, v
     assert values_filled_in(text, filled) == values
 
 
+@pytest.mark.slow
 def test_an_agent_makes_a_suite_and_is_told_how_to_run_it(rated: Path) -> None:
     with connect_agent("--allow-writes", "--db", rated / "store.db", folder=rated) as agent:
         found = agent.ask("create_suite", name="support", prompt="support/answer")

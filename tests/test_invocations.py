@@ -372,6 +372,7 @@ def test_a_kept_row_that_the_store_refuses_does_not_hold_up_the_others(store: Pa
 # --- kept in memory, bounded, and counted as lost
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_into_memory_is_counted_as_lost_and_doctor_says_so(
     store: Path, locked: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ def test_the_words_of_the_command_reach_the_run(child: bool, store: Path, tmp_pa
     assert result["partial"]["selected"] == "-k not x" and result["counts"]["pass"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["--concurrency", "0"], ["--timeout", "-1"], ["-k", "a b"], ["--rerun", "some"]])
 def test_wrong_words_exit_2_and_run_nothing(words: list[str], store: Path, tmp_path: Path, run_cli: Any) -> None:
     (tmp_path / "evals.py").write_text(EVALS)

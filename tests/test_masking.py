@@ -84,6 +84,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "secret"), SECRETS)
 @pytest.mark.parametrize(
     "text", ["{}", "use {} now", '{{"key": "{}"}}', "a\n{}\nb", "({}),", r"a\n{}\n", "是{}吗", "{}. So", "`{}`"]
@@ -330,6 +331,7 @@ def test_the_time_grows_with_the_length_of_hostile_text(name: str) -> None:
     assert least_time((sign * 100_000)[:100_000]) < 64 * least_time((sign * 6_250)[:6_250])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ONCE)
 def test_one_long_word_is_masked_at_once(name: str) -> None:
     prose = "the answer is in the text, and the text is long. " * (len(ONCE[name]) // 48 + 1)

@@ -70,6 +70,7 @@ def speak(
     )
 
 
+@pytest.mark.slow
 def test_the_server_says_who_it_is_and_how_to_begin(agent: Agent) -> None:
     assert agent.began.server_info.name == "promptry" and agent.began.server_info.version == promptry.__version__
     text = agent.began.instructions
@@ -78,6 +79,7 @@ def test_the_server_says_who_it_is_and_how_to_begin(agent: Agent) -> None:
     assert {"get_overview", "list_runs", "compare_runs", "bisect_suite", "get_run", "list_costs"} <= named
 
 
+@pytest.mark.slow
 def test_tools_are_typed_and_hinted_as_reads(agent: Agent) -> None:
     tools = agent.tools
     assert list(tools) == [read.name for read in promptry.READS]
@@ -102,6 +104,7 @@ def test_an_error_is_told_as_such_and_the_server_lives_on(agent: Agent) -> None:
     assert agent.ask("get_run", id="1")["suite"] == "quiz"
 
 
+@pytest.mark.slow
 def test_stdout_holds_the_protocol_and_nothing_else(filled: Path, tmp_path: Path) -> None:
     calls: list[Any] = [HELLO, READY]
     for number, name in enumerate(("list_runs", "list_suites", "no_such_tool"), 1):
@@ -132,6 +135,7 @@ def test_stdout_holds_the_protocol_and_nothing_else(filled: Path, tmp_path: Path
     assert found[3]["isError"] and not found[1].get("isError")
 
 
+@pytest.mark.slow
 def test_without_the_sdk_one_sentence_says_what_to_do(tmp_path: Path) -> None:
     import click
     import peewee
@@ -529,6 +533,7 @@ def test_what_a_suite_prints_reaches_stderr_at_most(store: Path, tmp_path: Path)
         assert child.stdout.read() == "" and child.wait(20) == 0
 
 
+@pytest.mark.slow
 def test_a_client_that_is_killed_leaves_no_server_behind(filled: Path, tmp_path: Path) -> None:
     with start("--db", filled, cwd=tmp_path) as child:
         assert child.stdin and child.stdout
@@ -541,6 +546,7 @@ def test_a_client_that_is_killed_leaves_no_server_behind(filled: Path, tmp_path:
         assert child.stderr and "Traceback" not in child.stderr.read()
 
 
+@pytest.mark.slow
 def test_a_store_that_is_no_store_is_said_so(tmp_path: Path) -> None:
     path = tmp_path / "bad.db"
     path.write_text("this is no database, and long enough to be read as one" * 40)
@@ -568,6 +574,7 @@ promptry.main()
 """
 
 
+@pytest.mark.slow
 def test_nothing_that_is_printed_while_a_tool_answers_reaches_stdout(filled: Path, tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", LOUD, "mcp", "--db", str(filled)],

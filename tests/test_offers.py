@@ -78,6 +78,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "arguments", "sentence"), WRONG, ids=str)
 def test_what_a_tool_does_not_take_is_refused(name: str, arguments: dict[str, Any], sentence: str, full: None) -> None:
     with pytest.raises(WrongUse, match=sentence):

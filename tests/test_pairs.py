@@ -124,6 +124,7 @@ def test_sign_flips_of_equal_sizes_are_mcnemars_whatever_the_size() -> None:
         assert promptry.sign_flip_p(differences) == promptry.mcnemar_p(worse, better)
 
 
+@pytest.mark.slow
 def test_sign_flips_of_many_units_equal_scipys_permutations() -> None:
     import numpy
     from scipy import stats
@@ -406,6 +407,7 @@ def drawn_hits(seed: int, n: int, before: float, now: float, tries: int, kind: s
     return np.random.default_rng(seed).multinomial(n, chances / chances.sum(), rounds), 1 - found[tries]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["equal", "differing", "swinging", "mixed"])
 @pytest.mark.parametrize(("n", "tries"), [(6, 2), (9, 10), (40, 5)])
 def test_the_intervals_of_the_map_are_those_that_are_told(kind: str, n: int, tries: int) -> None:

@@ -201,6 +201,7 @@ def test_another_executable_in_the_place_of_this_one_is_seen(frozen: Path, monke
     assert not promptry.is_replaced()
 
 
+@pytest.mark.slow
 def test_no_bit_that_is_wrong_is_more_than_one_sentence(frozen: Path) -> None:
     program = Path(sys.executable)
     whole = program.read_bytes()

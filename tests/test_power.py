@@ -70,6 +70,7 @@ def test_nothing_is_seen_below_six_pairs_or_where_all_signs_are_too_few() -> Non
     assert promptry.smallest_drop(5, 0.1, True, 0.04) is None
 
 
+@pytest.mark.slow
 def test_the_cases_needed_see_the_drop_and_one_fewer_does_not() -> None:
     for binary, noise in ((True, 0.2), (False, 0.2), (True, 0.0)):
         needed = needed_of(0.1, noise, binary, 0.02)

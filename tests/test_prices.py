@@ -662,6 +662,7 @@ def exact(store: Path) -> None:
     promptry.forget_imported_prices()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("provider", [None, "litellm", "LiteLLM"])
 @pytest.mark.parametrize("model", IDS)
 def test_each_id_of_litellms_own_table_is_priced_by_its_row(exact: None, model: str, provider: str | None) -> None:

@@ -348,6 +348,7 @@ def write_sample(folder: Path, sample: Sample) -> Path:
     return folder / next(iter(sample.files))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLES)
 def test_what_is_taken_over_loads_and_runs(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -691,6 +692,7 @@ def test_no_value_at_a_place_is_a_traceback(at: int) -> None:
         check_import(changed(WHOLE, place, STRANGE[at]), loads=False)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(st.lists(st.tuples(st.sampled_from(PLACES), st.sampled_from(STRANGE)), min_size=2, max_size=6))
 def test_several_strange_values_make_no_suite_that_does_not_load(changes: list[tuple[tuple[Any, ...], Any]]) -> None:

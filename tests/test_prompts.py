@@ -207,6 +207,7 @@ WRONG_TRACKS: list[tuple[Any, ...]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", WRONG_TRACKS)
 @pytest.mark.parametrize("known", [False, True], ids=["unknown", "known"])
 def test_a_wrong_argument_raises_wrong_use(store: Any, arguments: tuple[Any, ...], known: bool) -> None:

@@ -175,6 +175,7 @@ FAILURES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", VARIABLES)
 @pytest.mark.parametrize(("mood", "words", "status", "requests"), FAILURES)
 def test_a_failure_is_one_error_and_stands_in_the_ledger(

@@ -99,6 +99,7 @@ ATTACKS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sql", ATTACKS)
 def test_what_is_no_single_read_is_refused_and_changes_nothing(sql: str, filled: Path, tmp_path: Path) -> None:
     before = {table: promptry.fetch(f"SELECT * FROM {table}") for table in ("prompts", "votes", "invocations")}

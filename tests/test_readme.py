@@ -121,6 +121,7 @@ def test_the_judge_judges_as_it_is_written(store: Path) -> None:
     assert [(check.assertion_type, check.score) for check in checks] == [("llm", 1.0), ("grounded", 1.0)]
 
 
+@pytest.mark.slow
 def test_meaning_and_form_are_compared_as_it_is_written() -> None:
     piece = piece_with("assert_semantic(")
     said = [float(number) for number in re.findall(r"# ([\d.]+)$", piece, re.MULTILINE)]

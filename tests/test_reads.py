@@ -217,6 +217,7 @@ LISTS = sorted(name for name in BY_NAME if name.startswith("list_"))
 MORE = {"list_costs": {"days", "by", "origin", "sum", "origins", "forecast"}}  # what a list says beside its rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LISTS)
 def test_lists_have_one_shape(name: str, full: None) -> None:
     found = answer_of(name, {})

@@ -37,6 +37,7 @@ def read(agent: Agent, address: str) -> Any:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_prompt_is_read_by_the_address_that_is_listed(name: str, agent: Agent) -> None:
     listed = {row.name: row for row in agent.wait(agent.session.list_resources).resources}
@@ -70,6 +71,7 @@ def test_templates_say_what_can_be_read(agent: Agent) -> None:
     assert all(row.description and row.mime_type for row in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "address",
     ["run://99", "run://x", "call://", "prompt://none@1", "prompt://support/answer@9", "prompt://support/answer@none"]

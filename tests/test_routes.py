@@ -120,6 +120,7 @@ NAMES = (
 NAMES += " budgets feedback votes datasets dataset diff"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NAMES.split())
 def test_the_routes_have_the_names_that_others_rely_on(path: str, dashboard: Served) -> None:
     listed = {row["path"] for row in dashboard.get("/api").json["items"] if row["method"] == "GET"}
@@ -170,6 +171,7 @@ def test_a_module_of_suites_is_loaded_elsewhere_and_anew_when_it_changes(
     assert str(os.getpid()) not in " ".join(seen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "status", "code", "message"),
     [
@@ -264,6 +266,7 @@ def test_other_answers_have_the_mark_of_what_they_hold(dashboard: Served) -> Non
 # --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_reading_makes_no_store_and_an_empty_one_answers(tmp_path: Path) -> None:
     path = tmp_path / "not" / "yet.db"
     promptry.use_store(path)

@@ -295,6 +295,7 @@ def pattern_schemas(name: str) -> list[tuple[Any, dict[str, Any]]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draft", DRAFTS)
 def test_a_pattern_that_never_ends_is_an_error_of_the_case_in_every_draft(
     draft: str, monkeypatch: pytest.MonkeyPatch

@@ -65,6 +65,7 @@ def check_of(*arguments: Any, function: Any = assert_semantic, **options: Any) -
     return check
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("actual", "expected"), PARAPHRASES, ids=lambda text: text[:20])
 def test_a_paraphrase_holds_both_ways(actual: str, expected: str) -> None:
     for pair in ((actual, expected), (expected, actual)):

@@ -96,6 +96,7 @@ def test_ranks_without_ties_equal_scipys_exactly_up_to_eight_and_by_its_limit_be
         assert promptry.mann_whitney_p(recent, older) == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p_values", [[0.01, 0.2, 0.03, 0.03], [0.5], [0.04] * 5, [0.001, 0.9, 0.02, 1.0, 0.04, 0.0]])
 def test_benjamini_and_hochbergs_adjustment_equals_scipys(p_values: list[float]) -> None:
     stats = pytest.importorskip("scipy.stats")

@@ -217,6 +217,7 @@ def test_a_spool_without_a_header_is_removed_and_stops_nothing(project: Path, co
     assert promptry.list_runs()["total"] == 0 and not spool.path.exists()
 
 
+@pytest.mark.slow
 def test_recovering_into_a_store_that_cannot_be_written_keeps_the_spool(project: Path) -> None:
     spool = promptry.open_spool({"uid": "u5", "suite": "s"})
     promptry.write_outcome(spool, promptry.CaseOutcome("a", 0, "pass", 1.0, [promptry.Check("exact", True, 1.0, {})]))
@@ -235,6 +236,7 @@ def test_a_folder_that_is_a_link_is_refused(project: Path) -> None:
         promptry.open_spool({"uid": "u6", "suite": "s"})
 
 
+@pytest.mark.slow
 def test_a_run_whose_results_cannot_be_spooled_says_so_before_a_case_ran(project: Path) -> None:
     make_quick(project)
     environment = {**os.environ, "TMPDIR": str(project / "spools")}

@@ -331,6 +331,7 @@ def test_a_forked_child_does_not_store_the_rows_its_parent_keeps(store: Path, ru
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("method", ["spawn", "fork"])
 def test_a_worker_of_multiprocessing_writes(store: Path, run_python: Any, method: str) -> None:
@@ -358,6 +359,7 @@ def test_a_worker_of_multiprocessing_writes(store: Path, run_python: Any, method
     assert rows_of(store) == 62
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["spawn", "fork"])
 def test_a_worker_of_multiprocessing_stores_what_it_kept_when_it_ends(
     store: Path, start_python: Any, locked: Any, method: str

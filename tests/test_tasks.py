@@ -82,6 +82,7 @@ def start(served: Served, suite: str, **options: Any) -> str:
     return str(answer.json["job"])
 
 
+@pytest.mark.slow
 def test_a_run_is_started_and_its_run_is_there(suites: None, dashboard: Served) -> None:
     job = start(dashboard, "quick", repeats=2, model_version="m 1 --json")
     found = wait_for(dashboard, job, is_over)
@@ -196,6 +197,7 @@ def test_an_unknown_job_is_said(dashboard: Served) -> None:
     assert dashboard.post("/api/job/x/cancel", {}).status == 404
 
 
+@pytest.mark.slow
 def test_a_run_makes_the_store_where_there_is_none(suites: None, tmp_path: Path) -> None:
     path = tmp_path / "new.db"
     promptry.use_store(path)
@@ -231,6 +233,7 @@ def test_a_signal_that_comes_twice_at_once_is_one(monkeypatch: pytest.MonkeyPatc
     assert found == [1, 0, 0, 2, 0, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_replaced", [False, True])
 def test_a_run_uses_the_folder_of_this_start_unless_another_executable_lies_there_by_now(
     is_replaced: bool, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -412,6 +412,7 @@ def test_a_prompt_that_went_with_its_file_is_counted(store: Any, run_python: Any
     assert promptry.stored_fallbacks() == {"p": 1}
 
 
+@pytest.mark.slow
 def test_fallbacks_of_a_process_that_records_no_call_are_told_at_its_end(store: Any, run_python: Any) -> None:
     promptry.save_prompt("p", "stored")
     run_python(

@@ -315,6 +315,7 @@ TABLE: list[tuple[Callable[..., float], tuple[Any, ...], Any, float, bool]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row[0].__name__}{row[1]} of {len(row[2])}"[:70])
 def test_each_assertion_scores_records_and_raises(row: tuple[Any, ...]) -> None:
     function, arguments, trace, score, passed = row

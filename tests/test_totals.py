@@ -465,6 +465,7 @@ CHANGES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("tail", [0, 12])
 def test_a_change_between_the_count_and_the_keeping_is_not_lost(
@@ -615,6 +616,7 @@ for number in range(120):
 """
 
 
+@pytest.mark.slow
 def test_four_processes_that_write_and_look_leave_the_truth(
     store: Path, raw: sqlite3.Connection, start_python: Any
 ) -> None:

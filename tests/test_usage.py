@@ -269,6 +269,7 @@ NONSENSE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "usage"), NONSENSE)
 def test_nonsense_is_kept_named_and_has_no_cost(
     store: Path, path: str, usage: Any, caplog: pytest.LogCaptureFixture, fresh_faults: None

@@ -5262,19 +5262,23 @@ class RateCard(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """How a set of buckets is charged: what one of each costs and saves in USD, and the rates as they are told."""
+    """How a set of buckets is charged: what one of each costs and saves, and the rates as they are told.
 
-    cost: tuple[Decimal, ...]
-    saving: tuple[Decimal, ...] | None
+    Unit: whole numbers of which `scale` make a dollar; their sums are exact, and quicker than those of decimals.
+    """
+
+    scale: int
+    cost: tuple[int, ...]
+    saving: tuple[int, ...] | None
     rates: dict[str, float]
 
 
 class Price(NamedTuple):
     """What a call costs in USD, the rate of each bucket (per million tokens), and what caches saved in USD."""
 
-    cost_usd: Decimal
+    cost_usd: float
     rates: dict[str, float]
-    saved_usd: Decimal | None
+    saved_usd: float | None
 
 
 class _Model(NamedTuple):
@@ -5306,8 +5310,8 @@ def price_of(tokens_in: int, buckets: dict[str, int], card: RateCard) -> Price |
     Source of the rule: the tier is chosen by the whole input and holds for every token (genai-prices, TieredPrices).
 
     >>> card = RateCard("test", ((-1, {"input": Decimal("2.5"), "cache_read": Decimal("1.25")}),), {})
-    >>> price_of(1000, {"input_uncached": 600, "cache_read": 400}, card).cost_usd == Decimal("0.002")
-    True
+    >>> price_of(1000, {"input_uncached": 600, "cache_read": 400}, card).cost_usd
+    0.002
     """
     start, rates = next(step for step in card.steps[::-1] if tokens_in > step[0])
     if "requests" in rates:
@@ -5317,8 +5321,8 @@ def price_of(tokens_in: int, buckets: dict[str, int], card: RateCard) -> Price |
     if plan is None:
         return None
     counts = buckets.values()
-    saved = sum(map(operator.mul, counts, plan.saving), _ZERO) if plan.saving else None
-    return Price(sum(map(operator.mul, counts, plan.cost), _ZERO), plan.rates, saved)
+    saved = sum(map(operator.mul, counts, plan.saving)) / plan.scale if plan.saving else None
+    return Price(sum(map(operator.mul, counts, plan.cost)) / plan.scale, plan.rates, saved)
 
 
 def is_free(card: RateCard) -> bool:
@@ -5334,9 +5338,11 @@ def _make_plan(rates: dict[str, Decimal], buckets: Iterable[str]) -> _Plan | Non
         return None
     cost = {bucket: (rate or _ZERO) / sizes.get(bucket, 1_000_000) for bucket, rate in found.items()}
     full = rates.get("input", _ZERO) / 1_000_000
-    saving = tuple(full - part if bucket.startswith("cache_") else _ZERO for bucket, part in cost.items())
+    saving = [full - part if bucket.startswith("cache_") else _ZERO for bucket, part in cost.items()]
     told = {bucket: float(rate) for bucket, rate in found.items() if rate is not None}
-    return _Plan(tuple(cost.values()), saving if any(saving) else None, told)
+    scale = 10 ** max(-int(part.as_tuple().exponent) for part in (_ZERO, *cost.values(), *saving))
+    costs, savings = (tuple(int(part * scale) for part in parts) for parts in (cost.values(), saving))
+    return _Plan(scale, costs, savings if any(savings) else None, told)
 
 
 def find_card(facts: dict[str, Any], at: str, wait_s: float = PATIENCE_S) -> RateCard | None:
@@ -5957,10 +5963,10 @@ def price_facts(facts: dict[str, Any], at: str, wait_s: float) -> dict[str, Any]
         tokens_in, buckets = (facts["tokens_in"], facts.get("buckets", {})) if has_tokens else (0, {})
         price = price_of(tokens_in, buckets, card) if card and (has_tokens or is_free(card)) else None
         if card and price:
-            known = {"cost_usd": float(price.cost_usd), "cost_source": "computed", "rates": price.rates}
+            known = {"cost_usd": price.cost_usd, "cost_source": "computed", "rates": price.rates}
             known["rate_source"] = card.source
             if price.saved_usd:
-                known["cache_saved_usd"] = float(price.saved_usd)
+                known["cache_saved_usd"] = price.saved_usd
             return known
     if facts.get("provider_cost_usd") is not None:
         return {"cost_usd": facts["provider_cost_usd"], "cost_source": "given", "rate_source": "provider"}
@@ -6699,7 +6705,7 @@ def _priced_estimate(facts: dict[str, Any], chars: int | None, max_tokens: int |
         return None
     card, tokens = find_card(facts, now_text()), max(1, round(chars / 4))
     price = card and price_of(tokens, {"input_uncached": tokens, "output_visible": max_tokens}, card)
-    return float(price.cost_usd) if price else None
+    return price.cost_usd if price else None
 
 
 def _usual_cost(name: str) -> float:

@@ -106,7 +106,7 @@ def test_every_model_costs_what_the_library_says(store: Path) -> None:
                     continue
                 card = promptry.find_card({"model": model, "provider": provider, **context}, at)
                 assert card is not None and not {"input", "output"} <= card.steps[0][1].keys(), (provider, model)
-            elif ours != theirs:
+            elif ours != float(theirs):
                 differences.append((provider, model, at, context, buckets, ours, theirs))
     print(f"\n{compared} prices compared, {len(differences)} differ, {unpriced} have no rate for what was used")
     assert not differences, differences[:5]
@@ -129,7 +129,7 @@ def rate_of(model: str, provider: str | None = "openai", at: str = TODAY, tokens
     """Return what a million tokens of input cost, or None."""
     card = promptry.find_card({"model": model, "provider": provider, **facts}, at)
     found = card and promptry.price_of(tokens_in, {"input_uncached": 1_000_000}, card)
-    return found and float(found.cost_usd)
+    return found and found.cost_usd
 
 
 def track(model: str, usage: dict[str, Any], provider: str | None = "openai", **facts: Any) -> dict[str, Any]:

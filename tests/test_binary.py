@@ -466,6 +466,12 @@ def test_a_user_without_a_home_has_everything_too(binary: Path, place: Path, for
     assert "~" not in names_in(for_all)
 
 
+def with_mounts(script: str, *words: object) -> list[str]:
+    """Return a command that runs a shell's script, which mounts for itself alone, with words to run at its end."""
+    path = f"PATH={os.environ['PATH']}"
+    return ["/usr/bin/env", path, "unshare", "-m", "sh", "-c", script, "sh", *map(str, words)]
+
+
 @pytest.fixture(scope="session")
 def mounting() -> Callable[..., list[str]]:
     """Give a function that makes a command that runs another where file systems are mounted."""
@@ -475,17 +481,7 @@ def mounting() -> Callable[..., list[str]]:
     def make(*words: object, **mounts: str) -> list[str]:
         lines = [f'mount -t tmpfs -o "{options}" none "$PLACE/{name}"' for name, options in mounts.items()]
         script = " && ".join([*lines, 'exec "$@"'])
-        return [
-            "/usr/bin/env",
-            f"PATH={os.environ['PATH']}",
-            "unshare",
-            "-m",
-            "sh",
-            "-c",
-            script,
-            "sh",
-            *map(str, words),
-        ]
+        return with_mounts(script, *words)
 
     return make
 
@@ -556,18 +552,7 @@ def test_where_no_temporary_folder_can_be_used_one_sentence_says_what_to_do(
         pytest.skip("there is one more temporary folder")
     mounts = f"for name in /tmp /var/tmp; do {mount} || exit 9; done"
     script = f'{mounts}; TMPDIR=/tmp "$@"; code=$?; {listed}; exit $code'
-    command = [
-        "/usr/bin/env",
-        f"PATH={os.environ['PATH']}",
-        "unshare",
-        "-m",
-        "sh",
-        "-c",
-        script,
-        "sh",
-        patient,
-        "status",
-    ]
+    command = with_mounts(script, patient, "status")
     done = say(*command, cwd=place, code=3)
     whole = rf"promptry: {said}, and no other temporary folder can be unpacked into; TMPDIR names one that can\.\n"
     assert done.stdout == "" and re.fullmatch(whole, done.stderr), done.stderr

@@ -455,6 +455,12 @@ def test_an_imported_name_is_known_with_and_without_its_provider(
     assert rate_of(model, provider) == rate
 
 
+def test_what_a_cache_saves_is_exact_though_only_the_rate_that_was_not_used_has_the_digits() -> None:
+    rates = {"input": Decimal("0.125"), "cache_read": Decimal("0.1")}
+    found = promptry.price_of(1, {"cache_read": 1_000_000}, promptry.RateCard("test", ((-1, rates),), {}))
+    assert found is not None and (found.cost_usd, found.saved_usd) == (0.1, 0.025)
+
+
 def test_an_imported_table_has_tiers_and_cache_rates(litellm: None) -> None:
     rates = [rate_of("gemini-99", "google", tokens_in=count) for count in (128_000, 128_001, 512_000, 512_001)]
     assert rates == [1, 2, 2, 4]

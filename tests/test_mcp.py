@@ -325,6 +325,13 @@ def say(child: subprocess.Popen[str], *lines: Any) -> None:
     child.stdin.flush()
 
 
+def greet(child: subprocess.Popen[str]) -> None:
+    """Begin as a client does."""
+    say(child, HELLO)
+    hear(child, 0)
+    say(child, READY)
+
+
 def hear(child: subprocess.Popen[str], number: Any) -> dict[str, Any]:
     """Read lines until the answer to a request; each must be JSON-RPC."""
     assert child.stdout
@@ -369,9 +376,7 @@ HOSTILE: list[Any] = [
 @pytest.mark.slow
 def test_whatever_comes_in_the_server_answers_what_comes_next(filled: Path, tmp_path: Path) -> None:
     with start("--db", filled, cwd=tmp_path) as child:
-        say(child, HELLO)
-        hear(child, 0)
-        say(child, READY)
+        greet(child)
         for number, line in enumerate(HOSTILE, 100):
             say(child, line, call(number, "get_run", {"id": "1"}))
             assert hear(child, number)["result"]["structuredContent"]["id"] == "1", str(line)[:200]
@@ -416,9 +421,8 @@ def test_however_the_server_ends_its_run_ends_too_and_is_kept(end: str, store: P
     (tmp_path / "evals.py").write_text(SUITES)
     promptry.connect()
     with start("--allow-writes", "--db", store, cwd=tmp_path) as child:
-        say(child, HELLO)
-        hear(child, 0)
-        say(child, READY, call(1, "run_suite", {"suite": "slow"}))
+        greet(child)
+        say(child, call(1, "run_suite", {"suite": "slow"}))
         pid = pid_in(tmp_path)
         if end == "stdin":
             assert child.stdin
@@ -474,9 +478,8 @@ def test_a_module_that_hangs_holds_no_server_up_at_its_end(end: str, filled: Pat
     (tmp_path / "hangs").touch()
     (tmp_path / "promptry.toml").write_text(f"[run]\npython = {json.dumps(sys.executable)}\n")
     with start("--allow-writes", "--db", filled, cwd=tmp_path) as child:
-        say(child, HELLO)
-        hear(child, 0)
-        say(child, READY, call(1, "list_suites", {}))
+        greet(child)
+        say(child, call(1, "list_suites", {}))
         wait_until(lambda: (tmp_path / "loaded").exists() and (tmp_path / "loaded").read_text())
         assert child.stdin
         child.stdin.close() if end == "stdin" else child.send_signal(signal.SIGTERM)
@@ -490,9 +493,8 @@ def test_a_run_that_nobody_waits_for_when_it_begins_ends(gap_s: float, store: Pa
     (tmp_path / "evals.py").write_text(SUITES)
     promptry.connect()
     with start("--allow-writes", "--db", store, cwd=tmp_path) as child:
-        say(child, HELLO)
-        hear(child, 0)
-        say(child, READY, call(1, "list_runs", {}))
+        greet(child)
+        say(child, call(1, "list_runs", {}))
         hear(child, 1)
         say(child, call(2, "run_suite", {"suite": "slow"}))
         time.sleep(gap_s)
@@ -522,9 +524,8 @@ def test_what_a_suite_prints_reaches_stderr_at_most(store: Path, tmp_path: Path)
     (tmp_path / "evals.py").write_text(SUITES)
     promptry.connect()
     with start("--allow-writes", "--db", store, cwd=tmp_path) as child:
-        say(child, HELLO)
-        hear(child, 0)
-        say(child, READY, call(1, "list_suites", {}))
+        greet(child)
+        say(child, call(1, "list_suites", {}))
         assert hear(child, 1)["result"]["structuredContent"]["total"] == 3
         say(child, call(2, "run_suite", {"suite": "quick"}))
         assert hear(child, 2)["result"]["structuredContent"]["passed"] is True
@@ -585,9 +586,8 @@ def test_nothing_that_is_printed_while_a_tool_answers_reaches_stdout(filled: Pat
         cwd=tmp_path,
         text=True,
     ) as child:
-        say(child, HELLO)
-        hear(child, 0)
-        say(child, READY, call(1, "list_runs", {}))
+        greet(child)
+        say(child, call(1, "list_runs", {}))
         assert hear(child, 1)["result"]["structuredContent"]["total"] == 15
         assert child.stdin and child.stdout and child.stderr
         child.stdin.close()

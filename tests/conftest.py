@@ -90,6 +90,8 @@ def store(tmp_path: Path) -> Iterator[Path]:
     """Give the path of an empty store that this process uses; the first use makes the file."""
     path = tmp_path / "store.db"
     promptry.use_store(path)
+    for spool in promptry.list_spools():  # of an earlier session, whose folder had the same name
+        spool.unlink()
     yield path
     promptry.use_store(None)
 

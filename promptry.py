@@ -7717,16 +7717,14 @@ def call_facts(run_uid: str) -> dict[str, Any]:
 # dataset's name of promptry's own, and a look reads only what came since, as SPEND does. They hold as long as the watch
 # of triggers over the calls that they sum has seen nothing. Of few calls, or in too many groups, nothing is kept, and
 # where nothing is kept the plain SQL answers. A longer history stands under a name of its own, whole, so that who asks
-# of a month does not parse years.
+# of a month does not parse years. Sums of other groups are kept in the same way (see BUCKETS).
 
-_KEPT_TOTALS, _KEPT_WHOLE = "promptry/totals", "promptry/totals/whole"
 _MOST_KEPT_DAYS, _MOST_GROUPS, _MOST_OF_WHOLE, _LEAST_CALLS = 92, 60_000, 150_000, 20_000
 _SHORTEST_TAIL, _LONGEST_TAIL = 2_000, 250_000  # beyond the first they are kept anew; beyond the other, counted
-_USUAL_DAYS = 32  # what a dashboard asks for first, and the whole month
+USUAL_DAYS = 32  # what a dashboard asks for first, and the whole month
 _GRAIN = "day, prompt_name, prompt_version, model, origin, status"
 _KEYS_OF_COSTS, _KEYS_OF_TOTALS = 5, 6  # a group of costs has all but the status
 _RETRY_S = 60.0
-_SHAPE = "by column"  # a text of another shape has another hash
 _COST_COUNTS = ("calls", "errors", "unpriced", "counted")
 _COST_SUMS = ("cost_usd", "cache_saved_usd", "tokens_in", "tokens_out", "cached_tokens", "told_in")
 _NEEDS = ("needs_in", "needs_out")
@@ -7777,18 +7775,34 @@ class Total(NamedTuple):
     calls: int
 
 
+class Grouping(NamedTuple):
+    """What is summed: the name that it is kept under, how, its groups, and how many of their columns say of what.
+
+    A text of another `shape` has another hash. `sum_days` sums the calls since a day up to an id, `sum_newer` those
+    between two marks at a step.
+    """
+
+    name: str
+    shape: str
+    group: Any
+    keys: int
+    sum_days: Callable[[sqlite3.Connection, dict[str, Any]], Iterable[tuple[Any, ...]]]
+    sum_newer: Callable[[sqlite3.Connection, Mark, Mark, int], Iterable[tuple[Any, ...]]]
+
+
 class Totals(NamedTuple):
     """The sums of all calls since a day up to a mark, in the order of the index, and the watch that they hold under.
 
-    `since` is empty where no call is older. `name` is what they are kept under.
+    `since` is empty where no call is older. `name` is what they are kept under: that of their kind, or its whole.
     """
 
+    kind: Grouping
     name: str
     watch: Watch
     since: str
     mark: Mark
     step: int
-    groups: list[Total]
+    groups: list[Any]
 
 
 _COST_FIELDS = (*Total._fields[:_KEYS_OF_COSTS], *(key for key in Total._fields if key in _COST_COUNTS + _COST_SUMS))
@@ -7799,27 +7813,34 @@ at_store_change(_parsed_totals.clear)
 at_store_change(_not_kept_at.clear)
 
 
+_GROUPED = Grouping(
+    *("promptry/totals", "by column", Total, _KEYS_OF_TOTALS),
+    lambda connection, asked: connection.execute(_TOTAL_PARTS.by_day, asked),
+    lambda connection, then, now, step: rows_since(connection, _TOTAL_PARTS, then, now, step=step),
+)
+
+
 def keep_totals() -> None:
     """Have the totals kept that are asked for first, then those of all calls, if much is to sum, and have them at hand.
 
     Writes: datasets.
     """
-    for since in (first_day(_USUAL_DAYS), ""):
+    for since in (first_day(USUAL_DAYS), ""):
         read_totals(since, may_count=True)
 
 
-def read_totals(since: str, *, may_count: bool = False) -> Totals | None:
+def read_totals(since: str, *, may_count: bool = False, kind: Grouping = _GROUPED) -> Totals | None:
     """Return the sums of the calls since a day, or None where none are kept; where much is to sum they may be counted.
 
     Nothing is raised for a store that cannot be read or written: the plain SQL will tell. Writes: datasets.
     """
     try:
-        found = _read_on(since, may_count)
-        if found is None and may_count and _is_worth_it(name := _place_of(since)):
+        found = _read_on(kind, since, may_count)
+        if found is None and may_count and _is_worth_it(name := _place_of(kind, since)):
             with counting(name) as may:
-                found = _read_on(since, may_count)
+                found = _read_on(kind, since, may_count)
                 if found is None and may and _is_worth_it(name):
-                    found = _count_totals(name, since)
+                    found = _count_totals(kind, name, since)
     except (StoreError, *STORE_FAULTS) as error:
         log.debug("no totals since %s: %s", since, error)
         return None
@@ -7868,15 +7889,19 @@ def _unpriced_model(totals: list[Total]) -> dict[str, Any]:
     return {**told, "last_call": str(max(total.needs_id or NO_ID for total in totals))}
 
 
-def _groups_since(groups: list[Total], since: str) -> list[Total]:
+def _groups_since(groups: list[Any], since: str) -> list[Any]:
     """Return the groups of days since one, as SQLite compares: bytes come after every text."""
     return [total for total in groups if type(total.day) is not str or total.day >= since]
 
 
-def _place_of(since: str) -> str:
+def _place_of(kind: Grouping, since: str) -> str:
     """Return the name under which the sums since a day are kept: who asks of more than is usual gets all."""
     first = first_day(_MOST_KEPT_DAYS)
-    return _KEPT_WHOLE if since < first and _has_older(connect(), first) else _KEPT_TOTALS
+    return _whole_of(kind) if since < first and _has_older(connect(), first) else kind.name
+
+
+def _whole_of(kind: Grouping) -> str:
+    return f"{kind.name}/whole"
 
 
 def _has_older(connection: sqlite3.Connection, day: str) -> bool:
@@ -7895,11 +7920,11 @@ def _may_be_kept(name: str) -> bool:
     return name not in _not_kept_at or monotonic_s() - _not_kept_at[name] >= _RETRY_S
 
 
-def _read_on(since: str, may_count: bool) -> Totals | None:
+def _read_on(kind: Grouping, since: str, may_count: bool) -> Totals | None:
     """Return what is kept with what came since; where that was much, it is kept so."""
     connection, now = connect(), now_text()
     with one_state(connection):
-        known = _find_totals(connection, since)
+        known = _find_totals(connection, kind, since)
         if known is None:
             return None
         found = _advanced(connection, known, mark_of(connection, now))
@@ -7916,24 +7941,24 @@ def _keep_newer(connection: sqlite3.Connection, read: Totals, now: str) -> None:
     newer, watched = None, watch_calls()
     if watched is not None:
         with one_state(connection):
-            known = _find_kept_totals(connection, read.name)
+            known = _find_kept_totals(connection, read.kind, read.name)
             if known is not None and known.watch == watched[0]:
                 newer = _advanced(connection, known, mark_of(connection, now, watched[1]))
     if newer is None or not _keep_totals(newer):
         _not_kept_at[read.name] = monotonic_s()
 
 
-def _count_totals(name: str, since: str) -> Totals | None:
+def _count_totals(kind: Grouping, name: str, since: str) -> Totals | None:
     """Sum all calls since a day, and keep that: no call among them can change unseen between the two."""
     watched, connection, now = watch_calls(), connect(), now_text()
     is_kept, found = False, None
     if watched is not None:
         with one_state(connection):
-            since = since if name == _KEPT_TOTALS and _has_older(connection, since) else ""
+            since = since if name == kind.name and _has_older(connection, since) else ""
             mark, step = mark_of(connection, now, watched[1]), _step_since(connection, since)
             asked = {"since": since, "after": NO_ID, "until": mark.last, "step": step}
-            groups = list(map(Total._make, connection.execute(_TOTAL_PARTS.by_day, asked)))
-            counted = Totals(name, watched[0], since, mark, step, groups)
+            groups = list(map(kind.group._make, kind.sum_days(connection, asked)))
+            counted = Totals(kind, name, watched[0], since, mark, step, groups)
             found = _advanced(connection, counted, mark_of(connection, now))
         is_kept = sum(total.calls for total in groups) >= _LEAST_CALLS and _keep_totals(counted)
     if not is_kept:
@@ -7948,25 +7973,22 @@ def _step_since(connection: sqlite3.Connection, since: str) -> int:
 
 def _advanced(connection: sqlite3.Connection, known: Totals, mark: Mark) -> Totals:
     """Return totals as of a later mark."""
-    rows = rows_since(connection, _TOTAL_PARTS, known.mark, mark, step=known.step)
-    return known._replace(mark=mark, groups=_merged(known.groups, list(map(Total._make, rows))))
+    rows = known.kind.sum_newer(connection, known.mark, mark, known.step)
+    return known._replace(mark=mark, groups=_merged(known, list(map(known.kind.group._make, rows))))
 
 
-def _merged(groups: list[Total], newer: list[Total]) -> list[Total]:
+def _merged(known: Totals, newer: list[Any]) -> list[Any]:
     """Add sums to those of the same groups; groups stand in the order of the index."""
     if not newer:
-        return groups
-    days = {total.day for total in newer}
-    found = {tuple(total)[:_KEYS_OF_TOTALS]: total for total in groups if total.day in days}
+        return known.groups
+    days, keys = {total.day for total in newer}, known.kind.keys
+    found = {total[:keys]: total for total in known.groups if total.day in days}
     for total in newer:
-        key = tuple(total)[:_KEYS_OF_TOTALS]
-        found[key] = _with_sums(found[key], total) if key in found else total
-    others = (total for total in groups if total.day not in days)
-    return sorted((*others, *sorted(found.values(), key=_order)), key=lambda total: rank_of(total.day))
-
-
-def _order(total: Total) -> tuple[Any, ...]:
-    return tuple(map(rank_of, tuple(total)[:_KEYS_OF_TOTALS]))
+        key = total[:keys]
+        found[key] = add_sums(found[key], total, keys) if key in found else total
+    others = (total for total in known.groups if total.day not in days)
+    changed = sorted(found.values(), key=lambda total: tuple(map(rank_of, total[:keys])))
+    return sorted((*others, *changed), key=lambda total: rank_of(total.day))
 
 
 def rank_of(value: Any) -> tuple[int, Any]:
@@ -7974,11 +7996,14 @@ def rank_of(value: Any) -> tuple[int, Any]:
     return (0, 0) if value is None else (1 + isinstance(value, str) + 2 * isinstance(value, bytes), value)
 
 
-def _with_sums(one: Total, other: Total) -> Total:
+def add_sums(one: Any, other: Any, keys: int) -> Any:
+    """Return the sums of two groups as those of one, under the keys of the first."""
     pairs = [*zip(one, other, strict=True)]
-    sums = [b if a is None else a if b is None else _sum(a, b) for a, b in pairs[_KEYS_OF_TOTALS:]]
-    newest = max(filter(None, (one.needs_id, other.needs_id)), default=None)
-    return Total._make([*one[:_KEYS_OF_TOTALS], *sums])._replace(needs_id=newest)
+    sums = [b if a is None else a if b is None else _sum(a, b) for a, b in pairs[keys:]]
+    found = type(one)._make([*one[:keys], *sums])
+    if not isinstance(one, Total):
+        return found
+    return found._replace(needs_id=max(filter(None, (one.needs_id, other.needs_id)), default=None))
 
 
 def _sum(one: Any, other: Any) -> Any:
@@ -7986,23 +8011,23 @@ def _sum(one: Any, other: Any) -> Any:
     return None if found != found else found  # what SQLite says of opposite infinities
 
 
-def _find_totals(connection: sqlite3.Connection, since: str) -> Totals | None:
+def _find_totals(connection: sqlite3.Connection, kind: Grouping, since: str) -> Totals | None:
     """Return what is kept since a day or longer, if no call of these has changed since, and not too much came.
 
     Who asks of the newest days gets those of all only in a process that has read them, and keeps the newest: to count
     these once takes less than to parse a long history again and again.
     """
-    recent = _find_kept_totals(connection, _KEPT_TOTALS)
+    recent = _find_kept_totals(connection, kind, kind.name)
     if recent is not None and recent.since <= since:
         return recent
-    is_whole_read = recent is not None and _KEPT_WHOLE in _parsed_totals
+    is_whole_read = recent is not None and _whole_of(kind) in _parsed_totals
     if since >= first_day(_MOST_KEPT_DAYS) and not is_whole_read:
         return None
-    whole = _find_kept_totals(connection, _KEPT_WHOLE)
+    whole = _find_kept_totals(connection, kind, _whole_of(kind))
     return whole if whole is not None and whole.since <= since else None
 
 
-def _find_kept_totals(connection: sqlite3.Connection, name: str) -> Totals | None:
+def _find_kept_totals(connection: sqlite3.Connection, kind: Grouping, name: str) -> Totals | None:
     """Return what is kept under a name, if no call of these has changed since, and not too much came."""
     key = connection.execute(_NEWEST_TOTALS, (name,)).fetchone()
     if key is None:
@@ -8011,7 +8036,7 @@ def _find_kept_totals(connection: sqlite3.Connection, name: str) -> Totals | Non
     known = read[1] if read is not None and read[0] == key else None
     if known is None:
         row = connection.execute("SELECT items, metadata FROM datasets WHERE id = ?", key[:1]).fetchone()
-        known = _parse_totals(name, *row)
+        known = _parse_totals(kind, name, *row)
         _parsed_totals.pop(name, None)
         if known is not None:
             _parsed_totals[name] = (key, known)
@@ -8020,47 +8045,47 @@ def _find_kept_totals(connection: sqlite3.Connection, name: str) -> Totals | Non
     return known if last_settled_id(connection) - known.mark.last <= _LONGEST_TAIL else None
 
 
-def _parse_totals(name: str, text: str, own: str | None) -> Totals | None:
+def _parse_totals(kind: Grouping, name: str, text: str, own: str | None) -> Totals | None:
     """Return what a kept text says, None where it is not as it was written."""
-    if read_own(own).get("hash") != _hash_of(text):
+    if read_own(own).get("hash") != _hash_of(kind, text):
         return None
     watch, since, mark, step, columns = json.loads(text)
-    return Totals(name, tuple(watch), since, Mark(*mark), step, _groups_from(columns))
+    return Totals(kind, name, tuple(watch), since, Mark(*mark), step, _groups_from(kind, columns))
 
 
-def _columns_of(groups: list[Total]) -> list[Any]:
+def _columns_of(kind: Grouping, groups: list[Any]) -> list[Any]:
     """Return groups column by column, which is read quickest; what they are of stands once, and then by its place."""
     columns: list[Any] = list(zip(*groups, strict=True))
-    for number, column in enumerate(columns[:_KEYS_OF_TOTALS]):
+    for number, column in enumerate(columns[: kind.keys]):
         places = {value: place for place, value in enumerate(dict.fromkeys(column))}
         columns[number] = [[*places], [places[value] for value in column]]
     return columns
 
 
-def _groups_from(columns: list[Any]) -> list[Total]:
-    keys = (map(values.__getitem__, places) for values, places in columns[:_KEYS_OF_TOTALS])
-    return list(map(Total._make, zip(*keys, *columns[_KEYS_OF_TOTALS:], strict=True)))
+def _groups_from(kind: Grouping, columns: list[Any]) -> list[Any]:
+    keys = (map(values.__getitem__, places) for values, places in columns[: kind.keys])
+    return list(map(kind.group._make, zip(*keys, *columns[kind.keys :], strict=True)))
 
 
-def _hash_of(text: str) -> str:
-    return hashlib.sha256(f"{_SHAPE}{text}".encode()).hexdigest()
+def _hash_of(kind: Grouping, text: str) -> str:
+    return hashlib.sha256(f"{kind.shape}{text}".encode()).hexdigest()
 
 
 def _keep_totals(totals: Totals) -> bool:
     """Keep totals, unless a call that they sum has changed since, they are too many, or JSON cannot say them."""
-    name, since = totals.name, totals.since
-    if len(totals.groups) > (_MOST_GROUPS if name == _KEPT_TOTALS else _MOST_OF_WHOLE):
+    kind, name, since = totals.kind, totals.name, totals.since
+    if len(totals.groups) > (_MOST_GROUPS if name == kind.name else _MOST_OF_WHOLE):
         return False
     try:
-        first = first_day(_MOST_KEPT_DAYS) if name == _KEPT_TOTALS else ""
+        first = first_day(_MOST_KEPT_DAYS) if name == kind.name else ""
         groups = [total for total in totals.groups if total.day >= first]
         since = since if len(groups) == len(totals.groups) else max(first, since)
-        text = json.dumps([totals.watch, since, totals.mark, totals.step, _columns_of(groups)], allow_nan=False)
+        text = json.dumps([totals.watch, since, totals.mark, totals.step, _columns_of(kind, groups)], allow_nan=False)
     except (TypeError, ValueError):
         return False
     if "\\ufffd" in text:  # two texts that are none may be read as the same
         return False
-    row = (name, text, write_json({"promptry": {"hash": _hash_of(text)}}))
+    row = (name, text, write_json({"promptry": {"hash": _hash_of(kind, text)}}))
     with contextlib.suppress(StoreError), transact(OFFER_S, tells=False) as connection:
         if find_watch(connection, totals.mark.last) == totals.watch:
             connection.execute("DELETE FROM datasets WHERE name = ?", (name,))
@@ -8492,15 +8517,113 @@ def dataset_hash(items: str, metadata: str | None) -> str:
 # ======================================================================================
 # === BUCKETS: what each kind of token cost, from what each call used and its own rates
 # ======================================================================================
-# Uses: ROWS, PRICES.
+# Uses: CLOCK, ROWS, PRICES, SPEND, TOTALS.
 # Public: nothing.
 #
 # A computed cost is the sum of its buckets at its rates, so nothing is estimated here. What a caller gave, or others
-# wrote without rates, is told apart: nobody knows which tokens it is of.
+# wrote without rates, is told apart: nobody knows which tokens it is of. Many calls are summed once and then read on,
+# as TOTALS does: their facts in the order in which they lie, and added up here, for to have them sorted takes longer.
 
 UNEXPLAINED = "unexplained"
 _EACH_CALL = " "  # stands for the call itself among its buckets
 _ROUNDING = 1e-10  # what a sum of a million costs may lie off by
+_COMPUTED_AT = '["computed",{'
+_EACH = """SELECT day, prompt_name, model, origin, cost_usd, json_extract(metadata, '$.cost_source', '$.rates'),
+    json_quote(json_extract(metadata, '$.buckets')) FROM invocations"""
+_OF_DAYS = f"""{_EACH} NOT INDEXED WHERE id >= (SELECT min(id) FROM invocations INDEXED BY calls_by_day
+    WHERE day >= :since) AND id <= :until AND day >= :since AND status <> 'reserved'"""
+_NEWER = f"{_EACH} NOT INDEXED WHERE id > :after AND id <= :until AND status <> 'reserved'"
+_OF_IDS = f"{_EACH} WHERE id IN (SELECT value FROM json_each(:ids)) AND status <> 'reserved'"
+_NUMBERS = {int, float}
+_ODD_BUCKETS = "SELECT key, CASE WHEN type IN ('integer', 'real') THEN value END FROM json_each(?)"
+
+
+class _Used(NamedTuple):
+    """What the calls of one group used of a bucket: how many of them did, how many have a cost, that, and how much.
+
+    The cost and those who have one stand with the call itself.
+    """
+
+    day: str
+    prompt_name: str
+    model: str | None
+    origin: str
+    rates: str | None
+    bucket: str
+    calls: int
+    priced: int | None
+    cost_usd: float | None
+    amount: float | None
+
+
+def keep_sums() -> None:
+    """Have kept, and at hand, what is asked for first of many calls: their totals, then what each bucket cost.
+
+    Writes: datasets.
+    """
+    keep_totals()
+    read_totals(first_day(USUAL_DAYS), may_count=True, kind=_USED)
+
+
+def _summed_buckets(connection: sqlite3.Connection, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """Add up the buckets of calls, and give the values of each group."""
+    groups: dict[tuple[Any, ...], dict[str, list[Any]]] = {}
+    for day, name, model, origin, cost, told, text in rows:
+        has_rates = cost is not None and told is not None and told.startswith(_COMPUTED_AT)
+        key = (day, name, model, origin, told[len(_COMPUTED_AT) - 1 : -1] if has_rates else None)
+        sums = groups.get(key)
+        if sums is None:
+            sums = groups[key] = {_EACH_CALL: [0, 0, None, None]}
+        own = sums[_EACH_CALL]
+        own[0] += 1
+        if cost is not None:
+            own[1:3] = own[1] + 1, cost if own[2] is None else own[2] + cost
+        for bucket, amount in _amounts_in(connection, text):
+            known = sums.get(bucket)
+            if known is None:
+                sums[bucket] = [1, None, None, amount]
+            else:
+                known[0] += 1
+                known[3] = amount if known[3] is None else known[3] + (amount or 0)
+    return ((*key, bucket, *sum) for key, sums in groups.items() for bucket, sum in sums.items())
+
+
+def _amounts_in(connection: sqlite3.Connection, text: str) -> Iterable[tuple[str, Any]]:
+    """Return the buckets in the JSON of a call, with their amounts, as SQLite reads it: what is no number is None."""
+    if text[0] != "{":
+        return ()
+    found: dict[str, Any] = json.loads(text)
+    is_flat = len(found) == text.count('":') and "\\" not in text and _NUMBERS.issuperset(map(type, found.values()))
+    if is_flat and _EACH_CALL not in found:
+        return found.items()
+    return [(key, amount) for key, amount in connection.execute(_ODD_BUCKETS, (text,)) if key != _EACH_CALL]
+
+
+def _newer_use(connection: sqlite3.Connection, then: Mark, now: Mark, step: int) -> Iterator[tuple[Any, ...]]:
+    asked = {"after": then.last, "until": now.last, "ids": json.dumps(then.open)}
+    rows = (connection.execute(sql, asked) for sql in (_NEWER, _OF_IDS))
+    return _summed_buckets(connection, itertools.chain.from_iterable(rows))
+
+
+_USED = Grouping(
+    *("promptry/buckets", "buckets by column", _Used, _Used._fields.index("calls")),
+    lambda connection, asked: _summed_buckets(connection, connection.execute(_OF_DAYS, asked)),
+    _newer_use,
+)
+
+
+def _read_used(since: str, prompt: str | None, model: str | None, origin: str) -> Iterable[dict[str, Any]]:
+    """Return the rows of the last statement of list_costs, of many calls from what is kept."""
+    noted = note_query("list_costs", 3, since=since, prompt=prompt, model=model, origin=origin)
+    totals = read_totals(since, may_count=True, kind=_USED)
+    if totals is None:
+        return fetch(*noted)
+    groups: dict[tuple[Any, ...], Any] = {}
+    for used in totals.groups:
+        if prompt in {None, used.prompt_name} and model in {None, used.model} and origin in {"all", used.origin}:
+            key = (used.rates, used.bucket)
+            groups[key] = add_sums(groups[key], used, _USED.keys) if key in groups else used
+    return [groups[key]._asdict() for key in sorted(groups, key=lambda key: (rank_of(key[0]), key[1]))]
 
 
 def list_buckets(
@@ -8513,7 +8636,7 @@ def list_buckets(
     """
     found: dict[str, list[tuple[int, float, Decimal | None]]] = {}
     computed, given, others, explained = [0.0], [0.0], 0, Decimal(0)
-    for row in query("list_costs", 3, since=since, prompt=prompt, model=model, origin=origin):
+    for row in _read_used(since, prompt, model, origin):
         rates, has_rates = read_object(row["rates"]), row["rates"] is not None
         part = (row["bucket"], row["calls"], row["amount"] or 0)
         if row["bucket"] == _EACH_CALL:
@@ -8609,8 +8732,8 @@ def list_costs(
     Shape: items [{keys of `by`, calls, errors, unpriced, cost_usd, cache_saved_usd, tokens_in, tokens_out,
     cached_tokens, cached_share, template_tokens, payload_tokens}], total, next; sum and origins [{origin}] have the
     same keys, forecast: see month_forecast, of all calls. `daily` adds the answer's `dates`, and to each item `days`:
-    what it cost on each, None where no call has a cost. By bucket the items are those of list_buckets, from each call's
-    own facts, which takes longer. `origin` is app, eval, judge, playground or all; origins always tells each apart.
+    what it cost on each, None where no call has a cost. By bucket the items are those of list_buckets. `origin` is app,
+    eval, judge, playground or all; origins always tells each apart.
     Units: USD, tokens; cached_share is of the input of the calls that say how much was cached, None where none does;
     template_tokens are estimated as characters / 4 of the version's text. Errors: WrongUse.
     """
@@ -27838,32 +27961,21 @@ def cancel_task(tasks: Tasks, id: str) -> dict[str, Any]:
     return get_task(tasks, id)
 
 
-def _interrupt_task(task: Task) -> None:
+def _interrupt_task(task: Task, name: str = "SIGINT") -> None:
+    """Send a signal to a task and what it started; on Windows they are killed, for an executable is two processes."""
     import signal
+    import subprocess
 
     with contextlib.suppress(ProcessLookupError, OSError):
         if os.name == "posix":
-            os.killpg(task.process.pid, signal.SIGINT)
+            os.killpg(task.process.pid, getattr(signal, name))
         else:
-            _kill_tree(task.process.pid)
+            subprocess.run(["taskkill", "/T", "/F", "/PID", str(task.process.pid)], capture_output=True)
 
 
 def _kill_task(task: Task) -> None:
-    import signal
-
     if task.process.poll() is None:
-        with contextlib.suppress(ProcessLookupError, OSError):
-            if os.name == "posix":
-                os.killpg(task.process.pid, signal.SIGKILL)
-            else:
-                _kill_tree(task.process.pid)
-
-
-def _kill_tree(number: int) -> None:
-    """Kill a process of Windows with those that it started: an executable is two, and the first one only unpacks."""
-    import subprocess
-
-    subprocess.run(["taskkill", "/T", "/F", "/PID", str(number)], capture_output=True)
+        _interrupt_task(task, "SIGKILL")
 
 
 def end_tasks(tasks: Tasks) -> None:
@@ -28671,7 +28783,7 @@ def _log_out(door: Door) -> Response:
 # ======================================================================================
 # === DASHBOARD: the page and its API are served, until Ctrl-C
 # ======================================================================================
-# Uses: ERRORS, SETTINGS, STORE, TOTALS, PRINTING, COMMANDS, CLI, ROUTES, GUARD, SITE, TASKS, APPLICATION.
+# Uses: ERRORS, SETTINGS, STORE, BUCKETS, PRINTING, COMMANDS, CLI, ROUTES, GUARD, SITE, TASKS, APPLICATION.
 # Public: nothing.
 
 _MOST_IDLE = 150  # of the connections, so that there is room below the limit for who asks something
@@ -28785,7 +28897,7 @@ def serve_dashboard(host: str, port: int, at_start: Callable[[str], None] | None
         if is_missing(path):
             print_text("There is no such file yet: the first track() or run makes it.", err=True)
         else:
-            threading.Thread(target=keep_totals, daemon=True).start()
+            threading.Thread(target=keep_sums, daemon=True).start()
         if at_start is not None:
             at_start(url)
         server.run()
@@ -29459,7 +29571,7 @@ def enter_folder(path: str) -> None:
 # ======================================================================================
 # === MCP: the tools are served to an agent over its stdin and stdout, until it closes them
 # ======================================================================================
-# Uses: ERRORS, ASSETS, STORE, TOTALS, WORKERS, PRINTING, COMMANDS, CLI, TASKS, EXCERPTS, OFFERS,
+# Uses: ERRORS, ASSETS, STORE, BUCKETS, WORKERS, PRINTING, COMMANDS, CLI, TASKS, EXCERPTS, OFFERS,
 #   DEEDS, REFERENCES, CLIENTS.
 # Public: nothing.
 #
@@ -29707,7 +29819,7 @@ def offers_of(desk: Desk) -> dict[str, Offer]:
     """Return the tools of a desk; when they are asked for first they are made, and the sums that most begin with."""
     if not desk.offers:
         if not is_missing(desk.tasks.path):
-            threading.Thread(target=keep_totals, daemon=True).start()
+            threading.Thread(target=keep_sums, daemon=True).start()
         desk.offers.update(read_offers(desk.may_write) | (write_offers(desk.tasks) if desk.may_write else {}))
     return desk.offers
 

@@ -42,12 +42,22 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Give a list that grows by one whenever all calls are summed."""
-    found, count = [], promptry._count_totals
+    """Give a list that grows by one whenever all calls are summed, their buckets aside."""
+    return counts_of(monkeypatch, "promptry/totals")
 
-    def watched(name: str, since: str) -> Any:
-        found.append(since)
-        return count(name, since)
+
+@pytest.fixture
+def counted_buckets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Give a list that grows by one whenever the buckets of all calls are summed."""
+    return counts_of(monkeypatch, "promptry/buckets")
+
+
+def counts_of(monkeypatch: pytest.MonkeyPatch, kind_name: str) -> list[str]:
+    found, count = list[str](), promptry._count_totals
+
+    def watched(kind: Any, name: str, since: str) -> Any:
+        found.extend([since] if kind.name == kind_name else [])
+        return count(kind, name, since)
 
     monkeypatch.setattr(promptry, "_count_totals", watched)
     return found
@@ -70,6 +80,10 @@ def answers() -> dict[str, Any]:
         "all calls": count_calls(),
         "all calls of": count_calls(module="a", version=2, model="m"),
         "calls of a year": count_calls(days=365, origin="app"),
+        "bucket": list_costs(30, by="bucket"),
+        "bucket of": list_costs(7, by="bucket", prompt="a/1", origin="all"),
+        "bucket of a model": list_costs(90, by="bucket", model="m", origin="judge"),
+        "bucket of all time": list_costs(3650, by="bucket", origin="all"),
         "overview": (overview["modules"], overview["spend"]),
         "unpriced": (list_unpriced(30), list_unpriced(30, limit=1), list_unpriced(30, limit=1, before="1")),
         "all unpriced": list_unpriced(3650),
@@ -79,7 +93,7 @@ def answers() -> dict[str, Any]:
 def plain_answers() -> dict[str, Any]:
     """Return what the plain SQL says."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(promptry, "read_totals", lambda since, may_count=False: None)
+        patch.setattr(promptry, "read_totals", lambda since, **asked: None)
         return answers()
 
 
@@ -122,6 +136,15 @@ ODD = [
     '{"status": "odd", "origin": "nobody", "cost_usd": 0.5, "latency_ms": 5}',
     '{"model": null, "cached_tokens": 3, "tokens_in": 9, "cache_saved_usd": 0.25}',
     '{"model": "M\\u00e4", "cost_usd": -1, "latency_ms": "slow"}',
+    '{"cost_usd": 1, "cost_source": "computed", "rates": {"input": 2}, "buckets": {"input": 3, "input": true}}',
+    '{"cost_usd": 1, "cost_source": "computed", "rates": {"r\\u00e9": 1}, "buckets": {"r\\u00e9": 1, " ": 3}}',
+    '{"cost_usd": 1, "cost_source": "computed", "rates": {}, "buckets": {"a": null, "b": [1], "c": {"d": 2}}}',
+    '{"cost_usd": 1, "cost_source": "computed", "rates": {"f": 5}, "buckets": {"f": "6", "g\\":h": 7, "i": -1.5}}',
+    '{"cost_usd": 1, "cost_source": "computed", "rates": "{\\"input\\": 2}", "buckets": "{\\"input\\": 3}"}',
+    '{"cost_usd": 1, "cost_source": "given", "rates": {"input": 2}, "buckets": [{"input": true}]}',
+    '{"cost_source": "computed", "rates": {"input": 2}, "buckets": {"input": 4, "web_search": 2}}',
+    '{"cost_usd": 1, "cost_source": "computed", "rates": {"requests": 2}, "buckets": {}}',
+    '{"cost_usd": 1, "cost_source": ["computed", {}], "rates": null, "buckets": {"": 0, "input": 1e3}}',
 ]
 ODD_TIMES = ["x", "", "2026-11", "2026-11-2", "2026-12", "9999-12-31T00:00:00.000Z", "5", "2026-11-30", "\u00e4"]
 NAMES = ("a/1", "a.2", "a", "b", "b/a/1", "it's \u00e4")
@@ -147,6 +170,9 @@ class World:
             "model": draw.choice([None, "m", "m2"]),
             "status": draw.choice([None, None, "error"]),
             "origin": draw.choice([None, None, "judge"]),
+            "cost_source": draw.choice([None, "computed", "computed"]),
+            "rates": draw.choice([{"input": 2.0, "cache_read": 0.5}, {"input": 3, "requests": 4}, None]),
+            "buckets": draw.choice([{"input": 5, "cache_read": draw.randrange(9)}, {"audio_seconds": 0.5}, {}, None]),
         }
         return {key: value for key, value in facts.items() if value is not None}
 
@@ -223,6 +249,12 @@ class World:
                     " AND NOT EXISTS (SELECT 1 FROM datasets WHERE name = 'promptry/totals/whole')",
                     "UPDATE datasets SET items = '[]', version = version + 1 WHERE name = 'promptry/totals'",
                     "UPDATE datasets SET metadata = NULL, version = version + 1 WHERE name = 'promptry/totals'",
+                    "DELETE FROM datasets WHERE name = 'promptry/buckets'",
+                    "UPDATE datasets SET name = 'promptry/buckets' WHERE name = 'promptry/totals'"
+                    " AND NOT EXISTS (SELECT 1 FROM datasets WHERE name = 'promptry/buckets')",
+                    "UPDATE datasets SET name = 'promptry/totals' WHERE name = 'promptry/buckets'"
+                    " AND NOT EXISTS (SELECT 1 FROM datasets WHERE name = 'promptry/totals')",
+                    "UPDATE datasets SET items = '[]', version = version + 1 WHERE name = 'promptry/buckets'",
                     "UPDATE OR IGNORE datasets SET id = id + 5",
                 ]
             )
@@ -398,7 +430,7 @@ def test_of_all_calls_as_many_latencies_are_looked_at_as_by_the_plain_sql(
         insert(raw, json.dumps({"latency_ms": 1000 + number}), "")
     found = count_calls()
     assert whole(raw) and found["sum"]["latency_of"] < 30
-    monkeypatch.setattr(promptry, "read_totals", lambda since, may_count=False: None)
+    monkeypatch.setattr(promptry, "read_totals", lambda since, **asked: None)
     monkeypatch.setattr(promptry, "now_text", lambda: found["until"])
     assert count_calls()["sum"] == found["sum"]
 
@@ -468,24 +500,28 @@ CHANGES = [
 @pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("tail", [0, 12])
+@pytest.mark.parametrize("kept_name", ["promptry/totals", "promptry/buckets"])
 def test_a_change_between_the_count_and_the_keeping_is_not_lost(
-    raw: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, change: str, tail: int
+    raw: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, change: str, tail: int, kept_name: str
 ) -> None:
     fill(raw, 9)
     raw.execute("UPDATE invocations SET id = id + 10 WHERE id > 4")
     if tail:
-        list_costs(30)
+        list_costs(30, by="bucket")
         fill(raw, tail)
     keep = promptry._keep_totals
+    changed = []
 
     def late(totals: Any) -> bool:
-        raw.execute(change)
-        if "datasets" in change:
-            raw.execute(CHANGES[0])
+        if totals.name == kept_name:
+            changed.append(raw.execute(change))
+            if "datasets" in change:
+                raw.execute(CHANGES[0])
         return keep(totals)
 
     monkeypatch.setattr(promptry, "_keep_totals", late)
-    list_costs(30)
+    list_costs(30, by="bucket")
+    assert changed
     monkeypatch.setattr(promptry, "_keep_totals", keep)
     same()
     same()
@@ -585,6 +621,48 @@ def test_the_sql_that_is_shown_gives_the_groups_that_are_kept(raw: sqlite3.Conne
     assert promptry.statements("list_unpriced")[0] in answered
 
 
+BUCKETS = '{"cost_usd": 0.5, "cost_source": "computed", "rates": {"input": 50}, "buckets": {"input": 10000}}'
+
+
+def test_what_buckets_cost_is_summed_once_and_then_read_on(
+    raw: sqlite3.Connection, counted_buckets: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(9):
+        insert(raw, BUCKETS, promptry.now_text())
+    promptry.keep_sums()
+    first = kept(raw, "promptry/buckets")
+    assert len(counted_buckets) == 1 and first
+    insert(raw, BUCKETS, ago(20))
+    monkeypatch.setattr(promptry, "_OF_DAYS", "SELECT 'nothing may be counted anew'")
+    found = list_costs(30, by="bucket")["items"]
+    assert found == [{"bucket": "input", "calls": 10, "tokens": 100_000, "units": None, "cost_usd": 5.0}]
+    assert list_costs(7, by="bucket")["items"][0]["calls"] == 9 and kept(raw, "promptry/buckets") == first
+    insert(raw, BUCKETS, promptry.now_text())
+    held = promptry.reserve("b", estimate_usd=0.5)
+    for _ in range(9):
+        insert(raw, BUCKETS, promptry.now_text())
+    assert list_costs(30, by="bucket")["items"][0]["calls"] == 20 and kept(raw, "promptry/buckets") != first
+    promptry.record_call("b", json.loads(BUCKETS), settles=held)
+    (row,) = list_costs(30, by="bucket", prompt="b")["items"]
+    assert row["calls"] == 21 and len(counted_buckets) == 1, "a reservation was settled below what had been read"
+    same()
+
+
+def test_the_sql_of_buckets_that_is_shown_gives_what_is_kept(raw: sqlite3.Connection) -> None:
+    for facts in (*ODD, BUCKETS):
+        insert(raw, facts, promptry.now_text())
+    promptry.keep_sums()
+    with promptry.noted_queries() as notes:
+        told = {row["bucket"]: row["calls"] for row in list_costs(30, by="bucket", origin="all")["items"]}
+    asked = next(parameters for sql, parameters in notes if sql == promptry.statements("list_costs")[3])
+    calls: dict[str, int] = {}
+    for _, bucket, count, *_ in raw.execute(promptry.statements("list_costs")[3], asked):
+        calls[bucket] = calls.get(bucket, 0) + count
+    assert {name: count for name, count in told.items() if name in calls and name != "requests"} == {
+        name: count for name, count in calls.items() if name != " "
+    }
+
+
 def test_totals_are_no_dataset_of_anybodys_and_are_begun_ahead(raw: sqlite3.Connection, counted: list[str]) -> None:
     fill(raw, 9)
     promptry.keep_totals()
@@ -606,12 +684,15 @@ for number in range(120):
             promptry.track_invocation(name, {"cost_usd": draw.random()})
     else:
         promptry.track_invocation(name, {"cost_usd": draw.random(), "model": draw.choice(["m", None])})
+    if draw.random() < 0.5:
+        usage = {"prompt_tokens": draw.randrange(99), "completion_tokens": 5}
+        promptry.track_invocation("priced", usage=usage, model="gpt-4.1-mini", provider="openai")
     if draw.random() < 0.05:
         with promptry.transact() as connection:
             half = "(SELECT max(id) / 2 FROM invocations)"
             connection.execute(f"UPDATE invocations SET metadata = '{{}}' WHERE id = {half}")
     if draw.random() < 0.3:
-        promptry.list_costs(30)
+        promptry.list_costs(30, by="bucket")
         promptry.count_calls(days=30)
 """
 
@@ -623,20 +704,23 @@ def test_four_processes_that_write_and_look_leave_the_truth(
     promptry.set_budget("global", None, "monthly", 1e6)
     children = [start_python(WRITER, store, seed) for seed in range(4)]
     for number in range(2_000):
-        promptry.list_costs(30)
+        promptry.list_costs(30, by="bucket")
         if all(child.poll() is not None for child in children):
             break
         if number % 10 == 0:
             with promptry.one_state(promptry.connect()):  # of one state: what is kept, and the rows
-                known = promptry._find_totals(promptry.connect(), promptry.first_day(30))
-                if known is not None:
-                    mark = promptry.mark_of(promptry.connect(), promptry.now_text())
-                    groups = promptry._advanced(promptry.connect(), known, mark).groups
-                    rows = promptry.connect().execute("SELECT count(*) FROM invocations WHERE status <> 'reserved'")
-                    assert sum(total.calls for total in groups) == rows.fetchone()[0]
+                for kind in (promptry._GROUPED, promptry._USED):
+                    known = promptry._find_totals(promptry.connect(), kind, promptry.first_day(30))
+                    if known is not None:
+                        mark = promptry.mark_of(promptry.connect(), promptry.now_text())
+                        groups = promptry._advanced(promptry.connect(), known, mark).groups
+                        rows = promptry.connect().execute("SELECT count(*) FROM invocations WHERE status <> 'reserved'")
+                        calls = sum(total.calls for total in groups if getattr(total, "bucket", " ") == " ")
+                        assert calls == rows.fetchone()[0]
     assert [child.wait(60) for child in children] == [0, 0, 0, 0]
     same()
-    assert list_costs(30)["sum"]["calls"] == 480
+    (priced,) = raw.execute("SELECT count(*) FROM invocations WHERE prompt_name = 'priced'").fetchone()
+    assert priced > 100 and list_costs(30)["sum"]["calls"] == 480 + priced
 
 
 SERVER = """
@@ -648,15 +732,16 @@ promptry.serve_dashboard("127.0.0.1", 0, None)
 
 
 def test_a_dashboard_sums_at_its_start_what_its_first_page_will_ask(
-    store: Path, raw: sqlite3.Connection, start_python: Any, counted: list[str]
+    store: Path, raw: sqlite3.Connection, start_python: Any, counted: list[str], counted_buckets: list[str]
 ) -> None:
     fill(raw, 9)
     server = start_python(SERVER, store)
     for _ in range(600):
-        if kept(raw) or server.poll() is not None:
+        if kept(raw, "promptry/buckets") or server.poll() is not None:
             break
         time.sleep(0.05)
-    assert kept(raw) and server.poll() is None
+    assert kept(raw) and kept(raw, "promptry/buckets") and list_costs(30, by="bucket") and not counted_buckets
+    assert server.poll() is None
     assert list_costs(30)["sum"]["calls"] == count_calls(days=30)["sum"]["calls"] == 9 and not counted
     server.terminate()
     server.wait(30)

@@ -7501,6 +7501,10 @@ CALL_STATES = ("ok", "error")
 ORIGINS = ("app", "eval", "judge", "playground")
 RATINGS = ("up", "down")
 LATENCIES_READ = 20_000
+_IS_RATED = re.compile(r"\(:rating IS NULL OR (\S*id) IN \((\s*SELECT own\.id.*?:rating = 'up'\))\)\)", re.DOTALL)
+# While one call is looked up by its id, a pass over the index goes through less than twenty.
+_RATED_SO = """SELECT json_group_array(id) AS rated, count(*) AS most, CASE WHEN 20 * count(*) <= (SELECT max(id)
+    FROM invocations) THEN 'NOT INDEXED' ELSE 'INDEXED BY calls_by_day' END AS access"""
 _IS_NAMED = """SELECT EXISTS (SELECT 1 FROM prompts WHERE name = :name)
     OR EXISTS (SELECT 1 FROM invocations INDEXED BY calls_by_prompt WHERE prompt_name = :name)
     OR EXISTS (SELECT 1 FROM votes WHERE prompt_name = :name)
@@ -7551,8 +7555,8 @@ def list_calls(
     if search is not None:
         return _search_calls(search, count, key, asked)
     part = 3 if request is not None else 2 if asked else 0
-    rows = query("list_calls", part, **asked, request=request, limit=count + 1, before=key)
-    total = query("list_calls", 1 if request is None else 5, **asked, request=request)[0]["total"]
+    rows = query_calls("list_calls", part, **asked, request=request, limit=count + 1, before=key)
+    total = query_calls("list_calls", 1 if request is None else 5, **asked, request=request)[0]["total"]
     if not total:
         require_named(prompt)
     return page_by_id([{**row, "id": str(row["id"])} for row in rows], total, count)
@@ -7568,7 +7572,7 @@ def call_filters(
     min_cost_usd: float | None = None,
     **named: Any,
 ) -> dict[str, Any]:
-    """Return what was asked of calls as the parameters of SQL, without those that were not given; raises WrongUse."""
+    """Return what was asked of calls, where it was, as parameters of SQL, and the calls rated so; raises WrongUse."""
     check_choice(named.get("status"), CALL_STATES, "status")
     check_choice(named.get("origin"), ORIGINS, "origin")
     check_choice(named.get("rating"), RATINGS, "rating")
@@ -7582,7 +7586,20 @@ def call_filters(
     last = (None, None) if until is None else _read_minute(until, "until")
     asked = {**named, "since": first[0], "since_minute": first[1], "until": last[0], "until_minute": last[1]}
     asked |= {"unpriced": 1 if unpriced else None, "min_cost": min_cost_usd}
-    return {key: value for key, value in asked.items() if value is not None}
+    given = {key: value for key, value in asked.items() if value is not None}
+    if "rating" in given:
+        ((_, ids),) = _IS_RATED.findall(statements("list_calls")[1])
+        given |= fetch(f"{_RATED_SO} FROM ({ids})", given)[0]
+    return given
+
+
+def query_calls(name: str, part: int, /, **asked: Any) -> list[dict[str, Any]]:
+    """Return the rows of a statement about calls; the ids of those rated so stand where its subquery finds them."""
+    sql, given = note_query(name, part, **asked)
+    if "rated" in asked:
+        sql = _IS_RATED.sub(r"\1 IN (SELECT value FROM json_each(:rated))", sql)
+        sql = sql.replace("INDEXED BY calls_by_day", asked["access"])
+    return fetch(sql, {**given, "rated": asked.get("rated")})
 
 
 def _hours_ago(hours: Any) -> tuple[str, int]:
@@ -7631,7 +7648,7 @@ def _search_calls(text: str, limit: int, before: int | None, asked: dict[str, An
     items: list[dict[str, Any]] = []
     while end > 1 and len(items) < limit and monotonic_s() < until:
         start = max(1, end - SEARCHED_AT_ONCE)
-        rows = query("list_calls", 4, **asked, search=text, before=end, after=start, limit=limit - len(items))
+        rows = query_calls("list_calls", 4, **asked, search=text, before=end, after=start, limit=limit - len(items))
         items += [{**row, "id": str(row["id"])} for row in rows]
         end = int(items[-1]["id"]) if len(items) == limit else start
     return {"items": items, "total": None, "next": str(end) if end > 1 else None}
@@ -20396,7 +20413,7 @@ def count_calls(
     (edge,) = query("count_calls", 2, **asked)
     start, end = _ends_of(asked, edge["day"])
     span = _span_of(end - start)
-    groups, step = _traffic_groups(asked, span, step_of(edge["most"] or 0))
+    groups, step = _traffic_groups(asked, span, step_of(min(most := edge["most"] or 0, asked.get("most", most))))
     kinds, wanted = _kinds_of(groups), {key: value for key, value in own.items() if value is not None}
     fitting = [group for kind in kinds if _is_wanted(kind, wanted) for group in kind.groups]
     total = _traffic_sums(fitting)
@@ -20407,7 +20424,7 @@ def count_calls(
         "sum": {**total, **_latencies_among(fitting, total["calls"], step, asked)},
         "series": _series_of(fitting, start, end, span),
         "facets": {facet: _facet_of(kinds, facet, wanted) for facet in FACETS},
-        "rated": query("count_calls", 4, **asked)[0],
+        "rated": query_calls("count_calls", 4, **asked)[0],
     }
 
 
@@ -20415,9 +20432,11 @@ def _traffic_groups(asked: dict[str, Any], span: int, step: int) -> tuple[_Group
     """Return the rows of the statement and of which calls they tell the latency: of many calls from what is kept."""
     is_by_day, is_of_days = span >= _DAY_MINUTES, asked.keys().isdisjoint(_NOT_OF_DAYS)
     totals = read_totals(asked.get("since", ""), may_count=True) if is_by_day and is_of_days and step > 1 else None
-    part, step = 0 if is_by_day else 1, step if totals is None else totals.step
-    noted = note_query("count_calls", part, **asked, span=span, step=step)
-    return [_Group(**row) for row in fetch(*noted)] if totals is None else totals.groups, step
+    if totals is None:
+        rows = query_calls("count_calls", 0 if is_by_day else 1, **asked, span=span, step=step)
+        return [_Group(**row) for row in rows], step
+    note_query("count_calls", **asked, step=totals.step)
+    return totals.groups, totals.step
 
 
 def _kinds_of(groups: _Groups) -> list[_Kind]:
@@ -20475,8 +20494,8 @@ def _traffic_sums(groups: _Groups) -> dict[str, Any]:
 def _latencies_among(groups: _Groups, calls: int, step: int, asked: dict[str, Any]) -> dict[str, Any]:
     """Return the latencies that half and 95 of 100 calls keep, and of how many calls that is told."""
     values = sorted(float(text) for row in groups if row.latencies for text in row.latencies.split())
-    if step > 1 and len(values) < _ENOUGH:  # few calls of many
-        values = sorted(row["latency_ms"] for row in query("count_calls", 3, **asked, step=step_of(calls)))
+    if step > 1 and len(values) < min(calls, _ENOUGH):  # few calls of many
+        values = sorted(row["latency_ms"] for row in query_calls("count_calls", 3, **asked, step=step_of(calls)))
     p50, p95 = (percentile_of(values, share) for share in (0.5, 0.95))
     return {"p50_ms": p50, "p95_ms": p95, "latency_of": len(values)}
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
+import re
 import sqlite3
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -146,6 +149,137 @@ FILTERS: list[tuple[dict[str, Any], int]] = [
 def test_a_count_and_a_list_of_the_same_filters_agree(asked: dict[str, Any], calls_found: int, calls: None) -> None:
     listed = promptry.list_calls(**asked)
     assert count_calls(**asked)["sum"]["calls"] == listed["total"] == len(listed["items"]) == calls_found
+
+
+TIMES = ("2026-10-20T08:00:00.000Z", "2026-11-29T10:00:00.000Z", "2026-11-30T23:45:00.000Z", "2026-12-01T00:10:00.000Z")
+CALL_COLUMNS = "id, prompt_name, request_id, created_at, status, origin, cost_usd, tokens_in, latency_ms"
+RATED_AND: list[tuple[dict[str, Any], str]] = [  # other filters, and since when that is
+    ({}, ""),
+    ({"days": 30}, "2026-11-02"),
+    ({"hours": 1}, "2026-11-30T23:30"),
+    ({"until": "2026-12-01", "status": "error"}, ""),
+    ({"module": "app", "origin": "app"}, ""),
+    ({"unpriced": True}, ""),
+    ({"min_cost_usd": 0.25, "days": 2}, "2026-11-30"),
+]
+
+
+@pytest.fixture(params=[1, 100], ids=["of many", "of few"])
+def rated(raw: sqlite3.Connection, request: pytest.FixtureRequest) -> list[sqlite3.Row]:
+    """Make calls that share requests, money reserved among them, and give them, the newest first.
+
+    Ratings tie, are comments alone, are of nothing; of more than 5,000 requests. The ids are dense, or so far apart
+    that the rated are few of what an index holds.
+    """
+    dice = random.Random(7)
+    raw.execute("BEGIN")
+    for number in range(1, 301):
+        facts: dict[str, Any] = {"status": dice.choice(("ok", "error", "reserved")), "latency_ms": number}
+        facts |= {"origin": dice.choice(("app", "judge")), "cost_usd": number % 9 / 8, "tokens_in": number % 3}
+        for key in dice.sample(sorted(facts), 1):
+            del facts[key]
+        asked_by = None if number % 11 == 0 else f"r{dice.randrange(150)}"
+        add(raw, dice.choice(TIMES), dice.choice(("app/a", "app.b", "apple")), asked_by, **facts)
+    raw.execute("UPDATE invocations SET id = -id")
+    raw.execute("UPDATE invocations SET id = -id * ?", (request.param,))
+    grades = (None, 0, 0.25, 0.5, 0.75, 1)
+    said = [(f"r{dice.randrange(170)}", dice.choice(grades), dice.choice("abc")) for _ in range(300)]
+    said[150:150] = [(f"nobody's {number}", number % 2, "a") for number in range(4_930)]
+    raw.executemany(
+        "INSERT OR IGNORE INTO feedback (request_id, rating, source, created_at) VALUES (?, ?, ?, ?)",
+        [(*row, dice.choice(TIMES)) for row in said],
+    )
+    raw.execute("COMMIT")
+    raw.row_factory = sqlite3.Row
+    access = {promptry.call_filters(rating=rating)["access"] for rating in promptry.RATINGS}
+    assert access == {"INDEXED BY calls_by_day" if request.param == 1 else "NOT INDEXED"}
+    return raw.execute(f"SELECT {CALL_COLUMNS} FROM invocations ORDER BY id DESC").fetchall()
+
+
+def means_of(raw: sqlite3.Connection, since: str = "") -> dict[str, float]:
+    """Return the mean of each request's ratings of some days, in the order in which these were last rated."""
+    said: dict[str, list[float]] = {}
+    for row in raw.execute("SELECT * FROM feedback WHERE rating IS NOT NULL AND created_at >= ? ORDER BY id", (since,)):
+        said[row["request_id"]] = [*said.pop(row["request_id"], []), row["rating"]]
+    return {request: sum(ratings) / len(ratings) for request, ratings in said.items()}
+
+
+def fits(call: sqlite3.Row, mean: float | None, since: str, asked: dict[str, Any]) -> bool:
+    facts = {**dict(call), "module": promptry.module_of(call["prompt_name"])}
+    is_unpriced = call["cost_usd"] is None and (call["status"] != "error" or bool(call["tokens_in"]))
+    return (
+        mean is not None
+        and asked["rating"] == ("up" if mean >= 0.5 else "down")
+        and call["status"] != "reserved"
+        and since <= call["created_at"] < asked.get("until", "9")
+        and all(facts[key] == asked.get(key, facts[key]) for key in ("status", "origin", "module"))
+        and (is_unpriced or "unpriced" not in asked)
+        and ("min_cost_usd" not in asked or (call["cost_usd"] or 0) >= asked["min_cost_usd"])
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rating", promptry.RATINGS)
+@pytest.mark.parametrize(("more", "since"), RATED_AND, ids=str)
+def test_calls_rated_so_are_those_that_their_rows_and_ratings_tell(
+    raw: sqlite3.Connection, rated: list[sqlite3.Row], more: dict[str, Any], since: str, rating: str
+) -> None:
+    asked, means = {**more, "rating": rating}, means_of(raw)
+    own = [call for call in rated if fits(call, means.get(call["request_id"]), since, asked)]
+    items, before = [], None
+    while not items or before is not None:
+        page = promptry.list_calls(**asked, limit=20, before=before)
+        items, before = items + page["items"], page["next"]
+        assert page["total"] == len(own) > 0
+    assert [(row["id"], row["rating"]) for row in items] == [(str(row["id"]), means[row["request_id"]]) for row in own]
+    found = count_calls(**asked)
+    costs = [call["cost_usd"] for call in own if call["cost_usd"] is not None]
+    spans = sorted(call["latency_ms"] for call in own if call["latency_ms"] is not None)
+    assert found["sum"] == found["sum"] | {
+        "calls": len(own),
+        "errors": sum(call["status"] == "error" for call in own),
+        "cost_usd": sum(costs) if costs else None,
+        "p50_ms": promptry.percentile_of(spans, 0.5),
+        "latency_of": len(spans),
+    }
+    free = {key: value for key, value in asked.items() if key != "module"}
+    others = [call for call in rated if fits(call, means.get(call["request_id"]), since, free)]
+    assert counts(found, "module") == Counter(promptry.module_of(call["prompt_name"]) for call in others)
+    newest, ids = {call["request_id"]: call["id"] for call in reversed(rated)}, {call["id"] for call in own}
+    since_day_before = promptry.text_of(promptry.seconds_of(since[:10]) - 86_400)[:10] if since else ""
+    lately = list(means_of(raw, since_day_before).items())[-5_000:]
+    told = Counter("up" if mean >= 0.5 else "down" for request, mean in lately if newest.get(request) in ids)
+    assert found["rated"] == {"up": told["up"], "down": told["down"]}
+
+
+@pytest.mark.parametrize("rating", promptry.RATINGS)
+def test_the_sql_that_is_noted_gives_the_calls_rated_so_by_itself(
+    raw: sqlite3.Connection, rated: list[sqlite3.Row], rating: str
+) -> None:
+    def answers_of(notes: list[dict[str, Any]]) -> list[Any]:
+        unset = [dict.fromkeys(re.findall(r":([a-z_]+)", note["sql"])) for note in notes]
+        return [
+            raw.execute(note["sql"], own | note["parameters"]).fetchall()
+            for note, own in zip(notes, unset, strict=True)
+        ]
+
+    found, notes = promptry.scripts_of(lambda: count_calls(rating=rating))
+    _, groups, lately = answers_of(notes)
+    assert sum(row["calls"] for row in groups) == found["sum"]["calls"] > 0
+    assert [dict(row) for row in lately] == [found["rated"]]
+    listed, notes = promptry.scripts_of(lambda: promptry.list_calls(rating=rating))
+    rows, totals = answers_of(notes)
+    assert [{**row, "id": str(row["id"])} for row in rows][:50] == listed["items"]
+    assert totals[0]["total"] == listed["total"] == found["sum"]["calls"]
+
+
+@pytest.mark.parametrize("name", ["list_calls", "count_calls"])
+def test_each_statement_that_asks_for_a_rating_takes_the_ids_that_were_found(
+    name: str, raw: sqlite3.Connection
+) -> None:
+    for sql in promptry.statements(name):
+        assert (":rating" in sql) == bool(promptry._IS_RATED.search(sql))
+        assert ":rating" not in promptry._IS_RATED.sub("", sql)
 
 
 def test_the_filters_page_like_any_list(calls: None) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 from agents import connect_agent
 from served import ROOT
+from test_dashboard_cost import RATED
 from test_hot_path import show
 from test_ledger import in_ledger, using_ledger
 from test_mcp import HELLO
@@ -32,6 +33,8 @@ pytestmark = pytest.mark.bench
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with using_ledger(tmp_path_factory.mktemp("ledger")) as path:
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as raw:
+            raw.execute(RATED)
         yield path
 
 
@@ -95,6 +98,7 @@ ASKED: list[tuple[str, dict[str, object]]] = [
     ("bisect_suite", {"suite_name": "suite1"}),
     ("list_calls", {}),
     ("list_calls", {"model": "gpt-4.1", "days": 7}),
+    ("list_calls", {"rating": "down"}),
     ("list_calls", {"search": "no such text"}),
     ("count_calls", {}),
     ("count_calls", {"module": "module1", "days": 30}),

@@ -2827,7 +2827,9 @@ def plain_json(value: Any, inside: tuple[int, ...] = ()) -> Any:
     if len(inside) < 20 and id(value) not in inside:
         within = (*inside, id(value))
         if isinstance(value, dict):
-            return {_safe_text(key): plain_json(item, within) for key, item in value.items()}
+            return {
+                key if isinstance(key, str) else safe_repr(key): plain_json(item, within) for key, item in value.items()
+            }
         if isinstance(value, (list, tuple, set, frozenset)):
             return [plain_json(item, within) for item in value]
     return safe_repr(value)
@@ -2841,10 +2843,6 @@ def _plain_number(value: Any) -> Any:
     except (ArithmeticError, TypeError, ValueError):
         return safe_repr(value)
     return number if math.isfinite(number) else None
-
-
-def _safe_text(value: Any) -> str:
-    return value if isinstance(value, str) else safe_repr(value)
 
 
 def safe_repr(value: Any) -> str:
@@ -7861,7 +7859,10 @@ def read_totals(since: str, *, may_count: bool = False, kind: Grouping = _GROUPE
     except (StoreError, *STORE_FAULTS) as error:
         log.debug("no totals since %s: %s", since, error)
         return None
-    return None if found is None else found._replace(since=since, groups=_groups_since(found.groups, since))
+    if found is None:
+        return None
+    groups = [total for total in found.groups if type(total.day) is not str or total.day >= since]  # bytes come last
+    return found._replace(since=since, groups=groups)
 
 
 def read_costs(since: str) -> list[dict[str, Any]]:
@@ -7904,11 +7905,6 @@ def _unpriced_model(totals: list[Total]) -> dict[str, Any]:
     told = {"model": totals[0].model, "provider": None, "calls": sum(total.unpriced for total in totals)}
     told |= {"first_day": days[0], "last_day": days[-1], "tokens_in": told_in, "tokens_out": told_out}
     return {**told, "last_call": str(max(total.needs_id or NO_ID for total in totals))}
-
-
-def _groups_since(groups: list[Any], since: str) -> list[Any]:
-    """Return the groups of days since one, as SQLite compares: bytes come after every text."""
-    return [total for total in groups if type(total.day) is not str or total.day >= since]
 
 
 def _place_of(kind: Grouping, since: str) -> str:
@@ -14125,7 +14121,8 @@ def check_function(chosen: Suite) -> None:
     """
     function, arguments = chosen.function, () if chosen.dataset is None else (None,)
     what = "without an argument" if chosen.dataset is None else "with one item of its dataset"
-    fault = "it holds yield, so that a call of it runs nothing" if _is_generator(function) else ""
+    is_generator = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+    fault = "it holds yield, so that a call of it runs nothing" if is_generator else ""
     try:
         inspect.signature(function).bind(*arguments)
     except TypeError as error:
@@ -14136,10 +14133,6 @@ def check_function(chosen: Suite) -> None:
         source = source_of(function)
         place = f"{source['file']}:{source['line']}: " if source is not None else ""
         raise WrongUse(f"{place}Suite '{chosen.name}' is called {what}, and its function does not take that: {fault}.")
-
-
-def _is_generator(function: Any) -> bool:
-    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
 def load_afresh(file: str) -> None:
@@ -14861,17 +14854,12 @@ class _Subjects:
         """Return the answer's text, the trace of it, or the conversation or trajectory of all messages."""
         if what == "text":
             return self.reply.text
-        said = [_message_of(self.reply)]
+        called = {"tool_calls": self.reply.tool_calls} if self.reply.tool_calls else {}
+        said = [{"role": "assistant", "content": self.reply.text, **called}]
         if what == "trace":
             return said
         kind: Any = Conversation if what == "conversation" else Trajectory
         return kind.from_openai([*self.messages, *said])
-
-
-def _message_of(reply: Reply) -> dict[str, Any]:
-    """Return a reply as a message, in one form whatever API it came from."""
-    message: dict[str, Any] = {"role": "assistant", "content": reply.text}
-    return {**message, "tool_calls": reply.tool_calls} if reply.tool_calls else message
 
 
 def filled_values(step: Step, values: dict[str, Any]) -> dict[str, Any]:
@@ -18879,14 +18867,11 @@ def _try_again(chosen: Suite, plan: Schedule, log_of: _Log) -> dict[str, list[st
 
     for _ in range(chosen.confirm):
         open_cases = {name for name, states in tries.items() if "pass" not in states}
-        items = plan.items if plan.items is None else [pair for pair in plan.items if _concerns(pair[0], open_cases)]
+        names = [f"{name}/" for name in open_cases]
+        items = plan.items and [pair for pair in plan.items if any(name.startswith(f"{pair[0]}/") for name in names)]
         if open_cases:
             _run_cases(chosen, plan, items, (0,), note, log_of)
     return tries
-
-
-def _concerns(item: str, names: set[str]) -> bool:
-    return item in names or any(name.startswith(f"{item}/") for name in names)
 
 
 def _manifest(chosen: Suite, job: Job, plan: Schedule, scope: RunScope, log_of: _Log) -> dict[str, Any]:
@@ -24025,13 +24010,10 @@ def _readable(text: str) -> str:
     return re.sub(r"(\d{4}-\d\d-\d\d)T(\d\d:)", r"\1 \2", text)
 
 
-def _mark(shape: str) -> str:
-    return f'<svg class="mark" width="10" height="10" aria-hidden="true"><use href="#m-{shape}"/></svg>'
-
-
 def _pill(group: str, word: str = "") -> str:
     said, shape, kind = _ENDINGS[group]
-    return make_element("span", {"class": f"pill {kind}".rstrip()}, f"{_mark(shape)}{word or said}")
+    mark = f'<svg class="mark" width="10" height="10" aria-hidden="true"><use href="#m-{shape}"/></svg>'
+    return make_element("span", {"class": f"pill {kind}".rstrip()}, f"{mark}{word or said}")
 
 
 def _html_deltas(report: Report, level: int) -> str:
@@ -24733,7 +24715,8 @@ def make_cli(first: str = "") -> click.Group:
         else:
             take_in(words, function)
             command = click.command(words.rpartition(" ")[2], hidden=words in HIDDEN)(function)
-        _add_command(cli, words, command)
+        home: Any = cli.commands[words.partition(" ")[0]] if " " in words else cli
+        home.add_command(command)
     return cli
 
 
@@ -24747,11 +24730,6 @@ def _made_for(arguments: list[str]) -> click.Group:
     """Make what a command line needs: one that begins with a command needs no other."""
     first = arguments[0] if arguments else ""
     return make_cli(first if _command_words(first) else "")
-
-
-def _add_command(cli: click.Group, words: str, command: click.Command) -> None:
-    home: Any = cli.commands[words.partition(" ")[0]] if " " in words else cli
-    home.add_command(command)
 
 
 def _make_read_command(words: str) -> click.Command:
@@ -28658,10 +28636,6 @@ def _refused(error: PromptryError) -> Response:
     return error_response(error.http_status, error.code, error.message, error.hint, **headers)
 
 
-def _to_bottle(bottle: Any, reply: Response) -> Any:
-    return bottle.HTTPResponse(reply.body, reply.status, reply.headers)
-
-
 def _missed(bottle: Any, error: Any) -> bytes:
     """Say that there is no such route, or not with this method."""
     environ = bottle.request.environ
@@ -28691,7 +28665,7 @@ def _respond(bottle: Any, serving: Serving, route: Route, **parts: str) -> Any:
     except Exception as error:
         log.error("a fault in promptry itself, at %s %s", route.method, route.path, exc_info=True)
         reply = error_response(500, "internal", f"A fault in promptry: {type(error).__name__}.", "Please report it.")
-    return _to_bottle(bottle, reply)
+    return bottle.HTTPResponse(reply.body, reply.status, reply.headers)
 
 
 def _answer(serving: Serving, route: Route, environ: dict[str, Any], parts: dict[str, str]) -> Response:
@@ -29348,7 +29322,7 @@ def write_offers(tasks: Tasks) -> dict[str, Offer]:
     posts = {route.path: route for route in post_routes()}
     runs = next(route for route in task_routes(tasks) if route.path == "runs" and route.method == "POST")
     sources = {name: (posts[path].answer, posts[path].parameters) for name, path in _OWN_POSTS.items()}
-    sources["run_suite"] = functools.partial(_start, tasks), runs.parameters
+    sources["run_suite"] = functools.partial(start_task, tasks), runs.parameters
     sources["create_suite"] = create_suite, _parameters_of_draft()
     return {name: _deed(name, *sources[name]) for name in _HINTS}
 
@@ -29377,10 +29351,6 @@ def _parameters_of_draft() -> tuple[Parameter, ...]:
     return fields_of(
         create_suite, {name: said[f"create_suite.{name}"] for name in inspect.signature(create_suite).parameters}
     )
-
-
-def _start(tasks: Tasks, suite: str, **options: Any) -> dict[str, Any]:
-    return start_task(tasks, suite, **options)
 
 
 def told_progress(tasks: Tasks, job: str) -> tuple[float, float | None, str] | None:

@@ -116,6 +116,7 @@ def as_never_looked_at() -> None:
         connection.execute("DELETE FROM datasets WHERE name IN ('promptry/totals', 'promptry/buckets')")
 
 
+@pytest.mark.timeout(600)
 def test_each_read_answers_its_first_request_at_once(board: Path) -> None:
     rows, slow = [], []
     for name, read, never_goal, goal in READS:

@@ -2715,7 +2715,10 @@ if hasattr(os, "register_at_fork"):
 # Uses: ERRORS, CLOCK, ASSETS, STORE.
 # Public: nothing.
 
-_ENCODER = json.JSONEncoder(allow_nan=False, check_circular=False)
+# JSONEncoder.encode makes the encoder in C anew for each text: for the facts of a call that is a tenth of its time.
+_ENCODER = json.encoder.c_make_encoder(  # type: ignore[attr-defined]
+    None, json.JSONEncoder().default, json.encoder.encode_basestring_ascii, None, ": ", ", ", False, False, False
+)
 
 
 def statements(name: str) -> list[str]:
@@ -2813,7 +2816,7 @@ def object_in(values: dict[str, Any], key: str) -> dict[str, Any]:
 def write_json(value: Any) -> str:
     """Return JSON text that SQLite accepts: what JSON cannot say becomes text, NaN and infinities become null."""
     try:
-        return _ENCODER.encode(value)
+        return "".join(_ENCODER(value, 0))
     except (TypeError, ValueError, RecursionError):
         return json.dumps(plain_json(value), allow_nan=False)
 

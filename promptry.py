@@ -5054,10 +5054,10 @@ def read_usage(usage: Any, provider: str | None = None) -> Usage:
 
 def _fitting(usage: dict[str, Any], is_facts: bool) -> _Shape | None:
     """Return the shape of a usage object, or of a call's own facts, without the paths that lead nowhere in its keys."""
-    keys = [
-        (key, *value) if type(value) is dict else key if value is not None else None for key, value in usage.items()
-    ]
-    signature = (is_facts, *keys)
+    keys: list[Any] = [is_facts]
+    for key, value in usage.items():
+        keys.append((key, *value) if type(value) is dict else key if value is not None else None)
+    signature = tuple(keys)
     if signature in _fits:
         return _fits[signature]
 
@@ -5093,20 +5093,19 @@ def _read_shape(shape: _Shape, usage: dict[str, Any], maker: str = "") -> Usage:
     buckets = _sums_of(usage, shape.terms, faults)
     knows_input = "input" in buckets or "output" not in buckets  # the end of a stream may tell the output alone
     tokens_in, tokens_out = buckets.pop("input", 0), buckets.pop("output", 0)
-    inside = {"input": 0, "output": 0, "unit": 0}
-    total = buckets.pop("total", None)
+    left, total = {"input": tokens_in, "output": tokens_out, "unit": 0}, buckets.pop("total", None)
     for bucket, count in buckets.items():
-        inside[shape.sides[bucket]] += count
-    if total is not None and not faults and total != tokens_in + tokens_out:
+        if count:
+            left[shape.sides[bucket]] -= count
+    if total is not None and total != tokens_in + tokens_out and not faults:
         excess, reasoning = total - tokens_in - tokens_out, buckets.get("reasoning", 0)
         if excess == reasoning or (excess > 0 and not reasoning and re.search(_GOOGLE, maker)):
             tokens_out += excess
-            inside["output"] += excess - reasoning
+            left["output"] += reasoning
             buckets["reasoning"] = excess
         else:
             faults.append(next(_path_text(paths[0]) for slot, _, paths in shape.terms if slot == "total"))
-    buckets["input_uncached"] = tokens_in - inside["input"]
-    buckets["output_visible"] = tokens_out - inside["output"]
+    buckets["input_uncached"], buckets["output_visible"] = left["input"], left["output"]
     if not faults and min(buckets.values()) < 0:
         faults.append(_too_great(shape, usage, "output" if buckets["output_visible"] < 0 else "input"))
     if faults:
@@ -5133,11 +5132,10 @@ def _sums_of(usage: dict[str, Any], terms: tuple[_Term, ...], faults: list[str])
                 value = value.get(steps[0]) if type(value) is dict and len(steps) == 1 else _find(value, steps)
             if value is None:
                 continue
-            if type(value) is int and value == 0:
-                sums.setdefault(slot, 0)
-                continue
-            if type(value) is int and 0 < value < MAX_COUNT:
+            if type(value) is int and 0 <= value < MAX_COUNT:
                 sums[slot] = sums.get(slot, 0) + sign * value
+                if value == 0:
+                    continue
             elif type(value) is float and value.is_integer() and 0 <= value < MAX_COUNT:
                 sums[slot] = sums.get(slot, 0) + sign * int(value)
             else:

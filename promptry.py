@@ -5312,7 +5312,8 @@ def price_of(tokens_in: int, buckets: dict[str, int], card: RateCard) -> Price |
     >>> price_of(1000, {"input_uncached": 600, "cache_read": 400}, card).cost_usd
     0.002
     """
-    start, rates = next(step for step in card.steps[::-1] if tokens_in > step[0])
+    steps = card.steps
+    start, rates = steps[-1] if tokens_in > steps[-1][0] else next(step for step in steps[::-1] if tokens_in > step[0])
     if "requests" in rates:
         buckets = {**buckets, "requests": 1}
     key = (start, *buckets)

@@ -2409,8 +2409,7 @@ def connect(wait_s: float = PATIENCE_S) -> sqlite3.Connection:
         with write_lock(wait_s):
             db.dispose()
             _open(wait_s)
-    connection: sqlite3.Connection = db.connection()  # type: ignore[no-untyped-call]
-    return connection
+    return _here.opened.connection  # type: ignore[no-any-return]
 
 
 def _is_replaced() -> bool:
@@ -5995,11 +5994,11 @@ def _captured(texts: tuple[Any, Any], limit: int | None) -> tuple[str | None, st
 
 
 def _store_row(row: tuple[Any, ...], until: float) -> int | None:
-    wait_s = max(0.0, until - monotonic_s()) / (10 if _kept else 1)
-    until = monotonic_s() + wait_s
+    now = monotonic_s()
+    wait_s = max(0.0, until - now) / (10 if _kept else 1)
     try:
         with write_lock(wait_s):
-            connection, left_s = connect(wait_s), until - monotonic_s()
+            connection, left_s = connect(wait_s), now + wait_s - monotonic_s()
             if not _kept and not _lost_rows and left_s > 0.9 * wait_s:
                 return _write_row(connection, row)
             with bounded_wait(connection, left_s):
@@ -6014,12 +6013,12 @@ def _store_row(row: tuple[Any, ...], until: float) -> int | None:
 
 def _write_row(connection: sqlite3.Connection, row: tuple[Any, ...]) -> int | None:
     """Write a row in place of the reservation that it settles, if that is still there, and return its id."""
-    *values, settles = row
+    values, settles = row[:-1], row[-1]
     if settles is not None:
         settled = _execute(connection, _SETTLE, (*values, *settles))
         if settled is None or settled.rowcount:
             return None if settled is None else int(settles.id)
-    done = _execute(connection, INSERT_CALL, tuple(values))
+    done = _execute(connection, INSERT_CALL, values)
     return None if done is None else done.lastrowid
 
 

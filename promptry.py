@@ -5086,6 +5086,13 @@ def read_counts(facts: dict[str, Any]) -> Usage:
     return Usage(sums.get("input"), sums.get("output"), {}, faults)
 
 
+def with_counts(found: Usage, facts: dict[str, Any]) -> Usage:
+    """Return what a usage object says that tells the output alone, with the input that a call's own metadata says."""
+    own = read_counts({**facts, "tokens_out": found.tokens_out})
+    buckets = {bucket: count for bucket, count in own.buckets.items() if usage_side(bucket) != "output"}
+    return own._replace(buckets={**buckets, **found.buckets})
+
+
 def _read_shape(shape: _Shape, usage: dict[str, Any], maker: str = "") -> Usage:
     """Return totals and buckets; where Google hides reasoning, what only the overall total holds is reasoning."""
     faults: list[str] = []
@@ -5881,20 +5888,21 @@ def note_money(facts: dict[str, Any], at: str) -> None:
 
 def _note_usage(facts: dict[str, Any], tells: bool = True) -> None:
     """Write the tokens of a call into its facts: inclusive totals and disjoint buckets, and what cannot be meant."""
-    usage, provider = facts.get("usage"), facts.get("provider")
-    if usage is not None:
+    given, provider = facts.get("usage"), facts.get("provider")
+    if given is not None:
         maker = facts.get("model") if provider is None else provider
-        found, usage, told = read_response(usage, maker if isinstance(maker, str) else None)
+        found, usage, told = read_response(given, maker if isinstance(maker, str) else None)
         facts["usage"] = usage
         if told:
             _note_beside(facts, told)
         if isinstance(usage, dict) and _is_amount(usage.get("cost")):
             facts["provider_cost_usd"] = usage["cost"]
-    elif not facts.keys().isdisjoint(COUNT_NAMES):
-        found = read_counts(facts)
+    is_told = (given is None or found.tokens_in is None) and not facts.keys().isdisjoint(COUNT_NAMES)
+    if is_told and (given is None or not found.faults):
+        found = read_counts(facts) if given is None else with_counts(found, facts)
         for path in found.faults:
-            facts.setdefault("invalid", {})[path] = facts.pop(path)
-    else:
+            facts["invalid"] = {**object_in(facts, "invalid"), path: facts.pop(path)}
+    elif given is None:
         return
     if found.tokens_in is not None:
         facts["tokens_in"] = found.tokens_in
@@ -5902,6 +5910,7 @@ def _note_usage(facts: dict[str, Any], tells: bool = True) -> None:
         facts["tokens_out"] = found.tokens_out
     if found.says_cached:
         facts["cached_tokens"] = 0
+    facts.pop("buckets", None)  # what a caller calls so is not of our making
     if found.buckets:
         facts.update(token_totals(found.buckets), buckets=found.buckets)
     if found.faults:
@@ -5938,7 +5947,7 @@ def _note_cost(facts: dict[str, Any], at: str, until: float) -> None:
     """Say what a call cost and where that comes from: the caller, our rates, or nowhere; unknown is no zero."""
     given = facts.get("cost_usd", facts.pop("cost", None))
     if given is not None and not _is_amount(given):
-        facts.setdefault("invalid", {})["cost_usd"] = facts.pop("cost_usd", given)
+        facts["invalid"] = {**object_in(facts, "invalid"), "cost_usd": facts.pop("cost_usd", given)}
         _tell_once(facts, ["cost_usd"])
     elif given is not None:
         facts["cost_usd"] = given
@@ -5956,7 +5965,8 @@ def _is_amount(value: Any) -> bool:
 
 def price_facts(facts: dict[str, Any], at: str, wait_s: float) -> dict[str, Any]:
     """Return cost_usd, cost_source, rates, rate_source and cache_saved_usd for a call with the given facts."""
-    has_tokens = "usage_faults" not in facts and "tokens_in" in facts and "tokens_out" in facts
+    is_known = facts.get("tokens_in") is not None and facts.get("tokens_out") is not None
+    has_tokens = is_known and "usage_faults" not in facts
     if has_tokens or facts.get("model"):
         card = find_card(facts, at, wait_s)
         tokens_in, buckets = (facts["tokens_in"], facts.get("buckets", {})) if has_tokens else (0, {})
@@ -5967,7 +5977,7 @@ def price_facts(facts: dict[str, Any], at: str, wait_s: float) -> dict[str, Any]
             if price.saved_usd:
                 known["cache_saved_usd"] = price.saved_usd
             return known
-    if facts.get("provider_cost_usd") is not None:
+    if _is_amount(facts.get("provider_cost_usd")):
         return {"cost_usd": facts["provider_cost_usd"], "cost_source": "given", "rate_source": "provider"}
     return {"cost_source": "unpriced"}
 
@@ -8930,19 +8940,19 @@ _SOME_COMPUTED = """SELECT id, created_at, metadata FROM invocations
 def _repriced(row: dict[str, Any], models: dict[str, dict[str, Any]]) -> tuple[str, int, str] | None:
     """Count a call at today's rates beside its cost, and return its new metadata if that differs."""
     old = read_object(row["metadata"])
-    if old.get("cost_source") == "given" and old.get("rate_source") != "provider":
+    if (source := old.get("cost_source")) == "given" and old.get("rate_source") != "provider":
         return None
-    if old.get("cost_source") is None and not old.keys().isdisjoint({"cost", "cost_usd"}):
+    if source not in ("given", "computed", "unpriced") and not old.keys().isdisjoint({"cost", "cost_usd"}):
         return None
     told = _TOLD_COUNTS if old.get("usage") is None else set()
     new = {key: value for key, value in old.items() if key not in _COMPUTED or key in told}
     note_money(new, row["created_at"])
-    is_kept = old.get("cost_source") == "computed" != new["cost_source"] and "usage_faults" not in new
+    is_kept = source == "computed" != new["cost_source"] and "usage_faults" not in new
     new = old if is_kept else new
-    before, after, name = old.get("cost_usd"), new.get("cost_usd"), str(old.get("model") or "-")
-    known = models.setdefault(
-        name, {"model": name, **dict.fromkeys(_REPRICE_COUNTS, 0), **dict.fromkeys(_REPRICE_SUMS)}
-    )
+    before, after = (known if type(known := own.get("cost_usd")) in {int, float} else None for own in (old, new))
+    name = str(old.get("model") or "-")
+    nothing = {**dict.fromkeys(_REPRICE_COUNTS, 0), **dict.fromkeys(_REPRICE_SUMS)}
+    known = models.setdefault(name, {"model": name, **nothing})
     differs = (before, old.get("rates")) != (after, new.get("rates"))
     for key, cost in (("before", before), ("after", after)):
         known[f"unpriced_{key}"] += cost is None

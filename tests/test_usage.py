@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -604,3 +606,52 @@ def test_a_response_of_litellms_kind_is_opened(store: Path) -> None:
     assert (facts["cost_usd"], facts["cost_source"], facts["provider_cost_usd"]) == (0.0025, "computed", 0.0025)
     assert facts["usage"]["prompt_tokens_details"] == {"cached_tokens": 400, "text_tokens": None}
     assert "secret text" not in json.dumps(facts)
+
+
+# --- what a call's own metadata says beside its usage
+
+ODD_VALUES: list[Any] = [None, "many", "", -4, 1.5, 10**30, True, [1], {"a": 1}, b"x", math.nan, Decimal("1.5"), (1,)]
+
+
+@pytest.mark.parametrize("odd", ODD_VALUES, ids=repr)
+@pytest.mark.parametrize("name", ["tokens_in", "tokens_out"])
+def test_a_count_that_cannot_be_meant_loses_no_call_and_makes_no_cost(store: Path, name: str, odd: Any) -> None:
+    other = {"tokens_in": "tokens_out", "tokens_out": "tokens_in"}[name]
+    facts = facts_of(None, metadata={name: odd, other: 4}, model="gpt-4.1", provider="openai")
+    assert facts["cost_source"] == "unpriced" and "cost_usd" not in facts and facts[other] == 4
+    assert (name in facts and facts[name] is None) if odd is None else name in facts["invalid"]
+
+
+@pytest.mark.parametrize("odd", ODD_VALUES, ids=repr)
+def test_usage_that_tells_the_output_alone_takes_the_input_that_the_call_says(store: Path, odd: Any) -> None:
+    usage = {"completion_tokens": 5, "completion_tokens_details": {"reasoning_tokens": 2}}
+    told = {"model": "gpt-4.1", "provider": "openai"}
+    facts = facts_of(usage, metadata={"tokens_in": odd}, **told)
+    assert facts["cost_source"] == "unpriced" and facts["tokens_out"] == 5
+    assert "tokens_in" in facts.get("invalid", {}) or odd is None
+    whole = facts_of({**usage, "prompt_tokens": 7}, **told)
+    facts = facts_of(usage, metadata={"tokens_in": 7}, **told)
+    assert facts["cost_source"] == "computed"
+    for key in ("cost_usd", "tokens_in", "tokens_out", "reasoning_tokens", "rates"):
+        assert facts[key] == whole[key], key
+    assert sorted(facts["buckets"].items()) == sorted(whole["buckets"].items())
+
+
+@pytest.mark.parametrize("odd", ODD_VALUES, ids=repr)
+@pytest.mark.parametrize("name", ["invalid", "buckets", "provider_cost_usd", "cost_usd", "usage_faults", "rates"])
+def test_no_word_of_the_callers_own_metadata_loses_a_call(store: Path, name: str, odd: Any) -> None:
+    for metadata in ({"tokens_in": "many"}, {"cost_usd": "dear"}, {}, {"tokens_in": 0, "tokens_out": 0}):
+        for usage in (None, {"prompt_eval_count": 0}, {"prompt_tokens": 3, "completion_tokens": 4}):
+            facts = facts_of(usage, metadata={**metadata, name: odd}, model="claude-sonnet-4", provider="anthropic")
+            cost = facts.get("cost_usd")
+            assert cost is None or (type(cost) in (int, float) and cost >= 0)
+    promptry.reprice(apply=True)
+    assert promptry.list_costs(by="bucket") and promptry.reprice()["applied"] is False
+
+
+def test_a_cost_that_its_caller_says_stays_whatever_he_calls_its_source(store: Path) -> None:
+    key = promptry.track_invocation(
+        "answer", {"cost_usd": 5, "cost_source": "the bill", "tokens_in": 1, "tokens_out": 1}, model="gpt-4.1"
+    )
+    promptry.reprice(apply=True)
+    assert promptry.get_call(str(key))["metadata"]["cost_usd"] == 5

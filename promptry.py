@@ -7565,7 +7565,8 @@ def list_calls(
         return _search_calls(search, count, key, asked)
     part = 3 if request is not None else 2 if asked else 0
     rows = query_calls("list_calls", part, **asked, request=request, limit=count + 1, before=key)
-    total = query_calls("list_calls", 1 if request is None else 5, **asked, request=request)[0]["total"]
+    count_part = 5 if request is not None else 1 if asked else 6
+    total = query_calls("list_calls", count_part, **asked, request=request)[0]["total"]
     if not total:
         require_named(prompt)
     return page_by_id([{**row, "id": str(row["id"])} for row in rows], total, count)

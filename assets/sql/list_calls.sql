@@ -80,3 +80,7 @@ ORDER BY id DESC
 LIMIT coalesce(:limit, 50);
 
 SELECT count(*) AS total FROM invocations WHERE request_id = :request AND status <> 'reserved';
+
+-- How many calls there are; to count all rows, and those that are no calls, is quicker than to look at each.
+SELECT (SELECT count(*) FROM invocations)
+       - (SELECT count(*) FROM invocations INDEXED BY calls_reserved WHERE status = 'reserved') AS total;

@@ -80,7 +80,7 @@ READS: list[tuple[str, Callable[[], Any], float, float]] = [
     ("one run", lambda: promptry.get_run("777"), 1, 1),
     ("prompts", promptry.list_prompts, 1, 1),
     ("one prompt", lambda: promptry.get_prompt("module1/prompt1"), 1, 1),
-    ("calls", promptry.list_calls, 2, 2),
+    ("calls", promptry.list_calls, 0.5, 0.5),
     ("calls of the last hour", lambda: promptry.list_calls(hours=1), 0.5, 0.5),
     ("calls of a module", lambda: promptry.list_calls(module="module3"), 2.5, 2.5),
     ("calls without a price", lambda: promptry.list_calls(unpriced=True), 3, 3),

@@ -7563,9 +7563,8 @@ def list_calls(
     key, count = read_offset(before) if before is not None else None, read_limit(limit)
     if search is not None:
         return _search_calls(search, count, key, asked)
-    part = 3 if request is not None else 2 if asked else 0
+    part, count_part = (3, 5) if request is not None else (2, 1) if asked else (0, 6)
     rows = query_calls("list_calls", part, **asked, request=request, limit=count + 1, before=key)
-    count_part = 5 if request is not None else 1 if asked else 6
     total = query_calls("list_calls", count_part, **asked, request=request)[0]["total"]
     if not total:
         require_named(prompt)
@@ -7859,7 +7858,7 @@ def keep_totals() -> None:
 def read_totals(since: str, *, may_count: bool = False, kind: Grouping = _GROUPED) -> Totals | None:
     """Return the sums of the calls since a day, or None where none are kept; where much is to sum they may be counted.
 
-    Nothing is raised for a store that cannot be read or written: the plain SQL will tell. Writes: datasets.
+    Nothing is raised for what cannot be read, written or parsed: the plain SQL will tell. Writes: datasets.
     """
     try:
         found = _read_on(kind, since, may_count)
@@ -7868,7 +7867,7 @@ def read_totals(since: str, *, may_count: bool = False, kind: Grouping = _GROUPE
                 found = _read_on(kind, since, may_count)
                 if found is None and may and _is_worth_it(name):
                     found = _count_totals(kind, name, since)
-    except (StoreError, *STORE_FAULTS) as error:
+    except (StoreError, ValueError, RecursionError, *STORE_FAULTS) as error:
         log.debug("no totals since %s: %s", since, error)
         return None
     if found is None:
@@ -8663,7 +8662,8 @@ def list_buckets(
     computed, given, others, explained = [0.0], [0.0], 0, Decimal(0)
     for row in _read_used(since, prompt, model, origin):
         rates, has_rates = read_object(row["rates"]), row["rates"] is not None
-        part = (row["bucket"], row["calls"], row["amount"] or 0)
+        amount = row["amount"] or 0
+        part = (row["bucket"], row["calls"], amount if abs(amount) < 1e300 else 0)  # beyond are no numbers
         if row["bucket"] == _EACH_CALL:
             (computed if has_rates else given).append(row["cost_usd"] or 0.0)
             others += 0 if has_rates else row["priced"]

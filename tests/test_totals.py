@@ -663,6 +663,15 @@ def test_the_sql_of_buckets_that_is_shown_gives_what_is_kept(raw: sqlite3.Connec
     }
 
 
+@pytest.mark.parametrize("amount", ["9" * 5_000, "[" * 990 + "]" * 990, "1e999"], ids=["digits", "depth", "infinite"])
+def test_of_what_python_does_not_parse_the_plain_sql_tells(raw: sqlite3.Connection, amount: str) -> None:
+    for facts in (BUCKETS, BUCKETS.replace("10000}", f'10000, "odd": {amount}}}')):
+        insert(raw, facts, promptry.now_text())
+    promptry.keep_sums()
+    calls = {row["bucket"]: row["calls"] for row in list_costs(30, by="bucket")["items"]}
+    assert calls["input"] == 2 and calls["odd"] == 1 and kept(raw, "promptry/buckets") is None
+
+
 def test_totals_are_no_dataset_of_anybodys_and_are_begun_ahead(raw: sqlite3.Connection, counted: list[str]) -> None:
     fill(raw, 9)
     promptry.keep_totals()

@@ -136,14 +136,14 @@ ODD = [
     '{"status": "odd", "origin": "nobody", "cost_usd": 0.5, "latency_ms": 5}',
     '{"model": null, "cached_tokens": 3, "tokens_in": 9, "cache_saved_usd": 0.25}',
     '{"model": "M\\u00e4", "cost_usd": -1, "latency_ms": "slow"}',
-    '{"cost_usd": 1, "cost_source": "computed", "rates": {"input": 2}, "buckets": {"input": 3, "input": true}}',
+    '{"cost_usd": 1, "cost_source": "computed", "rates": {"input": 2}, "buckets": {"input": 3, "input": 4}}',
     '{"cost_usd": 1, "cost_source": "computed", "rates": {"r\\u00e9": 1}, "buckets": {"r\\u00e9": 1, " ": 3}}',
     '{"cost_usd": 1, "cost_source": "computed", "rates": {}, "buckets": {"a": null, "b": [1], "c": {"d": 2}}}',
     '{"cost_usd": 1, "cost_source": "computed", "rates": {"f": 5}, "buckets": {"f": "6", "g\\":h": 7, "i": -1.5}}',
     '{"cost_usd": 1, "cost_source": "computed", "rates": "{\\"input\\": 2}", "buckets": "{\\"input\\": 3}"}',
     '{"cost_usd": 1, "cost_source": "given", "rates": {"input": 2}, "buckets": [{"input": true}]}',
     '{"cost_source": "computed", "rates": {"input": 2}, "buckets": {"input": 4, "web_search": 2}}',
-    '{"cost_usd": 1, "cost_source": "computed", "rates": {"requests": 2}, "buckets": {}}',
+    '{"cost_usd": 1, "cost_source": "computed", "rates": {"requests": 2}, "buckets": {" ": 3}}',
     '{"cost_usd": 1, "cost_source": ["computed", {}], "rates": null, "buckets": {"": 0, "input": 1e3}}',
 ]
 ODD_TIMES = ["x", "", "2026-11", "2026-11-2", "2026-12", "9999-12-31T00:00:00.000Z", "5", "2026-11-30", "\u00e4"]
@@ -661,6 +661,18 @@ def test_the_sql_of_buckets_that_is_shown_gives_what_is_kept(raw: sqlite3.Connec
     assert {name: count for name, count in told.items() if name in calls and name != "requests"} == {
         name: count for name, count in calls.items() if name != " "
     }
+    same()
+
+
+@pytest.mark.parametrize(("one", "other"), [("totals", "buckets"), ("buckets", "totals")])
+def test_sums_of_another_kind_count_for_nothing(raw: sqlite3.Connection, one: str, other: str) -> None:
+    for _ in range(9):
+        insert(raw, BUCKETS, promptry.now_text())
+    promptry.keep_sums()
+    raw.execute("DELETE FROM datasets WHERE name = ?", (f"promptry/{one}",))
+    raw.execute("UPDATE datasets SET name = ? WHERE name = ?", (f"promptry/{one}", f"promptry/{other}"))
+    promptry._parsed_totals.clear()
+    same()
 
 
 @pytest.mark.parametrize("amount", ["9" * 5_000, "[" * 990 + "]" * 990, "1e999"], ids=["digits", "depth", "infinite"])

@@ -27963,14 +27963,14 @@ def cancel_task(tasks: Tasks, id: str) -> dict[str, Any]:
         if is_running:
             task.known["state"] = "cancelling"
     if is_running:
-        _interrupt_task(task)
+        _signal_task(task)
         timer = threading.Timer(_PATIENCE_AT_END_S, _kill_task, (task,))
         timer.daemon = True
         timer.start()
     return get_task(tasks, id)
 
 
-def _interrupt_task(task: Task, name: str = "SIGINT") -> None:
+def _signal_task(task: Task, name: str = "SIGINT") -> None:
     """Send a signal to a task and what it started; on Windows they are killed, for an executable is two processes."""
     import signal
     import subprocess
@@ -27984,7 +27984,7 @@ def _interrupt_task(task: Task, name: str = "SIGINT") -> None:
 
 def _kill_task(task: Task) -> None:
     if task.process.poll() is None:
-        _interrupt_task(task, "SIGKILL")
+        _signal_task(task, "SIGKILL")
 
 
 def end_tasks(tasks: Tasks) -> None:
@@ -27992,7 +27992,7 @@ def end_tasks(tasks: Tasks) -> None:
     with tasks.lock:
         running = [task for task in tasks.rows.values() if task.process.poll() is None]
     for task in running:
-        _interrupt_task(task)
+        _signal_task(task)
     until = monotonic_s() + _PATIENCE_AT_END_S
     for task in running:
         with contextlib.suppress(OSError, ValueError):
